@@ -1,0 +1,1 @@
+"""Provision: one file a component, routed by group in cluster.py alone."""

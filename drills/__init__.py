@@ -1,0 +1,1 @@
+"""Break and judge: scenarios, faults, ledger, measure, report."""

@@ -1,0 +1,11 @@
+"""What there is: hosts and groups (inventories/*.py), values (group_data/), promises and tables (catalog/).
+
+Layering, held by tests/unit/test_layers.py:
+
+    tasks -> drills -> runbooks.procedures -> runbooks.actions | runbooks.probes -> runbooks.hosts -> inventories
+    tasks -> lab;  drills -> lab;  inventories/lab.py -> lab
+    runbooks.engine -> inventories.catalog (budgets only)
+    deploys -> inventories;  agents -> nobody
+
+Nothing in runbooks/ or deploys/ knows drills/ or lab/: what recovers production was never written for a container.
+"""

@@ -1,0 +1,1 @@
+"""Containers as hosts: image, network, start, stop."""

@@ -1,0 +1,1 @@
+"""What an operator runs, in production as in a drill."""

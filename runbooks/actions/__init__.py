@@ -1,0 +1,1 @@
+"""Change: one file a component. An action never reports what it saw; a probe does."""

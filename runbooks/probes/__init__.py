@@ -1,0 +1,1 @@
+"""Observe: one file a component. A probe never changes anything."""
