@@ -1,0 +1,114 @@
+"""Read tables.yaml and recovery.yaml; a mistake is one sentence (file, dotted path, value) and a hint."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from inventories.catalog.base import Entry
+from inventories.catalog.recovery import Recovery
+from inventories.catalog.tables import Tables
+from inventories.errors import BadInput
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TABLES = HERE / "tables.yaml"
+RECOVERY = HERE / "recovery.yaml"
+
+Model = TypeVar("Model", bound=Entry)
+
+
+@functools.lru_cache(maxsize=8)
+def load_tables(path: Path = TABLES) -> Tables:
+    """The tables of the estate. Raises BadInput."""
+    return _load(path, Tables)
+
+
+@functools.lru_cache(maxsize=8)
+def load_recovery(path: Path = RECOVERY) -> Recovery:
+    """Objectives, schedules, budgets and limits. Raises BadInput."""
+    return _load(path, Recovery)
+
+
+class _Strict(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice: plain YAML would keep the last one and say nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key!r} is no text", problem_mark=key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key '{key}' is given twice", problem_mark=key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _load(path: Path, model: type[Model]) -> Model:
+    raw = _read(path)
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise _as_sentence(path, error.errors()[0]) from error
+
+
+def _read(path: Path) -> Any:
+    shown = _shown(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(
+            f"{shown} cannot be read: {error.strerror}.", "Restore it from version control."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{shown} is not UTF-8 at byte {error.start}.", "Save it as UTF-8.") from error
+    try:
+        raw = yaml.load(text, Loader=_Strict)  # noqa: S506 - _Strict is a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" line {mark.line + 1}" if mark else ""
+        raise BadInput(f"{shown}{where}: {error.problem}.", "Correct that line.") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise BadInput(f"{shown} is no YAML: {str(error).splitlines()[0]}.", "Correct the file.") from error
+    if not isinstance(raw, dict):
+        raise BadInput(
+            f"{shown} is {_value(raw)}, not a mapping of keys to values.", "Start with 'version: 1'."
+        )
+    return raw
+
+
+def _shown(path: Path) -> str:
+    resolved = path.resolve()
+    return str(resolved.relative_to(ROOT)) if resolved.is_relative_to(ROOT) else str(path)
+
+
+def _as_sentence(path: Path, error: ErrorDetails) -> BadInput:
+    dotted = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    context: dict[str, Any] = error.get("ctx", {})
+    if error["type"] == "contradiction":
+        dotted = ".".join(part for part in (dotted, str(context["at"])) if part)
+        sentence = f"{dotted} is {_value(context['value'])}, but {context['why']}."
+        return BadInput(f"{_shown(path)}: {sentence}", str(context["hint"]))
+    if error["type"] == "missing":
+        return BadInput(f"{_shown(path)}: {dotted} is missing.", "Add it.")
+    if error["type"] == "extra_forbidden":
+        found = f"{dotted} is {_value(error['input'])}, but nothing reads such a key"
+        return BadInput(f"{_shown(path)}: {found}.", "Remove it or correct its name.")
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return BadInput(f"{_shown(path)}: {dotted} is {_value(error['input'])}: {message}.", "Correct the value.")
+
+
+def _value(value: object) -> str:
+    shown = "empty" if value is None else f"'{value}'" if isinstance(value, str) else repr(value)
+    return shown if len(shown) <= 80 else shown[:77] + "..."

@@ -1,0 +1,143 @@
+"""The shape of recovery.yaml: objectives, backup strategy, schedules, budgets and limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from inventories.catalog.base import Entry, Label, contradiction
+
+_UNITS = {"s": 1, "min": 60, "h": 3600}
+_CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_CRON_PART = re.compile(r"(?P<first>\*|[0-9]+)(?:-(?P<last>[0-9]+))?(?:/(?P<step>[0-9]+))?")
+
+
+class Strategy(str, Enum):
+    FULL = "full"
+    INCREMENTAL = "incremental"
+    DIFFERENTIAL = "differential"
+
+
+def _cron_field_is_sound(field: str, low: int, high: int) -> bool:
+    for part in field.split(","):
+        match = _CRON_PART.fullmatch(part)
+        if match is None:
+            return False
+        first, last, step = match["first"], match["last"], match["step"]
+        if step is not None and not 1 <= int(step) <= high:
+            return False
+        if first == "*":
+            if last is not None:
+                return False
+            continue
+        if not low <= int(first) <= int(last or first) <= high:
+            return False
+    return True
+
+
+def _cron(expression: str) -> str:
+    fields = expression.split()
+    if len(fields) != len(_CRON_RANGES) or not all(
+        _cron_field_is_sound(field, *span) for field, span in zip(fields, _CRON_RANGES, strict=True)
+    ):
+        raise contradiction(
+            "",
+            expression,
+            "it is no cron expression",
+            "Give minute, hour, day of month, month, day of week, in UTC, as numbers: '30 18 * * 6'.",
+        )
+    return expression
+
+
+Cron = Annotated[str, AfterValidator(_cron)]
+Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(s|min|h)$")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+BudgetName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z_]+)*$")]
+
+
+class DisasterRecovery(Entry):
+    """The three keys of the seed's configuration."""
+
+    backup_strategy: Annotated[Strategy, Field(strict=False)]
+    validation_schedule: Literal["hourly", "daily", "weekly"]
+    recovery_time_objective: Duration
+
+    @property
+    def recovery_time_objective_s(self) -> int:
+        match = re.fullmatch(r"([0-9]+)([a-z]+)", self.recovery_time_objective)
+        assert match is not None  # the pattern of Duration
+        return int(match[1]) * _UNITS[match[2]]
+
+
+class Objectives(Entry):
+    """What one scenario may cost.
+
+    `rto_s`: seconds until the store acknowledges again; `rpo_rows`: acknowledged rows that may be missing.
+    """
+
+    rto_s: Seconds
+    rpo_rows: Annotated[int, Field(ge=0)]
+
+
+class Retention(Entry):
+    full_copies: Annotated[int, Field(ge=1)]
+    days: Annotated[int, Field(ge=1)]
+
+
+class StoreBackup(Entry):
+    """How one store is backed up; `schedule` maps the kind of backup to a cron expression in UTC."""
+
+    engine: Label
+    strategy: Annotated[Strategy, Field(strict=False)]
+    schedule: Annotated[dict[Literal["full", "incremental", "differential"], Cron], Field(min_length=1)]
+    retention: Retention
+
+    @model_validator(mode="after")
+    def _has_its_runs(self) -> Self:
+        for kind in ("full", self.strategy.value):
+            if kind not in self.schedule:
+                raise contradiction(
+                    "schedule",
+                    sorted(self.schedule),
+                    f"strategy {self.strategy.value} needs {kind} too",
+                    f"Add schedule.{kind}.",
+                )
+        return self
+
+
+class Limits(Entry):
+    """Beyond these `status` exits 1 and gates refuse; bytes, hours, seconds and rows as the names say."""
+
+    max_loss_bytes: Annotated[int, Field(ge=0)]
+    max_replication_lag_bytes: Annotated[int, Field(ge=0)]
+    max_backup_age_h: Seconds
+    max_archive_lag_s: Seconds
+    max_outbox_rows: Annotated[int, Field(ge=0)]
+
+
+class Recovery(Entry):
+    """The whole of recovery.yaml. `budgets` maps the name of a wait to its bound in seconds."""
+
+    version: Literal[1]
+    disaster_recovery: DisasterRecovery
+    scenarios: Annotated[dict[Label, Objectives], Field(min_length=1)]
+    stores: Annotated[dict[Literal["postgresql", "tdengine", "sqlite"], StoreBackup], Field(min_length=1)]
+    budgets: Annotated[Mapping[BudgetName, Seconds], Field(min_length=1)]
+    limits: Limits
+
+    @model_validator(mode="after")
+    def _keeps_the_outer_bound(self) -> Self:
+        bound = self.disaster_recovery.recovery_time_objective_s
+        for name, objectives in self.scenarios.items():
+            if objectives.rto_s > bound:
+                raise contradiction(
+                    f"scenarios.{name}.rto_s",
+                    objectives.rto_s,
+                    f"disaster_recovery.recovery_time_objective promises {bound} s",
+                    "Promise less there or recover faster here.",
+                )
+        return self
