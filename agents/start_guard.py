@@ -1,0 +1,113 @@
+"""Decide whether PostgreSQL may start on this host: run by systemd before every start, exit 0 allows, exit 1 refuses.
+
+A cluster that is a standby, or that nobody has written to yet, may start. One that would take writes may start only
+when the host is not fenced and nothing newer exists: no peer is primary, and, where a peer does not answer, the
+backup repository holds no history file of the next timeline. When neither can be asked it stays down: a late start
+costs minutes, two primaries cost data. `touch /etc/mystocks-dr/allow-start` allows one start by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ASK_TIMEOUT_S = 4
+CONFIG = Path("/etc/mystocks-dr/guard.json")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether PostgreSQL may start, and the sentence that says why."""
+
+    allowed: bool
+    why: str
+
+
+def main() -> int:
+    verdict = decide(json.loads(CONFIG.read_text()))
+    print(f"mystocks-dr start guard: {'starting' if verdict.allowed else 'refusing to start'}: {verdict.why}")
+    return 0 if verdict.allowed else 1
+
+
+def decide(config: dict[str, Any]) -> Verdict:
+    """Judge by the files of this host first, which need no network, then by its peers and the repository."""
+    data = Path(f"/var/lib/postgresql/{config['version']}/main")
+    if Path(config["fenced"]).exists():
+        return Verdict(False, f"this host is fenced ({Path(config['fenced']).read_text().strip()}); run ./dr rejoin")
+    if (data / "standby.signal").exists():
+        return Verdict(True, "a standby takes no writes")
+    if (data / "mystocks-blank").exists():
+        return Verdict(True, "nobody has written to this cluster yet")
+    override = CONFIG.parent / "allow-start"
+    if override.exists():
+        override.unlink()
+        return Verdict(True, f"{override} was there (and is used up)")
+    return by_peers(config, timeline(config["version"], data))
+
+
+def by_peers(config: dict[str, Any], mine: int) -> Verdict:
+    silent = []
+    for peer in config["peers"]:
+        in_recovery = ask(peer, config)
+        if in_recovery is False:
+            return Verdict(False, f"{peer['name']} is the primary now")
+        if in_recovery is None:
+            silent.append(peer["name"])
+    if not silent:
+        return Verdict(True, "every peer is a standby")
+    newer = repository_has_timeline(config["stanza"], mine + 1)
+    if newer is None:
+        return Verdict(False, f"neither {', '.join(silent)} nor the backup repository answers, so nobody can say who is primary")
+    if newer:
+        return Verdict(False, f"the repository holds timeline {mine + 1}, this cluster is on {mine}: another host was promoted")
+    return Verdict(True, f"{', '.join(silent)} silent, but the repository knows no newer timeline than {mine}")
+
+
+def ask(peer: dict[str, str], config: dict[str, Any]) -> bool | None:
+    """Whether the peer is in recovery; None when it does not answer."""
+    dsn = (
+        f"host={peer['name']} hostaddr={peer['address']} port=5432 dbname=postgres user=monitor connect_timeout=2 "
+        f"sslmode=verify-full sslrootcert={config['ca']} passfile={config['passfile']}"
+    )
+    done = run(["psql", "-AtX", "-d", dsn, "-c", "select pg_is_in_recovery()"])
+    answer = done.stdout.strip() if done and done.returncode == 0 else ""
+    return {"t": True, "f": False}.get(answer)
+
+
+def repository_has_timeline(stanza: str, wanted: int) -> bool | None:
+    """Whether the archive holds this timeline's history file; None when the repository does not answer."""
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chmod(scratch, 0o777)  # noqa: S103, PTH101 - postgres writes here; the file is no secret and is gone at once
+        done = run([
+            "runuser", "-u", "postgres", "--", "pgbackrest", f"--stanza={stanza}", "--log-level-console=off",
+            "--log-level-file=off", "--log-level-stderr=off", "--io-timeout=3", "--protocol-timeout=4",
+            "archive-get", f"{wanted:08X}.history", f"{scratch}/history",
+        ])  # fmt: skip
+    if done is None or done.returncode not in (0, 1):
+        return None
+    return done.returncode == 0
+
+
+def timeline(version: int, data: Path) -> int:
+    """Timeline of the last checkpoint, from pg_controldata."""
+    tool = f"/usr/lib/postgresql/{version}/bin/pg_controldata"
+    text = subprocess.run([tool, str(data)], capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"}).stdout
+    line = next(line for line in text.splitlines() if line.startswith("Latest checkpoint's TimeLineID"))
+    return int(line.split(":")[1])
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess[str] | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=ASK_TIMEOUT_S, cwd="/", check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

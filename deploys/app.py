@@ -1,0 +1,61 @@
+"""The application host: the agents, their configuration, the replayer as a service."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from pyinfra import host
+from pyinfra.operations import files, systemd
+from pyinfra.operations.util import any_changed
+
+from deploys import estate
+from deploys.base import UPLOADS
+from deploys.operations import packages
+from deploys.text import MANAGED, as_file
+from inventories.catalog.export import tables_json
+from inventories.catalog.load import load_tables
+
+ETC = "/etc/mystocks-dr"
+_READABLE: dict[str, Any] = {"mode": "0644", "user": "root", "group": "root"}
+
+
+def deploy() -> None:
+    """Put the agents on the host and keep the replayer running; it restarts only when something it reads changed."""
+    packages(name="agents' packages", names=["python3", "python3-psycopg2", "sqlite3"])
+    agents = files.sync(
+        name="agents", src=str(estate.AGENTS), dest="/opt/mystocks-dr/agents", user="root", group="root", mode="0644",
+        dir_mode="0755", delete=True, exclude=["*.pyc"], exclude_dir=["*__pycache__*"], add_deploy_dir=False,
+    )  # fmt: skip
+    tables = files.put(name="tables", src=io.StringIO(tables_json(load_tables())), dest=f"{ETC}/tables.json", **_READABLE)
+    settings = files.put(name="agents' settings", src=as_file(_settings()), dest=f"{ETC}/agent.json", **_READABLE)
+    passwords = files.template(
+        name="writer's password", src=estate.template("app", "pgpass.j2"), dest=f"{ETC}/pgpass", mode="0600",
+        user="mystocks", group="mystocks", _temp_dir=UPLOADS, writer=estate.secret()["writer"],
+    )  # fmt: skip
+    unit = files.template(
+        name="replayer unit", src=estate.template("app", "replayer.service.j2"),
+        dest="/etc/systemd/system/mystocks-replayer.service", **_READABLE, managed=MANAGED,
+    )  # fmt: skip
+    systemd.daemon_reload(name="systemd reads the replayer", _if=unit.did_change)
+    systemd.service(name="replayer runs", service="mystocks-replayer", running=True, enabled=True)
+    systemd.service(
+        name="replayer reads its settings", service="mystocks-replayer", restarted=True,
+        _if=any_changed(agents, tables, settings, passwords, unit),
+    )  # fmt: skip
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "hosts": [
+            {"name": node.name, "address": node.address, "port": 5432} for node in estate.nodes(*estate.POSTGRES_GROUPS)
+        ],
+        "dbname": host.data.get("database"),
+        "user": "writer",
+        "sslmode": "verify-full",
+        "sslrootcert": estate.CA,
+        "passfile": f"{ETC}/pgpass",
+        "tables": f"{ETC}/tables.json",
+        "outbox": "/var/lib/mystocks-dr/outbox.db",
+        "outbox_max_mb": host.data.get("outbox_max_mb"),
+    }

@@ -1,0 +1,35 @@
+"""Every host: packages, names, UTC, a clock, the service user, the CA."""
+
+from __future__ import annotations
+
+from pyinfra import host
+from pyinfra.operations import files, server, systemd
+
+from deploys import estate
+from deploys.facts import MARKS, IsContainer
+from deploys.operations import etc_hosts, packages
+
+PACKAGES = ("acl", "ca-certificates", "cron", "openssh-server", "python3", "sudo", "tzdata", "util-linux", "zstd")
+UPLOADS = "/var/lib/mystocks-dr/upload"
+
+
+def deploy() -> None:
+    in_container = host.get_fact(IsContainer)
+    packages(name="base packages", names=[*PACKAGES, *([] if in_container else ["chrony"])])
+    etc_hosts(name="names of the estate", nodes=[(node.address, node.name) for node in estate.nodes()])
+    files.link(name="UTC", path="/etc/localtime", target="/usr/share/zoneinfo/Etc/UTC")
+    server.user(name="service user", user="mystocks", home="/var/lib/mystocks-dr", shell="/usr/sbin/nologin", system=True)
+    for path, mode in ((MARKS, "0755"), ("/opt/mystocks-dr", "0755"), ("/var/lib/mystocks-dr", "0750")):
+        files.directory(name=f"directory {path}", path=path, mode=mode, user=_owner(path), group=_owner(path))
+    # Uploads pass through here on their way to a protected place, never through a directory that others can read.
+    files.directory(name="private upload directory", path=UPLOADS, mode="0700", user=host.data.get("ssh_user") or "root")
+    files.put(
+        name="estate CA", src=str(estate.certificate().ca), dest=estate.CA, mode="0644", user="root", group="root"
+    )
+    systemd.service(name="cron runs", service="cron", running=True, enabled=True)
+    if not in_container:
+        systemd.service(name="the clock is kept", service="chrony", running=True, enabled=True)
+
+
+def _owner(path: str) -> str:
+    return "mystocks" if path == "/var/lib/mystocks-dr" else "root"

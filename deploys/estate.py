@@ -1,0 +1,66 @@
+"""The estate as the deploys see it: nodes by group with the address that the others dial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pyinfra import host, inventory
+from pydantic import SecretStr
+
+from deploys import pki
+from inventories import secrets
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATES = ROOT / "templates"
+AGENTS = ROOT / "agents"
+CA = "/etc/mystocks-dr/ca.crt"
+PG_PASSFILE = "/var/lib/postgresql/.mystocks.pgpass"
+POSTGRES_GROUPS = ("pg_primary", "pg_standby")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One host: its name in the inventory and the address that other hosts and clients use."""
+
+    name: str
+    address: str
+
+
+def nodes(*groups: str) -> tuple[Node, ...]:
+    """Hosts of these groups (of all, without arguments), sorted by name."""
+    members = [h for group in groups for h in inventory.groups.get(group, [])] if groups else list(inventory)
+    found = {h.name: Node(h.name, h.data.get("address") or h.data.get("ssh_hostname") or h.name) for h in members}
+    return tuple(found[name] for name in sorted(found))
+
+
+def me() -> Node:
+    return next(node for node in nodes() if node.name == host.name)
+
+
+def others(*groups: str) -> tuple[Node, ...]:
+    return tuple(node for node in nodes(*groups) if node.name != host.name)
+
+
+def addresses(members: tuple[Node, ...]) -> tuple[str, ...]:
+    return tuple(node.address for node in members)
+
+
+def template(component: str, name: str) -> str:
+    return str(TEMPLATES / component / name)
+
+
+def secret() -> Mapping[str, SecretStr]:
+    return _secrets(host.data.get("secrets_file"))
+
+
+def certificate() -> pki.Certificate:
+    """This host's certificate, made on the operator's machine when it is missing."""
+    return pki.issue(Path(host.data.get("pki_dir")).expanduser(), host.name, me().address)
+
+
+@cache
+def _secrets(path: str) -> Mapping[str, SecretStr]:
+    return secrets.load(path)

@@ -1,0 +1,89 @@
+"""What our operations need to know of a host: facts that pyinfra does not ship."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from pyinfra.api import FactBase, QuoteString, StringCommand
+
+MARKS = "/etc/mystocks-dr"
+BLANK = "mystocks-blank"  # in a data directory that initdb made and nobody has used yet
+FENCED = f"{MARKS}/fenced"
+
+
+class PgCluster(FactBase[dict[str, bool]]):
+    """State of one PostgreSQL cluster: exists, blank, standby, online, primary, fenced."""
+
+    default = dict
+
+    def command(self, version: int) -> StringCommand:
+        data = f"/var/lib/postgresql/{version}/main"
+        script = f"""
+        b() {{ if "$@" >/dev/null 2>&1; then echo true; else echo false; fi; }}
+        r=$(psql -AtX -c 'select pg_is_in_recovery()' postgres 2>/dev/null)
+        echo exists $(b test -f {data}/PG_VERSION)
+        echo blank $(b test -f {data}/{BLANK})
+        echo standby $(b test -f {data}/standby.signal)
+        echo fenced $(b test -e {FENCED})
+        echo online $(b test -n "$r")
+        echo primary $(b test "$r" = f)
+        """
+        return StringCommand("sh", "-c", QuoteString(script))
+
+    def process(self, output: Iterable[str]) -> dict[str, bool]:
+        pairs = (line.split() for line in output if line.strip())
+        return {name: value == "true" for name, value in pairs}
+
+
+class PgRows(FactBase[list[dict[str, Any]] | None]):
+    """Rows of one query as dictionaries; None when the server does not answer."""
+
+    def command(self, sql: str, database: str = "postgres") -> StringCommand:
+        wrapped = f"select coalesce(json_agg(row_to_json(q)), '[]') from ({sql}) q"
+        tried = StringCommand("psql", "-AtX", "-d", QuoteString(database), "-c", QuoteString(wrapped))
+        return StringCommand(tried, "2>/dev/null || true")
+
+    def process(self, output: Iterable[str]) -> list[dict[str, Any]] | None:
+        text = "\n".join(output).strip()
+        return json.loads(text) if text else None
+
+
+class PgPrimaryElsewhere(FactBase[str | None]):
+    """Address of the server among `hosts` that takes writes, asked from this host as `monitor`; None if there is none."""
+
+    def command(self, hosts: tuple[str, ...], ca: str, passfile: str) -> StringCommand:
+        dsn = (
+            f"host={','.join(hosts)} port=5432 dbname=postgres user=monitor target_session_attrs=read-write "
+            f"connect_timeout=2 sslmode=verify-full sslrootcert={ca} passfile={passfile}"
+        )
+        asked = StringCommand("psql", "-AtX", "-d", QuoteString(dsn), "-c", QuoteString("select host(inet_server_addr())"))
+        return StringCommand(asked, "2>/dev/null || true")
+
+    def process(self, output: Iterable[str]) -> str | None:
+        lines = [line for line in output if line.strip()]
+        return lines[0] if lines else None
+
+
+class PgBackRestInfo(FactBase[list[dict[str, Any]]]):
+    """`pgbackrest info` of one stanza: one dictionary a stanza, empty without pgBackRest or a stanza."""
+
+    default = list
+
+    def command(self, stanza: str) -> StringCommand:
+        return StringCommand("pgbackrest", QuoteString(f"--stanza={stanza}"), "--output=json info", "2>/dev/null || true")
+
+    def process(self, output: Iterable[str]) -> list[dict[str, Any]]:
+        text = "".join(output).strip()
+        return json.loads(text) if text else []
+
+
+class IsContainer(FactBase[bool]):
+    """Whether this host is a container, whose clock and kernel settings belong to the machine below."""
+
+    def command(self) -> str:
+        return "systemd-detect-virt --container --quiet && echo yes || echo no"
+
+    def process(self, output: Iterable[str]) -> bool:
+        return "".join(output).strip() == "yes"

@@ -1,0 +1,248 @@
+"""Operations that pyinfra does not ship: PostgreSQL clusters, roles, schema, slots; pgBackRest stanza and backup.
+
+Each reads a fact, yields commands only where the fact differs, and so can be drift-checked. All run as the OS user
+`postgres` unless they say otherwise. SQL travels on standard input: neither a password nor its verifier is ever seen
+in a process list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api import OperationError, QuoteString, StringCommand, operation
+from pyinfra.facts.deb import DebPackages
+from pyinfra.facts.files import FileContents
+
+from deploys.facts import BLANK, FENCED, PgBackRestInfo, PgCluster, PgPrimaryElsewhere, PgRows
+
+Commands = Iterator[str | StringCommand]
+
+
+def _psql(sql: str, database: str = "postgres") -> StringCommand:
+    return StringCommand("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", QuoteString(database), _stdin=f"{sql}\n")
+
+
+def _state(version: int) -> dict[str, bool]:
+    return host.get_fact(PgCluster, version=version, _su_user="postgres")
+
+
+def _rows(sql: str, database: str = "postgres") -> list[dict[str, Any]] | None:
+    return host.get_fact(PgRows, sql=sql, database=database, _su_user="postgres")
+
+
+def _is_primary(version: int) -> bool:
+    return _state(version).get("primary", False)
+
+
+@operation()
+def packages(names: Sequence[str], release: str = "") -> Commands:
+    """Install distribution packages; refresh the package index only when it does not know one of them."""
+    missing = sorted(set(names) - set(host.get_fact(DebPackages)))
+    if not missing:
+        host.noop("all installed")
+        return
+    install = (
+        "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "
+        f"-o DPkg::Lock::Timeout=120 {f'-t {release} ' if release else ''}{' '.join(missing)}"
+    )
+    yield StringCommand("sh", "-c", QuoteString(f"{install} || {{ apt-get update -q && {install}; }}"))
+
+
+@operation()
+def etc_hosts(nodes: Sequence[tuple[str, str]]) -> Commands:
+    """Keep `(address, name)` of every estate host in /etc/hosts: recovery must not wait for a name server.
+
+    The file is rewritten in place, because in a container it is a bind mount that cannot be replaced.
+    """
+    lines = list(host.get_fact(FileContents, path="/etc/hosts") or [])
+    wanted = {name: address for address, name in nodes}
+    kept = [line for line in lines if not _maps_elsewhere(line, wanted)]
+    there = {name for line in kept for name in line.split("#")[0].split()[1:] if name in wanted}
+    if kept == lines and there == set(wanted):
+        host.noop("every host is there")
+        return
+    added = [f"{address} {name}" for name, address in wanted.items() if name not in there]
+    yield StringCommand("tee", "/etc/hosts", ">/dev/null", _stdin="\n".join([*kept, *added]) + "\n")
+
+
+@operation()
+def pg_cluster(version: int) -> Commands:
+    """Make an empty cluster that never starts by itself, marked blank until somebody writes to it. Runs as root."""
+    if _state(version).get("exists"):
+        host.noop(f"cluster {version}/main exists")
+        return
+    # The builtin C.UTF-8 provider sorts by code point in every release: no libc or ICU upgrade corrupts an index.
+    provider = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if version >= 17 else []
+    yield StringCommand(
+        "pg_createcluster", str(version), "main", "--start-conf=manual", "--locale=C.UTF-8", "--encoding=UTF8", "--",
+        "--data-checksums", *provider,
+    )  # fmt: skip
+    yield StringCommand("install", "-o", "postgres", "-g", "postgres", "/dev/null", f"{_data(version)}/{BLANK}")
+
+
+@operation()
+def pg_primary(version: int, peers: Sequence[str], ca: str, passfile: str) -> Commands:
+    """Start this host's cluster as the primary, unless it is fenced, a standby, or somebody else is primary already.
+
+    Runs as root: only then does pg_ctlcluster go through systemd, where the start guard stands.
+    """
+    state = _state(version)
+    if state["online"] or state["standby"] or state["fenced"]:
+        host.noop("online, a standby or fenced")
+        return
+    if _elsewhere(peers, ca, passfile):
+        host.noop("another host is primary")
+        return
+    yield StringCommand("systemctl", "start", f"postgresql@{version}-main")
+    yield StringCommand("rm", "-f", f"{_data(version)}/{BLANK}")
+
+
+@operation()
+def pg_standby(version: int, node: str, peers: Sequence[str], ca: str, passfile: str) -> Commands:
+    """Clone the primary into a blank cluster, or start a standby that is down. Never touches a cluster with data."""
+    state = _state(version)
+    if state["online"] or state["fenced"] or not (state["blank"] or state["standby"]):
+        host.noop("online, fenced or not a standby")
+        return
+    if state["blank"]:
+        primary = _elsewhere(peers, ca, passfile)
+        if not primary:
+            raise OperationError(f"{node} is blank and no primary answers at {', '.join(peers)}")
+        data = _data(version)
+        dsn = (
+            f"host={primary} port=5432 user=replicator application_name={node} sslmode=verify-full "
+            f"sslrootcert={ca} passfile={passfile}"
+        )
+        # A fresh directory beside the blank one: nothing is deleted until the copy is whole.
+        yield StringCommand("rm", "-rf", f"{data}.clone")
+        yield StringCommand(
+            "runuser", "-u", "postgres", "--", "pg_basebackup", "-d", QuoteString(dsn), "-D", f"{data}.clone",
+            "-X", "stream", "-c", "fast", "-S", _slot(node), "--no-password",
+        )  # fmt: skip
+        yield StringCommand("install", "-o", "postgres", "-g", "postgres", "-m", "0600", "/dev/null", f"{data}.clone/standby.signal")
+        yield StringCommand("rm", "-rf", data)
+        yield StringCommand("mv", f"{data}.clone", data)
+    yield StringCommand("systemctl", "start", f"postgresql@{version}-main")
+
+
+@operation()
+def pg_roles(version: int, roles: Mapping[str, tuple[str, str]]) -> Commands:
+    """Make login roles: name -> (attributes, SCRAM verifier). Only on the primary; replication carries them over."""
+    if not _is_primary(version):
+        host.noop("not the primary")
+        return
+    there = {row["rolname"]: row for row in _rows("select rolname, rolpassword, rolreplication, rolsuper from pg_authid") or []}
+    for name, (attributes, verifier) in roles.items():
+        row = there.get(name)
+        wants_replication = "REPLICATION" in attributes.split()
+        if row and row["rolpassword"] == verifier and row["rolreplication"] == wants_replication and not row["rolsuper"]:
+            continue
+        verb = "ALTER" if row else "CREATE"
+        yield _psql(f"{verb} ROLE {name} LOGIN NOSUPERUSER {attributes} PASSWORD '{verifier}';")
+
+
+@operation()
+def pg_sql(version: int, database: str, missing: str, statements: Sequence[str]) -> Commands:
+    """Run `statements` in one transaction on the primary when the query `missing` returns any row."""
+    if not _is_primary(version) or _rows(missing, database) == []:
+        host.noop("not the primary, or nothing is missing")
+        return
+    body = "\n".join(f"{statement.rstrip().rstrip(';')};" for statement in statements)
+    yield _psql(f"BEGIN;\n{body}\nCOMMIT;", database)
+
+
+@operation()
+def pg_database(version: int, database: str) -> Commands:
+    """Create the database on the primary."""
+    if not _is_primary(version) or _rows(f"select 1 from pg_database where datname = '{database}'"):
+        host.noop("not the primary, or the database exists")
+        return
+    yield _psql(f"CREATE DATABASE {database};")
+
+
+@operation()
+def pg_slots(version: int, names: Sequence[str]) -> Commands:
+    """Keep one physical replication slot for each other node on the primary; a standby keeps none."""
+    state = _state(version)
+    if not state["online"]:
+        host.noop("offline")
+        return
+    there = {row["slot_name"] for row in _rows("select slot_name from pg_replication_slots where slot_type = 'physical'") or []}
+    wanted = {_slot(name) for name in names} if state["primary"] else set()
+    for slot in sorted(wanted - there):
+        yield _psql(f"SELECT pg_create_physical_replication_slot('{slot}', true);")
+
+
+@operation()
+def pg_reset_overrides(version: int, settings: Sequence[str]) -> Commands:
+    """Undo ALTER SYSTEM for the settings that the configuration file declares."""
+    rows = _rows("select name from pg_file_settings where sourcefile like '%postgresql.auto.conf'") or []
+    names = sorted({row["name"] for row in rows} & set(settings))
+    if not names:
+        host.noop("no setting is overridden")
+        return
+    for name in names:
+        yield _psql(f'ALTER SYSTEM RESET "{name}";')
+    yield _psql("SELECT pg_reload_conf();")
+
+
+@operation()
+def pg_synchronous(version: int, path: str, line: str) -> Commands:
+    """Switch synchronous replication on where a standby streams. Whoever lost the standby switched it off on purpose."""
+    if not _is_primary(version):
+        host.noop("not the primary")
+        return
+    rows = _rows("select current_setting('synchronous_standby_names') as names, exists (select from pg_stat_replication where state = 'streaming') as streams")
+    if not rows or rows[0]["names"] or not rows[0]["streams"]:
+        host.noop("on already, or no standby streams")
+        return
+    yield StringCommand("tee", path, ">/dev/null", _stdin=f"{line}\n")
+    yield _psql("SELECT pg_reload_conf();")
+
+
+@operation()
+def pgbackrest_stanza(stanza: str) -> Commands:
+    """Create the stanza in the repository when it is missing."""
+    info = host.get_fact(PgBackRestInfo, stanza=stanza, _su_user="postgres")
+    if info and info[0].get("status", {}).get("code") in (0, 2):  # 2: no valid backup yet, but the stanza is there
+        host.noop("the stanza exists")
+        return
+    yield StringCommand("pgbackrest", QuoteString(f"--stanza={stanza}"), "--log-level-console=warn", "stanza-create")
+
+
+@operation()
+def pgbackrest_first_backup(stanza: str) -> Commands:
+    """Take a full backup when the repository holds none."""
+    info = host.get_fact(PgBackRestInfo, stanza=stanza, _su_user="postgres")
+    if info and info[0].get("backup"):
+        host.noop("a backup exists")
+        return
+    yield StringCommand("pgbackrest", QuoteString(f"--stanza={stanza}"), "--type=full", "--log-level-console=warn", "backup")
+
+
+def _maps_elsewhere(line: str, wanted: Mapping[str, str]) -> bool:
+    """Whether the line gives one of our names another address, Debian's 127.0.1.1 for the own host included."""
+    address, *names = line.split("#")[0].split() or [""]
+    return any(name in wanted and wanted[name] != address for name in names)
+
+
+def _data(version: int) -> str:
+    return f"/var/lib/postgresql/{version}/main"
+
+
+def _slot(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name.lower())
+
+
+def _elsewhere(peers: Sequence[str], ca: str, passfile: str) -> str | None:
+    if not peers:
+        return None
+    return host.get_fact(PgPrimaryElsewhere, hosts=tuple(peers), ca=ca, passfile=passfile, _su_user="postgres")
+
+
+__all__ = [
+    "FENCED", "etc_hosts", "packages", "pg_cluster", "pg_database", "pg_primary", "pg_reset_overrides", "pg_roles", "pg_slots", "pg_sql",
+    "pg_standby", "pg_synchronous", "pgbackrest_first_backup", "pgbackrest_stanza",
+]  # fmt: skip

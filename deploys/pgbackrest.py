@@ -1,0 +1,67 @@
+"""pgBackRest: the repository on the backup host, WAL archiving from both nodes, TLS between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyinfra import host
+from pyinfra.operations import files, systemd
+from pyinfra.operations.util import any_changed
+
+from deploys import estate
+from deploys.base import UPLOADS
+from deploys.operations import packages, pgbackrest_first_backup, pgbackrest_stanza
+from deploys.text import MANAGED
+from inventories.catalog.load import load_recovery
+
+_MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
+
+
+def deploy() -> None:
+    """Configuration, certificate and TLS server: the same on the repository and on its clients."""
+    is_repository = "backup" in host.groups
+    if is_repository:
+        packages(name="pgBackRest", names=["pgbackrest", "restic"])
+    files.directory(name="pgBackRest directory", path="/etc/pgbackrest", mode="0750", **_MINE)
+    mine = estate.certificate()
+    certificate = files.put(
+        name="pgBackRest certificate", src=str(mine.certificate), dest="/etc/pgbackrest/host.crt", mode="0644", **_MINE
+    )
+    key = files.put(
+        name="pgBackRest key", src=str(mine.key), dest="/etc/pgbackrest/host.key", mode="0600", _temp_dir=UPLOADS, **_MINE
+    )
+    repository, postgres = estate.nodes("backup")[0], estate.nodes(*estate.POSTGRES_GROUPS)
+    version = host.data.get("postgres_version")
+    configuration = files.template(
+        name="pgBackRest settings", src=estate.template("pgbackrest", "pgbackrest.conf.j2"), dest="/etc/pgbackrest.conf",
+        mode="0640", _temp_dir=UPLOADS, **_MINE, managed=MANAGED, is_repository=is_repository, ca=estate.CA,
+        stanza=host.data.get("stanza"), repository=repository, postgres=postgres,
+        allowed=postgres if is_repository else (repository,), cipher=estate.secret()["pgbackrest_cipher"],
+        data_directory=f"/var/lib/postgresql/{version}/main", process_max=host.data.get("backup_processes"),
+        retention_full=load_recovery().stores["postgresql"].retention.full_copies,
+    )  # fmt: skip
+    unit = files.template(
+        name="pgBackRest TLS server", src=estate.template("pgbackrest", "pgbackrest-server.service.j2"),
+        dest="/etc/systemd/system/pgbackrest-server.service", mode="0644", user="root", group="root", managed=MANAGED,
+    )  # fmt: skip
+    systemd.daemon_reload(name="systemd reads the TLS server", _if=unit.did_change)
+    systemd.service(name="pgBackRest TLS server runs", service="pgbackrest-server", running=True, enabled=True)
+    systemd.service(
+        name="pgBackRest TLS server reads its settings", service="pgbackrest-server", reloaded=True,
+        _if=any_changed(certificate, key, configuration),
+    )  # fmt: skip
+
+
+def stanza() -> None:
+    pgbackrest_stanza(name="stanza", stanza=host.data.get("stanza"), _su_user="postgres")
+
+
+def schedule() -> None:
+    """The first full backup, then cron entries from the catalogue."""
+    name = host.data.get("stanza")
+    pgbackrest_first_backup(name="first full backup", stanza=name, _su_user="postgres")
+    files.template(
+        name="backup schedule", src=estate.template("pgbackrest", "cron.j2"), dest="/etc/cron.d/mystocks-backup",
+        mode="0644", user="root", group="root", managed=MANAGED, stanza=name,
+        times=load_recovery().stores["postgresql"].schedule,
+    )  # fmt: skip

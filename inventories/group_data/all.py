@@ -1,0 +1,24 @@
+"""Values every host shares. An inventory or a host may override any of them."""
+
+estate = "mystocks"  # the lock, the stanza's reports and the evidence carry this name
+
+# Packages: "distribution" takes what the host's own release carries (Debian 13 has PostgreSQL 17 and
+# TimescaleDB's Apache edition); "pgdg" adds the PostgreSQL and TimescaleDB projects' own repositories.
+package_source = "distribution"
+postgres_version = 17
+database = "quant_research"
+stanza = "main"
+
+# Clients outside the estate that may connect as `writer` or `reader`, in CIDR notation.
+client_networks: list[str] = []
+
+# Megabytes and counts that every PostgreSQL node must share: a standby with less than its primary stops.
+shared_buffers_mb = 256
+max_connections = 100
+max_wal_size_mb = 2048
+max_slot_wal_keep_mb = 4096  # a lost standby must not fill the primary's disk
+archive_timeout_s = 60
+
+backup_processes = 2
+
+outbox_max_mb = 2048

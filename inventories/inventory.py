@@ -1,0 +1,105 @@
+"""Read a pyinfra inventory file without pyinfra: hosts, groups and their data, validated."""
+
+from __future__ import annotations
+
+import os
+import runpy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inventories.errors import BadInput, DrError
+
+HERE = Path(__file__).resolve().parent
+
+
+class HostEntry(BaseModel):
+    """One host as the inventory declares it. `address` is what other hosts dial, by default what SSH dials."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    ssh_hostname: str
+    ssh_user: str = "root"
+    ssh_port: int = Field(default=22, ge=1, le=65535)
+    ssh_key: str | None = None
+    ssh_known_hosts_file: str | None = None
+    ssh_strict_host_key_checking: str = "yes"
+    db_address: str | None = Field(default=None, alias="address")
+    fence_command: tuple[str, ...] | None = None
+
+    @property
+    def address(self) -> str:
+        return self.db_address or self.ssh_hostname
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """`groups`: group -> host names; `data`: values that all hosts share; `hosts` in the file's order."""
+
+    name: str
+    path: Path
+    estate: str
+    hosts: tuple[HostEntry, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    data: Mapping[str, Any]
+
+
+def inventory_path(inventory: str | None) -> Path:
+    """The file of an inventory given by name, by path, or by DR_INVENTORY (default: lab). Raises BadInput."""
+    wanted = inventory or os.environ.get("DR_INVENTORY") or "lab"
+    path = Path(wanted).expanduser() if "/" in wanted or wanted.endswith(".py") else HERE / f"{wanted}.py"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in HERE.glob("*.py") if p.stem in ("lab", "production")))
+        hint = "copy inventories/production.example.py to inventories/production.py" if wanted == "production" else known
+        raise BadInput(f"there is no inventory {wanted!r} (looked for {path})", hint)
+    return path
+
+
+def read_inventory(inventory: str | None = None) -> Inventory:
+    """Groups of one inventory file. Raises BadInput naming file, host and value."""
+    path = inventory_path(inventory)
+    try:
+        names = runpy.run_path(str(path))
+    except DrError:
+        raise
+    except Exception as error:
+        raise BadInput(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+    data = dict(_public(runpy.run_path(str(HERE / "group_data" / "all.py"))))
+    entries: dict[str, HostEntry] = {}
+    groups: dict[str, tuple[str, ...]] = {}
+    for group, value in _public(names).items():
+        members, shared = _group(value)
+        if members is None:
+            continue
+        groups[group] = tuple(name for name, _ in members)
+        for name, own in members:
+            entries.setdefault(name, _entry(path, name, {**shared, **own}))
+            data.update({key: item for key, item in shared.items() if not key.startswith(("ssh_", "_"))})
+    if not entries:
+        raise BadInput(f"{path} declares no host", "see inventories/production.example.py")
+    return Inventory(path.stem, path, str(data.get("estate", path.stem)), tuple(entries.values()), groups, data)
+
+
+def _entry(path: Path, name: str, data: dict[str, Any]) -> HostEntry:
+    try:
+        return HostEntry.model_validate({"ssh_hostname": name, **data, "name": name})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"{path}: {name}.{where} is {first.get('input')!r}: {first['msg']}") from error
+
+
+def _group(value: Any) -> tuple[list[tuple[str, dict[str, Any]]] | None, dict[str, Any]]:
+    """pyinfra's two forms: a list of hosts, or (list, data shared by them)."""
+    members, shared = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
+    if not isinstance(members, list) or not isinstance(shared, dict):
+        return None, {}
+    return [host if isinstance(host, tuple) else (host, {}) for host in members], shared
+
+
+def _public(names: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in names.items() if not name.startswith("_") and name != "annotations"}

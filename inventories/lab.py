@@ -1,0 +1,38 @@
+"""The lab's hosts, as `./dr lab.up` left them; DR_LAB chooses among labs."""
+
+import os as _os
+import sys as _sys
+
+from lab import state as _state
+
+_name = _os.environ.get("DR_LAB") or "lab"
+_made = _state.load(_name)
+_files = _state.files(_name)
+_SHARED = {
+    "ssh_user": "root",
+    "ssh_key": str(_files.key),
+    "ssh_known_hosts_file": str(_files.known_hosts),
+    "ssh_strict_host_key_checking": "yes",
+    "estate": f"lab-{_name}",
+    "secrets_file": str(_files.secrets),
+    "pki_dir": str(_files.root / "pki"),
+}
+
+
+def _group(*names: str) -> tuple[list[tuple[str, dict[str, object]]], dict[str, str]]:
+    members = [
+        (name, {"ssh_hostname": _made.hosts[name].address, "fence_command": _fence(name)})
+        for name in names
+        if name in _made.hosts
+    ]
+    return members, _SHARED
+
+
+def _fence(name: str) -> list[str]:
+    return [_sys.executable, "-m", "lab.fence", "--lab", _name, name]
+
+
+app = _group("app1")
+pg_primary = _group("pg1")
+pg_standby = _group("pg2")
+backup = _group("backup1")

@@ -1,0 +1,34 @@
+"""Production hosts: copy to inventories/production.py, change what is yours, keep it out of the repository.
+
+    ./dr deploy --inventory production --plan     what would change, touching nothing
+    ./dr status --inventory production
+
+Groups say what a host is for; at first `pg_primary` becomes the primary. After a failover the roles are read
+from the hosts themselves, never from here. Secrets come from `secrets_file` (mode 0600, outside the repository)
+or from DR_SECRET_<NAME> in the environment; `./dr secrets.make FILE` writes a new one.
+"""
+
+_SSH = {
+    "ssh_user": "dr",
+    "ssh_key": "~/.ssh/mystocks_dr",
+    "ssh_known_hosts_file": "~/.ssh/known_hosts",
+    "ssh_strict_host_key_checking": "yes",
+    "_sudo": True,
+    "estate": "mystocks",
+    "secrets_file": "~/.config/mystocks-dr/secrets.yaml",
+    "pki_dir": "~/.config/mystocks-dr/pki",
+}
+
+# fence_command cuts the host's power from outside (IPMI, hypervisor, cloud). It is run on the operator's machine
+# without a shell, must return 0 only when the host is certainly off, and may be left out: failover then refuses
+# when SSH cannot reach the old primary.
+pg_primary = (
+    [("pg1", {"ssh_hostname": "192.0.2.21", "fence_command": ["/usr/local/sbin/fence-host", "off", "pg1"]})],
+    _SSH,
+)
+pg_standby = (
+    [("pg2", {"ssh_hostname": "192.0.2.22", "fence_command": ["/usr/local/sbin/fence-host", "off", "pg2"]})],
+    _SSH,
+)
+backup = ([("backup1", {"ssh_hostname": "192.0.2.31"})], _SSH)
+app = ([("app1", {"ssh_hostname": "192.0.2.11"})], _SSH)

@@ -1,0 +1,61 @@
+"""Secrets: from DR_SECRET_<NAME> in the environment, else from a YAML file outside the repository.
+
+Values are pydantic `SecretStr`: printed, logged or dumped they show asterisks. Only the line that hands one to its
+consumer calls `.get_secret_value()`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import yaml
+from pydantic import SecretStr
+
+from inventories.errors import BadInput
+
+NAMES = ("replicator", "rewind", "backup", "writer", "reader", "monitor", "pgbackrest_cipher")
+
+
+def load(path: str | Path) -> dict[str, SecretStr]:
+    """Return every secret in NAMES. Raises BadInput naming the first one that is nowhere to be found."""
+    file = Path(path).expanduser()
+    stored = _read(file)
+    found: dict[str, SecretStr] = {}
+    for name in NAMES:
+        value = os.environ.get(f"DR_SECRET_{name.upper()}") or stored.get(name)
+        if not value:
+            raise BadInput(
+                f"secret {name!r} is neither in the environment (DR_SECRET_{name.upper()}) nor in {file}",
+                f"./dr secrets.make {file} writes a file with new random secrets",
+            )
+        found[name] = SecretStr(str(value))
+    return found
+
+
+def make(path: str | Path) -> Path:
+    """Write a new secrets file (mode 0600). Refuses to replace one: lost keys are lost backups."""
+    file = Path(path).expanduser()
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise BadInput(f"{file} exists already", "remove it yourself if nothing uses its secrets") from error
+    with os.fdopen(handle, "w") as out:
+        yaml.safe_dump({name: secrets.token_urlsafe(24) for name in NAMES}, out)
+    return file
+
+
+def _read(file: Path) -> dict[str, object]:
+    if not file.exists():
+        return {}
+    if file.stat().st_mode & 0o077:
+        raise BadInput(f"{file} can be read by others (mode {file.stat().st_mode & 0o777:04o})", f"chmod 600 {file}")
+    try:
+        data = yaml.safe_load(file.read_text())
+    except yaml.YAMLError as error:
+        raise BadInput(f"{file} is not valid YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(data, dict):
+        raise BadInput(f"{file} must map secret names to values")
+    return data

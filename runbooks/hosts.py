@@ -1,0 +1,211 @@
+"""Inventory -> connections. The only place that knows how a host is reached, and the only one with connection strings.
+
+Everything goes over SSH, multiplexed: one connection a host, about 20 ms a command. SQL runs through psql on the host
+itself as the OS user postgres (peer authentication), so no database password is needed where the operator sits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inventories.errors import BadInput, TargetFailed, TimedOut, Unreachable
+from inventories.inventory import HostEntry, read_inventory
+from runbooks.engine.budgets import budget
+
+SSH_FAILED = 255
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command on a host did: exit code, both outputs, seconds on the operator's clock."""
+
+    rc: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        return self.stdout.strip()
+
+    def json(self) -> Any:
+        """The output as JSON. Raises TargetFailed when it is none."""
+        try:
+            return json.loads(self.stdout)
+        except json.JSONDecodeError as error:
+            raise TargetFailed(f"expected JSON, got {self.stdout.strip()[:200]!r} {self.stderr.strip()[:200]}") from error
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host of the estate. Two of the same name are the same host."""
+
+    name: str
+    entry: HostEntry = field(compare=False, repr=False)
+    ssh_config: Path = field(compare=False, repr=False)
+
+    @property
+    def address(self) -> str:
+        return self.entry.address
+
+    def __str__(self) -> str:
+        return self.name
+
+    def run(
+        self,
+        command: str,
+        *args: object,
+        timeout: float | None = None,
+        expect: int | None = 0,
+        user: str = "root",
+        stdin: str | None = None,
+    ) -> Ran:
+        """Run `command` with each `%s` replaced by a quoted argument, as `user`.
+
+        `expect` is the exit code that counts as success, None takes any. Raises TargetFailed (another exit code),
+        TimedOut, Unreachable (SSH itself failed).
+        """
+        text = command % tuple(shlex.quote(str(arg)) for arg in args) if args else command
+        limit = timeout if timeout is not None else budget("ssh.command")
+        started = time.monotonic()
+        try:
+            done = subprocess.run(
+                ["ssh", "-F", str(self.ssh_config), self.name, "--", self._as(user, text)],
+                input=stdin if stdin is not None else "", capture_output=True, text=True, timeout=limit, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise TimedOut(f"{self.name} did not finish {_short(text)} within {limit:g} s") from error
+        ran = Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
+        if ran.rc == SSH_FAILED:
+            raise Unreachable(
+                f"{self.name} ({self.address}) cannot be reached over SSH: {_last_line(ran.stderr)}",
+                f"ssh -F {self.ssh_config} {self.name} shows why",
+            )
+        if expect is not None and ran.rc != expect:
+            raise TargetFailed(f"{self.name}: {_short(text)} ended with {ran.rc}: {_last_line(ran.stderr or ran.stdout)}")
+        return ran
+
+    def query(self, sql: str, database: str = "postgres", timeout: float | None = None) -> list[dict[str, Any]]:
+        """Rows of one SELECT on this host's own server, as dictionaries of JSON values."""
+        wrapped = f"select coalesce(json_agg(row_to_json(q)), '[]') from ({sql}) q;"
+        rows = self._psql(wrapped, database, timeout).json()
+        assert isinstance(rows, list)
+        return rows
+
+    def execute(self, sql: str, database: str = "postgres", timeout: float | None = None) -> None:
+        """Run statements on this host's own server, stopping at the first error."""
+        self._psql(sql, database, timeout)
+
+    def reachable(self, port: int | None = None, timeout: float | None = None) -> bool:
+        """Whether a TCP connection to SSH (or `port`) opens. Says nothing of what answers."""
+        limit = timeout if timeout is not None else budget("ssh.reach")
+        try:
+            socket.create_connection((self.address, port or self.entry.ssh_port), limit).close()
+        except OSError:
+            return False
+        return True
+
+    def _psql(self, sql: str, database: str, timeout: float | None) -> Ran:
+        return self.run("psql -qAtX -v ON_ERROR_STOP=1 -d %s", database, user="postgres", stdin=sql, timeout=timeout)
+
+    def _as(self, user: str, text: str) -> str:
+        sudo = "sudo -n " if self.entry.ssh_user != "root" else ""
+        if user == "root":
+            return f"{sudo}sh -c {shlex.quote(text)}"
+        return f"cd /; {sudo}runuser -u {shlex.quote(user)} -- sh -c {shlex.quote(text)}"
+
+
+@dataclass(frozen=True)
+class Estate:
+    """Every host of one inventory, by group."""
+
+    name: str
+    inventory: str
+    hosts: tuple[Host, ...]
+    groups: Mapping[str, tuple[str, ...]] = field(repr=False)
+    data: Mapping[str, Any] = field(repr=False)
+
+    def host(self, name: str) -> Host:
+        """Raises BadInput naming the hosts there are."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        known = ", ".join(host.name for host in self.hosts)
+        raise BadInput(f"there is no host {name!r} in inventory {self.inventory}", f"its hosts are {known}")
+
+    def group(self, *names: str) -> tuple[Host, ...]:
+        """Hosts of these groups in the inventory's order. Raises BadInput when there are none."""
+        wanted = [member for name in names for member in self.groups.get(name, ())]
+        if not wanted:
+            raise BadInput(f"inventory {self.inventory} has no host in group {' or '.join(names)}")
+        return tuple(host for host in self.hosts if host.name in wanted)
+
+    @property
+    def postgres(self) -> tuple[Host, ...]:
+        return self.group("pg_primary", "pg_standby")
+
+    @property
+    def backup(self) -> Host:
+        return self.group("backup")[0]
+
+    @property
+    def app(self) -> Host:
+        return self.group("app")[0]
+
+
+def load(inventory: str | None = None) -> Estate:
+    """The estate of an inventory: a name under inventories/ or a path. Raises BadInput."""
+    entries = read_inventory(inventory)
+    config = _write_ssh_config(entries.hosts)
+    hosts = tuple(Host(entry.name, entry, config) for entry in entries.hosts)
+    return Estate(entries.estate, entries.name, hosts, entries.groups, entries.data)
+
+
+def _write_ssh_config(entries: Sequence[HostEntry]) -> Path:
+    """One generated ssh_config for our own calls and for testinfra, which multiplexes only when told a ControlPath."""
+    directory = Path(tempfile.gettempdir()) / f"mystocks-dr-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if directory.stat().st_uid != os.getuid() or directory.stat().st_mode & 0o077:
+        raise TargetFailed(f"{directory} belongs to somebody else or is open to others", "remove it, or set TMPDIR")
+    common = [
+        "Host *", "  BatchMode yes", "  ControlMaster auto", f"  ControlPath {directory}/%C", "  ControlPersist 300",
+        "  ConnectTimeout 3", "  ServerAliveInterval 2", "  ServerAliveCountMax 3", "  LogLevel ERROR",
+    ]  # fmt: skip
+    text = "\n".join([*(line for entry in entries for line in _stanza(entry)), *common]) + "\n"
+    path = directory / f"ssh_config-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    if not path.exists():
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_text(text)
+        partial.replace(path)
+    return path
+
+
+def _stanza(entry: HostEntry) -> list[str]:
+    lines = [f"Host {entry.name}", f"  HostName {entry.ssh_hostname}", f"  User {entry.ssh_user}", f"  Port {entry.ssh_port}"]
+    if entry.ssh_key:
+        lines += [f"  IdentityFile {Path(entry.ssh_key).expanduser()}", "  IdentitiesOnly yes"]
+    if entry.ssh_known_hosts_file:
+        lines += [f"  UserKnownHostsFile {Path(entry.ssh_known_hosts_file).expanduser()}", "  GlobalKnownHostsFile /dev/null"]
+    lines.append(f"  StrictHostKeyChecking {entry.ssh_strict_host_key_checking}")
+    return lines
+
+
+def _short(text: str) -> str:
+    one = " ".join(text.split())
+    return f"`{one if len(one) <= 90 else one[:87] + '...'}`"
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "no message"
