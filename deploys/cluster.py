@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra import host
 
 from deploys import app, base, estate, pgbackrest, postgres, schema
+from deploys.operations import stage
 
 is_postgres = any(group in host.groups for group in estate.POSTGRES_GROUPS)
 is_backup = "backup" in host.groups
@@ -14,15 +15,23 @@ if is_postgres:
     postgres.cluster()
 if is_postgres or is_backup:
     pgbackrest.deploy()
+if "app" in host.groups:
+    app.deploy()
+
+stage(name="every host is configured")
 if is_postgres:
     postgres.primary()
     schema.deploy()
+
+stage(name="the primary is up")
 if is_backup:
     pgbackrest.stanza()
+
+stage(name="the repository takes WAL")
 if is_postgres:
     postgres.standby()
     postgres.synchronous()
+
+stage(name="the standby streams")
 if is_backup:
     pgbackrest.schedule()
-if "app" in host.groups:
-    app.deploy()

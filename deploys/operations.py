@@ -37,6 +37,13 @@ def _is_primary(version: int) -> bool:
 
 
 @operation()
+def stage() -> Commands:
+    """Do nothing, on every host: pyinfra orders operations host by host, so what all hosts share is a barrier."""
+    host.noop("every host got here")
+    yield from ()
+
+
+@operation()
 def packages(names: Sequence[str], release: str = "") -> Commands:
     """Install distribution packages; refresh the package index only when it does not know one of them."""
     missing = sorted(set(names) - set(host.get_fact(DebPackages)))
@@ -244,5 +251,5 @@ def _elsewhere(peers: Sequence[str], ca: str, passfile: str) -> str | None:
 
 __all__ = [
     "FENCED", "etc_hosts", "packages", "pg_cluster", "pg_database", "pg_primary", "pg_reset_overrides", "pg_roles", "pg_slots", "pg_sql",
-    "pg_standby", "pg_synchronous", "pgbackrest_first_backup", "pgbackrest_stanza",
+    "pg_standby", "pg_synchronous", "pgbackrest_first_backup", "pgbackrest_stanza", "stage",
 ]  # fmt: skip

@@ -88,10 +88,11 @@ def synchronous() -> None:
 
 def _configuration(version: int) -> Any:
     directory = _etc(version)
+    files.directory(name="room for the runbooks' own settings", path=f"{directory}/conf.d", mode="0755", **_MINE)
     changed = [
         files.template(
-            name="settings", src=estate.template("postgres", "mystocks.conf.j2"),
-            dest=f"{directory}/conf.d/10-mystocks.conf", mode="0644", **_MINE,
+            name="settings", src=estate.template("postgres", "postgresql.conf.j2"),
+            dest=f"{directory}/postgresql.conf", mode="0644", **_MINE,
             managed=MANAGED, settings={name: value.replace("'", "''") for name, value in settings(version).items()},
         ),
         files.template(

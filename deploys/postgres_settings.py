@@ -15,6 +15,12 @@ def settings(version: int) -> dict[str, str]:
     nodes = estate.nodes(*estate.POSTGRES_GROUPS)
     stanza = data.get("stanza")
     return {
+        "data_directory": f"/var/lib/postgresql/{version}/main",
+        "hba_file": f"/etc/postgresql/{version}/main/pg_hba.conf",
+        "ident_file": f"/etc/postgresql/{version}/main/pg_ident.conf",
+        "external_pid_file": f"/var/run/postgresql/{version}-main.pid",
+        "unix_socket_directories": "/var/run/postgresql",
+        "cluster_name": f"{version}/main",
         "listen_addresses": "*",
         "port": "5432",
         "max_connections": str(data.get("max_connections")),
