@@ -1,0 +1,83 @@
+"""The containers that are there, as the engine tells it; and making one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from inventories.errors import Refused
+from lab import limits
+from lab.engine import Engine, Kind
+from lab.spec import LABEL_HOST, LABEL_LAB, HostSpec, LabSpec, container_name, network_name
+
+
+class ContainerState(Enum):
+    """What matters of a container's state: only a running one is a host, and one that never ran is not worth keeping."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    OFF = "off"
+    NEVER_RAN = "created"
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container: its name, labels, state and the engine's own word for that (``Up 3 minutes``)."""
+
+    name: str
+    labels: Mapping[str, str]
+    state: ContainerState
+    status: str
+
+
+def list_all(engine: Engine) -> dict[str, Container]:
+    """Every container of the engine by name, running or not."""
+    found: dict[str, Container] = {}
+    for row in engine.json("ps", "--all", "--format", "json" if engine.kind is Kind.PODMAN else "{{json .}}"):
+        name = row["Names"][0] if isinstance(row["Names"], list) else row["Names"]
+        labels = row.get("Labels") or {}
+        if isinstance(labels, str):  # docker prints them as one comma-separated text
+            labels = dict(pair.partition("=")[::2] for pair in labels.split(","))
+        found[name] = Container(name, labels, _state(str(row["State"])), str(row.get("Status", row["State"])))
+    return found
+
+
+def _state(word: str) -> ContainerState:
+    known = {"running": "running", "paused": "paused", "created": "created", "configured": "created"}
+    return ContainerState(known.get(word, "off"))
+
+
+def of_lab(engine: Engine, lab: str) -> dict[str, Container]:
+    """The containers that carry this lab's label, by container name."""
+    return {name: box for name, box in list_all(engine).items() if box.labels.get(LABEL_LAB) == lab}
+
+
+def refuse_foreign(lab: str, host: str, box: Container) -> None:
+    """Refuse to touch a container that has our name and not our label."""
+    if box.labels.get(LABEL_LAB) != lab:
+        raise Refused(
+            f"There is a container named {box.name} which no lab of ours made.",
+            f"Choose another lab with --lab, or remove that container by hand; the lab needs its name for {host}.",
+        )
+
+
+def remove(engine: Engine, name: str) -> None:
+    """Remove a container and its disk. Killed, not shut down: nothing of it is needed any more."""
+    engine.run("rm", "--force", *(("--time", "0") if engine.kind is Kind.PODMAN else ()), name)
+
+
+def create(engine: Engine, lab: LabSpec, host: HostSpec, image: str) -> None:
+    """Make and start one host. No restart policy: a host that lost power stays off until somebody turns it on."""
+    # Names come from the hosts file, not from the engine's DNS, which forgets a host when it loses power.
+    peers = [word for peer in lab.hosts for word in ("--add-host", f"{peer.name}:{lab.address(peer)}")]
+    engine.run(
+        *limits.runtime(engine),
+        *("run", "--detach", "--name", container_name(lab.name, host.name), "--hostname", host.name),
+        *("--label", f"{LABEL_LAB}={lab.name}", "--label", f"{LABEL_HOST}={host.name}"),
+        *("--network", network_name(lab.name), "--ip", str(lab.address(host)), *peers),
+        *limits.systemd(engine),
+        *limits.ulimits(),
+        *("--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", "--cap-add", "AUDIT_WRITE"),
+        # Makes the kernel drop what comes from an address that we could not answer: isolate() needs both ways cut.
+        *("--sysctl", "net.ipv4.conf.all.rp_filter=1"),
+        *("--shm-size", "256m", "--restart", "no", image, "/sbin/init"),
+    )

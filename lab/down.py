@@ -1,0 +1,56 @@
+"""Take a lab away: exactly what carries its label, and its state directory."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from filelock import FileLock
+
+from lab import containers, network, ssh, state
+from lab.engine import Engine, find_engine
+from lab.machine import Say
+from lab.spec import lab_name
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What a ``down`` took away; all of it empty when the lab was not there."""
+
+    containers: tuple[str, ...]
+    network: bool
+    state: bool
+
+    @property
+    def anything(self) -> bool:
+        return bool(self.containers) or self.network or self.state
+
+
+def down(name: str, say: Say) -> Removed:
+    """Remove the lab of that name; a second call finds nothing and does nothing."""
+    lab_name(name)
+    engine = find_engine()
+    root = state.state_root()
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(root / ".up.lock"):
+        ours = tuple(containers.of_lab(engine, name))
+        if ours:
+            say(f"Removing {', '.join(ours)}")
+        _hang_up(name)
+        _remove(engine, ours)
+        had_network = network.remove_network(engine, name)
+        directory = state.files(name).root
+        had_state = directory.exists()
+        if had_state:
+            shutil.rmtree(directory)
+    return Removed(ours, had_network, had_state)
+
+
+def _hang_up(name: str) -> None:
+    if state.files(name).ssh_config.exists():
+        for host in state.load(name).hosts:
+            ssh.hang_up(name, host)
+
+
+def _remove(engine: Engine, ours: tuple[str, ...]) -> None:
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        list(pool.map(lambda box: containers.remove(engine, box), ours))

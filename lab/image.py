@@ -1,0 +1,119 @@
+"""The lab's image: a bare Debian host with systemd and sshd, made once and named by the hash of its recipe."""
+
+import hashlib
+import os
+import shlex
+import subprocess
+import tempfile
+from enum import Enum
+from pathlib import Path
+
+from inventories.errors import BadInput, TargetFailed
+from lab import machine, mirror
+from lab.engine import Engine, Kind
+from lab.machine import Say
+
+REPOSITORY = "mystocks-dr-lab"
+PUBLIC_BASE = "docker.io/library/debian:trixie-slim"
+PACKAGES = (
+    *("systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "cron", "acl", "python3", "ca-certificates"),
+    *("iproute2", "iputils-ping", "procps", "less"),
+)
+# Fetched, not installed: a deploy really installs them, yet fast and without a network.
+PREFETCH = (
+    *("postgresql-17", "postgresql-17-timescaledb", "postgresql-common", "pgbackrest", "restic"),
+    *("python3-psycopg2", "chrony", "sqlite3", "zstd"),
+)
+_RECIPE = Path(__file__).parent / "recipe"
+_BUILD_BUDGET_S = 1200.0
+
+
+class Base(Enum):
+    """Where the image's base comes from."""
+
+    MMDEBSTRAP = "mmdebstrap"
+    IMAGE = "image"
+
+
+def ensure_image(engine: Engine, say: Say) -> str:
+    """The tag of the image, which is built first unless it is there. Errors: BadInput, EngineFailed, TargetFailed."""
+    base = choose_base()
+    source = mirror.find_mirror() if base is Base.MMDEBSTRAP else None
+    tag = f"{REPOSITORY}:{recipe_hash(base, source)}"
+    if engine.run("images", "--quiet", tag).strip():
+        return tag
+    if source:
+        _build_from_mirror(engine, tag, source, say)
+    else:
+        _build_from_public_base(engine, tag, say)
+    return tag
+
+
+def choose_base() -> Base:
+    """``DR_LAB_BASE``, else mmdebstrap on a Debian machine and a public image on any other."""
+    wanted = os.environ.get("DR_LAB_BASE", "")
+    if wanted:
+        try:
+            return Base(wanted)
+        except ValueError:
+            raise BadInput(f"DR_LAB_BASE is {wanted!r}.", "Set it to mmdebstrap or image, or leave it out.") from None
+    release = Path("/etc/os-release")
+    debian = release.exists() and "ID=debian" in release.read_text(encoding="utf-8").splitlines()
+    return Base.MMDEBSTRAP if debian else Base.IMAGE
+
+
+def recipe_hash(base: Base, source: mirror.Mirror | None) -> str:
+    """Twelve hex digits over all that decides what is in the image, its mirror included."""
+    digest = hashlib.sha256(repr((base.value, source, PACKAGES, PREFETCH)).encode())
+    for path in sorted(_RECIPE.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def mmdebstrap_argv(source: mirror.Mirror, tarball: Path) -> list[str]:
+    """The command that makes the base from the machine's own mirror and customises it."""
+    script = "/root/customise.sh"
+    return [
+        *("mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
+        *("--skip=cleanup/apt/lists,cleanup/apt/cache", "--dpkgopt=force-unsafe-io"),
+        *(f"--aptopt={option}" for option in ('Acquire::Languages "none"', *mirror.apt_options())),
+        *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "info", "locale")),
+        f"--customize-hook=copy-in {shlex.quote(str(_RECIPE / 'customise.sh'))} /root",
+        f'--customize-hook=chroot "$1" sh {script} {shlex.join(PREFETCH)}',
+        f'--customize-hook=rm "$1"{script}',
+        *(mirror.SUITE, str(tarball), *source.lines()),
+    ]
+
+
+def _build_from_mirror(engine: Engine, tag: str, source: mirror.Mirror, say: Say) -> None:
+    machine.ensure_programs({"mmdebstrap": "mmdebstrap"}, say)
+    with tempfile.TemporaryDirectory(prefix="dr-image-", dir="/var/tmp") as scratch:  # noqa: S108
+        tarball = Path(scratch) / "image.tar"
+        say(f"Building the lab's image from {source.main} (once, about a minute)")
+        _run(["env", "--chdir", scratch, *mmdebstrap_argv(source, tarball)])
+        say("Importing the lab's image")
+        changes = ('CMD ["/sbin/init"]', "STOPSIGNAL SIGRTMIN+3")
+        flags = [word for change in changes for word in ("--change", change)]
+        tarball.chmod(0o644)
+        engine.run("import", *flags, str(tarball), tag, timeout=_BUILD_BUDGET_S)
+
+
+def _build_from_public_base(engine: Engine, tag: str, say: Say) -> None:
+    say(f"Building the lab's image from {PUBLIC_BASE} (once, about two minutes)")
+    values = {"BASE": PUBLIC_BASE, "PACKAGES": " ".join(PACKAGES), "PREFETCH": " ".join(PREFETCH)}
+    arguments = [word for name, value in values.items() for word in ("--build-arg", f"{name}={value}")]
+    # Only docker's own image format keeps a stop signal through podman's build.
+    style = ("--format", "docker") if engine.kind is Kind.PODMAN else ()
+    path = str(_RECIPE / "Containerfile")
+    engine.run("build", *style, *arguments, "--tag", tag, "--file", path, str(_RECIPE), timeout=_BUILD_BUDGET_S)
+
+
+def _run(argv: list[str]) -> None:
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_BUILD_BUDGET_S, check=False)
+    except subprocess.TimeoutExpired as late:
+        raise TargetFailed(f"{argv[3]} did not end within {_BUILD_BUDGET_S:g} s.", "Is the mirror slow?") from late
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", "Err:"))] or done.stderr.splitlines()
+        said = next(iter(lines[:1]), "nothing")
+        raise TargetFailed(f"mmdebstrap failed: {said}", "Does apt-get update work on this machine?")

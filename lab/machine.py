@@ -1,0 +1,63 @@
+"""What the lab needs of the machine itself; installed where root or sudo allow it, named in one sentence elsewhere."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from inventories.errors import BadInput, TargetFailed
+from lab.engine import ENGINE_PACKAGES, Engine, EngineMissing, find_engine, may_sudo
+
+Say = Callable[[str], None]
+_SYSTEM_PATH = "/usr/sbin:/sbin:/usr/local/sbin"
+_FILES = {"netavark": "/usr/lib/podman/netavark", "aardvark-dns": "/usr/lib/podman/aardvark-dns"}
+
+
+def has(program: str) -> bool:
+    """Whether a program is here, also where an ordinary user's PATH does not look."""
+    return bool(
+        shutil.which(program)
+        or shutil.which(program, path=_SYSTEM_PATH)
+        or (program in _FILES and Path(_FILES[program]).exists())
+    )
+
+
+def ensure_engine(say: Say) -> Engine:
+    """The container engine, installed first where there is none and we may. EngineMissing otherwise."""
+    try:
+        engine = find_engine()
+    except EngineMissing:
+        if os.environ.get("DR_ENGINE") == "docker":
+            raise
+        ensure_programs({name: name for name in ENGINE_PACKAGES}, say)
+        engine = find_engine()
+    if engine.kind.value == "podman" and Path("/etc/debian_version").exists():
+        ensure_programs({name: name for name in ENGINE_PACKAGES}, say)
+    return engine
+
+
+def ensure_ssh(say: Say) -> None:
+    """The operator's own ssh."""
+    ensure_programs({"ssh": "openssh-client", "ssh-keygen": "openssh-client"}, say)
+
+
+def ensure_programs(packages: Mapping[str, str], say: Say) -> None:
+    """Install the packages whose programs are missing (program name to package name)."""
+    missing = sorted({package for program, package in packages.items() if not has(program)})
+    if not missing:
+        return
+    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
+    hint = f"sudo {' '.join(install)}"
+    if not shutil.which("apt-get"):
+        raise BadInput(f"This machine lacks {', '.join(missing)}.", "Install them with its own package manager.")
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if sudo and not may_sudo():
+        raise BadInput(f"This machine lacks {', '.join(missing)}, and we may not install them.", hint)
+    say(f"Installing {', '.join(missing)}")
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "-q", "update"], install):
+        done = subprocess.run([*sudo, *command], capture_output=True, text=True, env=env, check=False)
+        if done.returncode != 0:
+            last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+            raise TargetFailed(f"{' '.join(command[:2])} failed: {' '.join(last)}", hint)

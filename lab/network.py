@@ -1,0 +1,86 @@
+"""A lab's own network: a free private /24, so that two labs live side by side and a drill cuts only its own cables."""
+
+import json
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Network, ip_network
+from typing import Any
+
+from inventories.errors import BadInput, Refused
+from lab.engine import Engine, EngineFailed, Kind
+from lab.spec import LABEL_LAB, network_name
+
+_CANDIDATES = tuple(IPv4Network(f"10.89.{third}.0/24") for third in range(100, 200))
+
+
+def ensure_network(engine: Engine, lab: str) -> IPv4Network:
+    """The lab's subnet; its network is made when missing. Refused when that name is somebody else's."""
+    found = inspect(engine, lab)
+    if found is not None:
+        labels, subnet = found
+        if labels.get(LABEL_LAB) != lab:
+            raise Refused(
+                f"There is a network named {network_name(lab)} which no lab of ours made.",
+                "Choose another lab with --lab, or remove that network by hand.",
+            )
+        return subnet
+    subnet = free_subnet([*_networks_of(engine), *_routes()])
+    without_dns = ("--disable-dns",) if engine.kind is Kind.PODMAN else ()
+    where = ("--subnet", str(subnet), "--gateway", str(subnet[1]))
+    engine.run("network", "create", "--label", f"{LABEL_LAB}={lab}", *where, *without_dns, network_name(lab))
+    return subnet
+
+
+def remove_network(engine: Engine, lab: str) -> bool:
+    """Remove the lab's network if it is ours; whether there was one."""
+    found = inspect(engine, lab)
+    if found is None or found[0].get(LABEL_LAB) != lab:
+        return False
+    engine.run("network", "rm", network_name(lab))
+    return True
+
+
+def inspect(engine: Engine, lab: str) -> tuple[Mapping[str, str], IPv4Network] | None:
+    """The labels and the subnet of the network that has the lab's name, or None."""
+    try:
+        found = engine.json("network", "inspect", network_name(lab))
+    except EngineFailed as failed:
+        if "not found" in failed.stderr.lower() or "no such" in failed.stderr.lower():
+            return None
+        raise
+    subnets = list(subnets_of(found))
+    if not subnets:
+        raise Refused(f"The network {network_name(lab)} has no IPv4 subnet.", f"./dr lab.down --lab {lab}")
+    return {**(found[0].get("labels") or found[0].get("Labels") or {})}, subnets[0]
+
+
+def subnets_of(networks: Iterable[Mapping[str, Any]]) -> Iterator[IPv4Network]:
+    """The IPv4 subnets in what ``network inspect`` prints, podman's spelling or docker's."""
+    for network in networks:
+        blocks = network.get("subnets") or (network.get("IPAM") or {}).get("Config") or []
+        for block in blocks:
+            subnet = ip_network(block.get("subnet") or block.get("Subnet"), strict=False)
+            if isinstance(subnet, IPv4Network):
+                yield subnet
+
+
+def free_subnet(taken: Iterable[IPv4Network]) -> IPv4Network:
+    """The first candidate that overlaps nothing that is taken."""
+    used = tuple(taken)
+    for candidate in _CANDIDATES:
+        if not any(candidate.overlaps(other) for other in used):
+            return candidate
+    raise BadInput("All of 10.89.100.0 to 10.89.199.0 is in use on this machine.", "./dr lab.down an old lab.")
+
+
+def _networks_of(engine: Engine) -> Iterator[IPv4Network]:
+    names = engine.run("network", "ls", "--quiet").split()
+    return subnets_of(engine.json("network", "inspect", *names)) if names else iter(())
+
+
+def _routes() -> Iterator[IPv4Network]:
+    shown = subprocess.run(["ip", "-j", "-4", "route", "show", "table", "all"], capture_output=True, text=True, check=False)
+    for route in json.loads(shown.stdout or "[]"):
+        destination = str(route.get("dst", ""))
+        if destination[:1].isdigit():
+            yield IPv4Network(destination, strict=False)

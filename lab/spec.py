@@ -1,0 +1,68 @@
+"""What a lab is: its name, its hosts and the last byte of their addresses. Pure data."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from inventories.errors import BadInput
+
+LABEL_LAB = "mystocks-dr.lab"
+LABEL_HOST = "mystocks-dr.host"
+DEFAULT_LAB = "lab"
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,20}")
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """One host: its plain host name and the last byte of its address in the lab's /24."""
+
+    name: str
+    octet: int
+
+
+HOSTS = (HostSpec("app1", 11), HostSpec("pg1", 21), HostSpec("pg2", 22), HostSpec("backup1", 31))
+
+
+@dataclass(frozen=True)
+class LabSpec:
+    """A lab that is wanted: a checked name, the hosts to have running and the /24 they live in."""
+
+    name: str
+    subnet: IPv4Network
+    hosts: tuple[HostSpec, ...] = HOSTS
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """The operator's address inside the lab."""
+        return self.subnet[1]
+
+    def address(self, host: HostSpec) -> IPv4Address:
+        return self.subnet[host.octet]
+
+
+def lab_name(name: str) -> str:
+    """Give the name back when it can be part of container, network and file names; raise BadInput otherwise."""
+    if not _NAME.fullmatch(name):
+        raise BadInput(
+            f"{name!r} cannot be the name of a lab.",
+            "Use a small letter, then up to 20 small letters, digits or dashes, such as lab or drill-2.",
+        )
+    return name
+
+
+def host_specs(names: str) -> tuple[HostSpec, ...]:
+    """Read ``app1,pg1`` into specs; an empty string means all of them. Raise BadInput for an unknown host."""
+    known = {host.name: host for host in HOSTS}
+    wanted = [name.strip() for name in names.split(",") if name.strip()] or list(known)
+    for name in wanted:
+        if name not in known:
+            raise BadInput(f"The lab has no host named {name!r}.", f"Its hosts are {', '.join(known)}.")
+    return tuple(host for host in HOSTS if host.name in wanted)
+
+
+def container_name(lab: str, host: str) -> str:
+    return f"{lab}-{host}"
+
+
+def network_name(lab: str) -> str:
+    return f"dr-{lab}"

@@ -1,0 +1,74 @@
+"""The program behind ``./dr``: invoke, with our exit codes and a hint where it would print a traceback."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from invoke.exceptions import Exit, ParseError
+from invoke.program import Program
+
+from inventories.errors import ExitCode
+
+_HINT = "HINT: ./dr lists the tasks, ./dr help TASK explains one."
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Invoke ends a misspelt task with 1 and a number that is none with a traceback; both are bad input."""
+    try:
+        yield
+    except ParseError as wrong:
+        raise Exit(f"{wrong}\n{_HINT}", code=ExitCode.BAD_INPUT) from wrong
+    except ValueError as wrong:
+        raise Exit(f"An option has a value of the wrong kind: {wrong}.\n{_HINT}", code=ExitCode.BAD_INPUT) from wrong
+
+
+class DrProgram(Program):
+    """Invoke for this repository: no task means the list, ``help TASK`` means ``--help TASK``."""
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        with _usage_errors():
+            super().parse_core(argv)
+        # Invoke switches the bytecode cache off; without it each call compiles our modules anew.
+        sys.dont_write_bytecode = False
+
+    def parse_tasks(self) -> None:
+        with _usage_errors():
+            super().parse_tasks()
+
+    def parse_cleanup(self) -> None:
+        with _usage_errors():
+            super().parse_cleanup()
+
+    def load_collection(self) -> None:
+        """Import ``tasks`` as any module is. Invoke's loader would put its folder itself on the module search path,
+        where tasks/lab.py hides the package lab."""
+        import tasks
+
+        self.config.set_project_location(str(Path(tasks.__file__).parent.parent))
+        self.config.load_project()
+        self.collection = tasks.ns
+
+    def no_tasks_given(self) -> None:
+        self.list_tasks()
+        raise Exit
+
+
+def arguments(argv: list[str]) -> list[str]:
+    """Invoke's argument vector for what was typed after ``./dr``."""
+    if argv[:1] == ["help"]:
+        argv = ["--help", *argv[1:]] if argv[1:] else ["--list"]
+    return ["dr", *argv]
+
+
+def main() -> None:
+    """Run what was typed; never returns."""
+    try:
+        DrProgram(name="dr", binary="./dr", binary_names=["dr", "./dr"]).run(arguments(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What every door shares: errors as a sentence with a hint, the lab's name, progress on the screen."""
+
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from invoke.exceptions import Exit
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from inventories.errors import DrError, ExitCode
+
+P = ParamSpec("P")
+R = TypeVar("R")
+LAB_HELP = "name of the lab (default: $DR_LAB, else lab)"
+
+
+def door(task: Callable[P, R]) -> Callable[P, R]:
+    """Turn a DrError into ``sentence, HINT`` and its exit code, and resolve ``lab`` for a task that has it.
+
+    Goes between invoke's ``@task`` and the function. A task's parameter ``lab`` arrives as the name, never empty,
+    and ``DR_LAB`` is set to it for what the task starts.
+    """
+
+    @functools.wraps(task)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "lab" in kwargs:
+            kwargs["lab"] = os.environ["DR_LAB"] = str(kwargs["lab"] or os.environ.get("DR_LAB") or "lab")
+        try:
+            return task(*args, **kwargs)
+        except DrError as error:
+            hint = f"\nHINT: {error.hint}" if error.hint else ""
+            raise Exit(f"{error}{hint}", code=int(error.exit_code)) from error
+        except KeyboardInterrupt:
+            raise Exit("Interrupted.", code=int(ExitCode.INTERRUPTED)) from None
+
+    return guarded
+
+
+def caller_path(path: str) -> Path:
+    """A path as the operator meant it: ``./dr`` changes into the repository, they did not."""
+    return Path(os.environ.get("DR_CALLER_CWD", ".")) / path
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Give a function that says what goes on now: a spinner with its seconds on a terminal, plain lines elsewhere.
+
+    What was said before is left standing with the time it took. Everything goes to standard error.
+    """
+    console = Console(stderr=True)
+    started = time.monotonic()
+    current = ""
+    bar = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True)
+
+    def finish() -> None:
+        if current and console.is_terminal:
+            console.print(f"  {current} [dim]{time.monotonic() - started:.1f} s[/dim]", highlight=False)
+
+    def say(sentence: str) -> None:
+        nonlocal current, started
+        finish()
+        current, started = sentence, time.monotonic()
+        if console.is_terminal:
+            for task in bar.task_ids:
+                bar.remove_task(task)
+            bar.add_task(sentence, total=None)
+        else:
+            console.print(sentence, highlight=False, soft_wrap=True)
+
+    with bar if console.is_terminal else _nothing():
+        yield say
+    finish()
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
