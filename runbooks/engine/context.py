@@ -1,0 +1,52 @@
+"""What every action, probe of evidence and gate is given: estate, options, voice, run folder, clock."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+
+class Estate(Protocol):
+    """The hosts a procedure acts on; the engine needs only the name, for lock and journal."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Options(BaseModel):
+    """What the operator said on the command line; a procedure subclasses it for switches of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    yes: bool = False
+
+
+E = TypeVar("E", bound=Estate)
+O = TypeVar("O", bound=Options)  # noqa: E741 - a type variable, not a number
+
+
+def _silent(_sentence: str) -> None:
+    """The voice of a caller that listens to nothing."""
+
+
+@dataclass(frozen=True)
+class Context(Generic[E, O]):
+    """One run's surroundings. `secrets` are masked in the journal, in errors and in everything said."""
+
+    estate: E
+    options: O
+    run_dir: Path
+    say: Callable[[str], None] = _silent
+    clock: Callable[[], float] = time.monotonic
+    secrets: tuple[SecretStr, ...] = ()
+    deadline: float | None = None  # on `clock`; the runner sets it for each step
+
+    def remaining(self) -> float:
+        """Seconds left of the step's budget, never negative; infinite outside a step."""
+        return math.inf if self.deadline is None else max(0.0, self.deadline - self.clock())

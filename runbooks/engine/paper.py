@@ -1,0 +1,71 @@
+"""The paper runbook, for the night when this tool is gone: Markdown from the very steps that run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runbooks.engine.budgets import budget
+from runbooks.engine.procedure import Procedure
+from runbooks.engine.step import Step
+
+
+def render(procedure: Procedure[Any], budgets: Mapping[str, float] | None = None) -> str:
+    """The procedure as a page of Markdown that a human can follow by hand."""
+    return "\n".join([*_head(procedure), *_steps(procedure, budgets), *_tail(procedure)]) + "\n"
+
+
+def _head(procedure: Procedure[Any]) -> Iterator[str]:
+    yield f"# {procedure.name}: {procedure.summary}"
+    yield ""
+    yield "## When to use it, and what it refuses"
+    yield ""
+    yield procedure.purpose.strip()
+    yield ""
+    yield "## Before you begin"
+    yield ""
+    if procedure.gate:
+        yield "Stop here, and touch nothing, unless all of this holds:"
+        yield ""
+        yield from (f"- [ ] **{gate.name}**: {gate.says}" for gate in procedure.gate)
+    else:
+        yield "Nothing has to hold beforehand."
+    yield ""
+
+
+def _steps(procedure: Procedure[Any], budgets: Mapping[str, float] | None) -> Iterator[str]:
+    yield "## Steps"
+    for nr, step in enumerate(procedure.steps, 1):
+        yield ""
+        yield from _step(nr, step, budget(step.budget, budgets))
+
+
+def _step(nr: int, step: Step[Any], seconds: float) -> Iterator[str]:
+    yield f"### {nr}. {step.name} (on {step.role})"
+    yield ""
+    yield step.says
+    yield ""
+    if step.destructive:
+        yield from ("**Destructive: it cannot be taken back. Have it confirmed by a second person.**", "")
+    if step.when:
+        yield from (f"Only when {step.when_says}; otherwise go on with the next step.", "")
+    if step.commands:
+        yield from ("```sh", *step.commands, "```", "")
+    yield f"- Expect: {step.evidence.says}"
+    yield f"- Within: {_duration(seconds)}"
+    yield f"- If it fails: {step.undo_says or 'nothing is undone'}; do not go on with the next step."
+
+
+def _tail(procedure: Procedure[Any]) -> Iterator[str]:
+    yield ""
+    yield "## How to go on after an interruption"
+    yield ""
+    yield (
+        f"With the tool: `./dr {procedure.name} --resume` skips the steps that its journal proves done and "
+        "repeats the one in flight. By hand: find the last step whose expectation holds, and repeat the one "
+        "after it; every step may be repeated."
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds < 120 else f"{seconds / 60:g} min"
