@@ -1,0 +1,203 @@
+"""What every PostgreSQL node says of itself, in one round trip each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from inventories.errors import DrError, Refused, TargetFailed
+from runbooks.hosts import Estate, Host
+
+FENCED = "/etc/mystocks-dr/fenced"
+_SQL = """
+select json_build_object(
+  'in_recovery', r.rec,
+  'timeline', case when r.rec
+      then coalesce((select received_tli from pg_stat_wal_receiver), (select timeline_id from pg_control_checkpoint()))
+      else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int end,
+  'written', case when r.rec then pg_last_wal_receive_lsn() else pg_current_wal_lsn() end,
+  'replayed', case when r.rec then pg_last_wal_replay_lsn() end,
+  'replay_age_s', case when r.rec then extract(epoch from now() - pg_last_xact_replay_timestamp()) end,
+  'receiving_from', (select sender_host from pg_stat_wal_receiver where status = 'streaming'),
+  'synchronous', current_setting('synchronous_standby_names') <> '',
+  'standbys', (select coalesce(json_agg(json_build_object('name', application_name, 'state', state,
+      'sync', sync_state, 'flushed', flush_lsn, 'replayed', replay_lsn,
+      'lag_s', extract(epoch from replay_lag))), '[]') from pg_stat_replication),
+  'archived_age_s', (select extract(epoch from now() - last_archived_time) from pg_stat_archiver),
+  'archive_failing', (select coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) from pg_stat_archiver),
+  'lost_slots', (select coalesce(json_agg(slot_name), '[]') from pg_replication_slots where wal_status = 'lost'),
+  'pending_restart', (select coalesce(json_agg(name), '[]') from pg_settings where pending_restart)
+) from (select pg_is_in_recovery() as rec) r;
+"""
+# One command, so that a node costs one round trip; `psql` failing leaves null.
+_LOOK = """
+answer=$(printf '%%s' %s | runuser -u postgres -- psql -qAtX -d postgres 2>/dev/null) || answer=
+fenced=$(cat /etc/mystocks-dr/fenced 2>/dev/null | head -c 300)
+standby=$(test -e /var/lib/postgresql/%s/main/standby.signal && echo true || echo false)
+printf '{"standby_signal": %%s, "fenced": "%%s", "server": %%s}\n' "$standby" "$fenced" "${answer:-null}"
+"""
+
+
+@dataclass(frozen=True)
+class Standby:
+    """A standby as its primary sees it; positions are LSNs as integers, the lag is in seconds (None: nothing to replay)."""
+
+    name: str
+    state: str
+    sync: str
+    flushed: int | None
+    replayed: int | None
+    lag_s: float | None
+
+    @property
+    def streams(self) -> bool:
+        return self.state == "streaming"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One PostgreSQL host. `online` is whether its server answered; everything below it is None or empty when not."""
+
+    host: Host
+    ssh: bool
+    why: str = ""  # why SSH failed
+    fenced: str = ""
+    standby_signal: bool = False
+    online: bool = False
+    in_recovery: bool | None = None
+    timeline: int | None = None
+    written: int | None = None  # standby: received; primary: written
+    replayed: int | None = None
+    replay_age_s: float | None = None
+    receiving_from: str | None = None
+    synchronous: bool = False
+    standbys: tuple[Standby, ...] = ()
+    archived_age_s: float | None = None
+    archive_failing: bool = False
+    lost_slots: tuple[str, ...] = ()
+    pending_restart: tuple[str, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    @property
+    def is_primary(self) -> bool:
+        return self.online and self.in_recovery is False
+
+    @property
+    def is_standby(self) -> bool:
+        return self.online and self.in_recovery is True
+
+    @property
+    def streams(self) -> bool:
+        return self.is_standby and self.receiving_from is not None
+
+
+def version(estate: Estate) -> int:
+    return int(estate.data["postgres_version"])
+
+
+def look(host: Host, pg_version: int) -> Node:
+    """One node; never raises because the node is down, since that is what it is asked for."""
+    if not host.reachable():
+        return Node(host, ssh=False, why=f"no answer at {host.address}:{host.entry.ssh_port}")
+    try:
+        said = host.run(_LOOK, _SQL, pg_version, timeout=8).json()
+    except DrError as error:
+        return Node(host, ssh=False, why=str(error))
+    return _node(host, said)
+
+
+def survey(estate: Estate) -> tuple[Node, ...]:
+    """Every PostgreSQL node at once, in the inventory's order."""
+    hosts, pg_version = estate.postgres, version(estate)
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        return tuple(pool.map(lambda host: look(host, pg_version), hosts))
+
+
+def the_primary(nodes: Iterable[Node]) -> Node:
+    """The one node that takes writes. Raises Refused when there is none, or when there are two."""
+    primaries = [node for node in nodes if node.is_primary]
+    if len(primaries) > 1:
+        names = " and ".join(f"{node.name} (timeline {node.timeline})" for node in primaries)
+        raise Refused(f"two primaries: {names}", "fence the one on the lower timeline: ./dr fence HOST, then ./dr rejoin")
+    if not primaries:
+        raise Refused("no PostgreSQL node takes writes", "./dr status shows each; ./dr failover recovers a lost primary")
+    return primaries[0]
+
+
+def lsn(text: str | None) -> int | None:
+    """`0/3000060` as an integer; None stays None."""
+    if text is None:
+        return None
+    high, low = text.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def as_lsn(position: int) -> str:
+    """The inverse of `lsn`."""
+    return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+
+
+@dataclass(frozen=True)
+class ControlData:
+    """pg_controldata of a stopped cluster: its state, timeline, last checkpoint's LSN."""
+
+    state: str
+    timeline: int
+    checkpoint: int
+
+
+def control_data(host: Host, pg_version: int) -> ControlData:
+    """Raises TargetFailed when the cluster has none."""
+    text = host.run(
+        "LC_ALL=C /usr/lib/postgresql/%s/bin/pg_controldata /var/lib/postgresql/%s/main", pg_version, pg_version, user="postgres"
+    ).stdout
+    said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    position = lsn(said.get("Latest checkpoint location"))
+    if position is None:
+        raise TargetFailed(f"{host.name}: pg_controldata names no checkpoint: {text[:200]!r}")
+    return ControlData(said["Database cluster state"], int(said["Latest checkpoint's TimeLineID"]), position)
+
+
+def fork_points(primary: Host, pg_version: int, timeline: int) -> dict[int, int]:
+    """timeline -> LSN at which its successor left it, from the primary's history file; empty on timeline 1."""
+    if timeline == 1:
+        return {}
+    text = primary.run(
+        "cat /var/lib/postgresql/%s/main/pg_wal/%s.history", pg_version, f"{timeline:08X}", user="postgres"
+    ).stdout
+    rows = (line.split() for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    return {int(row[0]): position for row in rows if (position := lsn(row[1])) is not None}
+
+
+def _node(host: Host, said: dict[str, Any]) -> Node:
+    server = said["server"]
+    common: dict[str, Any] = {"ssh": True, "fenced": said["fenced"].strip(), "standby_signal": said["standby_signal"]}
+    if server is None:
+        return Node(host, **common)
+    plain = ("in_recovery", "timeline", "replay_age_s", "receiving_from", "synchronous", "archived_age_s", "archive_failing")
+    return Node(
+        host,
+        **common,
+        **{key: server[key] for key in plain},
+        online=True,
+        written=lsn(server["written"]),
+        replayed=lsn(server["replayed"]),
+        standbys=tuple(_standby(row) for row in server["standbys"]),
+        lost_slots=tuple(server["lost_slots"]),
+        pending_restart=tuple(server["pending_restart"]),
+    )
+
+
+def _standby(row: dict[str, Any]) -> Standby:
+    return Standby(row["name"], row["state"], row["sync"], lsn(row["flushed"]), lsn(row["replayed"]), row["lag_s"])
+
+
+__all__ = [
+    "FENCED", "ControlData", "Node", "Standby", "as_lsn", "control_data", "fork_points", "look", "lsn", "survey",
+    "the_primary", "version",
+]  # fmt: skip
