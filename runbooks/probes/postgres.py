@@ -9,8 +9,9 @@ from typing import Any
 
 from inventories.errors import DrError, Refused, TargetFailed
 from runbooks.hosts import Estate, Host
+from runbooks.layout import FENCED
 
-FENCED = "/etc/mystocks-dr/fenced"
+
 _SQL = """
 select json_build_object(
   'in_recovery', r.rec,
