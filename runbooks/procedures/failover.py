@@ -44,7 +44,7 @@ def assess(context: Run, state: Failover) -> Failover:
     if alive:
         raise Refused(
             f"{alive[0].name} is a primary that answers and takes writes",
-            f"./dr switchover moves the role without loss; ./dr fence {alive[0].name} if it must go",
+            "./dr switchover moves the role without loss",
         )
     standbys = sorted((node for node in nodes if node.is_standby), key=lambda node: node.written or 0)
     if not standbys:
