@@ -100,8 +100,9 @@ def test_another_process_under_the_same_pid_does_not_hold(changes: dict[str, Any
 
 
 def test_an_owner_on_another_machine_is_believed_alive() -> None:
-    with pytest.raises(Refused):
-        takeover(owner(owner="ann@elsewhere"), owner())
+    elsewhere = owner(owner="ann@elsewhere", boot="theirs", pid=2**22 + 1, process_started="7")
+    with pytest.raises(Refused, match="ann@elsewhere"):
+        takeover(elsewhere, owner())
 
 
 def test_a_resume_of_the_same_run_follows_an_owner_on_another_machine() -> None:

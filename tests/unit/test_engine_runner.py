@@ -173,6 +173,11 @@ def test_a_step_that_overruns_its_budget_fails_and_says_so(bench: Bench) -> None
     assert bench.world.words == ["assess", "fence"], "nothing is cut short"
 
 
+def test_an_action_that_is_its_own_evidence_is_held_to_its_budget_too(bench: Bench) -> None:
+    result = go(bench, procedure(step("fence", budget="none", evidence=Evidence("itself"))))
+    assert "over its budget none" in result.error
+
+
 def test_an_action_sees_what_is_left_of_its_budget(bench: Bench) -> None:
     left: list[float] = []
 

@@ -71,8 +71,8 @@ def test_checking_nothing_is_a_failure(root: Path, selection: tuple[str, ...]) -
 
 def test_a_report_of_an_earlier_check_is_not_believed(root: Path) -> None:
     check(root, "good")
-    with pytest.raises(VerificationFailed, match="nothing was checked"):
-        check(root, "missing")
+    with pytest.raises(VerificationFailed, match="no readable report"):
+        verify(("test_toy.py",), run_dir=root, budget=60, arguments=("--no-such-option",), root=root)
 
 
 def test_specifications_that_cannot_be_loaded_fail(root: Path) -> None:
