@@ -1,6 +1,6 @@
 """The one exception root: families by who must act, each with the exit code it ends in."""
 
-# ruff: noqa: N818 - the families are read in sentences ("raises Refused"); their root says that they are errors
+# ruff: noqa: N818 - the families are read in sentences ("raises Refused"); DrError is their root
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
 
 
 class DrError(Exception):
-    """Something a person must act on: one sentence that says what is wrong, and a hint that says what to do."""
+    """Something a person must act on: a sentence that says what is wrong, and a hint that says what to do."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
 
