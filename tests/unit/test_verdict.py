@@ -101,7 +101,7 @@ def test_troubles_of_the_feed_are_reasons() -> None:
         "2 lines of the feed could not be read; the first: no 'kind': {}",
     )
     pending = LedgerView(acked=5, feed=Feed.STOPPED, outbox_pending=7)
-    assert begun().with_feed(pending).reasons == ("The outbox still held 7 records when the feed stopped.",)
+    assert begun().with_feed(pending).reasons == ("The outbox still held 7 rows when the feed stopped.",)
 
 
 def test_what_could_not_be_measured_is_a_reason() -> None:
