@@ -16,6 +16,7 @@ from inventories.errors import DrError, ExitCode
 
 P = ParamSpec("P")
 R = TypeVar("R")
+INVENTORY_HELP = "name of an inventory, or its path (default: $DR_INVENTORY, else lab)"
 LAB_HELP = "name of the lab (default: $DR_LAB, else lab)"
 
 

@@ -33,16 +33,19 @@ class WriteAttempt:
 class Outbox:
     """Records and rows still to be replayed, dead letters, and whether the replayer runs."""
 
-    pending: int
+    pending_records: int
     pending_rows: int
-    dead: int
-    oldest_pending_s: float | None
+    dead_rows: int
+    oldest_age_s: float | None
+    last_error: str | None
+    size_bytes: int
+    max_bytes: int
     replayer_running: bool
 
 
 def try_to_write(app: Host, seconds: float, only: str | None = None) -> WriteAttempt:
     """Try one committed write to whoever is primary, or to exactly the host named `only`."""
-    command, arguments = _AGENT % "write_probe" + " --timeout %s", [seconds]
+    command, arguments = _AGENT % "write_probe" + " --timeout %s", [str(seconds)]
     if only:
         command, arguments = command + " --host %s", [*arguments, only]
     ran = app.run(command, *arguments, user="mystocks", expect=None, timeout=seconds + 5)

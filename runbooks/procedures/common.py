@@ -101,7 +101,7 @@ def drained(context: Run, state: R) -> R:
         lambda: app.outbox(context.estate.app),
         context.remaining(),
         what="an empty outbox",
-        accept=lambda box: box.pending == 0,
+        accept=lambda box: box.pending_records == 0,
         every=0.2,
     )
     return state
