@@ -5,7 +5,5 @@ from invoke.collection import Collection
 from tasks import lab
 
 ns = Collection()
-for _module in (
-    lab,
-):
+for _module in (lab,):
     ns.add_collection(Collection.from_module(_module))
