@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from drills.ledger import Ledger
 from drills.measure import Mark
 from lab import faults
 from runbooks.engine.context import Options
@@ -59,6 +58,10 @@ class Stage:
         self.marks.extend(Mark(step.name, step.started) for step in result.steps)
         self.marks.append(Mark("feed runs on", time.monotonic()))
 
+    def in_order(self) -> list[Mark]:
+        """The marks by time: a procedure's steps are known only when it has ended."""
+        return sorted(self.marks, key=lambda mark: mark.at)
+
     def power_off(self, host: Host) -> None:
         faults.power_off(self.lab, host.name)
 
@@ -74,10 +77,3 @@ class Stage:
     def heal(self, host: Host) -> None:
         faults.heal(self.lab, host.name)
 
-
-@dataclass(frozen=True)
-class Fed:
-    """The running feed: its ledger, and how to end it."""
-
-    ledger: Ledger
-    stop: Callable[[], None]

@@ -38,4 +38,13 @@ def systemd(engine: Engine) -> tuple[str, ...]:
     """How the engine is told that init is systemd. Docker knows nothing of it and has to be generous instead."""
     if engine.kind is Kind.PODMAN:
         return ("--systemd=always",)
-    return ("--privileged", "--cgroupns=private", "--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp")  # noqa: S108
+    return (
+        "--privileged",
+        "--cgroupns=private",
+        "--tmpfs",
+        "/run",
+        "--tmpfs",
+        "/run/lock",
+        "--tmpfs",
+        "/tmp",
+    )  # noqa: S108

@@ -50,7 +50,9 @@ def ensure_programs(packages: Mapping[str, str], say: Say) -> None:
     install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
     hint = f"sudo {' '.join(install)}"
     if not shutil.which("apt-get"):
-        raise BadInput(f"This machine lacks {', '.join(missing)}.", "Install them with its own package manager.")
+        raise BadInput(
+            f"This machine lacks {', '.join(missing)}.", "Install them with its own package manager."
+        )
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if sudo and not may_sudo():
         raise BadInput(f"This machine lacks {', '.join(missing)}, and we may not install them.", hint)

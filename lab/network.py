@@ -70,7 +70,9 @@ def free_subnet(taken: Iterable[IPv4Network]) -> IPv4Network:
     for candidate in _CANDIDATES:
         if not any(candidate.overlaps(other) for other in used):
             return candidate
-    raise BadInput("All of 10.89.100.0 to 10.89.199.0 is in use on this machine.", "./dr lab.down an old lab.")
+    raise BadInput(
+        "All of 10.89.100.0 to 10.89.199.0 is in use on this machine.", "./dr lab.down an old lab."
+    )
 
 
 def _networks_of(engine: Engine) -> Iterator[IPv4Network]:
@@ -79,7 +81,9 @@ def _networks_of(engine: Engine) -> Iterator[IPv4Network]:
 
 
 def _routes() -> Iterator[IPv4Network]:
-    shown = subprocess.run(["ip", "-j", "-4", "route", "show", "table", "all"], capture_output=True, text=True, check=False)
+    shown = subprocess.run(
+        ["ip", "-j", "-4", "route", "show", "table", "all"], capture_output=True, text=True, check=False
+    )
     for route in json.loads(shown.stdout or "[]"):
         destination = str(route.get("dst", ""))
         if destination[:1].isdigit():

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
-from rich.console import Console
-from rich.table import Table
 
 from inventories.errors import BadInput, ExitCode
 from tasks.support import LAB_HELP, door, progress
@@ -45,6 +43,9 @@ def status(c: Context, lab: str = "", json: bool = False) -> None:
 
     Ends with 1 when a host is not running.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     from lab.status import look
 
     hosts = look(lab)

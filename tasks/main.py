@@ -21,7 +21,9 @@ def _usage_errors() -> Iterator[None]:
     except ParseError as wrong:
         raise Exit(f"{wrong}\n{_HINT}", code=ExitCode.BAD_INPUT) from wrong
     except ValueError as wrong:
-        raise Exit(f"An option has a value of the wrong kind: {wrong}.\n{_HINT}", code=ExitCode.BAD_INPUT) from wrong
+        raise Exit(
+            f"An option has a value of the wrong kind: {wrong}.\n{_HINT}", code=ExitCode.BAD_INPUT
+        ) from wrong
 
 
 class DrProgram(Program):

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from invoke.exceptions import Exit
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
 from inventories.errors import DrError, ExitCode
 
 P = ParamSpec("P")
@@ -53,10 +50,19 @@ def progress() -> Iterator[Callable[[str], None]]:
 
     What was said before is left standing with the time it took. Everything goes to standard error.
     """
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     started = time.monotonic()
     current = ""
-    bar = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True)
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
 
     def finish() -> None:
         if current and console.is_terminal:
