@@ -291,6 +291,31 @@ def test_replaying_by_hand_without_a_database_ends_in_time_and_fails(
     assert json.loads(capsys.readouterr().out)["pending_rows"] == 5
 
 
+def test_a_hanging_replay_leaves_for_the_new_primary_at_the_promotion(
+    server: Server, known: dict[str, Table], tmp_path: Path
+) -> None:
+    with folder_for_server() as folder:
+        standby = server.standby(folder)
+        try:
+            both = load_config(config_at(tmp_path, server.port, standby.port))
+            outbox = Outbox(both.outbox.path)
+            outbox.enqueue(orders(known, 1, 20), known, 7)
+            server.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+            wait_for(lambda: server.sql("SHOW synchronous_standby_names") == [("nobody",)])
+            promoting = threading.Timer(0.7, standby.promote)
+            promoting.start()
+            replayer = Replayer(both, known, outbox, threading.Event())
+            replayer._deadline_s = 60
+            assert not replayer.step()
+            assert replayer.step()
+            promoting.join()
+            replayer.close()
+            assert replayer.done.timeline == 2
+            assert standby.sql("SELECT count(*) FROM order_records") == [(20,)]
+        finally:
+            standby.stop()
+
+
 # ---- primary and probe ----
 
 
@@ -394,7 +419,7 @@ def test_the_feed_loses_and_repeats_nothing_when_the_server_crashes(server: Serv
     finally:
         assert feed.stdin is not None
         feed.stdin.close()
-        feed.wait(20)
+        assert feed.wait(20) == 0
         replayer.send_signal(signal.SIGTERM)
         assert replayer.wait(10) == 0
     ledger.join(5)
@@ -407,6 +432,21 @@ def test_the_feed_loses_and_repeats_nothing_when_the_server_crashes(server: Serv
     found = [row for table in TABLES for row in server.sql(f"SELECT event_id & 4294967295 FROM {table}")]
     assert len(found) == len(set(found))
     assert acked <= {row[0] for row in found}
+
+
+def test_the_feed_ends_by_itself_after_its_time_and_by_signal(server: Server, tmp_path: Path) -> None:
+    path = config_at(tmp_path, server.port)
+    by_time = start("agents.feed", path, "--rate", "500", "--batch", "50", "--seconds", "0.5")
+    by_signal = start("agents.feed", path, "--rate", "500", "--batch", "50")
+    ledger = Reader(by_signal)
+    wait_for(lambda: ledger.count("ack") > 2)
+    by_signal.send_signal(signal.SIGTERM)
+    assert (by_signal.wait(10), by_time.wait(10)) == (0, 0)
+    ledger.join(5)
+    assert ledger.lines[-1]["kind"] == "stop"
+    for feed in (by_time, by_signal):
+        assert feed.stdin is not None
+        feed.stdin.close()
 
 
 def start(module: str, config: Path, *arguments: str) -> subprocess.Popen[str]:
