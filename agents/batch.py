@@ -70,18 +70,13 @@ def encode(tables: Mapping[str, Table], rows: Mapping[str, Sequence[Sequence[obj
         if not values:
             continue
         columns = tables[name].column_names
-        index = columns.index(EVENT_ID)
-        try:
-            ids = [row[index] for row in values]
-            text = copy_text(values)
-            part = Part(name, columns, min(ids), max(ids), len(ids), text)  # type: ignore[type-var, arg-type]
-        except (TypeError, IndexError) as error:
-            raise BadRow(
-                f"A row of {name} has no usable event id.", "Give every row its event id."
-            ) from error
         if any(len(row) != len(columns) for row in values):
             raise BadRow(f"A row of {name} has not {len(columns)} values.", "One value a column, in order.")
-        parts.append(part)
+        index = columns.index(EVENT_ID)
+        ids = [event for row in values if isinstance(event := row[index], int)]
+        if len(ids) < len(values):
+            raise BadRow(f"A row of {name} has no event id.", "Give every row its number.")
+        parts.append(Part(name, columns, min(ids), max(ids), len(ids), copy_text(values)))
     if not parts:
         raise BadRow("The batch has no rows.", "Write at least one row.")
     return Batch(tuple(parts))

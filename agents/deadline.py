@@ -45,7 +45,7 @@ class Deadline:
         # A duplicate: shutdown acts on the connection itself, but closing ours leaves libpq's descriptor
         # alone.
         self._socket = socket.socket(fileno=os.dup(self._connection.fileno()))
-        self._timer = threading.Timer(self._seconds, self._shut_down)
+        self._timer = threading.Timer(self._seconds, self.give_up)
         self._timer.daemon = True
         self._timer.start()
         return self
@@ -59,9 +59,10 @@ class Deadline:
             self._socket.close()
             self._socket = None
         if self.expired and isinstance(error, psycopg2.Error):
-            raise DeadlineExceeded(f"no answer within {self._seconds:.2f} s") from error
+            raise DeadlineExceeded(f"no answer in time (at most {self._seconds:.2f} s)") from error
 
-    def _shut_down(self) -> None:
+    def give_up(self) -> None:
+        """Do now what the deadline would do (for another thread). No effect after the block."""
         with self._lock:
             if self._socket is None:
                 return

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -212,7 +213,8 @@ def _feed(config: Config, options: argparse.Namespace, stop: threading.Event) ->
 
 
 def _stop_at_end_of_input(stop: threading.Event) -> None:
-    while sys.stdin.buffer.read(4096):
+    # Not sys.stdin: a thread that still waits inside its buffer makes the interpreter abort at exit.
+    while os.read(0, 4096):
         continue
     stop.set()
 

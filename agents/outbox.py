@@ -174,7 +174,7 @@ class Outbox:
                 " WHERE status = 'dead' ORDER BY id"
             ).fetchall()
         names = ("id", "tables", "n_rows", "created_at", "retry_count", "last_error", "data")
-        return [{**dict(zip(names, row)), "tables": json.loads(row[1])} for row in rows]  # noqa: B905 - Python 3.10
+        return [{**dict(zip(names, row, strict=True)), "tables": json.loads(row[1])} for row in rows]
 
     def retry_dead(self, ids: Sequence[int] = ()) -> int:
         """Put dead letters (all when no id is given) back into the queue; returns how many."""

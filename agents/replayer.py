@@ -26,6 +26,7 @@ from agents.lease import Lease
 from agents.outbox import Outbox
 from agents.primary import find_primary
 from agents.records import Record
+from agents.rival import RivalWatch
 from agents.store import Store, StoreFailure, is_data_error
 
 BUSY_POLL_S, IDLE_POLL_S = 0.02, 0.2
@@ -114,7 +115,8 @@ class Replayer:
 
     def _apply(self, store: Store, records: Sequence[Record]) -> None:
         try:
-            store.write([part for record in records for part in record.parts], self._deadline_s)
+            with RivalWatch(self._config, store.primary, store.abandon):
+                store.write([part for record in records for part in record.parts], self._deadline_s)
         except StoreFailure as error:
             if not is_data_error(error):
                 self._outbox.note_failure(records[0].id, str(error).strip())

@@ -47,6 +47,7 @@ class Store:
         self._tables = tables
         self._staged: set[str] = set()
         self._filled: set[str] = set()
+        self._deadline: Deadline | None = None
 
     def write(self, parts: Iterable[Part], deadline_s: float) -> None:
         """Commit all parts in one transaction; returns only if the store acknowledges.
@@ -55,6 +56,7 @@ class Store:
         """
         try:
             with Deadline(self._connection, deadline_s) as deadline:
+                self._deadline = deadline
                 for part in merged(parts):
                     self._place(part)
                 self._commit()
@@ -90,6 +92,11 @@ class Store:
             self._connection.rollback()
         if row is None or row[0]:
             raise psycopg2.OperationalError("the server has become a standby")
+
+    def abandon(self) -> None:
+        """From another thread: end a write that hangs, with DeadlineExceeded."""
+        if self._deadline is not None:
+            self._deadline.give_up()
 
     @property
     def closed(self) -> bool:
