@@ -20,7 +20,7 @@ _SHARED = {
 
 
 def _group(*names: str) -> tuple[list[tuple[str, dict[str, object]]], dict[str, str]]:
-    members = [
+    members: list[tuple[str, dict[str, object]]] = [
         (name, {"ssh_hostname": _made.hosts[name].address, "fence_command": _fence(name)})
         for name in names
         if name in _made.hosts
