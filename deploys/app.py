@@ -27,7 +27,9 @@ def deploy() -> None:
         name="agents", src=str(estate.AGENTS), dest="/opt/mystocks-dr/agents", user="root", group="root", mode="0644",
         dir_mode="0755", delete=True, exclude=["*.pyc"], exclude_dir=["*__pycache__*"], add_deploy_dir=False,
     )  # fmt: skip
-    tables = files.put(name="tables", src=io.StringIO(tables_json(load_tables())), dest=f"{ETC}/tables.json", **_READABLE)
+    tables = files.put(
+        name="tables", src=io.StringIO(tables_json(load_tables())), dest=f"{ETC}/tables.json", **_READABLE
+    )
     settings = files.put(name="agents' settings", src=as_file(_settings()), dest=f"{ETC}/agent.json", **_READABLE)
     passwords = files.template(
         name="writer's password", src=estate.template("app", "pgpass.j2"), dest=f"{ETC}/pgpass", mode="0600",

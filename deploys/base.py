@@ -18,11 +18,15 @@ def deploy() -> None:
     packages(name="base packages", names=[*PACKAGES, *([] if in_container else ["chrony"])])
     etc_hosts(name="names of the estate", nodes=[(node.address, node.name) for node in estate.nodes()])
     files.link(name="UTC", path="/etc/localtime", target="/usr/share/zoneinfo/Etc/UTC")
-    server.user(name="service user", user="mystocks", home="/var/lib/mystocks-dr", shell="/usr/sbin/nologin", system=True)
+    server.user(  # noqa: S604 - the user's login shell, nothing is run in it
+        name="service user", user="mystocks", home="/var/lib/mystocks-dr", shell="/usr/sbin/nologin", system=True
+    )
     for path, mode in ((MARKS, "0755"), ("/opt/mystocks-dr", "0755"), ("/var/lib/mystocks-dr", "0750")):
         files.directory(name=f"directory {path}", path=path, mode=mode, user=_owner(path), group=_owner(path))
     # Uploads pass through here on their way to a protected place, never through a directory that others can read.
-    files.directory(name="private upload directory", path=UPLOADS, mode="0700", user=host.data.get("ssh_user") or "root")
+    files.directory(
+        name="private upload directory", path=UPLOADS, mode="0700", user=host.data.get("ssh_user") or "root"
+    )
     files.put(
         name="estate CA", src=str(estate.certificate().ca), dest=estate.CA, mode="0644", user="root", group="root"
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pyinfra import host, inventory
 from pydantic import SecretStr
+from pyinfra import host, inventory
 
 from deploys import pki
 from inventories import secrets

@@ -51,14 +51,16 @@ class PgRows(FactBase[list[dict[str, Any]] | None]):
 
 
 class PgPrimaryElsewhere(FactBase[str | None]):
-    """Address of the server among `hosts` that takes writes, asked from this host as `monitor`; None if there is none."""
+    """Address of the server among `hosts` that takes writes, asked from this host as `monitor`; None without one."""
 
     def command(self, hosts: tuple[str, ...], ca: str, passfile: str) -> StringCommand:
         dsn = (
             f"host={','.join(hosts)} port=5432 dbname=postgres user=monitor target_session_attrs=read-write "
             f"connect_timeout=2 sslmode=verify-full sslrootcert={ca} passfile={passfile}"
         )
-        asked = StringCommand("psql", "-AtX", "-d", QuoteString(dsn), "-c", QuoteString("select host(inet_server_addr())"))
+        asked = StringCommand(
+            "psql", "-AtX", "-d", QuoteString(dsn), "-c", QuoteString("select host(inet_server_addr())")
+        )
         return StringCommand(asked, "2>/dev/null || true")
 
     def process(self, output: Iterable[str]) -> str | None:
@@ -72,7 +74,9 @@ class PgBackRestInfo(FactBase[list[dict[str, Any]]]):
     default = list
 
     def command(self, stanza: str) -> StringCommand:
-        return StringCommand("pgbackrest", QuoteString(f"--stanza={stanza}"), "--output=json info", "2>/dev/null || true")
+        return StringCommand(
+            "pgbackrest", QuoteString(f"--stanza={stanza}"), "--output=json info", "2>/dev/null || true"
+        )
 
     def process(self, output: Iterable[str]) -> list[dict[str, Any]]:
         text = "".join(output).strip()

@@ -7,17 +7,18 @@ in a process list.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from pyinfra import host
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 from pyinfra.facts.deb import DebPackages
-from pyinfra.facts.files import FileContents
+from pyinfra.facts.files import File, FileContents
 
 from deploys.facts import BLANK, FENCED, PgBackRestInfo, PgCluster, PgPrimaryElsewhere, PgRows
+from deploys.text import hosts_file
 
-Commands = Iterator[str | StringCommand]
+Commands = Generator[str | StringCommand, None, None]
 
 
 def _psql(sql: str, database: str = "postgres") -> StringCommand:
@@ -64,14 +65,11 @@ def etc_hosts(nodes: Sequence[tuple[str, str]]) -> Commands:
     The file is rewritten in place, because in a container it is a bind mount that cannot be replaced.
     """
     lines = list(host.get_fact(FileContents, path="/etc/hosts") or [])
-    wanted = {name: address for address, name in nodes}
-    kept = [line for line in lines if not _maps_elsewhere(line, wanted)]
-    there = {name for line in kept for name in line.split("#")[0].split()[1:] if name in wanted}
-    if kept == lines and there == set(wanted):
+    wanted = hosts_file(lines, nodes)
+    if wanted == lines:
         host.noop("every host is there")
         return
-    added = [f"{address} {name}" for name, address in wanted.items() if name not in there]
-    yield StringCommand("tee", "/etc/hosts", ">/dev/null", _stdin="\n".join([*kept, *added]) + "\n")
+    yield StringCommand("tee", "/etc/hosts", ">/dev/null", _stdin="\n".join(wanted) + "\n")
 
 
 @operation()
@@ -128,7 +126,9 @@ def pg_standby(version: int, node: str, peers: Sequence[str], ca: str, passfile:
             "runuser", "-u", "postgres", "--", "pg_basebackup", "-d", QuoteString(dsn), "-D", f"{data}.clone",
             "-X", "stream", "-c", "fast", "-S", _slot(node), "--no-password",
         )  # fmt: skip
-        yield StringCommand("install", "-o", "postgres", "-g", "postgres", "-m", "0600", "/dev/null", f"{data}.clone/standby.signal")
+        yield StringCommand(
+            "install", "-o", "postgres", "-g", "postgres", "-m", "0600", "/dev/null", f"{data}.clone/standby.signal"
+        )
         yield StringCommand("rm", "-rf", data)
         yield StringCommand("mv", f"{data}.clone", data)
     yield StringCommand("systemctl", "start", f"postgresql@{version}-main")
@@ -140,11 +140,19 @@ def pg_roles(version: int, roles: Mapping[str, tuple[str, str]]) -> Commands:
     if not _is_primary(version):
         host.noop("not the primary")
         return
-    there = {row["rolname"]: row for row in _rows("select rolname, rolpassword, rolreplication, rolsuper from pg_authid") or []}
+    there = {
+        row["rolname"]: row
+        for row in _rows("select rolname, rolpassword, rolreplication, rolsuper from pg_authid") or []
+    }
     for name, (attributes, verifier) in roles.items():
         row = there.get(name)
         wants_replication = "REPLICATION" in attributes.split()
-        if row and row["rolpassword"] == verifier and row["rolreplication"] == wants_replication and not row["rolsuper"]:
+        if (
+            row
+            and row["rolpassword"] == verifier
+            and row["rolreplication"] == wants_replication
+            and not row["rolsuper"]
+        ):
             continue
         verb = "ALTER" if row else "CREATE"
         yield _psql(f"{verb} ROLE {name} LOGIN NOSUPERUSER {attributes} PASSWORD '{verifier}';")
@@ -176,7 +184,10 @@ def pg_slots(version: int, names: Sequence[str]) -> Commands:
     if not state["online"]:
         host.noop("offline")
         return
-    there = {row["slot_name"] for row in _rows("select slot_name from pg_replication_slots where slot_type = 'physical'") or []}
+    there = {
+        row["slot_name"]
+        for row in _rows("select slot_name from pg_replication_slots where slot_type = 'physical'") or []
+    }
     wanted = {_slot(name) for name in names} if state["primary"] else set()
     for slot in sorted(wanted - there):
         yield _psql(f"SELECT pg_create_physical_replication_slot('{slot}', true);")
@@ -197,16 +208,32 @@ def pg_reset_overrides(version: int, settings: Sequence[str]) -> Commands:
 
 @operation()
 def pg_synchronous(version: int, path: str, line: str) -> Commands:
-    """Switch synchronous replication on where a standby streams. Whoever lost the standby switched it off on purpose."""
+    """Switch synchronous replication on where a standby streams; where none does, it is off on purpose."""
     if not _is_primary(version):
         host.noop("not the primary")
         return
-    rows = _rows("select current_setting('synchronous_standby_names') as names, exists (select from pg_stat_replication where state = 'streaming') as streams")
+    rows = _rows(
+        "select current_setting('synchronous_standby_names') as names, "
+        "exists (select from pg_stat_replication where state = 'streaming') as streams"
+    )
     if not rows or rows[0]["names"] or not rows[0]["streams"]:
         host.noop("on already, or no standby streams")
         return
     yield StringCommand("tee", path, ">/dev/null", _stdin=f"{line}\n")
     yield _psql("SELECT pg_reload_conf();")
+
+
+@operation()
+def replication_mode(path: str) -> Commands:
+    """Note on the backup host, once, that commits wait for the standby; from then on the runbooks keep the note.
+
+    Without the note a failover cannot tell whether the standby has every acknowledged row, and refuses.
+    """
+    if host.get_fact(File, path=path):
+        host.noop("a mode is noted")
+        return
+    text = json.dumps({"mode": "synchronous", "since": datetime.now(UTC).isoformat(timespec="seconds"), "why": "deployed"})
+    yield StringCommand("tee", path, ">/dev/null", _stdin=f"{text}\n")
 
 
 @operation()
@@ -226,13 +253,9 @@ def pgbackrest_first_backup(stanza: str) -> Commands:
     if info and info[0].get("backup"):
         host.noop("a backup exists")
         return
-    yield StringCommand("pgbackrest", QuoteString(f"--stanza={stanza}"), "--type=full", "--log-level-console=warn", "backup")
-
-
-def _maps_elsewhere(line: str, wanted: Mapping[str, str]) -> bool:
-    """Whether the line gives one of our names another address, Debian's 127.0.1.1 for the own host included."""
-    address, *names = line.split("#")[0].split() or [""]
-    return any(name in wanted and wanted[name] != address for name in names)
+    yield StringCommand(
+        "pgbackrest", QuoteString(f"--stanza={stanza}"), "--type=full", "--log-level-console=warn", "backup"
+    )
 
 
 def _data(version: int) -> str:
@@ -250,6 +273,6 @@ def _elsewhere(peers: Sequence[str], ca: str, passfile: str) -> str | None:
 
 
 __all__ = [
-    "FENCED", "etc_hosts", "packages", "pg_cluster", "pg_database", "pg_primary", "pg_reset_overrides", "pg_roles", "pg_slots", "pg_sql",
-    "pg_standby", "pg_synchronous", "pgbackrest_first_backup", "pgbackrest_stanza", "stage",
+    "FENCED", "etc_hosts", "packages", "pg_cluster", "pg_database", "pg_primary", "pg_reset_overrides", "pg_roles",
+    "pg_slots", "pg_sql", "pg_standby", "pg_synchronous", "pgbackrest_first_backup", "pgbackrest_stanza", "replication_mode", "stage",
 ]  # fmt: skip

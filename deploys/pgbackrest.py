@@ -8,9 +8,9 @@ from pyinfra import host
 from pyinfra.operations import files, systemd
 from pyinfra.operations.util import any_changed
 
-from deploys import estate
+from deploys import estate, repositories
 from deploys.base import UPLOADS
-from deploys.operations import packages, pgbackrest_first_backup, pgbackrest_stanza
+from deploys.operations import packages, pgbackrest_first_backup, pgbackrest_stanza, replication_mode
 from deploys.text import MANAGED
 from inventories.catalog.load import load_recovery
 
@@ -21,6 +21,7 @@ def deploy() -> None:
     """Configuration, certificate and TLS server: the same on the repository and on its clients."""
     is_repository = "backup" in host.groups
     if is_repository:
+        repositories.deploy()
         packages(name="pgBackRest", names=["pgbackrest", "restic"])
     files.directory(name="pgBackRest directory", path="/etc/pgbackrest", mode="0750", **_MINE)
     mine = estate.certificate()
@@ -28,15 +29,21 @@ def deploy() -> None:
         name="pgBackRest certificate", src=str(mine.certificate), dest="/etc/pgbackrest/host.crt", mode="0644", **_MINE
     )
     key = files.put(
-        name="pgBackRest key", src=str(mine.key), dest="/etc/pgbackrest/host.key", mode="0600", _temp_dir=UPLOADS, **_MINE
+        name="pgBackRest key",
+        src=str(mine.key),
+        dest="/etc/pgbackrest/host.key",
+        mode="0600",
+        _temp_dir=UPLOADS,
+        **_MINE,
     )
     repository, postgres = estate.nodes("backup")[0], estate.nodes(*estate.POSTGRES_GROUPS)
     version = host.data.get("postgres_version")
     configuration = files.template(
-        name="pgBackRest settings", src=estate.template("pgbackrest", "pgbackrest.conf.j2"), dest="/etc/pgbackrest.conf",
-        mode="0640", _temp_dir=UPLOADS, **_MINE, managed=MANAGED, is_repository=is_repository, ca=estate.CA,
-        stanza=host.data.get("stanza"), repository=repository, postgres=postgres,
-        allowed=postgres if is_repository else (repository,), cipher=estate.secret()["pgbackrest_cipher"],
+        name="pgBackRest settings", src=estate.template("pgbackrest", "pgbackrest.conf.j2"),
+        dest="/etc/pgbackrest.conf", mode="0640", _temp_dir=UPLOADS, **_MINE, managed=MANAGED,
+        is_repository=is_repository, ca=estate.CA, stanza=host.data.get("stanza"), repository=repository,
+        postgres=postgres, allowed=postgres if is_repository else (repository,),
+        cipher=estate.secret()["pgbackrest_cipher"],
         data_directory=f"/var/lib/postgresql/{version}/main", process_max=host.data.get("backup_processes"),
         retention_full=load_recovery().stores["postgresql"].retention.full_copies,
     )  # fmt: skip
@@ -59,6 +66,7 @@ def stanza() -> None:
 def schedule() -> None:
     """The first full backup, then cron entries from the catalogue."""
     name = host.data.get("stanza")
+    replication_mode(name="replication mode is noted", path="/var/lib/mystocks-dr/replication-mode.json")
     pgbackrest_first_backup(name="first full backup", stanza=name, _su_user="postgres")
     files.template(
         name="backup schedule", src=estate.template("pgbackrest", "cron.j2"), dest="/etc/cron.d/mystocks-backup",

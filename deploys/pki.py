@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from inventories.errors import BadInput
 
 CA_DAYS = 3650
 HOST_DAYS = 825
@@ -32,7 +35,10 @@ class Certificate:
 
 
 def issue(directory: Path, host: str, address: str) -> Certificate:
-    """Return the host's certificate, made or renewed when it is missing, near its end or names another address."""
+    """Return the host's certificate, made or renewed when it is missing, near its end or names another address.
+
+    Raises BadInput when one half of the CA is lost.
+    """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     ca = _authority(directory)
     paths = Certificate(directory / f"{host}.crt", directory / f"{host}.key", directory / "ca.crt")
@@ -43,7 +49,11 @@ def issue(directory: Path, host: str, address: str) -> Certificate:
 
 def _authority(directory: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     certificate, key = directory / "ca.crt", directory / "ca.key"
-    if certificate.exists() and key.exists():
+    if certificate.exists() != key.exists():
+        there, lost = (certificate, key) if certificate.exists() else (key, certificate)
+        # A new CA in its place would cut every host off from every other one.
+        raise BadInput(f"{there} is there, but {lost.name} beside it is not", "put it back from where you keep it safe")
+    if certificate.exists():
         return x509.load_pem_x509_certificate(certificate.read_bytes()), _load_key(key)
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mystocks-dr estate CA")])
@@ -59,9 +69,7 @@ def _authority(directory: Path) -> tuple[x509.Certificate, ec.EllipticCurvePriva
     return built, private
 
 
-def _sign(
-    ca: tuple[x509.Certificate, ec.EllipticCurvePrivateKey], paths: Certificate, host: str, address: str
-) -> None:
+def _sign(ca: tuple[x509.Certificate, ec.EllipticCurvePrivateKey], paths: Certificate, host: str, address: str) -> None:
     authority, ca_key = ca
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
@@ -83,9 +91,18 @@ def _still_good(paths: Certificate, host: str, address: str) -> bool:
         return False
     certificate = x509.load_pem_x509_certificate(paths.certificate.read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    signed_by_ours = certificate.issuer == x509.load_pem_x509_certificate(paths.ca.read_bytes()).subject
+    ours = _load_key(paths.key).public_key() == certificate.public_key() and _signed_by(certificate, paths.ca)
     lasts = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC) > RENEW_BEFORE
-    return signed_by_ours and lasts and list(names) == _alternative_names(host, address)
+    return ours and lasts and list(names) == _alternative_names(host, address)
+
+
+def _signed_by(certificate: x509.Certificate, ca: Path) -> bool:
+    """By the CA's key, not by its name: every estate's CA has the same one."""
+    try:
+        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(ca.read_bytes()))
+    except (ValueError, InvalidSignature):
+        return False
+    return True
 
 
 def _alternative_names(host: str, address: str) -> list[x509.GeneralName]:
@@ -128,8 +145,7 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        os.fchmod(out.fileno(), 0o600)  # also when a file that others could read was there
         out.write(pem)

@@ -12,10 +12,19 @@ from deploys import estate, repositories, roles
 from deploys.base import UPLOADS
 from deploys.facts import FENCED
 from deploys.operations import (
-    packages, pg_cluster, pg_database, pg_primary, pg_reset_overrides, pg_roles, pg_slots, pg_sql, pg_standby, pg_synchronous,
-)  # fmt: skip
+    packages,
+    pg_cluster,
+    pg_database,
+    pg_primary,
+    pg_reset_overrides,
+    pg_roles,
+    pg_slots,
+    pg_sql,
+    pg_standby,
+    pg_synchronous,
+)
 from deploys.postgres_settings import CERTIFICATES, settings
-from deploys.text import MANAGED, as_file, cidr
+from deploys.text import MANAGED, as_file, cidr, network
 
 _MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
 
@@ -23,7 +32,7 @@ _MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
 def cluster() -> None:
     """Packages, an empty cluster, the configuration and the start guard; nothing is started yet."""
     version = host.data.get("postgres_version")
-    repositories.deploy()
+    timescaledb = repositories.deploy()
     files.directory(name="postgresql-common settings", path="/etc/postgresql-common", mode="0755")
     files.line(
         name="Debian makes no cluster of its own", path="/etc/postgresql-common/createcluster.conf",
@@ -31,7 +40,7 @@ def cluster() -> None:
     )  # fmt: skip
     packages(
         name="PostgreSQL packages",
-        names=[f"postgresql-{version}", repositories.timescaledb_package(version), "pgbackrest"],
+        names=[f"postgresql-{version}", timescaledb, "pgbackrest"],
     )
     pg_cluster(name="cluster", version=version)
     _certificates()
@@ -40,7 +49,7 @@ def cluster() -> None:
     files.template(
         name="passwords of the nodes", src=estate.template("postgres", "pgpass.j2"), dest=estate.PG_PASSFILE,
         mode="0600", **_MINE, _temp_dir=UPLOADS,
-        **{name: estate.secret()[name] for name in ("replicator", "rewind", "monitor")},
+        passwords={name: estate.secret()[name] for name in ("replicator", "rewind", "monitor")},
     )  # fmt: skip
     server.shell(
         name="reload PostgreSQL", _if=conf,
@@ -101,7 +110,9 @@ def _configuration(version: int) -> Any:
             managed=MANAGED, database=host.data.get("database"),
             postgres=[cidr(node.address) for node in estate.nodes(*estate.POSTGRES_GROUPS)],
             everyone=[cidr(node.address) for node in estate.nodes()],
-            clients=[*(cidr(n.address) for n in estate.nodes("app")), *host.data.get("client_networks")],
+            clients=[
+                *(cidr(n.address) for n in estate.nodes("app")), *map(network, host.data.get("client_networks")),
+            ],
         ),
         files.template(
             name="peer names", src=estate.template("postgres", "pg_ident.conf.j2"),

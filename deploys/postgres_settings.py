@@ -53,7 +53,7 @@ def settings(version: int) -> dict[str, str]:
         "archive_mode": "on",
         "archive_command": f"pgbackrest --stanza={stanza} archive-push %p",
         "archive_timeout": f"{data.get('archive_timeout_s')}s",
-        "restore_command": f"pgbackrest --stanza={stanza} archive-get %f \"%p\"",
+        "restore_command": f'pgbackrest --stanza={stanza} archive-get %f "%p"',
         "recovery_target_timeline": "latest",
         "primary_conninfo": (
             f"host={','.join(n.name for n in nodes)} hostaddr={','.join(estate.addresses(nodes))} port=5432 "

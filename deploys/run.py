@@ -10,10 +10,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from inventories.errors import TargetFailed
 from inventories.inventory import inventory_path
@@ -32,43 +34,76 @@ class Changes:
         return bool(self.by_operation)
 
 
-def deploy(inventory: str | None, limit: Sequence[str] = (), log: Path | None = None) -> Changes:
-    """Bring the hosts to the declared state. Raises TargetFailed with pyinfra's own reason."""
-    document = _pyinfra(inventory, limit, "-y", log)
+def deploy(
+    inventory: str | None, limit: Sequence[str] = (), log: Path | None = None, say: Callable[[str], None] | None = None
+) -> Changes:
+    """Bring the hosts to the declared state. `say` hears each operation's name; `log` keeps what pyinfra said.
+
+    Raises TargetFailed with pyinfra's own reason.
+    """
+    document = _pyinfra(inventory, limit, "-y", log, say)
     operations = (document.get("results") or {}).get("operations", [])
     changed = {entry["name"]: tuple(sorted(entry["success"])) for entry in operations if entry["success"]}
-    return Changes(changed, len(operations))
+    return _checked(Changes(changed, len(operations)))
 
 
-def drift(inventory: str | None, limit: Sequence[str] = ()) -> Changes:
+def drift(inventory: str | None, limit: Sequence[str] = (), log: Path | None = None) -> Changes:
     """What differs from the declared state. Uses --dry without -y: with it pyinfra would detect no change at all."""
-    plan = _pyinfra(inventory, limit, "--dry", None).get("plan") or []
+    plan = _pyinfra(inventory, limit, "--dry", log, None).get("plan") or []
     wanted = {entry["name"]: sorted(entry["hosts_with_change"]) for entry in plan if entry["hosts_with_change"]}
-    return Changes({name: tuple(hosts) for name, hosts in wanted.items()}, len(plan))
+    return _checked(Changes({name: tuple(hosts) for name, hosts in wanted.items()}, len(plan)))
 
 
-def _pyinfra(inventory: str | None, limit: Sequence[str], mode: str, log: Path | None) -> dict[str, Any]:
+def _checked(changes: Changes) -> Changes:
+    if not changes.operations:
+        raise TargetFailed("pyinfra ran no operation at all", "is every host of the inventory in a group of its own?")
+    return changes
+
+
+def _pyinfra(
+    inventory: str | None, limit: Sequence[str], mode: str, log: Path | None, say: Callable[[str], None] | None
+) -> dict[str, Any]:
     command = [sys.executable, "-m", "pyinfra", "--json", "--fail-percent", "0", mode]
     for host in limit:
         command += ["--limit", host]
     command += [str(inventory_path(inventory)), "deploys/cluster.py"]
     environment = {key: value for key, value in os.environ.items() if key != "PYINFRA_YES"}
     environment |= {"PYINFRA_PROGRESS": "off", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False
-    )
-    if log:
-        log.write_text(done.stderr)
+    with tempfile.TemporaryFile("w+") as answer, log.open("w") if log else nullcontext() as kept:
+        with subprocess.Popen(
+            command, stdout=answer, stderr=subprocess.PIPE, text=True, errors="replace", cwd=ROOT, env=environment,
+            stdin=subprocess.DEVNULL,
+        ) as child:  # fmt: skip
+            said = _listen(child, kept, say)
+        answer.seek(0)
+        text = answer.read().strip()
     # Ctrl-C makes pyinfra exit 0 without a document; so no document is a failure whatever the exit code says.
-    if done.returncode or not done.stdout.strip():
-        raise TargetFailed(f"the deploy failed: {_reason(done.stderr)}", "the deploy is idempotent: mend the cause and run it again")
-    document = json.loads(done.stdout)
+    if child.returncode or not text:
+        hint = "the deploy is idempotent: mend the cause and run it again"
+        raise TargetFailed(f"the deploy failed: {_reason(said)}", f"{hint}; {log} has all" if log else hint)
+    document = json.loads(text)
     assert isinstance(document, dict)
     return document
 
 
+def _listen(child: subprocess.Popen[str], kept: IO[str] | None, say: Callable[[str], None] | None) -> str:
+    """Everything that the child says, kept line by line so that also an interrupted run leaves its log."""
+    lines = []
+    assert child.stderr is not None
+    for line in child.stderr:
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
+        lines.append(plain)
+        if kept:
+            kept.write(plain)
+            kept.flush()
+        started = re.match(r"--> Starting operation: (.*)", plain.strip())
+        if say and started:
+            say(started[1])
+    return "".join(lines)
+
+
 def _reason(stderr: str) -> str:
     """The lines of pyinfra's log that say what went wrong on which host."""
-    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in stderr.splitlines()]
+    plain = [line.strip() for line in stderr.splitlines()]
     telling = [line for line in plain if re.search(r"[Ee]rror|failed|refused|denied|cannot|Unable|FATAL|E:", line)]
     return " | ".join(dict.fromkeys(telling or plain))[:900] or "pyinfra said nothing"

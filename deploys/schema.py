@@ -47,11 +47,13 @@ def _policies_missing(expiring: list[Table]) -> str:
         return "select 1 where false"
     values = ", ".join(f"('{table.name}')" for table in expiring)
     return (
-        f"select name from (values {values}) wanted(name) where current_setting('timescaledb.license', true) = 'timescale' "
+        f"select name from (values {values}) wanted(name) "
+        "where current_setting('timescaledb.license', true) = 'timescale' "
         "and not exists (select from timescaledb_information.jobs where proc_name = 'policy_retention' "
         "and hypertable_name = wanted.name)"
     )
 
 
 def _policy(table: Table) -> str:
-    return f"SELECT add_retention_policy('public.{table.name}', INTERVAL '{table.retention_days} days', if_not_exists => true)"
+    interval = f"INTERVAL '{table.retention_days} days'"
+    return f"SELECT add_retention_policy('public.{table.name}', {interval}, if_not_exists => true)"

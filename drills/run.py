@@ -14,6 +14,7 @@ from drills import gather, verdict
 from drills.compare import Comparison, compare, with_phantom_row
 from drills.ledger import read_ledger
 from drills.measure import Moments, measure, phases
+from drills.ranges import RangeSet
 from drills.report import write_report
 from drills.result import DrillResult, NegativeTwin, Outcome, write_result
 from drills.junit import write_junit
@@ -158,13 +159,13 @@ class _Drill:
             return
         raise BadInput("the feed died", f"see {self.stage.run_dir}/logs/feed.log")
 
-    def _compare(self, view: LedgerView, acked: dict[str, object]) -> Comparison:
+    def _compare(self, view: LedgerView, acked: dict[str, RangeSet]) -> Comparison:
         self.stage.say(f"comparing {view.acked:,} acknowledged rows with the tables")
         assert view.run is not None
         now = postgres.the_primary(postgres.survey(self.stage.estate)).host
         if self.twin and self.twin.forge_ledger:
-            acked, _ = with_phantom_row(acked)  # type: ignore[assignment, arg-type]
-        return compare(acked, gather.finder(now, self.stage.estate.data["database"], view.run))  # type: ignore[arg-type]
+            acked, _ = with_phantom_row(acked)
+        return compare(acked, gather.finder(now, self.stage.estate.data["database"], view.run))
 
     def _outcome(self, result: DrillResult) -> DrillResult:
         """How the procedures ended, against how they were expected to."""

@@ -1,0 +1,27 @@
+"""A host that is said to be fenced: its PostgreSQL is down, and neither a start by hand nor a reboot brings it back."""
+
+from __future__ import annotations
+
+from runbooks.probes.postgres import FENCED
+
+
+def test_nothing_of_postgresql_runs(fenced):
+    assert fenced.machine.process.filter(comm="postgres") == []
+    assert not fenced.machine.socket("tcp://5432").is_listening
+
+
+def test_unit_is_masked(fenced, whole):
+    unit = f"postgresql@{whole.estate.data['postgres_version']}-main.service"
+    assert fenced.machine.run("systemctl is-enabled %s", unit).stdout.strip() == "masked"
+    assert fenced.machine.run("systemctl is-active %s", unit).stdout.strip() != "active"
+
+
+def test_marker_says_why(fenced):
+    marker = fenced.machine.file(FENCED)
+    assert marker.exists
+    assert marker.content_string.strip()
+
+
+def test_no_other_start_is_configured(fenced, whole):
+    text = fenced.machine.file(f"/etc/postgresql/{whole.estate.data['postgres_version']}/main/start.conf").content_string
+    assert [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")] == ["manual"]
