@@ -7,7 +7,9 @@ in a process list.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from pyinfra import host
