@@ -73,8 +73,10 @@ def isolate(lab: str, host: str, from_: Sequence[str]) -> None:
 
 
 def heal(lab: str, host: str) -> None:
-    """Undo every ``isolate`` of the host."""
+    """Undo every ``isolate`` of the host; one that is off has forgotten it already."""
     engine, box = _find(lab, host)
+    if not engine.is_running(box.container):
+        return
     engine.execute(box.container, "ip", "route", "flush", "dev", "lo")
 
 

@@ -31,6 +31,7 @@ class Failover(Roles):
     possible_loss_bytes: int | None = None
     loss_reason: str = ""
     unreplayed_bytes: int = 0
+    ssh_answers: bool = False  # of the old primary
     fenced_by: str = ""
 
 
@@ -67,7 +68,7 @@ def assess(context: Run, state: Failover) -> Failover:
     return state.model_copy(
         update={
             "primary": best.name, "other": old.name, "old_timeline": best.timeline or 0, "possible_loss_bytes": loss,
-            "loss_reason": reason, "unreplayed_bytes": unreplayed,
+            "loss_reason": reason, "unreplayed_bytes": unreplayed, "ssh_answers": old.ssh,
         }
     )  # fmt: skip
 
@@ -92,7 +93,7 @@ def fence(context: Run, state: Failover) -> Failover:
     """Over SSH where it answers, else by the host's hook; with neither, refuse."""
     old = other_of(context, state)
     reason = f"failover to {state.primary}, run {context.run_dir.name}"
-    if old.reachable():
+    if state.ssh_answers:
         try:
             act.fence(old, layout(context), reason, budget("fence.ssh"))
             return state.model_copy(update={"fenced_by": "ssh"})
@@ -178,7 +179,7 @@ FAILOVER: Procedure[Failover] = Procedure(
             commands=("psql -c 'select pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()'", "cat /var/lib/mystocks-dr/replication-mode.json   # on the backup host"),
         ),
         Step(
-            name="fence", role="old primary", budget="fence.hook", action=fence, destructive=True,
+            name="fence", role="old primary", budget="fence", action=fence, destructive=True,
             says="Stop the old primary, mask its unit and mark it fenced; where SSH cannot reach it, cut its power.",
             evidence=Evidence("a write to the old primary fails, and nobody finds its port open", prove_fence),
             commands=("echo fenced > /etc/mystocks-dr/fenced", "systemctl mask --now postgresql@17-main", "# unreachable: cut the power, and make sure"),
