@@ -1,0 +1,131 @@
+"""Which hosts the specifications look at. They only read; a role is what a host is now, never what the inventory says.
+
+A test asks for its hosts by the name of its argument: `machine` (every host), `database` (every PostgreSQL host that
+should run), `primary`, `standby`, `repository`, `pgbackrest` (repository and databases), `application`, `fenced`.
+It then runs once for each, with the host's name in its id. DR_INVENTORY and DR_LAB choose the estate,
+DR_VERIFY_LIMIT (host names, comma separated) a part of it, DR_VERIFY_EXPECT (runbooks/expect.py) a state that is not
+whole. A role that nobody has, though somebody should, is a failure and not an empty list.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import pytest
+import testinfra
+
+from inventories.errors import DrError
+from runbooks import hosts
+from runbooks.expect import Expected, from_environment
+from runbooks.probes import postgres
+from tests.verify.subject import Seen, Subject
+
+
+@cache
+def seen() -> Seen:
+    estate = hosts.load()
+    expected = from_environment()
+    limit = frozenset(filter(None, os.environ.get("DR_VERIFY_LIMIT", "").split(",")))
+    for name in sorted(expected.named | limit):
+        estate.host(name)
+    return Seen(estate, expected, {node.name: node for node in postgres.survey(estate)}, limit)
+
+
+def _everyone(s: Seen) -> Sequence[hosts.Host]:
+    return s.estate.hosts
+
+
+def _group(name: str) -> Callable[[Seen], Sequence[hosts.Host]]:
+    return lambda s: s.estate.group(name)
+
+
+ROLES: dict[str, Callable[[Seen], Sequence[hosts.Host]]] = {
+    "machine": _everyone,
+    "database": lambda s: s.databases,
+    "primary": lambda s: s.primaries,
+    "standby": lambda s: s.standbys,
+    "repository": _group("backup"),
+    "pgbackrest": lambda s: [*s.estate.group("backup"), *s.databases],
+    "application": _group("app"),
+    "fenced": lambda s: [s.estate.host(name) for name in s.expected.fenced],
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "left_out(why): a role that has no host here on purpose")
+    try:
+        seen()
+    except DrError as error:
+        raise pytest.UsageError(error.render()) from error
+
+
+def pytest_report_header() -> list[str]:
+    s = seen()
+    lines = [f"estate {s.estate.name}: {', '.join(host.name for host in s.estate.hosts)}"]
+    lines += [f"left out: {name}, which is expected to be off" for name in s.expected.off]
+    lines += [f"{name} is expected to be fenced" for name in s.expected.fenced]
+    if s.expected.degraded:
+        lines.append("expected: no standby, commits wait for nobody")
+    if s.limit:
+        lines.append(f"only: {', '.join(sorted(s.limit))}")
+    return lines
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for role, members in ROLES.items():
+        if role in metafunc.fixturenames:
+            metafunc.parametrize(role, _parameters(role, members(seen())), indirect=True, scope="module")
+
+
+def _parameters(role: str, members: Sequence[hosts.Host]) -> list[object]:
+    s = seen()
+    off = set(s.expected.off) | (set() if role == "fenced" else set(s.expected.fenced))
+    there = [host for host in members if host.name not in off]
+    wanted = [host for host in there if not s.limit or host.name in s.limit]
+    if wanted:
+        return [pytest.param(host, id=host.name) for host in wanted]
+    if there:
+        why = "DR_VERIFY_LIMIT names none of them"
+    elif role == "standby" and s.expected.degraded:
+        why = "no standby is expected"
+    elif role == "fenced":
+        why = "no host is expected to be fenced"
+    elif members:
+        why = f"expected to be off: {', '.join(host.name for host in members)}"
+    else:
+        return [pytest.param(None, id=f"no-{role}")]
+    return [pytest.param(None, id=f"no-{role}", marks=pytest.mark.left_out(why))]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left = [item for item in items if item.get_closest_marker("left_out")]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("left_out")]
+
+
+def _subject(request: pytest.FixtureRequest) -> Subject:
+    host: hosts.Host | None = request.param
+    if host is None:
+        pytest.fail(f"the estate has no {request.fixturename}: ./dr status shows what each host is", pytrace=False)
+    sudo = host.entry.ssh_user != "root"
+    # A machine of its own for each module: testinfra keeps what it once learned of a host.
+    machine = testinfra.get_host(f"ssh://{host.name}?timeout=5", ssh_config=str(host.ssh_config), sudo=sudo)
+    return Subject(host, machine, seen().nodes.get(host.name))
+
+
+for _role in ROLES:
+    globals()[_role] = pytest.fixture(name=_role, scope="module")(_subject)
+
+
+@pytest.fixture(scope="session")
+def whole() -> Seen:
+    """The estate, for what concerns more than one host."""
+    return seen()
+
+
+@pytest.fixture(scope="session")
+def expected(whole: Seen) -> Expected:
+    return whole.expected
