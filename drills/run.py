@@ -59,12 +59,14 @@ def drill(scenario: Scenario, lab: str, say: Callable[[str], None], plan: Plan, 
         objectives=gather.objectives(scenario.promise),
     )  # fmt: skip
     began = stage.mark("normal")
+    running = _Drill(scenario, twin, plan, stage, random.Random(seed), result)  # noqa: S311 - a moment, no secret
     try:
-        result = _Drill(scenario, twin, plan, stage, random.Random(seed)).go(result)  # noqa: S311 - a moment, no secret
+        running.go()
     except (DrError, KeyboardInterrupt) as error:
-        result = _ended_by(result, error)
+        running.ended_by(error)
         _clean_up(stage)
     finally:
+        result = running.result
         ended = time.monotonic()
         result = result.model_copy(
             update={
@@ -108,8 +110,9 @@ class _Drill:
     plan: Plan
     stage: Stage
     chance: random.Random
+    result: DrillResult  # grows, so that what was measured outlives what goes wrong later
 
-    def go(self, result: DrillResult) -> DrillResult:
+    def go(self) -> None:
         stage, scenario = self.stage, self.scenario
         with feeds.running(stage.estate.app, self.plan.rate, self.chance.randrange(2**31), stage.run_dir) as feed:
             stage.say("the feed writes; waiting for a random moment")
@@ -127,15 +130,15 @@ class _Drill:
         view = feed.ledger.view()
         moments = Moments(stage.marks[0].at, fault, detected, stage.failover_started if scenario.detects else None, stop)
         events = read_ledger(stage.run_dir / "ledger.jsonl")
-        result = result.with_feed(view).with_measured(measure(events, moments))
+        self.result = self.result.with_feed(view).with_measured(measure(events, moments))
         until(lambda: app.outbox(stage.estate.app), "outbox.drain", what="an empty outbox", accept=lambda box: not box.pending_records)
         stage.mark("compare")
-        result = result.with_comparison(self._compare(view, feed.ledger.acked_ids()), {t: len(ids) for t, ids in feed.ledger.replayed_ids().items()})
+        self.result = self.result.with_comparison(self._compare(view, feed.ledger.acked_ids()), {t: len(ids) for t, ids in feed.ledger.replayed_ids().items()})
         stage.mark("restore")
         if recovered.exit_code == engine_outcome.Outcome.PASSED.exit_code:
             scenario.restore(stage)
-        result = result.with_checks(gather.checks(stage.run_dir)).with_checks(gather.whole(stage.estate))
-        return self._outcome(result)
+        self.result = self.result.with_checks(gather.checks(stage.run_dir)).with_checks(gather.whole(stage.estate))
+        self._outcome()
 
     def _detect(self, feed: feeds.Feed) -> float:
         """An operator's alarm: the feed has stopped being acknowledged by the store."""
@@ -167,16 +170,29 @@ class _Drill:
             acked, _ = with_phantom_row(acked)
         return compare(acked, gather.finder(now, self.stage.estate.data["database"], view.run))
 
-    def _outcome(self, result: DrillResult) -> DrillResult:
+    def _outcome(self) -> None:
         """How the procedures ended, against how they were expected to."""
-        reasons = list(result.reasons)
+        reasons = list(self.result.reasons)
         for nr, (name, ran) in enumerate(self.stage.results):
             wanted = engine_outcome.Outcome.REFUSED if self.scenario.refused and nr == 0 else engine_outcome.Outcome.PASSED
             if ran.outcome is not wanted:
                 reasons.append(ran.error or f"{name} ended {ran.outcome.value}; {wanted.value} was expected.")
         if not self.stage.results:
             reasons.append("No runbook was run, so nothing was recovered.")
-        return result.model_copy(update={"outcome": Outcome.FAILED if reasons else Outcome.PASSED, "reasons": tuple(reasons)})
+        outcome = Outcome.FAILED if reasons else Outcome.PASSED
+        self.result = self.result.model_copy(update={"outcome": outcome, "reasons": tuple(reasons)})
+
+    def ended_by(self, error: BaseException) -> None:
+        """What stopped the drill becomes its first reason."""
+        interrupted = isinstance(error, KeyboardInterrupt)
+        reason = "The drill was interrupted." if interrupted else str(error)
+        self.result = self.result.model_copy(
+            update={
+                "outcome": Outcome.INTERRUPTED if interrupted else Outcome.FAILED,
+                "reasons": (reason, *self.result.reasons),
+                "hint": error.hint if isinstance(error, DrError) else "",
+            }
+        )
 
 
 def _judged_twin(result: DrillResult, twin: Twin | None) -> DrillResult:
@@ -187,14 +203,6 @@ def _judged_twin(result: DrillResult, twin: Twin | None) -> DrillResult:
     first = judged.reasons[0] if judged.reasons else "it passed"
     held = judged.outcome is Outcome.FAILED and first.startswith(twin.reason) and len(judged.reasons) == 1
     return result.model_copy(update={"negative_twin": NegativeTwin(name=twin.name, held=held, reason="; ".join(judged.reasons) or first)})
-
-
-def _ended_by(result: DrillResult, error: BaseException) -> DrillResult:
-    interrupted = isinstance(error, KeyboardInterrupt)
-    outcome = Outcome.INTERRUPTED if interrupted else Outcome.FAILED
-    reason = "The drill was interrupted." if interrupted else str(error)
-    hint = error.hint if isinstance(error, DrError) else ""
-    return result.model_copy(update={"outcome": outcome, "reasons": (*result.reasons, reason), "hint": hint})
 
 
 def _clean_up(stage: Stage) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -60,11 +60,13 @@ TWO_NODES = Gate("two-nodes", "The inventory names at least two PostgreSQL hosts
 def one_answers(context: Run) -> None:
     """Raises Refused when no PostgreSQL host answers SSH: then there is nothing to work with."""
     hosts = context.estate.postgres
-    with ThreadPoolExecutor(len(hosts)) as pool:
-        futures = [pool.submit(host.reachable) for host in hosts]
-        if not any(future.result() for future in futures):
-            names = ", ".join(f"{host.name} ({host.address})" for host in hosts)
-            raise Refused(f"no PostgreSQL host answers: {names}", "check the operator's own network; both lost means restore-cluster")
+    pool = ThreadPoolExecutor(len(hosts))
+    answers = as_completed([pool.submit(host.reachable) for host in hosts])
+    found = any(answer.result() for answer in answers)
+    pool.shutdown(wait=False)  # the first answer is enough; a dead host is not waited for
+    if not found:
+        names = ", ".join(f"{host.name} ({host.address})" for host in hosts)
+        raise Refused(f"no PostgreSQL host answers: {names}", "check the operator's own network; both lost means restore-cluster")
 
 
 ONE_ANSWERS = Gate("one-answers", "At least one PostgreSQL host answers SSH.", one_answers)

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+<<<<<<< HEAD
 from dataclasses import dataclass
+=======
+>>>>>>> verify
 from functools import cache
 
 import pytest
@@ -21,6 +24,7 @@ from inventories.errors import DrError
 from runbooks import hosts
 from runbooks.expect import Expected, from_environment
 from runbooks.probes import postgres
+<<<<<<< HEAD
 from runbooks.probes.postgres import Node
 
 
@@ -60,6 +64,9 @@ class Seen:
     def standbys(self) -> tuple[hosts.Host, ...]:
         """Everyone who should be a standby, whether or not they are one."""
         return tuple(host for host in self.databases if host not in self.primaries)
+=======
+from tests.verify.subject import Seen, Subject
+>>>>>>> verify
 
 
 @cache

@@ -1,0 +1,131 @@
+"""What the backup repository holds, and how far the archive is behind the WAL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from inventories.errors import TargetFailed
+from runbooks.hosts import Host
+
+# `.ready` files are segments that wait for archive_command; a history file waits like any segment.
+_ARCHIVING = """
+select a.last_archived_wal, a.last_archived_time is not null as any_archived,
+  extract(epoch from now() - a.last_archived_time) as last_archived_age_s,
+  coalesce(a.last_failed_time > coalesce(a.last_archived_time, '-infinity'), false) as failing,
+  w.waiting, w.oldest_waiting_s,
+  case when pg_is_in_recovery() then null else pg_current_wal_lsn()::text end as written
+from pg_stat_archiver a, (
+  select count(*) as waiting, extract(epoch from now() - min(modification)) as oldest_waiting_s
+  from pg_ls_archive_statusdir() where name like '%.ready') w
+"""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One backup; times are unix seconds, sizes bytes. `wal_stop` names the segment that makes it consistent."""
+
+    label: str
+    type: str
+    stopped_at: int
+    error: bool
+    size_bytes: int
+    repository_bytes: int
+    wal_stop: str
+
+    @property
+    def timeline(self) -> int:
+        return int(self.wal_stop[:8], 16)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One stanza. `status` is 0 when all is well; `archive_max` names the newest segment, empty without one."""
+
+    status: int
+    message: str
+    cipher: str
+    system_id: int | None
+    pg_version: str
+    backups: tuple[Backup, ...]
+    archive_id: str
+    archive_max: str
+    busy: bool  # a backup runs now
+
+    @property
+    def newest(self) -> Backup | None:
+        return max(self.backups, key=lambda backup: backup.stopped_at, default=None)
+
+
+@dataclass(frozen=True)
+class Archiving:
+    """One PostgreSQL node's archiver. `waiting`: finished segments that the archive lacks, the oldest
+    `oldest_waiting_s` seconds old. `open_bytes`: written since the last archived segment (None: nothing archived yet,
+    or a standby).
+    """
+
+    last_archived: str
+    last_archived_age_s: float | None
+    failing: bool
+    waiting: int
+    oldest_waiting_s: float | None
+    open_bytes: int | None
+
+
+def info(host: Host, stanza: str, timeout: float | None = None) -> Repository:
+    """`pgbackrest info` of one stanza. Raises DrError when the host does not answer or the stanza is not there."""
+    said = host.run("pgbackrest --stanza=%s --output=json info", stanza, user="postgres", timeout=timeout).json()
+    if not said:
+        raise TargetFailed(f"{host.name}: the repository has no stanza {stanza}", "./dr deploy makes it")
+    return _repository(said[0])
+
+
+def archiving(host: Host, segment_bytes: int = 16 << 20, timeout: float | None = None) -> Archiving:
+    """The archiver of one running node. Raises DrError when its server does not answer."""
+    row = host.query(_ARCHIVING, timeout=timeout)[0]
+    return Archiving(
+        last_archived=row["last_archived_wal"] or "",
+        last_archived_age_s=row["last_archived_age_s"],
+        failing=row["failing"],
+        waiting=row["waiting"],
+        oldest_waiting_s=row["oldest_waiting_s"],
+        open_bytes=_open_bytes(row["last_archived_wal"], row["written"], segment_bytes),
+    )
+
+
+def _open_bytes(archived: str | None, written: str | None, segment_bytes: int) -> int | None:
+    """WAL bytes between the end of the last archived segment and the write position."""
+    if not archived or not written or len(archived) < 24 or archived.endswith(".partial"):
+        return None
+    end = (int(archived[8:16], 16) << 32) + (int(archived[16:24], 16) + 1) * segment_bytes
+    high, low = written.split("/")
+    return max(0, (int(high, 16) << 32) + int(low, 16) - end)
+
+
+def _repository(said: dict[str, Any]) -> Repository:
+    databases = said.get("db") or [{}]
+    archives = said.get("archive") or []
+    newest: dict[str, Any] = archives[-1] if archives else {}
+    return Repository(
+        status=said["status"]["code"],
+        message=said["status"]["message"],
+        cipher=said.get("cipher", "none"),
+        system_id=databases[-1].get("system-id"),
+        pg_version=databases[-1].get("version", ""),
+        backups=tuple(_backup(one) for one in said.get("backup") or []),
+        archive_id=newest.get("id", ""),
+        archive_max=newest.get("max") or "",
+        busy=bool(said["status"].get("lock", {}).get("backup", {}).get("held")),
+    )
+
+
+def _backup(said: dict[str, Any]) -> Backup:
+    return Backup(
+        label=said["label"],
+        type=said["type"],
+        stopped_at=said["timestamp"]["stop"],
+        error=bool(said.get("error")),
+        size_bytes=said["info"]["size"],
+        repository_bytes=said["info"]["repository"].get("delta", 0),
+        wal_stop=said["archive"]["stop"],
+    )
