@@ -11,10 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-<<<<<<< HEAD
-from dataclasses import dataclass
-=======
->>>>>>> verify
 from functools import cache
 
 import pytest
@@ -24,49 +20,7 @@ from inventories.errors import DrError
 from runbooks import hosts
 from runbooks.expect import Expected, from_environment
 from runbooks.probes import postgres
-<<<<<<< HEAD
-from runbooks.probes.postgres import Node
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One host under test: `machine` is testinfra's, `host` ours (SQL), `node` what a PostgreSQL host said at the start."""
-
-    host: hosts.Host
-    machine: testinfra.host.Host
-    node: Node | None
-
-    @property
-    def name(self) -> str:
-        return self.host.name
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The estate as this run looks at it."""
-
-    estate: hosts.Estate
-    expected: Expected
-    nodes: dict[str, Node]
-    limit: frozenset[str]
-
-    @property
-    def databases(self) -> tuple[hosts.Host, ...]:
-        """PostgreSQL hosts whose server should run."""
-        gone = {*self.expected.fenced, *self.expected.off}
-        return tuple(host for host in self.estate.postgres if host.name not in gone)
-
-    @property
-    def primaries(self) -> tuple[hosts.Host, ...]:
-        return tuple(host for host in self.databases if self.nodes[host.name].is_primary)
-
-    @property
-    def standbys(self) -> tuple[hosts.Host, ...]:
-        """Everyone who should be a standby, whether or not they are one."""
-        return tuple(host for host in self.databases if host not in self.primaries)
-=======
 from tests.verify.subject import Seen, Subject
->>>>>>> verify
 
 
 @cache

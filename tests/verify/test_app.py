@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-<<<<<<< HEAD
-=======
 from typing import Any
->>>>>>> verify
 
 import pytest
 
 from inventories.catalog import load_tables
 from inventories.catalog.export import tables_json
 from runbooks.probes import outbox
-<<<<<<< HEAD
-=======
 from tests.verify.subject import Seen, Subject
->>>>>>> verify
 
 CONFIG = "/etc/mystocks-dr/agent.json"
 # Read only: asks who takes writes, over the same names, certificates and password that the writer uses.
@@ -29,15 +23,6 @@ db = psycopg2.connect(
     port=",".join(str(h["port"]) for h in hosts), dbname=c["dbname"], user=c["user"], sslmode=c["sslmode"],
     sslrootcert=c["sslrootcert"], passfile=c["passfile"], target_session_attrs="read-write", connect_timeout=3)
 cur = db.cursor()
-<<<<<<< HEAD
-cur.execute("select host(inet_server_addr()), ssl, current_user, pg_is_in_recovery() from pg_stat_ssl where pid = pg_backend_pid()")
-print(json.dumps(cur.fetchone()))
-"""
-
-
-@pytest.fixture(scope="module")
-def settings(application):
-=======
 cur.execute("select host(inet_server_addr()), ssl, current_user, pg_is_in_recovery() "
             "from pg_stat_ssl where pid = pg_backend_pid()")
 print(json.dumps(cur.fetchone()))
@@ -50,101 +35,58 @@ print(len(c.load_tables(c.load_config(pathlib.Path("{CONFIG}")).tables)))
 
 @pytest.fixture(scope="module")
 def settings(application: Subject) -> dict[str, Any]:
->>>>>>> verify
     found = json.loads(application.machine.file(CONFIG).content_string)
     assert isinstance(found, dict)
     return found
 
 
-<<<<<<< HEAD
-def test_agents_are_there_and_start(application):
-=======
 def test_agents_are_there_and_start(application: Subject) -> None:
->>>>>>> verify
     done = application.machine.run("cd /opt/mystocks-dr && runuser -u mystocks -- python3 -m agents.replayer --help")
     assert done.rc == 0, done.stderr
 
 
-<<<<<<< HEAD
-def test_replayer_runs_and_comes_back_after_a_reboot(application):
-=======
 def test_replayer_runs_and_comes_back_after_a_reboot(application: Subject) -> None:
->>>>>>> verify
     replayer = application.machine.service("mystocks-replayer")
     assert replayer.is_running
     assert replayer.is_enabled
 
 
-<<<<<<< HEAD
-def test_password_is_readable_by_the_agents_only(application):
-=======
 def test_password_is_readable_by_the_agents_only(application: Subject) -> None:
->>>>>>> verify
     found = application.machine.file("/etc/mystocks-dr/pgpass")
     assert (found.user, found.group, oct(found.mode)) == ("mystocks", "mystocks", oct(0o600))
 
 
-<<<<<<< HEAD
-def test_settings_name_every_database_host(application, settings, whole):
-=======
 def test_settings_name_every_database_host(application: Subject, settings: dict[str, Any], whole: Seen) -> None:
->>>>>>> verify
     declared = [(host.name, host.address) for host in whole.estate.postgres]
     assert sorted((host["name"], host["address"]) for host in settings["hosts"]) == sorted(declared)
     assert settings["sslmode"] == "verify-full"
 
 
-<<<<<<< HEAD
-def test_agents_accept_their_settings(application):
-    done = application.machine.run(
-        "cd /opt/mystocks-dr && runuser -u mystocks -- python3 -c %s",
-        "import pathlib, agents.config as c; print(len(c.load_tables(c.load_config(pathlib.Path('%s')).tables)))" % CONFIG,
-=======
 def test_agents_accept_their_settings(application: Subject) -> None:
     done = application.machine.run(
         "cd /opt/mystocks-dr && runuser -u mystocks -- python3 -c %s",
         _COUNT_TABLES,
->>>>>>> verify
     )
     assert done.rc == 0, done.stderr
     assert int(done.stdout) > 0
 
 
-<<<<<<< HEAD
-def test_agents_know_the_same_tables_as_the_catalogue(application):
-=======
 def test_agents_know_the_same_tables_as_the_catalogue(application: Subject) -> None:
->>>>>>> verify
     there = application.machine.file("/etc/mystocks-dr/tables.json").content_string
     assert json.loads(there) == json.loads(tables_json(load_tables()))
 
 
-<<<<<<< HEAD
-def test_outbox_holds_no_dead_letters(application):
-=======
 def test_outbox_holds_no_dead_letters(application: Subject) -> None:
->>>>>>> verify
     """A dead letter is a row that was acknowledged and is in no table."""
     assert outbox.look(application.host).dead_rows == 0
 
 
-<<<<<<< HEAD
-def test_outbox_file_is_sound_where_there_is_one(application, settings):
-=======
 def test_outbox_file_is_sound_where_there_is_one(application: Subject, settings: dict[str, Any]) -> None:
->>>>>>> verify
     """An outbox that nobody has used yet has no file; then its directory must be writable for the agents."""
     path = settings["outbox"]["path"]
     if not application.machine.file(path).exists:
         assert application.machine.run("runuser -u mystocks -- test -w %s", path.rpartition("/")[0]).rc == 0
         return
-<<<<<<< HEAD
-    checked = application.machine.check_output("runuser -u mystocks -- sqlite3 -readonly %s 'pragma quick_check(1)'", path)
-    assert checked == "ok"
-
-
-def test_writer_reaches_the_primary_over_tls(application, primary):
-=======
     checked = application.machine.check_output(
         "runuser -u mystocks -- sqlite3 -readonly %s 'pragma quick_check(1)'", path
     )
@@ -152,7 +94,6 @@ def test_writer_reaches_the_primary_over_tls(application, primary):
 
 
 def test_writer_reaches_the_primary_over_tls(application: Subject, primary: Subject) -> None:
->>>>>>> verify
     done = application.machine.run("cd / && runuser -u mystocks -- python3 -c %s", _ASK)
     assert done.rc == 0, done.stderr
     assert json.loads(done.stdout) == [primary.host.address, True, "writer", False]

@@ -9,20 +9,13 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-<<<<<<< HEAD
-=======
 from tests.verify.subject import Seen, Subject
 
->>>>>>> verify
 CLOCK_TOLERANCE_S = 2.0
 CA = "/etc/mystocks-dr/ca.crt"
 
 
-<<<<<<< HEAD
-def test_service_user_cannot_log_in(machine):
-=======
 def test_service_user_cannot_log_in(machine: Subject) -> None:
->>>>>>> verify
     user = machine.machine.user("mystocks")
     assert user.exists
     assert user.home == "/var/lib/mystocks-dr"
@@ -38,21 +31,13 @@ def test_service_user_cannot_log_in(machine: Subject) -> None:
         ("/var/lib/mystocks-dr/upload", None, 0o700),
     ],
 )
-<<<<<<< HEAD
-def test_directories_are_closed_to_those_who_need_not_see(machine, path, owner, mode):
-=======
 def test_directory_is_closed_to_others(machine: Subject, path: str, owner: str | None, mode: int) -> None:
->>>>>>> verify
     found = machine.machine.file(path)
     assert found.is_directory
     assert (found.user, oct(found.mode)) == (owner or machine.host.entry.ssh_user, oct(mode))
 
 
-<<<<<<< HEAD
-def test_ca_is_the_operators_and_lasts(machine, whole):
-=======
 def test_ca_is_the_operators_and_lasts(machine: Subject, whole: Seen) -> None:
->>>>>>> verify
     found = machine.machine.file(CA)
     assert (found.user, oct(found.mode)) == ("root", oct(0o644))
     certificate = x509.load_pem_x509_certificate(found.content)
@@ -63,47 +48,27 @@ def test_ca_is_the_operators_and_lasts(machine: Subject, whole: Seen) -> None:
         assert certificate == x509.load_pem_x509_certificate(ours.read_bytes())
 
 
-<<<<<<< HEAD
-def test_cron_runs(machine):
-=======
 def test_cron_runs(machine: Subject) -> None:
->>>>>>> verify
     cron = machine.machine.service("cron")
     assert cron.is_running
     assert cron.is_enabled
 
 
-<<<<<<< HEAD
-def test_time_is_utc(machine):
-    assert machine.machine.check_output("date +%%Z%%z") == "UTC+0000"
-
-
-def test_clock_is_kept(machine):
-=======
 def test_time_is_utc(machine: Subject) -> None:
     assert machine.machine.check_output("date +%Z%z") == "UTC+0000"
 
 
 def test_clock_is_kept(machine: Subject) -> None:
->>>>>>> verify
     """A container's clock is its machine's, here the operator's own: then the two must agree."""
     if machine.machine.run("systemd-detect-virt --container --quiet").rc != 0:
         assert machine.machine.service("chrony").is_running
         return
     before = time.time()
-<<<<<<< HEAD
-    there = float(machine.machine.check_output("date +%%s.%%N"))
-    assert before - CLOCK_TOLERANCE_S <= there <= time.time() + CLOCK_TOLERANCE_S
-
-
-def test_every_host_is_known_by_name(machine, whole):
-=======
     there = float(machine.machine.check_output("date +%s.%N"))
     assert before - CLOCK_TOLERANCE_S <= there <= time.time() + CLOCK_TOLERANCE_S
 
 
 def test_every_host_is_known_by_name(machine: Subject, whole: Seen) -> None:
->>>>>>> verify
     lines = machine.machine.file("/etc/hosts").content_string.splitlines()
     known = {name: line.split()[0] for line in lines if line.strip()[:1] not in ("", "#") for name in line.split()[1:]}
     assert {host.name: known.get(host.name) for host in whole.estate.hosts} == {

@@ -3,16 +3,6 @@
 from __future__ import annotations
 
 from runbooks.probes.postgres import FENCED
-<<<<<<< HEAD
-
-
-def test_nothing_of_postgresql_runs(fenced):
-    assert fenced.machine.process.filter(comm="postgres") == []
-    assert not fenced.machine.socket("tcp://5432").is_listening
-
-
-def test_unit_is_masked(fenced, whole):
-=======
 from tests.verify.subject import Seen, Subject
 
 
@@ -22,29 +12,19 @@ def test_nothing_of_postgresql_runs(fenced: Subject) -> None:
 
 
 def test_unit_is_masked(fenced: Subject, whole: Seen) -> None:
->>>>>>> verify
     unit = f"postgresql@{whole.estate.data['postgres_version']}-main.service"
     assert fenced.machine.run("systemctl is-enabled %s", unit).stdout.strip() == "masked"
     assert fenced.machine.run("systemctl is-active %s", unit).stdout.strip() != "active"
 
 
-<<<<<<< HEAD
-def test_marker_says_why(fenced):
-=======
 def test_marker_says_why(fenced: Subject) -> None:
->>>>>>> verify
     marker = fenced.machine.file(FENCED)
     assert marker.exists
     assert marker.content_string.strip()
 
 
-<<<<<<< HEAD
-def test_no_other_start_is_configured(fenced, whole):
-    text = fenced.machine.file(f"/etc/postgresql/{whole.estate.data['postgres_version']}/main/start.conf").content_string
-=======
 def test_no_other_start_is_configured(fenced: Subject, whole: Seen) -> None:
     text = fenced.machine.file(
         f"/etc/postgresql/{whole.estate.data['postgres_version']}/main/start.conf"
     ).content_string
->>>>>>> verify
     assert [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")] == ["manual"]

@@ -7,14 +7,9 @@ import json
 import pytest
 
 from inventories.catalog import load_recovery
-<<<<<<< HEAD
-from runbooks.engine.wait import wait
-from runbooks.probes import pgbackrest as probe
-=======
 from runbooks.engine.wait import until
 from runbooks.probes import pgbackrest as probe
 from tests.verify.subject import Seen, Subject
->>>>>>> verify
 
 # The newest segment of the current timeline that the archiver called done, with the hash of its content. All in one
 # command, since the server may recycle the file at any time.
@@ -28,25 +23,6 @@ done
 
 
 @pytest.fixture(scope="module")
-<<<<<<< HEAD
-def stanza(whole):
-    return whole.estate.data["stanza"]
-
-
-@pytest.fixture(scope="module")
-def info(repository, stanza):
-    return probe.info(repository.host, stanza)
-
-
-def test_tls_server_runs(pgbackrest):
-    server = pgbackrest.machine.service("pgbackrest-server")
-    assert server.is_running
-    assert server.is_enabled
-    assert pgbackrest.machine.socket("tcp://8432").is_listening
-
-
-def test_settings_and_key_are_closed_to_others(pgbackrest):
-=======
 def stanza(whole: Seen) -> str:
     return str(whole.estate.data["stanza"])
 
@@ -64,77 +40,45 @@ def test_tls_server_runs(pgbackrest: Subject) -> None:
 
 
 def test_settings_and_key_are_closed_to_others(pgbackrest: Subject) -> None:
->>>>>>> verify
     settings = pgbackrest.machine.file("/etc/pgbackrest.conf")
     assert (settings.user, settings.group, oct(settings.mode)) == ("postgres", "postgres", oct(0o640))
     key = pgbackrest.machine.file("/etc/pgbackrest/host.key")
     assert (key.user, oct(key.mode)) == ("postgres", oct(0o600))
 
 
-<<<<<<< HEAD
-def test_only_the_repository_knows_the_cipher(database):
-    assert "cipher-pass" not in database.machine.file("/etc/pgbackrest.conf").content_string
-
-
-def test_versions_agree_with_the_repository(pgbackrest, whole):
-=======
 def test_only_the_repository_knows_the_cipher(database: Subject) -> None:
     assert "cipher-pass" not in database.machine.file("/etc/pgbackrest.conf").content_string
 
 
 def test_versions_agree_with_the_repository(pgbackrest: Subject, whole: Seen) -> None:
->>>>>>> verify
     """pgBackRest refuses to talk to another version of itself."""
     there = whole.estate.backup.run("pgbackrest version").text
     assert pgbackrest.machine.check_output("pgbackrest version") == there
 
 
-<<<<<<< HEAD
-def test_stanza_is_well_and_encrypted(info):
-=======
 def test_stanza_is_well_and_encrypted(info: probe.Repository) -> None:
->>>>>>> verify
     assert (info.status, info.message) == (0, "ok")
     assert info.cipher == "aes-256-cbc"
 
 
-<<<<<<< HEAD
-def test_there_is_a_full_backup_without_errors(info):
-=======
 def test_there_is_a_full_backup_without_errors(info: probe.Repository) -> None:
->>>>>>> verify
     assert any(backup.type == "full" for backup in info.backups)
     assert info.newest is not None
     assert not info.newest.error
 
 
-<<<<<<< HEAD
-def test_backups_are_of_this_cluster(info, primary, whole):
-=======
 def test_backups_are_of_this_cluster(info: probe.Repository, primary: Subject, whole: Seen) -> None:
->>>>>>> verify
     assert info.system_id == primary.host.query("select system_identifier as id from pg_control_system()")[0]["id"]
     assert info.pg_version == str(whole.estate.data["postgres_version"])
 
 
-<<<<<<< HEAD
-def test_backups_are_scheduled(repository):
-=======
 def test_backups_are_scheduled(repository: Subject) -> None:
->>>>>>> verify
     text = repository.machine.file("/etc/cron.d/mystocks-backup").content_string
     lines = [line for line in text.splitlines() if "pgbackrest" in line and not line.startswith("#")]
     assert len(lines) == len(load_recovery().stores["postgresql"].schedule)
     assert all(" postgres flock -n " in line for line in lines)
 
 
-<<<<<<< HEAD
-def test_archiver_does_not_fail(primary):
-    assert not probe.archiving(primary.host).failing
-
-
-def test_newest_finished_segment_is_in_the_archive_with_its_hash(primary, repository, info, stanza, whole):
-=======
 def test_archiver_does_not_fail(primary: Subject) -> None:
     assert not probe.archiving(primary.host).failing
 
@@ -142,23 +86,15 @@ def test_archiver_does_not_fail(primary: Subject) -> None:
 def test_newest_finished_segment_is_in_the_archive_with_its_hash(
     primary: Subject, repository: Subject, info: probe.Repository, stanza: str, whole: Seen
 ) -> None:
->>>>>>> verify
     """`pg_stat_archiver` believes archive_command; this looks into the repository itself. It switches no WAL: a primary
     that has just been promoted is given the time to archive what its promotion closed."""
     data = f"/var/lib/postgresql/{whole.estate.data['postgres_version']}/main"
     node_timeline = primary.node.timeline
-<<<<<<< HEAD
-    found = wait(
-        lambda: primary.host.run(_NEWEST_DONE % (data, f"{node_timeline:08X}"), user="postgres").text,
-        budget="archive.push",
-        waiting_for=f"{primary.name} to archive a segment of timeline {node_timeline}",
-=======
     found = until(
         lambda: primary.host.run(_NEWEST_DONE % (data, f"{node_timeline:08X}"), user="postgres").text,
         "archive.push",
         what=f"{primary.name} to archive a segment of timeline {node_timeline}",
         every=0.5,
->>>>>>> verify
     )
     segment, _, digest = found.partition("-")
     folder = f"archive/{stanza}/{info.archive_id}/{segment[:16]}"

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The catalogue's tables in the primary: columns, types, keys, hypertables, grants. The standby is its copy, byte by byte."""
-=======
 """The catalogue's tables in the primary: columns, types, keys, hypertables, grants. The standby is its copy."""
->>>>>>> verify
 
 from __future__ import annotations
 
@@ -10,59 +6,34 @@ import pytest
 
 from inventories.catalog import load_tables
 from inventories.catalog.ddl import PROBE
-<<<<<<< HEAD
-from inventories.catalog.tables import Store
-from runbooks.probes import schema
-=======
 from inventories.catalog.tables import Store, Table
 from runbooks.probes import schema
 from tests.verify.subject import Seen, Subject
->>>>>>> verify
 
 TABLES = load_tables().of(Store.POSTGRESQL)
 
 
 @pytest.fixture(scope="module")
-<<<<<<< HEAD
-def live(primary, whole):
-    return schema.look(primary.host, whole.estate.data["database"])
-
-
-def test_catalogue_declares_tables(primary):
-=======
 def live(primary: Subject, whole: Seen) -> dict[str, schema.LiveTable]:
     return schema.look(primary.host, whole.estate.data["database"])
 
 
 def test_catalogue_declares_tables(primary: Subject) -> None:
->>>>>>> verify
     assert len(TABLES) >= 10
     assert sum(table.hypertable is not None for table in TABLES) >= 5
 
 
 @pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
-<<<<<<< HEAD
-def test_table_is_as_declared(primary, live, table):
-    assert schema.of_table(table, live.get(table.name)) == []
-
-
-def test_probe_table_takes_the_writers_proofs(primary, live):
-=======
 def test_table_is_as_declared(primary: Subject, live: dict[str, schema.LiveTable], table: Table) -> None:
     assert schema.of_table(table, live.get(table.name)) == []
 
 
 def test_probe_table_takes_the_writers_proofs(primary: Subject, live: dict[str, schema.LiveTable]) -> None:
->>>>>>> verify
     assert PROBE in live
     assert list(schema.grants(PROBE, live[PROBE])) == []
 
 
-<<<<<<< HEAD
-def test_writer_can_neither_delete_nor_own(primary, whole):
-=======
 def test_writer_can_neither_delete_nor_own(primary: Subject, whole: Seen) -> None:
->>>>>>> verify
     rows = primary.host.query(
         "select c.relname from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') "
         "and (has_table_privilege('writer', c.oid, 'DELETE, TRUNCATE') "
@@ -72,11 +43,7 @@ def test_writer_can_neither_delete_nor_own(primary: Subject, whole: Seen) -> Non
     assert rows == []
 
 
-<<<<<<< HEAD
-def test_timescaledb_is_loaded(primary, whole):
-=======
 def test_timescaledb_is_loaded(primary: Subject, whole: Seen) -> None:
->>>>>>> verify
     rows = primary.host.query(
         "select extversion, (select default_version from pg_available_extensions where name = 'timescaledb') as files "
         "from pg_extension where extname = 'timescaledb'",
