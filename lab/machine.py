@@ -1,4 +1,7 @@
-"""What the lab needs of the machine itself; installed where root or sudo allow it, named in one sentence elsewhere."""
+"""What the lab needs of the machine itself.
+
+Installed where root or sudo allow it, named in one sentence elsewhere.
+"""
 
 import os
 import shutil

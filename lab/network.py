@@ -1,4 +1,4 @@
-"""A lab's own network: a free private /24, so that two labs live side by side and a drill cuts only its own cables."""
+"""A lab's own network: a free private /24, so that two labs can live side by side."""
 
 import json
 import subprocess

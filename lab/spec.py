@@ -39,9 +39,20 @@ class LabSpec:
     def address(self, host: HostSpec) -> IPv4Address:
         return self.subnet[host.octet]
 
+    def mac(self, host: HostSpec) -> str:
+        """The host's hardware address.
+
+        It survives a power cut as a real card's does: peers that remember another one (ARP) would not reach the
+        host for half a minute after it came back.
+        """
+        return ":".join(f"{byte:02x}" for byte in (0x02, 0x64, *self.address(host).packed))
+
 
 def lab_name(name: str) -> str:
-    """Give the name back when it can be part of container, network and file names; raise BadInput otherwise."""
+    """Give the name back when it can be part of container, network and file names.
+
+    Raise BadInput otherwise.
+    """
     if not _NAME.fullmatch(name):
         raise BadInput(
             f"{name!r} cannot be the name of a lab.",

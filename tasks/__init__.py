@@ -1,4 +1,7 @@
-"""Thin doors: what ``./dr`` offers. A module of tasks is one name more in the list; nothing else is kept here."""
+"""Thin doors: what ``./dr`` offers.
+
+A module of tasks is one name more in the list; nothing else is kept here.
+"""
 
 from invoke.collection import Collection
 
