@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from inventories.errors import Refused
+from inventories.errors import Refused, TargetFailed
 from lab import limits
-from lab.engine import Engine, Kind
+from lab.engine import Engine, EngineFailed, Kind
 from lab.spec import LABEL_HOST, LABEL_LAB, HostSpec, LabSpec, container_name, network_name
 
 
@@ -42,8 +42,9 @@ def list_all(engine: Engine) -> dict[str, Container]:
 
 
 def _state(word: str) -> ContainerState:
-    known = {"running": "running", "paused": "paused", "created": "created", "configured": "created"}
-    return ContainerState(known.get(word, "off"))
+    if word in ("created", "configured", "initialized"):  # making it was interrupted, or its start failed
+        return ContainerState.NEVER_RAN
+    return ContainerState(word) if word in ("running", "paused") else ContainerState.OFF
 
 
 def of_lab(engine: Engine, lab: str) -> dict[str, Container]:
@@ -72,7 +73,7 @@ def create(engine: Engine, lab: LabSpec, host: HostSpec, image: str) -> None:
     """
     # Names come from the hosts file, not from the engine's DNS, which forgets a host when it loses power.
     peers = [word for peer in lab.hosts for word in ("--add-host", f"{peer.name}:{lab.address(peer)}")]
-    engine.run(
+    argv = (
         *limits.runtime(engine),
         *("run", "--detach", "--name", container_name(lab.name, host.name), "--hostname", host.name),
         *("--label", f"{LABEL_LAB}={lab.name}", "--label", f"{LABEL_HOST}={host.name}"),
@@ -85,3 +86,12 @@ def create(engine: Engine, lab: LabSpec, host: HostSpec, image: str) -> None:
         *("--sysctl", "net.ipv4.conf.all.rp_filter=1"),
         *("--shm-size", "256m", "--restart", "no", image, "/sbin/init"),
     )
+    try:
+        engine.run(*argv)
+    except EngineFailed as failed:
+        if "already allocated" not in failed.stderr:
+            raise
+        again = f"./dr lab.down --lab {lab.name} and lab.up again give the lab other addresses."
+        raise TargetFailed(
+            f"The engine holds the address of {host.name} for a dead container.", again
+        ) from failed

@@ -63,6 +63,8 @@ class Engine:
                 text=True,
                 timeout=timeout,
                 check=False,
+                # Ctrl-C is for us alone: an engine that is stopped half-way leaves addresses taken for ever.
+                start_new_session=True,
             )
         except subprocess.TimeoutExpired as late:
             raise TimedOut(

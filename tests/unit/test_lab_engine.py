@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inventories.errors import BadInput, ExitCode, Refused, TimedOut
+from inventories.errors import BadInput, ExitCode, Refused, TargetFailed, TimedOut
 from lab import containers, engine, limits, machine
 from lab.containers import ContainerState
 from lab.engine import Engine, EngineFailed, EngineMissing, Kind
@@ -59,6 +59,17 @@ def test_without_rights_the_missing_package_is_named(monkeypatch: pytest.MonkeyP
     assert error.value.hint == "sudo apt-get install -y -q --no-install-recommends nosuch-pkg"
 
 
+def test_rootless_podman_is_told_how_its_hosts_can_be_reached(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = FakeEngine(tmp_path)
+    monkeypatch.setattr("lab.machine.find_engine", lambda: fake.engine)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(BadInput, match="rootless podman") as error:
+        machine.ensure_engine(lambda _: None)
+    assert "podman unshare --rootless-netns" in error.value.hint
+
+
 def test_limits_never_exceed_the_shells_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resource.getrlimit", lambda _: (100, 200))
     assert limits.ulimits() == ("--ulimit", "nofile=200:200", "--ulimit", "nproc=200:200")
@@ -89,6 +100,23 @@ def test_both_engines_lists_are_understood(tmp_path: Path) -> None:
     assert containers.of_lab(docker.engine, "lab")["lab-pg1"].state is ContainerState.RUNNING
 
 
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("initialized", ContainerState.NEVER_RAN),
+        ("created", ContainerState.NEVER_RAN),
+        ("stopping", ContainerState.OFF),
+        ("paused", ContainerState.PAUSED),
+    ],
+)
+def test_a_container_whose_making_was_interrupted_is_told_from_one_that_lost_power(
+    tmp_path: Path, word: str, state: ContainerState
+) -> None:
+    fake = FakeEngine(tmp_path)
+    fake.answer("ps", [{"Names": ["x"], "Labels": {}, "State": word, "Status": ""}])
+    assert containers.list_all(fake.engine)["x"].state is state
+
+
 def test_a_container_of_that_name_which_is_not_ours_is_left_alone() -> None:
     box = containers.Container("lab-pg1", {"mystocks-dr.lab": "other"}, ContainerState.RUNNING, "")
     with pytest.raises(Refused, match="which no lab of ours made"):
@@ -106,6 +134,14 @@ def test_a_host_is_made_with_its_address_label_peers_and_no_restart(tmp_path: Pa
     ):
         assert part in call
     assert call.endswith("image:1 /sbin/init")
+
+
+def test_an_address_that_a_killed_engine_kept_has_a_way_out(tmp_path: Path) -> None:
+    fake = FakeEngine(tmp_path)
+    fake.answer("", err="Error: IPAM error: requested ip address 10.89.150.21 is already allocated", code=126)
+    with pytest.raises(TargetFailed, match="for a dead container") as error:
+        containers.create(fake.engine, LabSpec("t", IPv4Network("10.89.150.0/24")), HOSTS[1], "image:1")
+    assert "lab.down --lab t" in error.value.hint
 
 
 def test_a_container_that_is_not_there_does_not_run(tmp_path: Path) -> None:

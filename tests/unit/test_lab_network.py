@@ -14,6 +14,7 @@ def test_the_first_subnet_that_nobody_uses_is_taken() -> None:
     assert str(network.free_subnet([])) == "10.89.100.0/24"
     taken = [IPv4Network("10.89.100.0/24"), IPv4Network("10.89.101.128/25"), IPv4Network("192.0.2.0/24")]
     assert str(network.free_subnet(taken)) == "10.89.102.0/24"
+    assert str(network.free_subnet([IPv4Network("10.89.199.0/24")], start=99)) == "10.89.100.0/24"
 
 
 def test_a_machine_that_routes_all_of_ten_has_no_room() -> None:

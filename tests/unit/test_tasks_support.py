@@ -81,7 +81,7 @@ def test_a_full_disk_is_a_sentence_and_a_mistake_of_ours_is_not() -> None:
     def task(number: int) -> None:
         raise OSError(number, os.strerror(number), "/state/lab.json")
 
-    with pytest.raises(Exit, match="") as ended:
+    with pytest.raises(Exit) as ended:
         task(errno.ENOSPC)
     assert str(ended.value.message).startswith("/state/lab.json: No space left on device.\nHINT: ")
     with pytest.raises(OSError, match="No child"):
