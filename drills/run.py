@@ -64,8 +64,8 @@ def drill(scenario: Scenario, lab: str, say: Callable[[str], None], plan: Plan, 
         running.go()
     except (DrError, KeyboardInterrupt) as error:
         running.ended_by(error)
-        _clean_up(stage)
     finally:
+        _clean_up(stage)
         result = running.result
         ended = time.monotonic()
         result = result.model_copy(
@@ -207,6 +207,9 @@ def _judged_twin(result: DrillResult, twin: Twin | None) -> DrillResult:
 
 def _clean_up(stage: Stage) -> None:
     """Undo the fault and bring back what is out, saying what could not be."""
+    nodes = postgres.survey(stage.estate)
+    if all(node.streams or node.is_primary for node in nodes) and any(node.is_primary for node in nodes):
+        return
     stage.say("cleaning up")
     for host in stage.estate.postgres:
         try:

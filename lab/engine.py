@@ -1,4 +1,7 @@
-"""The container engine: podman or docker. The only module that starts one of them; the fence imports it, so it is light."""
+"""The container engine: podman or docker.
+
+The only module that starts one of them; the fence imports it, so it is light.
+"""
 
 import json
 import os
@@ -60,6 +63,8 @@ class Engine:
                 text=True,
                 timeout=timeout,
                 check=False,
+                # Ctrl-C is for us alone: an engine that is stopped half-way leaves addresses taken for ever.
+                start_new_session=True,
             )
         except subprocess.TimeoutExpired as late:
             raise TimedOut(
@@ -72,7 +77,10 @@ class Engine:
         return done.stdout
 
     def json(self, *args: str, timeout: float = 60.0) -> list[dict[str, Any]]:
-        """Run a command that prints JSON: one list, or (docker) one object a line. Always a list of objects."""
+        """Run a command that prints JSON: one list, or (docker) one object a line.
+
+        Always a list of objects.
+        """
         text = self.run(*args, timeout=timeout).strip()
         if text.startswith("["):
             return list(json.loads(text))
@@ -102,7 +110,10 @@ class Engine:
 
 
 def find_engine() -> Engine:
-    """The engine of this machine; ``DR_ENGINE`` (podman or docker) overrules. EngineMissing when there is none."""
+    """The engine of this machine; ``DR_ENGINE`` (podman or docker) overrules.
+
+    EngineMissing when there is none.
+    """
     wanted = os.environ.get("DR_ENGINE", "")
     if wanted and wanted not in {kind.value for kind in Kind}:
         raise BadInput(
@@ -120,7 +131,7 @@ def find_engine() -> Engine:
 
 
 def _elevation(kind: Kind) -> tuple[str, ...]:
-    """``sudo -n`` when it is allowed: only rootful containers have addresses that the machine itself can reach."""
+    """``sudo -n`` when allowed: only rootful containers have addresses that the machine can reach."""
     if os.geteuid() == 0 or kind is Kind.DOCKER or not may_sudo():
         return ()
     return ("sudo", "-n")

@@ -1,7 +1,7 @@
 """The levers a drill pulls. Each can be undone, and none of them asks the host to cooperate.
 
-What a container cannot show: killing it loses no page cache of the machine, so ``power_off`` is a power cut for
-clients, replication and processes, and no test of fsync.
+What a container cannot show: killing it loses no page cache of the machine, so ``power_off`` is a power cut
+for clients, replication and processes, and no test of fsync.
 """
 
 from collections.abc import Sequence
@@ -30,13 +30,19 @@ def power_off(lab: str, host: str) -> None:
 
 
 def fence(lab: str, host: str) -> None:
-    """Take the power away and return only when the host is certainly off. A host that is off already is fenced."""
+    """Take the power away and return only when the host is certainly off.
+
+    A host that is off already is fenced.
+    """
     engine, box = _find(lab, host)
     kill(engine, box.container)
 
 
 def power_on(lab: str, host: str) -> None:
-    """Turn the host on again at its old address and wait until SSH answers. What was cut off is connected again."""
+    """Turn the host on again at its old address and wait until SSH answers.
+
+    What was cut off is connected again.
+    """
     engine, box = _find(lab, host)
     ssh.hang_up(lab, host)
     if not engine.is_running(box.container):
@@ -51,19 +57,22 @@ def is_running(lab: str, host: str) -> bool:
 
 
 def kill_process(lab: str, host: str, pid_file: str) -> int:
-    """SIGKILL the process whose id is the first line of that file (PostgreSQL's postmaster.pid); return the id."""
+    """SIGKILL the process whose id is the first line of that file (PostgreSQL's postmaster.pid).
+
+    Return the id.
+    """
     engine, box = _find(lab, host)
     script = 'read -r pid <"$1" && kill -KILL "$pid" && echo "$pid"'
     return int(engine.execute(box.container, "sh", "-c", script, "sh", pid_file))
 
 
 def isolate(lab: str, host: str, from_: Sequence[str]) -> None:
-    """Cut the host off from these addresses, both ways; everybody else still reaches it. Repeating it is harmless.
+    """Cut the host off from these addresses, both ways; everybody else still reaches it.
 
     Routes into the loopback device swallow what the host sends there, without a word, as a cut cable would (a
-    blackhole route instead fails connect() at once). What comes from there is dropped as well, because lab hosts run
-    with a strict reverse path filter: a sender who would not be answered over the same device is not listened to,
-    not even on a connection that was open before.
+    blackhole route instead fails connect() at once). What comes from there is dropped as well, because lab
+    hosts run with a strict reverse path filter: a sender who would not be answered over the same device is
+    not listened to, not even on a connection that was open before.
     """
     engine, box = _find(lab, host)
     if not from_:

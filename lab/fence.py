@@ -1,10 +1,11 @@
-"""The lab's fencing hook, as a hypervisor's or a cloud's would be in production: take a host's power away for good.
+"""The lab's fencing hook: take a host's power away for good, as a hypervisor or a cloud would.
 
 usage: python -m lab.fence [--lab NAME] HOST
 
-Ends with 0 only when the engine says that the host is off, also when it was off already; with 2 for a host or lab
-that does not exist; with 1 when the host could not be shown to be off. Nothing but ``lab.up`` or an operator turns the
-host on again. It imports little, because its time is part of every recovery that needs it.
+Ends with 0 only when the engine says that the host is off, also when it was off already; with 2 for a host
+or lab that does not exist; with 1 when the host could not be shown to be off. Nothing but ``lab.up`` or an
+operator turns the host on again. It imports little, because its time is part of every recovery that needs
+it.
 """
 
 import argparse

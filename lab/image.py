@@ -1,4 +1,4 @@
-"""The lab's image: a bare Debian host with systemd and sshd, made once and named by the hash of its recipe."""
+"""The lab's image: a bare Debian host with systemd and sshd, named by the hash of its recipe."""
 
 import hashlib
 import os
@@ -46,7 +46,10 @@ class Base(Enum):
 
 
 def ensure_image(engine: Engine, say: Say) -> str:
-    """The tag of the image, which is built first unless it is there. Errors: BadInput, EngineFailed, TargetFailed."""
+    """The tag of the image, which is built first unless it is there.
+
+    Errors: BadInput, EngineFailed, TargetFailed.
+    """
     base = choose_base()
     source = mirror.find_mirror() if base is Base.MMDEBSTRAP else None
     tag = f"{REPOSITORY}:{recipe_hash(base, source)}"
@@ -99,7 +102,7 @@ def mmdebstrap_argv(source: mirror.Mirror, tarball: Path) -> list[str]:
 
 def _build_from_mirror(engine: Engine, tag: str, source: mirror.Mirror, say: Say) -> None:
     machine.ensure_programs({"mmdebstrap": "mmdebstrap"}, say)
-    with tempfile.TemporaryDirectory(prefix="dr-image-", dir="/var/tmp") as scratch:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="dr-image-", dir="/var/tmp") as scratch:
         tarball = Path(scratch) / "image.tar"
         say(f"Building the lab's image from {source.main} (once, about a minute)")
         _run([*engine.elevation, *mmdebstrap_argv(source, tarball)], scratch)

@@ -59,7 +59,7 @@ def parse_one_line(text: str) -> Iterator[Source]:
 
 
 def parse_deb822(text: str) -> Iterator[Source]:
-    """Read the deb822 style: stanzas apart by an empty line, continuation lines, comments, ``Enabled: no``."""
+    """Read the deb822 style: stanzas, continuation lines, comments and ``Enabled: no``."""
     for stanza in re.split(
         r"\n\s*\n", "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     ):
@@ -94,10 +94,10 @@ def read_sources(apt: Path = _APT) -> tuple[Source, ...]:
 
 
 def choose(sources: Iterable[Source]) -> Mirror:
-    """Pick Debian's own archive out of the sources: its suites are Debian's, its component is main, and it has updates.
+    """Pick Debian's own archive out of the sources.
 
-    A third party's archive may call its suite ``stable`` too, but has no ``-updates`` or ``-security`` beside it;
-    so the source that has them wins. Raise BadInput when none is left.
+    A third party's archive may call its suite ``stable`` too, but has no ``-updates`` or ``-security``
+    beside it; so the source that has them wins. Raise BadInput when none is left.
     """
     mains: list[tuple[bool, str]] = []
     security = ""

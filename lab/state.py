@@ -1,4 +1,7 @@
-"""A lab's state directory: what was made, the keys to it and how SSH finds it. Nothing of it is in the repository."""
+"""A lab's state directory: what was made, the keys to it and how SSH finds it.
+
+Nothing of it is in the repository.
+"""
 
 import json
 import os
@@ -101,7 +104,7 @@ def save(state: LabState) -> None:
 
 @contextmanager
 def making_or_removing(say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock that lets one process at a time make or remove labs: they choose subnets and names for themselves."""
+    """Let one process at a time make or remove labs, as they choose subnets for themselves."""
     from filelock import FileLock, Timeout
 
     root = state_root()
@@ -119,7 +122,10 @@ def making_or_removing(say: Callable[[str], None]) -> Iterator[None]:
 
 
 def write_atomically(path: Path, text: str, mode: int) -> None:
-    """Replace the file by one with this text and mode, in one step; its directory is made private when missing."""
+    """Replace the file by one with this text and mode, in one step.
+
+    Its directory is made private when missing.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(
@@ -133,7 +139,10 @@ def write_atomically(path: Path, text: str, mode: int) -> None:
 
 
 def ensure_secrets(lab: str) -> None:
-    """Give every database role its random password; those that are there stay, as the hosts already know them."""
+    """Give every database role its random password.
+
+    Those that are there stay, as the hosts already know them.
+    """
     import secrets  # the fence imports this module, and this is a third of the time that takes
 
     path = files(lab).secrets

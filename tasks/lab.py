@@ -72,4 +72,4 @@ def ssh(c: Context, host: str, lab: str = "") -> None:
     if host not in hosts:
         raise BadInput(f"Lab {lab} has no host named {host!r}.", f"Its hosts are {', '.join(hosts)}.")
     command = [c.remainder] if c.remainder else []
-    os.execvp("ssh", [*to_host.argv(lab, host, *(() if command else ("-t",))), *command])
+    os.execvp("ssh", [*to_host.argv(lab, host, *(() if command else ("-t",))), *command])  # noqa: S606

@@ -122,6 +122,8 @@ def drain(kind: type[R]) -> Step[R]:
 
 
 def backed_up(context: Run, state: R) -> R:
+    # Until its first checkpoint the new primary's control file names the old timeline, and pgBackRest refuses.
+    act.checkpoint(primary_of(context, state))
     act.switch_wal(primary_of(context, state), f"timeline-{state.timeline}")
     backup_actions.take(context.estate.backup, "incr", context.remaining())
     return state
