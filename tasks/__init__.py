@@ -1,11 +1,4 @@
-<<<<<<< HEAD
 """Thin doors: what ``./dr`` offers. A module of tasks is one name more in a list; nothing else is kept here."""
-=======
-"""Thin doors: what ``./dr`` offers.
-
-A module of tasks is one name more in the list; nothing else is kept here.
-"""
->>>>>>> lab
 
 from invoke.collection import Collection
 

@@ -15,12 +15,9 @@ from inventories.errors import DrError, ExitCode
 
 P = ParamSpec("P")
 R = TypeVar("R")
-<<<<<<< HEAD
 INVENTORY_HELP = "name of an inventory, or its path (default: $DR_INVENTORY, else lab)"
-=======
 # Not a mistake of ours, hence a sentence and no traceback.
 _MACHINE_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
->>>>>>> lab
 LAB_HELP = "name of the lab (default: $DR_LAB, else lab)"
 
 
