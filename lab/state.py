@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,8 +9,6 @@ from pathlib import Path
 
 from inventories.errors import BadInput, TargetFailed
 from lab.spec import lab_name
-
-SECRETS = ("replicator", "rewind", "backup", "writer", "reader", "monitor", "pgbackrest_cipher")
 
 
 @dataclass(frozen=True)
@@ -113,14 +110,9 @@ def write_atomically(path: Path, text: str, mode: int) -> None:
 
 def ensure_secrets(lab: str) -> None:
     """Give every database role its random password; those that are there stay, as the hosts already know them."""
-    path = files(lab).secrets
-    known: dict[str, str] = {}
-    if path.exists():
-        lines = (line.partition(": ") for line in path.read_text(encoding="utf-8").splitlines())
-        known = {name: value.strip('"') for name, _, value in lines if value}
-    complete = {name: known.get(name) or secrets.token_urlsafe(24) for name in SECRETS}
-    if complete != known:
-        write_atomically(path, "".join(f'{name}: "{value}"\n' for name, value in complete.items()), 0o600)
+    from inventories import secrets  # slow to import, and the fence imports this module
+
+    secrets.complete(files(lab).secrets)
 
 
 def ensure_key(lab: str) -> str:

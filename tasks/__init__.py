@@ -2,10 +2,13 @@
 
 from invoke.collection import Collection
 
-from tasks import lab
+from tasks import estate, lab, secrets
 
 ns = Collection()
+for _task in (estate.status, estate.verify, estate.deploy, estate.drift):
+    ns.add_task(_task)
 for _module in (
     lab,
+    secrets,
 ):
     ns.add_collection(Collection.from_module(_module))
