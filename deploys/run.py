@@ -43,21 +43,24 @@ def deploy(
     """
     document = _pyinfra(inventory, limit, "-y", log, say)
     operations = (document.get("results") or {}).get("operations", [])
-    changed = {entry["name"]: tuple(sorted(entry["success"])) for entry in operations if entry["success"]}
-    return _checked(Changes(changed, len(operations)))
+    return _changes([(entry["name"], entry["success"]) for entry in operations])
 
 
 def drift(inventory: str | None, limit: Sequence[str] = (), log: Path | None = None) -> Changes:
     """What differs from the declared state. Uses --dry without -y: with it pyinfra would detect no change at all."""
     plan = _pyinfra(inventory, limit, "--dry", log, None).get("plan") or []
-    wanted = {entry["name"]: sorted(entry["hosts_with_change"]) for entry in plan if entry["hosts_with_change"]}
-    return _checked(Changes({name: tuple(hosts) for name, hosts in wanted.items()}, len(plan)))
+    return _changes([(entry["name"], entry["hosts_with_change"]) for entry in plan])
 
 
-def _checked(changes: Changes) -> Changes:
-    if not changes.operations:
+def _changes(operations: Sequence[tuple[str, Sequence[str]]]) -> Changes:
+    """Two operations may have one name. Raises TargetFailed for none at all: nothing was looked at then."""
+    if not operations:
         raise TargetFailed("pyinfra ran no operation at all", "is every host of the inventory in a group of its own?")
-    return changes
+    changed: dict[str, set[str]] = {}
+    for name, hosts in operations:
+        if hosts:
+            changed.setdefault(name, set()).update(hosts)
+    return Changes({name: tuple(sorted(hosts)) for name, hosts in changed.items()}, len(operations))
 
 
 def _pyinfra(

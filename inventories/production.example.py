@@ -1,6 +1,6 @@
 """Production hosts: copy to inventories/production.py, change what is yours, keep it out of the repository.
 
-    ./dr deploy --inventory production --plan     what would change, touching nothing
+    ./dr drift --inventory production      what `./dr deploy` would change, touching nothing
     ./dr status --inventory production
 
 Groups say what a host is for; at first `pg_primary` becomes the primary. After a failover the roles are read

@@ -47,6 +47,22 @@ def make(path: str | Path) -> Path:
     return file
 
 
+def complete(path: str | Path) -> Path:
+    """Make the file, or add to it what is missing; what is there stays, because hosts know it already."""
+    file = Path(path).expanduser()
+    stored = _read(file)
+    missing = [name for name in NAMES if not stored.get(name)]
+    if missing:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial = file.with_name(f".{file.name}.{os.getpid()}")
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            yaml.safe_dump({**stored, **{name: secrets.token_urlsafe(24) for name in missing}}, out)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(file)
+    return file
+
+
 def _read(file: Path) -> dict[str, object]:
     if not file.exists():
         return {}
@@ -56,6 +72,8 @@ def _read(file: Path) -> dict[str, object]:
         data = yaml.safe_load(file.read_text())
     except yaml.YAMLError as error:
         raise BadInput(f"{file} is not valid YAML: {str(error).splitlines()[0]}") from error
+    if data is None:  # a file that a full disk left empty
+        return {}
     if not isinstance(data, dict):
-        raise BadInput(f"{file} must map secret names to values")
+        raise BadInput(f"{file} must map secret names to values", "write lines such as `writer: PASSWORD`")
     return data

@@ -14,8 +14,6 @@ from pathlib import Path
 from inventories.errors import BadInput, TargetFailed
 from lab.spec import lab_name
 
-SECRETS = ("replicator", "rewind", "backup", "writer", "reader", "monitor", "pgbackrest_cipher")
-
 
 @dataclass(frozen=True)
 class LabHost:
@@ -139,20 +137,10 @@ def write_atomically(path: Path, text: str, mode: int) -> None:
 
 
 def ensure_secrets(lab: str) -> None:
-    """Give every database role its random password.
+    """Give every database role its random password; those that are there stay, as the hosts already know them."""
+    from inventories import secrets  # slow to import, and the fence imports this module
 
-    Those that are there stay, as the hosts already know them.
-    """
-    import secrets  # the fence imports this module, and this is a third of the time that takes
-
-    path = files(lab).secrets
-    known: dict[str, str] = {}
-    if path.exists():
-        lines = (line.partition(": ") for line in path.read_text(encoding="utf-8").splitlines())
-        known = {name: value.strip('"') for name, _, value in lines if value}
-    complete = {name: known.get(name) or secrets.token_urlsafe(24) for name in SECRETS}
-    if complete != known:
-        write_atomically(path, "".join(f'{name}: "{value}"\n' for name, value in complete.items()), 0o600)
+    secrets.complete(files(lab).secrets)
 
 
 def ensure_key(lab: str) -> str:

@@ -2,11 +2,11 @@
 
 from invoke.collection import Collection
 
-from tasks import drills, lab, outbox, runbooks
+from tasks import drills, estate, lab, outbox, runbooks, secrets
 
 ns = Collection()
-for _task in (*drills.TOP_LEVEL, *runbooks.TOP_LEVEL):
+for _task in (*drills.TOP_LEVEL, *estate.TOP_LEVEL, *runbooks.TOP_LEVEL):
     ns.add_task(_task)
-for _module in (lab, outbox):
+for _module in (lab, outbox, secrets):
     ns.add_collection(Collection.from_module(_module))
 ns.add_collection(runbooks.collection)

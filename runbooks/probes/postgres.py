@@ -101,12 +101,12 @@ def version(estate: Estate) -> int:
     return int(estate.data["postgres_version"])
 
 
-def look(host: Host, pg_version: int) -> Node:
-    """One node; never raises because the node is down, since that is what it is asked for."""
+def look(host: Host, pg_version: int, timeout: float = 8) -> Node:
+    """One node within `timeout` seconds; never raises because the node is down, since that is what it is asked for."""
     if not host.reachable():
         return Node(host, ssh=False, why=f"no answer at {host.address}:{host.entry.ssh_port}")
     try:
-        said = host.run(_LOOK, _SQL, pg_version, timeout=8).json()
+        said = host.run(_LOOK, _SQL, pg_version, timeout=timeout).json()
     except DrError as error:
         return Node(host, ssh=False, why=str(error))
     return _node(host, said)

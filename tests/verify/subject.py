@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import testinfra.host
 
@@ -16,8 +16,8 @@ class Subject:
     """One host under test: `machine` is testinfra's, `host` ours; `node` is what a database host said at the start."""
 
     host: hosts.Host
-    machine: testinfra.host.Host
-    looked: Node | None
+    machine: testinfra.host.Host = field(repr=False)
+    looked: Node | None = field(repr=False)
 
     @property
     def name(self) -> str:

@@ -1,0 +1,109 @@
+"""Look at the whole estate at once: bounded, in parallel, never stopped by a host that is down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
+
+from inventories.errors import DrError, Unreachable
+from runbooks.engine.budgets import budget
+from runbooks.hosts import Estate, Host
+from runbooks.probes import outbox, pgbackrest, postgres
+from runbooks.probes.outbox import Outbox
+from runbooks.probes.pgbackrest import Archiving, Repository
+from runbooks.probes.postgres import Node
+
+T = TypeVar("T")
+_SLACK_S = 0.3  # between the bound of one command and the bound of all: threads have to start, processes to end
+
+
+@dataclass(frozen=True)
+class Status:
+    """What was seen at `at` (unix seconds), within `seconds`. `unknown`: part -> sentence why nobody can tell."""
+
+    estate: str
+    at: float
+    seconds: float
+    nodes: tuple[Node, ...]
+    archiving: Mapping[str, Archiving]  # by the name of a PostgreSQL host that is up
+    repository: Repository | None
+    outbox: Outbox | None
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def primaries(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if node.is_primary)
+
+    @property
+    def primary(self) -> Node | None:
+        """The one that takes writes; None when there is none, or more than one."""
+        return self.primaries[0] if len(self.primaries) == 1 else None
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """The same as JSON values; a node carries its host's name and not how it is reached."""
+    plain = asdict(replace(status, nodes=()))
+    return {**plain, "nodes": [_node_json(node) for node in status.nodes]}
+
+
+def _node_json(node: Node) -> dict[str, Any]:
+    values = {name: getattr(node, name) for name in node.__dataclass_fields__ if name not in ("host", "standbys")}
+    role = "primary" if node.is_primary else "standby" if node.is_standby else "fenced" if node.fenced else "down"
+    return {"name": node.name, "role": role, **values, "standbys": [asdict(one) for one in node.standbys]}
+
+
+def look(estate: Estate) -> Status:
+    """Everything `./dr status` shows. Takes at most the budget `status.host` and what reaching a host may take."""
+    started, at = time.monotonic(), time.time()
+    version, stanza, patience = postgres.version(estate), str(estate.data["stanza"]), budget("status.host")
+    pool = ThreadPoolExecutor(2 * len(estate.hosts))
+    try:
+        nodes = {h: pool.submit(postgres.look, h, version, patience) for h in estate.postgres}
+        archivers = {h: _ask(pool, h, lambda h: pgbackrest.archiving(h, timeout=patience)) for h in estate.postgres}
+        repository = _ask(pool, estate.backup, lambda h: pgbackrest.info(h, stanza, timeout=patience))
+        waiting = _ask(pool, estate.app, lambda h: outbox.look(h, timeout=patience))
+        everything: list[Future[Any]] = [*nodes.values(), *archivers.values(), repository, waiting]
+        wait(everything, timeout=patience + budget("ssh.reach") + _SLACK_S)
+        unknown: dict[str, str] = {}
+        return Status(
+            estate=estate.name,
+            at=at,
+            nodes=tuple(_node(host, answer) for host, answer in nodes.items()),
+            # A server that is down has told so already.
+            archiving={h.name: found for h, answer in archivers.items() if (found := _answer(answer, "", {}))},
+            repository=_answer(repository, "repository", unknown),
+            outbox=_answer(waiting, "outbox", unknown),
+            unknown=unknown,
+            seconds=time.monotonic() - started,
+        )
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _ask(pool: ThreadPoolExecutor, host: Host, question: Callable[[Host], T]) -> Future[T]:
+    """Knock first: a host without power must cost half a second, not a connection's timeout."""
+
+    def asked() -> T:
+        if not host.reachable():
+            raise Unreachable(f"{host.name} does not answer at {host.address}:{host.entry.ssh_port}")
+        return question(host)
+
+    return pool.submit(asked)
+
+
+def _node(host: Host, answer: Future[Node]) -> Node:
+    return answer.result() if answer.done() else Node(host, ssh=False, why="did not answer in time")
+
+
+def _answer(answer: Future[T], part: str, unknown: dict[str, str]) -> T | None:
+    if not answer.done():
+        unknown[part] = "did not answer in time"
+        return None
+    try:
+        return answer.result()
+    except DrError as error:
+        unknown[part] = str(error)
+        return None
