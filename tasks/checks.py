@@ -28,7 +28,7 @@ _NOTHING_RAN = 5
 @task
 @door
 def lint(c: Context) -> None:
-    """Check style, types and shell scripts: ruff, mypy --strict, shellcheck."""
+    """Check style, types and shell scripts."""
     _lint()
 
 
