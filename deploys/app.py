@@ -58,5 +58,9 @@ def _settings() -> dict[str, Any]:
         "sslrootcert": estate.CA,
         "passfile": f"{ETC}/pgpass",
         "tables": f"{ETC}/tables.json",
-        "outbox": {"path": "/var/lib/mystocks-dr/outbox.db", "max_bytes": host.data.get("outbox_max_mb") << 20},
+        "outbox": {
+            "path": "/var/lib/mystocks-dr/outbox.db",
+            "max_bytes": host.data.get("outbox_max_mb") * 2**20,
+            "keep_applied_s": 3600,
+        },
     }

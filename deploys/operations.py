@@ -7,13 +7,15 @@ in a process list.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from pyinfra import host
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 from pyinfra.facts.deb import DebPackages
-from pyinfra.facts.files import FileContents
+from pyinfra.facts.files import File, FileContents
 
 from deploys.facts import BLANK, FENCED, PgBackRestInfo, PgCluster, PgPrimaryElsewhere, PgRows
 from deploys.text import hosts_file
@@ -224,6 +226,19 @@ def pg_synchronous(version: int, path: str, line: str) -> Commands:
 
 
 @operation()
+def replication_mode(path: str) -> Commands:
+    """Note on the backup host, once, that commits wait for the standby; from then on the runbooks keep the note.
+
+    Without the note a failover cannot tell whether the standby has every acknowledged row, and refuses.
+    """
+    if host.get_fact(File, path=path):
+        host.noop("a mode is noted")
+        return
+    text = json.dumps({"mode": "synchronous", "since": datetime.now(UTC).isoformat(timespec="seconds"), "why": "deployed"})
+    yield StringCommand("tee", path, ">/dev/null", _stdin=f"{text}\n")
+
+
+@operation()
 def pgbackrest_stanza(stanza: str) -> Commands:
     """Create the stanza in the repository when it is missing."""
     info = host.get_fact(PgBackRestInfo, stanza=stanza, _su_user="postgres")
@@ -261,5 +276,5 @@ def _elsewhere(peers: Sequence[str], ca: str, passfile: str) -> str | None:
 
 __all__ = [
     "FENCED", "etc_hosts", "packages", "pg_cluster", "pg_database", "pg_primary", "pg_reset_overrides", "pg_roles",
-    "pg_slots", "pg_sql", "pg_standby", "pg_synchronous", "pgbackrest_first_backup", "pgbackrest_stanza", "stage",
+    "pg_slots", "pg_sql", "pg_standby", "pg_synchronous", "pgbackrest_first_backup", "pgbackrest_stanza", "replication_mode", "stage",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from pyinfra.operations.util import any_changed
 
 from deploys import estate, repositories
 from deploys.base import UPLOADS
-from deploys.operations import packages, pgbackrest_first_backup, pgbackrest_stanza
+from deploys.operations import packages, pgbackrest_first_backup, pgbackrest_stanza, replication_mode
 from deploys.text import MANAGED
 from inventories.catalog.load import load_recovery
 
@@ -66,6 +66,7 @@ def stanza() -> None:
 def schedule() -> None:
     """The first full backup, then cron entries from the catalogue."""
     name = host.data.get("stanza")
+    replication_mode(name="replication mode is noted", path="/var/lib/mystocks-dr/replication-mode.json")
     pgbackrest_first_backup(name="first full backup", stanza=name, _su_user="postgres")
     files.template(
         name="backup schedule", src=estate.template("pgbackrest", "cron.j2"), dest="/etc/cron.d/mystocks-backup",

@@ -33,7 +33,7 @@ class Clock:
 class Started:
     at: float
     run: int
-    rate: int
+    rate: float  # rows a second that it aims at
     tables: tuple[str, ...]
 
 
@@ -118,7 +118,7 @@ def _event(said: dict[str, object], at: float) -> Event:
         case "ack" | "replayed":
             return _acked(said, at)
         case "start":
-            return Started(at, _whole(said["run"]), _whole(said["rate"]), _tables(said["tables"]))
+            return Started(at, _whole(said["run"]), _number(said["rate"]), _tables(said["tables"]))
         case "store_down":
             return StoreDown(at, _word(said["why"]))
         case "store_up":
@@ -177,6 +177,12 @@ def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{value!r} is not a whole number")
     return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is not a number")
+    return float(value)
 
 
 def _word(value: object) -> str:

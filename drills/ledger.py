@@ -73,9 +73,9 @@ class Ledger:
             return {table: ids.copy() for table, ids in self._tally.replayed.items()}
 
     def wait_for(self, enough: Callable[[LedgerView], bool], seconds: float, what: str) -> LedgerView:
-        """Return the first view that is enough, woken by the ledger and not by polling; TimedOut("...
+        """Give the first view that is enough, woken by the ledger and not by polling.
 
-        <what> ...") otherwise.
+        TimedOut says `what` was waited for in vain.
         """
         with self._changed:
             self._changed.wait_for(lambda: bool(self._trouble) or enough(self._tally.view), seconds)

@@ -291,7 +291,7 @@ def _feed_troubles(view: LedgerView) -> list[str]:
             f"{view.malformed:,} lines of the feed could not be read; the first: {view.first_malformed}"
         )
     if view.outbox_pending:
-        troubles.append(f"The outbox still held {view.outbox_pending:,} records when the feed stopped.")
+        troubles.append(f"The outbox still held {view.outbox_pending:,} rows when the feed stopped.")
     return troubles
 
 

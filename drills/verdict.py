@@ -35,10 +35,11 @@ class Objective:
     @property
     def failure(self) -> str:
         limit = "at least" if self.at_least else "at most"
-        promised = f"{limit} {self.promised:,g} {self.unit}"
+        promised = f"{limit} {self.promised:,.10g} {self.unit}"
         if self.measured is None:
             return f"{self.label} was not measured; promised was {promised}."
-        return f"{self.label} was {self.measured:,.4g} {self.unit}; promised was {promised}."
+        measured = f"{self.measured:,.2f}" if self.unit == "s" else f"{self.measured:,.0f}"
+        return f"{self.label} was {measured} {self.unit}; promised was {promised}."
 
 
 _OBJECTIVES = (  # key, label, unit, at least
@@ -86,7 +87,8 @@ def _failures(result: DrillResult) -> Iterator[str]:
     yield from (promise.failure for promise in promises if not promise.met and promise.key not in told)
     if result.verify.failed:
         failed = ", ".join(check.name for check in result.checks if check.outcome == "failed")
-        yield f"{result.verify.failed} checks of the verification failed" + (
+        checks = "check" if result.verify.failed == 1 else "checks"
+        yield f"{result.verify.failed} {checks} of the verification failed" + (
             f": {failed}." if failed else "."
         )
     if not result.verify.passed:
@@ -104,6 +106,9 @@ def _rows(result: DrillResult) -> Iterator[str]:
     for table in result.tables:
         if table.lost:
             share = f"{table.lost:,} of {table.acked:,} acknowledged rows"
-            yield f"{share} are lost in {table.table} (numbers {table.lost_ids})."
+            verb = "is" if table.lost == 1 else "are"
+            yield f"{share} {verb} lost in {table.table} (number {table.lost_ids})."
+    for table in result.tables:
         if table.duplicated and table.duplicates_forbidden:
-            yield f"{table.duplicated:,} rows are in {table.table} more than once."
+            rows = "row is" if table.duplicated == 1 else "rows are"
+            yield f"{table.duplicated:,} {rows} in {table.table} more than once."

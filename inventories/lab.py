@@ -2,6 +2,8 @@
 
 import os as _os
 import sys as _sys
+from pathlib import Path as _Path
+from typing import Any as _Any
 
 from lab import state as _state
 
@@ -19,8 +21,8 @@ _SHARED = {
 }
 
 
-def _group(*names: str) -> tuple[list[tuple[str, dict[str, object]]], dict[str, str]]:
-    members: list[tuple[str, dict[str, object]]] = [
+def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, str]]:
+    members: list[tuple[str, dict[str, _Any]]] = [
         (name, {"ssh_hostname": _made.hosts[name].address, "fence_command": _fence(name)})
         for name in names
         if name in _made.hosts
@@ -29,7 +31,8 @@ def _group(*names: str) -> tuple[list[tuple[str, dict[str, object]]], dict[str, 
 
 
 def _fence(name: str) -> list[str]:
-    return [_sys.executable, "-m", "lab.fence", "--lab", _name, name]
+    root = _Path(_state.__file__).resolve().parent.parent
+    return ["/usr/bin/env", f"PYTHONPATH={root}", _sys.executable, "-m", "lab.fence", "--lab", _name, name]
 
 
 app = _group("app1")

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from inventories.errors import Refused
+from inventories.errors import Refused, TargetFailed
 from lab import limits
-from lab.engine import Engine, Kind
+from lab.engine import Engine, EngineFailed, Kind
 from lab.spec import LABEL_HOST, LABEL_LAB, HostSpec, LabSpec, container_name, network_name
 
 
 class ContainerState(Enum):
-    """What matters of a container's state: only a running one is a host, and one that never ran is not worth keeping."""
+    """What matters of a container's state: one that never ran is not worth keeping."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -42,8 +42,9 @@ def list_all(engine: Engine) -> dict[str, Container]:
 
 
 def _state(word: str) -> ContainerState:
-    known = {"running": "running", "paused": "paused", "created": "created", "configured": "created"}
-    return ContainerState(known.get(word, "off"))
+    if word in ("created", "configured", "initialized"):  # making it was interrupted, or its start failed
+        return ContainerState.NEVER_RAN
+    return ContainerState(word) if word in ("running", "paused") else ContainerState.OFF
 
 
 def of_lab(engine: Engine, lab: str) -> dict[str, Container]:
@@ -56,7 +57,7 @@ def refuse_foreign(lab: str, host: str, box: Container) -> None:
     if box.labels.get(LABEL_LAB) != lab:
         raise Refused(
             f"There is a container named {box.name} which no lab of ours made.",
-            f"Choose another lab with --lab, or remove that container by hand; the lab needs its name for {host}.",
+            f"Choose another lab with --lab, or remove that container by hand; {host} needs its name.",
         )
 
 
@@ -66,18 +67,31 @@ def remove(engine: Engine, name: str) -> None:
 
 
 def create(engine: Engine, lab: LabSpec, host: HostSpec, image: str) -> None:
-    """Make and start one host. No restart policy: a host that lost power stays off until somebody turns it on."""
+    """Make and start one host.
+
+    No restart policy: a host that lost power stays off until somebody turns it on.
+    """
     # Names come from the hosts file, not from the engine's DNS, which forgets a host when it loses power.
     peers = [word for peer in lab.hosts for word in ("--add-host", f"{peer.name}:{lab.address(peer)}")]
-    engine.run(
+    argv = (
         *limits.runtime(engine),
         *("run", "--detach", "--name", container_name(lab.name, host.name), "--hostname", host.name),
         *("--label", f"{LABEL_LAB}={lab.name}", "--label", f"{LABEL_HOST}={host.name}"),
-        *("--network", network_name(lab.name), "--ip", str(lab.address(host)), *peers),
+        *("--network", network_name(lab.name), "--ip", str(lab.address(host))),
+        *("--mac-address", lab.mac(host), *peers),
         *limits.systemd(engine),
         *limits.ulimits(),
         *("--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", "--cap-add", "AUDIT_WRITE"),
-        # Makes the kernel drop what comes from an address that we could not answer: isolate() needs both ways cut.
+        # Makes the kernel drop what comes from where we could not answer: isolate() cuts both ways.
         *("--sysctl", "net.ipv4.conf.all.rp_filter=1"),
         *("--shm-size", "256m", "--restart", "no", image, "/sbin/init"),
     )
+    try:
+        engine.run(*argv)
+    except EngineFailed as failed:
+        if "already allocated" not in failed.stderr:
+            raise
+        again = f"./dr lab.down --lab {lab.name} and lab.up again give the lab other addresses."
+        raise TargetFailed(
+            f"The engine holds the address of {host.name} for a dead container.", again
+        ) from failed

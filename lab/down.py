@@ -4,8 +4,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from filelock import FileLock
-
+from inventories.errors import DrError
 from lab import containers, network, ssh, state
 from lab.engine import Engine, find_engine
 from lab.machine import Say
@@ -29,9 +28,7 @@ def down(name: str, say: Say) -> Removed:
     """Remove the lab of that name; a second call finds nothing and does nothing."""
     lab_name(name)
     engine = find_engine()
-    root = state.state_root()
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with FileLock(root / ".up.lock"):
+    with state.making_or_removing(say):
         ours = tuple(containers.of_lab(engine, name))
         if ours:
             say(f"Removing {', '.join(ours)}")
@@ -46,9 +43,12 @@ def down(name: str, say: Say) -> Removed:
 
 
 def _hang_up(name: str) -> None:
-    if state.files(name).ssh_config.exists():
-        for host in state.load(name).hosts:
-            ssh.hang_up(name, host)
+    try:
+        hosts = state.load(name).hosts
+    except DrError:
+        return  # never recorded, or damaged: that is no reason to leave the containers
+    for host in hosts:
+        ssh.hang_up(name, host)
 
 
 def _remove(engine: Engine, ours: tuple[str, ...]) -> None:

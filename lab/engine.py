@@ -1,4 +1,7 @@
-"""The container engine: podman or docker. The only module that starts one of them; the fence imports it, so it is light."""
+"""The container engine: podman or docker.
+
+The only module that starts one of them; the fence imports it, so it is light.
+"""
 
 import json
 import os
@@ -44,15 +47,29 @@ class Engine:
     kind: Kind
     prefix: tuple[str, ...]
 
+    @property
+    def elevation(self) -> tuple[str, ...]:
+        """What makes the engine root: ``sudo -n`` or nothing."""
+        return self.prefix[:-1]
+
     def run(self, *args: str, stdin: str | None = None, timeout: float = 60.0) -> str:
         """Run one engine command and return its standard output; EngineFailed unless it ends with 0."""
         what = f"{self.kind.value} {' '.join(args[:2])}"
         try:
             done = subprocess.run(
-                [*self.prefix, *args], input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+                [*self.prefix, *args],
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+                # Ctrl-C is for us alone: an engine that is stopped half-way leaves addresses taken for ever.
+                start_new_session=True,
             )
         except subprocess.TimeoutExpired as late:
-            raise TimedOut(f"{what} did not end within {timeout:g} s.", "The engine itself may hang.") from late
+            raise TimedOut(
+                f"{what} did not end within {timeout:g} s.", "The engine itself may hang."
+            ) from late
         except OSError as missing:
             raise EngineMissing(f"{self.prefix[0]} cannot be started: {missing.strerror}.") from missing
         if done.returncode != 0:
@@ -60,7 +77,10 @@ class Engine:
         return done.stdout
 
     def json(self, *args: str, timeout: float = 60.0) -> list[dict[str, Any]]:
-        """Run a command that prints JSON: one list, or (docker) one object a line. Always a list of objects."""
+        """Run a command that prints JSON: one list, or (docker) one object a line.
+
+        Always a list of objects.
+        """
         text = self.run(*args, timeout=timeout).strip()
         if text.startswith("["):
             return list(json.loads(text))
@@ -71,10 +91,18 @@ class Engine:
         flags = ("--interactive",) if stdin is not None else ()
         return self.run("exec", *flags, container, *argv, stdin=stdin, timeout=timeout)
 
+    def describe(self) -> str:
+        """The engine and its version in words, for a drill's fingerprint."""
+        words = self.run("--version").split()
+        return " ".join(word for word in words[:3] if word != "version").rstrip(",")
+
     def is_running(self, container: str) -> bool:
         """Whether the container's init process lives; False when there is no such container."""
         try:
-            return self.run("inspect", "--type", "container", "--format", "{{.State.Running}}", container) == "true\n"
+            return (
+                self.run("inspect", "--type", "container", "--format", "{{.State.Running}}", container)
+                == "true\n"
+            )
         except EngineFailed as failed:
             if "no such" in failed.stderr.lower():
                 return False
@@ -82,19 +110,28 @@ class Engine:
 
 
 def find_engine() -> Engine:
-    """The engine of this machine; ``DR_ENGINE`` (podman or docker) overrules. EngineMissing when there is none."""
+    """The engine of this machine; ``DR_ENGINE`` (podman or docker) overrules.
+
+    EngineMissing when there is none.
+    """
     wanted = os.environ.get("DR_ENGINE", "")
     if wanted and wanted not in {kind.value for kind in Kind}:
-        raise BadInput(f"DR_ENGINE is {wanted!r}, which is no container engine.", "Set it to podman or docker.")
+        raise BadInput(
+            f"DR_ENGINE is {wanted!r}, which is no container engine.", "Set it to podman or docker."
+        )
     for kind in Kind:
         program = shutil.which(kind.value)
-        if program and wanted in ("", kind.value) and (wanted or kind is Kind.PODMAN or _docker_answers(program)):
+        if (
+            program
+            and wanted in ("", kind.value)
+            and (wanted or kind is Kind.PODMAN or _docker_answers(program))
+        ):
             return Engine(kind, (*_elevation(kind), program))
     raise EngineMissing(f"{wanted or 'Neither podman nor docker'} is not installed or does not answer here.")
 
 
 def _elevation(kind: Kind) -> tuple[str, ...]:
-    """``sudo -n`` when it is allowed: only rootful containers have addresses that the machine itself can reach."""
+    """``sudo -n`` when allowed: only rootful containers have addresses that the machine can reach."""
     if os.geteuid() == 0 or kind is Kind.DOCKER or not may_sudo():
         return ()
     return ("sudo", "-n")
@@ -103,7 +140,10 @@ def _elevation(kind: Kind) -> tuple[str, ...]:
 def may_sudo() -> bool:
     """Whether sudo works here without asking for a password."""
     sudo = shutil.which("sudo")
-    return bool(sudo) and subprocess.run([str(sudo), "-n", "true"], capture_output=True, check=False).returncode == 0
+    return (
+        bool(sudo)
+        and subprocess.run([str(sudo), "-n", "true"], capture_output=True, check=False).returncode == 0
+    )
 
 
 def _docker_answers(program: str) -> bool:

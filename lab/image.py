@@ -1,4 +1,4 @@
-"""The lab's image: a bare Debian host with systemd and sshd, made once and named by the hash of its recipe."""
+"""The lab's image: a bare Debian host with systemd and sshd, named by the hash of its recipe."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ import tempfile
 from enum import Enum
 from pathlib import Path
 
-from inventories.errors import BadInput, TargetFailed
+from inventories.errors import BadInput, TargetFailed, TimedOut
 from lab import machine, mirror
 from lab.engine import Engine, Kind
 from lab.machine import Say
@@ -16,7 +16,17 @@ from lab.machine import Say
 REPOSITORY = "mystocks-dr-lab"
 PUBLIC_BASE = "docker.io/library/debian:trixie-slim"
 PACKAGES = (
-    *("systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "cron", "acl", "python3", "ca-certificates"),
+    *(
+        "systemd",
+        "systemd-sysv",
+        "dbus",
+        "openssh-server",
+        "sudo",
+        "cron",
+        "acl",
+        "python3",
+        "ca-certificates",
+    ),
     *("iproute2", "iputils-ping", "procps", "less"),
 )
 # Fetched, not installed: a deploy really installs them, yet fast and without a network.
@@ -36,7 +46,10 @@ class Base(Enum):
 
 
 def ensure_image(engine: Engine, say: Say) -> str:
-    """The tag of the image, which is built first unless it is there. Errors: BadInput, EngineFailed, TargetFailed."""
+    """The tag of the image, which is built first unless it is there.
+
+    Errors: BadInput, EngineFailed, TargetFailed.
+    """
     base = choose_base()
     source = mirror.find_mirror() if base is Base.MMDEBSTRAP else None
     tag = f"{REPOSITORY}:{recipe_hash(base, source)}"
@@ -56,7 +69,9 @@ def choose_base() -> Base:
         try:
             return Base(wanted)
         except ValueError:
-            raise BadInput(f"DR_LAB_BASE is {wanted!r}.", "Set it to mmdebstrap or image, or leave it out.") from None
+            raise BadInput(
+                f"DR_LAB_BASE is {wanted!r}.", "Set it to mmdebstrap or image, or leave it out."
+            ) from None
     release = Path("/etc/os-release")
     debian = release.exists() and "ID=debian" in release.read_text(encoding="utf-8").splitlines()
     return Base.MMDEBSTRAP if debian else Base.IMAGE
@@ -87,14 +102,13 @@ def mmdebstrap_argv(source: mirror.Mirror, tarball: Path) -> list[str]:
 
 def _build_from_mirror(engine: Engine, tag: str, source: mirror.Mirror, say: Say) -> None:
     machine.ensure_programs({"mmdebstrap": "mmdebstrap"}, say)
-    with tempfile.TemporaryDirectory(prefix="dr-image-", dir="/var/tmp") as scratch:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="dr-image-", dir="/var/tmp") as scratch:
         tarball = Path(scratch) / "image.tar"
         say(f"Building the lab's image from {source.main} (once, about a minute)")
-        _run(["env", "--chdir", scratch, *mmdebstrap_argv(source, tarball)])
+        _run([*engine.elevation, *mmdebstrap_argv(source, tarball)], scratch)
         say("Importing the lab's image")
         changes = ('CMD ["/sbin/init"]', "STOPSIGNAL SIGRTMIN+3")
         flags = [word for change in changes for word in ("--change", change)]
-        tarball.chmod(0o644)
         engine.run("import", *flags, str(tarball), tag, timeout=_BUILD_BUDGET_S)
 
 
@@ -105,15 +119,23 @@ def _build_from_public_base(engine: Engine, tag: str, say: Say) -> None:
     # Only docker's own image format keeps a stop signal through podman's build.
     style = ("--format", "docker") if engine.kind is Kind.PODMAN else ()
     path = str(_RECIPE / "Containerfile")
-    engine.run("build", *style, *arguments, "--tag", tag, "--file", path, str(_RECIPE), timeout=_BUILD_BUDGET_S)
+    engine.run(
+        "build", *style, *arguments, "--tag", tag, "--file", path, str(_RECIPE), timeout=_BUILD_BUDGET_S
+    )
 
 
-def _run(argv: list[str]) -> None:
+def _run(argv: list[str], cwd: str) -> None:
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=_BUILD_BUDGET_S, check=False)
+        done = subprocess.run(
+            argv, cwd=cwd, capture_output=True, text=True, timeout=_BUILD_BUDGET_S, check=False
+        )
     except subprocess.TimeoutExpired as late:
-        raise TargetFailed(f"{argv[3]} did not end within {_BUILD_BUDGET_S:g} s.", "Is the mirror slow?") from late
+        raise TimedOut(
+            f"mmdebstrap did not end within {_BUILD_BUDGET_S:g} s.", "Is the mirror slow?"
+        ) from late
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", "Err:"))] or done.stderr.splitlines()
-        said = next(iter(lines[:1]), "nothing")
+        lines = done.stderr.splitlines()
+        said = next(
+            (line for line in lines if line.startswith(("E:", "Err:"))), "\n".join(lines[-1:]) or "nothing"
+        )
         raise TargetFailed(f"mmdebstrap failed: {said}", "Does apt-get update work on this machine?")

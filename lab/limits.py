@@ -12,7 +12,7 @@ _CGROUP2 = Path("/sys/fs/cgroup/cgroup.controllers")
 
 
 def ulimits() -> tuple[str, ...]:
-    """Limits no higher than the shell's own: raising one needs CAP_SYS_RESOURCE, which not every machine has."""
+    """Limits no higher than the shell's own, which not every machine lets us raise."""
     flags: list[str] = []
     for name, (number, wanted) in _WANTED.items():
         hard = resource.getrlimit(number)[1]
@@ -35,7 +35,11 @@ def runtime(engine: Engine, cgroup2: Path = _CGROUP2) -> tuple[str, ...]:
 
 
 def systemd(engine: Engine) -> tuple[str, ...]:
-    """How the engine is told that init is systemd. Docker knows nothing of it and has to be generous instead."""
+    """How the engine is told that init is systemd.
+
+    Docker knows nothing of it and has to be generous instead.
+    """
     if engine.kind is Kind.PODMAN:
         return ("--systemd=always",)
-    return ("--privileged", "--cgroupns=private", "--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp")  # noqa: S108
+    scratch = [word for folder in ("/run", "/run/lock", "/tmp") for word in ("--tmpfs", folder)]  # noqa: S108
+    return ("--privileged", "--cgroupns=private", *scratch)

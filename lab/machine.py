@@ -1,4 +1,7 @@
-"""What the lab needs of the machine itself; installed where root or sudo allow it, named in one sentence elsewhere."""
+"""What the lab needs of the machine itself.
+
+Installed where root or sudo allow it, named in one sentence elsewhere.
+"""
 
 import os
 import shutil
@@ -7,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from inventories.errors import BadInput, TargetFailed
-from lab.engine import ENGINE_PACKAGES, Engine, EngineMissing, find_engine, may_sudo
+from lab.engine import ENGINE_PACKAGES, Engine, EngineMissing, Kind, find_engine, may_sudo
 
 Say = Callable[[str], None]
 _SYSTEM_PATH = "/usr/sbin:/sbin:/usr/local/sbin"
@@ -32,7 +35,12 @@ def ensure_engine(say: Say) -> Engine:
             raise
         ensure_programs({name: name for name in ENGINE_PACKAGES}, say)
         engine = find_engine()
-    if engine.kind.value == "podman" and Path("/etc/debian_version").exists():
+    if engine.kind is Kind.PODMAN and not engine.elevation and os.geteuid() != 0:
+        raise BadInput(
+            "The hosts of a rootless podman have addresses that only its own network namespace can reach.",
+            "Prefix each ./dr with podman unshare --rootless-netns (or allow sudo, or DR_ENGINE=docker).",
+        )
+    if engine.kind is Kind.PODMAN and Path("/etc/debian_version").exists():
         ensure_programs({name: name for name in ENGINE_PACKAGES}, say)
     return engine
 
@@ -50,7 +58,9 @@ def ensure_programs(packages: Mapping[str, str], say: Say) -> None:
     install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
     hint = f"sudo {' '.join(install)}"
     if not shutil.which("apt-get"):
-        raise BadInput(f"This machine lacks {', '.join(missing)}.", "Install them with its own package manager.")
+        raise BadInput(
+            f"This machine lacks {', '.join(missing)}.", "Install them with its own package manager."
+        )
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if sudo and not may_sudo():
         raise BadInput(f"This machine lacks {', '.join(missing)}, and we may not install them.", hint)

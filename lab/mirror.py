@@ -10,7 +10,19 @@ from inventories.errors import BadInput
 
 SUITE = "trixie"
 _APT = Path("/etc/apt")
-_CODENAMES = ("bullseye", "bookworm", "trixie", "forky", "duke", "sid", "oldoldstable", "oldstable", "stable", "testing", "unstable")
+_CODENAMES = (
+    "bullseye",
+    "bookworm",
+    "trixie",
+    "forky",
+    "duke",
+    "sid",
+    "oldoldstable",
+    "oldstable",
+    "stable",
+    "testing",
+    "unstable",
+)
 _PASSED_ON = re.compile(r"Acquire::(https?::|Check-Valid-Until |Check-Date |Retries )")
 
 
@@ -47,8 +59,10 @@ def parse_one_line(text: str) -> Iterator[Source]:
 
 
 def parse_deb822(text: str) -> Iterator[Source]:
-    """Read the deb822 style: stanzas apart by an empty line, continuation lines, comments, ``Enabled: no``."""
-    for stanza in re.split(r"\n\s*\n", "\n".join(line for line in text.splitlines() if not line.startswith("#"))):
+    """Read the deb822 style: stanzas, continuation lines, comments and ``Enabled: no``."""
+    for stanza in re.split(
+        r"\n\s*\n", "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    ):
         fields: dict[str, str] = {}
         name = ""
         for line in stanza.splitlines():
@@ -58,7 +72,11 @@ def parse_deb822(text: str) -> Iterator[Source]:
                 name, _, value = line.partition(":")
                 name = name.strip().lower()
                 fields[name] = value.strip()
-        if "deb" in fields.get("types", "").split() and fields.get("enabled", "yes").lower() not in ("no", "false", "0"):
+        if "deb" in fields.get("types", "").split() and fields.get("enabled", "yes").lower() not in (
+            "no",
+            "false",
+            "0",
+        ):
             for uri in fields.get("uris", "").split():
                 suites, components = fields.get("suites", "").split(), fields.get("components", "").split()
                 yield Source(uri.rstrip("/"), tuple(suites), tuple(components))
@@ -76,10 +94,10 @@ def read_sources(apt: Path = _APT) -> tuple[Source, ...]:
 
 
 def choose(sources: Iterable[Source]) -> Mirror:
-    """Pick Debian's own archive out of the sources: its suites are Debian's, its component is main, and it has updates.
+    """Pick Debian's own archive out of the sources.
 
-    A third party's archive may call its suite ``stable`` too, but has no ``-updates`` or ``-security`` beside it;
-    so the source that has them wins. Raise BadInput when none is left.
+    A third party's archive may call its suite ``stable`` too, but has no ``-updates`` or ``-security``
+    beside it; so the source that has them wins. Raise BadInput when none is left.
     """
     mains: list[tuple[bool, str]] = []
     security = ""
@@ -110,7 +128,9 @@ def resolve(uri: str) -> str:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as missing:
-        raise BadInput(f"The mirror list {path} cannot be read: {missing.strerror}.", "Check /etc/apt.") from missing
+        raise BadInput(
+            f"The mirror list {path} cannot be read: {missing.strerror}.", "Check /etc/apt."
+        ) from missing
     for line in lines:
         if words := line.partition("#")[0].split():
             return words[0].rstrip("/")
@@ -125,4 +145,6 @@ def find_mirror() -> Mirror:
 def apt_options() -> tuple[str, ...]:
     """The machine's own proxy, TLS and date settings of apt, for the apt that builds the image."""
     dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
-    return tuple(line for line in dump.stdout.splitlines() if _PASSED_ON.match(line) and not line.endswith('"";'))
+    return tuple(
+        line for line in dump.stdout.splitlines() if _PASSED_ON.match(line) and not line.endswith('"";')
+    )

@@ -1,6 +1,7 @@
-"""A lab's own network: a free private /24, so that two labs live side by side and a drill cuts only its own cables."""
+"""A lab's own network: a free private /24, so that two labs can live side by side."""
 
 import json
+import random
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, ip_network
@@ -14,7 +15,7 @@ _CANDIDATES = tuple(IPv4Network(f"10.89.{third}.0/24") for third in range(100, 2
 
 
 def ensure_network(engine: Engine, lab: str) -> IPv4Network:
-    """The lab's subnet; its network is made when missing. Refused when that name is somebody else's."""
+    """The lab's subnet; its network is made when missing. Refused when the name is another's."""
     found = inspect(engine, lab)
     if found is not None:
         labels, subnet = found
@@ -24,7 +25,9 @@ def ensure_network(engine: Engine, lab: str) -> IPv4Network:
                 "Choose another lab with --lab, or remove that network by hand.",
             )
         return subnet
-    subnet = free_subnet([*_networks_of(engine), *_routes()])
+    # Not always the same one: an engine that was killed while it made a host keeps that address taken.
+    start = random.randrange(len(_CANDIDATES))  # noqa: S311
+    subnet = free_subnet([*_networks_of(engine), *_routes()], start)
     without_dns = ("--disable-dns",) if engine.kind is Kind.PODMAN else ()
     where = ("--subnet", str(subnet), "--gateway", str(subnet[1]))
     engine.run("network", "create", "--label", f"{LABEL_LAB}={lab}", *where, *without_dns, network_name(lab))
@@ -64,13 +67,15 @@ def subnets_of(networks: Iterable[Mapping[str, Any]]) -> Iterator[IPv4Network]:
                 yield subnet
 
 
-def free_subnet(taken: Iterable[IPv4Network]) -> IPv4Network:
-    """The first candidate that overlaps nothing that is taken."""
+def free_subnet(taken: Iterable[IPv4Network], start: int = 0) -> IPv4Network:
+    """The first candidate, counted from ``start`` on and round, that overlaps nothing that is taken."""
     used = tuple(taken)
-    for candidate in _CANDIDATES:
+    for candidate in (*_CANDIDATES[start:], *_CANDIDATES[:start]):
         if not any(candidate.overlaps(other) for other in used):
             return candidate
-    raise BadInput("All of 10.89.100.0 to 10.89.199.0 is in use on this machine.", "./dr lab.down an old lab.")
+    raise BadInput(
+        "All of 10.89.100.0 to 10.89.199.0 is in use on this machine.", "./dr lab.down an old lab."
+    )
 
 
 def _networks_of(engine: Engine) -> Iterator[IPv4Network]:
@@ -79,7 +84,9 @@ def _networks_of(engine: Engine) -> Iterator[IPv4Network]:
 
 
 def _routes() -> Iterator[IPv4Network]:
-    shown = subprocess.run(["ip", "-j", "-4", "route", "show", "table", "all"], capture_output=True, text=True, check=False)
+    shown = subprocess.run(
+        ["ip", "-j", "-4", "route", "show", "table", "all"], capture_output=True, text=True, check=False
+    )
     for route in json.loads(shown.stdout or "[]"):
         destination = str(route.get("dst", ""))
         if destination[:1].isdigit():

@@ -39,9 +39,20 @@ class LabSpec:
     def address(self, host: HostSpec) -> IPv4Address:
         return self.subnet[host.octet]
 
+    def mac(self, host: HostSpec) -> str:
+        """The host's hardware address.
+
+        It survives a power cut, as a real card's does: peers that remember another one (ARP) would not reach
+        the host for half a minute after it came back.
+        """
+        return ":".join(f"{byte:02x}" for byte in (0x02, 0x64, *self.address(host).packed))
+
 
 def lab_name(name: str) -> str:
-    """Give the name back when it can be part of container, network and file names; raise BadInput otherwise."""
+    """Give the name back when it can be part of container, network and file names.
+
+    Raise BadInput otherwise.
+    """
     if not _NAME.fullmatch(name):
         raise BadInput(
             f"{name!r} cannot be the name of a lab.",
@@ -51,7 +62,7 @@ def lab_name(name: str) -> str:
 
 
 def host_specs(names: str) -> tuple[HostSpec, ...]:
-    """Read ``app1,pg1`` into specs; an empty string means all of them. Raise BadInput for an unknown host."""
+    """Read ``app1,pg1`` into specs; an empty string means all. Raise BadInput for an unknown host."""
     known = {host.name: host for host in HOSTS}
     wanted = [name.strip() for name in names.split(",") if name.strip()] or list(known)
     for name in wanted:

@@ -1,4 +1,4 @@
-"""How the operator's ssh reaches a lab: pinned host keys, one multiplexed connection a host, quick to notice death."""
+"""How the operator's ssh reaches a lab: pinned keys, one shared connection a host, quick to notice death."""
 
 import os
 import stat
@@ -29,7 +29,7 @@ Host {aliases}
 
 
 def sockets_dir() -> Path:
-    """A private directory with a short path: a unix socket's path may have 108 bytes only, and %C takes 40 of them."""
+    """A private directory with a short path: a unix socket's has 108 bytes, of which %C takes 40."""
     path = Path("/tmp") / f"dr-{os.getuid()}"  # noqa: S108
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
@@ -52,16 +52,17 @@ def write_config(lab: state.LabState) -> None:
 def write_known_hosts(lab: state.LabState, keys: Mapping[str, str]) -> None:
     """Pin the host keys that the engine read from the hosts' disks; keys: host name to public key line."""
     path = state.files(lab.name).known_hosts
-    kept: dict[str, str] = {}
+    known: dict[str, str] = {}
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             names, _, key = line.partition(" ")
-            kept[names.split(",")[0]] = key
+            known[names.split(",")[0]] = key
     fresh = {host: " ".join(key.split()[:2]) for host, key in keys.items()}
+    pinned = known | fresh
     lines = [
-        f"{host.name},{host.address} {key}\n"
+        f"{host.name},{host.address} {pinned[host.name]}\n"
         for host in lab.hosts.values()
-        if (key := fresh.get(host.name) or kept.get(host.name))
+        if host.name in pinned
     ]
     state.write_atomically(path, "".join(lines), 0o600)
 
@@ -78,7 +79,10 @@ def answers(lab: str, host: str) -> bool:
 
 
 def hang_up(lab: str, host: str) -> None:
-    """End the shared connection to a host, if there is one; without it ssh would talk to a host that is no more."""
+    """End the shared connection to a host, if there is one.
+
+    Without it ssh would talk to a host that is no more.
+    """
     command = ["ssh", "-F", str(state.files(lab).ssh_config), "-O", "exit", host]
     subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
 

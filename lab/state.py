@@ -1,9 +1,13 @@
-"""A lab's state directory: what was made, the keys to it and how SSH finds it. Nothing of it is in the repository."""
+"""A lab's state directory: what was made, the keys to it and how SSH finds it.
+
+Nothing of it is in the repository.
+"""
 
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -96,11 +100,35 @@ def save(state: LabState) -> None:
     write_atomically(files(state.name).lab_json, json.dumps(asdict(state), indent=2) + "\n", 0o644)
 
 
+@contextmanager
+def making_or_removing(say: Callable[[str], None]) -> Iterator[None]:
+    """Let one process at a time make or remove labs, as they choose subnets for themselves."""
+    from filelock import FileLock, Timeout
+
+    root = state_root()
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = FileLock(root / ".lock")
+    try:
+        lock.acquire(timeout=0.1)
+    except Timeout:
+        say("Waiting for another ./dr that makes or removes a lab")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def write_atomically(path: Path, text: str, mode: int) -> None:
-    """Replace the file by one with this text and mode, in one step; its directory is made private when missing."""
+    """Replace the file by one with this text and mode, in one step.
+
+    Its directory is made private when missing.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as out:
+    with os.fdopen(
+        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8"
+    ) as out:
         out.write(text)
         out.flush()
         os.fsync(out.fileno())
@@ -109,7 +137,10 @@ def write_atomically(path: Path, text: str, mode: int) -> None:
 
 
 def ensure_secrets(lab: str) -> None:
-    """Give every database role its random password; those that are there stay, as the hosts already know them."""
+    """Give every database role its random password.
+
+    Those that are there stay, as the hosts already know them.
+    """
     from inventories import secrets  # slow to import, and the fence imports this module
 
     secrets.complete(files(lab).secrets)
@@ -122,7 +153,18 @@ def ensure_key(lab: str) -> str:
         paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         paths.key.unlink(missing_ok=True)
         paths.public_key.unlink(missing_ok=True)
-        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"mystocks-dr {lab}", "-f", str(paths.key)]
+        argv = [
+            "ssh-keygen",
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-C",
+            f"mystocks-dr {lab}",
+            "-f",
+            str(paths.key),
+        ]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise TargetFailed(f"ssh-keygen could not make {paths.key}: {done.stderr.strip()}")

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from filelock import FileLock
-
 from lab import containers, image, machine, network, ssh, state
 from lab.containers import ContainerState
 from lab.engine import Engine, EngineFailed
@@ -19,6 +17,7 @@ set -eu
 install -d -m 700 /root/.ssh
 cat >/root/.ssh/authorized_keys
 chmod 600 /root/.ssh/authorized_keys
+ip route flush dev lo  # what a drill that was killed had cut
 systemctl is-system-running --wait >/dev/null || test "$(systemctl is-system-running)" = degraded
 cat /etc/ssh/ssh_host_ed25519_key.pub
 """
@@ -33,9 +32,7 @@ def up(name: str, say: Say, hosts: tuple[HostSpec, ...] = HOSTS) -> state.LabSta
     lab_name(name)
     machine.ensure_ssh(say)
     engine = machine.ensure_engine(say)
-    root = state.state_root()
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with FileLock(root / ".up.lock"):
+    with state.making_or_removing(say):
         tag = image.ensure_image(engine, say)
         say(f"Starting {len(hosts)} hosts of lab {name}")
         spec = LabSpec(name, network.ensure_network(engine, name), hosts)
@@ -58,6 +55,8 @@ def _start_hosts(engine: Engine, spec: LabSpec, tag: str) -> None:
 
     def start(host: HostSpec) -> None:
         box = there.get(container_name(spec.name, host.name))
+        if box is None or box.state is not ContainerState.RUNNING:
+            ssh.hang_up(spec.name, host.name)  # a connection to what was there before would only hang
         if box is not None and box.state is ContainerState.NEVER_RAN:
             containers.remove(engine, box.name)
         if box is None or box.state is ContainerState.NEVER_RAN:
@@ -78,9 +77,7 @@ def _record(engine: Engine, spec: LabSpec, tag: str) -> state.LabState:
         for host in HOSTS
         if (name := container_name(spec.name, host.name)) in ours
     }
-    lab = state.LabState(
-        spec.name, network_name(spec.name), str(spec.subnet), str(spec.gateway), tag, hosts
-    )
+    lab = state.LabState(spec.name, network_name(spec.name), str(spec.subnet), str(spec.gateway), tag, hosts)
     state.save(lab)
     ssh.write_config(lab)
     return lab
@@ -89,7 +86,11 @@ def _record(engine: Engine, spec: LabSpec, tag: str) -> state.LabState:
 def _let_in(engine: Engine, lab: state.LabState, hosts: list[str], public_key: str) -> None:
     with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
         keys: Mapping[str, str] = dict(
-            zip(hosts, pool.map(lambda host: _welcome(engine, lab.hosts[host].container, public_key), hosts), strict=True)
+            zip(
+                hosts,
+                pool.map(lambda host: _welcome(engine, lab.hosts[host].container, public_key), hosts),
+                strict=True,
+            )
         )
         ssh.write_known_hosts(lab, keys)
         list(pool.map(lambda host: _wait_for_ssh(lab.name, host), hosts))
@@ -101,12 +102,16 @@ def _welcome(engine: Engine, container: str, public_key: str) -> str:
 
     def booted() -> bool:
         try:
-            seen.append(engine.execute(container, "sh", "-c", _WELCOME, stdin=public_key, timeout=_BOOT_BUDGET_S))
+            seen.append(
+                engine.execute(container, "sh", "-c", _WELCOME, stdin=public_key, timeout=_BOOT_BUDGET_S)
+            )
         except EngineFailed:
             return False  # systemd's bus is not there in the first tenths of a second
         return True
 
-    wait_until(f"The boot of {container}", booted, _BOOT_BUDGET_S, hint=f"podman exec {container} systemctl --failed")
+    wait_until(
+        f"The boot of {container}", booted, _BOOT_BUDGET_S, hint=f"podman exec {container} systemctl --failed"
+    )
     return seen[-1]
 
 

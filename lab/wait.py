@@ -6,8 +6,13 @@ from collections.abc import Callable
 from inventories.errors import TimedOut
 
 
-def wait_until(what: str, ready: Callable[[], bool], seconds: float, every: float = 0.1, hint: str = "") -> None:
-    """Ask until the answer is yes; the question is asked at least once, and TimedOut says what never came true."""
+def wait_until(
+    what: str, ready: Callable[[], bool], seconds: float, every: float = 0.1, hint: str = ""
+) -> None:
+    """Ask until the answer is yes.
+
+    The question is asked at least once, and TimedOut says what never came true.
+    """
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() >= deadline:

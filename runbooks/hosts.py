@@ -96,6 +96,14 @@ class Host:
             raise TargetFailed(f"{self.name}: {_short(text)} ended with {ran.rc}: {_last_line(ran.stderr or ran.stdout)}")
         return ran
 
+    def start(self, command: str, *args: object, user: str = "root") -> subprocess.Popen[bytes]:
+        """Start `command` and leave it running: its standard input and output are pipes, its errors go to stderr's."""
+        text = command % tuple(shlex.quote(str(arg)) for arg in args) if args else command
+        return subprocess.Popen(
+            ["ssh", "-F", str(self.ssh_config), self.name, "--", self._as(user, text)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+
     def query(self, sql: str, database: str = "postgres", timeout: float | None = None) -> list[dict[str, Any]]:
         """Rows of one SELECT on this host's own server, as dictionaries of JSON values."""
         wrapped = f"select coalesce(json_agg(row_to_json(q)), '[]') from ({sql}) q;"

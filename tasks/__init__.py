@@ -1,14 +1,12 @@
-"""Thin doors: what ``./dr`` offers. A module of tasks is one name more in the list; nothing else is kept here."""
+"""Thin doors: what ``./dr`` offers. A module of tasks is one name more in a list; nothing else is kept here."""
 
 from invoke.collection import Collection
 
-from tasks import estate, lab, secrets
+from tasks import drills, estate, lab, outbox, runbooks, secrets
 
 ns = Collection()
-for _task in (estate.status, estate.verify, estate.deploy, estate.drift):
+for _task in (*drills.TOP_LEVEL, *estate.TOP_LEVEL, *runbooks.TOP_LEVEL):
     ns.add_task(_task)
-for _module in (
-    lab,
-    secrets,
-):
+for _module in (lab, outbox, secrets):
     ns.add_collection(Collection.from_module(_module))
+ns.add_collection(runbooks.collection)

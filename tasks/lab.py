@@ -7,8 +7,6 @@ from dataclasses import asdict
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
-from rich.console import Console
-from rich.table import Table
 
 from inventories.errors import BadInput, ExitCode
 from tasks.support import LAB_HELP, door, progress
@@ -45,6 +43,9 @@ def status(c: Context, lab: str = "", json: bool = False) -> None:
 
     Ends with 1 when a host is not running.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     from lab.status import look
 
     hosts = look(lab)
@@ -71,4 +72,4 @@ def ssh(c: Context, host: str, lab: str = "") -> None:
     if host not in hosts:
         raise BadInput(f"Lab {lab} has no host named {host!r}.", f"Its hosts are {', '.join(hosts)}.")
     command = [c.remainder] if c.remainder else []
-    os.execvp("ssh", [*to_host.argv(lab, host, *(() if command else ("-t",))), *command])
+    os.execvp("ssh", [*to_host.argv(lab, host, *(() if command else ("-t",))), *command])  # noqa: S606

@@ -21,7 +21,9 @@ def _usage_errors() -> Iterator[None]:
     except ParseError as wrong:
         raise Exit(f"{wrong}\n{_HINT}", code=ExitCode.BAD_INPUT) from wrong
     except ValueError as wrong:
-        raise Exit(f"An option has a value of the wrong kind: {wrong}.\n{_HINT}", code=ExitCode.BAD_INPUT) from wrong
+        raise Exit(
+            f"An option has a value of the wrong kind: {wrong}.\n{_HINT}", code=ExitCode.BAD_INPUT
+        ) from wrong
 
 
 class DrProgram(Program):
@@ -42,13 +44,21 @@ class DrProgram(Program):
             super().parse_cleanup()
 
     def load_collection(self) -> None:
-        """Import ``tasks`` as any module is. Invoke's loader would put its folder itself on the module search path,
-        where tasks/lab.py hides the package lab."""
+        """Import ``tasks`` as any module is.
+
+        Invoke's loader would put the folder itself on the module search path, where tasks/lab.py hides lab/.
+        """
         import tasks
 
         self.config.set_project_location(str(Path(tasks.__file__).parent.parent))
         self.config.load_project()
         self.collection = tasks.ns
+
+    def execute(self) -> None:
+        try:
+            super().execute()
+        except KeyboardInterrupt:  # invoke would end with 1, which means failed
+            raise Exit("Interrupted.", code=ExitCode.INTERRUPTED) from None
 
     def no_tasks_given(self) -> None:
         self.list_tasks()
@@ -64,10 +74,7 @@ def arguments(argv: list[str]) -> list[str]:
 
 def main() -> None:
     """Run what was typed; never returns."""
-    try:
-        DrProgram(name="dr", binary="./dr", binary_names=["dr", "./dr"]).run(arguments(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
+    DrProgram(name="dr", binary="./dr", binary_names=["dr", "./dr"]).run(arguments(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What every door shares: errors as a sentence with a hint, the lab's name, progress on the screen."""
 
+import errno
 import functools
 import os
 import time
@@ -9,21 +10,22 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from invoke.exceptions import Exit
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from inventories.errors import DrError, ExitCode
 
 P = ParamSpec("P")
 R = TypeVar("R")
+INVENTORY_HELP = "name of an inventory, or its path (default: $DR_INVENTORY, else lab)"
+# Not a mistake of ours, hence a sentence and no traceback.
+_MACHINE_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 LAB_HELP = "name of the lab (default: $DR_LAB, else lab)"
 
 
 def door(task: Callable[P, R]) -> Callable[P, R]:
     """Turn a DrError into ``sentence, HINT`` and its exit code, and resolve ``lab`` for a task that has it.
 
-    Goes between invoke's ``@task`` and the function. A task's parameter ``lab`` arrives as the name, never empty,
-    and ``DR_LAB`` is set to it for what the task starts.
+    Goes between invoke's ``@task`` and the function. A task's parameter ``lab`` arrives as the name, never
+    empty, and ``DR_LAB`` is set to it for what the task starts.
     """
 
     @functools.wraps(task)
@@ -35,6 +37,11 @@ def door(task: Callable[P, R]) -> Callable[P, R]:
         except DrError as error:
             hint = f"\nHINT: {error.hint}" if error.hint else ""
             raise Exit(f"{error}{hint}", code=int(error.exit_code)) from error
+        except OSError as error:
+            if error.errno not in _MACHINE_TROUBLE:
+                raise
+            where = error.filename or "a file"
+            raise Exit(f"{where}: {error.strerror}.\nHINT: Check its rights and df -h.", code=1) from error
         except KeyboardInterrupt:
             raise Exit("Interrupted.", code=int(ExitCode.INTERRUPTED)) from None
 
@@ -48,14 +55,23 @@ def caller_path(path: str) -> Path:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
-    """Give a function that says what goes on now: a spinner with its seconds on a terminal, plain lines elsewhere.
+    """Give a function that says what goes on now: a spinner with seconds on a terminal, else plain lines.
 
     What was said before is left standing with the time it took. Everything goes to standard error.
     """
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     started = time.monotonic()
     current = ""
-    bar = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True)
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
 
     def finish() -> None:
         if current and console.is_terminal:

@@ -22,7 +22,7 @@ PROBE = "dr_probe"
 
 
 def schema(tables: Tables, *, writer: str = "writer", reader: str = "reader") -> dict[str, list[str]]:
-    """Statements per PostgreSQL table, in the order in which to run them; the runbooks' probe table comes last."""
+    """Statements per PostgreSQL table, in the order in which to run them; the probe table comes last."""
     ordered = sorted(tables.of(Store.POSTGRESQL), key=lambda table: _ORDER.index(table.classification))
     statements = {table.name: table_statements(table, writer=writer, reader=reader) for table in ordered}
     return {**statements, PROBE: probe_statements(writer=writer, reader=reader)}

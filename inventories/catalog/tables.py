@@ -98,9 +98,9 @@ class Table(Entry):
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:
+        self._check_store()
         self._check_columns()
         self._check_key()
-        self._check_store()
         self._check_hypertable()
         self._check_lifetime()
         return self

@@ -46,5 +46,6 @@ systemctl enable lab-host-keys.service ssh.service cron.service
 # The lists stay, so that apt-get install needs no update; so do the archives of what a deploy will install.
 apt-get clean
 apt-get -q update
-apt-get -q -y --download-only install "$@"
+# With what they recommend, as a deploy may or may not ask for that.
+apt-get -q -y --download-only --install-recommends install "$@"
 apt-cache gencaches

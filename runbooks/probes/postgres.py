@@ -9,8 +9,9 @@ from typing import Any
 
 from inventories.errors import DrError, Refused, TargetFailed
 from runbooks.hosts import Estate, Host
+from runbooks.layout import FENCED
 
-FENCED = "/etc/mystocks-dr/fenced"
+
 _SQL = """
 select json_build_object(
   'in_recovery', r.rec,
@@ -123,7 +124,7 @@ def the_primary(nodes: Iterable[Node]) -> Node:
     primaries = [node for node in nodes if node.is_primary]
     if len(primaries) > 1:
         names = " and ".join(f"{node.name} (timeline {node.timeline})" for node in primaries)
-        raise Refused(f"two primaries: {names}", "fence the one on the lower timeline: ./dr fence HOST, then ./dr rejoin")
+        raise Refused(f"two primaries: {names}", "./dr rejoin HOST, with the host on the lower timeline, stops and rewinds it")
     if not primaries:
         raise Refused("no PostgreSQL node takes writes", "./dr status shows each; ./dr failover recovers a lost primary")
     return primaries[0]

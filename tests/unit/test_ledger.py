@@ -15,7 +15,7 @@ from drills.ledger import Ledger, read_ledger
 from drills.tally import Feed, Writing, tally
 from inventories.errors import BadInput, TargetFailed, TimedOut
 
-START = {"kind": "start", "run": 1790000000, "rate": 6000, "tables": ["orders", "trades"]}
+START = {"kind": "start", "run": 1790000000, "rate": 6000.0, "tables": ["orders", "trades"]}
 STOP = {"kind": "stop", "acked": 10, "outbox_pending": 0}
 DOWN = {"kind": "store_down", "why": "connection lost"}
 

@@ -1,0 +1,60 @@
+"""The market feed on the application host, seen from here: started over SSH, its words kept in the ledger."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from drills.ledger import Ledger
+from runbooks.engine.budgets import budget
+from runbooks.hosts import Host
+
+_COMMAND = "cd /opt/mystocks-dr && exec python3 -m agents.feed --config /etc/mystocks-dr/agent.json --rate %s --seed %s"
+FEED_ENDS_S = 20.0
+
+
+@dataclass
+class Feed:
+    """A feed that writes: `ledger` is what it said; `stop` ends it by closing its standard input."""
+
+    ledger: Ledger
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        """Ask the feed to end and wait until its last word is on disk. Harmless when it has ended."""
+        assert self.process.stdin is not None
+        with suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(FEED_ENDS_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.ledger.close()
+
+
+@contextmanager
+def running(app: Host, rate: float, seed: int, run_dir: Path) -> Iterator[Feed]:
+    """A feed that has begun to acknowledge rows. It is ended on the way out, whatever happened."""
+    process = app.start(_COMMAND, rate, seed, user="mystocks")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    threading.Thread(target=_keep_errors, args=(process.stderr.fileno(), run_dir / "logs" / "feed.log"), daemon=True).start()
+    feed = Feed(Ledger(run_dir / "ledger.jsonl", process.stdout), process)
+    try:
+        feed.ledger.wait_for(lambda view: view.by_store > 0, budget("feed.start"), "the first row acknowledged by the store")
+        yield feed
+    finally:
+        feed.stop()
+
+
+def _keep_errors(descriptor: int, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as out, suppress(OSError), open(descriptor, "rb", closefd=False) as source:  # noqa: PTH123
+        for line in source:
+            out.write(line)
+            out.flush()

@@ -1,0 +1,29 @@
+"""Have a whole, provisioned estate in the lab before a drill, doing only what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from deploys import run as deploys
+from drills.run import gate
+from inventories.errors import DrError, TimedOut
+from lab.up import up
+from runbooks import hosts
+from runbooks.engine.wait import until
+
+SETTLES_S = 15.0  # a fresh standby catches up within this
+
+
+def estate(lab: str, say: Callable[[str], None]) -> None:
+    """Bring the lab up and deploy to it, unless it is whole already. Raises what the deploy raises."""
+    up(lab, say)
+    try:
+        gate(hosts.load("lab"))
+    except DrError as error:
+        say(f"Provisioning the estate ({error})"[:160])
+        deploys.deploy("lab")
+        loaded = hosts.load("lab")
+        with suppress(TimedOut):
+            until(lambda: gate(loaded), SETTLES_S, what="a whole estate", retry=(DrError,), every=0.5)
+        gate(loaded)  # says what is not whole, and what to do

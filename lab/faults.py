@@ -1,0 +1,106 @@
+"""The levers a drill pulls. Each can be undone, and none of them asks the host to cooperate.
+
+What a container cannot show: killing it loses no page cache of the machine, so ``power_off`` is a power cut
+for clients, replication and processes, and no test of fsync.
+"""
+
+from collections.abc import Sequence
+
+from inventories.errors import BadInput
+from lab import ssh, state
+from lab.engine import Engine, EngineFailed, find_engine
+from lab.wait import wait_until
+
+_OFF_BUDGET_S = 10.0
+_ON_BUDGET_S = 60.0
+
+
+def power_off(lab: str, host: str) -> None:
+    """Cut the power: the host falls silent at once, then its processes are killed; its disk is kept.
+
+    The network goes first, so that no peer is told by a FIN or RST what a real power cut would not tell it.
+    A host that is off already stays off. TimedOut when the engine still calls it running after 10 s.
+    """
+    engine, box = _find(lab, host)
+    if engine.is_running(box.container):
+        try:
+            engine.execute(box.container, "ip", "link", "set", "eth0", "down")
+        finally:
+            kill(engine, box.container)
+
+
+def fence(lab: str, host: str) -> None:
+    """Take the power away and return only when the host is certainly off.
+
+    A host that is off already is fenced.
+    """
+    engine, box = _find(lab, host)
+    kill(engine, box.container)
+
+
+def power_on(lab: str, host: str) -> None:
+    """Turn the host on again at its old address and wait until SSH answers.
+
+    What was cut off is connected again.
+    """
+    engine, box = _find(lab, host)
+    ssh.hang_up(lab, host)
+    if not engine.is_running(box.container):
+        engine.run("start", box.container)
+    wait_until(f"An SSH answer of {host}", lambda: ssh.answers(lab, host), _ON_BUDGET_S)
+
+
+def is_running(lab: str, host: str) -> bool:
+    """Whether the host has power, as the engine sees it."""
+    engine, box = _find(lab, host)
+    return engine.is_running(box.container)
+
+
+def kill_process(lab: str, host: str, pid_file: str) -> int:
+    """SIGKILL the process whose id is the first line of that file (PostgreSQL's postmaster.pid).
+
+    Return the id.
+    """
+    engine, box = _find(lab, host)
+    script = 'read -r pid <"$1" && kill -KILL "$pid" && echo "$pid"'
+    return int(engine.execute(box.container, "sh", "-c", script, "sh", pid_file))
+
+
+def isolate(lab: str, host: str, from_: Sequence[str]) -> None:
+    """Cut the host off from these addresses, both ways; everybody else still reaches it.
+
+    Routes into the loopback device swallow what the host sends there, without a word, as a cut cable would (a
+    blackhole route instead fails connect() at once). What comes from there is dropped as well, because lab
+    hosts run with a strict reverse path filter: a sender who would not be answered over the same device is
+    not listened to, not even on a connection that was open before.
+    """
+    engine, box = _find(lab, host)
+    if not from_:
+        raise BadInput(f"{host} is to be isolated from nobody.", "Name at least one address.")
+    script = 'for address; do ip route replace "$address/32" dev lo || exit 1; done'
+    engine.execute(box.container, "sh", "-c", script, "sh", *from_)
+
+
+def heal(lab: str, host: str) -> None:
+    """Undo every ``isolate`` of the host; one that is off has forgotten it already."""
+    engine, box = _find(lab, host)
+    if not engine.is_running(box.container):
+        return
+    engine.execute(box.container, "ip", "route", "flush", "dev", "lo")
+
+
+def kill(engine: Engine, container: str) -> None:
+    """SIGKILL everything in the container and return when the engine says that it is off."""
+    try:
+        engine.run("kill", "--signal", "KILL", container)
+    except EngineFailed:
+        if engine.is_running(container):
+            raise
+    wait_until(f"The end of {container}", lambda: not engine.is_running(container), _OFF_BUDGET_S, every=0.02)
+
+
+def _find(lab: str, host: str) -> tuple[Engine, state.LabHost]:
+    made = state.load(lab)
+    if host not in made.hosts:
+        raise BadInput(f"Lab {lab} has no host named {host!r}.", f"Its hosts are {', '.join(made.hosts)}.")
+    return find_engine(), made.hosts[host]

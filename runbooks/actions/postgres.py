@@ -1,0 +1,168 @@
+"""Change PostgreSQL on a host: fence, promote, stop, start, rewind, re-clone, switch synchronous replication.
+
+Every function may be run twice. All go over SSH; SQL runs as the OS user postgres.
+"""
+
+from __future__ import annotations
+
+from inventories.errors import TargetFailed
+from runbooks.hosts import Host
+from runbooks.layout import CA, FENCED, KEPT, PASSFILE, STANZA, Layout, slot
+
+# Marker and mask come first: whatever happens to this SSH connection, the next boot finds them.
+_FENCE = """
+set -u
+printf '%%s\\n' %s > {fenced}; sync {fenced}
+systemctl mask {unit} 2>/dev/null
+timeout {patience} pg_ctlcluster --skip-systemctl-redirect {version} main stop -m fast >/dev/null 2>&1 ||
+  pg_ctlcluster --skip-systemctl-redirect {version} main stop -m immediate >/dev/null 2>&1
+pid=$(head -n1 {data}/postmaster.pid 2>/dev/null) && kill -KILL "$pid" 2>/dev/null
+systemctl stop {unit} 2>/dev/null
+test -z "$(ss -Hltn 'sport = :5432')"
+"""
+
+
+def fence(host: Host, layout: Layout, reason: str, patience: float = 2) -> None:
+    """Stop PostgreSQL and keep it from coming back: marker for the start guard, masked unit, then the stop.
+
+    `patience`: seconds for a fast shutdown, which ships the last WAL, before an immediate one. Raises TargetFailed
+    when something still listens.
+    """
+    script = _FENCE.format(
+        fenced=FENCED, unit=layout.unit, version=layout.version, data=layout.data, patience=f"{patience:g}"
+    )
+    host.run(script, reason, timeout=patience + 10)
+
+
+def unfence(host: Host, layout: Layout) -> None:
+    """Take marker and mask away. Only after standby.signal is there may the unit start again."""
+    host.run(f"rm -f {FENCED} && systemctl unmask {layout.unit} 2>/dev/null; systemctl reset-failed {layout.unit} 2>/dev/null; true")
+
+
+def promote(host: Host, layout: Layout, returning: Host, timeout: float) -> None:
+    """Promote this standby, waiting at most `timeout` seconds, and hold WAL for `returning` from the first record on.
+
+    Synchronous replication is switched off first: there is nobody left to wait for, and writes would hang.
+    """
+    host.run(f"rm -f {layout.synchronous}")
+    sql = (
+        "SELECT pg_reload_conf();\n"
+        f"SELECT CASE WHEN pg_is_in_recovery() THEN pg_promote(true, {max(1, int(timeout))}) END;\n"
+        + _slot_sql(returning.name)
+    )
+    host.execute(sql, timeout=timeout + 5)
+
+
+def hold_wal(host: Host, name: str) -> None:
+    """Create the slot that holds WAL for a standby."""
+    host.execute(_slot_sql(name))
+
+
+def _slot_sql(name: str) -> str:
+    return (
+        f"SELECT pg_create_physical_replication_slot('{slot(name)}', true) "
+        f"WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '{slot(name)}');\n"
+    )
+
+
+def switch_wal(host: Host, restore_point: str) -> None:
+    """Name this moment in the WAL and close the segment, so that the archive holds the new timeline at once."""
+    host.execute(f"SELECT pg_create_restore_point('{restore_point}'); SELECT pg_switch_wal();")
+
+
+def checkpoint(host: Host) -> None:
+    """Write a checkpoint now: a shutdown, or pg_rewind's look at the control file, then finds it done."""
+    host.execute("CHECKPOINT;", timeout=120)
+
+
+def stop(host: Host, layout: Layout) -> None:
+    """Fast shutdown: waits until every standby has received the last record."""
+    host.run(f"systemctl stop {layout.unit}", timeout=90)
+
+
+def start(host: Host, layout: Layout) -> None:
+    """Start through systemd, where the start guard stands."""
+    try:
+        host.run(f"systemctl start {layout.unit}", timeout=120)
+    except TargetFailed as error:
+        log = host.run(f"journalctl -u {layout.unit} -n 20 -o cat --no-pager", expect=None).stdout
+        guard = [line for line in log.splitlines() if "start guard" in line]
+        raise TargetFailed(f"{error}; {guard[-1] if guard else log.strip()[-300:]}", error.hint) from error
+
+
+def make_standby(host: Host, layout: Layout) -> None:
+    """Mark the stopped cluster as a standby, and as one that nobody waits for."""
+    host.run(f"install -o postgres -g postgres -m 0600 /dev/null {layout.data}/standby.signal && rm -f {layout.synchronous}")
+
+
+def make_primary_again(host: Host, layout: Layout) -> None:
+    """Undo `make_standby` and start: only for a cluster that nobody has succeeded."""
+    host.run(f"rm -f {layout.data}/standby.signal {FENCED}; systemctl unmask {layout.unit} 2>/dev/null; true")
+    start(host, layout)
+
+
+def drop_slots(host: Host) -> None:
+    """Drop physical slots that a former primary brought along: on a standby they only hold WAL for nobody."""
+    host.execute(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+        "WHERE slot_type = 'physical' AND NOT active AND pg_is_in_recovery();"
+    )
+
+
+def synchronous_on(host: Host, layout: Layout, names: tuple[str, ...]) -> None:
+    """Make the primary wait for one of these standbys at every commit."""
+    quoted = ", ".join(f'"{name}"' for name in names)
+    line = f"synchronous_standby_names = 'FIRST 1 ({quoted})'"
+    host.run(f"printf '%%s\\n' %s | runuser -u postgres -- tee {layout.synchronous} >/dev/null", line)
+    host.execute("SELECT pg_reload_conf();")
+
+
+def synchronous_off(host: Host, layout: Layout) -> None:
+    """Let the primary commit alone. What it commits from now on exists once: say so."""
+    host.run(f"rm -f {layout.synchronous}")
+    host.execute("SELECT pg_reload_conf();")
+
+
+# pg_waldump ends with an error where the WAL ends, which is what it is asked to find.
+_KEEP = """
+set -eu
+umask 077; mkdir -p {kept}
+cd {data}/pg_wal
+{bin}/pg_waldump --timeline={timeline} --start={fork} --rmgr=Transaction --path=. > {kept}/commits.txt 2> {kept}/end.txt || true
+for segment in $(ls | grep -E '^[0-9A-F]{{24}}(\\.partial)?$' || true); do
+  if [ "$(printf '%%s' "$segment" | cut -c1-8)" = {timeline_hex} ] && ! [ "$segment" \\< {first} ]; then cp -p "$segment" {kept}/; fi
+done
+"""
+
+
+def keep_fork(host: Host, layout: Layout, timeline: int, fork: str, first_segment: str, name: str) -> None:
+    """Copy the WAL that only this host has, from the fork on, and list its commits, before a rewind erases it."""
+    script = _KEEP.format(
+        kept=f"{KEPT}/{name}", data=layout.data, bin=layout.bin, timeline=timeline, fork=fork,
+        timeline_hex=f"{timeline:08X}", first=first_segment,
+    ).replace("%%", "%")  # fmt: skip
+    host.run("sh -c %s", script, user="postgres", timeout=300)
+
+
+def rewind(host: Host, layout: Layout, source: Host, timeout: float) -> None:
+    """Turn a former primary's data directory into a copy of `source` at the fork, fetching missing WAL from the archive."""
+    dsn = (
+        f"host={source.name} hostaddr={source.address} port=5432 user=rewind dbname=postgres application_name=pg_rewind "
+        f"sslmode=verify-full sslrootcert={CA} passfile={PASSFILE} connect_timeout=5"
+    )
+    # A cluster that was killed is recovered first: pg_rewind starts it in single-user mode by itself.
+    host.run(
+        f"{layout.bin}/pg_rewind -D {layout.data} --source-server=%s --restore-target-wal "
+        f"--config-file={layout.etc}/postgresql.conf",
+        dsn, user="postgres", timeout=timeout,
+    )  # fmt: skip
+
+
+def reclone(host: Host, layout: Layout, timeout: float) -> None:
+    """Restore the newest backup over the data directory, copying only what differs, as a standby.
+
+    pgBackRest writes its restore_command into postgresql.auto.conf; ours is declared already, so it is taken out.
+    """
+    host.run(f"rm -f {layout.data}/postmaster.pid")
+    host.run(f"pgbackrest --stanza={STANZA} --delta --type=standby restore", user="postgres", timeout=timeout)
+    host.run(f"sed -i -e '/^restore_command/d' -e '/^recovery_target/d' {layout.data}/postgresql.auto.conf", user="postgres")

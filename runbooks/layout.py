@@ -1,0 +1,45 @@
+"""Where things lie on a PostgreSQL host: the paths that deploys/ put there and that actions and probes use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FENCED = "/etc/mystocks-dr/fenced"
+CA = "/etc/mystocks-dr/ca.crt"
+PASSFILE = "/var/lib/postgresql/.mystocks.pgpass"
+KEPT = "/var/lib/postgresql/mystocks-kept"  # copies of what a recovery step is about to erase
+MODE = "/var/lib/mystocks-dr/replication-mode.json"  # on the backup host: outside both database hosts
+STANZA = "main"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one PostgreSQL major version in Debian's layout."""
+
+    version: int
+
+    @property
+    def data(self) -> str:
+        return f"/var/lib/postgresql/{self.version}/main"
+
+    @property
+    def etc(self) -> str:
+        return f"/etc/postgresql/{self.version}/main"
+
+    @property
+    def bin(self) -> str:
+        return f"/usr/lib/postgresql/{self.version}/bin"
+
+    @property
+    def unit(self) -> str:
+        return f"postgresql@{self.version}-main.service"
+
+    @property
+    def synchronous(self) -> str:
+        """Present on a primary that waits for its standby, absent otherwise."""
+        return f"{self.etc}/conf.d/90-synchronous.conf"
+
+
+def slot(host: str) -> str:
+    """The replication slot's name of a host."""
+    return "".join(letter if letter.isalnum() else "_" for letter in host.lower())

@@ -1,0 +1,58 @@
+"""What the application host sees: whether it can write, to whom, and how deep its outbox is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runbooks.hosts import Host
+
+_AGENT = "cd /opt/mystocks-dr && exec python3 -m agents.%s --config /etc/mystocks-dr/agent.json"
+
+
+@dataclass(frozen=True)
+class WriteAttempt:
+    """One attempt to commit a row, seen from the application host.
+
+    `stage`: search, connect, insert, commit or done. A write that reached its commit was taken by the server even
+    if no standby confirmed it, so it proves no fence.
+    """
+
+    wrote: bool
+    stage: str
+    host: str | None
+    timeline: int | None
+    ms: float
+    error: str | None
+
+    @property
+    def refused(self) -> bool:
+        return not self.wrote and self.stage != "commit"
+
+
+@dataclass(frozen=True)
+class Outbox:
+    """Records and rows still to be replayed, dead letters, and whether the replayer runs."""
+
+    pending_records: int
+    pending_rows: int
+    dead_rows: int
+    oldest_age_s: float | None
+    last_error: str | None
+    size_bytes: int
+    max_bytes: int
+    replayer_running: bool
+
+
+def try_to_write(app: Host, seconds: float, only: str | None = None) -> WriteAttempt:
+    """Try one committed write to whoever is primary, or to exactly the host named `only`."""
+    command, arguments = _AGENT % "write_probe" + " --timeout %s", [str(seconds)]
+    if only:
+        command, arguments = command + " --host %s", [*arguments, only]
+    ran = app.run(command, *arguments, user="mystocks", expect=None, timeout=seconds + 5)
+    return WriteAttempt(**{key: ran.json()[key] for key in WriteAttempt.__dataclass_fields__})
+
+
+def outbox(app: Host, timeout: float = 10) -> Outbox:
+    """Ask the agents' own program. Raises DrError when the host, or the program, does not answer."""
+    said = app.run(_AGENT % "outbox_cli" + " status", user="mystocks", timeout=timeout).json()
+    return Outbox(**{key: said[key] for key in Outbox.__dataclass_fields__})

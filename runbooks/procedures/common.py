@@ -1,0 +1,205 @@
+"""Steps that several procedures share, over a state that says which host is primary and which returns."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from inventories.errors import DrError, Refused, VerificationFailed
+from runbooks.actions import backup as backup_actions
+from runbooks.actions import postgres as act
+from runbooks.engine.context import Context
+from runbooks.engine.step import Evidence, Gate, Step
+from runbooks.engine.verify import EVERYTHING, verify
+from runbooks.engine.wait import until
+from runbooks.hosts import Estate, Host
+from runbooks.layout import Layout
+from runbooks.probes import app, postgres
+
+
+class Roles(BaseModel):
+    """Who takes writes after the procedure, who does not, and what the operator must know."""
+
+    model_config = ConfigDict(frozen=True)
+
+    primary: str = ""  # takes writes in the end
+    other: str = ""  # the other PostgreSQL host
+    old_timeline: int = 0
+    timeline: int = 0
+    degraded: tuple[str, ...] = ()
+
+
+R = TypeVar("R", bound=Roles)
+Run = Context[Estate, Any]
+
+
+def layout(context: Run) -> Layout:
+    return Layout(postgres.version(context.estate))
+
+
+def primary_of(context: Run, state: Roles) -> Host:
+    return context.estate.host(state.primary)
+
+
+def other_of(context: Run, state: Roles) -> Host:
+    return context.estate.host(state.other)
+
+
+def two_nodes(context: Run) -> None:
+    """Raises Refused unless there are at least two PostgreSQL hosts to choose from."""
+    if len(context.estate.postgres) < 2:
+        raise Refused("the inventory has one PostgreSQL host, so there is nothing to fail over to")
+
+
+TWO_NODES = Gate("two-nodes", "The inventory names at least two PostgreSQL hosts.", two_nodes)
+
+
+def one_answers(context: Run) -> None:
+    """Raises Refused when no PostgreSQL host answers SSH: then there is nothing to work with."""
+    hosts = context.estate.postgres
+    pool = ThreadPoolExecutor(len(hosts))
+    answers = as_completed([pool.submit(host.reachable) for host in hosts])
+    found = any(answer.result() for answer in answers)
+    pool.shutdown(wait=False)  # the first answer is enough; a dead host is not waited for
+    if not found:
+        names = ", ".join(f"{host.name} ({host.address})" for host in hosts)
+        raise Refused(f"no PostgreSQL host answers: {names}", "check the operator's own network; both lost means restore-cluster")
+
+
+ONE_ANSWERS = Gate("one-answers", "At least one PostgreSQL host answers SSH.", one_answers)
+
+
+def must_write(context: Run, state: R) -> R:
+    """Commit a row from the application host over its own connection settings, to the new primary."""
+    attempt = until(
+        lambda: app.try_to_write(context.estate.app, 2.0),
+        min(context.remaining(), 20.0),
+        what=f"a committed write to {state.primary} from {context.estate.app}",
+        accept=lambda tried: tried.wrote and tried.host == primary_of(context, state).address,
+    )
+    if attempt.timeline != state.timeline:
+        raise VerificationFailed(f"{state.primary} took a write on timeline {attempt.timeline}, expected {state.timeline}")
+    context.say(f"{context.estate.app} wrote to {state.primary} on timeline {attempt.timeline} in {attempt.ms:.0f} ms")
+    return state
+
+
+def write_path(kind: type[R]) -> Step[R]:
+    return Step(
+        name="write-path",
+        role="app",
+        says="Commit a row from the application host over the application's own connection settings.",
+        action=must_write,
+        evidence=Evidence[R]("the row was committed by the new primary, on the new timeline"),
+        budget="write.probe",
+        commands=("cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.write_probe",),
+    )
+
+
+def drained(context: Run, state: R) -> R:
+    until(
+        lambda: app.outbox(context.estate.app),
+        context.remaining(),
+        what="an empty outbox",
+        accept=lambda box: box.pending_records == 0,
+        every=0.2,
+    )
+    return state
+
+
+def drain(kind: type[R]) -> Step[R]:
+    return Step(
+        name="drain-outbox",
+        role="app",
+        says="Wait until the replayer has put the outbox's rows into the database.",
+        action=drained,
+        evidence=Evidence[R]("no record is pending in the outbox"),
+        budget="outbox.drain",
+        commands=("cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.outbox_cli status", "systemctl status mystocks-replayer"),
+    )
+
+
+def backed_up(context: Run, state: R) -> R:
+    # Until its first checkpoint the new primary's control file names the old timeline, and pgBackRest refuses.
+    act.checkpoint(primary_of(context, state))
+    act.switch_wal(primary_of(context, state), f"timeline-{state.timeline}")
+    backup_actions.take(context.estate.backup, "incr", context.remaining())
+    return state
+
+
+def new_backup(kind: type[R]) -> Step[R]:
+    return Step(
+        name="backup",
+        role="backup",
+        says="Name a restore point, close the WAL segment and take a backup on the new timeline.",
+        action=backed_up,
+        evidence=Evidence[R]("pgBackRest finished a backup and the archive takes the new timeline's WAL"),
+        budget="backup",
+        commands=("sudo -u postgres pgbackrest --stanza=main --type=incr backup",),
+    )
+
+
+def verification(kind: type[R], *, off: bool) -> Step[R]:
+    """Run tests/verify in a fresh process; `off`: the other node is expected to be fenced or off."""
+
+    def check(context: Run, state: R) -> None:
+        expected: dict[str, Any] = {"primary": state.primary}
+        if off:
+            key = "fenced" if other_of(context, state).reachable() else "off"
+            expected |= {key: [state.other], "degraded": True}
+        result = verify(
+            EVERYTHING,
+            run_dir=context.run_dir,
+            budget=context.remaining(),
+            env={"DR_INVENTORY": context.estate.inventory, "DR_VERIFY_EXPECT": json.dumps(expected)},
+            report=f"verify-{state.primary}-{state.timeline}.xml",
+        )
+        result.raise_if_failed()
+        context.say(f"{result.passed} checks passed, {result.skipped} skipped")
+
+    return Step(
+        name="verify",
+        role="all hosts",
+        says="Check every host against its specification, in a fresh process.",
+        action=lambda context, state: state,
+        evidence=Evidence[R]("every testinfra check of every reachable host passed", check),
+        budget="verify",
+        commands=("./dr verify",),
+    )
+
+
+def now_synchronous(context: Run, state: R) -> R:
+    """Make the primary wait for its standby again, once that streams, and write the mode down."""
+    primary, other = primary_of(context, state), other_of(context, state)
+    names = tuple(host.name for host in context.estate.postgres)
+    act.synchronous_on(primary, layout(context), names)
+    until(
+        lambda: postgres.look(primary, layout(context).version),
+        context.remaining(),
+        what=f"{other.name} to be the synchronous standby of {primary.name}",
+        accept=lambda node: any(s.name == other.name and s.streams and s.sync == "sync" for s in node.standbys),
+    )
+    record_mode(context, "synchronous", f"{other.name} streams from {primary.name}")
+    return state
+
+
+def synchronous(kind: type[R]) -> Step[R]:
+    return Step(
+        name="synchronous",
+        role="primary",
+        says="Make every commit wait for the standby again.",
+        action=now_synchronous,
+        evidence=Evidence[R]("the primary reports the standby as sync"),
+        budget="rejoin.stream",
+        commands=("echo \"synchronous_standby_names = 'FIRST 1 (\\\"pg1\\\", \\\"pg2\\\")'\" > /etc/postgresql/17/main/conf.d/90-synchronous.conf", "psql -c 'select pg_reload_conf()'"),
+    )
+
+
+def record_mode(context: Run, mode: str, why: str) -> None:
+    """Write the mode down on the backup host; that host being away is said, and stops nothing."""
+    try:
+        backup_actions.record_mode(context.estate.backup, mode, why)
+    except DrError as error:
+        context.say(f"WARNING: the replication mode ({mode}) could not be written down: {error}")

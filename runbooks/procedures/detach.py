@@ -1,0 +1,93 @@
+"""Detach: the standby is lost; let the primary commit alone, and say that it does."""
+
+from __future__ import annotations
+
+from inventories.errors import Refused, VerificationFailed
+from runbooks.actions import postgres as act
+from runbooks.engine.context import Options
+from runbooks.engine.procedure import Procedure
+from runbooks.engine.step import Evidence, Step
+from runbooks.engine.wait import until
+from runbooks.probes import postgres
+from runbooks.procedures import common
+from runbooks.procedures.common import Roles, Run, layout, primary_of
+
+
+class DetachOptions(Options):
+    """Nothing to choose."""
+
+
+class Detach(Roles):
+    """Roles only."""
+
+
+def assess(context: Run, state: Detach) -> Detach:
+    """Refuses while a synchronous standby streams: then nothing hangs."""
+    nodes = postgres.survey(context.estate)
+    primary = postgres.the_primary(nodes)
+    following = [standby.name for standby in primary.standbys if standby.streams]
+    if following:
+        raise Refused(f"{', '.join(following)} streams from {primary.name}: nothing waits in vain")
+    other = next(node for node in nodes if node.name != primary.name)
+    return state.model_copy(
+        update={
+            "primary": primary.name, "other": other.name, "timeline": primary.timeline, "old_timeline": primary.timeline,
+        }
+    )  # fmt: skip
+
+
+def note(context: Run, state: Detach) -> Detach:
+    """Before it happens: a standby that comes back must never be promoted in ignorance of what it missed."""
+    why = f"{state.other} is out; what {state.primary} commits exists once until ./dr rejoin {state.other}"
+    common.record_mode(context, "degraded", why)
+    context.say(f"DEGRADED: {why}")
+    return state.model_copy(update={"degraded": (why,)})
+
+
+def alone(context: Run, state: Detach) -> Detach:
+    act.synchronous_off(primary_of(context, state), layout(context))
+    return state
+
+
+def commits(context: Run, state: Detach) -> None:
+    until(
+        lambda: postgres.look(primary_of(context, state), layout(context).version),
+        context.remaining(),
+        what=f"{state.primary} to commit alone",
+        accept=lambda node: node.is_primary and not node.synchronous,
+    )
+    if not primary_of(context, state).query("select pg_current_wal_flush_lsn() as flushed"):
+        raise VerificationFailed(f"{state.primary} does not answer")
+
+
+DETACH: Procedure[Detach] = Procedure(
+    name="detach",
+    summary="Let the primary commit alone because its standby is lost.",
+    purpose=(
+        "Commits wait for a standby that is gone. Until it rejoins there is one copy of every new row: this says so and writes "
+        "it down, so that a stale standby is never promoted unasked. Refuses while a standby streams."
+    ),
+    gate=(common.TWO_NODES, common.ONE_ANSWERS),
+    initial=lambda context: Detach(),
+    steps=(
+        Step(
+            name="assess", role="primary", budget="ssh.command", action=assess,
+            says="Make sure that no standby streams.",
+            evidence=Evidence("one primary answers and nobody follows it"),
+        ),
+        Step(
+            name="note", role="backup", budget="ssh.command", action=note,
+            says="Write down that there is one copy of every new row, before it is so, and say it aloud.",
+            evidence=Evidence("the mode is recorded on the backup host, or its absence was said"),
+        ),
+        Step(
+            name="commit-alone", role="primary", budget="promote", action=alone,
+            says="Switch synchronous replication off.",
+            evidence=Evidence("the primary no longer waits for anybody", commits),
+            commands=("rm /etc/postgresql/17/main/conf.d/90-synchronous.conf", "psql -c 'select pg_reload_conf()'"),
+        ),
+        common.write_path(Detach),
+        common.drain(Detach),
+        common.verification(Detach, off=True),
+    ),
+)  # fmt: skip

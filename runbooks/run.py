@@ -1,0 +1,66 @@
+"""Run one procedure on an estate: what the tasks and the drills both call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from inventories.errors import BadInput
+from runbooks.engine import runner
+from runbooks.engine.context import Context, Options
+from runbooks.engine.history import open_run
+from runbooks.engine.procedure import Procedure
+from runbooks.engine.result import RunResult
+from runbooks.hosts import Estate
+from runbooks.procedures.detach import DETACH, DetachOptions
+from runbooks.procedures.failover import FAILOVER, FailoverOptions
+from runbooks.procedures.rejoin import REJOIN, RejoinOptions
+from runbooks.procedures.switchover import SWITCHOVER, SwitchoverOptions
+from runbooks.remote_lock import BackupHostLock
+
+S = TypeVar("S", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A procedure and what the operator may say to it."""
+
+    procedure: Procedure[Any]
+    options: type[Options]
+
+
+PROCEDURES: Mapping[str, Known] = {
+    known.procedure.name: known
+    for known in (
+        Known(FAILOVER, FailoverOptions),
+        Known(REJOIN, RejoinOptions),
+        Known(SWITCHOVER, SwitchoverOptions),
+        Known(DETACH, DetachOptions),
+    )
+}
+
+
+def known(name: str) -> Known:
+    """Raises BadInput naming the procedures there are."""
+    if name not in PROCEDURES:
+        raise BadInput(f"there is no runbook {name!r}", f"the runbooks are {', '.join(PROCEDURES)}")
+    return PROCEDURES[name]
+
+
+def execute(
+    procedure: Procedure[S],
+    estate: Estate,
+    options: Options,
+    say: Callable[[str], None],
+    *,
+    resume: bool = False,
+    runs: Path | None = None,
+) -> RunResult[S]:
+    """Run or resume it, holding the estate's lock here and on the backup host."""
+    run_dir = open_run(procedure, estate.name, resume=resume, runs=runs)
+    context = Context(estate=estate, options=options, run_dir=run_dir, say=say)
+    return runner.run(procedure, context, resume=resume, remote_lock=BackupHostLock(estate.backup, say))

@@ -1,0 +1,104 @@
+"""Drills: break the lab on purpose, recover it, prove it."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+from rich.console import Console
+from rich.table import Table
+
+from tasks.support import LAB_HELP, door, progress
+
+
+@task(
+    help={
+        "scenario": "what to break (./dr scenarios lists them)",
+        "twin": "run a negative twin, which must fail for its own reason",
+        "rate": "rows a second that the feed writes",
+        "seed": "repeat the random moment of an earlier drill (its run_id)",
+        "json": "print result.json instead of the summary",
+        "lab": LAB_HELP,
+    }
+)
+@door
+def drill(
+    c: Context, scenario: str = "", twin: str = "", rate: float = 6000.0, seed: int = 0, json: bool = False, lab: str = ""
+) -> None:
+    """Bring up a lab, break it under load, recover it, prove it on one page."""
+    from drills import prepare, scenarios
+    from drills.result import Outcome
+    from drills.run import Plan
+    from drills.run import drill as run_drill
+
+    made_to_fail = scenarios.twin(twin) if twin else None
+    chosen = scenarios.scenario(scenario or (made_to_fail.scenario if made_to_fail else "primary-power-loss"))
+    with progress() as say:
+        prepare.estate(lab, say)
+        result, folder = run_drill(chosen, lab, say, Plan(rate=rate, seed=seed or None), made_to_fail)
+    if json:
+        print(result.model_dump_json(indent=2))
+    else:
+        _summary(result, folder)
+    if result.negative_twin:
+        if not result.negative_twin.held:
+            raise Exit(f"the negative twin {twin} did not fail for its reason: {result.negative_twin.reason}", code=1)
+        return
+    if result.outcome is not Outcome.PASSED:
+        hint = result.hint or f"the report is {folder}/report.html"
+        raise Exit(f"{result.reasons[0] if result.reasons else result.outcome}\nHINT: {hint}", code=_code(result.outcome))
+
+
+@task
+@door
+def scenarios(c: Context) -> None:
+    """List what a drill can break, and the negative twins."""
+    from drills.scenarios import SCENARIOS, TWINS
+    from inventories.catalog.load import load_recovery
+
+    promises = load_recovery().scenarios
+    table = Table("scenario", "what happens", "RTO", "RPO")
+    for name, scenario in SCENARIOS.items():
+        promise = promises[scenario.promise]
+        table.add_row(name, scenario.summary, f"{promise.rto_s:g} s", f"{promise.rpo_rows} rows")
+    for name, twin in TWINS.items():
+        table.add_row(f"--twin {name}", twin.says, "", "")
+    Console().print(table)
+
+
+@task
+@door
+def runs(c: Context) -> None:
+    """List past drills with their verdicts."""
+    from drills.summary import HEADINGS, past_runs, row
+    from runbooks.engine.rundir import runs_dir
+
+    found = past_runs(runs_dir())
+    table = Table(*HEADINGS)
+    for run in found.runs:
+        table.add_row(*row(run))
+    Console().print(table)
+    for note in found.notes:
+        print(note)
+
+
+def _summary(result: object, folder: object) -> None:
+    from drills.report import headline
+    from drills.result import DrillResult
+
+    assert isinstance(result, DrillResult)
+    console = Console(highlight=False)
+    twin = result.negative_twin
+    word = ("twin held" if twin.held else "twin broken") if twin else result.outcome.value
+    colour = "green" if word in ("passed", "twin held") else "red"
+    console.print(f"[bold {colour}]{word.upper()}[/] {headline(result)}")
+    for sentence in result.degraded:
+        console.print(f"[yellow]while degraded:[/] {sentence}")
+    console.print(f"report: {folder}/report.html")
+
+
+def _code(outcome: object) -> int:
+    return {"failed": 1, "refused": 3, "interrupted": 4}[str(outcome)]
+
+
+TOP_LEVEL = (drill, scenarios, runs)

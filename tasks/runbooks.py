@@ -1,0 +1,150 @@
+"""The runbooks as tasks, and the runbooks as paper."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from typing import TYPE_CHECKING, Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+from rich.console import Console
+from rich.table import Table
+
+from tasks.support import INVENTORY_HELP, LAB_HELP, door, progress
+
+if TYPE_CHECKING:
+    from runbooks.engine.context import Options
+    from runbooks.engine.result import RunResult
+
+HELP = {
+    "plan": "print every step with host, evidence and deadline; touch nothing",
+    "resume": "go on with the newest run that did not end",
+    "yes": "consent to destructive steps",
+    "json": "print the result as JSON",
+    "inventory": INVENTORY_HELP,
+    "lab": LAB_HELP,
+}
+
+
+@task(help={**HELP, "accept_loss": "promote although acknowledged rows may be missing", "accept_split_brain": "promote although the old primary is not fenced"})
+@door
+def failover(
+    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, accept_loss: bool = False,
+    accept_split_brain: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Promote the standby because the primary is lost (fences it first)."""
+    from runbooks.procedures.failover import FailoverOptions
+
+    options = FailoverOptions(yes=yes, accept_loss=accept_loss, accept_split_brain=accept_split_brain)
+    _run("failover", options, plan, resume, json, inventory)
+
+
+@task(help={**HELP, "host": "which host rejoins (default: the one that does not stream)", "reclone": "restore from the repository instead of rewinding"})
+@door
+def rejoin(
+    c: Context, host: str = "", plan: bool = False, resume: bool = False, yes: bool = False, reclone: bool = False,
+    json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Make a lost node the synchronous standby again."""
+    from runbooks.procedures.rejoin import RejoinOptions
+
+    _run("rejoin", RejoinOptions(yes=yes, host=host, reclone=reclone), plan, resume, json, inventory)
+
+
+@task(help=HELP)
+@door
+def switchover(
+    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "",
+    lab: str = "",
+) -> None:  # fmt: skip
+    """Move the primary's role to the standby, planned, without loss."""
+    from runbooks.procedures.switchover import SwitchoverOptions
+
+    _run("switchover", SwitchoverOptions(yes=yes), plan, resume, json, inventory)
+
+
+@task(help=HELP)
+@door
+def detach(
+    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "",
+    lab: str = "",
+) -> None:  # fmt: skip
+    """Let the primary commit alone because its standby is lost."""
+    from runbooks.procedures.detach import DetachOptions
+
+    _run("detach", DetachOptions(yes=yes), plan, resume, json, inventory)
+
+
+@task(help={"name": "failover, rejoin, switchover or detach"})
+@door
+def show(c: Context, name: str) -> None:
+    """Print a runbook on paper (Markdown), from the steps that run."""
+    from runbooks.engine.paper import render
+    from runbooks.run import known
+
+    print(render(known(name).procedure))
+
+
+@task(name="list")
+@door
+def list_(c: Context) -> None:
+    """List the runbooks."""
+    from runbooks.run import PROCEDURES
+
+    table = Table("runbook", "what it does", "steps")
+    for name, known in PROCEDURES.items():
+        table.add_row(name, known.procedure.summary, str(len(known.procedure.steps)))
+    Console().print(table)
+
+
+def _run(name: str, options: Options, plan: bool, resume: bool, json: bool, inventory: str) -> None:
+    from runbooks import hosts
+    from runbooks.run import execute, known
+
+    procedure = known(name).procedure
+    if plan:
+        _print_plan(procedure)
+        return
+    estate = hosts.load(inventory or None)
+    with progress() as say:
+        result = execute(procedure, estate, options, say, resume=resume)
+    if json:
+        print(jsonlib.dumps(_as_json(result), indent=2))
+    if result.exit_code:
+        raise Exit(result.render(), code=int(result.exit_code))
+    if not json:
+        degraded = getattr(result.state, "degraded", ())
+        print(f"{name} passed: {len(result.steps)} steps in {result.seconds:.1f} s; journal in {result.run_dir}")
+        for sentence in degraded:
+            print(f"DEGRADED: {sentence}")
+
+
+def _as_json(result: RunResult[Any]) -> dict[str, Any]:
+    return {
+        "outcome": result.outcome.value,
+        "error": result.error,
+        "hint": result.hint,
+        "seconds": round(result.seconds, 3),
+        "run_dir": str(result.run_dir),
+        "state": result.state.model_dump(mode="json"),
+        "steps": [
+            {"name": step.name, "outcome": step.outcome.value, "seconds": round(step.seconds, 3)} for step in result.steps
+        ],
+    }
+
+
+def _print_plan(procedure: Any) -> None:
+    from runbooks.engine.plan import plan_rows
+
+    table = Table("", "step", "where", "does", "expected evidence", "within", "undo", title=f"{procedure.name}: {procedure.summary}")
+    for row in plan_rows(procedure):
+        name = f"{row.step}\n[bold red]needs --yes[/]" if row.destructive else row.step
+        does = f"{row.does}\n[dim]only when {row.only_when}[/]" if row.only_when else row.does
+        table.add_row(str(row.nr), name, row.where, does, row.evidence, f"{row.deadline:g} s", row.undo)
+    Console().print(table)
+
+
+collection = Collection("runbook", show, list_)
+TOP_LEVEL = (failover, rejoin, switchover, detach)

@@ -1,0 +1,143 @@
+"""The writer against a scripted store: who acknowledges what, and in which order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import psycopg2
+import pytest
+
+from agents.batch import Batch, Part
+from agents.deadline import DeadlineExceeded
+from agents.errors import NoPrimary, OutboxFull
+from agents.outbox import Outbox
+from agents.primary import Primary
+from agents.store import Unconfirmed
+from agents.writer import By, Writer
+from tests.unit.agent_fixtures import config, orders, tables
+
+
+@dataclass
+class ScriptedStore:
+    """Stands at the process boundary: `failure` is raised by the next writes."""
+
+    failure: Exception | None = None
+    unreachable: bool = False
+    written: list[int] = field(default_factory=list)
+    connections: int = 0
+    closed_count: int = 0
+    closed: bool = False
+    primary: Primary = field(default_factory=lambda: Primary(cast(Any, None), "pg1", "192.0.2.1", 1))
+
+    def connect(self, timeout_s: float) -> Primary:
+        assert 0 < timeout_s <= 0.6
+        if self.unreachable:
+            raise NoPrimary("No host takes writes (pg1: gone).")
+        self.connections += 1
+        self.closed = False
+        return self.primary
+
+    def write(self, parts: Iterable[Part], deadline_s: float) -> None:
+        assert 0 < deadline_s <= 0.6
+        if self.failure is not None:
+            raise self.failure
+        self.written += [part.first for part in parts]
+
+    def close(self) -> None:
+        self.closed = True
+        self.closed_count += 1
+
+
+@pytest.fixture
+def store() -> ScriptedStore:
+    return ScriptedStore()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Outbox:
+    return Outbox(tmp_path / "outbox.db")
+
+
+@pytest.fixture
+def writer(tmp_path: Path, store: ScriptedStore, outbox: Outbox) -> Writer:
+    opened: Callable[..., Any] = lambda primary, known: store  # noqa: E731
+    return Writer(config(tmp_path), tables(tmp_path), outbox, 7, store.connect, opened)
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Callable[[int], Batch]:
+    known = tables(tmp_path)
+    return lambda first: orders(known, first, first + 9)
+
+
+def test_the_store_acknowledges_while_it_works(
+    writer: Writer, store: ScriptedStore, batch: Callable[[int], Batch]
+) -> None:
+    acks = [writer.write(batch(first)) for first in (10, 20)]
+    assert [(ack.by, ack.host, ack.timeline) for ack in acks] == [(By.STORE, "192.0.2.1", 1)] * 2
+    assert (store.written, store.connections) == ([10, 20], 1)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        psycopg2.OperationalError("server closed the connection unexpectedly"),
+        psycopg2.InterfaceError("connection already closed"),
+        psycopg2.errors.UndefinedTable("no such table"),
+        DeadlineExceeded("no answer within 0.60 s"),
+        Unconfirmed("WARNING: canceling wait for synchronous replication"),
+        OSError("no route to host"),
+    ],
+)
+def test_any_failure_is_acknowledged_by_the_outbox_and_drops_the_connection(
+    writer: Writer, store: ScriptedStore, outbox: Outbox, batch: Callable[[int], Batch], failure: Exception
+) -> None:
+    store.failure = failure
+    ack = writer.write(batch(10))
+    assert (ack.by, ack.host, ack.why) == (By.OUTBOX, None, str(failure))
+    assert store.closed
+    assert [record.id for record in outbox.pending(100)] == [ack.record]
+
+
+def test_nothing_overtakes_what_waits_in_the_outbox(
+    writer: Writer, store: ScriptedStore, outbox: Outbox, batch: Callable[[int], Batch]
+) -> None:
+    store.failure = OSError("gone")
+    writer.write(batch(10))
+    store.failure = None
+    started = time.monotonic()
+    assert writer.write(batch(20)).by is By.OUTBOX
+    assert time.monotonic() - started < 0.5
+    assert store.written == []
+    assert [record.parts[0].first for record in outbox.pending(100)] == [10, 20]
+
+
+def test_the_writer_goes_back_to_the_store_when_the_outbox_has_drained(
+    writer: Writer, store: ScriptedStore, outbox: Outbox, batch: Callable[[int], Batch]
+) -> None:
+    store.unreachable = True
+    assert writer.write(batch(10)).by is By.OUTBOX
+    store.unreachable = False
+    outbox.mark_applied(outbox.pending(100), "192.0.2.2", 2)
+    store.primary = Primary(cast(Any, None), "pg2", "192.0.2.2", 2)
+    ack = writer.write(batch(20))
+    assert (ack.by, ack.host, ack.timeline) == (By.STORE, "192.0.2.2", 2)
+
+
+def test_a_batch_that_nobody_took_is_not_acknowledged_and_may_be_written_again(
+    tmp_path: Path, store: ScriptedStore, batch: Callable[[int], Batch]
+) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", max_bytes=4096)
+    opened: Callable[..., Any] = lambda primary, known: store  # noqa: E731
+    writer = Writer(config(tmp_path), tables(tmp_path), outbox, 7, store.connect, opened)
+    store.failure = OSError("gone")
+    with pytest.raises(OutboxFull):
+        for first in range(10, 5000, 10):
+            writer.write(batch(first))
+    store.failure = None
+    outbox.mark_applied(outbox.pending(10**9), "pg1", 1)
+    assert writer.write(batch(9990)).by is By.STORE

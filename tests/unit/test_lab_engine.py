@@ -1,0 +1,157 @@
+"""Speaking to the container engine, its errors, and what the machine allows."""
+
+import resource
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from inventories.errors import BadInput, ExitCode, Refused, TargetFailed, TimedOut
+from lab import containers, engine, limits, machine
+from lab.containers import ContainerState
+from lab.engine import Engine, EngineFailed, EngineMissing, Kind
+from lab.spec import HOSTS, LabSpec
+from tests.unit.fake_engine import FakeEngine
+
+
+def test_a_failure_becomes_a_sentence_with_the_engines_last_line(tmp_path: Path) -> None:
+    fake = FakeEngine(tmp_path)
+    fake.answer("start", err="warning: x\nError: no such container y\n\n", code=125)
+    with pytest.raises(
+        EngineFailed, match="podman start y ended with code 125: Error: no such container y"
+    ) as failed:
+        fake.engine.run("start", "y")
+    assert failed.value.exit_code is ExitCode.FAILED
+
+
+def test_an_engine_that_hangs_is_given_up(tmp_path: Path) -> None:
+    program = tmp_path / "podman"
+    program.write_text("#!/bin/sh\nexec sleep 5\n")
+    program.chmod(0o755)
+    with pytest.raises(TimedOut):
+        Engine(Kind.PODMAN, (str(program),)).run("ps", timeout=0.1)
+
+
+def test_no_engine_is_bad_input_with_the_command_that_helps(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("DR_ENGINE", raising=False)
+    with pytest.raises(EngineMissing) as missing:
+        engine.find_engine()
+    assert missing.value.exit_code is ExitCode.BAD_INPUT
+    assert missing.value.hint.startswith("sudo apt-get install -y --no-install-recommends podman runc")
+
+
+def test_an_engine_that_we_do_not_know_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DR_ENGINE", "lxc")
+    with pytest.raises(BadInput, match="'lxc'"):
+        engine.find_engine()
+
+
+def test_without_rights_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "apt-get").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(BadInput, match="lacks nosuch-pkg") as error:
+        machine.ensure_programs({"nosuch-program": "nosuch-pkg", "apt-get": "apt"}, lambda _: None)
+    assert error.value.hint == "sudo apt-get install -y -q --no-install-recommends nosuch-pkg"
+
+
+def test_rootless_podman_is_told_how_its_hosts_can_be_reached(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = FakeEngine(tmp_path)
+    monkeypatch.setattr("lab.machine.find_engine", lambda: fake.engine)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(BadInput, match="rootless podman") as error:
+        machine.ensure_engine(lambda _: None)
+    assert "podman unshare --rootless-netns" in error.value.hint
+
+
+def test_limits_never_exceed_the_shells_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (100, 200))
+    assert limits.ulimits() == ("--ulimit", "nofile=200:200", "--ulimit", "nproc=200:200")
+    monkeypatch.setattr("resource.getrlimit", lambda _: (100, resource.RLIM_INFINITY))
+    assert "nofile=65536:65536" in limits.ulimits()
+
+
+def test_runc_is_asked_for_only_on_the_old_cgroup_hierarchy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    podman, docker = Engine(Kind.PODMAN, ("podman",)), Engine(Kind.DOCKER, ("docker",))
+    unified = tmp_path / "cgroup.controllers"
+    monkeypatch.setattr("shutil.which", lambda *_, **__: "/x/runc")
+    assert limits.runtime(podman, unified) == ("--runtime", "/x/runc")
+    assert limits.runtime(docker, unified) == ()
+    unified.touch()
+    assert limits.runtime(podman, unified) == ()
+
+
+def test_both_engines_lists_are_understood(tmp_path: Path) -> None:
+    podman, docker = FakeEngine(tmp_path / "p"), FakeEngine(tmp_path / "d", Kind.DOCKER)
+    podman.answer("ps", [{"Names": ["lab-pg1"], "Labels": None, "State": "exited", "Status": "Exited"}])
+    docker.answer(
+        "ps", '{"Names":"lab-pg1","Labels":"mystocks-dr.lab=lab,a=b","State":"running","Status":"Up"}\n'
+    )
+    assert containers.list_all(podman.engine)["lab-pg1"].state is ContainerState.OFF
+    assert containers.of_lab(podman.engine, "lab") == {}
+    assert containers.of_lab(docker.engine, "lab")["lab-pg1"].state is ContainerState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("initialized", ContainerState.NEVER_RAN),
+        ("created", ContainerState.NEVER_RAN),
+        ("stopping", ContainerState.OFF),
+        ("paused", ContainerState.PAUSED),
+    ],
+)
+def test_a_container_whose_making_was_interrupted_is_told_from_one_that_lost_power(
+    tmp_path: Path, word: str, state: ContainerState
+) -> None:
+    fake = FakeEngine(tmp_path)
+    fake.answer("ps", [{"Names": ["x"], "Labels": {}, "State": word, "Status": ""}])
+    assert containers.list_all(fake.engine)["x"].state is state
+
+
+def test_a_container_of_that_name_which_is_not_ours_is_left_alone() -> None:
+    box = containers.Container("lab-pg1", {"mystocks-dr.lab": "other"}, ContainerState.RUNNING, "")
+    with pytest.raises(Refused, match="which no lab of ours made"):
+        containers.refuse_foreign("lab", "pg1", box)
+
+
+def test_a_host_is_made_with_its_address_label_peers_and_no_restart(tmp_path: Path) -> None:
+    fake = FakeEngine(tmp_path)
+    containers.create(fake.engine, LabSpec("t", IPv4Network("10.89.150.0/24")), HOSTS[1], "image:1")
+    call = fake.calls[0]
+    for part in (
+        *("--name t-pg1", "--hostname pg1", "--ip 10.89.150.21", "--network dr-t", "--restart no"),
+        "--mac-address 02:64:0a:59:96:15",
+        *("--label mystocks-dr.lab=t", "--add-host app1:10.89.150.11", "--add-host backup1:10.89.150.31"),
+    ):
+        assert part in call
+    assert call.endswith("image:1 /sbin/init")
+
+
+def test_an_address_that_a_killed_engine_kept_has_a_way_out(tmp_path: Path) -> None:
+    fake = FakeEngine(tmp_path)
+    fake.answer("", err="Error: IPAM error: requested ip address 10.89.150.21 is already allocated", code=126)
+    with pytest.raises(TargetFailed, match="for a dead container") as error:
+        containers.create(fake.engine, LabSpec("t", IPv4Network("10.89.150.0/24")), HOSTS[1], "image:1")
+    assert "lab.down --lab t" in error.value.hint
+
+
+def test_a_container_that_is_not_there_does_not_run(tmp_path: Path) -> None:
+    fake = FakeEngine(tmp_path)
+    fake.answer("inspect", err='Error: no such container "x"', code=125)
+    assert fake.engine.is_running("x") is False
+
+
+def test_an_engine_that_cannot_tell_is_not_taken_for_off(tmp_path: Path) -> None:
+    fake = FakeEngine(tmp_path)
+    fake.answer("inspect", err="Error: database is locked", code=125)
+    with pytest.raises(EngineFailed):
+        fake.engine.is_running("x")

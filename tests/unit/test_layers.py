@@ -1,0 +1,166 @@
+"""Imports run one way, only the wait primitive sleeps, only tasks print (see inventories/__init__.py)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Who may import what of ours, what is further down included; the longest name that fits decides.
+_HOSTS = ("runbooks.hosts", "runbooks.engine", "inventories")
+_RULES: dict[str, tuple[str, ...]] = {
+    "agents": ("agents",),
+    "inventories": ("inventories",),
+    "inventories.lab": ("inventories", "lab"),
+    "deploys": ("deploys", "inventories"),
+    "lab": ("lab", "inventories"),
+    "runbooks.engine": ("runbooks.engine", "inventories.errors", "inventories.catalog"),
+    "runbooks.hosts": _HOSTS,
+    "runbooks.probes": ("runbooks.probes", *_HOSTS),
+    "runbooks.actions": ("runbooks.actions", *_HOSTS),
+    "runbooks.procedures": ("runbooks.procedures", "runbooks.actions", "runbooks.probes", *_HOSTS),
+    "runbooks": (),
+    "drills": ("drills", "lab", "runbooks", "inventories"),
+    "tasks": ("tasks", "drills", "lab", "runbooks", "inventories"),
+}
+_CATALOGUE_USER = "runbooks.engine.budgets"
+_OURS = {name.partition(".")[0] for name in _RULES} | {"tests"}
+
+_MAY_SLEEP = ("runbooks.engine.wait", "agents", "lab")
+_MAY_PRINT = ("tasks", "agents")
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Dotted name and path of every module of ours; no package may be empty."""
+    found = {}
+    for package in sorted({name.partition(".")[0] for name in _RULES}):
+        paths = [*root.glob(f"{package}.py"), *root.glob(f"{package}/**/*.py")]
+        assert paths or package == "tasks", f"no modules in {package}/: the rules would hold of nothing"
+        for path in paths:
+            parts = path.relative_to(root).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(name: str, path: Path) -> Iterator[str]:
+    """Every module that the file imports, also inside functions; relative ones made absolute."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parts, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def rule(name: str) -> tuple[str, ...]:
+    fitting = [package for package in _RULES if within(name, package)]
+    assert fitting, f"{name} has no rule"
+    return _RULES[max(fitting, key=len)]
+
+
+def import_violations(root: Path) -> list[str]:
+    return [
+        f"{name} imports {target}"
+        for name, path in modules(root).items()
+        for target in imports(name, path)
+        if target.partition(".")[0] in _OURS and not any(within(target, allowed) for allowed in rule(name))
+    ]
+
+
+def calls(path: Path) -> Iterator[str]:
+    """Names of what is called, attributes as written (`time.sleep`), and names imported from modules."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield node.func.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}"
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def call_violations(root: Path, forbidden: str, allowed: tuple[str, ...]) -> list[str]:
+    return [
+        f"{name} uses {forbidden}"
+        for name, path in modules(root).items()
+        if forbidden in calls(path) and not any(within(name, package) for package in allowed)
+    ]
+
+
+def test_imports_run_one_way() -> None:
+    assert import_violations(ROOT) == []
+
+
+def test_the_engine_uses_the_catalogue_for_budgets_only() -> None:
+    users = [
+        name
+        for name, path in modules(ROOT).items()
+        if within(name, "runbooks.engine")
+        and any(within(to, "inventories.catalog") for to in imports(name, path))
+    ]
+    assert users == [_CATALOGUE_USER]
+
+
+def test_only_the_wait_primitive_sleeps() -> None:
+    assert call_violations(ROOT, "time.sleep", _MAY_SLEEP) == []
+
+
+def test_nothing_below_the_tasks_prints() -> None:
+    assert call_violations(ROOT, "print", _MAY_PRINT) == []
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """A clean tree with one module in every package."""
+    for package in _RULES:
+        folder = tmp_path / package.replace(".", "/")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "__init__.py").write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("runbooks/hosts/x.py", "import lab.network"),
+        ("deploys/x.py", "from drills import faults"),
+        ("agents/x.py", "def f():\n    from inventories.errors import DrError"),
+        ("runbooks/engine/x.py", "from ..probes import postgresql"),
+        ("runbooks/engine/x.py", "from inventories import lab"),
+        ("runbooks/probes/x.py", "from runbooks.actions.postgresql import promote"),
+        ("inventories/x.py", "import lab"),
+        ("drills/x.py", "import tasks"),
+        ("lab/x.py", "from runbooks.engine.wait import until"),
+        ("runbooks/procedures/__init__.py", "from ...drills import faults"),
+    ],
+)
+def test_an_import_against_the_direction_is_caught(toy: Path, path: str, source: str) -> None:
+    assert import_violations(toy) == []
+    (toy / path).write_text(source)
+    assert len(import_violations(toy)) == 1
+
+
+@pytest.mark.parametrize("source", ["import time\ntime.sleep(1)", "from time import sleep", "f(time.sleep)"])
+def test_a_bare_sleep_is_caught(toy: Path, source: str) -> None:
+    (toy / "drills/x.py").write_text(source)
+    assert call_violations(toy, "time.sleep", _MAY_SLEEP) == ["drills.x uses time.sleep"]
+
+
+def test_a_print_is_caught(toy: Path) -> None:
+    (toy / "drills/x.py").write_text("print('x')")
+    assert call_violations(toy, "print", _MAY_PRINT) == ["drills.x uses print"]
+
+
+def test_an_empty_package_is_caught(toy: Path) -> None:
+    (toy / "agents/__init__.py").unlink()
+    with pytest.raises(AssertionError, match="no modules in agents/"):
+        modules(toy)
