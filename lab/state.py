@@ -137,7 +137,10 @@ def write_atomically(path: Path, text: str, mode: int) -> None:
 
 
 def ensure_secrets(lab: str) -> None:
-    """Give every database role its random password; those that are there stay, as the hosts already know them."""
+    """Give every database role its random password.
+
+    Those that are there stay, as the hosts already know them.
+    """
     from inventories import secrets  # slow to import, and the fence imports this module
 
     secrets.complete(files(lab).secrets)

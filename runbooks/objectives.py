@@ -90,7 +90,8 @@ def _degraded(status: Status) -> Iterator[str]:
             yield f"The archiver of {node.name} failed at its last attempt."
     primary = status.primary
     if primary and not primary.synchronous:
-        yield f"Replication is asynchronous: {primary.name} acknowledges rows that nobody else has."
+        why = f" It is noted as {status.mode.mode} since {status.mode.since}: {status.mode.why}." if status.mode else ""
+        yield f"Replication is asynchronous: {primary.name} acknowledges rows that nobody else has.{why}"
     if primary and primary.synchronous and not any(s.sync in SYNCHRONOUS and s.streams for s in primary.standbys):
         yield f"Commits on {primary.name} wait for a standby that is not there."
     newest = status.repository.newest if status.repository else None

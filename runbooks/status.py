@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from inventories.errors import DrError, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
-from runbooks.probes import outbox, pgbackrest, postgres
-from runbooks.probes.outbox import Outbox
+from runbooks.probes import app, backup, pgbackrest, postgres
+from runbooks.probes.app import Outbox
+from runbooks.probes.backup import Mode
 from runbooks.probes.pgbackrest import Archiving, Repository
 from runbooks.probes.postgres import Node
 
@@ -31,6 +32,7 @@ class Status:
     archiving: Mapping[str, Archiving]  # by the name of a PostgreSQL host that is up
     repository: Repository | None
     outbox: Outbox | None
+    mode: Mode | None = None  # the replication mode that the runbooks noted on the backup host
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -64,8 +66,9 @@ def look(estate: Estate) -> Status:
         nodes = {h: pool.submit(postgres.look, h, version, patience) for h in estate.postgres}
         archivers = {h: _ask(pool, h, lambda h: pgbackrest.archiving(h, timeout=patience)) for h in estate.postgres}
         repository = _ask(pool, estate.backup, lambda h: pgbackrest.info(h, stanza, timeout=patience))
-        waiting = _ask(pool, estate.app, lambda h: outbox.look(h, timeout=patience))
-        everything: list[Future[Any]] = [*nodes.values(), *archivers.values(), repository, waiting]
+        noted = _ask(pool, estate.backup, backup.replication_mode)
+        waiting = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience))
+        everything: list[Future[Any]] = [*nodes.values(), *archivers.values(), repository, noted, waiting]
         wait(everything, timeout=patience + budget("ssh.reach") + _SLACK_S)
         unknown: dict[str, str] = {}
         return Status(
@@ -76,6 +79,7 @@ def look(estate: Estate) -> Status:
             archiving={h.name: found for h, answer in archivers.items() if (found := _answer(answer, "", {}))},
             repository=_answer(repository, "repository", unknown),
             outbox=_answer(waiting, "outbox", unknown),
+            mode=_answer(noted, "", {}),
             unknown=unknown,
             seconds=time.monotonic() - started,
         )

@@ -11,12 +11,11 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from inventories.errors import ExitCode
-from tasks.support import LAB_HELP, door, progress
+from tasks.support import INVENTORY_HELP, LAB_HELP, door, progress
 
 if TYPE_CHECKING:
     from runbooks.hosts import Estate
 
-INVENTORY_HELP = "name or path of an inventory (default: $DR_INVENTORY, else lab)"
 LIMIT_HELP = "only these hosts, such as pg1,pg2 (default: all)"
 
 
@@ -137,5 +136,6 @@ def drift(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> No
 def _names(estate: Estate, limit: str) -> list[str]:
     """The hosts that `--limit` names. Raises BadInput for one that the inventory lacks."""
     return [estate.host(name.strip()).name for name in limit.split(",") if name.strip()]
+
 
 TOP_LEVEL = (status, verify, deploy, drift)

@@ -52,6 +52,7 @@ def try_to_write(app: Host, seconds: float, only: str | None = None) -> WriteAtt
     return WriteAttempt(**{key: ran.json()[key] for key in WriteAttempt.__dataclass_fields__})
 
 
-def outbox(app: Host) -> Outbox:
-    said = app.run(_AGENT % "outbox_cli" + " status", user="mystocks", timeout=10).json()
+def outbox(app: Host, timeout: float = 10) -> Outbox:
+    """Ask the agents' own program. Raises DrError when the host, or the program, does not answer."""
+    said = app.run(_AGENT % "outbox_cli" + " status", user="mystocks", timeout=timeout).json()
     return Outbox(**{key: said[key] for key in Outbox.__dataclass_fields__})

@@ -9,7 +9,7 @@ import pytest
 
 from inventories.catalog import load_tables
 from inventories.catalog.export import tables_json
-from runbooks.probes import outbox
+from runbooks.probes import app
 from tests.verify.subject import Seen, Subject
 
 CONFIG = "/etc/mystocks-dr/agent.json"
@@ -78,7 +78,7 @@ def test_agents_know_the_same_tables_as_the_catalogue(application: Subject) -> N
 
 def test_outbox_holds_no_dead_letters(application: Subject) -> None:
     """A dead letter is a row that was acknowledged and is in no table."""
-    assert outbox.look(application.host).dead_rows == 0
+    assert app.outbox(application.host).dead_rows == 0
 
 
 def test_outbox_file_is_sound_where_there_is_one(application: Subject, settings: dict[str, Any]) -> None:
