@@ -25,9 +25,8 @@ _RULES: dict[str, tuple[str, ...]] = {
     "runbooks.procedures": ("runbooks.procedures", "runbooks.actions", "runbooks.probes", *_HOSTS),
     "runbooks.layout": (),
     "runbooks": ("runbooks", "inventories"),  # run, status, drift: what the doors open, used by nothing above
-    "drills": ("drills", "lab", "runbooks", "inventories"),
-    "drills.prepare": ("drills", "deploys", "lab", "runbooks", "inventories"),
-    "tasks": ("tasks", "drills", "lab", "deploys", "runbooks", "inventories"),
+    "drills": ("drills", "lab", "deploys.run", "runbooks", "inventories"),
+    "tasks": ("tasks", "drills", "lab", "deploys.run", "runbooks", "inventories"),
 }
 _CATALOGUE_USER = "runbooks.engine.budgets"
 _OURS = {name.partition(".")[0] for name in _RULES} | {"tests"}
