@@ -63,7 +63,10 @@ def possible_loss(status: Status) -> Loss:
 def _loss_without_standby(status: Status, primary: Node) -> Loss:
     archiver = status.archiving.get(primary.name)
     if archiver is None or archiver.open_bytes is None or archiver.last_archived_age_s is None:
-        return Loss(None, f"everything since the newest backup: only {primary.name} has it, and nothing was archived.")
+        return Loss(
+            None,
+            f"everything since the newest backup: only {primary.name} has it, and no segment of its timeline is archived.",
+        )
     if not archiver.open_bytes:
         return Loss(0, f"none at this moment: {primary.name} stands alone, and the archive holds all of its WAL.")
     return Loss(
@@ -139,7 +142,8 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
     if primary is None:
         return
     streams = any(standby.streams for standby in primary.standbys)
-    hint = "./dr deploy makes commits wait for the standby" if streams else "./dr rejoin brings the standby back"
+    others = " ".join(node.name for node in status.nodes if node is not primary)
+    hint = "./dr deploy makes commits wait for the standby" if streams else f"./dr rejoin {others}"
     if loss.wal_bytes is None or loss.wal_bytes > limits.max_loss_bytes:
         measured = "unbounded" if loss.wal_bytes is None else size(loss.wal_bytes)
         yield Finding("possible loss", measured, size(limits.max_loss_bytes), hint)
