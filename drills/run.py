@@ -27,6 +27,7 @@ from runbooks import hosts
 from runbooks.engine import outcome as engine_outcome
 from runbooks.engine.budgets import budget
 from runbooks.engine.rundir import new_run_dir
+from runbooks.engine.verify import EVERYTHING, verify
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate
 from runbooks.probes import app, backup, postgres
@@ -65,7 +66,7 @@ def drill(scenario: Scenario, lab: str, say: Callable[[str], None], plan: Plan, 
     except (DrError, KeyboardInterrupt) as error:
         running.ended_by(error)
     finally:
-        _clean_up(stage)
+        clean_up(stage)
         result = running.result
         ended = time.monotonic()
         result = result.model_copy(
@@ -122,8 +123,9 @@ class _Drill:
             scenario.fault(stage)
             detected = self._detect(feed) if scenario.detects else None
             recovered = (self.twin.recover if self.twin and self.twin.recover else scenario.recover)(stage)
-            if not recovered.exit_code == engine_outcome.Outcome.PASSED.exit_code:
-                stage.heal(stage.primary)
+            stage.heal(stage.primary)  # a partition that nobody ended by power
+            if recovered.outcome is not self._wanted(0):
+                clean_up(stage)
             self._runs_on(feed)
             stop = stage.mark("drain")
             feed.stop()
@@ -135,8 +137,10 @@ class _Drill:
         stage.mark("compare")
         self.result = self.result.with_comparison(self._compare(view, feed.ledger.acked_ids()), {t: len(ids) for t, ids in feed.ledger.replayed_ids().items()})
         stage.mark("restore")
-        if recovered.exit_code == engine_outcome.Outcome.PASSED.exit_code:
+        if recovered.outcome is engine_outcome.Outcome.PASSED:
             scenario.restore(stage)
+        else:
+            _verify_whole(stage)
         self.result = self.result.with_checks(gather.checks(stage.run_dir)).with_checks(gather.whole(stage.estate))
         self._outcome()
 
@@ -174,13 +178,19 @@ class _Drill:
         """How the procedures ended, against how they were expected to."""
         reasons = list(self.result.reasons)
         for nr, (name, ran) in enumerate(self.stage.results):
-            wanted = engine_outcome.Outcome.REFUSED if self.scenario.refused and nr == 0 else engine_outcome.Outcome.PASSED
-            if ran.outcome is not wanted:
+            wanted = self._wanted(nr)
+            if ran.outcome is not wanted or (self.twin and ran.outcome is engine_outcome.Outcome.FAILED):
                 reasons.append(ran.error or f"{name} ended {ran.outcome.value}; {wanted.value} was expected.")
         if not self.stage.results:
             reasons.append("No runbook was run, so nothing was recovered.")
         outcome = Outcome.FAILED if reasons else Outcome.PASSED
         self.result = self.result.model_copy(update={"outcome": outcome, "reasons": tuple(reasons)})
+
+    def _wanted(self, nr: int) -> engine_outcome.Outcome:
+        """How the runbook of this number should end: the first may have to refuse, or, in a twin, to fail."""
+        if nr == 0 and self.twin and self.twin.recover:
+            return engine_outcome.Outcome.FAILED
+        return engine_outcome.Outcome.REFUSED if nr == 0 and self.scenario.refused else engine_outcome.Outcome.PASSED
 
     def ended_by(self, error: BaseException) -> None:
         """What stopped the drill becomes its first reason."""
@@ -205,7 +215,14 @@ def _judged_twin(result: DrillResult, twin: Twin | None) -> DrillResult:
     return result.model_copy(update={"negative_twin": NegativeTwin(name=twin.name, held=held, reason="; ".join(judged.reasons) or first)})
 
 
-def _clean_up(stage: Stage) -> None:
+def _verify_whole(stage: Stage) -> None:
+    """The specification of a healthy estate, where no runbook's last step has checked it."""
+    folder = stage.run_dir / "runbooks" / "verify"
+    folder.mkdir(parents=True)
+    verify(EVERYTHING, run_dir=folder, budget="verify", env={"DR_INVENTORY": stage.estate.inventory}, report="verify-whole.xml")
+
+
+def clean_up(stage: Stage) -> None:
     """Undo the fault and bring back what is out, saying what could not be."""
     nodes = postgres.survey(stage.estate)
     if all(node.streams or node.is_primary for node in nodes) and any(node.is_primary for node in nodes):

@@ -63,10 +63,8 @@ def possible_loss(status: Status) -> Loss:
 def _loss_without_standby(status: Status, primary: Node) -> Loss:
     archiver = status.archiving.get(primary.name)
     if archiver is None or archiver.open_bytes is None or archiver.last_archived_age_s is None:
-        return Loss(
-            None,
-            f"everything since the newest backup: only {primary.name} has it, and no segment of its timeline is archived.",
-        )
+        why = f"only {primary.name} has it, and no segment of its timeline is archived yet"
+        return Loss(None, f"everything since the newest backup: {why}.")
     if not archiver.open_bytes:
         return Loss(0, f"none at this moment: {primary.name} stands alone, and the archive holds all of its WAL.")
     return Loss(

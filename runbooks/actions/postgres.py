@@ -123,6 +123,11 @@ def synchronous_off(host: Host, layout: Layout) -> None:
     host.execute("SELECT pg_reload_conf();")
 
 
+def drop_walsender(host: Host, standby: str) -> None:
+    """End the primary's connection to a standby that is gone, instead of waiting for its timeout."""
+    host.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = '{standby}';")
+
+
 # pg_waldump ends with an error where the WAL ends, which is what it is asked to find.
 _KEEP = """
 set -eu

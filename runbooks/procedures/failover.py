@@ -13,7 +13,7 @@ from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.hosts import Host
-from runbooks.probes import app, backup, postgres
+from runbooks.probes import app, backup, network, postgres
 from runbooks.procedures import common
 from runbooks.procedures.common import Roles, Run, layout, other_of, primary_of
 
@@ -118,7 +118,7 @@ def prove_fence(context: Run, state: Failover) -> None:
     old, seconds = other_of(context, state), budget("fence.prove")
     with ThreadPoolExecutor(4) as pool:
         attempt = pool.submit(app.try_to_write, context.estate.app, seconds, old.name)
-        doors = {viewer.name: pool.submit(_port_open, viewer, old, seconds) for viewer in _viewers(context, state)}
+        doors = {viewer.name: pool.submit(network.port_open, viewer, old, 5432, seconds) for viewer in _viewers(context, state)}
         open_from = [name for name, door in doors.items() if door.result()]
         tried = attempt.result()
     if not tried.refused:
@@ -133,13 +133,6 @@ def prove_fence(context: Run, state: Failover) -> None:
 
 def _viewers(context: Run, state: Failover) -> tuple[Host, ...]:
     return (context.estate.host(state.primary), context.estate.backup)
-
-
-def _port_open(viewer: Host, target: Host, seconds: float) -> bool:
-    try:
-        return viewer.run("timeout %s bash -c %s", seconds, f"exec 3<>/dev/tcp/{target.address}/5432", expect=None, timeout=seconds + 3).rc == 0
-    except DrError:
-        return False  # a viewer that is away has seen nothing
 
 
 def promote(context: Run, state: Failover) -> Failover:

@@ -1,0 +1,42 @@
+"""The benchmark: what the product promises, measured on this machine."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+from invoke.tasks import task
+from rich.console import Console
+from rich.table import Table
+
+from tasks.support import door, progress
+
+
+@task(
+    help={
+        "runs": "how many primary-power-loss drills",
+        "image": "build the lab image anew and time it",
+        "rate": "rows a second that the unpaced feed asks for",
+        "lab": "name of the lab that is made for it and removed afterwards",
+    }
+)
+@door
+def bench(c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, lab: str = "bench") -> None:
+    """Measure deploys, lab, feed and RTO over several drills; writes JSON and a table."""
+    from drills import bench as measuring
+    from runbooks.engine.rundir import REPOSITORY
+
+    with progress() as say:
+        figures = measuring.bench(lab, runs, say, build_image=image, rate=rate)
+    table = Table("measured", "median", "worst", "runs", "target", "")
+    for figure in figures:
+        limit = "" if figure.target is None else f"{'at least' if figure.at_least else 'at most'} {figure.target:g} {figure.unit}"
+        mark = {None: "", True: "[green]✓[/]", False: "[red]✗[/]"}[figure.met]
+        table.add_row(figure.name, _text(figure.median, figure.unit), _text(figure.worst, figure.unit), str(len(figure.values)), limit, mark)
+    Console().print(table)
+    print(f"every value: {measuring.write(figures, REPOSITORY / 'bench')}")
+
+
+def _text(value: float, unit: str) -> str:
+    return f"{value:,.0f} {unit}" if unit in ("rows", "rows/s", "MiB", "") else f"{value:,.2f} {unit}"
+
+
+TOP_LEVEL = (bench,)
