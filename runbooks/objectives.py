@@ -93,7 +93,7 @@ def _degraded(status: Status) -> Iterator[str]:
     if primary and not primary.synchronous:
         why = f" It is noted as {status.mode.mode} since {status.mode.since}: {status.mode.why}." if status.mode else ""
         yield f"Replication is asynchronous: {primary.name} acknowledges rows that nobody else has.{why}"
-    if primary and primary.synchronous and not any(s.sync in SYNCHRONOUS and s.streams for s in primary.standbys):
+    if primary and _hangs(primary):
         yield f"Commits on {primary.name} wait for a standby that is not there."
     newest = status.repository.newest if status.repository else None
     if primary and newest and newest.timeline != primary.timeline:
@@ -104,6 +104,10 @@ def _degraded(status: Status) -> Iterator[str]:
     box = status.outbox
     if box and box.pending_rows:
         yield f"The outbox holds {box.pending_rows} rows, the oldest for {duration(box.oldest_age_s or 0)}."
+
+
+def _hangs(primary: Node) -> bool:
+    return primary.synchronous and not any(s.sync in SYNCHRONOUS and s.streams for s in primary.standbys)
 
 
 def _primaries(status: Status) -> Iterator[Finding]:
@@ -139,6 +143,8 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
     primary, loss = status.primary, possible_loss(status)
     if primary is None:
         return
+    if _hangs(primary):
+        yield Finding("commits", "hang: no standby answers them", "answered", "./dr detach lets the primary commit alone")
     streams = any(standby.streams for standby in primary.standbys)
     others = " ".join(node.name for node in status.nodes if node is not primary)
     hint = "./dr deploy makes commits wait for the standby" if streams else f"./dr rejoin {others}"

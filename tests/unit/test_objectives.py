@@ -87,6 +87,7 @@ def test_asynchronous_standby_may_lack_the_last_bytes() -> None:
 def test_commits_that_wait_for_nobody_are_said_to_hang() -> None:
     status = replace(WHOLE, nodes=(replace(PRIMARY, standbys=()), OFF))
     assert "hang" in objectives.possible_loss(status).sentence
+    assert "./dr detach" in named(status)["commits"].hint
     assert any("wait for a standby that is not there" in line for line in objectives.degraded(status))
 
 
