@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke.collection import Collection
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from runbooks.engine.procedure import Procedure
     from runbooks.engine.result import RunResult
 
+ROOT = Path(__file__).resolve().parent.parent
 HELP = {
     "plan": "print every step with host, evidence and deadline; touch nothing",
     "resume": "go on with the newest run that did not end",
@@ -35,7 +37,7 @@ def failover(
     c: Context, plan: bool = False, resume: bool = False, yes: bool = False, accept_loss: bool = False,
     accept_split_brain: bool = False, json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
-    """Promote the standby because the primary is lost (fences it first)."""
+    """Fence the lost primary and promote the standby."""
     from runbooks.procedures.failover import FailoverOptions
 
     options = FailoverOptions(yes=yes, accept_loss=accept_loss, accept_split_brain=accept_split_brain)
@@ -60,7 +62,7 @@ def switchover(
     c: Context, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "",
     lab: str = "",
 ) -> None:  # fmt: skip
-    """Move the primary's role to the standby, planned, without loss."""
+    """Move the primary's role to the standby without loss."""
     from runbooks.procedures.switchover import SwitchoverOptions
 
     _run("switchover", SwitchoverOptions(yes=yes), plan, resume, json, inventory)
@@ -81,11 +83,32 @@ def detach(
 @task(help={"name": "failover, rejoin, switchover or detach"})
 @door
 def show(c: Context, name: str) -> None:
-    """Print a runbook on paper (Markdown), from the steps that run."""
+    """Print a runbook as Markdown, from the steps that run."""
     from runbooks.engine.paper import render
     from runbooks.run import known
 
     print(render(known(name).procedure))
+
+
+@task
+@door
+def render(c: Context) -> None:
+    """Write the paper runbooks of docs/runbooks anew.
+
+    They are committed, so that they can be read and printed where this tool cannot run.
+    """
+    for path, text in pages().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        print(path.relative_to(ROOT))
+
+
+def pages() -> dict[Path, str]:
+    """Every paper runbook: its file and what belongs in it."""
+    from runbooks.engine import paper
+    from runbooks.run import PROCEDURES
+
+    return {ROOT / "docs/runbooks" / f"{name}.md": paper.render(known.procedure) for name, known in PROCEDURES.items()}
 
 
 @task(name="list")
@@ -166,5 +189,5 @@ def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
     console.print(table)
 
 
-collection = Collection("runbook", show, list_)
+collection = Collection("runbook", show, list_, render)
 TOP_LEVEL = (failover, rejoin, switchover, detach)
