@@ -35,16 +35,17 @@ def main() -> int:
     return 0 if verdict.allowed else 1
 
 
-def decide(config: dict[str, Any]) -> Verdict:
+def decide(config: dict[str, Any], root: Path = Path("/")) -> Verdict:
     """Judge by the files of this host first, which need no network, then by its peers and the repository."""
-    data = Path(f"/var/lib/postgresql/{config['version']}/main")
-    if Path(config["fenced"]).exists():
-        return Verdict(False, f"this host is fenced ({Path(config['fenced']).read_text().strip()}); run ./dr rejoin")
+    data = root / f"var/lib/postgresql/{config['version']}/main"
+    fenced = root / config["fenced"].lstrip("/")
+    if fenced.exists():
+        return Verdict(False, f"this host is fenced ({fenced.read_text().strip()}); run ./dr rejoin")
     if (data / "standby.signal").exists():
         return Verdict(True, "a standby takes no writes")
     if (data / "mystocks-blank").exists():
         return Verdict(True, "nobody has written to this cluster yet")
-    override = CONFIG.parent / "allow-start"
+    override = root / str(CONFIG.with_name("allow-start")).lstrip("/")
     if override.exists():
         override.unlink()
         return Verdict(True, f"{override} was there (and is used up)")
@@ -63,9 +64,13 @@ def by_peers(config: dict[str, Any], mine: int) -> Verdict:
         return Verdict(True, "every peer is a standby")
     newer = repository_has_timeline(config["stanza"], mine + 1)
     if newer is None:
-        return Verdict(False, f"neither {', '.join(silent)} nor the backup repository answers, so nobody can say who is primary")
+        return Verdict(
+            False, f"neither {', '.join(silent)} nor the backup repository answers, so nobody can say who is primary"
+        )
     if newer:
-        return Verdict(False, f"the repository holds timeline {mine + 1}, this cluster is on {mine}: another host was promoted")
+        return Verdict(
+            False, f"the repository holds timeline {mine + 1}, this cluster is on {mine}: another host was promoted"
+        )
     return Verdict(True, f"{', '.join(silent)} silent, but the repository knows no newer timeline than {mine}")
 
 
@@ -95,11 +100,18 @@ def repository_has_timeline(stanza: str, wanted: int) -> bool | None:
 
 
 def timeline(version: int, data: Path) -> int:
-    """Timeline of the last checkpoint, from pg_controldata."""
+    """The timeline this cluster wrote last.
+
+    Until its first checkpoint, minutes after a promotion, the control file still names the old one; its own history
+    files know better. Without them a promoted primary that crashes would take itself for one that was succeeded.
+    """
     tool = f"/usr/lib/postgresql/{version}/bin/pg_controldata"
-    text = subprocess.run([tool, str(data)], capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"}).stdout
+    text = subprocess.run(
+        [tool, str(data)], capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"}
+    ).stdout
     line = next(line for line in text.splitlines() if line.startswith("Latest checkpoint's TimeLineID"))
-    return int(line.split(":")[1])
+    histories = (int(path.stem, 16) for path in (data / "pg_wal").glob("????????.history"))
+    return max(int(line.split(":")[1]), *histories, 0)
 
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str] | None:

@@ -234,7 +234,9 @@ def replication_mode(path: str) -> Commands:
     if host.get_fact(File, path=path):
         host.noop("a mode is noted")
         return
-    text = json.dumps({"mode": "synchronous", "since": datetime.now(UTC).isoformat(timespec="seconds"), "why": "deployed"})
+    text = json.dumps(
+        {"mode": "synchronous", "since": datetime.now(UTC).isoformat(timespec="seconds"), "why": "deployed"}
+    )
     yield StringCommand("tee", path, ">/dev/null", _stdin=f"{text}\n")
 
 
@@ -276,5 +278,6 @@ def _elsewhere(peers: Sequence[str], ca: str, passfile: str) -> str | None:
 
 __all__ = [
     "FENCED", "etc_hosts", "packages", "pg_cluster", "pg_database", "pg_primary", "pg_reset_overrides", "pg_roles",
-    "pg_slots", "pg_sql", "pg_standby", "pg_synchronous", "pgbackrest_first_backup", "pgbackrest_stanza", "replication_mode", "stage",
+    "pg_slots", "pg_sql", "pg_standby", "pg_synchronous", "pgbackrest_first_backup", "pgbackrest_stanza",
+    "replication_mode", "stage",
 ]  # fmt: skip

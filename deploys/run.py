@@ -82,8 +82,8 @@ def _pyinfra(
         text = answer.read().strip()
     # Ctrl-C makes pyinfra exit 0 without a document; so no document is a failure whatever the exit code says.
     if child.returncode or not text:
-        hint = "the deploy is idempotent: mend the cause and run it again"
-        raise TargetFailed(f"the deploy failed: {_reason(said)}", f"{hint}; {log} has all" if log else hint)
+        hint = "mend the cause and run it again: a deploy may be repeated at any time"
+        raise TargetFailed(f"pyinfra failed: {_reason(said)}", f"{hint}; {log} has all" if log else hint)
     document = json.loads(text)
     assert isinstance(document, dict)
     return document

@@ -7,6 +7,7 @@ consumer calls `.get_secret_value()`.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -19,7 +20,7 @@ NAMES = ("replicator", "rewind", "backup", "writer", "reader", "monitor", "pgbac
 
 
 def load(path: str | Path) -> dict[str, SecretStr]:
-    """Return every secret in NAMES. Raises BadInput naming the first one that is nowhere to be found."""
+    """Return every secret in NAMES. Raises BadInput naming the first one that is nowhere, or cannot be used."""
     file = Path(path).expanduser()
     stored = _read(file)
     found: dict[str, SecretStr] = {}
@@ -29,6 +30,11 @@ def load(path: str | Path) -> dict[str, SecretStr]:
             raise BadInput(
                 f"secret {name!r} is neither in the environment (DR_SECRET_{name.upper()}) nor in {file}",
                 f"./dr secrets.make {file} writes a file with new random secrets",
+            )
+        if not re.fullmatch(r"[!#-&(-\[\]-~]{8,}", str(value)):
+            raise BadInput(
+                f"secret {name!r} is shorter than 8 characters, or has one that password files cannot hold",
+                "use printable ASCII without spaces, quotes and backslashes",
             )
         found[name] = SecretStr(str(value))
     return found

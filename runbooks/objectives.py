@@ -63,7 +63,8 @@ def possible_loss(status: Status) -> Loss:
 def _loss_without_standby(status: Status, primary: Node) -> Loss:
     archiver = status.archiving.get(primary.name)
     if archiver is None or archiver.open_bytes is None or archiver.last_archived_age_s is None:
-        return Loss(None, f"everything since the newest backup: only {primary.name} has it, and nothing was archived.")
+        why = f"only {primary.name} has it, and no segment of its timeline is archived yet"
+        return Loss(None, f"everything since the newest backup: {why}.")
     if not archiver.open_bytes:
         return Loss(0, f"none at this moment: {primary.name} stands alone, and the archive holds all of its WAL.")
     return Loss(
@@ -92,7 +93,7 @@ def _degraded(status: Status) -> Iterator[str]:
     if primary and not primary.synchronous:
         why = f" It is noted as {status.mode.mode} since {status.mode.since}: {status.mode.why}." if status.mode else ""
         yield f"Replication is asynchronous: {primary.name} acknowledges rows that nobody else has.{why}"
-    if primary and primary.synchronous and not any(s.sync in SYNCHRONOUS and s.streams for s in primary.standbys):
+    if primary and _hangs(primary):
         yield f"Commits on {primary.name} wait for a standby that is not there."
     newest = status.repository.newest if status.repository else None
     if primary and newest and newest.timeline != primary.timeline:
@@ -103,6 +104,10 @@ def _degraded(status: Status) -> Iterator[str]:
     box = status.outbox
     if box and box.pending_rows:
         yield f"The outbox holds {box.pending_rows} rows, the oldest for {duration(box.oldest_age_s or 0)}."
+
+
+def _hangs(primary: Node) -> bool:
+    return primary.synchronous and not any(s.sync in SYNCHRONOUS and s.streams for s in primary.standbys)
 
 
 def _primaries(status: Status) -> Iterator[Finding]:
@@ -138,8 +143,11 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
     primary, loss = status.primary, possible_loss(status)
     if primary is None:
         return
+    if _hangs(primary):
+        yield Finding("commits", "hang: no standby answers them", "answered", "./dr detach lets the primary commit alone")
     streams = any(standby.streams for standby in primary.standbys)
-    hint = "./dr deploy makes commits wait for the standby" if streams else "./dr rejoin brings the standby back"
+    others = " ".join(node.name for node in status.nodes if node is not primary)
+    hint = "./dr deploy makes commits wait for the standby" if streams else f"./dr rejoin {others}"
     if loss.wal_bytes is None or loss.wal_bytes > limits.max_loss_bytes:
         measured = "unbounded" if loss.wal_bytes is None else size(loss.wal_bytes)
         yield Finding("possible loss", measured, size(limits.max_loss_bytes), hint)

@@ -17,6 +17,7 @@ from tasks.support import INVENTORY_HELP, LAB_HELP, door, progress
 
 if TYPE_CHECKING:
     from runbooks.engine.context import Options
+    from runbooks.engine.procedure import Procedure
     from runbooks.engine.result import RunResult
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,7 +129,7 @@ def _run(name: str, options: Options, plan: bool, resume: bool, json: bool, inve
 
     procedure = known(name).procedure
     if plan:
-        _print_plan(procedure)
+        _print_plan(procedure, inventory)
         return
     estate = hosts.load(inventory or None)
     with progress() as say:
@@ -158,15 +159,34 @@ def _as_json(result: RunResult[Any]) -> dict[str, Any]:
     }
 
 
-def _print_plan(procedure: Any) -> None:
+def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
+    """Every step with its host, evidence and deadline, readable on a narrow terminal too."""
+    from inventories.inventory import read_inventory
     from runbooks.engine.plan import plan_rows
 
-    table = Table("", "step", "where", "does", "expected evidence", "within", "undo", title=f"{procedure.name}: {procedure.summary}")
+    groups = read_inventory(inventory or None).groups
+    either = " or ".join(name for group in ("pg_primary", "pg_standby") for name in groups.get(group, ()))
+    where = {"app": ", ".join(groups.get("app", ())), "backup": ", ".join(groups.get("backup", ()))}
+    console = Console(highlight=False)
+    console.print(f"[bold]{procedure.name}[/]: {procedure.summary}")
+    table = Table.grid(padding=(0, 1), expand=False)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for gate in procedure.gate:
+        table.add_row("gate", gate.name, gate.says)
     for row in plan_rows(procedure):
-        name = f"{row.step}\n[bold red]needs --yes[/]" if row.destructive else row.step
-        does = f"{row.does}\n[dim]only when {row.only_when}[/]" if row.only_when else row.does
-        table.add_row(str(row.nr), name, row.where, does, row.evidence, f"{row.deadline:g} s", row.undo)
-    Console().print(table)
+        names = where.get(row.where) or ("" if row.where == "all hosts" else either)
+        table.add_row(f"[bold]{row.nr}[/]", f"[bold]{row.step}[/]", row.does)
+        table.add_row("", "", f"[dim]on[/] {row.where}{f' ({names})' if names else ''}[dim], within[/] {row.deadline:g} s")
+        table.add_row("", "", f"[dim]expect[/] {row.evidence}")
+        if row.only_when:
+            table.add_row("", "", f"[dim]only when[/] {row.only_when}")
+        if row.undo:
+            table.add_row("", "", f"[dim]if it fails[/] {row.undo}")
+        if row.destructive:
+            table.add_row("", "", "[bold red]destructive: needs --yes[/]")
+    console.print(table)
 
 
 collection = Collection("runbook", show, list_, render)

@@ -48,7 +48,7 @@ def _nodes(status: Status) -> Table:
 
 def _node(status: Status, node: Node) -> tuple[str, ...]:
     if not node.ssh:
-        return (f"off ({node.why})", "", "", "", "")
+        return ("unreachable", "", "", "", "")
     if not node.online:
         return ("fenced" if node.fenced else "down", "", "", "", "")
     timeline = str(node.timeline)

@@ -1,0 +1,41 @@
+"""One deployed lab for everything that needs the whole estate.
+
+DR_TEST_LAB names it (default t-main). A lab of that name that runs already is used as it is; DR_TEST_KEEP=1 leaves it
+running for the next time. A test that damages it repairs it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploys.run import deploy
+from lab.down import down
+from lab.up import up
+from runbooks import hosts
+from runbooks.hosts import Estate
+
+
+def _quiet(_: str) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture(scope="session")
+def estate_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
+    """The estate of a lab that is up and deployed; DR_LAB and DR_INVENTORY point to it for what a test starts."""
+    name = os.environ.get("DR_TEST_LAB") or "t-main"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DR_LAB", name)
+        patch.setenv("DR_INVENTORY", "lab")
+        if "DR_RUNS" not in os.environ:
+            patch.setenv("DR_RUNS", str(tmp_path_factory.mktemp("runs")))
+        try:
+            up(name, _quiet)
+            deploy("lab", log=Path(tmp_path_factory.mktemp("deploy")) / "pyinfra.log")
+            yield hosts.load("lab")
+        finally:
+            if os.environ.get("DR_TEST_KEEP") != "1":
+                down(name, _quiet)

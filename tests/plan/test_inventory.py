@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inventories.errors import BadInput
+from inventories.inventory import HERE, inventory_path, read_inventory
+
+
+def written(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "estate.py"
+    path.write_text(text)
+    return str(path)
+
+
+def test_production_example_loads() -> None:
+    found = read_inventory(str(HERE / "production.example.py"))
+    assert [host.name for host in found.hosts] == ["pg1", "pg2", "backup1", "app1"]
+    assert {name: hosts for name, hosts in found.groups.items() if hosts} == {
+        "pg_primary": ("pg1",), "pg_standby": ("pg2",), "backup": ("backup1",), "app": ("app1",),
+    }  # fmt: skip
+    assert found.estate == "mystocks"
+    assert found.hosts[0].fence_command == ("/usr/local/sbin/fence-host", "off", "pg1")
+    assert found.hosts[2].fence_command is None
+    assert {host.ssh_user for host in found.hosts} == {"dr"}
+
+
+def test_production_example_holds_no_secret_and_checks_host_keys() -> None:
+    found = read_inventory(str(HERE / "production.example.py"))
+    assert {host.ssh_strict_host_key_checking for host in found.hosts} == {"yes"}
+    assert not [name for name in found.data if "password" in name or "cipher" in name]
+
+
+def test_values_that_all_hosts_share_are_there_and_may_be_overridden(tmp_path: Path) -> None:
+    found = read_inventory(written(tmp_path, 'pg_primary = (["pg1"], {"database": "other", "estate": "mine"})\n'))
+    assert found.data["postgres_version"] == 17
+    assert found.data["database"] == "other"
+    assert found.estate == "mine"
+
+
+def test_host_that_clients_dial_elsewhere(tmp_path: Path) -> None:
+    text = 'pg = [("pg1", {"ssh_hostname": "203.0.113.1", "address": "192.0.2.21"})]\n'
+    assert read_inventory(written(tmp_path, text)).hosts[0].address == "192.0.2.21"
+
+
+def test_private_names_are_no_groups(tmp_path: Path) -> None:
+    found = read_inventory(written(tmp_path, '_all = ["x"]\npg = ["pg1"]\nport = 5432\n'))
+    assert list(found.groups) == ["pg"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "declares no host"),
+        ("pg = []\n", "declares no host"),
+        ("pg = [\n", "SyntaxError"),
+        ("pg = missing\n", "NameError"),
+        ('pg = [("pg1", {"ssh_port": 70000})]\n', "pg1.ssh_port is 70000"),
+        ('pg = [("pg1", {"fence_command": "power off"})]\n', "pg1.fence_command is 'power off'"),
+    ],
+)
+def test_mistake_is_one_sentence_with_file_and_value(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        read_inventory(written(tmp_path, text))
+    assert named in str(refused.value)
+    assert "estate.py" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_unknown_inventory_names_those_there_are() -> None:
+    with pytest.raises(BadInput, match="'nowhere'") as refused:
+        inventory_path("nowhere")
+    assert "lab" in refused.value.hint
+
+
+def test_missing_production_says_what_to_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inventories.inventory.HERE", tmp_path)
+    with pytest.raises(BadInput) as refused:
+        inventory_path("production")
+    assert "production.example.py" in refused.value.hint

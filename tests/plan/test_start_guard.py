@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents import start_guard
+from agents.start_guard import Verdict
+
+CONFIG: dict[str, Any] = {
+    "version": 17, "stanza": "main", "fenced": "/etc/mystocks-dr/fenced", "ca": "/ca", "passfile": "/pass",
+    "peers": [{"name": "pg2", "address": "192.0.2.22"}],
+}  # fmt: skip
+Answer = tuple[int, str] | None
+
+
+class World:
+    """The programs that the guard starts, and this host's files below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.data = root / "var/lib/postgresql/17/main"
+        (self.data / "pg_wal").mkdir(parents=True)
+        (root / "etc/mystocks-dr").mkdir(parents=True)
+        self.peers: dict[str, Answer] = {"pg2": None}
+        self.archive: dict[str, Answer] = {}  # by history file; what is not here is asked for in vain
+        self.control_timeline = 1
+        self.asked_for: list[str] = []
+
+    def run(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        if command[0].endswith("pg_controldata"):
+            return self._done(command, (0, f"Latest checkpoint's TimeLineID:       {self.control_timeline}\n"), options)
+        if command[0] == "psql":
+            dsn = command[command.index("-d") + 1]
+            return self._done(command, next(a for name, a in self.peers.items() if f"host={name} " in dsn), options)
+        self.asked_for.append(command[-2])
+        return self._done(command, self.archive.get(command[-2]), options)
+
+    @staticmethod
+    def _done(command: list[str], answer: Answer, options: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        if answer is None:
+            raise subprocess.TimeoutExpired(command, options["timeout"])
+        return subprocess.CompletedProcess(command, answer[0], answer[1], "")
+
+    def decide(self) -> Verdict:
+        return start_guard.decide(CONFIG, self.root)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World(tmp_path)
+    monkeypatch.setattr(subprocess, "run", made.run)
+    return made
+
+
+def test_fenced_host_stays_down_whatever_else_is_true(world: World) -> None:
+    (world.root / "etc/mystocks-dr/fenced").write_text("failover 20260101\n")
+    (world.data / "standby.signal").touch()
+    world.peers["pg2"] = (0, "t\n")
+    verdict = world.decide()
+    assert not verdict.allowed
+    assert "failover 20260101" in verdict.why
+
+
+@pytest.mark.parametrize("mark", ["standby.signal", "mystocks-blank"])
+def test_standby_and_blank_cluster_start_without_asking_anybody(world: World, mark: str) -> None:
+    (world.data / mark).touch()
+    assert world.decide().allowed
+    assert world.asked_for == []
+
+
+def test_primary_starts_when_its_peer_is_a_standby(world: World) -> None:
+    world.peers["pg2"] = (0, "t\n")
+    assert world.decide().allowed
+
+
+def test_succeeded_primary_stays_down(world: World) -> None:
+    world.peers["pg2"] = (0, "f\n")
+    verdict = world.decide()
+    assert not verdict.allowed
+    assert "pg2 is the primary now" in verdict.why
+
+
+def test_silent_peer_and_a_newer_timeline_in_the_repository_keep_it_down(world: World) -> None:
+    world.archive = {"00000002.history": (0, "")}
+    verdict = world.decide()
+    assert not verdict.allowed
+    assert "timeline 2" in verdict.why
+    assert world.asked_for == ["00000002.history"]
+
+
+def test_silent_peer_and_no_newer_timeline_let_it_start(world: World) -> None:
+    world.archive = {"00000002.history": (1, "")}
+    assert world.decide().allowed
+
+
+def test_nobody_answers_so_it_stays_down(world: World) -> None:
+    verdict = world.decide()
+    assert not verdict.allowed
+    assert "pg2" in verdict.why
+
+
+@pytest.mark.parametrize("code", [2, 25, 49, 103])
+def test_repository_that_fails_is_no_answer(world: World, code: int) -> None:
+    world.archive = {"00000002.history": (code, "")}
+    assert not world.decide().allowed
+
+
+def test_peer_that_answers_nonsense_is_silent(world: World) -> None:
+    world.peers["pg2"] = (0, "")
+    assert not world.decide().allowed
+
+
+def test_freshly_promoted_primary_knows_its_own_timeline_before_its_first_checkpoint(world: World) -> None:
+    """The archive holds 00000002.history because this very host put it there."""
+    (world.data / "pg_wal/00000002.history").touch()
+    world.archive = {"00000002.history": (0, ""), "00000003.history": (1, "")}
+    assert world.decide().allowed
+    assert world.asked_for == ["00000003.history"]
+
+
+def test_operators_override_is_good_for_one_start(world: World) -> None:
+    (world.root / "etc/mystocks-dr/allow-start").touch()
+    assert world.decide().allowed
+    assert not world.decide().allowed
+
+
+def test_override_does_not_lift_a_fence(world: World) -> None:
+    (world.root / "etc/mystocks-dr/allow-start").touch()
+    (world.root / "etc/mystocks-dr/fenced").write_text("by hand\n")
+    assert not world.decide().allowed
+    assert (world.root / "etc/mystocks-dr/allow-start").exists()
+
+
+def test_repository_is_asked_for_exactly_one_file(world: World) -> None:
+    world.archive = {"00000002.history": (1, "")}
+    assert start_guard.repository_has_timeline("main", 2) is False
+    assert world.asked_for == ["00000002.history"]

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from pydantic import SecretStr
+from pyinfra.api.util import get_template
+
+from deploys.estate import TEMPLATES
+from deploys.text import MANAGED, cidr
+from inventories.catalog import load_recovery, load_tables
+
+PG1, PG2 = SimpleNamespace(name="pg1", address="192.0.2.21"), SimpleNamespace(name="pg2", address="192.0.2.22")
+BACKUP = SimpleNamespace(name="backup1", address="192.0.2.31")
+
+
+def rendered(template: str, **values: object) -> str:
+    """Rendered as pyinfra does it: an undefined name is an error."""
+    return str(get_template(str(TEMPLATES / template)).render(managed=MANAGED, **values))
+
+
+def rules(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def hba(clients: tuple[str, ...] = ("192.0.2.11/32",)) -> str:
+    nodes = [cidr(node.address) for node in (PG1, PG2)]
+    everyone = [*nodes, "192.0.2.31/32"]
+    return rendered(
+        "postgres/pg_hba.conf.j2", postgres=nodes, everyone=everyone, clients=clients, database="quant_research"
+    )
+
+
+def test_hba_trusts_nobody() -> None:
+    assert rules(hba())
+    assert {rule[-1] for rule in rules(hba()) if rule[0] != "local"} == {"scram-sha-256"}
+    assert {rule[3] for rule in rules(hba()) if rule[0] == "local"} == {"peer"}
+    assert "trust" not in hba()
+
+
+def test_hba_takes_remote_connections_over_tls_only() -> None:
+    assert {rule[0] for rule in rules(hba())} == {"local", "hostssl"}
+
+
+def test_hba_lets_each_role_in_for_its_purpose_only() -> None:
+    allowed = {(rule[1], rule[2], rule[3]) for rule in rules(hba()) if rule[0] == "hostssl"}
+    assert ("replication", "replicator", "192.0.2.21/32") in allowed
+    assert ("quant_research", "writer,reader", "192.0.2.11/32") in allowed
+    assert not [entry for entry in allowed if entry[1] in ("all", "postgres", "backup")]
+    assert {entry[2] for entry in allowed if entry[1] == "rewind"} == {"192.0.2.21/32", "192.0.2.22/32"}
+
+
+def test_hba_has_a_line_for_every_client_network() -> None:
+    text = hba(("192.0.2.11/32", "198.51.100.0/24", "2001:db8::/64"))
+    clients = [rule[3] for rule in rules(text) if rule[2] == "writer,reader"]
+    assert clients == ["192.0.2.11/32", "198.51.100.0/24", "2001:db8::/64"]
+
+
+def test_settings_are_quoted() -> None:
+    text = rendered("postgres/postgresql.conf.j2", settings={"log_line_prefix": "%m ''x'' ", "port": "5432"})
+    assert "log_line_prefix = '%m ''x'' '\n" in text
+    assert "port = '5432'\n" in text
+    assert text.rstrip().endswith("include_dir = 'conf.d'")
+
+
+def test_no_setting_decides_the_role() -> None:
+    """A failover must edit no configuration, so the file may not know who is primary."""
+    text = rendered("postgres/postgresql.conf.j2", settings={"port": "5432"})
+    assert "synchronous_standby_names" not in text
+
+
+def test_passwords_are_in_the_files_and_masked_elsewhere() -> None:
+    secret = SecretStr("s3cret-of-rewind")
+    text = rendered("postgres/pgpass.j2", passwords={"replicator": SecretStr("one"), "rewind": secret})
+    assert text == "*:*:*:replicator:one\n*:*:*:rewind:s3cret-of-rewind\n"
+    assert "s3cret" not in f"{secret} {secret!r}"
+
+
+def pgbackrest(is_repository: bool) -> str:
+    return rendered(
+        "pgbackrest/pgbackrest.conf.j2", is_repository=is_repository, ca="/etc/mystocks-dr/ca.crt", stanza="main",
+        repository=BACKUP, postgres=(PG1, PG2), allowed=(PG1, PG2) if is_repository else (BACKUP,),
+        cipher=SecretStr("cipher-of-the-repository"), data_directory="/var/lib/postgresql/17/main", process_max=2,
+        retention_full=2,
+    )  # fmt: skip
+
+
+def test_only_the_repository_holds_the_cipher() -> None:
+    assert "repo1-cipher-pass=cipher-of-the-repository" in pgbackrest(True).splitlines()
+    assert "cipher" not in pgbackrest(False)
+
+
+def test_repository_knows_both_nodes_and_lets_only_them_in() -> None:
+    lines = pgbackrest(True).splitlines()
+    assert {"pg1-host=pg1", "pg2-host=pg2", "pg1-host-type=tls", "pg2-host-type=tls"} <= set(lines)
+    assert [line for line in lines if line.startswith("tls-server-auth")] == [
+        "tls-server-auth=pg1=main", "tls-server-auth=pg2=main",
+    ]  # fmt: skip
+    assert "repo1-retention-full=2" in lines
+
+
+def test_client_knows_the_repository_and_itself() -> None:
+    lines = pgbackrest(False).splitlines()
+    assert {"repo1-host=backup1", "repo1-host-type=tls", "pg1-path=/var/lib/postgresql/17/main"} <= set(lines)
+    assert not [line for line in lines if line.startswith("pg1-host")]
+
+
+def test_backup_schedule_is_the_catalogues() -> None:
+    times = load_recovery().stores["postgresql"].schedule
+    text = rendered("pgbackrest/cron.j2", times=times, stanza="main")
+    jobs = [line for line in text.splitlines() if "pgbackrest" in line and not line.startswith("#")]
+    assert [job[: len(time)] for job, time in zip(jobs, (times["full"], times["incremental"]), strict=True)] == [
+        times["full"], times["incremental"],
+    ]  # fmt: skip
+    assert all(job.split()[5] == "postgres" for job in jobs)
+    # In a crontab an unescaped percent sign ends the command.
+    assert "%" not in text
+    assert text.endswith("\n")
+
+
+def test_retention_runs_for_every_expiring_table() -> None:
+    tables = [table for table in load_tables().tables.values() if table.retention_days and table.hypertable]
+    assert tables
+    text = rendered("postgres/retention.cron.j2", tables=tables, database="quant_research")
+    for table in tables:
+        assert f"drop_chunks('public.{table.name}', older_than => interval '{table.retention_days} days')" in text
+    assert "%" not in text
+
+
+@pytest.mark.parametrize("unit", ["app/replayer.service.j2", "pgbackrest/pgbackrest-server.service.j2"])
+def test_services_come_back(unit: str) -> None:
+    text = rendered(unit)
+    assert "Restart=always" in text
+    assert "WantedBy=multi-user.target" in text
+
+
+def test_guard_stands_before_the_start() -> None:
+    assert "ExecStartPre=/usr/bin/python3 /opt/mystocks-dr/start_guard.py" in rendered("guard/guard.conf.j2")

@@ -1,0 +1,194 @@
+"""What `./dr status` says of estates that are whole, degraded, split or silent; no host is needed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from inventories.catalog import load_recovery
+from inventories.catalog.recovery import Limits
+from inventories.inventory import HostEntry
+from runbooks import objectives
+from runbooks.hosts import Host
+from runbooks.probes.app import Outbox
+from runbooks.probes.backup import Mode
+from runbooks.probes.pgbackrest import Archiving, Backup, Repository
+from runbooks.probes.postgres import Node, Standby
+from runbooks.status import Status, as_json
+
+LIMITS = Limits(
+    max_loss_bytes=0, max_replication_lag_bytes=1 << 20, max_backup_age_h=26, max_archive_lag_s=180, max_outbox_rows=50
+)
+NOW = 1_790_000_000.0
+
+
+def host(name: str) -> Host:
+    return Host(name, HostEntry(name=name, ssh_hostname="192.0.2.1"), Path("/nowhere"))
+
+
+STREAMS = Standby("pg2", "streaming", "sync", 1000, 1000, 0.01)
+PRIMARY = Node(
+    host("pg1"), ssh=True, online=True, in_recovery=False, timeline=1, written=1000, synchronous=True,
+    standbys=(STREAMS,),
+)  # fmt: skip
+STANDBY = Node(
+    host("pg2"), ssh=True, online=True, in_recovery=True, timeline=1, replayed=1000, standby_signal=True,
+    receiving_from="pg1",
+)  # fmt: skip
+OFF = Node(host("pg2"), ssh=False, why="no answer")
+BACKUP = Backup("20260101-000000F", "full", int(NOW) - 3600, False, 10, 5, "000000010000000000000004")
+REPOSITORY = Repository(0, "ok", "aes-256-cbc", 1, "17", (BACKUP,), "17-1", "000000010000000000000005", False)
+ARCHIVER = Archiving("000000010000000000000005", 45.0, False, 0, None, 0)
+OUTBOX = Outbox(0, 0, 0, None, None, 4096, 1 << 30, True)
+WHOLE = Status("lab", NOW, 0.2, (PRIMARY, STANDBY), {"pg1": ARCHIVER}, REPOSITORY, OUTBOX)
+ALONE = replace(PRIMARY, synchronous=False, standbys=())
+DEGRADED = replace(WHOLE, nodes=(ALONE, OFF), archiving={"pg1": replace(ARCHIVER, open_bytes=3 << 20)})
+
+
+def named(status: Status) -> dict[str, objectives.Finding]:
+    return {finding.objective: finding for finding in objectives.findings(status, LIMITS)}
+
+
+def test_whole_estate_meets_everything() -> None:
+    assert objectives.findings(WHOLE, load_recovery().limits) == ()
+    assert objectives.degraded(WHOLE) == ()
+    assert objectives.possible_loss(WHOLE).wal_bytes == 0
+
+
+def test_synchronous_replication_loses_none_of_the_acknowledged_rows() -> None:
+    assert "none of the acknowledged rows" in objectives.possible_loss(WHOLE).sentence
+
+
+def test_lone_primary_may_lose_what_the_archive_lacks() -> None:
+    loss = objectives.possible_loss(DEGRADED)
+    assert loss.wal_bytes == 3 << 20
+    assert "45 s" in loss.sentence
+    assert "3.0 MiB" in loss.sentence
+    assert named(DEGRADED)["possible loss"].hint == "./dr rejoin pg2"
+
+
+def test_lone_primary_that_archived_nothing_has_no_bound() -> None:
+    status = replace(WHOLE, nodes=(ALONE, OFF), archiving={})
+    assert objectives.possible_loss(status).wal_bytes is None
+    assert named(status)["possible loss"].measured == "unbounded"
+
+
+def test_asynchronous_standby_may_lack_the_last_bytes() -> None:
+    behind = replace(STREAMS, sync="async", flushed=700)
+    status = replace(WHOLE, nodes=(replace(PRIMARY, synchronous=False, standbys=(behind,)), STANDBY))
+    assert objectives.possible_loss(status).wal_bytes == 300
+    assert "./dr deploy" in named(status)["possible loss"].hint
+    assert any("asynchronous" in line for line in objectives.degraded(status))
+
+
+def test_commits_that_wait_for_nobody_are_said_to_hang() -> None:
+    status = replace(WHOLE, nodes=(replace(PRIMARY, standbys=()), OFF))
+    assert "hang" in objectives.possible_loss(status).sentence
+    assert "./dr detach" in named(status)["commits"].hint
+    assert any("wait for a standby that is not there" in line for line in objectives.degraded(status))
+
+
+def test_noted_mode_says_since_when_and_why() -> None:
+    mode = Mode("degraded", "2026-01-01T00:00:00Z", "pg1 is out")
+    assert any("pg1 is out" in line for line in objectives.degraded(replace(DEGRADED, mode=mode)))
+
+
+def test_nobody_takes_writes() -> None:
+    status = replace(WHOLE, nodes=(replace(OFF, host=host("pg1")), STANDBY), archiving={})
+    assert "./dr failover" in named(status)["hosts that take writes"].hint
+    assert objectives.possible_loss(status).wal_bytes is None
+
+
+def test_two_primaries_are_named_with_their_timelines() -> None:
+    status = replace(WHOLE, nodes=(PRIMARY, replace(PRIMARY, host=host("pg2"), timeline=2)))
+    assert named(status)["hosts that take writes"].measured == "pg1 (timeline 1) and pg2 (timeline 2)"
+    assert status.primary is None
+
+
+@pytest.mark.parametrize(
+    ("node", "measured", "hint"),
+    [
+        (OFF, "not reachable (no answer)", "bring the host back, then ./dr rejoin pg2"),
+        (Node(host("pg2"), ssh=True, fenced="failover"), "fenced", "./dr rejoin pg2"),
+        (Node(host("pg2"), ssh=True, standby_signal=True), "PostgreSQL is down", "./dr deploy --limit pg2"),
+        (Node(host("pg2"), ssh=True), "PostgreSQL is down", "./dr rejoin pg2"),
+        (replace(STANDBY, receiving_from=None), "does not stream", "./dr rejoin pg2, if"),
+    ],
+)
+def test_standby_that_is_none_says_what_to_run(node: Node, measured: str, hint: str) -> None:
+    finding = named(replace(WHOLE, nodes=(PRIMARY, node)))["pg2 as a standby"]
+    assert finding.measured == measured
+    assert finding.hint.startswith(hint)
+
+
+def test_limits_are_kept_to_the_byte_and_the_row() -> None:
+    at, above = 1 << 20, (1 << 20) + 1
+    for behind, found in ((at, False), (above, True)):
+        node = replace(PRIMARY, written=1000 + behind)
+        assert ("replication lag of pg2" in named(replace(WHOLE, nodes=(node, STANDBY)))) is found
+    for rows, found in ((50, False), (51, True)):
+        status = replace(WHOLE, outbox=replace(OUTBOX, pending_rows=rows, oldest_age_s=3.0))
+        assert ("rows in the outbox" in named(status)) is found
+        assert any(f"{rows} rows" in line for line in objectives.degraded(status))
+
+
+def test_old_or_missing_backup_is_found() -> None:
+    old = replace(BACKUP, stopped_at=int(NOW - 27 * 3600))
+    finding = named(replace(WHOLE, repository=replace(REPOSITORY, backups=(old,))))["age of the newest backup"]
+    assert (finding.measured, finding.limit) == ("27.0 h", "26 h")
+    assert (
+        named(replace(WHOLE, repository=replace(REPOSITORY, backups=())))["age of the newest backup"].measured
+        == "there is none"
+    )
+
+
+def test_backup_of_an_older_timeline_is_said_aloud() -> None:
+    status = replace(WHOLE, nodes=(replace(PRIMARY, timeline=2), replace(STANDBY, timeline=2)))
+    assert any("timeline 1 and pg1 is on 2" in line for line in objectives.degraded(status))
+
+
+def test_archive_lag_is_the_age_of_the_oldest_segment_that_waits() -> None:
+    waiting = replace(ARCHIVER, waiting=12, oldest_waiting_s=181.0, failing=True)
+    status = replace(WHOLE, archiving={"pg1": waiting})
+    assert named(status)["archive lag"].measured == "3 min (12 segments wait)"
+    assert any("archiver of pg1 failed" in line for line in objectives.degraded(status))
+
+
+def test_what_nobody_can_tell_is_a_finding() -> None:
+    status = replace(WHOLE, repository=None, outbox=None, unknown={"repository": "off", "outbox": "no agents"})
+    assert named(status)["backup repository"].measured == "off"
+    assert named(status)["outbox"].measured == "no agents"
+
+
+def test_dead_letters_and_a_missing_replayer_are_found() -> None:
+    status = replace(WHOLE, outbox=replace(OUTBOX, dead_rows=1, replayer_running=False))
+    assert {"dead letters in the outbox", "replayer"} <= set(named(status))
+
+
+def test_every_finding_says_what_to_do() -> None:
+    broken = replace(DEGRADED, repository=None, outbox=None, unknown={"repository": "off", "outbox": "off"})
+    found = objectives.findings(broken, LIMITS)
+    assert len(found) >= 4
+    assert all(finding.hint and finding.measured and finding.limit for finding in found)
+
+
+def test_json_tells_hosts_by_name_and_nothing_of_how_they_are_reached() -> None:
+    said = json.loads(json.dumps(as_json(WHOLE)))
+    assert [(node["name"], node["role"]) for node in said["nodes"]] == [("pg1", "primary"), ("pg2", "standby")]
+    assert said["nodes"][0]["standbys"][0]["sync"] == "sync"
+    assert "ssh_hostname" not in json.dumps(said)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 << 20, "3.0 MiB"), (5 << 30, "5.0 GiB")]
+)
+def test_sizes(value: int, text: str) -> None:
+    assert objectives.size(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.4, "0.4 s"), (45, "45 s"), (720, "12 min"), (95400, "26.5 h")])
+def test_durations(value: float, text: str) -> None:
+    assert objectives.duration(value) == text
