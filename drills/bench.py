@@ -6,6 +6,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,11 +66,27 @@ def bench(lab: str, runs: int, say: Callable[[str], None], *, build_image: bool,
         say("provisioning the bare hosts")
         deployed = _once("first deploy of four hosts", "s", lambda: prepare.estate(lab, say))
         say("verifying")
-        verified = _once("verification", "s", lambda: verify(EVERYTHING, run_dir=new_run_dir("bench-verify"), budget="verify", env={"DR_INVENTORY": "lab", "DR_LAB": lab}))
+        verified = _once(
+            "verification",
+            "s",
+            lambda: verify(
+                EVERYTHING,
+                run_dir=new_run_dir("bench-verify"),
+                budget="verify",
+                env={"DR_INVENTORY": "lab", "DR_LAB": lab},
+            ),
+        )
         whole = sum(figure.values[0] for figure in (ready, deployed, verified))
         figures += [ready, deployed, verified, Figure("bare containers to verified estate", "s", (whole,), target=150)]
         figures += _deploys(say)
-        figures.append(Figure("memory of the whole lab", "MiB", (sum(host.memory_bytes or 0 for host in status.look(lab)) / 2**20,), target=3072))
+        figures.append(
+            Figure(
+                "memory of the whole lab",
+                "MiB",
+                (sum(host.memory_bytes or 0 for host in status.look(lab)) / 2**20,),
+                target=3072,
+            )
+        )
         figures.append(_feed(lab, rate, say))
         figures += _drills(lab, runs, say)
     finally:
@@ -84,7 +101,10 @@ def _deploys(say: Callable[[str], None]) -> list[Figure]:
     full = tuple(_seconds(lambda: deploys.deploy("lab")) for _ in range(3))
     fewer = {count: _seconds(lambda count=count: deploys.deploy("lab", limit=names[:count])) for count in (1, 2, 3)}  # type: ignore[misc]
     slope = (statistics.median(full) - fewer[1]) / (len(names) - 1)
-    return [Figure("no-change deploy of four hosts", "s", full, target=12), Figure("no-change deploy, a host more", "s", (slope,))]
+    return [
+        Figure("no-change deploy of four hosts", "s", full, target=12),
+        Figure("no-change deploy, a host more", "s", (slope,)),
+    ]
 
 
 def _feed(lab: str, rate: float, say: Callable[[str], None]) -> Figure:
@@ -94,10 +114,8 @@ def _feed(lab: str, rate: float, say: Callable[[str], None]) -> Figure:
     folder = new_run_dir("bench-feed")
     with feeds.running(estate.app, rate, 1, folder) as feed:
         before, began = feed.ledger.view().by_store, time.monotonic()
-        try:
+        with suppress(TimedOut):
             feed.ledger.wait_for(lambda view: view.feed.value == "died", 10.0, "ten seconds")
-        except TimedOut:
-            pass
         rows = (feed.ledger.view().by_store - before) / (time.monotonic() - began)
     return Figure("feed, rows acknowledged by the synchronous store", "rows/s", (rows,), target=5000, at_least=True)
 
@@ -118,7 +136,14 @@ def _drills(lab: str, runs: int, say: Callable[[str], None]) -> list[Figure]:
         _of(results, "detection", "s", lambda r: r.detection_s),
         _of(results, "failover started to first row on the new primary", "s", lambda r: r.rto_from_failover_s, 2),
         _of(results, "longest wait for any acknowledgement", "s", lambda r: r.max_ack_gap_s, 1),
-        _of(results, "rows acknowledged a second across the fault", "rows/s", lambda r: r.rows_per_s, 5000, at_least=True),
+        _of(
+            results,
+            "rows acknowledged a second across the fault",
+            "rows/s",
+            lambda r: r.rows_per_s,
+            5000,
+            at_least=True,
+        ),
     ]
     return [*figures, *(_of(results, f"phase {name}", "s", lambda r, name=name: _phase(r, name)) for name in PHASES)]  # type: ignore[misc]
 
@@ -154,7 +179,9 @@ def write(figures: tuple[Figure, ...], folder: Path) -> Path:
     document = {
         "at": now.isoformat(timespec="seconds"),
         "machine": asdict(gather.machine()),
-        "figures": [asdict(figure) | {"median": figure.median, "worst": figure.worst, "met": figure.met} for figure in figures],
+        "figures": [
+            asdict(figure) | {"median": figure.median, "worst": figure.worst, "met": figure.met} for figure in figures
+        ],
     }
     path = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(document, indent=1) + "\n")

@@ -43,10 +43,14 @@ def running(app: Host, rate: float, seed: int, run_dir: Path) -> Iterator[Feed]:
     process = app.start(_COMMAND, rate, seed, user="mystocks")
     assert process.stdout is not None
     assert process.stderr is not None
-    threading.Thread(target=_keep_errors, args=(process.stderr.fileno(), run_dir / "logs" / "feed.log"), daemon=True).start()
+    threading.Thread(
+        target=_keep_errors, args=(process.stderr.fileno(), run_dir / "logs" / "feed.log"), daemon=True
+    ).start()
     feed = Feed(Ledger(run_dir / "ledger.jsonl", process.stdout), process)
     try:
-        feed.ledger.wait_for(lambda view: view.by_store > 0, budget("feed.start"), "the first row acknowledged by the store")
+        feed.ledger.wait_for(
+            lambda view: view.by_store > 0, budget("feed.start"), "the first row acknowledged by the store"
+        )
         yield feed
     finally:
         feed.stop()
@@ -54,7 +58,7 @@ def running(app: Host, rate: float, seed: int, run_dir: Path) -> Iterator[Feed]:
 
 def _keep_errors(descriptor: int, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as out, suppress(OSError), open(descriptor, "rb", closefd=False) as source:  # noqa: PTH123
+    with path.open("wb") as out, suppress(OSError), open(descriptor, "rb", closefd=False) as source:
         for line in source:
             out.write(line)
             out.flush()

@@ -1,4 +1,4 @@
-"""Evidence from elsewhere: objectives of the catalogue, checks of testinfra, steps of the journal, logs of the hosts."""
+"""Evidence from elsewhere: objectives of the catalogue, checks of testinfra, the journal's steps, the hosts' logs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def finder(primary: Host, database: str, run: int) -> Callable[[str], FoundIds]:
     """Asks the primary which ids of the run a table holds."""
 
     def found(table: str) -> FoundIds:
-        text = primary.run("psql -qAtX -v ON_ERROR_STOP=1 -d %s", database, user="postgres", stdin=ranges_sql(table, run), timeout=120)
+        text = primary.run(
+            "psql -qAtX -v ON_ERROR_STOP=1 -d %s", database, user="postgres", stdin=ranges_sql(table, run), timeout=120
+        )
         return parse_found(table, text.stdout)
 
     return found
@@ -69,7 +71,13 @@ def checks(run_dir: Path) -> tuple[Check, ...]:
 
 def _check(case: ET.Element, stage: str) -> Check:
     bad = next((found for kind in ("failure", "error") if (found := case.find(kind)) is not None), None)
-    outcome = CheckOutcome.FAILED if bad is not None else CheckOutcome.SKIPPED if case.find("skipped") is not None else CheckOutcome.PASSED
+    outcome = (
+        CheckOutcome.FAILED
+        if bad is not None
+        else CheckOutcome.SKIPPED
+        if case.find("skipped") is not None
+        else CheckOutcome.PASSED
+    )
     name = case.get("name", "")
     host = re.search(r"\[([a-z0-9-]+)", name)
     return Check(
@@ -84,14 +92,26 @@ def whole(estate: Estate) -> tuple[Check, ...]:
     nodes = postgres.survey(estate)
     primaries = [node for node in nodes if node.is_primary]
     streaming = [node for node in nodes if node.streams]
-    good = len(primaries) == 1 and len(streaming) == len(nodes) - 1 and all(n.timeline == primaries[0].timeline for n in streaming)
-    said = ", ".join(f"{n.name}: {'primary' if n.is_primary else 'standby' if n.streams else 'out'} on timeline {n.timeline}" for n in nodes)
-    return (Check(name="the estate is whole again", outcome=CheckOutcome.PASSED if good else CheckOutcome.FAILED, detail=said),)
+    good = (
+        len(primaries) == 1
+        and len(streaming) == len(nodes) - 1
+        and all(n.timeline == primaries[0].timeline for n in streaming)
+    )
+    said = ", ".join(
+        f"{n.name}: {'primary' if n.is_primary else 'standby' if n.streams else 'out'} on timeline {n.timeline}"
+        for n in nodes
+    )
+    return (
+        Check(
+            name="the estate is whole again", outcome=CheckOutcome.PASSED if good else CheckOutcome.FAILED, detail=said
+        ),
+    )
 
 
 def versions(estate: Estate) -> dict[str, str]:
     """Versions of what ran, from the first PostgreSQL host that answers; empty when none does."""
-    command = "dpkg-query -W -f '${Package} ${Version}\\n' 'postgresql-[0-9]*' 'timescaledb*' pgbackrest restic 2>/dev/null | awk 'NF == 2'"
+    names = "'postgresql-[0-9]*' 'timescaledb*' pgbackrest restic"
+    command = "dpkg-query -W -f '${Package} ${Version}\\n' " + names + " 2>/dev/null | awk 'NF == 2'"
     for host in estate.postgres:
         try:
             rows = (line.split() for line in host.run(command, expect=None, timeout=5).stdout.splitlines())

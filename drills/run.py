@@ -12,12 +12,12 @@ from pathlib import Path
 from drills import feed as feeds
 from drills import gather, verdict
 from drills.compare import Comparison, compare, with_phantom_row
+from drills.junit import write_junit
 from drills.ledger import read_ledger
 from drills.measure import Moments, measure, phases
 from drills.ranges import RangeSet
 from drills.report import write_report
 from drills.result import DrillResult, NegativeTwin, Outcome, write_result
-from drills.junit import write_junit
 from drills.scenarios import Scenario, Twin
 from drills.stage import Stage
 from drills.tally import LedgerView, Writing
@@ -44,7 +44,9 @@ class Plan:
     seed: int | None = None
 
 
-def drill(scenario: Scenario, lab: str, say: Callable[[str], None], plan: Plan, twin: Twin | None = None) -> tuple[DrillResult, Path]:
+def drill(
+    scenario: Scenario, lab: str, say: Callable[[str], None], plan: Plan, twin: Twin | None = None
+) -> tuple[DrillResult, Path]:
     """Run it and leave its evidence. Returns the judged result and its folder.
 
     Raises Refused before anything was broken, when the estate is not whole.
@@ -100,7 +102,10 @@ def gate(estate: Estate) -> tuple[hosts.Host, hosts.Host]:
     if not wrong and (box := app.outbox(estate.app)).pending_records:
         wrong = [f"{box.pending_rows} rows wait in the outbox"]
     if wrong:
-        raise Refused(f"the estate is not whole, so a drill would prove nothing: {'; '.join(wrong)}", "./dr status; then ./dr rejoin --yes or ./dr deploy")
+        raise Refused(
+            f"the estate is not whole, so a drill would prove nothing: {'; '.join(wrong)}",
+            "./dr status; then ./dr rejoin --yes or ./dr deploy",
+        )
     return primaries[0].host, streaming[0].host
 
 
@@ -130,12 +135,21 @@ class _Drill:
             stop = stage.mark("drain")
             feed.stop()
         view = feed.ledger.view()
-        moments = Moments(stage.marks[0].at, fault, detected, stage.failover_started if scenario.detects else None, stop)
+        moments = Moments(
+            stage.marks[0].at, fault, detected, stage.failover_started if scenario.detects else None, stop
+        )
         events = read_ledger(stage.run_dir / "ledger.jsonl")
         self.result = self.result.with_feed(view).with_measured(measure(events, moments))
-        until(lambda: app.outbox(stage.estate.app), "outbox.drain", what="an empty outbox", accept=lambda box: not box.pending_records)
+        until(
+            lambda: app.outbox(stage.estate.app),
+            "outbox.drain",
+            what="an empty outbox",
+            accept=lambda box: not box.pending_records,
+        )
         stage.mark("compare")
-        self.result = self.result.with_comparison(self._compare(view, feed.ledger.acked_ids()), {t: len(ids) for t, ids in feed.ledger.replayed_ids().items()})
+        self.result = self.result.with_comparison(
+            self._compare(view, feed.ledger.acked_ids()), {t: len(ids) for t, ids in feed.ledger.replayed_ids().items()}
+        )
         stage.mark("restore")
         if recovered.outcome is engine_outcome.Outcome.PASSED:
             scenario.restore(stage)
@@ -146,7 +160,9 @@ class _Drill:
 
     def _detect(self, feed: feeds.Feed) -> float:
         """An operator's alarm: the feed has stopped being acknowledged by the store."""
-        feed.ledger.wait_for(lambda view: view.writing is Writing.OUTBOX, budget("feed.start"), "the feed to notice the fault")
+        feed.ledger.wait_for(
+            lambda view: view.writing is Writing.OUTBOX, budget("feed.start"), "the feed to notice the fault"
+        )
         at = self.stage.mark("detected")
         self.stage.say("detected: rows go to the outbox; recovery begins")
         return at
@@ -154,7 +170,9 @@ class _Drill:
     def _runs_on(self, feed: feeds.Feed) -> None:
         self.stage.say("writing goes on; waiting for the outbox to drain")
         feed.ledger.wait_for(
-            lambda view: view.writing is Writing.STORE and view.awaiting_replay == 0, budget("outbox.drain"), "rows to go to the store again"
+            lambda view: view.writing is Writing.STORE and view.awaiting_replay == 0,
+            budget("outbox.drain"),
+            "rows to go to the store again",
         )
         self._sleep(feed, self.plan.after_s)
 
@@ -212,14 +230,22 @@ def _judged_twin(result: DrillResult, twin: Twin | None) -> DrillResult:
     judged = verdict.judge(result)
     first = judged.reasons[0] if judged.reasons else "it passed"
     held = judged.outcome is Outcome.FAILED and first.startswith(twin.reason) and len(judged.reasons) == 1
-    return result.model_copy(update={"negative_twin": NegativeTwin(name=twin.name, held=held, reason="; ".join(judged.reasons) or first)})
+    return result.model_copy(
+        update={"negative_twin": NegativeTwin(name=twin.name, held=held, reason="; ".join(judged.reasons) or first)}
+    )
 
 
 def _verify_whole(stage: Stage) -> None:
     """The specification of a healthy estate, where no runbook's last step has checked it."""
     folder = stage.run_dir / "runbooks" / "verify"
     folder.mkdir(parents=True)
-    verify(EVERYTHING, run_dir=folder, budget="verify", env={"DR_INVENTORY": stage.estate.inventory}, report="verify-whole.xml")
+    verify(
+        EVERYTHING,
+        run_dir=folder,
+        budget="verify",
+        env={"DR_INVENTORY": stage.estate.inventory},
+        report="verify-whole.xml",
+    )
 
 
 def clean_up(stage: Stage) -> None:

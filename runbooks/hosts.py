@@ -44,7 +44,9 @@ class Ran:
         try:
             return json.loads(self.stdout)
         except json.JSONDecodeError as error:
-            raise TargetFailed(f"expected JSON, got {self.stdout.strip()[:200]!r} {self.stderr.strip()[:200]}") from error
+            raise TargetFailed(
+                f"expected JSON, got {self.stdout.strip()[:200]!r} {self.stderr.strip()[:200]}"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,9 @@ class Host:
                 f"ssh -F {self.ssh_config} {self.name} shows why",
             )
         if expect is not None and ran.rc != expect:
-            raise TargetFailed(f"{self.name}: {_short(text)} ended with {ran.rc}: {_last_line(ran.stderr or ran.stdout)}")
+            raise TargetFailed(
+                f"{self.name}: {_short(text)} ended with {ran.rc}: {_last_line(ran.stderr or ran.stdout)}"
+            )
         return ran
 
     def start(self, command: str, *args: object, user: str = "root") -> subprocess.Popen[bytes]:
@@ -200,11 +204,19 @@ def _write_ssh_config(entries: Sequence[HostEntry]) -> Path:
 
 
 def _stanza(entry: HostEntry) -> list[str]:
-    lines = [f"Host {entry.name}", f"  HostName {entry.ssh_hostname}", f"  User {entry.ssh_user}", f"  Port {entry.ssh_port}"]
+    lines = [
+        f"Host {entry.name}",
+        f"  HostName {entry.ssh_hostname}",
+        f"  User {entry.ssh_user}",
+        f"  Port {entry.ssh_port}",
+    ]
     if entry.ssh_key:
         lines += [f"  IdentityFile {Path(entry.ssh_key).expanduser()}", "  IdentitiesOnly yes"]
     if entry.ssh_known_hosts_file:
-        lines += [f"  UserKnownHostsFile {Path(entry.ssh_known_hosts_file).expanduser()}", "  GlobalKnownHostsFile /dev/null"]
+        lines += [
+            f"  UserKnownHostsFile {Path(entry.ssh_known_hosts_file).expanduser()}",
+            "  GlobalKnownHostsFile /dev/null",
+        ]
     lines.append(f"  StrictHostKeyChecking {entry.ssh_strict_host_key_checking}")
     return lines
 

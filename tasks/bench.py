@@ -28,9 +28,20 @@ def bench(c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0,
         figures = measuring.bench(lab, runs, say, build_image=image, rate=rate)
     table = Table("measured", "median", "worst", "runs", "target", "")
     for figure in figures:
-        limit = "" if figure.target is None else f"{'at least' if figure.at_least else 'at most'} {figure.target:g} {figure.unit}"
+        limit = (
+            ""
+            if figure.target is None
+            else f"{'at least' if figure.at_least else 'at most'} {figure.target:g} {figure.unit}"
+        )
         mark = {None: "", True: "[green]✓[/]", False: "[red]✗[/]"}[figure.met]
-        table.add_row(figure.name, _text(figure.median, figure.unit), _text(figure.worst, figure.unit), str(len(figure.values)), limit, mark)
+        table.add_row(
+            figure.name,
+            _text(figure.median, figure.unit),
+            _text(figure.worst, figure.unit),
+            str(len(figure.values)),
+            limit,
+            mark,
+        )
     Console().print(table)
     print(f"every value: {measuring.write(figures, REPOSITORY / 'bench')}")
 

@@ -23,7 +23,13 @@ from tasks.support import LAB_HELP, door, progress
 )
 @door
 def drill(
-    c: Context, scenario: str = "", twin: str = "", rate: float = 6000.0, seed: int = 0, json: bool = False, lab: str = ""
+    c: Context,
+    scenario: str = "",
+    twin: str = "",
+    rate: float = 6000.0,
+    seed: int = 0,
+    json: bool = False,
+    lab: str = "",
 ) -> None:
     """Break a lab under load, recover it, prove it on one page."""
     from drills import prepare, scenarios
@@ -46,7 +52,9 @@ def drill(
         return
     if result.outcome is not Outcome.PASSED:
         hint = result.hint or f"the report is {folder}/report.html"
-        raise Exit(f"{result.reasons[0] if result.reasons else result.outcome}\nHINT: {hint}", code=_code(result.outcome))
+        raise Exit(
+            f"{result.reasons[0] if result.reasons else result.outcome}\nHINT: {hint}", code=_code(result.outcome)
+        )
 
 
 @task

@@ -22,7 +22,10 @@ def status(c: Context, json: bool = False, inventory: str = "", lab: str = "") -
         print(jsonlib.dumps(box.__dict__))
         return
     age = "" if box.oldest_age_s is None else f", the oldest for {box.oldest_age_s:.0f} s"
-    print(f"{box.pending_rows} rows in {box.pending_records} records wait{age}; {box.dead_rows} dead letters; replayer {'runs' if box.replayer_running else 'does not run'}")
+    print(
+        f"{box.pending_rows} rows in {box.pending_records} records wait{age}; {box.dead_rows} dead letters; "
+        f"replayer {'runs' if box.replayer_running else 'does not run'}"
+    )
 
 
 @task(help={"inventory": INVENTORY_HELP, "lab": LAB_HELP})
@@ -37,4 +40,7 @@ def replay(c: Context, inventory: str = "", lab: str = "") -> None:
     before = app.outbox(host)
     act.replay(host)
     after = app.outbox(host)
-    print(f"{before.pending_rows - after.pending_rows} rows replayed, {after.pending_rows} wait, {after.dead_rows} dead letters")
+    print(
+        f"{before.pending_rows - after.pending_rows} rows replayed, {after.pending_rows} wait, "
+        f"{after.dead_rows} dead letters"
+    )

@@ -31,7 +31,13 @@ HELP = {
 }
 
 
-@task(help={**HELP, "accept_loss": "promote although acknowledged rows may be missing", "accept_split_brain": "promote although the old primary is not fenced"})
+@task(
+    help={
+        **HELP,
+        "accept_loss": "promote although acknowledged rows may be missing",
+        "accept_split_brain": "promote although the old primary is not fenced",
+    }
+)
 @door
 def failover(
     c: Context, plan: bool = False, resume: bool = False, yes: bool = False, accept_loss: bool = False,
@@ -44,7 +50,13 @@ def failover(
     _run("failover", options, plan, resume, json, inventory)
 
 
-@task(help={**HELP, "host": "which host rejoins (default: the one that does not stream)", "reclone": "restore from the repository instead of rewinding"})
+@task(
+    help={
+        **HELP,
+        "host": "which host rejoins (default: the one that does not stream)",
+        "reclone": "restore from the repository instead of rewinding",
+    }
+)
 @door
 def rejoin(
     c: Context, host: str = "", plan: bool = False, resume: bool = False, yes: bool = False, reclone: bool = False,
@@ -154,7 +166,8 @@ def _as_json(result: RunResult[Any]) -> dict[str, Any]:
         "run_dir": str(result.run_dir),
         "state": result.state.model_dump(mode="json"),
         "steps": [
-            {"name": step.name, "outcome": step.outcome.value, "seconds": round(step.seconds, 3)} for step in result.steps
+            {"name": step.name, "outcome": step.outcome.value, "seconds": round(step.seconds, 3)}
+            for step in result.steps
         ],
     }
 
@@ -178,7 +191,9 @@ def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
     for row in plan_rows(procedure):
         names = where.get(row.where) or ("" if row.where == "all hosts" else either)
         table.add_row(f"[bold]{row.nr}[/]", f"[bold]{row.step}[/]", row.does)
-        table.add_row("", "", f"[dim]on[/] {row.where}{f' ({names})' if names else ''}[dim], within[/] {row.deadline:g} s")
+        table.add_row(
+            "", "", f"[dim]on[/] {row.where}{f' ({names})' if names else ''}[dim], within[/] {row.deadline:g} s"
+        )
         table.add_row("", "", f"[dim]expect[/] {row.evidence}")
         if row.only_when:
             table.add_row("", "", f"[dim]only when[/] {row.only_when}")

@@ -13,7 +13,8 @@ def replay(host: Host) -> None:
     """
     seconds = budget("outbox.drain")
     host.run(
-        "cd /opt/mystocks-dr && exec python3 -m agents.replayer --config /etc/mystocks-dr/agent.json --once --timeout %s",
+        "cd /opt/mystocks-dr && "
+        "exec python3 -m agents.replayer --config /etc/mystocks-dr/agent.json --once --timeout %s",
         seconds,
         user="mystocks",
         timeout=seconds + 10,

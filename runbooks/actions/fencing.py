@@ -19,10 +19,14 @@ def power_off(host: Host, timeout: float) -> None:
     except subprocess.TimeoutExpired as error:
         raise TimedOut(f"the fencing hook of {host.name} did not answer within {timeout:g} s", _HINT) from error
     except OSError as error:
-        raise TargetFailed(f"the fencing hook of {host.name} cannot be run: {command[0]}: {error.strerror}", _HINT) from error
+        raise TargetFailed(
+            f"the fencing hook of {host.name} cannot be run: {command[0]}: {error.strerror}", _HINT
+        ) from error
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise TargetFailed(f"the fencing hook of {host.name} ended with {done.returncode}: {said[-1] if said else 'silent'}", _HINT)
+        raise TargetFailed(
+            f"the fencing hook of {host.name} ended with {done.returncode}: {said[-1] if said else 'silent'}", _HINT
+        )
 
 
 _HINT = "cut its power by hand, or leave the primary as it is; promoting beside a living primary loses rows"

@@ -36,7 +36,10 @@ def fence(host: Host, layout: Layout, reason: str, patience: float = 2) -> None:
 
 def unfence(host: Host, layout: Layout) -> None:
     """Take marker and mask away. Only after standby.signal is there may the unit start again."""
-    host.run(f"rm -f {FENCED} && systemctl unmask {layout.unit} 2>/dev/null; systemctl reset-failed {layout.unit} 2>/dev/null; true")
+    host.run(
+        f"rm -f {FENCED} && systemctl unmask {layout.unit} 2>/dev/null; "
+        f"systemctl reset-failed {layout.unit} 2>/dev/null; true"
+    )
 
 
 def promote(host: Host, layout: Layout, returning: Host, timeout: float) -> None:
@@ -92,7 +95,9 @@ def start(host: Host, layout: Layout) -> None:
 
 def make_standby(host: Host, layout: Layout) -> None:
     """Mark the stopped cluster as a standby, and as one that nobody waits for."""
-    host.run(f"install -o postgres -g postgres -m 0600 /dev/null {layout.data}/standby.signal && rm -f {layout.synchronous}")
+    host.run(
+        f"install -o postgres -g postgres -m 0600 /dev/null {layout.data}/standby.signal && rm -f {layout.synchronous}"
+    )
 
 
 def make_primary_again(host: Host, layout: Layout) -> None:
@@ -133,9 +138,12 @@ _KEEP = """
 set -eu
 umask 077; mkdir -p {kept}
 cd {data}/pg_wal
-{bin}/pg_waldump --timeline={timeline} --start={fork} --rmgr=Transaction --path=. > {kept}/commits.txt 2> {kept}/end.txt || true
+{bin}/pg_waldump --timeline={timeline} --start={fork} --rmgr=Transaction --path=. \\
+  > {kept}/commits.txt 2> {kept}/end.txt || true
 for segment in $(ls | grep -E '^[0-9A-F]{{24}}(\\.partial)?$' || true); do
-  if [ "$(printf '%%s' "$segment" | cut -c1-8)" = {timeline_hex} ] && ! [ "$segment" \\< {first} ]; then cp -p "$segment" {kept}/; fi
+  if [ "$(printf '%%s' "$segment" | cut -c1-8)" = {timeline_hex} ] && ! [ "$segment" \\< {first} ]; then
+    cp -p "$segment" {kept}/
+  fi
 done
 """
 
@@ -150,10 +158,10 @@ def keep_fork(host: Host, layout: Layout, timeline: int, fork: str, first_segmen
 
 
 def rewind(host: Host, layout: Layout, source: Host, timeout: float) -> None:
-    """Turn a former primary's data directory into a copy of `source` at the fork, fetching missing WAL from the archive."""
+    """Turn a former primary's data directory into a copy of `source` at the fork, with missing WAL from the archive."""
     dsn = (
-        f"host={source.name} hostaddr={source.address} port=5432 user=rewind dbname=postgres application_name=pg_rewind "
-        f"sslmode=verify-full sslrootcert={CA} passfile={PASSFILE} connect_timeout=5"
+        f"host={source.name} hostaddr={source.address} port=5432 user=rewind dbname=postgres "
+        f"application_name=pg_rewind sslmode=verify-full sslrootcert={CA} passfile={PASSFILE} connect_timeout=5"
     )
     # A cluster that was killed is recovered first: pg_rewind starts it in single-user mode by itself.
     host.run(
@@ -170,4 +178,6 @@ def reclone(host: Host, layout: Layout, timeout: float) -> None:
     """
     host.run(f"rm -f {layout.data}/postmaster.pid")
     host.run(f"pgbackrest --stanza={STANZA} --delta --type=standby restore", user="postgres", timeout=timeout)
-    host.run(f"sed -i -e '/^restore_command/d' -e '/^recovery_target/d' {layout.data}/postgresql.auto.conf", user="postgres")
+    host.run(
+        f"sed -i -e '/^restore_command/d' -e '/^recovery_target/d' {layout.data}/postgresql.auto.conf", user="postgres"
+    )

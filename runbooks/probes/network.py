@@ -10,7 +10,11 @@ def port_open(viewer: Host, target: Host, port: int, seconds: float) -> bool:
     """Whether `viewer` can open a TCP connection to `target`; a viewer that is away has seen nothing."""
     try:
         ran = viewer.run(
-            "timeout %s bash -c %s", seconds, f"exec 3<>/dev/tcp/{target.address}/{port}", expect=None, timeout=seconds + 3
+            "timeout %s bash -c %s",
+            seconds,
+            f"exec 3<>/dev/tcp/{target.address}/{port}",
+            expect=None,
+            timeout=seconds + 3,
         )
     except DrError:
         return False

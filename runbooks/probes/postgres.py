@@ -11,7 +11,6 @@ from inventories.errors import DrError, Refused, TargetFailed
 from runbooks.hosts import Estate, Host
 from runbooks.layout import FENCED
 
-
 _SQL = """
 select json_build_object(
   'in_recovery', r.rec,
@@ -27,7 +26,8 @@ select json_build_object(
       'sync', sync_state, 'flushed', flush_lsn, 'replayed', replay_lsn,
       'lag_s', extract(epoch from replay_lag))), '[]') from pg_stat_replication),
   'archived_age_s', (select extract(epoch from now() - last_archived_time) from pg_stat_archiver),
-  'archive_failing', (select coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) from pg_stat_archiver),
+  'archive_failing', (select coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false)
+    from pg_stat_archiver),
   'lost_slots', (select coalesce(json_agg(slot_name), '[]') from pg_replication_slots where wal_status = 'lost'),
   'pending_restart', (select coalesce(json_agg(name), '[]') from pg_settings where pending_restart)
 ) from (select pg_is_in_recovery() as rec) r;
@@ -43,7 +43,7 @@ printf '{"standby_signal": %%s, "fenced": "%%s", "server": %%s}\n' "$standby" "$
 
 @dataclass(frozen=True)
 class Standby:
-    """A standby as its primary sees it; positions are LSNs as integers, the lag is in seconds (None: nothing to replay)."""
+    """A standby as its primary sees it; positions are LSNs as integers, the lag is seconds (None: no replay)."""
 
     name: str
     state: str
@@ -124,9 +124,13 @@ def the_primary(nodes: Iterable[Node]) -> Node:
     primaries = [node for node in nodes if node.is_primary]
     if len(primaries) > 1:
         names = " and ".join(f"{node.name} (timeline {node.timeline})" for node in primaries)
-        raise Refused(f"two primaries: {names}", "./dr rejoin HOST, with the host on the lower timeline, stops and rewinds it")
+        raise Refused(
+            f"two primaries: {names}", "./dr rejoin HOST, with the host on the lower timeline, stops and rewinds it"
+        )
     if not primaries:
-        raise Refused("no PostgreSQL node takes writes", "./dr status shows each; ./dr failover recovers a lost primary")
+        raise Refused(
+            "no PostgreSQL node takes writes", "./dr status shows each; ./dr failover recovers a lost primary"
+        )
     return primaries[0]
 
 
@@ -155,7 +159,10 @@ class ControlData:
 def control_data(host: Host, pg_version: int) -> ControlData:
     """Raises TargetFailed when the cluster has none."""
     text = host.run(
-        "LC_ALL=C /usr/lib/postgresql/%s/bin/pg_controldata /var/lib/postgresql/%s/main", pg_version, pg_version, user="postgres"
+        "LC_ALL=C /usr/lib/postgresql/%s/bin/pg_controldata /var/lib/postgresql/%s/main",
+        pg_version,
+        pg_version,
+        user="postgres",
     ).stdout
     said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
     position = lsn(said.get("Latest checkpoint location"))
@@ -180,7 +187,15 @@ def _node(host: Host, said: dict[str, Any]) -> Node:
     common: dict[str, Any] = {"ssh": True, "fenced": said["fenced"].strip(), "standby_signal": said["standby_signal"]}
     if server is None:
         return Node(host, **common)
-    plain = ("in_recovery", "timeline", "replay_age_s", "receiving_from", "synchronous", "archived_age_s", "archive_failing")
+    plain = (
+        "in_recovery",
+        "timeline",
+        "replay_age_s",
+        "receiving_from",
+        "synchronous",
+        "archived_age_s",
+        "archive_failing",
+    )
     return Node(
         host,
         **common,

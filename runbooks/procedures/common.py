@@ -66,7 +66,10 @@ def one_answers(context: Run) -> None:
     pool.shutdown(wait=False)  # the first answer is enough; a dead host is not waited for
     if not found:
         names = ", ".join(f"{host.name} ({host.address})" for host in hosts)
-        raise Refused(f"no PostgreSQL host answers: {names}", "check the operator's own network; are both lost? README.md says what is left to do")
+        raise Refused(
+            f"no PostgreSQL host answers: {names}",
+            "check the operator's own network; are both lost? README.md says what is left to do",
+        )
 
 
 ONE_ANSWERS = Gate("one-answers", "At least one PostgreSQL host answers SSH.", one_answers)
@@ -81,7 +84,9 @@ def must_write(context: Run, state: R) -> R:
         accept=lambda tried: tried.wrote and tried.host == primary_of(context, state).address,
     )
     if attempt.timeline != state.timeline:
-        raise VerificationFailed(f"{state.primary} took a write on timeline {attempt.timeline}, expected {state.timeline}")
+        raise VerificationFailed(
+            f"{state.primary} took a write on timeline {attempt.timeline}, expected {state.timeline}"
+        )
     context.say(f"{context.estate.app} wrote to {state.primary} on timeline {attempt.timeline} in {attempt.ms:.0f} ms")
     return state
 
@@ -117,7 +122,10 @@ def drain(kind: type[R]) -> Step[R]:
         action=drained,
         evidence=Evidence[R]("no record is pending in the outbox"),
         budget="outbox.drain",
-        commands=("cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.outbox_cli status", "systemctl status mystocks-replayer"),
+        commands=(
+            "cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.outbox_cli status",
+            "systemctl status mystocks-replayer",
+        ),
     )
 
 
@@ -193,7 +201,11 @@ def synchronous(kind: type[R]) -> Step[R]:
         action=now_synchronous,
         evidence=Evidence[R]("the primary reports the standby as sync"),
         budget="rejoin.stream",
-        commands=("echo \"synchronous_standby_names = 'FIRST 1 (\\\"pg1\\\", \\\"pg2\\\")'\" > /etc/postgresql/17/main/conf.d/90-synchronous.conf", "psql -c 'select pg_reload_conf()'"),
+        commands=(
+            'echo "synchronous_standby_names = \'FIRST 1 (\\"pg1\\", \\"pg2\\")\'" '
+            "> /etc/postgresql/17/main/conf.d/90-synchronous.conf",
+            "psql -c 'select pg_reload_conf()'",
+        ),
     )
 
 

@@ -33,7 +33,8 @@ def assess(context: Run, state: Detach) -> Detach:
         raise Refused(f"{other.name} follows {primary.name}: nothing waits in vain")
     return state.model_copy(
         update={
-            "primary": primary.name, "other": other.name, "timeline": primary.timeline, "old_timeline": primary.timeline,
+            "primary": primary.name, "other": other.name,
+            "timeline": primary.timeline, "old_timeline": primary.timeline,
         }
     )  # fmt: skip
 
@@ -49,7 +50,9 @@ def _following(context: Run, primary: postgres.Node) -> set[str]:
             lambda: postgres.look(primary.host, layout(context).version),
             STALLED_S,
             what="a standby that answers",
-            accept=lambda node: any(s.name in reached and (s.flushed or 0) >= (primary.written or 0) for s in node.standbys),
+            accept=lambda node: any(
+                s.name in reached and (s.flushed or 0) >= (primary.written or 0) for s in node.standbys
+            ),
         )
     except TimedOut:
         return set()  # its host answers, its replication does not
@@ -85,8 +88,8 @@ DETACH: Procedure[Detach] = Procedure(
     name="detach",
     summary="Let the primary commit alone because its standby is lost.",
     purpose=(
-        "Commits wait for a standby that is gone. Until it rejoins there is one copy of every new row: this says so and writes "
-        "it down, so that a stale standby is never promoted unasked. Refuses while a standby streams."
+        "Commits wait for a standby that is gone. Until it rejoins there is one copy of every new row: this says so "
+        "and writes it down, so that a stale standby is never promoted unasked. Refuses while a standby streams."
     ),
     gate=(common.TWO_NODES, common.ONE_ANSWERS),
     initial=lambda context: Detach(),

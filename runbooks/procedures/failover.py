@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from inventories.errors import DrError, Refused, Unreachable, VerificationFailed
 from inventories.catalog.load import load_recovery
+from inventories.errors import DrError, Refused, Unreachable, VerificationFailed
 from runbooks.actions import fencing
 from runbooks.actions import postgres as act
 from runbooks.engine.budgets import budget
@@ -62,7 +62,8 @@ def assess(context: Run, state: Failover) -> Failover:
     unreplayed = (best.written or 0) - (best.replayed or 0)
     loss, reason = _possible_loss(mode)
     context.say(
-        f"{best.name} received up to {postgres.as_lsn(best.written or 0)}, {unreplayed} bytes of it still to be replayed; "
+        f"{best.name} received up to {postgres.as_lsn(best.written or 0)}, "
+        f"{unreplayed} bytes of it still to be replayed; "
         f"possible loss: {'unknown' if loss is None else f'{loss} bytes'} ({reason})"
     )
     allowed = load_recovery().limits.max_loss_bytes
@@ -137,16 +138,22 @@ def prove_fence(context: Run, state: Failover) -> None:
     old, seconds = other_of(context, state), budget("fence.prove")
     with ThreadPoolExecutor(4) as pool:
         attempt = pool.submit(app.try_to_write, context.estate.app, seconds, old.name)
-        doors = {viewer.name: pool.submit(network.port_open, viewer, old, 5432, seconds) for viewer in _viewers(context, state)}
+        doors = {
+            viewer.name: pool.submit(network.port_open, viewer, old, 5432, seconds)
+            for viewer in _viewers(context, state)
+        }
         open_from = [name for name, door in doors.items() if door.result()]
         tried = attempt.result()
     if not tried.refused:
         raise VerificationFailed(
-            f"the fence leaks: {old.name} {'took a write' if tried.wrote else 'got as far as a commit'} from {context.estate.app}",
+            f"the fence leaks: {old.name} {'took a write' if tried.wrote else 'got as far as a commit'} "
+            f"from {context.estate.app}",
             f"cut {old.name} off by hand before anything is promoted",
         )
     if open_from:
-        raise VerificationFailed(f"the fence leaks: {old.name} still listens on its port 5432, seen from {', '.join(open_from)}")
+        raise VerificationFailed(
+            f"the fence leaks: {old.name} still listens on its port 5432, seen from {', '.join(open_from)}"
+        )
     context.say(f"a write to {old.name} from {context.estate.app} failed as it must: {tried.error}")
 
 
@@ -178,8 +185,9 @@ FAILOVER: Procedure[Failover] = Procedure(
     name="failover",
     summary="Promote the standby because the primary is lost.",
     purpose=(
-        "The primary's host or server is gone and writing must go on. Refuses while a primary still takes writes, when the "
-        "standby may lack acknowledged rows, and when the old primary can be fenced neither over SSH nor by its hook."
+        "The primary's host or server is gone and writing must go on. Refuses while a primary still takes writes, "
+        "when the standby may lack acknowledged rows, and when the old primary can be fenced neither over SSH nor by "
+        "its hook."
     ),
     gate=(common.TWO_NODES, common.ONE_ANSWERS),
     initial=lambda context: Failover(),
@@ -188,20 +196,30 @@ FAILOVER: Procedure[Failover] = Procedure(
             name="assess", role="standby", budget="ssh.command", action=assess,
             says="Look at every node; choose the standby; state in bytes what may be lost.",
             evidence=Evidence("no node takes writes, one standby answers, the possible loss is within the objective"),
-            commands=("psql -c 'select pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()'", "cat /var/lib/mystocks-dr/replication-mode.json   # on the backup host"),
+            commands=(
+                "psql -c 'select pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()'",
+                "cat /var/lib/mystocks-dr/replication-mode.json   # on the backup host",
+            ),
         ),
         Step(
             name="fence", role="old primary", budget="fence", action=fence, destructive=True,
             says="Stop the old primary, mask its unit and mark it fenced; where SSH cannot reach it, cut its power.",
             evidence=Evidence("a write to the old primary fails, and nobody finds its port open", prove_fence),
-            commands=("echo fenced > /etc/mystocks-dr/fenced", "systemctl mask --now postgresql@17-main", "# unreachable: cut the power, and make sure"),
+            commands=(
+                "echo fenced > /etc/mystocks-dr/fenced",
+                "systemctl mask --now postgresql@17-main",
+                "# unreachable: cut the power, and make sure",
+            ),
         ),
         Step(
             name="promote", role="standby", budget="promote",
             action=lambda context, state: promoted(context, promote(context, state)),
             says="Promote the standby; it holds WAL for the old primary from now on.",
             evidence=Evidence("it is out of recovery, on a higher timeline"),
-            commands=("rm -f /etc/postgresql/17/main/conf.d/90-synchronous.conf", "psql -c 'select pg_reload_conf(), pg_promote(true, 60)'"),
+            commands=(
+                "rm -f /etc/postgresql/17/main/conf.d/90-synchronous.conf",
+                "psql -c 'select pg_reload_conf(), pg_promote(true, 60)'",
+            ),
         ),
         common.write_path(Failover),
         Step(

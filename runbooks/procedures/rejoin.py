@@ -49,12 +49,16 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
         raise Refused(f"{wanted or 'every other node'} streams from {primary.name} already: there is nothing to rejoin")
     node = out[0]
     if not node.ssh:
-        raise Refused(f"{node.name} cannot be reached ({node.why})", "power it on first; PostgreSQL stays down until it is rejoined")
+        raise Refused(
+            f"{node.name} cannot be reached ({node.why})",
+            "power it on first; PostgreSQL stays down until it is rejoined",
+        )
     if node.is_primary and (node.timeline or 0) >= (primary.timeline or 0):
         raise Refused(f"{node.name} is primary on timeline {node.timeline}, no lower than that of {primary.name}")
     return state.model_copy(
         update={
-            "primary": primary.name, "other": node.name, "timeline": primary.timeline, "was_standby": node.standby_signal,
+            "primary": primary.name, "other": node.name,
+            "timeline": primary.timeline, "was_standby": node.standby_signal,
         }
     )  # fmt: skip
 
@@ -77,14 +81,17 @@ def keep(context: Run, state: Rejoin) -> Rejoin:
     if mine >= state.timeline:
         return state.model_copy(update={"old_timeline": mine})
     if mine not in forks:
-        raise TargetFailed(f"timeline {state.timeline} of {state.primary} does not descend from timeline {mine} of {state.other}")
+        raise TargetFailed(
+            f"timeline {state.timeline} of {state.primary} does not descend from timeline {mine} of {state.other}"
+        )
     fork = forks[mine]
     folder = f"{KEPT}/{context.run_dir.name}"
     segment = f"{mine:08X}{fork // 2**32:08X}{fork % 2**32 // SEGMENT:08X}"
     act.keep_fork(host, paths, mine, postgres.as_lsn(fork), segment, context.run_dir.name)
     commits, size = _what_was_kept(host, folder)
     context.say(
-        f"{state.other} had {commits} commits behind the fork at {postgres.as_lsn(fork)}; {size} bytes of WAL are kept in {folder}"
+        f"{state.other} had {commits} commits behind the fork at {postgres.as_lsn(fork)}; "
+        f"{size} bytes of WAL are kept in {folder}"
     )
     return state.model_copy(
         update={"old_timeline": mine, "fork": fork, "kept": folder, "kept_commits": commits, "kept_bytes": size}
@@ -144,8 +151,8 @@ REJOIN: Procedure[Rejoin] = Procedure(
     name="rejoin",
     summary="Make a lost node the synchronous standby again.",
     purpose=(
-        "Redundancy is missing: every commit exists once. Rewinds the former primary to the fork, or re-clones it from the "
-        "repository, after keeping a copy of what only it had. Refuses when there is no primary to follow."
+        "Redundancy is missing: every commit exists once. Rewinds the former primary to the fork, or re-clones it from "
+        "the repository, after keeping a copy of what only it had. Refuses when there is no primary to follow."
     ),
     gate=(common.TWO_NODES, common.ONE_ANSWERS),
     initial=lambda context: Rejoin(),
@@ -166,7 +173,9 @@ REJOIN: Procedure[Rejoin] = Procedure(
             when=lambda context, state: not state.was_standby, when_says="it was a primary",
             says="Copy the WAL that only this host has and list its commits.",
             evidence=Evidence("the copy and the number of commits are in the journal"),
-            commands=("pg_waldump --timeline=OLD --start=FORK --rmgr=Transaction --path=/var/lib/postgresql/17/main/pg_wal",),
+            commands=(
+                "pg_waldump --timeline=OLD --start=FORK --rmgr=Transaction --path=/var/lib/postgresql/17/main/pg_wal",
+            ),
         ),
         Step(
             name="rebuild", role="returning host", budget="rejoin.rewind", action=rebuild, destructive=True,
@@ -175,7 +184,8 @@ REJOIN: Procedure[Rejoin] = Procedure(
             says="Rewind the data directory to the fork; where that fails restore it from the repository.",
             evidence=Evidence("standby.signal is there", rebuilt),
             commands=(
-                "pg_rewind -D /var/lib/postgresql/17/main --source-server='host=PRIMARY user=rewind dbname=postgres' --restore-target-wal --config-file=/etc/postgresql/17/main/postgresql.conf",
+                "pg_rewind -D /var/lib/postgresql/17/main --source-server='host=PRIMARY user=rewind dbname=postgres' "
+                "--restore-target-wal --config-file=/etc/postgresql/17/main/postgresql.conf",
                 "touch /var/lib/postgresql/17/main/standby.signal",
                 "# or: pgbackrest --stanza=main --delta --type=standby restore",
             ),
@@ -184,7 +194,11 @@ REJOIN: Procedure[Rejoin] = Procedure(
             name="start", role="returning host", budget="rejoin.stream", action=start,
             says="Take the fence away and start it as a standby.",
             evidence=Evidence("it streams from the primary on the primary's timeline", streaming),
-            commands=("rm /etc/mystocks-dr/fenced", "systemctl unmask postgresql@17-main", "systemctl start postgresql@17-main"),
+            commands=(
+                "rm /etc/mystocks-dr/fenced",
+                "systemctl unmask postgresql@17-main",
+                "systemctl start postgresql@17-main",
+            ),
         ),
         common.synchronous(Rejoin),
         common.verification(Rejoin, off=False),

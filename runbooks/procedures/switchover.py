@@ -30,7 +30,9 @@ def assess(context: Run, state: Switchover) -> Switchover:
     primary = postgres.the_primary(nodes)
     standbys = [node for node in nodes if node.streams]
     if not standbys:
-        raise Refused(f"no standby streams from {primary.name}", "./dr rejoin first, or ./dr failover if the primary is lost")
+        raise Refused(
+            f"no standby streams from {primary.name}", "./dr rejoin first, or ./dr failover if the primary is lost"
+        )
     standby = max(standbys, key=lambda node: node.written or 0)
     behind = max(0, (primary.written or 0) - (standby.written or 0))
     allowed = load_recovery().limits.max_replication_lag_bytes
@@ -112,8 +114,9 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
     name="switchover",
     summary="Move the primary's role to the standby, as planned.",
     purpose=(
-        "Maintenance, or the way back after a failover. Loses nothing and makes no fork: the old primary ends cleanly and the "
-        "standby is promoted only when it has the last record. Refuses without a standby that streams and is close."
+        "Maintenance, or the way back after a failover. Loses nothing and makes no fork: the old primary ends cleanly "
+        "and the standby is promoted only when it has the last record. Refuses without a standby that streams "
+        "and is close."
     ),
     gate=(common.TWO_NODES, common.ONE_ANSWERS),
     initial=lambda context: Switchover(),
