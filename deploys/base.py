@@ -21,11 +21,15 @@ def deploy() -> None:
     server.user(  # noqa: S604 - the user's login shell, nothing is run in it
         name="service user", user="mystocks", home="/var/lib/mystocks-dr", shell="/usr/sbin/nologin", system=True
     )
+    user = host.data.get("ssh_user") or "root"
+    if host.data.get("operator_keys"):
+        # Added, never taken away: a deploy must not lock out whoever is on call tonight.
+        server.user_authorized_keys(name="operators' keys", user=user, public_keys=list(host.data.get("operator_keys")))
     for path, mode in ((MARKS, "0755"), ("/opt/mystocks-dr", "0755"), ("/var/lib/mystocks-dr", "0750")):
         files.directory(name=f"directory {path}", path=path, mode=mode, user=_owner(path), group=_owner(path))
     # Uploads pass through here on their way to a protected place, never through a directory that others can read.
     files.directory(
-        name="private upload directory", path=UPLOADS, mode="0700", user=host.data.get("ssh_user") or "root"
+        name="private upload directory", path=UPLOADS, mode="0700", user=user
     )
     files.put(
         name="estate CA", src=str(estate.certificate().ca), dest=estate.CA, mode="0644", user="root", group="root"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pyinfra import host
 from pyinfra.operations import files
 
@@ -24,9 +26,11 @@ def deploy() -> None:
         statements=statements, _su_user="postgres",
     )  # fmt: skip
     expiring = [table for table in tables.of(Store.POSTGRESQL) if table.retention_days]
+    policies = [policy for table in tables.of(Store.POSTGRESQL) for policy in policies_of(table)]
     pg_sql(
-        name="retention policies", version=version, database=database, missing=_policies_missing(expiring),
-        statements=[_policy(table) for table in expiring], _su_user="postgres",
+        name="policies of the Community edition", version=version, database=database,
+        missing=_policies_missing(policies), statements=[line for policy in policies for line in policy.statements],
+        _su_user="postgres",
     )  # fmt: skip
     # The Apache edition has no policies. The timer's statement does nothing where the Community edition's exist.
     files.template(
@@ -41,19 +45,42 @@ def _missing(names: tuple[str, ...]) -> str:
     return f"select name from (values {values}) wanted(name) where to_regclass('public.' || quote_ident(name)) is null"
 
 
-def _policies_missing(expiring: list[Table]) -> str:
-    """Tables without a retention policy, none at all where the edition cannot have one (probed, not assumed)."""
-    if not expiring:
+@dataclass(frozen=True)
+class Policy:
+    """A background job of TimescaleDB's Community edition: its table, its procedure, what makes it."""
+
+    table: str
+    procedure: str
+    statements: tuple[str, ...]
+
+
+def policies_of(table: Table) -> tuple[Policy, ...]:
+    """What the catalogue asks to drop and to compress, as the jobs that do it."""
+    name, found = f"public.{table.name}", []
+    if table.compress_after_days:
+        by = next((column.name for column in table.columns if column.name in ("symbol", "model_id", "strategy_id")), None)
+        segments = f", timescaledb.compress_segmentby = '{by}'" if by else ""
+        after = f"INTERVAL '{table.compress_after_days} days'"
+        compress = (
+            f"ALTER TABLE {name} SET (timescaledb.compress{segments})",
+            f"SELECT add_compression_policy('{name}', {after}, if_not_exists => true)",
+        )
+        found.append(Policy(table.name, "policy_compression", compress))
+    if table.retention_days:
+        after = f"INTERVAL '{table.retention_days} days'"
+        retain = (f"SELECT add_retention_policy('{name}', {after}, if_not_exists => true)",)
+        found.append(Policy(table.name, "policy_retention", retain))
+    return tuple(found)
+
+
+def _policies_missing(policies: list[Policy]) -> str:
+    """Policies that are not there, none at all where the edition cannot have one (probed, not assumed)."""
+    if not policies:
         return "select 1 where false"
-    values = ", ".join(f"('{table.name}')" for table in expiring)
+    values = ", ".join(f"('{policy.table}', '{policy.procedure}')" for policy in policies)
     return (
-        f"select name from (values {values}) wanted(name) "
+        f"select name from (values {values}) wanted(name, job) "
         "where current_setting('timescaledb.license', true) = 'timescale' "
-        "and not exists (select from timescaledb_information.jobs where proc_name = 'policy_retention' "
+        "and not exists (select from timescaledb_information.jobs where proc_name = wanted.job "
         "and hypertable_name = wanted.name)"
     )
-
-
-def _policy(table: Table) -> str:
-    interval = f"INTERVAL '{table.retention_days} days'"
-    return f"SELECT add_retention_policy('public.{table.name}', {interval}, if_not_exists => true)"

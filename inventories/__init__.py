@@ -3,7 +3,8 @@
 Layering, held by tests/unit/test_layers.py:
 
     tasks -> drills -> runbooks.procedures -> runbooks.actions | runbooks.probes -> runbooks.hosts -> inventories
-    tasks -> lab;  drills -> lab;  inventories/lab.py -> lab
+    tasks, drills -> lab, deploys.run;  inventories/lab.py -> lab
+    runbooks/*.py (run, status, drift, ...) -> everything in runbooks/, and nothing in its folders -> them but layout
     runbooks.engine -> inventories.catalog (budgets only)
     deploys -> inventories;  agents -> nobody
 

@@ -55,7 +55,7 @@ def inventory_path(inventory: str | None) -> Path:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in HERE.glob("*.py") if p.stem in ("lab", "production")))
         hint = (
-            "copy inventories/production.example.py to inventories/production.py" if wanted == "production" else known
+            "copy inventories/production.example.py to inventories/production.py" if wanted == "production" else f"the inventories are: {known}"
         )
         raise BadInput(f"there is no inventory {wanted!r} (looked for {path})", hint)
     return path

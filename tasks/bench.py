@@ -20,7 +20,7 @@ from tasks.support import door, progress
 )
 @door
 def bench(c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, lab: str = "bench") -> None:
-    """Measure deploys, lab, feed and RTO over several drills; writes JSON and a table."""
+    """Measure lab, deploys, feed and RTO; write JSON and a table."""
     from drills import bench as measuring
     from runbooks.engine.rundir import REPOSITORY
 

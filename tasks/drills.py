@@ -25,7 +25,7 @@ from tasks.support import LAB_HELP, door, progress
 def drill(
     c: Context, scenario: str = "", twin: str = "", rate: float = 6000.0, seed: int = 0, json: bool = False, lab: str = ""
 ) -> None:
-    """Bring up a lab, break it under load, recover it, prove it on one page."""
+    """Break a lab under load, recover it, prove it on one page."""
     from drills import prepare, scenarios
     from drills.result import Outcome
     from drills.run import Plan

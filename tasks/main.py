@@ -1,5 +1,6 @@
 """The program behind ``./dr``: invoke, with our exit codes and a hint where it would print a traceback."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,9 @@ class DrProgram(Program):
     def execute(self) -> None:
         try:
             super().execute()
+        except BrokenPipeError:  # `./dr ... | head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit(code=ExitCode.PASSED) from None
         except KeyboardInterrupt:  # invoke would end with 1, which means failed
             raise Exit("Interrupted.", code=ExitCode.INTERRUPTED) from None
 

@@ -13,7 +13,7 @@ from tasks.support import INVENTORY_HELP, LAB_HELP, door
 @task(help={"json": "print JSON", "inventory": INVENTORY_HELP, "lab": LAB_HELP})
 @door
 def status(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> None:
-    """Show what waits in the outbox, how old it is, and dead letters."""
+    """Show what waits in the outbox, and dead letters."""
     from runbooks import hosts
     from runbooks.probes import app
 
@@ -28,7 +28,7 @@ def status(c: Context, json: bool = False, inventory: str = "", lab: str = "") -
 @task(help={"inventory": INVENTORY_HELP, "lab": LAB_HELP})
 @door
 def replay(c: Context, inventory: str = "", lab: str = "") -> None:
-    """Replay the outbox into the database now and wait until it is empty."""
+    """Replay the outbox into the database until it is empty."""
     from runbooks import hosts
     from runbooks.actions import app as act
     from runbooks.probes import app

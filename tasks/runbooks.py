@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke.collection import Collection
@@ -16,8 +17,10 @@ from tasks.support import INVENTORY_HELP, LAB_HELP, door, progress
 
 if TYPE_CHECKING:
     from runbooks.engine.context import Options
+    from runbooks.engine.procedure import Procedure
     from runbooks.engine.result import RunResult
 
+ROOT = Path(__file__).resolve().parent.parent
 HELP = {
     "plan": "print every step with host, evidence and deadline; touch nothing",
     "resume": "go on with the newest run that did not end",
@@ -34,7 +37,7 @@ def failover(
     c: Context, plan: bool = False, resume: bool = False, yes: bool = False, accept_loss: bool = False,
     accept_split_brain: bool = False, json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
-    """Promote the standby because the primary is lost (fences it first)."""
+    """Fence the lost primary and promote the standby."""
     from runbooks.procedures.failover import FailoverOptions
 
     options = FailoverOptions(yes=yes, accept_loss=accept_loss, accept_split_brain=accept_split_brain)
@@ -59,7 +62,7 @@ def switchover(
     c: Context, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "",
     lab: str = "",
 ) -> None:  # fmt: skip
-    """Move the primary's role to the standby, planned, without loss."""
+    """Move the primary's role to the standby without loss."""
     from runbooks.procedures.switchover import SwitchoverOptions
 
     _run("switchover", SwitchoverOptions(yes=yes), plan, resume, json, inventory)
@@ -80,11 +83,32 @@ def detach(
 @task(help={"name": "failover, rejoin, switchover or detach"})
 @door
 def show(c: Context, name: str) -> None:
-    """Print a runbook on paper (Markdown), from the steps that run."""
+    """Print a runbook as Markdown, from the steps that run."""
     from runbooks.engine.paper import render
     from runbooks.run import known
 
     print(render(known(name).procedure))
+
+
+@task
+@door
+def render(c: Context) -> None:
+    """Write the paper runbooks of docs/runbooks anew.
+
+    They are committed, so that they can be read and printed where this tool cannot run.
+    """
+    for path, text in pages().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        print(path.relative_to(ROOT))
+
+
+def pages() -> dict[Path, str]:
+    """Every paper runbook: its file and what belongs in it."""
+    from runbooks.engine import paper
+    from runbooks.run import PROCEDURES
+
+    return {ROOT / "docs/runbooks" / f"{name}.md": paper.render(known.procedure) for name, known in PROCEDURES.items()}
 
 
 @task(name="list")
@@ -105,7 +129,7 @@ def _run(name: str, options: Options, plan: bool, resume: bool, json: bool, inve
 
     procedure = known(name).procedure
     if plan:
-        _print_plan(procedure)
+        _print_plan(procedure, inventory)
         return
     estate = hosts.load(inventory or None)
     with progress() as say:
@@ -135,16 +159,35 @@ def _as_json(result: RunResult[Any]) -> dict[str, Any]:
     }
 
 
-def _print_plan(procedure: Any) -> None:
+def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
+    """Every step with its host, evidence and deadline, readable on a narrow terminal too."""
+    from inventories.inventory import read_inventory
     from runbooks.engine.plan import plan_rows
 
-    table = Table("", "step", "where", "does", "expected evidence", "within", "undo", title=f"{procedure.name}: {procedure.summary}")
+    groups = read_inventory(inventory or None).groups
+    either = " or ".join(name for group in ("pg_primary", "pg_standby") for name in groups.get(group, ()))
+    where = {"app": ", ".join(groups.get("app", ())), "backup": ", ".join(groups.get("backup", ()))}
+    console = Console(highlight=False)
+    console.print(f"[bold]{procedure.name}[/]: {procedure.summary}")
+    table = Table.grid(padding=(0, 1), expand=False)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for gate in procedure.gate:
+        table.add_row("gate", gate.name, gate.says)
     for row in plan_rows(procedure):
-        name = f"{row.step}\n[bold red]needs --yes[/]" if row.destructive else row.step
-        does = f"{row.does}\n[dim]only when {row.only_when}[/]" if row.only_when else row.does
-        table.add_row(str(row.nr), name, row.where, does, row.evidence, f"{row.deadline:g} s", row.undo)
-    Console().print(table)
+        names = where.get(row.where) or ("" if row.where == "all hosts" else either)
+        table.add_row(f"[bold]{row.nr}[/]", f"[bold]{row.step}[/]", row.does)
+        table.add_row("", "", f"[dim]on[/] {row.where}{f' ({names})' if names else ''}[dim], within[/] {row.deadline:g} s")
+        table.add_row("", "", f"[dim]expect[/] {row.evidence}")
+        if row.only_when:
+            table.add_row("", "", f"[dim]only when[/] {row.only_when}")
+        if row.undo:
+            table.add_row("", "", f"[dim]if it fails[/] {row.undo}")
+        if row.destructive:
+            table.add_row("", "", "[bold red]destructive: needs --yes[/]")
+    console.print(table)
 
 
-collection = Collection("runbook", show, list_)
+collection = Collection("runbook", show, list_, render)
 TOP_LEVEL = (failover, rejoin, switchover, detach)

@@ -12,6 +12,9 @@ stanza = "main"
 # Clients outside the estate that may connect as `writer` or `reader`, in CIDR notation.
 client_networks: list[str] = []
 
+# SSH public keys of further operators, added to the user that the inventory logs in as.
+operator_keys: list[str] = []
+
 # Megabytes and counts that every PostgreSQL node must share: a standby with less than its primary stops.
 shared_buffers_mb = 256
 max_connections = 100

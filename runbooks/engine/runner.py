@@ -90,9 +90,9 @@ def _require_consent(procedure: Procedure[Any], context: Context[Any, Any], past
     ahead = procedure.steps[len(past.done) if past else 0 :]
     destructive = [step.name for step in ahead if step.destructive]
     if destructive and not context.options.yes:
-        steps = "a destructive step" if len(destructive) == 1 else "destructive steps"
+        steps = "a destructive step that needs" if len(destructive) == 1 else "destructive steps that need"
         raise Refused(
-            f"{procedure.name} has {steps} that need your consent: {', '.join(destructive)}",
+            f"{procedure.name} has {steps} your consent: {', '.join(destructive)}",
             "read them with --plan, then repeat with --yes",
         )
 

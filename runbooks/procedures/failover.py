@@ -37,11 +37,17 @@ class Failover(Roles):
 
 def assess(context: Run, state: Failover) -> Failover:
     """Choose the standby that received most, and say what promoting it may lose. Refuses while a primary lives."""
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         recorded = pool.submit(_recorded_mode, context)
+        written = pool.submit(_application_writes, context)
         nodes = postgres.survey(context.estate)
-        mode = recorded.result()
+        mode, writes_to = recorded.result(), written.result()
     alive = [node for node in nodes if node.is_primary]
+    if writes_to and not alive:
+        raise Refused(
+            f"a primary at {writes_to} takes writes from {context.estate.app}, although nobody here can reach it",
+            "the operator's own network is cut, not the estate's: run this from another place",
+        )
     if alive:
         raise Refused(
             f"{alive[0].name} is a primary that answers and takes writes",
@@ -71,6 +77,16 @@ def assess(context: Run, state: Failover) -> Failover:
             "loss_reason": reason, "unreplayed_bytes": unreplayed, "ssh_answers": old.ssh,
         }
     )  # fmt: skip
+
+
+def _application_writes(context: Run) -> str | None:
+    """Address of the host that committed a row for the application just now; None when none did."""
+    try:
+        attempt = app.try_to_write(context.estate.app, budget("assess.write"))
+    except DrError as error:
+        context.say(f"WARNING: {context.estate.app} cannot be asked whether it still writes: {error}")
+        return None
+    return attempt.host if attempt.wrote else None
 
 
 def _recorded_mode(context: Run) -> backup.Mode | None:
@@ -112,7 +128,10 @@ def fence(context: Run, state: Failover) -> Failover:
 
 
 def prove_fence(context: Run, state: Failover) -> None:
-    """Every client's view must agree: no write is taken by the old primary. Raises VerificationFailed otherwise."""
+    """Every client's view must agree: no write is taken, and no connection either, since a slow host is not a dead one.
+
+    Raises VerificationFailed otherwise.
+    """
     if state.fenced_by.startswith("nobody"):
         return
     old, seconds = other_of(context, state), budget("fence.prove")
@@ -132,7 +151,7 @@ def prove_fence(context: Run, state: Failover) -> None:
 
 
 def _viewers(context: Run, state: Failover) -> tuple[Host, ...]:
-    return (context.estate.host(state.primary), context.estate.backup)
+    return (context.estate.host(state.primary), context.estate.backup, context.estate.app)
 
 
 def promote(context: Run, state: Failover) -> Failover:

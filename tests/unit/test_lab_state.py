@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from inventories import secrets
 from inventories.errors import BadInput, Refused
 from lab import spec, ssh, state
 
@@ -66,8 +67,8 @@ def test_secrets_are_private_random_and_kept(own_state: Path) -> None:
     path = own_state / "secrets.yaml"
     first = yaml.safe_load(path.read_text())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert set(first) == set(state.SECRETS)
-    assert len(set(first.values())) == len(state.SECRETS)
+    assert set(first) == set(secrets.NAMES)
+    assert len(set(first.values())) == len(secrets.NAMES)
     path.write_text(
         "".join(line for line in path.read_text().splitlines(True) if not line.startswith("reader"))
     )
