@@ -10,7 +10,7 @@ from deploys.facts import MARKS, IsContainer
 from deploys.operations import etc_hosts, packages
 
 PACKAGES = ("acl", "ca-certificates", "cron", "openssh-server", "python3", "sudo", "tzdata", "util-linux", "zstd")
-UPLOADS = "/var/lib/mystocks-dr/upload"
+UPLOADS = "/opt/mystocks-dr/upload"
 
 
 def deploy() -> None:
