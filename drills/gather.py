@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,17 @@ def whole(estate: Estate) -> tuple[Check, ...]:
     good = len(primaries) == 1 and len(streaming) == len(nodes) - 1 and all(n.timeline == primaries[0].timeline for n in streaming)
     said = ", ".join(f"{n.name}: {'primary' if n.is_primary else 'standby' if n.streams else 'out'} on timeline {n.timeline}" for n in nodes)
     return (Check(name="the estate is whole again", outcome=CheckOutcome.PASSED if good else CheckOutcome.FAILED, detail=said),)
+
+
+def panics(run_dir: Path, since: datetime) -> tuple[Check, ...]:
+    """PANIC lines that the servers logged during the drill, as one check; nothing to read is a failure."""
+    logs = sorted((run_dir / "logs").glob("*-postgresql.log"))
+    found = [line for log in logs for line in log.read_text(errors="replace").splitlines() if " PANIC: " in line]
+    recent = [line for line in found if line[:19] >= f"{since:%Y-%m-%d %H:%M:%S}"]
+    good = bool(logs) and not recent
+    detail = recent[0][:300] if recent else f"{len(logs)} logs read"
+    outcome = CheckOutcome.PASSED if good else CheckOutcome.FAILED
+    return (Check(name="no server panicked", outcome=outcome, detail=detail),)
 
 
 def versions(estate: Estate) -> dict[str, str]:

@@ -113,7 +113,7 @@ def _hangs(primary: Node) -> bool:
 def _primaries(status: Status) -> Iterator[Finding]:
     if len(status.primaries) > 1:
         names = " and ".join(f"{node.name} (timeline {node.timeline})" for node in status.primaries)
-        hint = "./dr fence HOST for the one on the lower timeline, then ./dr rejoin HOST"
+        hint = "./dr rejoin HOST for the one on the lower timeline: stops it, keeps what only it has"
         yield Finding("hosts that take writes", names, "one", hint)
     if not status.primaries:
         yield Finding("hosts that take writes", "none", "one", "./dr failover promotes the standby")

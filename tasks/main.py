@@ -73,7 +73,16 @@ def arguments(argv: list[str]) -> list[str]:
     """Invoke's argument vector for what was typed after ``./dr``."""
     if argv[:1] == ["help"]:
         argv = ["--help", *argv[1:]] if argv[1:] else ["--list"]
+    if argv[:1] == ["rejoin"] and argv[1:] and _is_value(argv[1]):
+        argv = ["rejoin", "--host", *argv[1:]]  # invoke knows no positional argument that may be left out
     return ["dr", *argv]
+
+
+def _is_value(word: str) -> bool:
+    """Neither an option nor the next task."""
+    import tasks
+
+    return not word.startswith("-") and word not in tasks.ns.task_names
 
 
 def main() -> None:

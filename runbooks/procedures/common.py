@@ -66,7 +66,7 @@ def one_answers(context: Run) -> None:
     pool.shutdown(wait=False)  # the first answer is enough; a dead host is not waited for
     if not found:
         names = ", ".join(f"{host.name} ({host.address})" for host in hosts)
-        raise Refused(f"no PostgreSQL host answers: {names}", "check the operator's own network; both lost means restore-cluster")
+        raise Refused(f"no PostgreSQL host answers: {names}", "check the operator's own network; are both lost? README.md says what is left to do")
 
 
 ONE_ANSWERS = Gate("one-answers", "At least one PostgreSQL host answers SSH.", one_answers)

@@ -56,7 +56,7 @@ def assess(context: Run, state: Failover) -> Failover:
     standbys = sorted((node for node in nodes if node.is_standby), key=lambda node: node.written or 0)
     if not standbys:
         seen = ", ".join(f"{node.name}: {node.why or 'its server does not answer'}" for node in nodes)
-        raise Refused(f"there is no standby to promote ({seen})", "./dr restore-cluster is for when both are lost")
+        raise Refused(f"there is no standby to promote ({seen})", "are both lost? README.md says what is left to do")
     best = standbys[-1]
     old = next(node for node in nodes if node is not best)
     unreplayed = (best.written or 0) - (best.replayed or 0)

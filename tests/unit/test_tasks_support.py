@@ -113,3 +113,16 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(capsys: pytest.Captu
         say("Two")
     assert capsys.readouterr().err == "One\nTwo\n"
     assert not sys.stderr.isatty()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["rejoin", "pg1", "--yes"], ["rejoin", "--host", "pg1", "--yes"]),
+        (["rejoin", "--yes"], ["rejoin", "--yes"]),
+        (["rejoin", "status"], ["rejoin", "status"]),
+        (["rejoin"], ["rejoin"]),
+    ],
+)
+def test_rejoin_takes_its_host_without_an_option_as_every_hint_says(typed: list[str], meant: list[str]) -> None:
+    assert arguments(typed) == ["dr", *meant]
