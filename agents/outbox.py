@@ -56,7 +56,18 @@ class Outbox:
         self._db.close()
 
     def enqueue(self, batch: Batch, tables: dict[str, Table], origin: int) -> int:
-        """Store the batch durably and return its id. Raises OutboxFull: then it is NOT stored."""
+        """Store the batch durably and return its id. Raises OutboxFull: then it is NOT stored.
+
+        Applied records are kept to be read; where they take the room that a row needs, they go.
+        """
+        try:
+            return self._insert(batch, tables, origin)
+        except OutboxFull:
+            if not self.purge(0, at_most=5000):
+                raise
+        return self._insert(batch, tables, origin)
+
+    def _insert(self, batch: Batch, tables: dict[str, Table], origin: int) -> int:
         data = data_of(batch.parts)
         with self._sentences():
             # The cap is SQLite's own, for this statement only: the replayer must always be able to write.

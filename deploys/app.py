@@ -61,6 +61,6 @@ def _settings() -> dict[str, Any]:
         "outbox": {
             "path": "/var/lib/mystocks-dr/outbox.db",
             "max_bytes": host.data.get("outbox_max_mb") * 2**20,
-            "keep_applied_s": 3600,
+            "keep_applied_s": 600,
         },
     }

@@ -10,7 +10,7 @@ from deploys.facts import MARKS, IsContainer
 from deploys.operations import etc_hosts, packages
 
 PACKAGES = ("acl", "ca-certificates", "cron", "openssh-server", "python3", "sudo", "tzdata", "util-linux", "zstd")
-UPLOADS = "/var/lib/mystocks-dr/upload"
+UPLOADS = "/opt/mystocks-dr/upload"
 
 
 def deploy() -> None:
@@ -28,9 +28,7 @@ def deploy() -> None:
     for path, mode in ((MARKS, "0755"), ("/opt/mystocks-dr", "0755"), ("/var/lib/mystocks-dr", "0750")):
         files.directory(name=f"directory {path}", path=path, mode=mode, user=_owner(path), group=_owner(path))
     # Uploads pass through here on their way to a protected place, never through a directory that others can read.
-    files.directory(
-        name="private upload directory", path=UPLOADS, mode="0700", user=user
-    )
+    files.directory(name="private upload directory", path=UPLOADS, mode="0700", user=user)
     files.put(
         name="estate CA", src=str(estate.certificate().ca), dest=estate.CA, mode="0644", user="root", group="root"
     )

@@ -70,6 +70,8 @@ def settings(version: int) -> dict[str, str]:
         "log_connections": "off",
         "log_lock_waits": "on",
         "log_min_duration_statement": "2s",
+        # pg_rewind's statements carry thousands of values; secrets have no business in a log either.
+        "log_parameter_max_length": "256",
         "log_line_prefix": "%m [%p] %q%u@%d %a ",
         "timezone": "Etc/UTC",
         "log_timezone": "Etc/UTC",

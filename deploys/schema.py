@@ -58,7 +58,8 @@ def policies_of(table: Table) -> tuple[Policy, ...]:
     """What the catalogue asks to drop and to compress, as the jobs that do it."""
     name, found = f"public.{table.name}", []
     if table.compress_after_days:
-        by = next((column.name for column in table.columns if column.name in ("symbol", "model_id", "strategy_id")), None)
+        candidates = ("symbol", "model_id", "strategy_id")
+        by = next((column.name for column in table.columns if column.name in candidates), None)
         segments = f", timescaledb.compress_segmentby = '{by}'" if by else ""
         after = f"INTERVAL '{table.compress_after_days} days'"
         compress = (

@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,17 @@ def whole(estate: Estate) -> tuple[Check, ...]:
             name="the estate is whole again", outcome=CheckOutcome.PASSED if good else CheckOutcome.FAILED, detail=said
         ),
     )
+
+
+def panics(run_dir: Path, since: datetime) -> tuple[Check, ...]:
+    """PANIC lines that the servers logged during the drill, as one check; nothing to read is a failure."""
+    logs = sorted((run_dir / "logs").glob("*-postgresql.log"))
+    found = [line for log in logs for line in log.read_text(errors="replace").splitlines() if " PANIC: " in line]
+    recent = [line for line in found if line[:19] >= f"{since:%Y-%m-%d %H:%M:%S}"]
+    good = bool(logs) and not recent
+    detail = recent[0][:300] if recent else f"{len(logs)} logs read"
+    outcome = CheckOutcome.PASSED if good else CheckOutcome.FAILED
+    return (Check(name="no server panicked", outcome=outcome, detail=detail),)
 
 
 def versions(estate: Estate) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from deploys import run as deploys
-from drills.run import gate
+from drills.gate import gate
 from inventories.errors import DrError, TimedOut
 from lab.up import up
 from runbooks import hosts

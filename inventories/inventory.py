@@ -54,11 +54,9 @@ def inventory_path(inventory: str | None) -> Path:
     path = Path(wanted).expanduser() if "/" in wanted or wanted.endswith(".py") else HERE / f"{wanted}.py"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in HERE.glob("*.py") if p.stem in ("lab", "production")))
-        hint = (
-            "copy inventories/production.example.py to inventories/production.py"
-            if wanted == "production"
-            else f"the inventories are: {known}"
-        )
+        hint = f"the inventories are: {known}"
+        if wanted == "production":
+            hint = "copy inventories/production.example.py to inventories/production.py"
         raise BadInput(f"there is no inventory {wanted!r} (looked for {path})", hint)
     return path
 

@@ -1,7 +1,7 @@
 """Production hosts: copy to inventories/production.py, change what is yours, keep it out of the repository.
 
     ./dr drift --inventory production      what `./dr deploy` would change, touching nothing
-    ./dr status --inventory production
+    ./dr status --inventory production    one screen
 
 Groups say what a host is for; at first `pg_primary` becomes the primary. After a failover the roles are read
 from the hosts themselves, never from here. Secrets come from `secrets_file` (mode 0600, outside the repository)

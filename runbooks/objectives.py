@@ -144,9 +144,8 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
     if primary is None:
         return
     if _hangs(primary):
-        yield Finding(
-            "commits", "hang: no standby answers them", "answered", "./dr detach lets the primary commit alone"
-        )
+        hint = "./dr detach lets the primary commit alone"
+        yield Finding("commits", "hang: no standby answers them", "answered", hint)
     streams = any(standby.streams for standby in primary.standbys)
     others = " ".join(node.name for node in status.nodes if node is not primary)
     hint = "./dr deploy makes commits wait for the standby" if streams else f"./dr rejoin {others}"

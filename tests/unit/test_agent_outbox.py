@@ -131,6 +131,15 @@ def test_a_full_outbox_does_not_acknowledge_and_can_still_be_drained(tmp_path: P
     assert outbox.status().pending_records == 1
 
 
+def test_applied_records_make_room_before_a_row_is_turned_away(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", max_bytes=200_000)
+    with pytest.raises(OutboxFull):
+        fill(outbox, tmp_path, 1000)
+    outbox.mark_applied(outbox.pending(10**9), "pg1", 1)
+    fill(outbox, tmp_path, 100)
+    assert outbox.status().pending_records == 100
+
+
 def test_a_changed_record_is_found_by_its_checksum_and_does_not_stop_the_others(
     outbox: Outbox, tmp_path: Path
 ) -> None:

@@ -65,7 +65,7 @@ def test_fast_leaves_lab_tests_out_whatever_else_is_selected() -> None:
 
 @pytest.mark.parametrize(
     ("pytest_code", "ours"),
-    [(1, ExitCode.FAILED), (2, ExitCode.INTERRUPTED), (3, ExitCode.FAILED), (4, ExitCode.BAD_INPUT), (-9, 1)],
+    [(1, ExitCode.FAILED), (2, ExitCode.FAILED), (3, ExitCode.FAILED), (4, ExitCode.BAD_INPUT), (-9, 1)],
 )
 def test_pytests_ends_become_ours_without_a_word_after_its_closing_line(
     monkeypatch: pytest.MonkeyPatch,

@@ -28,7 +28,7 @@ def test_service_user_cannot_log_in(machine: Subject) -> None:
         ("/etc/mystocks-dr", "root", 0o755),
         ("/opt/mystocks-dr", "root", 0o755),
         ("/var/lib/mystocks-dr", "mystocks", 0o750),
-        ("/var/lib/mystocks-dr/upload", None, 0o700),
+        ("/opt/mystocks-dr/upload", None, 0o700),
     ],
 )
 def test_directory_is_closed_to_others(machine: Subject, path: str, owner: str | None, mode: int) -> None:

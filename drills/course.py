@@ -1,0 +1,194 @@
+"""The course of one drill: feed on, fault, recover, feed runs on, drain, compare, restore, verify."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from drills import feed as feeds
+from drills import gather
+from drills.compare import Comparison, compare, with_phantom_row
+from drills.gate import clean_up
+from drills.ledger import Ledger, read_ledger
+from drills.measure import Moments, measure
+from drills.result import Check, CheckOutcome, DrillResult, Outcome
+from drills.scenarios import Result, Scenario, Twin
+from drills.stage import Stage
+from drills.tally import Feed, Writing
+from inventories.errors import DrError, TargetFailed, TimedOut
+from runbooks.engine import outcome as ended
+from runbooks.engine.budgets import budget
+from runbooks.engine.verify import EVERYTHING, verify
+from runbooks.engine.wait import until
+from runbooks.hosts import Host
+from runbooks.probes import app, postgres
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to drill. Seconds before the fault are drawn between `calm_s` and twice that; `seed` fixes the draw."""
+
+    rate: float = 6000.0
+    calm_s: float = 4.0
+    after_s: float = 4.0
+    seed: int | None = None
+
+
+@dataclass
+class Course:
+    """One drill on its way. `result` grows, so that what was measured outlives what goes wrong later."""
+
+    scenario: Scenario
+    twin: Twin | None
+    plan: Plan
+    stage: Stage
+    chance: random.Random
+    result: DrillResult
+
+    def go(self) -> None:
+        """Run it to its end. Raises what stops it before that."""
+        ledger, moments, recovered = self._break_and_recover()
+        events = read_ledger(self.stage.run_dir / "ledger.jsonl")
+        self.result = self.result.with_feed(ledger.view()).with_measured(measure(events, moments))
+        self._compare(ledger)
+        self._restore(recovered, ledger)
+        self._conclude()
+
+    def _break_and_recover(self) -> tuple[Ledger, Moments, Result]:
+        stage, scenario = self.stage, self.scenario
+        with feeds.running(stage.estate.app, self.plan.rate, self.chance.randrange(2**31), stage.run_dir) as feed:
+            stage.say("the feed writes; waiting for a random moment")
+            self._sleep(feed, self.plan.calm_s * (1 + self.chance.random()))
+            fault = stage.mark("fault")
+            stage.say(f"fault: {scenario.summary}")
+            scenario.fault(stage)
+            detected = self._detect(feed) if scenario.detects else None
+            recovered = (self.twin.recover if self.twin and self.twin.recover else scenario.recover)(stage)
+            stage.heal(stage.primary)  # a partition that nobody ended by power
+            if recovered.outcome is not self._wanted(0):
+                clean_up(stage)
+            self._run_on(feed)
+            stop = stage.mark("drain")
+            feed.stop()
+        failover = stage.failover_started if scenario.detects else None
+        return feed.ledger, Moments(stage.marks[0].at, fault, detected, failover, stop), recovered
+
+    def _detect(self, feed: feeds.Feed) -> float:
+        """An operator's alarm: the store has stopped acknowledging the feed's rows."""
+        feed.ledger.wait_for(
+            lambda view: view.writing is Writing.OUTBOX, budget("feed.start"), "the feed to notice the fault"
+        )
+        at = self.stage.mark("detected")
+        self.stage.say("detected: rows go to the outbox; recovery begins")
+        return at
+
+    def _run_on(self, feed: feeds.Feed) -> None:
+        self.stage.say("writing goes on; waiting for the outbox to drain")
+        feed.ledger.wait_for(
+            lambda view: view.writing is Writing.STORE and view.awaiting_replay == 0,
+            budget("outbox.drain"),
+            "rows to go to the store again",
+        )
+        self._sleep(feed, self.plan.after_s)
+
+    def _sleep(self, feed: feeds.Feed, seconds: float) -> None:
+        """Let the feed run; its death ends the drill at once."""
+        try:
+            feed.ledger.wait_for(lambda view: view.feed is Feed.DIED, seconds, "time to pass")
+        except TimedOut:
+            return
+        raise TargetFailed("the feed died", f"see {self.stage.run_dir}/logs/feed.log")
+
+    def _compare(self, ledger: Ledger) -> None:
+        stage, view = self.stage, ledger.view()
+        until(
+            lambda: app.outbox(stage.estate.app),
+            "outbox.drain",
+            what="an empty outbox",
+            accept=lambda box: not box.pending_records,
+        )
+        stage.mark("compare")
+        stage.say(f"comparing {view.acked:,} acknowledged rows with the tables")
+        replayed = {table: len(ids) for table, ids in ledger.replayed_ids().items()}
+        primary = postgres.the_primary(postgres.survey(stage.estate)).host
+        self.result = self.result.with_comparison(self._against(primary, ledger), replayed)
+
+    def _against(self, host: Host, ledger: Ledger) -> Comparison:
+        run = ledger.view().run
+        assert run is not None, "a feed that acknowledged rows has said its number"
+        acked = ledger.acked_ids()
+        if self.twin and self.twin.forge_ledger:
+            acked, _ = with_phantom_row(acked)
+        return compare(acked, gather.finder(host, self.stage.estate.data["database"], run))
+
+    def _restore(self, recovered: Result, ledger: Ledger) -> None:
+        """Make the estate whole, and hold the standby to the ledger too: two copies were promised."""
+        stage = self.stage
+        stage.mark("restore")
+        if recovered.outcome is ended.Outcome.PASSED:
+            self.scenario.restore(stage)
+        else:
+            self._verify_whole()
+        stage.mark("second copy")
+        checks = (*gather.checks(stage.run_dir), *gather.whole(stage.estate), self._second_copy(ledger))
+        self.result = self.result.with_checks(checks)
+
+    def _verify_whole(self) -> None:
+        """The specification of a healthy estate, where no runbook's last step has checked it."""
+        folder = self.stage.run_dir / "runbooks" / "verify"
+        folder.mkdir(parents=True)
+        env = {"DR_INVENTORY": self.stage.estate.inventory}
+        verify(EVERYTHING, run_dir=folder, budget="verify", env=env, report="verify-whole.xml")
+
+    def _second_copy(self, ledger: Ledger) -> Check:
+        """The standby, once it has replayed what the primary has written, holds every acknowledged row as well."""
+        name = "the standby holds every acknowledged row"
+        try:
+            written = postgres.the_primary(postgres.survey(self.stage.estate)).written or 0
+            node = until(
+                lambda: next((node for node in postgres.survey(self.stage.estate) if node.streams), None),
+                "standby.catch_up",
+                what="a standby that has replayed everything",
+                accept=lambda node: node is not None and (node.replayed or 0) >= written,
+            )
+            assert node is not None
+            found = self._against(node.host, ledger)
+        except DrError as error:
+            return Check(name=name, outcome=CheckOutcome.FAILED, detail=str(error))
+        # The forged row of a negative twin is missing everywhere and is told once, by the comparison itself.
+        forged = 1 if self.twin and self.twin.forge_ledger else 0
+        good = found.lost == forged and found.duplicated == 0
+        detail = f"{found.acked - found.lost:,} of {found.acked:,} on {node.name}"
+        return Check(
+            name=name, host=node.name, outcome=CheckOutcome.PASSED if good else CheckOutcome.FAILED, detail=detail
+        )
+
+    def _conclude(self) -> None:
+        """How the procedures ended, against how they were expected to."""
+        reasons = list(self.result.reasons)
+        for nr, (name, ran) in enumerate(self.stage.results):
+            wanted = self._wanted(nr)
+            if ran.outcome is not wanted or ran.outcome is ended.Outcome.FAILED:
+                reasons.append(ran.error or f"{name} ended {ran.outcome.value}; {wanted.value} was expected.")
+        if not self.stage.results:
+            reasons.append("No runbook was run, so nothing was recovered.")
+        outcome = Outcome.FAILED if reasons else Outcome.PASSED
+        self.result = self.result.model_copy(update={"outcome": outcome, "reasons": tuple(reasons)})
+
+    def _wanted(self, nr: int) -> ended.Outcome:
+        """How the runbook of this number should end: the first may have to refuse, or, in a twin, to fail."""
+        if nr == 0 and self.twin and self.twin.recover:
+            return ended.Outcome.FAILED
+        return ended.Outcome.REFUSED if nr == 0 and self.scenario.refused else ended.Outcome.PASSED
+
+    def ended_by(self, error: BaseException) -> None:
+        """What stopped the drill becomes its first reason."""
+        interrupted = isinstance(error, KeyboardInterrupt)
+        reason = "The drill was interrupted." if interrupted else str(error)
+        self.result = self.result.model_copy(
+            update={
+                "outcome": Outcome.INTERRUPTED if interrupted else Outcome.FAILED,
+                "reasons": (reason, *self.result.reasons),
+                "hint": error.hint if isinstance(error, DrError) else "",
+            }
+        )

@@ -1,0 +1,61 @@
+"""Before anything is broken: the estate must be whole. Afterwards: it is made whole again, whatever happened."""
+
+from __future__ import annotations
+
+from drills.stage import Stage
+from inventories.errors import DrError, Refused
+from runbooks.hosts import Estate, Host
+from runbooks.probes import app, backup, postgres
+from runbooks.procedures.rejoin import REJOIN, RejoinOptions
+
+
+def gate(estate: Estate) -> tuple[Host, Host]:
+    """(primary, standby) of a whole estate. Raises Refused naming what is not whole."""
+    nodes = postgres.survey(estate)
+    wrong = _nodes_wrong(nodes) or _surroundings_wrong(estate)
+    if wrong:
+        raise Refused(
+            f"the estate is not whole, so a drill would prove nothing: {wrong}",
+            "./dr status tells more; ./dr rejoin --yes brings a node back, ./dr deploy provisions what is missing",
+        )
+    return next(node.host for node in nodes if node.is_primary), next(node.host for node in nodes if node.streams)
+
+
+def _nodes_wrong(nodes: tuple[postgres.Node, ...]) -> str:
+    down = [f"{node.name} does not answer ({node.why or 'PostgreSQL is down'})" for node in nodes if not node.online]
+    if down:
+        return "; ".join(down)
+    primaries = [node for node in nodes if node.is_primary]
+    streaming = [node for node in nodes if node.streams]
+    if len(primaries) != 1 or not streaming:
+        return f"it has {len(primaries)} primaries and {len(streaming)} streaming standbys"
+    if not any(standby.sync == "sync" for standby in primaries[0].standbys):
+        return f"{primaries[0].name} waits for no standby"
+    return ""
+
+
+def _surroundings_wrong(estate: Estate) -> str:
+    mode = backup.replication_mode(estate.backup)
+    if not (mode and mode.synchronous):
+        return f"{estate.backup} notes the replication mode as {mode.mode if mode else 'unknown'}"
+    rows = app.outbox(estate.app).pending_rows
+    return f"{rows:,} rows wait in the outbox" if rows else ""
+
+
+def clean_up(stage: Stage) -> None:
+    """Undo the fault and bring back what is out, saying what could not be. Does nothing to a whole estate."""
+    if _all_follow(postgres.survey(stage.estate)):
+        return
+    stage.say("cleaning up")
+    try:
+        for host in stage.estate.postgres:
+            stage.power_on(host)
+            stage.heal(host)
+        if not _all_follow(postgres.survey(stage.estate)):
+            stage.run(REJOIN, RejoinOptions(yes=True))
+    except DrError as error:
+        stage.say(f"WARNING: the estate is not whole: {error}; ./dr status")
+
+
+def _all_follow(nodes: tuple[postgres.Node, ...]) -> bool:
+    return any(node.is_primary for node in nodes) and all(node.is_primary or node.streams for node in nodes)

@@ -1,0 +1,62 @@
+"""`./dr` itself, on bad input that needs no host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = str(ROOT / "inventories" / "production.example.py")
+
+
+def dr(*arguments: str, state: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("DR_")}
+    return subprocess.run(
+        [sys.executable, "-m", "tasks.main", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60,
+        check=False, env={**clean, "DR_STATE": str(state), "DR_RUNS": str(state / "runs"), **environment},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("task", ["deploy", "drift", "verify"])
+def test_unknown_host_is_bad_input_naming_those_there_are(task: str, tmp_path: Path) -> None:
+    done = dr(task, "--inventory", EXAMPLE, "--limit", "pg1,nope", state=tmp_path)
+    assert done.returncode == 2
+    assert "there is no host 'nope'" in done.stderr
+    assert "HINT: its hosts are pg1, pg2, backup1, app1" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("task", ["deploy", "drift", "verify", "status"])
+def test_unknown_inventory_is_bad_input(task: str, tmp_path: Path) -> None:
+    done = dr(task, "--inventory", "nowhere", state=tmp_path)
+    assert done.returncode == 2
+    assert "'nowhere'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("task", ["deploy", "status", "verify"])
+def test_lab_that_was_never_made_is_bad_input(task: str, tmp_path: Path) -> None:
+    done = dr(task, "--lab", "never-made", state=tmp_path)
+    assert done.returncode == 2
+    assert "never-made" in done.stderr
+    assert "HINT: " in done.stderr
+
+
+def test_nonsense_in_the_expectation_is_bad_input(tmp_path: Path) -> None:
+    done = dr("verify", "--inventory", EXAMPLE, state=tmp_path, DR_VERIFY_EXPECT="{")
+    assert done.returncode == 2
+    assert "DR_VERIFY_EXPECT" in done.stderr
+
+
+def test_secrets_are_made_where_the_operator_stands(tmp_path: Path) -> None:
+    done = dr("secrets.make", "mine.yaml", state=tmp_path, DR_CALLER_CWD=str(tmp_path))
+    assert done.returncode == 0
+    made = tmp_path / "mine.yaml"
+    assert made.stat().st_mode & 0o777 == 0o600
+    assert not [value for value in made.read_text().split() if len(value) > 20 and value in done.stdout]
+    again = dr("secrets.make", "mine.yaml", state=tmp_path, DR_CALLER_CWD=str(tmp_path))
+    assert again.returncode == 2
