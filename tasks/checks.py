@@ -52,6 +52,8 @@ def test(c: Context, keyword: str = "", markers: str = "", fast: bool = False, l
 @door
 def _test(keyword: str, markers: str, fast: bool, test_lab: str) -> None:
     _lint()
+    if not fast:
+        _prepare_for_labs()
     environment = {**os.environ, **({"DR_TEST_LAB": test_lab} if test_lab else {})}
     ended = _run(pytest_command(keyword, markers, fast, _after_dashes(sys.argv)), environment)
     if ended == _NOTHING_RAN:
@@ -74,6 +76,18 @@ def pytest_command(keyword: str, markers: str, fast: bool, further: Sequence[str
         *(["-m", chosen] if chosen else []),
         *further,
     ]  # fmt: skip
+
+
+def _prepare_for_labs() -> None:
+    """Install what labs need; where that cannot be, the tests that need a lab say so, and the others still run."""
+    from lab.machine import ensure_engine, ensure_ssh
+
+    with progress() as say:
+        try:
+            ensure_ssh(say)
+            ensure_engine(say)
+        except DrError as why:
+            say(f"Tests that need a lab will fail (--fast leaves them out): {why} {why.hint}")
 
 
 def _lint() -> None:

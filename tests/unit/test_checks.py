@@ -25,6 +25,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     monkeypatch.delenv("DR_TEST_LAB", raising=False)
     monkeypatch.setattr(checks, "_run", run)
     monkeypatch.setattr(checks, "_lint", lambda: None)
+    monkeypatch.setattr(checks, "_prepare_for_labs", lambda: None)
     return commands
 
 
