@@ -101,6 +101,7 @@ class Server:
 @contextlib.contextmanager
 def folder_for_server() -> Iterator[Path]:
     """A short-lived folder that the server's user owns (pytest's own are closed to others)."""
+    programs()  # skips before anything is made
     folder = Path(tempfile.mkdtemp(prefix="dr-pg-"))
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")

@@ -123,6 +123,13 @@ def test_a_container_of_that_name_which_is_not_ours_is_left_alone() -> None:
         containers.refuse_foreign("lab", "pg1", box)
 
 
+@pytest.fixture
+def any_cgroups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether this machine needs runc is asked of the machine, and tested elsewhere."""
+    monkeypatch.setattr(containers.limits, "runtime", lambda _engine: ())
+
+
+@pytest.mark.usefixtures("any_cgroups")
 def test_a_host_is_made_with_its_address_label_peers_and_no_restart(tmp_path: Path) -> None:
     fake = FakeEngine(tmp_path)
     containers.create(fake.engine, LabSpec("t", IPv4Network("10.89.150.0/24")), HOSTS[1], "image:1")
@@ -136,6 +143,7 @@ def test_a_host_is_made_with_its_address_label_peers_and_no_restart(tmp_path: Pa
     assert call.endswith("image:1 /sbin/init")
 
 
+@pytest.mark.usefixtures("any_cgroups")
 def test_an_address_that_a_killed_engine_kept_has_a_way_out(tmp_path: Path) -> None:
     fake = FakeEngine(tmp_path)
     fake.answer("", err="Error: IPAM error: requested ip address 10.89.150.21 is already allocated", code=126)
