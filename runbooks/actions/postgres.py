@@ -73,6 +73,19 @@ def switch_wal(host: Host, restore_point: str) -> None:
     host.execute(f"SELECT pg_create_restore_point('{restore_point}'); SELECT pg_switch_wal();")
 
 
+def archive_again(host: Host, layout: Layout, timeline: int) -> None:
+    """Let the archiver push every segment of `timeline` that this host still has.
+
+    A standby marks what it receives as archived, because archiving is its primary's business; what a dead primary had not
+    pushed yet would be missing for ever. pgBackRest recognises what it has by its content, and refuses what differs.
+    """
+    script = (
+        f"cd {layout.data}/pg_wal/archive_status && for done in {timeline:08X}????????????????.done; do "
+        'if [ -e "$done" ] && [ -e "../${done%.done}" ]; then mv "$done" "${done%.done}.ready"; fi; done'
+    )
+    host.run(script, user="postgres")
+
+
 def checkpoint(host: Host) -> None:
     """Write a checkpoint now: a shutdown, or pg_rewind's look at the control file, then finds it done."""
     host.execute("CHECKPOINT;", timeout=120)
@@ -155,6 +168,11 @@ def keep_fork(host: Host, layout: Layout, timeline: int, fork: str, first_segmen
         timeline_hex=f"{timeline:08X}", first=first_segment,
     ).replace("%%", "%")  # fmt: skip
     host.run("sh -c %s", script, user="postgres", timeout=300)
+
+
+def forget_kept(host: Host, folder: str) -> None:
+    """Remove a copy that turned out to hold no commit."""
+    host.run("rm -rf %s", folder)
 
 
 def rewind(host: Host, layout: Layout, source: Host, timeout: float) -> None:

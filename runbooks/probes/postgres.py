@@ -171,6 +171,14 @@ def control_data(host: Host, pg_version: int) -> ControlData:
     return ControlData(said["Database cluster state"], int(said["Latest checkpoint's TimeLineID"]), position)
 
 
+def last_timeline(host: Host, pg_version: int) -> int:
+    """The highest timeline of a stopped cluster: after a promotion its WAL knows it before the control file does."""
+    seen = host.run(
+        "ls /var/lib/postgresql/%s/main/pg_wal | grep -E '^[0-9A-F]{24}' | cut -c1-8 | sort | tail -n 1", pg_version
+    ).text
+    return max(control_data(host, pg_version).timeline, int(seen or "0", 16))
+
+
 def fork_points(primary: Host, pg_version: int, timeline: int) -> dict[int, int]:
     """timeline -> LSN at which its successor left it, from the primary's history file; empty on timeline 1."""
     if timeline == 1:

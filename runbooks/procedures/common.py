@@ -132,6 +132,7 @@ def drain(kind: type[R]) -> Step[R]:
 def backed_up(context: Run, state: R) -> R:
     # Until its first checkpoint the new primary's control file names the old timeline, and pgBackRest refuses.
     act.checkpoint(primary_of(context, state))
+    act.archive_again(primary_of(context, state), layout(context), state.old_timeline)
     act.switch_wal(primary_of(context, state), f"timeline-{state.timeline}")
     backup_actions.take(context.estate.backup, "incr", context.remaining())
     return state
@@ -141,7 +142,7 @@ def new_backup(kind: type[R]) -> Step[R]:
     return Step(
         name="backup",
         role="backup",
-        says="Name a restore point, close the WAL segment and take a backup on the new timeline.",
+        says="Archive what the old primary had not, name a restore point and take a backup on the new timeline.",
         action=backed_up,
         evidence=Evidence[R]("pgBackRest finished a backup and the archive takes the new timeline's WAL"),
         budget="backup",

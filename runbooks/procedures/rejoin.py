@@ -76,7 +76,7 @@ def stopped(context: Run, state: Rejoin) -> None:
 def keep(context: Run, state: Rejoin) -> Rejoin:
     """Copy what lies behind the fork, and count the commits in it, before the rewind erases them."""
     host, paths = other_of(context, state), layout(context)
-    mine = postgres.control_data(host, paths.version).timeline
+    mine = postgres.last_timeline(host, paths.version)
     forks = postgres.fork_points(primary_of(context, state), paths.version, state.timeline)
     if mine >= state.timeline:
         return state.model_copy(update={"old_timeline": mine})
@@ -89,6 +89,10 @@ def keep(context: Run, state: Rejoin) -> Rejoin:
     segment = f"{mine:08X}{fork // 2**32:08X}{fork % 2**32 // SEGMENT:08X}"
     act.keep_fork(host, paths, mine, postgres.as_lsn(fork), segment, context.run_dir.name)
     commits, size = _what_was_kept(host, folder)
+    if not commits:
+        act.forget_kept(host, folder)
+        context.say(f"{state.other} had no commit behind the fork at {postgres.as_lsn(fork)}: nothing to keep")
+        return state.model_copy(update={"old_timeline": mine, "fork": fork})
     context.say(
         f"{state.other} had {commits} commits behind the fork at {postgres.as_lsn(fork)}; "
         f"{size} bytes of WAL are kept in {folder}"
