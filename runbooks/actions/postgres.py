@@ -73,17 +73,21 @@ def switch_wal(host: Host, restore_point: str) -> None:
     host.execute(f"SELECT pg_create_restore_point('{restore_point}'); SELECT pg_switch_wal();")
 
 
-def archive_again(host: Host, layout: Layout, timeline: int) -> None:
-    """Let the archiver push every segment of `timeline` that this host still has.
+def archive_again(host: Host, layout: Layout, before: str) -> None:
+    """Let the archiver push every segment that this host still has of the timeline of segment `before`, up to it.
 
-    A standby marks what it receives as archived, because archiving is its primary's business; what a dead primary had not
-    pushed yet would be missing for ever. pgBackRest recognises what it has by its content, and refuses what differs.
+    A standby marks what it receives as archived, because archiving is its primary's business; what a dead primary
+    had not pushed yet would be missing for ever. Only segments before the fork: those are the same on both hosts,
+    and pgBackRest passes over what it has already.
     """
-    script = (
-        f"cd {layout.data}/pg_wal/archive_status && for done in {timeline:08X}????????????????.done; do "
-        'if [ -e "$done" ] && [ -e "../${done%.done}" ]; then mv "$done" "${done%.done}.ready"; fi; done'
-    )
-    host.run(script, user="postgres")
+    script = """
+    cd %s/pg_wal/archive_status
+    for done in %s????????????????.done; do
+      segment=${done%%.done}
+      if [ -e "../$segment" ] && [ "$segment" \\< %s ]; then mv "$done" "$segment.ready"; fi
+    done
+    """
+    host.run(script, layout.data, before[:8], before, user="postgres")
 
 
 def checkpoint(host: Host) -> None:

@@ -11,6 +11,7 @@ from inventories.errors import DrError, Refused, TargetFailed
 from runbooks.hosts import Estate, Host
 from runbooks.layout import FENCED
 
+SEGMENT_BYTES = 16 * 2**20
 _SQL = """
 select json_build_object(
   'in_recovery', r.rec,
@@ -147,6 +148,11 @@ def as_lsn(position: int) -> str:
     return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
 
 
+def segment(timeline: int, position: int) -> str:
+    """Name of the WAL segment file that holds this LSN of the timeline."""
+    return f"{timeline:08X}{position >> 32:08X}{(position & 0xFFFFFFFF) // SEGMENT_BYTES:08X}"
+
+
 @dataclass(frozen=True)
 class ControlData:
     """pg_controldata of a stopped cluster: its state, timeline, last checkpoint's LSN."""
@@ -222,6 +228,7 @@ def _standby(row: dict[str, Any]) -> Standby:
 
 
 __all__ = [
-    "FENCED", "ControlData", "Node", "Standby", "as_lsn", "control_data", "fork_points", "look", "lsn", "survey",
+    "FENCED", "ControlData", "Node", "Standby", "as_lsn", "control_data", "fork_points", "last_timeline", "look", "lsn",
+    "segment", "survey",
     "the_primary", "version",
 ]  # fmt: skip

@@ -131,9 +131,12 @@ def drain(kind: type[R]) -> Step[R]:
 
 def backed_up(context: Run, state: R) -> R:
     # Until its first checkpoint the new primary's control file names the old timeline, and pgBackRest refuses.
-    act.checkpoint(primary_of(context, state))
-    act.archive_again(primary_of(context, state), layout(context), state.old_timeline)
-    act.switch_wal(primary_of(context, state), f"timeline-{state.timeline}")
+    primary, paths = primary_of(context, state), layout(context)
+    act.checkpoint(primary)
+    forks = postgres.fork_points(primary, paths.version, state.timeline)
+    if forks:
+        act.archive_again(primary, paths, postgres.segment(max(forks), forks[max(forks)]))
+    act.switch_wal(primary, f"timeline-{state.timeline}")
     backup_actions.take(context.estate.backup, "incr", context.remaining())
     return state
 

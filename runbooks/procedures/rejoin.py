@@ -15,8 +15,6 @@ from runbooks.probes import postgres
 from runbooks.procedures import common
 from runbooks.procedures.common import Roles, Run, layout, other_of, primary_of
 
-SEGMENT = 16 * 2**20
-
 
 class RejoinOptions(Options):
     """`host`: which one rejoins; empty takes the only one that is not streaming."""
@@ -86,8 +84,8 @@ def keep(context: Run, state: Rejoin) -> Rejoin:
         )
     fork = forks[mine]
     folder = f"{KEPT}/{context.run_dir.name}"
-    segment = f"{mine:08X}{fork // 2**32:08X}{fork % 2**32 // SEGMENT:08X}"
-    act.keep_fork(host, paths, mine, postgres.as_lsn(fork), segment, context.run_dir.name)
+    first = postgres.segment(mine, fork)
+    act.keep_fork(host, paths, mine, postgres.as_lsn(fork), first, context.run_dir.name)
     commits, size = _what_was_kept(host, folder)
     if not commits:
         act.forget_kept(host, folder)
