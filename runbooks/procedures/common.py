@@ -75,6 +75,37 @@ def one_answers(context: Run) -> None:
 ONE_ANSWERS = Gate("one-answers", "At least one PostgreSQL host answers SSH.", one_answers)
 
 
+def promoted(context: Run, state: R) -> R:
+    """Promote `state.primary`, holding WAL for the other host from the first record of the new timeline on.
+
+    Raises VerificationFailed unless it takes writes on a higher timeline afterwards.
+    """
+    new = primary_of(context, state)
+    act.promote(new, layout(context), other_of(context, state), context.remaining())
+    node = postgres.look(new, layout(context).version)
+    if not node.is_primary or (node.timeline or 0) <= state.old_timeline:
+        raise VerificationFailed(f"{new.name} is not a primary on a timeline above {state.old_timeline}")
+    return state.model_copy(update={"timeline": node.timeline})
+
+
+def degraded(context: Run, state: R) -> R:
+    """Write down on the backup host that there is one copy of every new row, and say it aloud."""
+    why = f"{state.other} is out; what {state.primary} commits exists once until ./dr rejoin {state.other}"
+    record_mode(context, "degraded", why)
+    context.say(f"DEGRADED: {why}")
+    return state.model_copy(update={"degraded": (*state.degraded, why)})
+
+
+def follows(context: Run, state: Roles) -> None:
+    """The other host streams from the primary, on its timeline. Raises TimedOut."""
+    until(
+        lambda: postgres.look(other_of(context, state), layout(context).version),
+        context.remaining(),
+        what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
+        accept=lambda node: node.streams and node.timeline == state.timeline,
+    )
+
+
 def must_write(context: Run, state: R) -> R:
     """Commit a row from the application host over its own connection settings, to the new primary."""
     attempt = until(

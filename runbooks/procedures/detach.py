@@ -59,14 +59,6 @@ def _following(context: Run, primary: postgres.Node) -> set[str]:
     return {s.name for s in now.standbys if s.streams} & reached
 
 
-def note(context: Run, state: Detach) -> Detach:
-    """Before it happens: a standby that comes back must never be promoted in ignorance of what it missed."""
-    why = f"{state.other} is out; what {state.primary} commits exists once until ./dr rejoin {state.other}"
-    common.record_mode(context, "degraded", why)
-    context.say(f"DEGRADED: {why}")
-    return state.model_copy(update={"degraded": (why,)})
-
-
 def alone(context: Run, state: Detach) -> Detach:
     act.synchronous_off(primary_of(context, state), layout(context))
     act.drop_walsender(primary_of(context, state), state.other)
@@ -100,7 +92,7 @@ DETACH: Procedure[Detach] = Procedure(
             evidence=Evidence("one primary answers and nobody follows it"),
         ),
         Step(
-            name="note", role="backup", budget="ssh.command", action=note,
+            name="note", role="backup", budget="ssh.command", action=common.degraded,
             says="Write down that there is one copy of every new row, before it is so, and say it aloud.",
             evidence=Evidence("the mode is recorded on the backup host, or its absence was said"),
         ),

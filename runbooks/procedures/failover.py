@@ -15,7 +15,7 @@ from runbooks.engine.step import Evidence, Step
 from runbooks.hosts import Host
 from runbooks.probes import app, backup, network, postgres
 from runbooks.procedures import common
-from runbooks.procedures.common import Roles, Run, layout, other_of, primary_of
+from runbooks.procedures.common import Roles, Run, layout, other_of
 
 
 class FailoverOptions(Options):
@@ -161,26 +161,6 @@ def _viewers(context: Run, state: Failover) -> tuple[Host, ...]:
     return (context.estate.host(state.primary), context.estate.backup, context.estate.app)
 
 
-def promote(context: Run, state: Failover) -> Failover:
-    """Promote, and hold WAL for the old primary from the first record of the new timeline."""
-    act.promote(primary_of(context, state), layout(context), other_of(context, state), context.remaining())
-    return state
-
-
-def promoted(context: Run, state: Failover) -> Failover:
-    node = postgres.look(primary_of(context, state), layout(context).version)
-    if not node.is_primary or (node.timeline or 0) <= state.old_timeline:
-        raise VerificationFailed(f"{node.name} is not a primary on a timeline above {state.old_timeline}: {node}")
-    return state.model_copy(update={"timeline": node.timeline})
-
-
-def say_degraded(context: Run, state: Failover) -> Failover:
-    why = f"{state.other} is out; what {state.primary} commits exists once until ./dr rejoin {state.other}"
-    common.record_mode(context, "degraded", why)
-    context.say(f"DEGRADED: {why}")
-    return state.model_copy(update={"degraded": (*state.degraded, why)})
-
-
 FAILOVER: Procedure[Failover] = Procedure(
     name="failover",
     summary="Promote the standby because the primary is lost.",
@@ -213,7 +193,7 @@ FAILOVER: Procedure[Failover] = Procedure(
         ),
         Step(
             name="promote", role="standby", budget="promote",
-            action=lambda context, state: promoted(context, promote(context, state)),
+            action=common.promoted,
             says="Promote the standby; it holds WAL for the old primary from now on.",
             evidence=Evidence("it is out of recovery, on a higher timeline"),
             commands=(
@@ -223,7 +203,7 @@ FAILOVER: Procedure[Failover] = Procedure(
         ),
         common.write_path(Failover),
         Step(
-            name="say-degraded", role="backup", budget="ssh.command", action=say_degraded,
+            name="say-degraded", role="backup", budget="ssh.command", action=common.degraded,
             says="Write down that there is one copy of every new row, and say it aloud.",
             evidence=Evidence("the mode is recorded on the backup host, or its absence was said"),
         ),

@@ -8,7 +8,6 @@ from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
-from runbooks.engine.wait import until
 from runbooks.hosts import Host
 from runbooks.layout import KEPT
 from runbooks.probes import postgres
@@ -139,16 +138,6 @@ def start(context: Run, state: Rejoin) -> Rejoin:
     return state
 
 
-def streaming(context: Run, state: Rejoin) -> None:
-    version = layout(context).version
-    until(
-        lambda: postgres.look(other_of(context, state), version),
-        context.remaining(),
-        what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
-        accept=lambda node: node.streams and node.timeline == state.timeline,
-    )
-
-
 REJOIN: Procedure[Rejoin] = Procedure(
     name="rejoin",
     summary="Make a lost node the synchronous standby again.",
@@ -195,7 +184,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
         Step(
             name="start", role="returning host", budget="rejoin.stream", action=start,
             says="Take the fence away and start it as a standby.",
-            evidence=Evidence("it streams from the primary on the primary's timeline", streaming),
+            evidence=Evidence("it streams from the primary on the primary's timeline", common.follows),
             commands=(
                 "rm /etc/mystocks-dr/fenced",
                 "systemctl unmask postgresql@17-main",

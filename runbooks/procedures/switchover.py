@@ -85,13 +85,10 @@ def no_fork(context: Run, state: Switchover) -> None:
 
 
 def promote(context: Run, state: Switchover) -> Switchover:
-    new = primary_of(context, state)
-    act.promote(new, layout(context), other_of(context, state), context.remaining())
-    node = postgres.look(new, layout(context).version)
-    if not node.is_primary or (node.timeline or 0) <= state.old_timeline:
-        raise VerificationFailed(f"{new.name} is not a primary on a timeline above {state.old_timeline}")
-    common.record_mode(context, "degraded", f"switchover to {new.name}: {state.other} does not follow yet")
-    return state.model_copy(update={"timeline": node.timeline})
+    """Promote, and note that for a moment nobody follows the new primary."""
+    state = common.promoted(context, state)
+    common.record_mode(context, "degraded", f"switchover to {state.primary}: {state.other} does not follow yet")
+    return state
 
 
 def follow(context: Run, state: Switchover) -> Switchover:
@@ -99,15 +96,6 @@ def follow(context: Run, state: Switchover) -> Switchover:
     act.start(old, paths)
     act.drop_slots(old)
     return state
-
-
-def follows(context: Run, state: Switchover) -> None:
-    until(
-        lambda: postgres.look(other_of(context, state), layout(context).version),
-        context.remaining(),
-        what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
-        accept=lambda node: node.streams and node.timeline == state.timeline,
-    )
 
 
 SWITCHOVER: Procedure[Switchover] = Procedure(
@@ -150,7 +138,7 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
         Step(
             name="follow", role="old primary", budget="rejoin.stream", action=follow,
             says="Start the old primary as the new one's standby.",
-            evidence=Evidence("it streams from the new primary on its timeline", follows),
+            evidence=Evidence("it streams from the new primary on its timeline", common.follows),
             commands=("systemctl start postgresql@17-main",),
         ),
         common.synchronous(Switchover),
