@@ -45,7 +45,12 @@ class LabSpec:
         It survives a power cut, as a real card's does: peers that remember another one (ARP) would not reach
         the host for half a minute after it came back.
         """
-        return ":".join(f"{byte:02x}" for byte in (0x02, 0x64, *self.address(host).packed))
+        return _mac_of(self.address(host))
+
+    @property
+    def gateway_mac(self) -> str:
+        """The hardware address of the operator's end of the network."""
+        return _mac_of(self.gateway)
 
 
 def lab_name(name: str) -> str:
@@ -77,3 +82,7 @@ def container_name(lab: str, host: str) -> str:
 
 def network_name(lab: str) -> str:
     return f"dr-{lab}"
+
+
+def _mac_of(address: IPv4Address) -> str:
+    return ":".join(f"{byte:02x}" for byte in (0x02, 0x64, *address.packed))

@@ -37,6 +37,7 @@ def up(name: str, say: Say, hosts: tuple[HostSpec, ...] = HOSTS) -> state.LabSta
         say(f"Starting {len(hosts)} hosts of lab {name}")
         spec = LabSpec(name, network.ensure_network(engine, name), hosts)
         _start_hosts(engine, spec, tag)
+        network.pin_gateway(engine, name, spec.gateway_mac)
         public_key = state.ensure_key(name)
         state.ensure_secrets(name)
         lab = _record(engine, spec, tag)
