@@ -15,7 +15,7 @@ from typing import TypeVar
 from deploys import run as deploys
 from drills import feed as feeds
 from drills import gather, prepare
-from drills.result import DrillResult
+from drills.result import DrillResult, Outcome
 from drills.run import Plan, drill
 from drills.scenarios import scenario
 from inventories.errors import TimedOut
@@ -127,6 +127,8 @@ def _drills(lab: str, runs: int, say: Callable[[str], None]) -> list[Figure]:
         say(f"drill {nr} of {runs}")
         result, folder = drill(scenario("primary-power-loss"), lab, lambda _sentence: None, Plan())
         say(f"drill {nr}: {result.outcome.value}, RTO {result.rto_s} s, lost {result.lost}; {folder.name}")
+        if result.outcome is Outcome.INTERRUPTED:
+            raise KeyboardInterrupt
         results.append(result)
     figures = [
         _of(results, "drills that did not pass", "", lambda r: float(r.outcome.value != "passed"), 0),
