@@ -20,8 +20,8 @@ def estate(lab: str, say: Callable[[str], None]) -> None:
     up(lab, say)
     try:
         gate(hosts.load("lab"))
-    except DrError as error:
-        say(f"Provisioning the estate ({error})"[:160])
+    except DrError:
+        say("Provisioning the estate")
         deploys.deploy("lab")
         loaded = hosts.load("lab")
         with suppress(TimedOut):

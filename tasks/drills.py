@@ -82,10 +82,12 @@ def runs(c: Context) -> None:
     from runbooks.engine.rundir import runs_dir
 
     found = past_runs(runs_dir())
-    table = Table(*HEADINGS)
+    table = Table(*HEADINGS, box=None, padding=(0, 1, 0, 0))
     for run in found.runs:
         table.add_row(*row(run))
     Console().print(table)
+    if found.runs:
+        print(f"newest: {found.runs[0].folder}/report.html")
     for note in found.notes:
         print(note)
 
