@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from drills.result import DrillResult, read_result
+from drills.result import DrillResult, Outcome, read_result
 from inventories.errors import BadInput
 
 
@@ -54,7 +54,7 @@ def row(run: Run) -> tuple[str, ...]:
 
 def _outcome(result: DrillResult) -> str:
     """A negative twin is meant to fail: what counts is whether it did so for its own reason."""
-    if result.negative_twin is None:
+    if result.negative_twin is None or result.outcome is Outcome.PASSED:
         return result.outcome.value
     return "twin held" if result.negative_twin.held else "twin broken"
 
