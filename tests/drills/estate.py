@@ -1,0 +1,151 @@
+"""The lab's estate as the tests need it: made whole, damaged past its network, written to and counted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploys.run import deploy
+from drills import feed as feeds
+from drills import gather
+from drills.compare import Comparison, compare
+from drills.gate import gate
+from drills.tally import LedgerView, Writing
+from inventories.errors import DrError
+from lab import faults, state
+from lab.engine import find_engine
+from lab.up import up
+from runbooks import hosts
+from runbooks.engine.budgets import budget
+from runbooks.engine.rundir import runs_dir
+from runbooks.engine.wait import until
+from runbooks.hosts import Estate
+from runbooks.probes import app, postgres
+from runbooks.procedures.rejoin import REJOIN, RejoinOptions
+from runbooks.run import execute
+
+UNIT = "postgresql@17-main"
+DATA = "/var/lib/postgresql/17/main"
+
+
+def quiet(_: str) -> None:
+    """Nobody watches."""
+
+
+def lab_of(estate: Estate) -> str:
+    """The lab's name, as the estate's name carries it."""
+    return estate.name.removeprefix("lab-")
+
+
+def runs() -> Path:
+    return runs_dir()
+
+
+def inside(estate: Estate, host: str, script: str, *args: str, privileged: bool = False) -> str:
+    """Run a script in a host past its network, as its owner at the console would."""
+    engine, box = find_engine(), state.load(lab_of(estate)).hosts[host].container
+    flags = ("--privileged",) if privileged else ()
+    return engine.run("exec", *flags, box, "sh", "-c", script, "sh", *args)
+
+
+def power_on(estate: Estate) -> None:
+    """Every host on, connected and answering."""
+    for host in estate.hosts:
+        faults.power_on(lab_of(estate), host.name)
+        faults.heal(lab_of(estate), host.name)
+
+
+def whole(estate: Estate) -> bool:
+    try:
+        gate(estate)
+    except DrError:
+        return False
+    return True
+
+
+def assert_whole(estate: Estate) -> None:
+    """One primary, its synchronous standby, the mode noted, nothing waiting. Raises Refused naming what is not."""
+    with suppress(DrError):
+        until(lambda: app.outbox(estate.app), 60, what="an empty outbox", accept=lambda box: not box.pending_rows)
+    gate(estate)
+
+
+def make_whole(estate: Estate) -> Estate:
+    """Whatever the test before left: power, network, rejoin, and, where that is not enough, a deploy."""
+    if whole(estate):
+        return estate
+    up(lab_of(estate), quiet)
+    power_on(estate)
+    if not whole(estate):
+        with suppress(DrError):
+            rejoin(estate)
+    if not whole(estate):
+        deploy("lab")
+        with suppress(DrError):
+            rejoin(estate)
+    assert_whole(estate)
+    return hosts.load("lab")
+
+
+def rejoin(estate: Estate) -> None:
+    execute(REJOIN, estate, RejoinOptions(yes=True), quiet)
+
+
+def roles(estate: Estate) -> tuple[str, str]:
+    """Names of (primary, standby) of a whole estate."""
+    primary, standby = gate(estate)
+    return primary.name, standby.name
+
+
+def timeline(estate: Estate) -> int:
+    return postgres.the_primary(postgres.survey(estate)).timeline or 0
+
+
+@dataclass
+class Load:
+    """A feed that writes while a test breaks things; `compared` is there once it has ended."""
+
+    feed: feeds.Feed
+    compared: list[Comparison] = field(default_factory=list)
+
+    def view(self) -> LedgerView:
+        return self.feed.ledger.view()
+
+    def goes_to_outbox(self) -> None:
+        """Wait until rows are acknowledged by the outbox."""
+        self.feed.ledger.wait_for(lambda view: view.writing is Writing.OUTBOX, budget("feed.start"), "the outbox")
+
+    def goes_to_store(self) -> None:
+        """Wait until rows are acknowledged by the store, and those of the outbox have arrived there."""
+        self.feed.ledger.wait_for(
+            lambda view: view.writing is Writing.STORE and not view.awaiting_replay, budget("outbox.drain"), "the store"
+        )
+
+    def writes_on(self) -> None:
+        """Wait for rows that were acknowledged after this moment."""
+        before = self.view().acked
+        self.feed.ledger.wait_for(lambda view: view.acked > before, 30, "further rows")
+
+
+@contextmanager
+def load(estate: Estate, folder: Path, rate: float = 1000.0) -> Iterator[Load]:
+    """Write while the block runs; afterwards every acknowledged row must be in the primary, once."""
+    with feeds.running(estate.app, rate, 1, folder) as feed:
+        writing = Load(feed)
+        yield writing
+    view = feed.ledger.view()
+    until(lambda: app.outbox(estate.app), 60, what="an empty outbox", accept=lambda box: not box.pending_records)
+    assert view.run is not None
+    primary = postgres.the_primary(postgres.survey(estate)).host
+    found = compare(feed.ledger.acked_ids(), gather.finder(primary, str(estate.data["database"]), view.run))
+    writing.compared.append(found)
+    assert found.acked > 0
+    assert (found.lost, found.duplicated) == (0, 0)
+
+
+def environment(estate: Estate) -> dict[str, str]:
+    """For a command that must find the same lab."""
+    return {"DR_LAB": lab_of(estate), "DR_INVENTORY": "lab", "DR_STATE": os.environ.get("DR_STATE", "")}
