@@ -1,0 +1,53 @@
+"""Secrets are where they belong on the estate's hosts, and nowhere else: no log, no journal, no leftover upload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploys.run import deploy
+from inventories import secrets
+from runbooks.engine.rundir import runs_dir
+from runbooks.hosts import Estate
+
+pytestmark = pytest.mark.lab
+PLACES = "/etc /opt /root /run/systemd /tmp /var/lib/mystocks-dr /var/lib/postgresql/.mystocks.pgpass /var/log /var/tmp"
+NODE = "/var/lib/postgresql/.mystocks.pgpass"
+BELONG = {
+    "replicator": {"pg1": NODE, "pg2": NODE},
+    "rewind": {"pg1": NODE, "pg2": NODE},
+    "monitor": {"pg1": NODE, "pg2": NODE},
+    "writer": {"app1": "/etc/mystocks-dr/pgpass"},
+    "pgbackrest_cipher": {"backup1": "/etc/pgbackrest.conf"},
+    "backup": {},  # peer authentication only
+    "reader": {},  # nobody on the estate reads with a password
+}
+
+
+@pytest.mark.parametrize("name", secrets.NAMES)
+def test_a_secret_lies_only_where_it_is_used(estate_lab: Estate, name: str) -> None:
+    value = secrets.load(estate_lab.data["secrets_file"])[name].get_secret_value()
+    assert len(value) >= 16
+    for host in estate_lab.hosts:
+        found = host.run(f"grep -rlF -f /dev/stdin {PLACES} 2>/dev/null || true", stdin=f"{value}\n").text.split()
+        allowed = BELONG[name].get(host.name)
+        assert found == ([allowed] if allowed else []), host.name
+        if allowed:
+            assert host.run("stat -c %%a %s", allowed).text in ("600", "640")
+
+
+@pytest.fixture(scope="module")
+def evidence(estate_lab: Estate) -> dict[Path, bytes]:
+    """Every file that runs have left, a deploy's log among them."""
+    runs_dir().mkdir(parents=True, exist_ok=True)
+    deploy("lab", log=runs_dir() / "pyinfra.log")
+    found = {path: path.read_bytes() for path in runs_dir().rglob("*") if path.is_file()}
+    assert any(found.values())
+    return found
+
+
+@pytest.mark.parametrize("name", secrets.NAMES)
+def test_no_evidence_holds_a_secret(estate_lab: Estate, evidence: dict[Path, bytes], name: str) -> None:
+    value = secrets.load(estate_lab.data["secrets_file"])[name].get_secret_value().encode()
+    assert [path for path, content in evidence.items() if value in content] == []
