@@ -1,0 +1,95 @@
+"""What a node says of itself, read into types; positions and segment names; one primary or a refusal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inventories.errors import Refused
+from inventories.inventory import HostEntry
+from runbooks.hosts import Host
+from runbooks.layout import slot
+from runbooks.probes import backup, postgres
+from runbooks.procedures.failover import _possible_loss
+
+SERVER = {
+    "in_recovery": False, "timeline": 3, "written": "1/2000060", "replayed": None, "replay_age_s": None,
+    "receiving_from": None, "synchronous": True, "archived_age_s": 1.5, "archive_failing": False, "lost_slots": [],
+    "pending_restart": ["max_connections"],
+    "standbys": [
+        {"name": "pg2", "state": "streaming", "sync": "sync", "flushed": "1/2000060", "replayed": "1/2000000", "lag_s": 0.1}
+    ],
+}  # fmt: skip
+
+
+def host(name: str) -> Host:
+    return Host(name, HostEntry(name=name, ssh_hostname="192.0.2.1"), Path("unused"))
+
+
+def node(name: str, **said: object) -> postgres.Node:
+    return postgres._node(host(name), {"standby_signal": False, "fenced": "", "server": {**SERVER, **said}})
+
+
+@given(st.integers(min_value=0, max_value=2**64 - 1))
+def test_a_position_survives_its_text(position: int) -> None:
+    assert postgres.lsn(postgres.as_lsn(position)) == position
+
+
+def test_no_position_is_none_and_not_zero() -> None:
+    assert postgres.lsn(None) is None
+
+
+@pytest.mark.parametrize(
+    ("timeline", "position", "name"),
+    [
+        (1, "0/3000060", "000000010000000000000003"),
+        (12, "1/FFFFFFFF", "0000000C00000001000000FF"),
+        (2, "2/0", "000000020000000200000000"),
+    ],
+)
+def test_segments_are_named_as_postgresql_names_them(timeline: int, position: str, name: str) -> None:
+    at = postgres.lsn(position)
+    assert at is not None
+    assert postgres.segment(timeline, at) == name
+
+
+def test_a_primary_is_read_with_its_standbys() -> None:
+    read = node("pg1")
+    assert read.is_primary and read.online and read.ssh and not read.is_standby
+    assert read.written == (1 << 32) + 0x2000060
+    assert read.standbys[0].streams and read.standbys[0].flushed == read.written
+    assert read.pending_restart == ("max_connections",)
+
+
+def test_a_node_without_a_server_is_seen_and_offline() -> None:
+    read = postgres._node(host("pg1"), {"standby_signal": True, "fenced": "failover\n", "server": None})
+    assert read.ssh and not read.online and read.fenced == "failover" and read.standby_signal
+    assert not read.is_primary and not read.is_standby
+
+
+def test_a_standby_that_receives_nothing_does_not_stream() -> None:
+    assert not node("pg2", in_recovery=True).streams
+    assert node("pg2", in_recovery=True, receiving_from="pg1").streams
+
+
+def test_two_primaries_are_refused_with_their_timelines() -> None:
+    with pytest.raises(Refused, match=r"two primaries: pg1 \(timeline 3\) and pg2 \(timeline 4\)"):
+        postgres.the_primary([node("pg1"), node("pg2", timeline=4)])
+
+
+def test_no_primary_is_refused() -> None:
+    with pytest.raises(Refused, match="no PostgreSQL node takes writes"):
+        postgres.the_primary([node("pg2", in_recovery=True)])
+
+
+def test_a_loss_is_nothing_only_where_every_commit_waited() -> None:
+    assert _possible_loss(backup.Mode("synchronous", "2026-01-01", "deployed"))[0] == 0
+    assert _possible_loss(backup.Mode("degraded", "2026-01-01", "pg2 is out"))[0] is None
+    assert _possible_loss(None)[0] is None
+
+
+def test_a_slot_is_named_after_its_host_in_postgresqls_letters() -> None:
+    assert slot("PG-1.example") == "pg_1_example"
