@@ -20,7 +20,10 @@ SERVER = {
     "receiving_from": None, "synchronous": True, "archived_age_s": 1.5, "archive_failing": False, "lost_slots": [],
     "pending_restart": ["max_connections"],
     "standbys": [
-        {"name": "pg2", "state": "streaming", "sync": "sync", "flushed": "1/2000060", "replayed": "1/2000000", "lag_s": 0.1}
+        {
+            "name": "pg2", "state": "streaming", "sync": "sync", "flushed": "1/2000060", "replayed": "1/2000000",
+            "lag_s": 0.1,
+        },
     ],
 }  # fmt: skip
 
