@@ -198,17 +198,20 @@ def new_backup(kind: type[R]) -> Step[R]:
     )
 
 
-def verification(kind: type[R], *, off: bool) -> Step[R]:
-    """Run tests/verify in a fresh process; `off`: the other node is expected to be fenced or off, and a backup host
-    that does not answer is left out, as it stops no recovery.
+def verification(kind: type[R], *, without: str = "") -> Step[R]:
+    """Run tests/verify in a fresh process.
+
+    `without` says what has become of the other node: `fenced`, `lost` (whether or not its host answers), or nothing.
+    A backup host that does not answer is left out then, as it stops no recovery.
     """
 
     def check(context: Run, state: R) -> None:
         expected: dict[str, Any] = {"primary": state.primary}
-        if off:
-            down = [state.other] if other_of(context, state).reachable() else []
-            away = [host.name for host in (other_of(context, state), context.estate.backup) if not host.reachable()]
-            expected |= {"fenced": down, "off": away, "degraded": True}
+        if without:
+            there = without == "fenced" and other_of(context, state).reachable()
+            off = [] if there else [state.other]
+            off += [] if context.estate.backup.reachable() else [context.estate.backup.name]
+            expected |= {"fenced": [state.other] if there else [], "off": off, "degraded": True}
         result = verify(
             EVERYTHING,
             run_dir=context.run_dir,

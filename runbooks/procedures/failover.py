@@ -208,7 +208,7 @@ FAILOVER: Procedure[Failover] = Procedure(
             evidence=Evidence("the mode is recorded on the backup host, or its absence was said"),
         ),
         common.drain(Failover),
-        common.verification(Failover, off=True),
+        common.verification(Failover, without="fenced"),
         common.new_backup(Failover),
     ),
 )  # fmt: skip

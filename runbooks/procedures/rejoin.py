@@ -244,6 +244,6 @@ REJOIN: Procedure[Rejoin] = Procedure(
             ),
         ),
         common.synchronous(Rejoin),
-        common.verification(Rejoin, off=False),
+        common.verification(Rejoin),
     ),
 )  # fmt: skip

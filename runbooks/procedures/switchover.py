@@ -156,7 +156,7 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
         ),
         common.synchronous(Switchover),
         common.drain(Switchover),
-        common.verification(Switchover, off=False),
+        common.verification(Switchover),
         common.new_backup(Switchover),
     ),
 )  # fmt: skip
