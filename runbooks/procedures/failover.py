@@ -207,6 +207,7 @@ FAILOVER: Procedure[Failover] = Procedure(
             says="Write down that there is one copy of every new row, and say it aloud.",
             evidence=Evidence("the mode is recorded on the backup host, or its absence was said"),
         ),
+        common.archive(Failover),
         common.drain(Failover),
         common.verification(Failover, off=True),
         common.new_backup(Failover),

@@ -142,6 +142,7 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
             commands=("systemctl start postgresql@17-main",),
         ),
         common.synchronous(Switchover),
+        common.archive(Switchover),
         common.drain(Switchover),
         common.verification(Switchover, off=False),
         common.new_backup(Switchover),
