@@ -173,7 +173,7 @@ FAILOVER: Procedure[Failover] = Procedure(
     initial=lambda context: Failover(),
     steps=(
         Step(
-            name="assess", role="standby", budget="ssh.command", action=assess,
+            name="assess", role="standby", budget="ssh.command", action=assess, observes=True,
             says="Look at every node; choose the standby; state in bytes what may be lost.",
             evidence=Evidence("no node takes writes, one standby answers, the possible loss is within the objective"),
             commands=(

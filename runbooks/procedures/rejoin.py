@@ -149,7 +149,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
     initial=lambda context: Rejoin(),
     steps=(
         Step(
-            name="assess", role="all hosts", budget="ssh.command", action=assess,
+            name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
             says="Find the primary and the node that does not follow it.",
             evidence=Evidence("one primary answers, the returning host answers SSH and does not stream"),
         ),

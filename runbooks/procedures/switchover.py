@@ -30,9 +30,8 @@ def assess(context: Run, state: Switchover) -> Switchover:
     primary = postgres.the_primary(nodes)
     standbys = [node for node in nodes if node.streams]
     if not standbys:
-        raise Refused(
-            f"no standby streams from {primary.name}", "./dr rejoin first, or ./dr failover if the primary is lost"
-        )
+        away = "; ".join(f"{node.name}: {node.why or 'not streaming'}" for node in nodes if node is not primary)
+        raise Refused(f"no standby streams from {primary.name} ({away})", "bring it back with ./dr rejoin first")
     standby = max(standbys, key=lambda node: node.written or 0)
     behind = max(0, (primary.written or 0) - (standby.written or 0))
     allowed = load_recovery().limits.max_replication_lag_bytes
@@ -110,7 +109,7 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
     initial=lambda context: Switchover(),
     steps=(
         Step(
-            name="assess", role="all hosts", budget="ssh.command", action=assess,
+            name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
             says="Find the primary and the standby that takes over.",
             evidence=Evidence("a standby streams from the primary and is within the allowed lag"),
             commands=("psql -c 'select * from pg_stat_replication'",),
