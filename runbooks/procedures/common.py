@@ -163,6 +163,10 @@ def drain(kind: type[R]) -> Step[R]:
 def archived(context: Run, state: R) -> R:
     """Give the repository what the old primary had not pushed, and the first segment of the new timeline."""
     primary, paths = primary_of(context, state), layout(context)
+    try:
+        backup_actions.drop_connections(context.estate.backup)
+    except DrError as error:
+        context.say(f"WARNING: the repository may still wait for {state.other}: {error}")
     # Until its first checkpoint the new primary's control file names the old timeline, and pgBackRest refuses.
     act.checkpoint(primary)
     forks = postgres.fork_points(primary, paths.version, state.timeline)
@@ -180,7 +184,7 @@ def archive(kind: type[R]) -> Step[R]:
         action=archived,
         evidence=Evidence[R]("the restore point is written; verify finds the segment in the repository"),
         budget="backup",
-        commands=("psql -c checkpoint", "psql -c \"select pg_create_restore_point('timeline-N'), pg_switch_wal()\""),
+        commands=("systemctl restart pgbackrest-server   # on the backup host", "psql -c checkpoint", "psql -c \"select pg_create_restore_point('timeline-N'), pg_switch_wal()\""),
     )
 
 
