@@ -1,6 +1,8 @@
 """Decide whether PostgreSQL may start on this host: run by systemd before every start, exit 0 allows, exit 1 refuses.
 
-A cluster that is a standby, or that nobody has written to yet, may start. One that would take writes may start only
+A cluster that is a standby may start. One that nobody has written to yet may start only where it is the estate's
+first: no peer runs and the repository holds no backup, since a host that lost its disk must not begin an empty
+database beside the real one. One that would take writes may start only
 when the host is not fenced and nothing newer exists: no peer is primary, and, where a peer does not answer, the
 backup repository holds no history file of the next timeline. When neither can be asked it stays down: a late start
 costs minutes, two primaries cost data. `touch /etc/mystocks-dr/allow-start` allows one start by hand.
@@ -43,13 +45,26 @@ def decide(config: dict[str, Any], root: Path = Path("/")) -> Verdict:
         return Verdict(False, f"this host is fenced ({fenced.read_text().strip()}); run ./dr rejoin")
     if (data / "standby.signal").exists():
         return Verdict(True, "a standby takes no writes")
-    if (data / "mystocks-blank").exists():
-        return Verdict(True, "nobody has written to this cluster yet")
+    blank = (data / "mystocks-blank").exists()
     override = root / str(CONFIG.with_name("allow-start")).lstrip("/")
     if override.exists():
         override.unlink()
         return Verdict(True, f"{override} was there (and is used up)")
-    return by_peers(config, timeline(config["version"], data))
+    return blank_by_peers(config) if blank else by_peers(config, timeline(config["version"], data))
+
+
+def blank_by_peers(config: dict[str, Any]) -> Verdict:
+    for peer in config["peers"]:
+        in_recovery = ask(peer, config)
+        if in_recovery is not None:
+            role = "a standby: ./dr failover promotes it" if in_recovery else "the primary: ./dr deploy clones it"
+            return Verdict(False, f"this cluster is empty and {peer['name']} is {role}")
+    known = repository_has_backups(config["stanza"])
+    if known is None:
+        return Verdict(False, "this cluster is empty and the backup repository does not say whether it is the first")
+    if known:
+        return Verdict(False, "this cluster is empty and the repository holds backups of the estate's: restore those")
+    return Verdict(True, "nobody has written to this cluster yet, and there is no other")
 
 
 def by_peers(config: dict[str, Any], mine: int) -> Verdict:
@@ -97,6 +112,25 @@ def repository_has_timeline(stanza: str, wanted: int) -> bool | None:
     if done is None or done.returncode not in (0, 1):
         return None
     return done.returncode == 0
+
+
+def repository_has_backups(stanza: str) -> bool | None:
+    """Whether a backup of this stanza exists; None when the repository does not answer."""
+    done = run([
+        "runuser", "-u", "postgres", "--", "pgbackrest", f"--stanza={stanza}", "--log-level-console=off",
+        "--log-level-file=off", "--log-level-stderr=off", "--io-timeout=3", "--protocol-timeout=4", "--output=json",
+        "info",
+    ])  # fmt: skip
+    if done is None or done.returncode:
+        return None
+    try:
+        stanzas = json.loads(done.stdout)
+        # pgBackRest ends well also where it could ask nobody: 1 no stanza, 2 no backup, 3 no stanza data, 99 no access.
+        if any(known["status"]["code"] not in (0, 1, 2, 3) for known in stanzas):
+            return None
+        return any(known["backup"] for known in stanzas)
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def timeline(version: int, data: Path) -> int:

@@ -12,10 +12,10 @@ from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pyinfra import host
+from pyinfra import host, inventory
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 from pyinfra.facts.deb import DebPackages
-from pyinfra.facts.files import File, FileContents
+from pyinfra.facts.files import FileContents
 
 from deploys.facts import BLANK, FENCED, PgBackRestInfo, PgCluster, PgPrimaryElsewhere, PgRows
 from deploys.text import hosts_file
@@ -102,7 +102,7 @@ def pg_primary(version: int, peers: Sequence[str], ca: str, passfile: str) -> Co
     if _elsewhere(peers, ca, passfile):
         host.noop("another host is primary")
         return
-    yield StringCommand("systemctl", "start", f"postgresql@{version}-main")
+    yield _start(version)
     yield StringCommand("rm", "-f", f"{_data(version)}/{BLANK}")
 
 
@@ -133,7 +133,14 @@ def pg_standby(version: int, node: str, peers: Sequence[str], ca: str, passfile:
         )
         yield StringCommand("rm", "-rf", data)
         yield StringCommand("mv", f"{data}.clone", data)
-    yield StringCommand("systemctl", "start", f"postgresql@{version}-main")
+    yield _start(version)
+
+
+def _start(version: int) -> StringCommand:
+    """Start through systemd; what the start guard said comes with the failure."""
+    unit = f"postgresql@{version}-main"
+    script = f"systemctl start {unit} || {{ journalctl -u {unit} -n 30 -o cat --no-pager >&2; exit 1; }}"
+    return StringCommand("sh", "-c", QuoteString(script))
 
 
 @operation()
@@ -208,6 +215,17 @@ def pg_reset_overrides(version: int, settings: Sequence[str]) -> Commands:
     yield _psql("SELECT pg_reload_conf();")
 
 
+# What was committed while nobody waited has arrived when the standby has flushed what is written now: 10 s for that.
+_UNTIL_IN_STEP = """
+DO $$ DECLARE written pg_lsn := pg_current_wal_lsn(); BEGIN
+  FOR tried IN 1..200 LOOP
+    EXIT WHEN EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= written);
+    PERFORM pg_sleep(0.05);
+  END LOOP;
+END $$;
+"""
+
+
 @operation()
 def pg_synchronous(version: int, path: str, line: str) -> Commands:
     """Switch synchronous replication on where a standby streams; where none does, it is off on purpose."""
@@ -223,21 +241,39 @@ def pg_synchronous(version: int, path: str, line: str) -> Commands:
         return
     yield StringCommand("tee", path, ">/dev/null", _stdin=f"{line}\n")
     yield _psql("SELECT pg_reload_conf();")
+    yield _psql(_UNTIL_IN_STEP)
+
+
+_IN_STEP = """
+select exists (select from pg_stat_replication where sync_state in ('sync', 'quorum')) as in_step
+where not pg_is_in_recovery()
+"""
 
 
 @operation()
-def replication_mode(path: str) -> Commands:
-    """Note on the backup host, once, that commits wait for the standby; from then on the runbooks keep the note.
+def replication_mode(path: str, nodes: Sequence[str]) -> Commands:
+    """Note on the backup host that commits wait for the standby, when they do and the note does not say so.
 
     Without the note a failover cannot tell whether the standby has every acknowledged row, and refuses.
     """
-    if host.get_fact(File, path=path):
-        host.noop("a mode is noted")
+    noted = "".join(host.get_fact(FileContents, path=path) or []) or "{}"
+    if json.loads(noted).get("mode") == "synchronous":
+        host.noop("it is noted")
+        return
+    if not any(_in_step(name) for name in nodes):
+        host.noop("no commit waits for a standby")
         return
     text = json.dumps(
         {"mode": "synchronous", "since": datetime.now(UTC).isoformat(timespec="seconds"), "why": "deployed"}
     )
     yield StringCommand("tee", path, ">/dev/null", _stdin=f"{text}\n")
+
+
+def _in_step(name: str) -> bool:
+    """Whether this node is a primary whose commits wait for a standby; False for one that was not asked to answer."""
+    node = inventory.get_host(name)
+    rows = node.get_fact(PgRows, sql=_IN_STEP, _su_user="postgres") if node and node.connected else None
+    return bool(rows and rows[0]["in_step"])
 
 
 @operation()

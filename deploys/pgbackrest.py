@@ -66,7 +66,10 @@ def stanza() -> None:
 def schedule() -> None:
     """The first full backup, then cron entries from the catalogue."""
     name = host.data.get("stanza")
-    replication_mode(name="replication mode is noted", path="/var/lib/mystocks-dr/replication-mode.json")
+    replication_mode(
+        name="replication mode is noted", path="/var/lib/mystocks-dr/replication-mode.json",
+        nodes=[node.name for node in estate.nodes(*estate.POSTGRES_GROUPS)],
+    )  # fmt: skip
     pgbackrest_first_backup(name="first full backup", stanza=name, _su_user="postgres")
     files.template(
         name="backup schedule", src=estate.template("pgbackrest", "cron.j2"), dest="/etc/cron.d/mystocks-backup",

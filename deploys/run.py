@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from inventories import secrets
+from inventories.catalog.load import load_recovery, load_tables
 from inventories.errors import TargetFailed
-from inventories.inventory import inventory_path
+from inventories.inventory import inventory_path, read_inventory
 
+_TELLING = re.compile(r"[Ee]rror|failed|refused|denied|cannot|Unable|FATAL|E:|start guard: refusing")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -66,6 +69,7 @@ def _changes(operations: Sequence[tuple[str, Sequence[str]]]) -> Changes:
 def _pyinfra(
     inventory: str | None, limit: Sequence[str], mode: str, log: Path | None, say: Callable[[str], None] | None
 ) -> dict[str, Any]:
+    _require_sound_files(inventory)
     command = [sys.executable, "-m", "pyinfra", "--json", "--fail-percent", "0", mode]
     for host in limit:
         command += ["--limit", host]
@@ -89,6 +93,15 @@ def _pyinfra(
     return document
 
 
+def _require_sound_files(inventory: str | None) -> None:
+    """Raises BadInput for what pyinfra's child process would meet half-way, with a traceback."""
+    found = read_inventory(inventory)
+    load_tables()
+    load_recovery()
+    if "secrets_file" in found.data:
+        secrets.load(str(found.data["secrets_file"]))
+
+
 def _listen(child: subprocess.Popen[str], kept: IO[str] | None, say: Callable[[str], None] | None) -> str:
     """Everything that the child says, kept line by line so that also an interrupted run leaves its log."""
     lines = []
@@ -108,5 +121,5 @@ def _listen(child: subprocess.Popen[str], kept: IO[str] | None, say: Callable[[s
 def _reason(stderr: str) -> str:
     """The lines of pyinfra's log that say what went wrong on which host."""
     plain = [line.strip() for line in stderr.splitlines()]
-    telling = [line for line in plain if re.search(r"[Ee]rror|failed|refused|denied|cannot|Unable|FATAL|E:", line)]
+    telling = [line for line in plain if _TELLING.search(line)]
     return " | ".join(dict.fromkeys(telling or plain))[:900] or "pyinfra said nothing"

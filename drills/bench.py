@@ -19,8 +19,8 @@ from drills import gather, prepare
 from drills.result import DrillResult, Outcome
 from drills.run import Plan, drill
 from drills.scenarios import scenario
-from inventories.errors import TimedOut
-from lab import down, image, status, up
+from inventories.errors import BadInput, Refused, TimedOut
+from lab import containers, down, image, status, up
 from lab.engine import find_engine
 from runbooks import hosts
 from runbooks.engine.rundir import new_run_dir
@@ -59,8 +59,16 @@ class Figure:
 
 def bench(lab: str, runs: int, say: Callable[[str], None], *, build_image: bool, rate: float) -> tuple[Figure, ...]:
     """Bare containers to a drilled estate, in a lab of its own that is removed afterwards."""
-    figures: list[Figure] = []
+    if runs < 1:
+        raise BadInput(f"{runs} drills would measure nothing", "--runs 5 is the default")
+    Plan(rate=rate)
     engine = find_engine()
+    if containers.of_lab(engine, lab):
+        raise Refused(
+            f"lab {lab} is there already, and the benchmark would remove it in the end",
+            f"choose another name, or remove it first: ./dr lab.down --lab {lab}",
+        )
+    figures: list[Figure] = []
     if build_image:
         figures.append(_once("image build", "s", lambda: image.build_anew(engine, say)))
     try:

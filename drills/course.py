@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from drills.result import Check, CheckOutcome, DrillResult, Outcome
 from drills.scenarios import Result, Scenario, Twin
 from drills.stage import Stage
 from drills.tally import Feed, Writing
-from inventories.errors import DrError, TargetFailed, TimedOut
+from inventories.errors import BadInput, DrError, TargetFailed, TimedOut
 from runbooks.engine import outcome as ended
 from runbooks.engine.budgets import budget
 from runbooks.engine.verify import EVERYTHING, verify
@@ -32,6 +33,11 @@ class Plan:
     calm_s: float = 4.0
     after_s: float = 4.0
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises BadInput for a rate that no feed can have."""
+        if not 0 < self.rate < math.inf:
+            raise BadInput(f"a feed cannot write {self.rate:g} rows a second", "--rate 6000 is the default")
 
 
 @dataclass

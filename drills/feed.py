@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drills.ledger import Ledger
+from drills.tally import Feed as State
+from inventories.errors import TargetFailed
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Host
 
@@ -48,9 +50,13 @@ def running(app: Host, rate: float, seed: int, run_dir: Path) -> Iterator[Feed]:
     ).start()
     feed = Feed(Ledger(run_dir / "ledger.jsonl", process.stdout), process)
     try:
-        feed.ledger.wait_for(
-            lambda view: view.by_store > 0, budget("feed.start"), "the first row acknowledged by the store"
+        view = feed.ledger.wait_for(
+            lambda view: view.by_store > 0 or view.feed is State.DIED,
+            budget("feed.start"),
+            "the first row acknowledged by the store",
         )
+        if not view.by_store:
+            raise TargetFailed(f"the feed on {app} died before its first row", f"see {run_dir}/logs/feed.log")
         yield feed
     finally:
         feed.stop()

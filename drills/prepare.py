@@ -11,7 +11,6 @@ from inventories.errors import DrError, TimedOut
 from lab.up import up
 from runbooks import hosts
 from runbooks.engine.wait import until
-from runbooks.mode import note_if_whole
 
 SETTLES_S = 15.0  # a fresh standby catches up within this
 
@@ -25,7 +24,6 @@ def estate(lab: str, say: Callable[[str], None]) -> None:
         say("Provisioning the estate")
         deploys.deploy("lab")
         loaded = hosts.load("lab")
-        note_if_whole(loaded)
         with suppress(TimedOut):
             until(lambda: gate(loaded), SETTLES_S, what="a whole estate", retry=(DrError,), every=0.5)
         gate(loaded)  # says what is not whole, and what to do

@@ -83,7 +83,31 @@ def read_inventory(inventory: str | None = None) -> Inventory:
             data.update({key: item for key, item in shared.items() if not key.startswith(("ssh_", "_"))})
     if not entries:
         raise BadInput(f"{path} declares no host", "see inventories/production.example.py")
+    _contradictions(path, tuple(entries.values()), groups)
     return Inventory(path.stem, path, str(data.get("estate", path.stem)), tuple(entries.values()), groups, data)
+
+
+def _contradictions(path: Path, entries: tuple[HostEntry, ...], groups: Mapping[str, tuple[str, ...]]) -> None:
+    """Raises BadInput for what each host alone does not show: each of these would one day fence the wrong host."""
+    first = groups.get("pg_primary", ())
+    if len(first) > 1:
+        raise BadInput(
+            f"{path}: pg_primary is {', '.join(first)}, but one host alone can be the first primary",
+            "move the others to pg_standby",
+        )
+    both = [name for name in first if name in groups.get("pg_standby", ())]
+    if both:
+        raise BadInput(
+            f"{path}: {both[0]} is in pg_primary and in pg_standby", "name it once; roles move by themselves later"
+        )
+    at: dict[tuple[str, int], str] = {}
+    for entry in entries:
+        other = at.setdefault((entry.ssh_hostname, entry.ssh_port), entry.name)
+        if other != entry.name:
+            raise BadInput(
+                f"{path}: {other} and {entry.name} have the same address, {entry.ssh_hostname}:{entry.ssh_port}",
+                "correct ssh_hostname or ssh_port of one of them",
+            )
 
 
 def _entry(path: Path, name: str, data: dict[str, Any]) -> HostEntry:

@@ -36,9 +36,11 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *_primaries(status),
         *_servers(status),
         *_replication(status, limits),
+        *_noted(status),
         *_backups(status, limits),
         *_archive(status, limits),
         *_outbox(status, limits),
+        *_disks(status, limits),
     )
 
 
@@ -116,7 +118,18 @@ def _primaries(status: Status) -> Iterator[Finding]:
         hint = "./dr rejoin HOST for the one on the lower timeline: stops it, keeps what only it has"
         yield Finding("hosts that take writes", names, "one", hint)
     if not status.primaries:
-        yield Finding("hosts that take writes", "none", "one", "./dr failover promotes the standby")
+        yield _no_primary(status)
+
+
+def _no_primary(status: Status) -> Finding:
+    """None that answers here; a standby that still streams knows better."""
+    streaming = [node for node in status.nodes if node.streams]
+    if not streaming:
+        return Finding("hosts that take writes", "none", "one", "./dr failover promotes the standby")
+    silent = " and ".join(node.name for node in status.nodes if not node.ssh)
+    measured = f"none answers here; {streaming[0].name} still streams from {streaming[0].receiving_from}"
+    hint = f"./dr failover, which looks whether the application still writes; if it does, mend SSH to {silent}"
+    return Finding("hosts that take writes", measured, "one", hint)
 
 
 def _servers(status: Status) -> Iterator[Finding]:
@@ -126,11 +139,16 @@ def _servers(status: Status) -> Iterator[Finding]:
         if not node.ssh:
             hint = f"bring the host back, then ./dr rejoin {node.name}"
             yield Finding(f"{node.name} as a standby", f"not reachable ({node.why})", "streaming", hint)
+        elif not node.installed:
+            yield Finding(f"{node.name} as a standby", "PostgreSQL is not installed", "streaming", "./dr deploy")
         elif not node.online:
             measured = "fenced" if node.fenced else "PostgreSQL is down"
             starts = node.standby_signal and not node.fenced
             hint = f"./dr deploy --limit {node.name}" if starts else f"./dr rejoin {node.name}"
             yield Finding(f"{node.name} as a standby", measured, "streaming", hint)
+        elif node.replay_paused:
+            hint = f"psql -c 'select pg_wal_replay_resume()' on {node.name}"
+            yield Finding(f"replay of {node.name}", "paused", "goes on", hint)
         elif not node.streams and status.primaries:
             hint = f"./dr rejoin {node.name}, if it does not find its primary by itself"
             yield Finding(f"{node.name} as a standby", "does not stream", "streaming", hint)
@@ -160,6 +178,16 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
             yield Finding(f"replication lag of {standby.name}", size(behind), limit, hint)
 
 
+def _noted(status: Status) -> Iterator[Finding]:
+    """What is noted decides what a failover may do, so it must not lag behind what is."""
+    primary, mode = status.primary, status.mode
+    in_step = primary and primary.synchronous and not _hangs(primary)
+    if status.repository is not None and in_step and not (mode and mode.synchronous):
+        noted = f"{mode.mode} since {mode.since}" if mode else "nothing"
+        hint = "./dr deploy notes that commits wait for the standby; until then a failover refuses"
+        yield Finding("noted replication mode", noted, "synchronous", hint)
+
+
 def _backups(status: Status, limits: Limits) -> Iterator[Finding]:
     repository = status.repository
     if repository is None:
@@ -187,6 +215,10 @@ def _archive(status: Status, limits: Limits) -> Iterator[Finding]:
     if primary is None or archiver is None:
         return
     lag = archiver.oldest_waiting_s or 0
+    if archiver.failing:
+        hint = f"PostgreSQL's log on {primary.name} says why archive_command fails; is the repository's disk full?"
+        measured = f"failed at its last attempt, {archiver.waiting} segments wait"
+        yield Finding(f"archiver of {primary.name}", measured, "works", hint)
     if lag > limits.max_archive_lag_s:
         measured = f"{duration(lag)} ({archiver.waiting} segments wait)"
         hint = f"PostgreSQL's log on {primary.name} says why archive_command fails; is the repository's disk full?"
@@ -206,6 +238,15 @@ def _outbox(status: Status, limits: Limits) -> Iterator[Finding]:
         yield Finding("dead letters in the outbox", str(box.dead_rows), "0", hint)
     if not box.replayer_running:
         yield Finding("replayer", "not running", "running", "./dr deploy starts it")
+
+
+def _disks(status: Status, limits: Limits) -> Iterator[Finding]:
+    for host, disks in status.disks.items():
+        for disk in disks:
+            if disk.used_percent > limits.max_disk_used_percent:
+                measured = f"{disk.used_percent:.0f}% full, {size(disk.free_bytes)} free"
+                hint = f"make room on {host}: a server that cannot write stops"
+                yield Finding(f"disk {disk.mount} of {host}", measured, f"{limits.max_disk_used_percent:g}%", hint)
 
 
 def lag_bytes(primary: Node, position: int | None) -> int | None:

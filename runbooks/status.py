@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from inventories.errors import DrError, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
-from runbooks.probes import app, backup, pgbackrest, postgres
+from runbooks.probes import app, backup, disk, pgbackrest, postgres
 from runbooks.probes.app import Outbox
 from runbooks.probes.backup import Mode
+from runbooks.probes.disk import Disk
 from runbooks.probes.pgbackrest import Archiving, Repository
 from runbooks.probes.postgres import Node
 
@@ -32,6 +33,7 @@ class Status:
     archiving: Mapping[str, Archiving]  # by the name of a PostgreSQL host that is up
     repository: Repository | None
     outbox: Outbox | None
+    disks: Mapping[str, tuple[Disk, ...]] = field(default_factory=dict)  # by host that answered
     mode: Mode | None = None  # the replication mode that the runbooks noted on the backup host
     unknown: Mapping[str, str] = field(default_factory=dict)
 
@@ -61,14 +63,17 @@ def look(estate: Estate) -> Status:
     """Everything `./dr status` shows. Takes at most the budget `status.host` and what reaching a host may take."""
     started, at = time.monotonic(), time.time()
     version, stanza, patience = postgres.version(estate), str(estate.data["stanza"]), budget("status.host")
-    pool = ThreadPoolExecutor(2 * len(estate.hosts))
+    pool = ThreadPoolExecutor(3 * len(estate.hosts))
     try:
         nodes = {h: pool.submit(postgres.look, h, version, patience) for h in estate.postgres}
         archivers = {h: _ask(pool, h, lambda h: pgbackrest.archiving(h, timeout=patience)) for h in estate.postgres}
         repository = _ask(pool, estate.backup, lambda h: pgbackrest.info(h, stanza, timeout=patience))
         noted = _ask(pool, estate.backup, backup.replication_mode)
         waiting = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience))
-        everything: list[Future[Any]] = [*nodes.values(), *archivers.values(), repository, noted, waiting]
+        full = {h: _ask(pool, h, lambda h: disk.look(h, disk.paths(estate, h), patience)) for h in estate.hosts}
+        everything: list[Future[Any]] = [
+            *nodes.values(), *archivers.values(), *full.values(), repository, noted, waiting
+        ]  # fmt: skip
         wait(everything, timeout=patience + budget("ssh.reach") + _SLACK_S)
         unknown: dict[str, str] = {}
         return Status(
@@ -77,6 +82,7 @@ def look(estate: Estate) -> Status:
             nodes=tuple(_node(host, answer) for host, answer in nodes.items()),
             # A server that is down has told so already.
             archiving={h.name: found for h, answer in archivers.items() if (found := _answer(answer, "", {}))},
+            disks={h.name: seen for h, answer in full.items() if (seen := _answer(answer, "", {}))},
             repository=_answer(repository, "repository", unknown),
             outbox=_answer(waiting, "outbox", unknown),
             mode=_answer(noted, "", {}),

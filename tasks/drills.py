@@ -39,9 +39,10 @@ def drill(
 
     made_to_fail = scenarios.twin(twin) if twin else None
     chosen = scenarios.scenario(scenario or (made_to_fail.scenario if made_to_fail else "primary-power-loss"))
+    plan = Plan(rate=rate, seed=seed or None)
     with progress() as say:
         prepare.estate(lab, say)
-        result, folder = run_drill(chosen, lab, say, Plan(rate=rate, seed=seed or None), made_to_fail)
+        result, folder = run_drill(chosen, lab, say, plan, made_to_fail)
     if json:
         print(result.model_dump_json(indent=2))
     else:

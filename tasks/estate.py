@@ -84,7 +84,6 @@ def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
     from deploys.run import deploy as run_deploy
     from runbooks import hosts
     from runbooks.engine.rundir import new_run_dir
-    from runbooks.mode import note_if_whole
     from tasks import screens
 
     estate = hosts.load(inventory or None)
@@ -93,12 +92,9 @@ def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
     with progress() as say:
         say(f"Connecting to {', '.join(names or [host.name for host in estate.hosts])}")
         changes = run_deploy(inventory or None, names, log, say)
-        noted = note_if_whole(estate)
     if changes:
         every = names or [host.name for host in estate.hosts]
         screens.show(screens.matrix("what changed", changes.by_operation, every, "changed"))
-    if noted:
-        print(f"{estate.backup} notes again that every commit waits for the standby.")
     print(f"{changes.operations} operations, {len(changes.by_operation) or 'nothing'} changed. Log: {log}")
 
 

@@ -80,16 +80,16 @@ def switchover(
     _run("switchover", SwitchoverOptions(yes=yes), plan, resume, json, inventory)
 
 
-@task(help=HELP)
+@task(help={**HELP, "accept_loss": "go on although the backup host cannot note that the standby lacks rows"})
 @door
 def detach(
-    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "",
-    lab: str = "",
+    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, accept_loss: bool = False,
+    json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Let the primary commit alone because its standby is lost."""
     from runbooks.procedures.detach import DetachOptions
 
-    _run("detach", DetachOptions(yes=yes), plan, resume, json, inventory)
+    _run("detach", DetachOptions(yes=yes, accept_loss=accept_loss), plan, resume, json, inventory)
 
 
 @task(help={"name": "failover, rejoin, switchover or detach"})

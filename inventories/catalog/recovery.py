@@ -110,13 +110,14 @@ class StoreBackup(Entry):
 
 
 class Limits(Entry):
-    """Beyond these `status` exits 1 and gates refuse; bytes, hours, seconds and rows as the names say."""
+    """Beyond these `status` exits 1 and gates refuse; bytes, hours, seconds, rows and percent as the names say."""
 
     max_loss_bytes: Annotated[int, Field(ge=0)]
     max_replication_lag_bytes: Annotated[int, Field(ge=0)]
     max_backup_age_h: Seconds
     max_archive_lag_s: Seconds
     max_outbox_rows: Annotated[int, Field(ge=0)]
+    max_disk_used_percent: Annotated[float, Field(gt=0, le=100)]
 
 
 class Recovery(Entry):

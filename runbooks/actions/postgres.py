@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from inventories.errors import TargetFailed
 from runbooks.hosts import Host
-from runbooks.layout import CA, FENCED, KEPT, PASSFILE, STANZA, Layout, slot
+from runbooks.layout import CA, FENCED, PASSFILE, STANZA, Layout, slot
 
 # Marker and mask come first: whatever happens to this SSH connection, the next boot finds them.
 _FENCE = """
@@ -150,28 +150,45 @@ def drop_walsender(host: Host, standby: str) -> None:
     host.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = '{standby}';")
 
 
-# pg_waldump ends with an error where the WAL ends, which is what it is asked to find.
+# pg_waldump ends with an error where the WAL ends, which is what it is asked to find. Where the segment of the fork is
+# gone already, what is left is listed from its first record on, and `incomplete` says so.
 _KEEP = """
 set -eu
 umask 077; mkdir -p {kept}
-cd {data}/pg_wal
-{bin}/pg_waldump --timeline={timeline} --start={fork} --rmgr=Transaction --path=. \\
-  > {kept}/commits.txt 2> {kept}/end.txt || true
+touch {kept}/commits.txt
+cd {data}/pg_wal 2>/dev/null || exit 0
 for segment in $(ls | grep -E '^[0-9A-F]{{24}}(\\.partial)?$' || true); do
-  if [ "$(printf '%%s' "$segment" | cut -c1-8)" = {timeline_hex} ] && ! [ "$segment" \\< {first} ]; then
+  if [ "$(printf '%s' "$segment" | cut -c1-8)" = {timeline_hex} ] && ! [ "$segment" \\< {first} ]; then
     cp -p "$segment" {kept}/
   fi
 done
+if [ -e {first} ]; then
+  {bin}/pg_waldump --timeline={timeline} --start={fork} --rmgr=Transaction --path=. \\
+    > {kept}/commits.txt 2> {kept}/end.txt || true
+elif segments=$(ls {kept} | grep -E '^[0-9A-F]{{24}}$'); then
+  touch {kept}/incomplete
+  {bin}/pg_waldump --rmgr=Transaction --path=. $(printf '%s\\n' "$segments" | sed -n '1p;$p') \\
+    > {kept}/commits.txt 2> {kept}/end.txt || true
+fi
 """
 
 
-def keep_fork(host: Host, layout: Layout, timeline: int, fork: str, first_segment: str, name: str) -> None:
-    """Copy the WAL that only this host has, from the fork on, and list its commits, before a rewind erases it."""
+def keep_fork(host: Host, layout: Layout, timeline: int, fork: str, first_segment: str, folder: str) -> None:
+    """Copy the WAL that only this host has, from the fork on, and list its commits, before a rebuild erases it."""
     script = _KEEP.format(
-        kept=f"{KEPT}/{name}", data=layout.data, bin=layout.bin, timeline=timeline, fork=fork,
+        kept=folder, data=layout.data, bin=layout.bin, timeline=timeline, fork=fork,
         timeline_hex=f"{timeline:08X}", first=first_segment,
-    ).replace("%%", "%")  # fmt: skip
+    )  # fmt: skip
     host.run("sh -c %s", script, user="postgres", timeout=300)
+
+
+def keep_wal(host: Host, layout: Layout, folder: str) -> int:
+    """Copy all WAL of this host; the bytes it takes, 0 where there is none."""
+    script = (
+        'umask 077; mkdir -p "$1" && cd "$2/pg_wal" 2>/dev/null || { echo 0; exit 0; }; '
+        'set -e; for segment in *; do test ! -f "$segment" || cp -p "$segment" "$1"/; done; du -sb "$1" | cut -f1'
+    )
+    return int(host.run("sh -c %s sh %s %s", script, folder, layout.data, user="postgres", timeout=300).text)
 
 
 def forget_kept(host: Host, folder: str) -> None:
@@ -197,8 +214,14 @@ def reclone(host: Host, layout: Layout, timeout: float) -> None:
     """Restore the newest backup over the data directory, copying only what differs, as a standby.
 
     pgBackRest writes its restore_command into postgresql.auto.conf; ours is declared already, so it is taken out.
+    What is no data directory any more is put aside, as pgBackRest refuses to write into it.
     """
     host.run(f"rm -f {layout.data}/postmaster.pid")
+    host.run(
+        "test -e %s/PG_VERSION || { rm -rf %s.wrecked; test ! -e %s || mv %s %s.wrecked; "
+        "install -d -o postgres -g postgres -m 0700 %s; }",
+        *[layout.data] * 6,
+    )
     host.run(f"pgbackrest --stanza={STANZA} --delta --type=standby restore", user="postgres", timeout=timeout)
     host.run(
         f"sed -i -e '/^restore_command/d' -e '/^recovery_target/d' {layout.data}/postgresql.auto.conf", user="postgres"

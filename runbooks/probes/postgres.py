@@ -21,6 +21,7 @@ select json_build_object(
   'written', case when r.rec then pg_last_wal_receive_lsn() else pg_current_wal_lsn() end,
   'replayed', case when r.rec then pg_last_wal_replay_lsn() end,
   'replay_age_s', case when r.rec then extract(epoch from now() - pg_last_xact_replay_timestamp()) end,
+  'replay_paused', case when r.rec then pg_is_wal_replay_paused() else false end,
   'receiving_from', (select sender_host from pg_stat_wal_receiver where status = 'streaming'),
   'synchronous', current_setting('synchronous_standby_names') <> '',
   'standbys', (select coalesce(json_agg(json_build_object('name', application_name, 'state', state,
@@ -36,9 +37,13 @@ select json_build_object(
 # One command, so that a node costs one round trip; `psql` failing leaves null.
 _LOOK = """
 answer=$(printf '%%s' %s | runuser -u postgres -- psql -qAtX -d postgres 2>/dev/null) || answer=
-fenced=$(cat /etc/mystocks-dr/fenced 2>/dev/null | head -c 300)
+# Somebody may have written it by hand: nothing in it may end the text that it becomes part of.
+fenced=$(head -c 300 /etc/mystocks-dr/fenced 2>/dev/null | tr -c '[:print:]' ' ' | tr '"\\\\' "'/")
+test -e /etc/mystocks-dr/fenced && fenced=${fenced:-no reason given}
 standby=$(test -e /var/lib/postgresql/%s/main/standby.signal && echo true || echo false)
-printf '{"standby_signal": %%s, "fenced": "%%s", "server": %%s}\n' "$standby" "$fenced" "${answer:-null}"
+installed=$(test -x /usr/lib/postgresql/%s/bin/postgres && echo true || echo false)
+printf '{"standby_signal": %%s, "installed": %%s, "fenced": "%%s", "server": %%s}\n' \
+  "$standby" "$installed" "$fenced" "${answer:-null}"
 """
 
 
@@ -67,12 +72,14 @@ class Node:
     why: str = ""  # why SSH failed
     fenced: str = ""
     standby_signal: bool = False
+    installed: bool = True
     online: bool = False
     in_recovery: bool | None = None
     timeline: int | None = None
     written: int | None = None  # standby: received; primary: written
     replayed: int | None = None
     replay_age_s: float | None = None
+    replay_paused: bool = False
     receiving_from: str | None = None
     synchronous: bool = False
     standbys: tuple[Standby, ...] = ()
@@ -107,7 +114,7 @@ def look(host: Host, pg_version: int, timeout: float = 8) -> Node:
     if not host.reachable():
         return Node(host, ssh=False, why=f"no answer at {host.address}:{host.entry.ssh_port}")
     try:
-        said = host.run(_LOOK, _SQL, pg_version, timeout=timeout).json()
+        said = host.run(_LOOK, _SQL, pg_version, pg_version, timeout=timeout).json()
     except DrError as error:
         return Node(host, ssh=False, why=str(error))
     return _node(host, said)
@@ -122,6 +129,7 @@ def survey(estate: Estate) -> tuple[Node, ...]:
 
 def the_primary(nodes: Iterable[Node]) -> Node:
     """The one node that takes writes. Raises Refused when there is none, or when there are two."""
+    nodes = tuple(nodes)
     primaries = [node for node in nodes if node.is_primary]
     if len(primaries) > 1:
         names = " and ".join(f"{node.name} (timeline {node.timeline})" for node in primaries)
@@ -130,9 +138,27 @@ def the_primary(nodes: Iterable[Node]) -> Node:
         )
     if not primaries:
         raise Refused(
-            "no PostgreSQL node takes writes", "./dr status shows each; ./dr failover recovers a lost primary"
+            f"no PostgreSQL node takes writes ({told(nodes)})",
+            "./dr status shows each; ./dr failover recovers a lost primary",
         )
     return primaries[0]
+
+
+def told(nodes: Iterable[Node]) -> str:
+    """What each node is, in the few words of a sentence's brackets."""
+    return ", ".join(f"{node.name}: {_state(node)}" for node in nodes)
+
+
+def _state(node: Node) -> str:
+    if not node.ssh:
+        return node.why
+    if not node.installed:
+        return "PostgreSQL is not installed"
+    if not node.online:
+        return "fenced" if node.fenced else "PostgreSQL is down"
+    if node.is_primary:
+        return f"primary on timeline {node.timeline}"
+    return f"a standby that {'streams' if node.streams else 'does not stream'}"
 
 
 def lsn(text: str | None) -> int | None:
@@ -198,13 +224,17 @@ def fork_points(primary: Host, pg_version: int, timeline: int) -> dict[int, int]
 
 def _node(host: Host, said: dict[str, Any]) -> Node:
     server = said["server"]
-    common: dict[str, Any] = {"ssh": True, "fenced": said["fenced"].strip(), "standby_signal": said["standby_signal"]}
+    common: dict[str, Any] = {
+        "ssh": True, "fenced": said["fenced"].strip(), "standby_signal": said["standby_signal"],
+        "installed": said["installed"],
+    }  # fmt: skip
     if server is None:
         return Node(host, **common)
     plain = (
         "in_recovery",
         "timeline",
         "replay_age_s",
+        "replay_paused",
         "receiving_from",
         "synchronous",
         "archived_age_s",
@@ -229,6 +259,5 @@ def _standby(row: dict[str, Any]) -> Standby:
 
 __all__ = [
     "FENCED", "ControlData", "Node", "Standby", "as_lsn", "control_data", "fork_points", "last_timeline", "look", "lsn",
-    "segment", "survey",
-    "the_primary", "version",
+    "segment", "survey", "the_primary", "told", "version",
 ]  # fmt: skip

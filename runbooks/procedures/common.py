@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from inventories.errors import DrError, Refused, VerificationFailed
+from inventories.errors import DrError, Refused, Unreachable, VerificationFailed
 from runbooks.actions import backup as backup_actions
 from runbooks.actions import postgres as act
 from runbooks.engine.context import Context
@@ -90,8 +90,20 @@ def promoted(context: Run, state: R) -> R:
 
 def degraded(context: Run, state: R) -> R:
     """Write down on the backup host that there is one copy of every new row, and say it aloud."""
-    why = f"{state.other} is out; what {state.primary} commits exists once until ./dr rejoin {state.other}"
-    record_mode(context, "degraded", why)
+    record_mode(context, "degraded", one_copy(state))
+    state = say_degraded(context, state, one_copy(state))
+    if context.estate.backup.reachable():
+        return state
+    why = f"{context.estate.backup} does not answer: no backup is taken, and WAL waits on {state.primary}"
+    return say_degraded(context, state, why)
+
+
+def one_copy(state: Roles) -> str:
+    """The sentence for a primary without a standby."""
+    return f"{state.other} is out; what {state.primary} commits exists once until ./dr rejoin {state.other}"
+
+
+def say_degraded(context: Run, state: R, why: str) -> R:
     context.say(f"DEGRADED: {why}")
     return state.model_copy(update={"degraded": (*state.degraded, why)})
 
@@ -184,7 +196,11 @@ def archive(kind: type[R]) -> Step[R]:
         action=archived,
         evidence=Evidence[R]("the restore point is written; verify finds the segment in the repository"),
         budget="backup",
-        commands=("systemctl restart pgbackrest-server   # on the backup host", "psql -c checkpoint", "psql -c \"select pg_create_restore_point('timeline-N'), pg_switch_wal()\""),
+        commands=(
+            "systemctl restart pgbackrest-server   # on the backup host",
+            "psql -c checkpoint",
+            "psql -c \"select pg_create_restore_point('timeline-N'), pg_switch_wal()\"",
+        ),
     )
 
 
@@ -201,18 +217,23 @@ def new_backup(kind: type[R]) -> Step[R]:
         action=backed_up,
         evidence=Evidence[R]("pgBackRest finished a backup"),
         budget="backup",
+        when=lambda context, state: context.estate.backup.reachable(),
+        when_says="the backup host answers",
         commands=("sudo -u postgres pgbackrest --stanza=main --type=incr backup",),
     )
 
 
 def verification(kind: type[R], *, off: bool) -> Step[R]:
-    """Run tests/verify in a fresh process; `off`: the other node is expected to be fenced or off."""
+    """Run tests/verify in a fresh process; `off`: the other node is expected to be fenced or off, and a backup host
+    that does not answer is left out, as it stops no recovery.
+    """
 
     def check(context: Run, state: R) -> None:
         expected: dict[str, Any] = {"primary": state.primary}
         if off:
-            key = "fenced" if other_of(context, state).reachable() else "off"
-            expected |= {key: [state.other], "degraded": True}
+            down = [state.other] if other_of(context, state).reachable() else []
+            away = [host.name for host in (other_of(context, state), context.estate.backup) if not host.reachable()]
+            expected |= {"fenced": down, "off": away, "degraded": True}
         result = verify(
             EVERYTHING,
             run_dir=context.run_dir,
@@ -239,11 +260,14 @@ def now_synchronous(context: Run, state: R) -> R:
     primary, other = primary_of(context, state), other_of(context, state)
     names = tuple(host.name for host in context.estate.postgres)
     act.synchronous_on(primary, layout(context), names)
+    alone = postgres.look(primary, layout(context).version).written or 0  # committed without the standby up to here
     until(
         lambda: postgres.look(primary, layout(context).version),
         context.remaining(),
         what=f"{other.name} to be the synchronous standby of {primary.name}",
-        accept=lambda node: any(s.name == other.name and s.streams and s.sync == "sync" for s in node.standbys),
+        accept=lambda node: any(
+            s.name == other.name and s.streams and s.sync == "sync" and (s.flushed or 0) >= alone for s in node.standbys
+        ),
     )
     record_mode(context, "synchronous", f"{other.name} streams from {primary.name}")
     return state
@@ -265,9 +289,14 @@ def synchronous(kind: type[R]) -> Step[R]:
     )
 
 
-def record_mode(context: Run, mode: str, why: str) -> None:
-    """Write the mode down on the backup host; that host being away is said, and stops nothing."""
+def record_mode(context: Run, mode: str, why: str) -> bool:
+    """Write the mode down on the backup host. False when it could not be, which is said and stops nothing here."""
+    host = context.estate.backup
     try:
-        backup_actions.record_mode(context.estate.backup, mode, why)
+        if not host.reachable():
+            raise Unreachable(f"{host} does not answer")
+        backup_actions.record_mode(host, mode, why)
     except DrError as error:
         context.say(f"WARNING: the replication mode ({mode}) could not be written down: {error}")
+        return False
+    return True

@@ -14,7 +14,9 @@ from runbooks.procedures.common import Roles, Run, layout, primary_of
 
 
 class DetachOptions(Options):
-    """Nothing to choose."""
+    """`accept_loss`: commit alone although nobody could note that the standby lacks rows from now on."""
+
+    accept_loss: bool = False
 
 
 class Detach(Roles):
@@ -59,6 +61,18 @@ def _following(context: Run, primary: postgres.Node) -> set[str]:
     return {s.name for s in now.standbys if s.streams} & reached
 
 
+def note(context: Run, state: Detach) -> Detach:
+    """Before it is so: a standby that comes back must never be promoted in ignorance of what it missed."""
+    if not common.record_mode(context, "degraded", common.one_copy(state)) and not context.options.accept_loss:
+        raise Refused(
+            f"{context.estate.backup} cannot note that {state.primary} commits alone, so that a later failover might "
+            f"promote {state.other} without the rows it lacks",
+            f"bring {context.estate.backup} back, the outbox takes rows meanwhile; "
+            "--accept-loss goes on without the note",
+        )
+    return common.say_degraded(context, state, common.one_copy(state))
+
+
 def alone(context: Run, state: Detach) -> Detach:
     act.synchronous_off(primary_of(context, state), layout(context))
     act.drop_walsender(primary_of(context, state), state.other)
@@ -81,7 +95,8 @@ DETACH: Procedure[Detach] = Procedure(
     summary="Let the primary commit alone because its standby is lost.",
     purpose=(
         "Commits wait for a standby that is gone. Until it rejoins there is one copy of every new row: this says so "
-        "and writes it down, so that a stale standby is never promoted unasked. Refuses while a standby streams."
+        "and writes it down, so that a stale standby is never promoted unasked. Refuses while a standby streams, "
+        "and when the backup host cannot take the note."
     ),
     gate=(common.TWO_NODES, common.ONE_ANSWERS),
     initial=lambda context: Detach(),
@@ -92,9 +107,9 @@ DETACH: Procedure[Detach] = Procedure(
             evidence=Evidence("one primary answers and nobody follows it"),
         ),
         Step(
-            name="note", role="backup", budget="ssh.command", action=common.degraded,
+            name="note", role="backup", budget="ssh.command", action=note,
             says="Write down that there is one copy of every new row, before it is so, and say it aloud.",
-            evidence=Evidence("the mode is recorded on the backup host, or its absence was said"),
+            evidence=Evidence("the mode is recorded on the backup host, or --accept-loss was given"),
         ),
         Step(
             name="commit-alone", role="primary", budget="promote", action=alone,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inventories.errors import DrError, Refused, TargetFailed, VerificationFailed
+from inventories.errors import BadInput, DrError, Refused, TargetFailed, TimedOut, VerificationFailed
 from runbooks.actions import postgres as act
 from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
@@ -33,6 +33,17 @@ class Rejoin(Roles):
     rebuilt_by: str = ""
 
 
+def wanted(context: Run) -> Rejoin:
+    """Nothing is known yet, but for the host that was named: it must be one. Raises BadInput."""
+    name, candidates = context.options.host, [host.name for host in context.estate.postgres]
+    if name and name not in candidates:
+        raise BadInput(
+            f"{name!r} is no PostgreSQL host of inventory {context.estate.inventory}",
+            f"its PostgreSQL hosts are {' and '.join(candidates)}",
+        )
+    return Rejoin()
+
+
 def assess(context: Run, state: Rejoin) -> Rejoin:
     """Find the primary and the host to bring back. Refuses when it streams already or cannot be reached."""
     nodes = postgres.survey(context.estate)
@@ -40,18 +51,24 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
     out = [node for node in nodes if not node.streams and (node.name == wanted or not (wanted or node.is_primary))]
     primaries = [node for node in nodes if node.is_primary and node.name != wanted]
     primary = postgres.the_primary(primaries)
-    if wanted and context.estate.host(wanted) not in context.estate.postgres:
-        raise Refused(f"{wanted} is not a PostgreSQL host")
     if not out:
-        raise Refused(f"{wanted or 'every other node'} streams from {primary.name} already: there is nothing to rejoin")
+        raise Refused(
+            f"{wanted or 'every other node'} streams from {primary.name} already: there is nothing to rejoin",
+            "./dr status shows what else is missing; ./dr deploy makes commits wait for a standby that streams",
+        )
     node = out[0]
     if not node.ssh:
         raise Refused(
             f"{node.name} cannot be reached ({node.why})",
             "power it on first; PostgreSQL stays down until it is rejoined",
         )
+    if not node.installed:
+        raise Refused(f"PostgreSQL is not installed on {node.name}", "./dr deploy installs it and clones the primary")
     if node.is_primary and (node.timeline or 0) >= (primary.timeline or 0):
-        raise Refused(f"{node.name} is primary on timeline {node.timeline}, no lower than that of {primary.name}")
+        raise Refused(
+            f"{node.name} is primary on timeline {node.timeline}, no lower than that of {primary.name}",
+            f"./dr rejoin {primary.name} if it is {node.name} that shall go on; both keep what only they have",
+        )
     return state.model_copy(
         update={
             "primary": primary.name, "other": node.name,
@@ -71,27 +88,24 @@ def stopped(context: Run, state: Rejoin) -> None:
 
 
 def keep(context: Run, state: Rejoin) -> Rejoin:
-    """Copy what lies behind the fork, and count the commits in it, before the rewind erases them."""
+    """Copy what lies behind the fork, and count the commits in it, before the rebuild erases them."""
     host, paths = other_of(context, state), layout(context)
-    mine = postgres.last_timeline(host, paths.version)
     forks = postgres.fork_points(primary_of(context, state), paths.version, state.timeline)
-    if mine >= state.timeline:
-        return state.model_copy(update={"old_timeline": mine})
-    if mine not in forks:
-        raise TargetFailed(
-            f"timeline {state.timeline} of {state.primary} does not descend from timeline {mine} of {state.other}"
-        )
-    fork = forks[mine]
+    mine = _timeline_of(context, state, forks)
+    fork = forks.get(mine)
     folder = f"{KEPT}/{context.run_dir.name}"
+    if fork is None:
+        return _keep_everything(context, state.model_copy(update={"old_timeline": mine}), folder)
     first = postgres.segment(mine, fork)
-    act.keep_fork(host, paths, mine, postgres.as_lsn(fork), first, context.run_dir.name)
-    commits, size = _what_was_kept(host, folder)
-    if not commits:
+    act.keep_fork(host, paths, mine, postgres.as_lsn(fork), first, folder)
+    commits, size, whole = _what_was_kept(host, folder)
+    if not commits and whole:
         act.forget_kept(host, folder)
         context.say(f"{state.other} had no commit behind the fork at {postgres.as_lsn(fork)}: nothing to keep")
         return state.model_copy(update={"old_timeline": mine, "fork": fork})
     context.say(
-        f"{state.other} had {commits} commits behind the fork at {postgres.as_lsn(fork)}; "
+        f"{state.other} had {commits if whole else f'at least {commits}'} commits behind the fork at "
+        f"{postgres.as_lsn(fork)}; "
         f"{size} bytes of WAL are kept in {folder}"
     )
     return state.model_copy(
@@ -99,10 +113,34 @@ def keep(context: Run, state: Rejoin) -> Rejoin:
     )
 
 
-def _what_was_kept(host: Host, folder: str) -> tuple[int, int]:
-    ran = host.run("grep -c 'desc: COMMIT' %s/commits.txt; du -sb %s | cut -f1", folder, folder, expect=None)
-    commits, size = ran.stdout.split()[:2]
-    return int(commits), int(size)
+def _timeline_of(context: Run, state: Rejoin, forks: dict[int, int]) -> int:
+    """The timeline that the returning host wrote last; where its control file is gone, the one before the primary's."""
+    try:
+        return postgres.last_timeline(other_of(context, state), layout(context).version)
+    except TargetFailed as error:
+        guessed = max(forks, default=0)
+        context.say(f"WARNING: {state.other} cannot say which timeline it wrote, taken for {guessed}: {error}")
+        return guessed
+
+
+def _keep_everything(context: Run, state: Rejoin, folder: str) -> Rejoin:
+    """Where the primary's history does not say where the two parted, all WAL is kept: nothing tells what is new."""
+    size = act.keep_wal(other_of(context, state), layout(context), folder)
+    context.say(
+        f"WARNING: the history of {state.primary} on timeline {state.timeline} has no fork from timeline "
+        f"{state.old_timeline} of {state.other}; all of its WAL, {size} bytes, is kept in {folder}"
+    )
+    return state.model_copy(update={"kept": folder, "kept_bytes": size})
+
+
+def _what_was_kept(host: Host, folder: str) -> tuple[int, int, bool]:
+    """Commits, bytes, and whether the WAL was there from the fork on."""
+    ran = host.run(
+        "grep -c 'desc: COMMIT' %s/commits.txt; du -sb %s | cut -f1; test ! -e %s/incomplete && echo whole",
+        folder, folder, folder, expect=None,
+    )  # fmt: skip
+    commits, size, *rest = ran.stdout.split()
+    return int(commits), int(size), rest == ["whole"]
 
 
 def rebuild(context: Run, state: Rejoin) -> Rejoin:
@@ -133,9 +171,23 @@ def start(context: Run, state: Rejoin) -> Rejoin:
     host, paths = other_of(context, state), layout(context)
     act.hold_wal(primary_of(context, state), host.name)
     act.unfence(host, paths)
-    act.start(host, paths)
+    try:
+        act.start(host, paths)
+    except TargetFailed as error:
+        raise TargetFailed(str(error), _reclone_hint(state)) from error
     act.drop_slots(host)
     return state
+
+
+def streaming(context: Run, state: Rejoin) -> None:
+    try:
+        common.follows(context, state)
+    except TimedOut as error:
+        raise TimedOut(str(error), _reclone_hint(state)) from error
+
+
+def _reclone_hint(state: Rejoin) -> str:
+    return f"./dr rejoin {state.other} --reclone --yes (without --resume) restores it from the repository"
 
 
 REJOIN: Procedure[Rejoin] = Procedure(
@@ -146,7 +198,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
         "the repository, after keeping a copy of what only it had. Refuses when there is no primary to follow."
     ),
     gate=(common.TWO_NODES, common.ONE_ANSWERS),
-    initial=lambda context: Rejoin(),
+    initial=wanted,
     steps=(
         Step(
             name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
@@ -184,7 +236,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
         Step(
             name="start", role="returning host", budget="rejoin.stream", action=start,
             says="Take the fence away and start it as a standby.",
-            evidence=Evidence("it streams from the primary on the primary's timeline", common.follows),
+            evidence=Evidence("it streams from the primary on the primary's timeline", streaming),
             commands=(
                 "rm /etc/mystocks-dr/fenced",
                 "systemctl unmask postgresql@17-main",

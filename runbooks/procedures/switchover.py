@@ -30,10 +30,17 @@ def assess(context: Run, state: Switchover) -> Switchover:
     primary = postgres.the_primary(nodes)
     standbys = [node for node in nodes if node.streams]
     if not standbys:
-        away = "; ".join(f"{node.name}: {node.why or 'not streaming'}" for node in nodes if node is not primary)
-        raise Refused(f"no standby streams from {primary.name} ({away})", "bring it back with ./dr rejoin first")
+        raise Refused(
+            f"no standby streams from {primary.name} ({postgres.told(node for node in nodes if node is not primary)})",
+            "./dr status shows why; ./dr rejoin brings a standby back",
+        )
     standby = max(standbys, key=lambda node: node.written or 0)
-    behind = max(0, (primary.written or 0) - (standby.written or 0))
+    if standby.replay_paused:
+        raise Refused(
+            f"{standby.name} has been told to pause its replay, so it would never catch up",
+            f"psql -c 'select pg_wal_replay_resume()' on {standby.name}",
+        )
+    behind = max(0, (primary.written or 0) - min(standby.written or 0, standby.replayed or 0))
     allowed = load_recovery().limits.max_replication_lag_bytes
     if behind > allowed:
         raise Refused(
@@ -41,7 +48,14 @@ def assess(context: Run, state: Switchover) -> Switchover:
             "wait until it has caught up: ./dr status",
         )
     if not context.estate.app.reachable():
-        raise Refused(f"{context.estate.app} cannot be reached, so nobody could prove the write path")
+        raise Refused(
+            f"{context.estate.app} does not answer SSH, so nobody could prove the write path", "bring it back first"
+        )
+    if not context.estate.backup.reachable():
+        raise Refused(
+            f"{context.estate.backup} does not answer SSH, so nobody could note who has which rows",
+            "bring it back first: what is planned can wait",
+        )
     return state.model_copy(
         update={"primary": standby.name, "other": primary.name, "old_timeline": primary.timeline or 0}
     )

@@ -58,6 +58,12 @@ def test_private_names_are_no_groups(tmp_path: Path) -> None:
         ("pg = missing\n", "NameError"),
         ('pg = [("pg1", {"ssh_port": 70000})]\n', "pg1.ssh_port is 70000"),
         ('pg = [("pg1", {"fence_command": "power off"})]\n', "pg1.fence_command is 'power off'"),
+        ('pg_primary = ["pg1", "pg2"]\n', "pg_primary is pg1, pg2, but one host alone"),
+        ('pg_primary = ["pg1"]\npg_standby = ["pg1"]\n', "pg1 is in pg_primary and in pg_standby"),
+        (
+            'a = [("pg1", {"ssh_hostname": "192.0.2.1"})]\nb = [("pg2", {"ssh_hostname": "192.0.2.1"})]\n',
+            "pg1 and pg2 have the same address, 192.0.2.1:22",
+        ),
     ],
 )
 def test_mistake_is_one_sentence_with_file_and_value(tmp_path: Path, text: str, named: str) -> None:

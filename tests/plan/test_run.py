@@ -8,13 +8,20 @@ from typing import Any
 import pytest
 
 from deploys import run
-from inventories.errors import TargetFailed
+from inventories import secrets
+from inventories.errors import BadInput, TargetFailed
 
 OPERATIONS = [
     {"name": "settings", "success": ["pg1"], "error": [], "no_change": ["pg2"]},
     {"name": "settings", "success": ["pg2"], "error": [], "no_change": []},
     {"name": "cron runs", "success": [], "error": [], "no_change": ["pg1", "pg2"]},
 ]
+
+
+@pytest.fixture(autouse=True)
+def secrets_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in secrets.NAMES:
+        monkeypatch.setenv(f"DR_SECRET_{name.upper()}", "not-so-secret")
 
 
 @pytest.fixture
@@ -46,6 +53,15 @@ def test_hosts_of_operations_with_one_name_are_added_up(pyinfra: Any) -> None:
     assert changes.by_operation == {"settings": ("pg1", "pg2")}
     assert changes.operations == 3
     assert changes
+
+
+def test_missing_secret_is_told_before_any_host_is_asked(pyinfra: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = pyinfra({"results": {"operations": OPERATIONS}})
+    monkeypatch.delenv("DR_SECRET_WRITER")
+    with pytest.raises(BadInput, match="secret 'writer'") as missing:
+        run.deploy(str(run.ROOT / "inventories/production.example.py"))
+    assert "./dr secrets.make" in missing.value.hint
+    assert not calls.exists()
 
 
 def test_nothing_changed_is_false(pyinfra: Any) -> None:

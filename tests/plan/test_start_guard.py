@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class World:
         if command[0] == "psql":
             dsn = command[command.index("-d") + 1]
             return self._done(command, next(a for name, a in self.peers.items() if f"host={name} " in dsn), options)
-        self.asked_for.append(command[-2])
+        self.asked_for.append(command[-2])  # a history file; for `info` the form of its answer
         return self._done(command, self.archive.get(command[-2]), options)
 
     @staticmethod
@@ -64,11 +65,47 @@ def test_fenced_host_stays_down_whatever_else_is_true(world: World) -> None:
     assert "failover 20260101" in verdict.why
 
 
-@pytest.mark.parametrize("mark", ["standby.signal", "mystocks-blank"])
-def test_standby_and_blank_cluster_start_without_asking_anybody(world: World, mark: str) -> None:
-    (world.data / mark).touch()
+def test_standby_starts_without_asking_anybody(world: World) -> None:
+    (world.data / "standby.signal").touch()
     assert world.decide().allowed
     assert world.asked_for == []
+
+
+def info(code: int, *backups: str) -> Answer:
+    return 0, json.dumps([{"backup": [{"label": label} for label in backups], "status": {"code": code}}])
+
+
+@pytest.mark.parametrize("code", [1, 2, 3])
+def test_empty_cluster_starts_where_there_is_no_other_and_no_backup(world: World, code: int) -> None:
+    (world.data / "mystocks-blank").touch()
+    world.peers["pg2"] = (2, "")
+    world.archive = {"--output=json": info(code)}
+    assert world.decide().allowed
+
+
+@pytest.mark.parametrize(
+    ("peer", "answer", "why"),
+    [
+        ((0, "t\n"), info(1), "./dr failover"),
+        ((0, "f\n"), info(1), "./dr deploy"),
+        ((2, ""), info(0, "20260101-000000F"), "holds backups"),
+        ((2, ""), info(99), "does not say"),
+        ((2, ""), (1, ""), "does not say"),
+        ((2, ""), (0, "nonsense"), "does not say"),
+        ((2, ""), (0, "[{}]"), "does not say"),
+        (None, None, "does not say"),
+    ],
+)
+def test_host_that_lost_its_disk_does_not_begin_an_empty_database(
+    world: World, peer: Answer, answer: Answer, why: str
+) -> None:
+    (world.data / "mystocks-blank").touch()
+    world.peers["pg2"] = peer
+    world.archive = {"--output=json": answer}
+    verdict = world.decide()
+    assert not verdict.allowed
+    assert "this cluster is empty" in verdict.why
+    assert why in verdict.why
 
 
 def test_primary_starts_when_its_peer_is_a_standby(world: World) -> None:

@@ -13,14 +13,17 @@ from inventories.catalog.recovery import Limits
 from inventories.inventory import HostEntry
 from runbooks import objectives
 from runbooks.hosts import Host
+from runbooks.probes import disk
 from runbooks.probes.app import Outbox
 from runbooks.probes.backup import Mode
+from runbooks.probes.disk import Disk
 from runbooks.probes.pgbackrest import Archiving, Backup, Repository
 from runbooks.probes.postgres import Node, Standby
 from runbooks.status import Status, as_json
 
 LIMITS = Limits(
-    max_loss_bytes=0, max_replication_lag_bytes=1 << 20, max_backup_age_h=26, max_archive_lag_s=180, max_outbox_rows=50
+    max_loss_bytes=0, max_replication_lag_bytes=1 << 20, max_backup_age_h=26, max_archive_lag_s=180, max_outbox_rows=50,
+    max_disk_used_percent=90,
 )
 NOW = 1_790_000_000.0
 
@@ -43,7 +46,8 @@ BACKUP = Backup("20260101-000000F", "full", int(NOW) - 3600, False, 10, 5, "0000
 REPOSITORY = Repository(0, "ok", "aes-256-cbc", 1, "17", (BACKUP,), "17-1", "000000010000000000000005", False)
 ARCHIVER = Archiving("000000010000000000000005", 45.0, False, 0, None, 0)
 OUTBOX = Outbox(0, 0, 0, None, None, 4096, 1 << 30, True)
-WHOLE = Status("lab", NOW, 0.2, (PRIMARY, STANDBY), {"pg1": ARCHIVER}, REPOSITORY, OUTBOX)
+NOTED = Mode("synchronous", "2026-01-01T00:00:00Z", "deployed")
+WHOLE = Status("lab", NOW, 0.2, (PRIMARY, STANDBY), {"pg1": ARCHIVER}, REPOSITORY, OUTBOX, mode=NOTED)
 ALONE = replace(PRIMARY, synchronous=False, standbys=())
 DEGRADED = replace(WHOLE, nodes=(ALONE, OFF), archiving={"pg1": replace(ARCHIVER, open_bytes=3 << 20)})
 
@@ -97,9 +101,53 @@ def test_noted_mode_says_since_when_and_why() -> None:
 
 
 def test_nobody_takes_writes() -> None:
-    status = replace(WHOLE, nodes=(replace(OFF, host=host("pg1")), STANDBY), archiving={})
+    orphan = replace(STANDBY, receiving_from=None)
+    status = replace(WHOLE, nodes=(replace(OFF, host=host("pg1")), orphan), archiving={})
+    assert named(status)["hosts that take writes"].measured == "none"
     assert "./dr failover" in named(status)["hosts that take writes"].hint
     assert objectives.possible_loss(status).wal_bytes is None
+
+
+def test_primary_that_answers_nobody_here_may_live_all_the_same() -> None:
+    status = replace(WHOLE, nodes=(replace(OFF, host=host("pg1")), STANDBY), archiving={})
+    finding = named(status)["hosts that take writes"]
+    assert "pg2 still streams from pg1" in finding.measured
+    assert "mend SSH to pg1" in finding.hint
+
+
+def test_note_that_lags_behind_what_is_would_make_a_failover_refuse() -> None:
+    stale = replace(WHOLE, mode=Mode("degraded", "2026-01-01T00:00:00Z", "pg2 is out"))
+    finding = named(stale)["noted replication mode"]
+    assert finding.measured == "degraded since 2026-01-01T00:00:00Z"
+    assert "./dr deploy" in finding.hint
+    assert named(replace(WHOLE, mode=None))["noted replication mode"].measured == "nothing"
+    assert "noted replication mode" not in named(replace(DEGRADED, mode=stale.mode))
+
+
+def test_paused_replay_and_missing_server_programs_say_what_to_do() -> None:
+    paused = named(replace(WHOLE, nodes=(PRIMARY, replace(STANDBY, replay_paused=True))))["replay of pg2"]
+    assert "pg_wal_replay_resume" in paused.hint
+    bare = named(replace(WHOLE, nodes=(PRIMARY, Node(host("pg2"), ssh=True, installed=False))))["pg2 as a standby"]
+    assert (bare.measured, bare.hint) == ("PostgreSQL is not installed", "./dr deploy")
+
+
+def test_full_disk_is_found_to_the_percent() -> None:
+    for used, found in ((90, False), (91, True)):
+        disks = {"backup1": (Disk("/var/lib/pgbackrest", 1000, 10 * (100 - used)),)}
+        assert ("disk /var/lib/pgbackrest of backup1" in named(replace(WHOLE, disks=disks))) is found
+    assert Disk("/", 0, 0).used_percent == 100
+
+
+def test_file_systems_are_read_once_each_whatever_their_names() -> None:
+    text = "/ 1000 100\n/ 1000 100\n/a b/c 500 0\n"
+    assert disk.parse(text) == (Disk("/", 1000, 100), Disk("/a b/c", 500, 0))
+    assert disk.parse("") == ()
+
+
+def test_archiver_that_fails_is_found_before_segments_are_old() -> None:
+    status = replace(WHOLE, archiving={"pg1": replace(ARCHIVER, waiting=2, oldest_waiting_s=5.0, failing=True)})
+    assert named(status)["archiver of pg1"].measured == "failed at its last attempt, 2 segments wait"
+    assert "archive lag" not in named(status)
 
 
 def test_two_primaries_are_named_with_their_timelines() -> None:

@@ -17,6 +17,7 @@ from runbooks.procedures.failover import _possible_loss
 
 SERVER = {
     "in_recovery": False, "timeline": 3, "written": "1/2000060", "replayed": None, "replay_age_s": None,
+    "replay_paused": False,
     "receiving_from": None, "synchronous": True, "archived_age_s": 1.5, "archive_failing": False, "lost_slots": [],
     "pending_restart": ["max_connections"],
     "standbys": [
@@ -33,7 +34,8 @@ def host(name: str) -> Host:
 
 
 def node(name: str, **said: object) -> postgres.Node:
-    return postgres._node(host(name), {"standby_signal": False, "fenced": "", "server": {**SERVER, **said}})
+    beside = {"standby_signal": False, "installed": True, "fenced": ""}
+    return postgres._node(host(name), {**beside, "server": {**SERVER, **said}})
 
 
 @given(st.integers(min_value=0, max_value=2**64 - 1))
@@ -68,7 +70,8 @@ def test_a_primary_is_read_with_its_standbys() -> None:
 
 
 def test_a_node_without_a_server_is_seen_and_offline() -> None:
-    read = postgres._node(host("pg1"), {"standby_signal": True, "fenced": "failover\n", "server": None})
+    said = {"standby_signal": True, "installed": True, "fenced": "failover\n", "server": None}
+    read = postgres._node(host("pg1"), said)
     assert read.ssh and not read.online and read.fenced == "failover" and read.standby_signal
     assert not read.is_primary and not read.is_standby
 
