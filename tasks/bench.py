@@ -26,7 +26,7 @@ def bench(c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0,
 
     with progress() as say:
         figures = measuring.bench(lab, runs, say, build_image=image, rate=rate)
-    table = Table("measured", "median", "worst", "runs", "target", "")
+    table = Table("measured", "median", "worst", "runs", "target", "", box=None, padding=(0, 2, 0, 0))
     for figure in figures:
         limit = (
             ""

@@ -102,10 +102,10 @@ def _summary(result: object, folder: object) -> None:
     twin = result.negative_twin
     word = ("twin held" if twin.held else "twin broken") if twin else result.outcome.value
     colour = "green" if word in ("passed", "twin held") else "red"
-    console.print(f"[bold {colour}]{word.upper()}[/] {headline(result)}")
+    console.print(f"[bold {colour}]{word.upper()}[/] {headline(result)}", soft_wrap=True)
     for sentence in result.degraded:
         console.print(f"[yellow]while degraded:[/] {sentence}")
-    console.print(f"report: {folder}/report.html")
+    console.print(f"report: {folder}/report.html", soft_wrap=True)  # a path is copied whole, or not at all
 
 
 def _code(outcome: object) -> int:

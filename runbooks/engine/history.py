@@ -33,7 +33,7 @@ class History:
     steps: tuple[str, ...]
     opened_at: str  # UTC, ISO 8601: sorts by time
     gate_passed: bool
-    touched: bool  # some step was started
+    touched: bool  # a step was started that changes something
     done: tuple[StepResult, ...]
     state: Mapping[str, Any] | None
     outcome: Outcome | None  # None: killed, or resumed and not finished since
@@ -93,7 +93,7 @@ def read_history(run_dir: Path) -> History | None:
         steps=tuple(opened["steps"]),
         opened_at=records[0].at,
         gate_passed=any(record.event == Event.GATE_PASSED for record in records),
-        touched=any(record.event == Event.STEP_STARTED for record in records),
+        touched=any(record.event == Event.STEP_STARTED and not record.data.get("observes") for record in records),
         done=tuple(_done(records)),
         state=states[-1] if states else None,
         outcome=_outcome(records),
@@ -130,8 +130,8 @@ def reload_state(past: History, initial: S) -> S:
 
 def _newest_first(estate: str, runs: Path) -> Iterator[History]:
     found = []
-    # A drill keeps the journals of its runbooks in folders of its own, one level down.
-    for path in (*runs.glob(f"*/{journal.FILE_NAME}"), *runs.glob(f"*/*/{journal.FILE_NAME}")):
+    # A drill keeps the journals of its runbooks in folders of its own, below runbooks/.
+    for path in (*runs.glob(f"*/{journal.FILE_NAME}"), *runs.glob(f"*/runbooks/*/{journal.FILE_NAME}")):
         # A damaged journal of some other run must not keep this one from being resumed.
         with suppress(BadInput, KeyError, ValueError):
             past = read_history(path.parent)

@@ -165,7 +165,13 @@ class _Run(Generic[S]):
         started = self.context.clock()
         context = replace(self.context, deadline=started + self.allowed[step.name])
         self.locks.beat()
-        self.journal.write(Event.STEP_STARTED, step.name, budget=step.budget, seconds=self.allowed[step.name])
+        self.journal.write(
+            Event.STEP_STARTED,
+            step.name,
+            budget=step.budget,
+            seconds=self.allowed[step.name],
+            observes=step.observes,
+        )
         self.context.say(f"{nr}/{len(self.procedure.steps)} {step.name}: {step.says}")
         try:
             outcome = self._perform(step, context)

@@ -66,6 +66,7 @@ class Step(Generic[S]):
     undo: Callable[[Context[Any, Any], S], None] | None = None
     undo_says: str = ""
     destructive: bool = False  # needs --yes
+    observes: bool = False  # changes nothing, so that a run that came no further has touched nothing
     commands: tuple[str, ...] = ()  # what a human types when this tool is gone
     when: Callable[[Context[Any, Any], S], bool] | None = (
         None  # skipped, and journalled as skipped, where False

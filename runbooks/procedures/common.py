@@ -172,14 +172,39 @@ def drain(kind: type[R]) -> Step[R]:
     )
 
 
-def backed_up(context: Run, state: R) -> R:
-    # Until its first checkpoint the new primary's control file names the old timeline, and pgBackRest refuses.
+def archived(context: Run, state: R) -> R:
+    """Give the repository what the old primary had not pushed, and the first segment of the new timeline."""
     primary, paths = primary_of(context, state), layout(context)
+    try:
+        backup_actions.drop_connections(context.estate.backup)
+    except DrError as error:
+        context.say(f"WARNING: the repository may still wait for {state.other}: {error}")
+    # Until its first checkpoint the new primary's control file names the old timeline, and pgBackRest refuses.
     act.checkpoint(primary)
     forks = postgres.fork_points(primary, paths.version, state.timeline)
     if forks:
         act.archive_again(primary, paths, postgres.segment(max(forks), forks[max(forks)]))
     act.switch_wal(primary, f"timeline-{state.timeline}")
+    return state
+
+
+def archive(kind: type[R]) -> Step[R]:
+    return Step(
+        name="archive",
+        role="primary",
+        says="Archive what the old primary had not, name a restore point and close the WAL segment.",
+        action=archived,
+        evidence=Evidence[R]("the restore point is written; verify finds the segment in the repository"),
+        budget="backup",
+        commands=(
+            "systemctl restart pgbackrest-server   # on the backup host",
+            "psql -c checkpoint",
+            "psql -c \"select pg_create_restore_point('timeline-N'), pg_switch_wal()\"",
+        ),
+    )
+
+
+def backed_up(context: Run, state: R) -> R:
     backup_actions.take(context.estate.backup, "incr", context.remaining())
     return state
 
@@ -188,9 +213,9 @@ def new_backup(kind: type[R]) -> Step[R]:
     return Step(
         name="backup",
         role="backup",
-        says="Archive what the old primary had not, name a restore point and take a backup on the new timeline.",
+        says="Take a backup on the new timeline.",
         action=backed_up,
-        evidence=Evidence[R]("pgBackRest finished a backup and the archive takes the new timeline's WAL"),
+        evidence=Evidence[R]("pgBackRest finished a backup"),
         budget="backup",
         when=lambda context, state: context.estate.backup.reachable(),
         when_says="the backup host answers",

@@ -102,7 +102,7 @@ DETACH: Procedure[Detach] = Procedure(
     initial=lambda context: Detach(),
     steps=(
         Step(
-            name="assess", role="primary", budget="ssh.command", action=assess,
+            name="assess", role="primary", budget="ssh.command", action=assess, observes=True,
             says="Make sure that no standby streams.",
             evidence=Evidence("one primary answers and nobody follows it"),
         ),

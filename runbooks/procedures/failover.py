@@ -173,7 +173,7 @@ FAILOVER: Procedure[Failover] = Procedure(
     initial=lambda context: Failover(),
     steps=(
         Step(
-            name="assess", role="standby", budget="ssh.command", action=assess,
+            name="assess", role="standby", budget="ssh.command", action=assess, observes=True,
             says="Look at every node; choose the standby; state in bytes what may be lost.",
             evidence=Evidence("no node takes writes, one standby answers, the possible loss is within the objective"),
             commands=(
@@ -207,6 +207,7 @@ FAILOVER: Procedure[Failover] = Procedure(
             says="Write down that there is one copy of every new row, and say it aloud.",
             evidence=Evidence("the mode is recorded on the backup host, or its absence was said"),
         ),
+        common.archive(Failover),
         common.drain(Failover),
         common.verification(Failover, without="fenced"),
         common.new_backup(Failover),

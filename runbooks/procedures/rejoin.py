@@ -201,7 +201,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
     initial=wanted,
     steps=(
         Step(
-            name="assess", role="all hosts", budget="ssh.command", action=assess,
+            name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
             says="Find the primary and the node that does not follow it.",
             evidence=Evidence("one primary answers, the returning host answers SSH and does not stream"),
         ),

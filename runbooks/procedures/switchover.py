@@ -123,7 +123,7 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
     initial=lambda context: Switchover(),
     steps=(
         Step(
-            name="assess", role="all hosts", budget="ssh.command", action=assess,
+            name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
             says="Find the primary and the standby that takes over.",
             evidence=Evidence("a standby streams from the primary and is within the allowed lag"),
             commands=("psql -c 'select * from pg_stat_replication'",),
@@ -155,6 +155,7 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
             commands=("systemctl start postgresql@17-main",),
         ),
         common.synchronous(Switchover),
+        common.archive(Switchover),
         common.drain(Switchover),
         common.verification(Switchover),
         common.new_backup(Switchover),

@@ -190,6 +190,21 @@ def test_a_run_refused_by_its_gate_leaves_nothing_to_resume(bench: Bench) -> Non
         resume(bench, procedure())
 
 
+def test_a_newer_run_that_only_looked_and_refused_does_not_hide_the_killed_one(bench: Bench) -> None:
+    def refuses(_context: Context[Any, Any], _state: Trail) -> Trail:
+        raise Refused("nobody takes writes")
+
+    looks = replace(step("assess"), observes=True)
+    killed = procedure(looks, step("fence"), step("promote"))
+    assert in_child(lambda: start(bench, replace_step(killed, "promote", action=_dies))) == KILLED
+    assert start(bench, replace_step(killed, "assess", action=refuses)).outcome is Outcome.REFUSED
+    assert resume(bench, killed).state.done == NAMES
+
+
+def _dies(_context: Context[Any, Any], _state: Trail) -> Trail:
+    os._exit(KILLED)
+
+
 def test_a_run_of_another_estate_is_not_resumed(bench: Bench) -> None:
     result = start(bench, failing("fence"))
     bench.world = replace(bench.world, name="other")
