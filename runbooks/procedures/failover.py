@@ -92,6 +92,7 @@ def _application_writes(context: Run) -> str | None:
 
 def _recorded_mode(context: Run) -> backup.Mode | None:
     try:
+        common.knock(context.estate.backup)
         return backup.replication_mode(context.estate.backup)
     except DrError:
         return None

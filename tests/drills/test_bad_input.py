@@ -15,13 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from inventories.errors import TargetFailed
+from inventories.errors import DrError
 from lab import faults
-from runbooks.actions import backup
 from runbooks.engine.journal import Event
 from runbooks.engine.journal import read as read_journal
 from runbooks.engine.wait import until
-from runbooks.hosts import Estate
+from runbooks.hosts import Estate, Host
 from runbooks.layout import FENCED, Layout
 from runbooks.probes import app, pgbackrest, postgres
 from runbooks.procedures.failover import FAILOVER
@@ -345,17 +344,19 @@ class TestFullDisks:
             disk.fill()
             primary.execute("SELECT pg_switch_wal();")
             until(lambda: pgbackrest.archiving(primary).failing, 60, what="an archiver that fails")
-            with pytest.raises(TargetFailed, match=r"backup1: .*No space left on device"):
-                backup.take(whole.backup, "incr", 60)
             status = dr("status", "--json")
             assert status.code == 1
             told = {finding["objective"] for finding in json.loads(status.out)["findings"]}
             assert {f"archiver of {primary}", "disk /var/lib/pgbackrest of backup1"} <= told
             writing.writes_on()
             assert writing.view().by_outbox == 0
+            moved = dr("switchover", "--yes")
+            moved.assert_told(1, "/var/lib/pgbackrest on backup1 is full", "takes no WAL", hint="make room there")
+            writing.goes_to_store()
             disk.empty()
             until(lambda: archives_all(whole), 90, what="an archive that has everything", every=1)
-            backup.take(whole.backup, "incr", 60)
+            resumed = dr("switchover", "--yes", "--resume")
+            assert resumed.code == 0, resumed.err
             assert dr("status").code == 0
 
     def test_full_wal_disk_sends_writes_to_the_outbox_and_room_brings_them_back(
@@ -367,6 +368,7 @@ class TestFullDisks:
             load(whole, tmp_path) as writing,
         ):
             disk.fill()
+            until(lambda: not writes_wal(primary), 60, what="the end of the segments that are there already", every=0)
             writing.goes_to_outbox()
             until(lambda: not postgres.look(primary, 17).online, 60, what="a server that cannot write")
             writing.writes_on()
@@ -380,6 +382,15 @@ class TestFullDisks:
             assert deployed.code == 0, deployed.err
             writing.goes_to_store()
         seen.assert_whole(whole)
+
+
+def writes_wal(primary: Host) -> bool:
+    """Use up one segment of WAL, if the server still can."""
+    try:
+        primary.execute("SELECT pg_logical_emit_message(false, 'test', 'x'); SELECT pg_switch_wal();", timeout=10)
+    except DrError:
+        return False
+    return True
 
 
 def archives_all(estate: Estate) -> bool:
