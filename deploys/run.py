@@ -70,7 +70,7 @@ def _changes(operations: Sequence[tuple[str, Sequence[str]]]) -> Changes:
 def _pyinfra(
     inventory: str | None, limit: Sequence[str], mode: str, log: Path | None, say: Callable[[str], None] | None
 ) -> dict[str, Any]:
-    _require_sound_files(inventory)
+    require_sound_files(inventory)
     command = [sys.executable, "-m", "pyinfra", "--json", "--fail-percent", "0", mode]
     for host in limit:
         command += ["--limit", host]
@@ -94,8 +94,8 @@ def _pyinfra(
     return document
 
 
-def _require_sound_files(inventory: str | None) -> None:
-    """Raises BadInput for what pyinfra's child process would meet half-way, with a traceback."""
+def require_sound_files(inventory: str | None) -> None:
+    """Raises BadInput for an inventory, a catalogue or secrets that pyinfra's child process would stumble over."""
     found = read_inventory(inventory)
     load_tables()
     load_recovery()

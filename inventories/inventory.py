@@ -69,7 +69,10 @@ def read_inventory(inventory: str | None = None) -> Inventory:
     except DrError:
         raise
     except Exception as error:
-        raise BadInput(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+        raise BadInput(
+            f"{path} cannot be read: {type(error).__name__}: {error}",
+            "compare it with inventories/production.example.py",
+        ) from error
     data = dict(_public(runpy.run_path(str(HERE / "group_data" / "all.py"))))
     entries: dict[str, HostEntry] = {}
     groups: dict[str, tuple[str, ...]] = {}
@@ -116,7 +119,10 @@ def _entry(path: Path, name: str, data: dict[str, Any]) -> HostEntry:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadInput(f"{path}: {name}.{where} is {first.get('input')!r}: {first['msg']}") from error
+        raise BadInput(
+            f"{path}: {name}.{where} is {first.get('input')!r}: {first['msg']}",
+            "correct the value; inventories/production.example.py has one of each kind",
+        ) from error
 
 
 def _group(value: Any) -> tuple[list[tuple[str, dict[str, Any]]] | None, dict[str, Any]]:

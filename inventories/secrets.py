@@ -77,7 +77,9 @@ def _read(file: Path) -> dict[str, object]:
     try:
         data = yaml.safe_load(file.read_text())
     except yaml.YAMLError as error:
-        raise BadInput(f"{file} is not valid YAML: {str(error).splitlines()[0]}") from error
+        raise BadInput(
+            f"{file} is not valid YAML: {str(error).splitlines()[0]}", "write lines such as `writer: PASSWORD`"
+        ) from error
     if data is None:  # a file that a full disk left empty
         return {}
     if not isinstance(data, dict):

@@ -107,6 +107,7 @@ def drift(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> No
     a column changed.
     """
     from deploys.run import drift as run_drift
+    from deploys.run import require_sound_files
     from runbooks import drift as beyond
     from runbooks import hosts
     from runbooks.engine.rundir import new_run_dir
@@ -114,6 +115,7 @@ def drift(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> No
 
     estate = hosts.load(inventory or None)
     every = _names(estate, limit) or [host.name for host in estate.hosts]
+    require_sound_files(inventory or None)
     silent = beyond.silent(estate, every)
     awake = [name for name in every if name not in {one.host for one in silent}]
     cells: dict[str, list[str]] = {}

@@ -18,6 +18,7 @@ R = TypeVar("R")
 INVENTORY_HELP = "name of an inventory, or its path (default: $DR_INVENTORY, else lab)"
 # Not a mistake of ours, hence a sentence and no traceback.
 _MACHINE_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+_GENERAL_HINT = {ExitCode.BAD_INPUT: "./dr help TASK explains a task and its options"}
 LAB_HELP = "name of the lab (default: $DR_LAB, else lab)"
 
 
@@ -35,8 +36,8 @@ def door(task: Callable[P, R]) -> Callable[P, R]:
         try:
             return task(*args, **kwargs)
         except DrError as error:
-            hint = f"\nHINT: {error.hint}" if error.hint else ""
-            raise Exit(f"{error}{hint}", code=int(error.exit_code)) from error
+            hint = error.hint or _GENERAL_HINT.get(error.exit_code, "./dr status shows what each host is")
+            raise Exit(f"{error}\nHINT: {hint}", code=int(error.exit_code)) from error
         except OSError as error:
             if error.errno not in _MACHINE_TROUBLE:
                 raise

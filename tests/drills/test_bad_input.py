@@ -17,6 +17,7 @@ import pytest
 
 from inventories.errors import DrError
 from lab import faults
+from runbooks.actions import postgres as act
 from runbooks.engine.journal import Event
 from runbooks.engine.journal import read as read_journal
 from runbooks.engine.wait import until
@@ -122,6 +123,11 @@ class TestUnreachable:
                 assert postgres.look(host, 17).fenced == told
         finally:
             host.run("rm -f %s", FENCED)
+
+
+def test_benchmark_takes_no_lab_that_is_there_already(whole: Estate) -> None:
+    dr("bench", "--lab", seen.lab_of(whole)).assert_told(3, "is there already", hint="./dr lab.down")
+    assert dr("lab.status").code == 0
 
 
 def test_lag_that_a_switchover_would_wait_for_refuses_it(whole: Estate) -> None:
@@ -268,6 +274,8 @@ class TestLossThatWasAccepted:
         assert detached.code == 0, detached.err
         assert "DEGRADED" in detached.out
         alone = [app.try_to_write(whole.app, 5.0, primary) for _ in range(3)]
+        whole.host(primary).execute("SELECT pg_switch_wal();")
+        alone.append(app.try_to_write(whole.app, 5.0, primary))
         assert all(attempt.wrote for attempt in alone)
         dr("switchover", "--yes").assert_told(3, f"no standby streams from {primary}")
         faults.power_off(seen.lab_of(whole), primary)
@@ -281,6 +289,7 @@ class TestLossThatWasAccepted:
 
         dr("rejoin", "--yes").assert_told(3, f"{primary} cannot be reached", hint="power it on")
         faults.power_on(seen.lab_of(whole), primary)
+        assert commits_kept_without_the_segment_of_the_fork(whole, primary, standby) >= 1
         came_back = dr("rejoin", "--yes", "--json")
         assert came_back.code == 0, came_back.err
         said = state_of(came_back)
@@ -292,6 +301,21 @@ class TestLossThatWasAccepted:
         assert any(len(name) == 24 for name in files), files
         assert int(whole.host(primary).run("grep -c COMMIT %s/commits.txt", folder).text) == commits
         seen.assert_whole(whole)
+
+
+def commits_kept_without_the_segment_of_the_fork(estate: Estate, old: str, new: str) -> int:
+    """A server that wrote on alone for long may have recycled it: what is left is kept, and called incomplete."""
+    host, folder = estate.host(old), "/var/lib/postgresql/mystocks-kept/incomplete"
+    timeline = postgres.last_timeline(host, 17)
+    fork = postgres.fork_points(estate.host(new), 17, timeline + 1)[timeline]
+    first = postgres.segment(timeline, fork)
+    host.run("mv %s/pg_wal/%s /var/lib/postgresql/away", DATA, first)
+    try:
+        act.keep_fork(host, LAYOUT, timeline, postgres.as_lsn(fork), first, folder)
+        assert {"commits.txt", "incomplete"} <= set(host.run("ls %s", folder).text.split())
+        return int(host.run("grep -c COMMIT %s/commits.txt", folder, expect=None).text)
+    finally:
+        host.run("mv /var/lib/postgresql/away %s/pg_wal/%s; rm -rf %s", DATA, first, folder)
 
 
 class TestBackupHostAway:
