@@ -98,7 +98,8 @@ def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
     command = f"{sys.executable} -m tasks.main runbook.show failover | head -1"
     environment = {**os.environ, "DR_STATE": str(tmp_path)}
     ended = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,  # fmt: skip
     )
     assert ended.stdout.startswith("# failover")
     assert "Traceback" not in ended.stderr
