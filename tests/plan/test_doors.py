@@ -99,7 +99,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
     environment = {**os.environ, "DR_STATE": str(tmp_path)}
     ended = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,  # fmt: skip
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )
     assert ended.stdout.startswith("# failover")
     assert "Traceback" not in ended.stderr
