@@ -14,7 +14,7 @@ FENCED = f"{MARKS}/fenced"
 
 
 class PgCluster(FactBase[dict[str, bool]]):
-    """State of one PostgreSQL cluster: exists, blank, standby, online, primary, fenced."""
+    """State of one PostgreSQL cluster: exists, configured, blank, standby, online, primary, fenced."""
 
     default = dict
 
@@ -24,6 +24,7 @@ class PgCluster(FactBase[dict[str, bool]]):
         b() {{ if "$@" >/dev/null 2>&1; then echo true; else echo false; fi; }}
         r=$(psql -AtX -c 'select pg_is_in_recovery()' postgres 2>/dev/null)
         echo exists $(b test -f {data}/PG_VERSION)
+        echo configured $(b test -f /etc/postgresql/{version}/main/postgresql.conf)
         echo blank $(b test -f {data}/{BLANK})
         echo standby $(b test -f {data}/standby.signal)
         echo fenced $(b test -e {FENCED})

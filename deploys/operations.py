@@ -77,27 +77,36 @@ def etc_hosts(nodes: Sequence[tuple[str, str]]) -> Commands:
 @operation()
 def pg_cluster(version: int) -> Commands:
     """Make an empty cluster that never starts by itself, marked blank until somebody writes to it. Runs as root."""
-    if _state(version).get("exists"):
+    state = _state(version)
+    if state.get("exists"):
         host.noop(f"cluster {version}/main exists")
         return
     # The builtin C.UTF-8 provider sorts by code point in every release: no libc or ICU upgrade corrupts an index.
     provider = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if version >= 17 else []
-    yield StringCommand(
-        "pg_createcluster", str(version), "main", "--start-conf=manual", "--locale=C.UTF-8", "--encoding=UTF8", "--",
-        "--data-checksums", *provider,
-    )  # fmt: skip
+    shape = ("--locale=C.UTF-8", "--encoding=UTF8")
+    if state.get("configured"):  # only its data are gone; pg_createcluster refuses to make a cluster that it knows
+        yield StringCommand(
+            "runuser", "-u", "postgres", "--", f"/usr/lib/postgresql/{version}/bin/initdb", "--no-instructions",
+            "-D", _data(version), *shape, "--data-checksums", *provider,
+        )  # fmt: skip
+    else:
+        yield StringCommand(
+            "pg_createcluster", str(version), "main", "--start-conf=manual", *shape, "--", "--data-checksums", *provider
+        )
     yield StringCommand("install", "-o", "postgres", "-g", "postgres", "/dev/null", f"{_data(version)}/{BLANK}")
 
 
 @operation()
-def pg_primary(version: int, peers: Sequence[str], ca: str, passfile: str) -> Commands:
+def pg_primary(version: int, first: bool, peers: Sequence[str], ca: str, passfile: str) -> Commands:
     """Start this host's cluster as the primary, unless it is fenced, a standby, or somebody else is primary already.
+
+    An empty one only where the inventory says that this host is the `first` primary.
 
     Runs as root: only then does pg_ctlcluster go through systemd, where the start guard stands.
     """
     state = _state(version)
-    if state["online"] or state["standby"] or state["fenced"]:
-        host.noop("online, a standby or fenced")
+    if state["online"] or state["standby"] or state["fenced"] or (state["blank"] and not first):
+        host.noop("online, a standby, fenced or empty")
         return
     if _elsewhere(peers, ca, passfile):
         host.noop("another host is primary")

@@ -61,8 +61,10 @@ def cluster() -> None:
 def primary() -> None:
     """Start the primary where there is none, then its roles and its database."""
     version, database = host.data.get("postgres_version"), host.data.get("database")
-    if "pg_primary" in host.groups:
-        pg_primary(name="primary", version=version, peers=_peers(), ca=estate.CA, passfile=estate.PG_PASSFILE)
+    pg_primary(
+        name="primary", version=version, first="pg_primary" in host.groups, peers=_peers(), ca=estate.CA,
+        passfile=estate.PG_PASSFILE,
+    )  # fmt: skip
     pg_roles(name="roles", version=version, roles=roles.verifiers(), _su_user="postgres")
     pg_sql(
         name="grants", version=version, database="postgres", missing=roles.NOT_GRANTED, statements=roles.GRANTS,

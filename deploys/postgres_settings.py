@@ -53,7 +53,7 @@ def settings(version: int) -> dict[str, str]:
         "archive_mode": "on",
         "archive_command": f"pgbackrest --stanza={stanza} archive-push %p",
         "archive_timeout": f"{data.get('archive_timeout_s')}s",
-        "restore_command": f'pgbackrest --stanza={stanza} archive-get %f "%p"',
+        "restore_command": _restore_command(str(stanza)),
         "recovery_target_timeline": "latest",
         "primary_conninfo": (
             f"host={','.join(n.name for n in nodes)} hostaddr={','.join(estate.addresses(nodes))} port=5432 "
@@ -76,3 +76,13 @@ def settings(version: int) -> dict[str, str]:
         "timezone": "Etc/UTC",
         "log_timezone": "Etc/UTC",
     }
+
+
+def _restore_command(stanza: str) -> str:
+    """Knock first: a start and a promotion ask the archive several times, and pgBackRest gives a silent host a minute.
+
+    To PostgreSQL an archive that does not answer and one that does not have the file are the same.
+    """
+    repository = estate.nodes("backup")[0].address
+    knock = f'timeout 1 bash -c "exec 3<>/dev/tcp/{repository}/8432" 2>/dev/null'
+    return f'{knock} && pgbackrest --stanza={stanza} --io-timeout=5 archive-get %f "%p"'

@@ -22,7 +22,8 @@ from inventories.catalog.load import load_recovery, load_tables
 from inventories.errors import TargetFailed
 from inventories.inventory import inventory_path, read_inventory
 
-_TELLING = re.compile(r"[Ee]rror|failed|refused|denied|cannot|Unable|FATAL|E:|start guard: refusing")
+_TELLING = re.compile(r"[Ee]rror|failed|refused|denied|cannot|Unable|FATAL|E:")
+_GUARD = "start guard: refusing"  # says all by itself; what else is said follows from it
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -121,5 +122,6 @@ def _listen(child: subprocess.Popen[str], kept: IO[str] | None, say: Callable[[s
 def _reason(stderr: str) -> str:
     """The lines of pyinfra's log that say what went wrong on which host."""
     plain = [line.strip() for line in stderr.splitlines()]
-    telling = [line for line in plain if _TELLING.search(line)]
+    guard = [line for line in plain if _GUARD in line]
+    telling = guard or [line for line in plain if _TELLING.search(line)]
     return " | ".join(dict.fromkeys(telling or plain))[:900] or "pyinfra said nothing"

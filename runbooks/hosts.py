@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -91,12 +92,12 @@ class Host:
         ran = Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
         if ran.rc == SSH_FAILED:
             raise Unreachable(
-                f"{self.name} ({self.address}) cannot be reached over SSH: {_last_line(ran.stderr)}",
+                f"{self.name} ({self.address}) cannot be reached over SSH: {_telling_line(ran.stderr)}",
                 f"ssh -F {self.ssh_config} {self.name} shows why",
             )
         if expect is not None and ran.rc != expect:
             raise TargetFailed(
-                f"{self.name}: {_short(text)} ended with {ran.rc}: {_last_line(ran.stderr or ran.stdout)}"
+                f"{self.name}: {_short(text)} ended with {ran.rc}: {_telling_line(ran.stderr or ran.stdout)}"
             )
         return ran
 
@@ -226,6 +227,9 @@ def _short(text: str) -> str:
     return f"`{one if len(one) <= 90 else one[:87] + '...'}`"
 
 
-def _last_line(text: str) -> str:
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "no message"
+def _telling_line(text: str) -> str:
+    """The line that says what went wrong: the last that calls itself an error, else the last that is no advice."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"\b(ERROR|FATAL|PANIC)\b", line)]
+    plain = [line for line in lines if not line.startswith("HINT:")]
+    return (errors or plain or lines or ["no message"])[-1][:300]

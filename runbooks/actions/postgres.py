@@ -156,7 +156,7 @@ _KEEP = """
 set -eu
 umask 077; mkdir -p {kept}
 touch {kept}/commits.txt
-cd {data}/pg_wal 2>/dev/null || exit 0
+cd {data}/pg_wal
 for segment in $(ls | grep -E '^[0-9A-F]{{24}}(\\.partial)?$' || true); do
   if [ "$(printf '%s' "$segment" | cut -c1-8)" = {timeline_hex} ] && ! [ "$segment" \\< {first} ]; then
     cp -p "$segment" {kept}/
@@ -183,10 +183,10 @@ def keep_fork(host: Host, layout: Layout, timeline: int, fork: str, first_segmen
 
 
 def keep_wal(host: Host, layout: Layout, folder: str) -> int:
-    """Copy all WAL of this host; the bytes it takes, 0 where there is none."""
+    """Copy all WAL of this host; the bytes it takes."""
     script = (
-        'umask 077; mkdir -p "$1" && cd "$2/pg_wal" 2>/dev/null || { echo 0; exit 0; }; '
-        'set -e; for segment in *; do test ! -f "$segment" || cp -p "$segment" "$1"/; done; du -sb "$1" | cut -f1'
+        'set -e; umask 077; mkdir -p "$1"; cd "$2/pg_wal"; '
+        'for segment in *; do test ! -f "$segment" || cp -p "$segment" "$1"/; done; du -sb "$1" | cut -f1'
     )
     return int(host.run("sh -c %s sh %s %s", script, folder, layout.data, user="postgres", timeout=300).text)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from runbooks.hosts import Estate, Host
 
+REPOSITORY = "/var/lib/pgbackrest"
+
 
 @dataclass(frozen=True)
 class Disk:
@@ -28,7 +30,7 @@ def paths(estate: Estate, host: Host) -> tuple[str, ...]:
     if host in estate.postgres:
         found += [f"/var/lib/postgresql/{version}/main", f"/var/lib/postgresql/{version}/main/pg_wal"]
     if host == estate.backup:
-        found.append("/var/lib/pgbackrest")
+        found.append(REPOSITORY)
     return tuple(found)
 
 

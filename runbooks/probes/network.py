@@ -8,6 +8,8 @@ from runbooks.hosts import Host
 
 def port_open(viewer: Host, target: Host, port: int, seconds: float) -> bool:
     """Whether `viewer` can open a TCP connection to `target`; a viewer that is away has seen nothing."""
+    if not viewer.reachable():
+        return False
     try:
         ran = viewer.run(
             "timeout %s bash -c %s",

@@ -203,6 +203,11 @@ def control_data(host: Host, pg_version: int) -> ControlData:
     return ControlData(said["Database cluster state"], int(said["Latest checkpoint's TimeLineID"]), position)
 
 
+def has_wal(host: Host, pg_version: int) -> bool:
+    """Whether anything is left of a stopped cluster's WAL."""
+    return host.run("test -d /var/lib/postgresql/%s/main/pg_wal", pg_version, expect=None).rc == 0
+
+
 def last_timeline(host: Host, pg_version: int) -> int:
     """The highest timeline of a stopped cluster: after a promotion its WAL knows it before the control file does."""
     seen = host.run(
@@ -258,6 +263,6 @@ def _standby(row: dict[str, Any]) -> Standby:
 
 
 __all__ = [
-    "FENCED", "ControlData", "Node", "Standby", "as_lsn", "control_data", "fork_points", "last_timeline", "look", "lsn",
-    "segment", "survey", "the_primary", "told", "version",
+    "FENCED", "ControlData", "Node", "Standby", "as_lsn", "control_data", "fork_points", "has_wal", "last_timeline",
+    "look", "lsn", "segment", "survey", "the_primary", "told", "version",
 ]  # fmt: skip

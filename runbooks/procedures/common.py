@@ -17,7 +17,7 @@ from runbooks.engine.verify import EVERYTHING, verify
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
 from runbooks.layout import Layout
-from runbooks.probes import app, postgres
+from runbooks.probes import app, disk, postgres
 
 
 class Roles(BaseModel):
@@ -176,6 +176,7 @@ def archived(context: Run, state: R) -> R:
     """Give the repository what the old primary had not pushed, and the first segment of the new timeline."""
     primary, paths = primary_of(context, state), layout(context)
     try:
+        knock(context.estate.backup)
         backup_actions.drop_connections(context.estate.backup)
     except DrError as error:
         context.say(f"WARNING: the repository may still wait for {state.other}: {error}")
@@ -188,13 +189,31 @@ def archived(context: Run, state: R) -> R:
     return state
 
 
+def room_for_wal(context: Run, state: Roles) -> None:
+    """Raises VerificationFailed when the repository's disk is full; one that cannot be asked is told elsewhere."""
+    host = context.estate.backup
+    try:
+        knock(host)
+        disks = disk.look(host, (disk.REPOSITORY,), 10)
+    except DrError:
+        return
+    for full in disks:
+        if full.free_bytes < 2 * postgres.SEGMENT_BYTES:
+            raise VerificationFailed(
+                f"{full.mount} on {host} is full ({full.free_bytes} bytes are free), so the repository takes no WAL",
+                f"make room there, then --resume; {state.primary} takes writes and keeps its WAL meanwhile",
+            )
+
+
 def archive(kind: type[R]) -> Step[R]:
     return Step(
         name="archive",
         role="primary",
         says="Archive what the old primary had not, name a restore point and close the WAL segment.",
         action=archived,
-        evidence=Evidence[R]("the restore point is written; verify finds the segment in the repository"),
+        evidence=Evidence[R](
+            "the restore point is written and the repository has room; verify finds the segment in it", room_for_wal
+        ),
         budget="backup",
         commands=(
             "systemctl restart pgbackrest-server   # on the backup host",
@@ -223,17 +242,20 @@ def new_backup(kind: type[R]) -> Step[R]:
     )
 
 
-def verification(kind: type[R], *, off: bool) -> Step[R]:
-    """Run tests/verify in a fresh process; `off`: the other node is expected to be fenced or off, and a backup host
-    that does not answer is left out, as it stops no recovery.
+def verification(kind: type[R], *, without: str = "") -> Step[R]:
+    """Run tests/verify in a fresh process.
+
+    `without` says what has become of the other node: `fenced`, `lost` (whether or not its host answers), or nothing.
+    A backup host that does not answer is left out then, as it stops no recovery.
     """
 
     def check(context: Run, state: R) -> None:
         expected: dict[str, Any] = {"primary": state.primary}
-        if off:
-            down = [state.other] if other_of(context, state).reachable() else []
-            away = [host.name for host in (other_of(context, state), context.estate.backup) if not host.reachable()]
-            expected |= {"fenced": down, "off": away, "degraded": True}
+        if without:
+            there = without == "fenced" and other_of(context, state).reachable()
+            off = [] if there else [state.other]
+            off += [] if context.estate.backup.reachable() else [context.estate.backup.name]
+            expected |= {"fenced": [state.other] if there else [], "off": off, "degraded": True}
         result = verify(
             EVERYTHING,
             run_dir=context.run_dir,
@@ -293,10 +315,15 @@ def record_mode(context: Run, mode: str, why: str) -> bool:
     """Write the mode down on the backup host. False when it could not be, which is said and stops nothing here."""
     host = context.estate.backup
     try:
-        if not host.reachable():
-            raise Unreachable(f"{host} does not answer")
+        knock(host)
         backup_actions.record_mode(host, mode, why)
     except DrError as error:
         context.say(f"WARNING: the replication mode ({mode}) could not be written down: {error}")
         return False
     return True
+
+
+def knock(host: Host) -> None:
+    """Raises Unreachable, at once and not after a connection's timeout, when a host does not answer."""
+    if not host.reachable():
+        raise Unreachable(f"{host} does not answer")

@@ -119,6 +119,6 @@ DETACH: Procedure[Detach] = Procedure(
         ),
         common.write_path(Detach),
         common.drain(Detach),
-        common.verification(Detach, off=True),
+        common.verification(Detach, without="lost"),
     ),
 )  # fmt: skip

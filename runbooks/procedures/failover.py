@@ -92,6 +92,7 @@ def _application_writes(context: Run) -> str | None:
 
 def _recorded_mode(context: Run) -> backup.Mode | None:
     try:
+        common.knock(context.estate.backup)
         return backup.replication_mode(context.estate.backup)
     except DrError:
         return None
@@ -209,7 +210,7 @@ FAILOVER: Procedure[Failover] = Procedure(
         ),
         common.archive(Failover),
         common.drain(Failover),
-        common.verification(Failover, off=True),
+        common.verification(Failover, without="fenced"),
         common.new_backup(Failover),
     ),
 )  # fmt: skip

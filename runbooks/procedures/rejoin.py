@@ -90,6 +90,9 @@ def stopped(context: Run, state: Rejoin) -> None:
 def keep(context: Run, state: Rejoin) -> Rejoin:
     """Copy what lies behind the fork, and count the commits in it, before the rebuild erases them."""
     host, paths = other_of(context, state), layout(context)
+    if not postgres.has_wal(host, paths.version):
+        context.say(f"WARNING: {state.other} has no WAL left, so nothing of it can be kept")
+        return state
     forks = postgres.fork_points(primary_of(context, state), paths.version, state.timeline)
     mine = _timeline_of(context, state, forks)
     fork = forks.get(mine)
@@ -244,6 +247,6 @@ REJOIN: Procedure[Rejoin] = Procedure(
             ),
         ),
         common.synchronous(Rejoin),
-        common.verification(Rejoin, off=False),
+        common.verification(Rejoin),
     ),
 )  # fmt: skip

@@ -157,7 +157,7 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
         common.synchronous(Switchover),
         common.archive(Switchover),
         common.drain(Switchover),
-        common.verification(Switchover, off=False),
+        common.verification(Switchover),
         common.new_backup(Switchover),
     ),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ from drills.compare import Comparison, compare
 from drills.gate import gate
 from drills.tally import LedgerView, Writing
 from inventories.errors import DrError
-from lab import faults, state
+from lab import containers, faults, state
 from lab.engine import find_engine
 from lab.up import up
 from runbooks import hosts
 from runbooks.engine.budgets import budget
 from runbooks.engine.rundir import runs_dir
 from runbooks.engine.wait import until
-from runbooks.hosts import Estate
+from runbooks.hosts import Estate, Host
 from runbooks.probes import app, postgres
 from runbooks.procedures.rejoin import REJOIN, RejoinOptions
 from runbooks.run import execute
@@ -146,6 +146,87 @@ def load(estate: Estate, folder: Path, rate: float = 1000.0) -> Iterator[Load]:
     assert (found.lost, found.duplicated) == (0, 0)
 
 
-def environment(estate: Estate) -> dict[str, str]:
-    """For a command that must find the same lab."""
-    return {"DR_LAB": lab_of(estate), "DR_INVENTORY": "lab", "DR_STATE": os.environ.get("DR_STATE", "")}
+@dataclass(frozen=True)
+class Elsewhere:
+    """How an operator at another machine reaches the same estate: an inventory file and an environment."""
+
+    inventory: str
+    environment: dict[str, str]
+
+
+def as_another_operator(estate: Estate, folder: Path) -> Elsewhere:
+    """The estate by an inventory of their own; their machine knows no lock of ours, and has another name."""
+    lines = [f"_SHARED = {{'estate': {estate.name!r}}}"]
+    for group, names in estate.groups.items():
+        members = [(name, _how_to_reach(estate.host(name))) for name in names]
+        lines.append(f"{group} = ({members!r}, _SHARED)")
+    path = folder / "theirs.py"
+    path.write_text("\n".join(lines) + "\n")
+    return Elsewhere(str(path), {"DR_STATE": str(folder / "state"), "DR_RUNS": str(folder / "runs")})
+
+
+def _how_to_reach(host: Host) -> dict[str, object]:
+    entry = host.entry
+    return {
+        "ssh_hostname": entry.ssh_hostname, "ssh_user": entry.ssh_user, "ssh_key": entry.ssh_key,
+        "ssh_known_hosts_file": entry.ssh_known_hosts_file,
+    }  # fmt: skip
+
+
+def hang_up(host: Host) -> None:
+    """Close the connection that our commands share, so that the next one has to log in."""
+    subprocess.run(["ssh", "-F", str(host.ssh_config), "-O", "exit", host.name], capture_output=True, check=False)
+
+
+def remove(estate: Estate, host: str) -> None:
+    """What `podman rm -f` does to a host: it is gone, and its disk with it."""
+    hang_up(estate.host(host))
+    containers.remove(find_engine(), state.load(lab_of(estate)).hosts[host].container)
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A small file system mounted over a directory."""
+
+    estate: Estate
+    host: str
+    path: str
+
+    def fill(self) -> None:
+        """Leave not a byte."""
+        inside(self.estate, self.host, 'head -c 1G /dev/zero >"$1/ballast" 2>/dev/null; true', self.path)
+
+    def empty(self) -> None:
+        inside(self.estate, self.host, 'rm -f "$1/ballast"', self.path)
+
+
+# The real directory stays reachable through a bind mount, so that what was written meanwhile can be copied back.
+_SHRINK = """
+set -e
+systemctl stop "$2"
+mkdir -p /mnt/real
+mount --bind "$1" /mnt/real
+size=$(( $(du -sm /mnt/real | cut -f1) + 40 ))
+mount -t tmpfs -o "size=${size}m,mode=0700" tmpfs "$1"
+cp -a /mnt/real/. "$1"
+systemctl start "$2"
+"""
+_GROW = """
+set -e
+rm -f "$1/ballast"
+systemctl stop "$2"
+find /mnt/real -mindepth 1 -delete
+cp -a "$1/." /mnt/real
+umount "$1" /mnt/real
+systemctl start "$2"
+"""
+
+
+@contextmanager
+def small_disk(estate: Estate, host: str, path: str, unit: str) -> Iterator[SmallDisk]:
+    """Give this directory a disk with 40 MiB of room; `unit` stands still while it moves there and back."""
+    inside(estate, host, _SHRINK, path, unit, privileged=True)
+    try:
+        yield SmallDisk(estate, host, path)
+    finally:
+        inside(estate, host, _GROW, path, unit, privileged=True)
