@@ -60,3 +60,46 @@ def test_secrets_are_made_where_the_operator_stands(tmp_path: Path) -> None:
     assert not [value for value in made.read_text().split() if len(value) > 20 and value in done.stdout]
     again = dr("secrets.make", "mine.yaml", state=tmp_path, DR_CALLER_CWD=str(tmp_path))
     assert again.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("nonsense",), "nonsense"),
+        (("drill", "--nonsense"), "--nonsense"),
+        (("drill", "--rate", "fast"), "fast"),
+        (("drill", "--scenario", "flood"), "'flood'"),
+        (("drill", "--twin", "flood"), "'flood'"),
+        (("drill", "--lab", "Not A Name"), "Not A Name"),
+        (("runbook.show", "flood"), "'flood'"),
+        (("failover", "--yes"), "'lab'"),
+        (("switchover", "--inventory", "flood"), "'flood'"),
+        (("lab.ssh", "pg1"), "'lab'"),
+        (("outbox.status",), "'lab'"),
+    ],
+)
+def test_a_mistake_is_bad_input(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    ended = dr(*words, state=tmp_path)
+    assert ended.returncode == 2, ended.stderr
+    assert told in ended.stderr
+    assert "HINT: " in ended.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "runs").exists(), "a mistake leaves no run"
+
+
+@pytest.mark.parametrize("name", ["failover", "rejoin", "switchover", "detach"])
+def test_a_runbook_is_shown_without_any_host(tmp_path: Path, name: str) -> None:
+    ended = dr("runbook.show", name, state=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"# {name}: ")
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m tasks.main runbook.show failover | head -1"
+    environment = {**os.environ, "DR_STATE": str(tmp_path)}
+    ended = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )
+    assert ended.stdout.startswith("# failover")
+    assert "Traceback" not in ended.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,17 @@ def test_a_step_whose_condition_does_not_hold_is_skipped_and_journalled(bench: B
     assert "step_skipped" in events(result)
 
 
+@pytest.fixture
+def no_signal_ignored() -> Iterator[None]:
+    """A test run under nohup, or in the background, inherits signals that are ignored, and the engine respects that."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("no_signal_ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_interrupts_the_run_so_that_it_can_be_resumed(bench: Bench, number: signal.Signals) -> None:
     def action(_context: Context[Any, Any], _state: Trail) -> Trail:
