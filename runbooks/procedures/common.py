@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from inventories.errors import DrError, Refused, Unreachable, VerificationFailed
+from inventories.errors import DrError, Refused, TimedOut, Unreachable, VerificationFailed
 from runbooks.actions import backup as backup_actions
 from runbooks.actions import postgres as act
 from runbooks.engine.context import Context
@@ -17,7 +17,9 @@ from runbooks.engine.verify import EVERYTHING, verify
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
 from runbooks.layout import Layout
-from runbooks.probes import app, disk, postgres
+from runbooks.probes import app, disk, network, postgres
+
+STALLED_S = 1.5  # a standby that has flushed nothing new for so long does not follow, whatever is said of it
 
 
 class Roles(BaseModel):
@@ -106,6 +108,26 @@ def one_copy(state: Roles) -> str:
 def say_degraded(context: Run, state: R, why: str) -> R:
     context.say(f"DEGRADED: {why}")
     return state.model_copy(update={"degraded": (*state.degraded, why)})
+
+
+def following(context: Run, primary: postgres.Node) -> set[str]:
+    """Standbys that really follow. The primary calls a dead one streaming until its own timeout of 10 s is over."""
+    before = {standby.name: standby for standby in primary.standbys if standby.streams}
+    reached = {name for name in before if network.port_open(primary.host, context.estate.host(name), 5432, 0.5)}
+    if not reached:
+        return set()
+    try:
+        now = until(
+            lambda: postgres.look(primary.host, layout(context).version),
+            STALLED_S,
+            what="a standby that answers",
+            accept=lambda node: any(
+                s.name in reached and (s.flushed or 0) >= (primary.written or 0) for s in node.standbys
+            ),
+        )
+    except TimedOut:
+        return set()  # its host answers, its replication does not
+    return {s.name for s in now.standbys if s.streams} & reached
 
 
 def follows(context: Run, state: Roles) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from inventories.errors import Refused, TimedOut, VerificationFailed
+from inventories.errors import Refused, VerificationFailed
 from runbooks.actions import postgres as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
-from runbooks.probes import network, postgres
+from runbooks.probes import postgres
 from runbooks.procedures import common
 from runbooks.procedures.common import Roles, Run, layout, primary_of
 
@@ -23,15 +23,12 @@ class Detach(Roles):
     """Roles only."""
 
 
-STALLED_S = 1.5
-
-
 def assess(context: Run, state: Detach) -> Detach:
     """Refuses while a synchronous standby follows: then nothing hangs."""
     nodes = postgres.survey(context.estate)
     primary = postgres.the_primary(nodes)
     other = next(node for node in nodes if node.name != primary.name)
-    if other.name in _following(context, primary):
+    if other.name in common.following(context, primary):
         raise Refused(f"{other.name} follows {primary.name}: nothing waits in vain")
     return state.model_copy(
         update={
@@ -39,26 +36,6 @@ def assess(context: Run, state: Detach) -> Detach:
             "timeline": primary.timeline, "old_timeline": primary.timeline,
         }
     )  # fmt: skip
-
-
-def _following(context: Run, primary: postgres.Node) -> set[str]:
-    """Standbys that really follow. The primary calls a dead one streaming until its own timeout of 10 s is over."""
-    before = {standby.name: standby for standby in primary.standbys if standby.streams}
-    reached = {name for name in before if network.port_open(primary.host, context.estate.host(name), 5432, 0.5)}
-    if not reached:
-        return set()
-    try:
-        now = until(
-            lambda: postgres.look(primary.host, layout(context).version),
-            STALLED_S,
-            what="a standby that answers",
-            accept=lambda node: any(
-                s.name in reached and (s.flushed or 0) >= (primary.written or 0) for s in node.standbys
-            ),
-        )
-    except TimedOut:
-        return set()  # its host answers, its replication does not
-    return {s.name for s in now.standbys if s.streams} & reached
 
 
 def note(context: Run, state: Detach) -> Detach:

@@ -28,10 +28,11 @@ def assess(context: Run, state: Switchover) -> Switchover:
     """Both nodes must answer, one streaming from the other, close behind and synchronous."""
     nodes = postgres.survey(context.estate)
     primary = postgres.the_primary(nodes)
-    standbys = [node for node in nodes if node.streams]
+    following = common.following(context, primary)
+    standbys = [node for node in nodes if node.streams and node.name in following]
     if not standbys:
         raise Refused(
-            f"no standby streams from {primary.name} ({postgres.told(node for node in nodes if node is not primary)})",
+            f"no standby keeps up with {primary.name} ({postgres.told(node for node in nodes if node is not primary)})",
             "./dr status shows why; ./dr rejoin brings a standby back",
         )
     standby = max(standbys, key=lambda node: node.written or 0)
