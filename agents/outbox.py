@@ -238,12 +238,24 @@ class Outbox:
 
     def _prepare(self) -> None:
         self._db.execute(f"PRAGMA page_size = {PAGE}")
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._write_ahead()
         self._db.execute("PRAGMA synchronous = FULL")
         found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise sqlite3.DatabaseError(found)
         self._db.executescript(SCHEMA)
+
+    def _write_ahead(self) -> None:
+        """Two processes may make the file at once, and SQLite does not wait for the lock of this one change."""
+        until = time.monotonic() + BUSY_S
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
 
     def _insert_piece(self, record: Record, part: Part, status: str, why: str | None) -> int:
         data = data_of([part])

@@ -206,7 +206,7 @@ set -e
 systemctl stop "$2"
 mkdir -p /mnt/real
 mount --bind "$1" /mnt/real
-size=$(( $(du -sm /mnt/real | cut -f1) + 40 ))
+size=$(( $(du -sm /mnt/real | cut -f1) + 160 ))
 mount -t tmpfs -o "size=${size}m,mode=0700" tmpfs "$1"
 cp -a /mnt/real/. "$1"
 systemctl start "$2"
@@ -224,7 +224,7 @@ systemctl start "$2"
 
 @contextmanager
 def small_disk(estate: Estate, host: str, path: str, unit: str) -> Iterator[SmallDisk]:
-    """Give this directory a disk with 40 MiB of room; `unit` stands still while it moves there and back."""
+    """Give this directory a disk with 160 MiB of room; `unit` stands still while it moves there and back."""
     inside(estate, host, _SHRINK, path, unit, privileged=True)
     try:
         yield SmallDisk(estate, host, path)

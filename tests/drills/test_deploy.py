@@ -11,7 +11,8 @@ from deploys.run import Changes, deploy, drift
 from runbooks import drift as beyond
 from runbooks.drift import Difference
 from runbooks.engine.verify import EVERYTHING, verify
-from runbooks.hosts import Estate
+from runbooks.hosts import Estate, Host
+from tests.drills import estate as seen
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 HBA = "/etc/postgresql/17/main/pg_hba.conf"
@@ -20,7 +21,7 @@ HBA = "/etc/postgresql/17/main/pg_hba.conf"
 @pytest.fixture
 def broken_behind_its_back(estate_lab: Estate) -> Iterator[Estate]:
     """Damage of every kind that drift promises to show; taken back whatever the test does."""
-    pg1, pg2, backup = estate_lab.host("pg1"), estate_lab.host("pg2"), estate_lab.backup
+    (pg1, pg2), backup = hosts_by_role(estate_lab), estate_lab.backup
     pg2.run("echo 'host all all 0.0.0.0/0 trust' >> %s", HBA)
     pg1.execute("ALTER SYSTEM SET log_lock_waits = off; ALTER SYSTEM SET work_mem = '64MB'; SELECT pg_reload_conf();")
     pg2.execute("ALTER SYSTEM SET max_connections = 90; SELECT pg_reload_conf();")
@@ -30,6 +31,12 @@ def broken_behind_its_back(estate_lab: Estate) -> Iterator[Estate]:
     pg1.execute("ALTER SYSTEM RESET work_mem; SELECT pg_reload_conf();")
     pg1.execute("ALTER TABLE data_sources DROP COLUMN IF EXISTS by_hand;", "quant_research")
     deploy("lab")
+
+
+def hosts_by_role(estate: Estate) -> tuple[Host, Host]:
+    """Primary and standby: other tests exchange them."""
+    primary, standby = seen.roles(estate)
+    return estate.host(primary), estate.host(standby)
 
 
 def told(found: tuple[Difference, ...]) -> set[tuple[str, str]]:
@@ -62,15 +69,16 @@ def test_nothing_differs_after_a_deploy(estate_lab: Estate) -> None:
 
 
 def test_drift_shows_what_was_changed_and_a_deploy_takes_it_back(broken_behind_its_back: Estate) -> None:
+    primary, standby = seen.roles(broken_behind_its_back)
     changes: Changes = drift("lab")
-    assert changes.by_operation["who may connect"] == ("pg2",)
+    assert changes.by_operation["who may connect"] == (standby,)
     assert changes.by_operation["cron runs"] == ("backup1",)
     assert set(changes.by_operation["no setting is overridden"]) == {"pg1", "pg2"}
 
     found = beyond.look(broken_behind_its_back)
     assert told(found) == {
-        ("settings are in force", "pg2"), ("settings are the file's", "pg1"), ("settings are the file's", "pg2"),
-        ("schema is the catalogue's", "pg1"),
+        ("settings are in force", standby), ("settings are the file's", primary), ("settings are the file's", standby),
+        ("schema is the catalogue's", primary),
     }  # fmt: skip
     details = " ".join(one.detail for one in found)
     assert "data_sources.by_hand is not in the catalogue" in details
@@ -82,20 +90,20 @@ def test_drift_shows_what_was_changed_and_a_deploy_takes_it_back(broken_behind_i
     assert drift("lab").by_operation == {}
     # What nobody declared is shown, and never altered or dropped unasked.
     assert {one.detail for one in beyond.look(broken_behind_its_back)} == {
-        "pg1: ALTER SYSTEM set work_mem to '64MB'.", "pg1: data_sources.by_hand is not in the catalogue.",
+        f"{primary}: ALTER SYSTEM set work_mem to '64MB'.", f"{primary}: data_sources.by_hand is not in the catalogue.",
     }  # fmt: skip
 
 
 def test_stopped_server_is_drift_and_a_deploy_starts_it(estate_lab: Estate) -> None:
-    pg2 = estate_lab.host("pg2")
+    _, pg2 = hosts_by_role(estate_lab)
     pg2.run("systemctl stop postgresql@17-main")
     try:
         assert beyond.look(estate_lab) == (
-            Difference("PostgreSQL runs", "pg2", "PostgreSQL is down on pg2, which is not fenced."),
+            Difference("PostgreSQL runs", pg2.name, f"PostgreSQL is down on {pg2}, which is not fenced."),
         )
-        assert drift("lab").by_operation == {"standby": ("pg2",)}
+        assert drift("lab").by_operation == {"standby": (pg2.name,)}
     finally:
-        assert deploy("lab").by_operation == {"standby": ("pg2",)}
+        assert deploy("lab").by_operation == {"standby": (pg2.name,)}
     assert beyond.look(estate_lab) == ()
 
 
