@@ -78,8 +78,8 @@ def test_passwords_are_in_the_files_and_masked_elsewhere() -> None:
 
 def pgbackrest(is_repository: bool, restores: bool = False) -> str:
     return rendered(
-        "pgbackrest/pgbackrest.conf.j2", is_repository=is_repository, restores=restores, ca="/etc/mystocks-dr/ca.crt", stanza="main",
-        repository=BACKUP, postgres=(PG1, PG2), allowed=(PG1, PG2) if is_repository else (BACKUP,),
+        "pgbackrest/pgbackrest.conf.j2", is_repository=is_repository, restores=restores, ca="/etc/mystocks-dr/ca.crt",
+        stanza="main", repository=BACKUP, postgres=(PG1, PG2), allowed=(PG1, PG2) if is_repository else (BACKUP,),
         cipher=SecretStr("cipher-of-the-repository"), data_directory="/var/lib/postgresql/17/main", process_max=2,
         retention_full=2,
     )  # fmt: skip
