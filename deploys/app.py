@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from pyinfra import host
 from pyinfra.operations import files, systemd
 from pyinfra.operations.util import any_changed
 
-from deploys import estate
+from deploys import agents, estate
 from deploys.base import UPLOADS
 from deploys.operations import packages
 from deploys.text import MANAGED, as_file
-from inventories.catalog.export import tables_json
-from inventories.catalog.load import load_tables
 
 ETC = "/etc/mystocks-dr"
 _READABLE: dict[str, Any] = {"mode": "0644", "user": "root", "group": "root"}
@@ -23,13 +20,7 @@ _READABLE: dict[str, Any] = {"mode": "0644", "user": "root", "group": "root"}
 def deploy() -> None:
     """Put the agents on the host and keep the replayer running; it restarts only when something it reads changed."""
     packages(name="agents' packages", names=["python3", "python3-psycopg2", "sqlite3"])
-    agents = files.sync(
-        name="agents", src=str(estate.AGENTS), dest="/opt/mystocks-dr/agents", user="root", group="root", mode="0644",
-        dir_mode="0755", delete=True, exclude=["*.pyc"], exclude_dir=["*__pycache__*"], add_deploy_dir=False,
-    )  # fmt: skip
-    tables = files.put(
-        name="tables", src=io.StringIO(tables_json(load_tables())), dest=f"{ETC}/tables.json", **_READABLE
-    )
+    ours = agents.deploy()
     settings = files.put(name="agents' settings", src=as_file(_settings()), dest=f"{ETC}/agent.json", **_READABLE)
     passwords = files.template(
         name="writer's password", src=estate.template("app", "pgpass.j2"), dest=f"{ETC}/pgpass", mode="0600",
@@ -43,7 +34,7 @@ def deploy() -> None:
     systemd.service(name="replayer runs", service="mystocks-replayer", running=True, enabled=True)
     systemd.service(
         name="replayer reads its settings", service="mystocks-replayer", restarted=True,
-        _if=any_changed(agents, tables, settings, passwords, unit),
+        _if=any_changed(*ours, settings, passwords, unit),
     )  # fmt: skip
 
 
@@ -57,7 +48,7 @@ def _settings() -> dict[str, Any]:
         "sslmode": "verify-full",
         "sslrootcert": estate.CA,
         "passfile": f"{ETC}/pgpass",
-        "tables": f"{ETC}/tables.json",
+        "tables": agents.TABLES,
         "outbox": {
             "path": "/var/lib/mystocks-dr/outbox.db",
             "max_bytes": host.data.get("outbox_max_mb") * 2**20,

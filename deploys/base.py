@@ -25,7 +25,9 @@ def deploy() -> None:
     if host.data.get("operator_keys"):
         # Added, never taken away: a deploy must not lock out whoever is on call tonight.
         server.user_authorized_keys(name="operators' keys", user=user, public_keys=list(host.data.get("operator_keys")))
-    for path, mode in ((MARKS, "0755"), ("/opt/mystocks-dr", "0755"), ("/var/lib/mystocks-dr", "0750")):
+    # What the backup host notes there is read by postgres; what the application keeps there is its own.
+    notes = "0755" if "backup" in host.groups else "0750"
+    for path, mode in ((MARKS, "0755"), ("/opt/mystocks-dr", "0755"), ("/var/lib/mystocks-dr", notes)):
         files.directory(name=f"directory {path}", path=path, mode=mode, user=_owner(path), group=_owner(path))
     # Uploads pass through here on their way to a protected place, never through a directory that others can read.
     files.directory(name="private upload directory", path=UPLOADS, mode="0700", user=user)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import app, base, estate, pgbackrest, postgres, schema
+from deploys import agents, app, base, estate, pgbackrest, postgres, schema
 from deploys.operations import stage
 
 is_postgres = any(group in host.groups for group in estate.POSTGRES_GROUPS)
@@ -15,6 +15,7 @@ if is_postgres:
     postgres.cluster()
 if is_postgres or is_backup:
     pgbackrest.deploy()
+    agents.deploy()
 if "app" in host.groups:
     app.deploy()
 

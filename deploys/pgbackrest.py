@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from pyinfra import host
+from pyinfra.api.operation import OperationMeta
 from pyinfra.operations import files, systemd
 from pyinfra.operations.util import any_changed
 
-from deploys import estate, repositories
+from deploys import estate, postgres
 from deploys.base import UPLOADS
-from deploys.operations import packages, pgbackrest_first_backup, pgbackrest_stanza, replication_mode
+from deploys.operations import pgbackrest_first_backup, pgbackrest_stanza, replication_mode
 from deploys.text import MANAGED
 from inventories.catalog.load import load_recovery
 
@@ -19,10 +20,9 @@ _MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
 
 def deploy() -> None:
     """Configuration, certificate and TLS server: the same on the repository and on its clients."""
-    is_repository = "backup" in host.groups
-    if is_repository:
-        repositories.deploy()
-        packages(name="pgBackRest", names=["pgbackrest", "restic"])
+    if "backup" in host.groups:
+        # A backup is proven by restoring it here, which takes the server that it came from.
+        postgres.install("restic", "python3-psycopg2")
     files.directory(name="pgBackRest directory", path="/etc/pgbackrest", mode="0750", **_MINE)
     mine = estate.certificate()
     certificate = files.put(
@@ -36,17 +36,9 @@ def deploy() -> None:
         _temp_dir=UPLOADS,
         **_MINE,
     )
-    repository, postgres = estate.nodes("backup")[0], estate.nodes(*estate.POSTGRES_GROUPS)
-    version = host.data.get("postgres_version")
-    configuration = files.template(
-        name="pgBackRest settings", src=estate.template("pgbackrest", "pgbackrest.conf.j2"),
-        dest="/etc/pgbackrest.conf", mode="0640", _temp_dir=UPLOADS, **_MINE, managed=MANAGED,
-        is_repository=is_repository, ca=estate.CA, stanza=host.data.get("stanza"), repository=repository,
-        postgres=postgres, allowed=postgres if is_repository else (repository,),
-        cipher=estate.secret()["pgbackrest_cipher"],
-        data_directory=f"/var/lib/postgresql/{version}/main", process_max=host.data.get("backup_processes"),
-        retention_full=load_recovery().stores["postgresql"].retention.full_copies,
-    )  # fmt: skip
+    configuration = _settings("pgBackRest settings", "/etc/pgbackrest.conf", restores=False)
+    # The repository may not restore by its own settings, which say that the cluster is on other hosts.
+    _settings("pgBackRest settings for side clusters", "/etc/pgbackrest/restore.conf", restores=True)
     unit = files.template(
         name="pgBackRest TLS server", src=estate.template("pgbackrest", "pgbackrest-server.service.j2"),
         dest="/etc/systemd/system/pgbackrest-server.service", mode="0644", user="root", group="root", managed=MANAGED,
@@ -56,6 +48,20 @@ def deploy() -> None:
     systemd.service(
         name="pgBackRest TLS server reads its settings", service="pgbackrest-server", reloaded=True,
         _if=any_changed(certificate, key, configuration),
+    )  # fmt: skip
+
+
+def _settings(name: str, path: str, restores: bool) -> OperationMeta:
+    repository, nodes = estate.nodes("backup")[0], estate.nodes(*estate.POSTGRES_GROUPS)
+    is_repository = "backup" in host.groups
+    return files.template(
+        name=name, src=estate.template("pgbackrest", "pgbackrest.conf.j2"), dest=path, mode="0640",
+        _temp_dir=UPLOADS, **_MINE, managed=MANAGED, is_repository=is_repository, restores=restores, ca=estate.CA,
+        stanza=host.data.get("stanza"), repository=repository, postgres=nodes,
+        allowed=nodes if is_repository else (repository,), cipher=estate.secret()["pgbackrest_cipher"],
+        data_directory=f"/var/lib/postgresql/{host.data.get('postgres_version')}/main",
+        process_max=host.data.get("backup_processes"),
+        retention_full=load_recovery().stores["postgresql"].retention.full_copies,
     )  # fmt: skip
 
 

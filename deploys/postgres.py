@@ -32,16 +32,7 @@ _MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
 def cluster() -> None:
     """Packages, an empty cluster, the configuration and the start guard; nothing is started yet."""
     version = host.data.get("postgres_version")
-    timescaledb = repositories.deploy()
-    files.directory(name="postgresql-common settings", path="/etc/postgresql-common", mode="0755")
-    files.line(
-        name="Debian makes no cluster of its own", path="/etc/postgresql-common/createcluster.conf",
-        line="create_main_cluster = false", replace="create_main_cluster = false",
-    )  # fmt: skip
-    packages(
-        name="PostgreSQL packages",
-        names=[f"postgresql-{version}", timescaledb, "pgbackrest"],
-    )
+    install()
     pg_cluster(name="cluster", version=version)
     _certificates()
     conf = _configuration(version)
@@ -56,6 +47,18 @@ def cluster() -> None:
         # A cluster that is down reads the files when it starts.
         commands=[f"! pg_lsclusters -h {version} main | grep -q online || pg_ctlcluster {version} main reload"],
     )  # fmt: skip
+
+
+def install(*further: str) -> None:
+    """The server, TimescaleDB and pgBackRest without a cluster, and what else this host needs beside them."""
+    timescaledb = repositories.deploy()
+    files.directory(name="postgresql-common settings", path="/etc/postgresql-common", mode="0755")
+    files.line(
+        name="Debian makes no cluster of its own", path="/etc/postgresql-common/createcluster.conf",
+        line="create_main_cluster = false", replace="create_main_cluster = false",
+    )  # fmt: skip
+    server_package = f"postgresql-{host.data.get('postgres_version')}"
+    packages(name="PostgreSQL packages", names=[server_package, timescaledb, "pgbackrest", *further])
 
 
 def primary() -> None:

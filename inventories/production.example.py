@@ -31,4 +31,6 @@ pg_standby = (
     _SSH,
 )
 backup = ([("backup1", {"ssh_hostname": "192.0.2.31"})], _SSH)
+# Another building: it holds a second, encrypted copy of the backups and runs nothing but SSH. May be left out.
+offsite = ([("offsite1", {"ssh_hostname": "198.51.100.41"})], _SSH)
 app = ([("app1", {"ssh_hostname": "192.0.2.11"})], _SSH)

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from inventories.errors import BadInput
 
-NAMES = ("replicator", "rewind", "backup", "writer", "reader", "monitor", "pgbackrest_cipher")
+NAMES = ("replicator", "rewind", "backup", "writer", "reader", "monitor", "pgbackrest_cipher", "restic")
 
 
 def load(path: str | Path) -> dict[str, SecretStr]:

@@ -20,7 +20,13 @@ class HostSpec:
     octet: int
 
 
-HOSTS = (HostSpec("app1", 11), HostSpec("pg1", 21), HostSpec("pg2", 22), HostSpec("backup1", 31))
+HOSTS = (
+    HostSpec("app1", 11),
+    HostSpec("pg1", 21),
+    HostSpec("pg2", 22),
+    HostSpec("backup1", 31),
+    HostSpec("offsite1", 41),
+)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def test_unknown_host_is_bad_input_naming_those_there_are(task: str, tmp_path: P
     done = dr(task, "--inventory", EXAMPLE, "--limit", "pg1,nope", state=tmp_path)
     assert done.returncode == 2
     assert "there is no host 'nope'" in done.stderr
-    assert "HINT: its hosts are pg1, pg2, backup1, app1" in done.stderr
+    assert "HINT: its hosts are pg1, pg2, backup1, offsite1, app1" in done.stderr
     assert not (tmp_path / "runs").exists()
 
 

@@ -16,9 +16,10 @@ def written(tmp_path: Path, text: str) -> str:
 
 def test_production_example_loads() -> None:
     found = read_inventory(str(HERE / "production.example.py"))
-    assert [host.name for host in found.hosts] == ["pg1", "pg2", "backup1", "app1"]
+    assert [host.name for host in found.hosts] == ["pg1", "pg2", "backup1", "offsite1", "app1"]
     assert {name: hosts for name, hosts in found.groups.items() if hosts} == {
-        "pg_primary": ("pg1",), "pg_standby": ("pg2",), "backup": ("backup1",), "app": ("app1",),
+        "pg_primary": ("pg1",), "pg_standby": ("pg2",), "backup": ("backup1",), "offsite": ("offsite1",),
+        "app": ("app1",),
     }  # fmt: skip
     assert found.estate == "mystocks"
     assert found.hosts[0].fence_command == ("/usr/local/sbin/fence-host", "off", "pg1")

@@ -76,10 +76,10 @@ def test_passwords_are_in_the_files_and_masked_elsewhere() -> None:
     assert "s3cret" not in f"{secret} {secret!r}"
 
 
-def pgbackrest(is_repository: bool) -> str:
+def pgbackrest(is_repository: bool, restores: bool = False) -> str:
     return rendered(
-        "pgbackrest/pgbackrest.conf.j2", is_repository=is_repository, ca="/etc/mystocks-dr/ca.crt", stanza="main",
-        repository=BACKUP, postgres=(PG1, PG2), allowed=(PG1, PG2) if is_repository else (BACKUP,),
+        "pgbackrest/pgbackrest.conf.j2", is_repository=is_repository, restores=restores, ca="/etc/mystocks-dr/ca.crt",
+        stanza="main", repository=BACKUP, postgres=(PG1, PG2), allowed=(PG1, PG2) if is_repository else (BACKUP,),
         cipher=SecretStr("cipher-of-the-repository"), data_directory="/var/lib/postgresql/17/main", process_max=2,
         retention_full=2,
     )  # fmt: skip
@@ -88,6 +88,14 @@ def pgbackrest(is_repository: bool) -> str:
 def test_only_the_repository_holds_the_cipher() -> None:
     assert "repo1-cipher-pass=cipher-of-the-repository" in pgbackrest(True).splitlines()
     assert "cipher" not in pgbackrest(False)
+
+
+def test_repository_restores_without_asking_the_nodes() -> None:
+    """pgBackRest restores only on the host of the cluster, so these settings say that it is here."""
+    lines = pgbackrest(True, restores=True).splitlines()
+    assert "repo1-cipher-pass=cipher-of-the-repository" in lines
+    assert "pg1-path=/var/lib/postgresql/17/main" in lines
+    assert not [line for line in lines if line.startswith("pg") and "-host" in line]
 
 
 def test_repository_knows_both_nodes_and_lets_only_them_in() -> None:

@@ -27,7 +27,6 @@ def test_service_user_cannot_log_in(machine: Subject) -> None:
     [
         ("/etc/mystocks-dr", "root", 0o755),
         ("/opt/mystocks-dr", "root", 0o755),
-        ("/var/lib/mystocks-dr", "mystocks", 0o750),
         ("/opt/mystocks-dr/upload", None, 0o700),
     ],
 )
@@ -35,6 +34,11 @@ def test_directory_is_closed_to_others(machine: Subject, path: str, owner: str |
     found = machine.machine.file(path)
     assert found.is_directory
     assert (found.user, oct(found.mode)) == (owner or machine.host.entry.ssh_user, oct(mode))
+
+
+def test_notes_are_closed_to_others_but_on_the_backup_host(machine: Subject, whole: Seen) -> None:
+    found = machine.machine.file("/var/lib/mystocks-dr")
+    assert (found.user, oct(found.mode)) == ("mystocks", oct(0o755 if machine.host == whole.estate.backup else 0o750))
 
 
 def test_ca_is_the_operators_and_lasts(machine: Subject, whole: Seen) -> None:
