@@ -69,7 +69,7 @@ def plan(
     fulls = [one for one in ordered if one.type == "full"]
     wanted = _wanted(fulls, ordered, proofs, retention, now)
     if wanted >= len(fulls):
-        return _nothing(ordered, proofs, _needed(len(fulls), retention))
+        return _nothing(ordered, proofs, _needed(retention))
     if leases:
         return _nothing(ordered, proofs, f"nothing expires: {'; '.join(leases)}", held=True)
     proven = [one for one in ordered if _sound(one, proofs) and one.label in proofs and one.full in _labels(fulls)]
@@ -81,6 +81,10 @@ def plan(
         why = f"nothing expires: no backup newer than {fulls[-keep].label} was restored and found whole"
         return _nothing(ordered, proofs, why, held=True)
     staying = _labels(fulls[-keep:])
+    newest_gone = max(one.stopped_at for one in ordered if one.full not in staying)
+    if newest_gone >= proven[-1].stopped_at:
+        why = f"nothing expires: {proven[-1].label}, which was proven, is not newer than all that would go"
+        return _nothing(ordered, proofs, why, held=True)
     return Plan(
         keep_fulls=keep,
         goes=tuple(_fate(one, proofs) for one in ordered if one.full not in staying),
@@ -112,9 +116,9 @@ def _labels(backups: Sequence[Backup]) -> set[str]:
     return {one.label for one in backups}
 
 
-def _needed(there: int, retention: Retention) -> str:
-    asked = f"{retention.full_copies} full backups that are not known to be damaged, and {retention.days} days"
-    return f"nothing expires: retention asks for {asked}, which takes all {there} full backups"
+def _needed(retention: Retention) -> str:
+    asked = f"{retention.full_copies} full backups that are not known to be damaged, and {retention.days} days back"
+    return f"nothing expires: retention asks for {asked}, which takes all that there is"
 
 
 def _nothing(ordered: Sequence[Backup], proofs: Mapping[str, Proof], why: str, held: bool = False) -> Plan:

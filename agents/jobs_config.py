@@ -4,7 +4,7 @@
      "jobs": {"full": {"schedule": "30 18 * * 6", "limit_s": 14400, "jitter_s": 60, "grace_s": 21600}, ...},
      "retention": {"full_copies": 2, "days": 28},
      "max_proof_age_h": 50, "max_offsite_age_h": 26, "archive_wait_s": 60,
-     "database": {"hosts": [{"name": "pg1", "address": "192.0.2.21", "port": 5432}], "dbname": "quant_research",
+     "database": {"hosts": [{"name": "pg1", "address": "192.0.2.21", "port": 5432}], "dbname": "postgres",
                   "user": "monitor", "sslmode": "verify-full", "sslrootcert": "...", "passfile": "..."},
      "offsite": null | {"host": "offsite1", "repository": "sftp:offsite1:backups", "ssh_config": "...",
                         "password_file": "...", "keep_last": 4, "keep_daily": 14, "keep_weekly": 8,

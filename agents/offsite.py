@@ -5,7 +5,7 @@
     python3 -m agents.offsite restore [--snapshot ID] [--target DIR] [--only PATH]
                                          into a host whose repository is empty; with --target beside everything else
 
-Prints one JSON object. A snapshot is taken while nothing else writes backups; WAL that arrives meanwhile is in the next.
+Prints one JSON object. No job writes the repository during a copy; WAL that arrives meanwhile is in the next.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 from agents import leases, proofs, restic
 from agents.errors import AgentError, run
+from agents.expire import backups
 from agents.jobs_config import PATH, Offsite, Settings, load
 
 REPOSITORY = Path("/var/lib/pgbackrest")
@@ -55,13 +56,13 @@ def copy(settings: Settings) -> dict[str, Any]:
 
 def _offsite(settings: Settings) -> Offsite:
     if settings.offsite is None:
-        raise AgentError("This estate has no off-site host.", "Add a group `offsite` to the inventory, then ./dr deploy.")
+        raise AgentError("This estate has no off-site host.", "Add a group `offsite` to the inventory; ./dr deploy.")
     return settings.offsite
 
 
 def _worth_copying(stanza: str) -> None:
     """Copying an emptied repository day after day would push the good copies out."""
-    if not (REPOSITORY / "backup" / stanza / "backup.info").exists():
+    if not backups(stanza):
         raise AgentError(f"{REPOSITORY} holds no backups of {stanza}, so it is not copied.", "./dr backup.list")
 
 
