@@ -10,10 +10,10 @@ and has the restore point in it. `pg_stat_archiver` is no witness: it believes a
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import secrets
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
-from agents import archive
-from agents.archive import Stored
+from agents import wal_files
+from agents.archive import Repository
 from agents.errors import AgentError, run
 from agents.jobs_config import PATH, Settings, load
 from agents.primary import find_primary
+from agents.segment import header, holds
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -55,25 +56,39 @@ class Checked:
     primary: str
     segment: str
     seconds: float
-    path: str
     sentence: str
 
 
 def check(settings: Settings) -> Checked:
     """Raises AgentError that says what the archive lacks, NoPrimary when nobody takes writes."""
+    repository = Repository(settings.stanza)
+    archive_id = _archive_id(repository)
     primary = find_primary(settings.database, _FIND_S, "mystocks-check")
     connection = primary.connection
     try:
         connection.autocommit = True
         started = time.monotonic()
         forced = force(connection, primary.name)
-        there = wait_for(settings, connection, forced)
+        while wal_files.find(repository, archive_id, forced.segment) is None:
+            if time.monotonic() - started > settings.archive_wait_s:
+                raise AgentError(_missing(connection, forced, settings.archive_wait_s), _HINT)
+            time.sleep(_EVERY_S)
+        seconds = time.monotonic() - started
     finally:
         connection.close()
-    seconds = time.monotonic() - started
-    judge(archive.content(settings.stanza, there), there, forced)
+    with tempfile.TemporaryDirectory(prefix="mystocks-check-") as folder:
+        judge(wal_files.fetch(repository, archive_id, forced.segment, Path(folder) / "segment").read_bytes(), forced)
     sentence = f"{forced.segment} of {forced.primary} was in the archive after {seconds:.1f} s, with the right content"
-    return Checked(forced.primary, forced.segment, round(seconds, 3), there.path, sentence)
+    return Checked(forced.primary, forced.segment, round(seconds, 3), sentence)
+
+
+def _archive_id(repository: Repository) -> str:
+    """The archive of the newest cluster version, such as 17-1."""
+    said = json.loads(repository.ask(f"--stanza={repository.stanza}", "--output=json", "info"))
+    newest = max((one for stanza in said for one in stanza.get("db") or ()), key=lambda one: one["id"], default=None)
+    if newest is None:
+        raise AgentError(f"The repository has no stanza {repository.stanza}.", "./dr deploy makes it.")
+    return f"{newest['version']}-{newest['id']}"
 
 
 def force(connection: Connection, name: str) -> Forced:
@@ -94,18 +109,6 @@ def force(connection: Connection, name: str) -> Forced:
     return Forced(name, segment, int(system_id), marker)
 
 
-def wait_for(settings: Settings, connection: Connection, forced: Forced) -> Stored:
-    """The segment in the repository. Raises AgentError when it is not there in time."""
-    ends = time.monotonic() + settings.archive_wait_s
-    while True:
-        found = archive.stored(settings.stanza, forced.segment)
-        if found:
-            return found[-1]
-        if time.monotonic() > ends:
-            raise AgentError(_missing(connection, forced, settings.archive_wait_s), _HINT)
-        time.sleep(_EVERY_S)
-
-
 _HINT = "Compare archive_command on the primary (./dr drift), look at its log and at the repository's disk."
 
 
@@ -122,15 +125,12 @@ def _missing(connection: Connection, forced: Forced, waited_s: float) -> str:
     return f"{lacks}: archive_command fails on {failed}." if failed else f"{lacks}: nothing is being archived."
 
 
-def judge(content: bytes, there: Stored, forced: Forced) -> None:
+def judge(content: bytes, forced: Forced) -> None:
     """Raises AgentError unless this is the segment that was closed."""
-    found = archive.header(content)
-    timeline = int(forced.segment[:8], 16)
-    if hashlib.sha1(content).hexdigest() != there.sha1:  # noqa: S324 - pgBackRest's own choice, no signature
-        wrong = "its content does not have the hash in its name"
-    elif (found.system_id, found.timeline) != (forced.system_id, timeline):
+    found = header(content)
+    if (found.system_id, found.timeline) != (forced.system_id, int(forced.segment[:8], 16)):
         wrong = f"it is of cluster {found.system_id}, timeline {found.timeline}"
-    elif not archive.holds(content, forced.marker.encode()):
+    elif not holds(content, forced.marker.encode()):
         wrong = f"the restore point {forced.marker} is not in it"
     else:
         return

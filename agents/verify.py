@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents import archive
-from agents.archive import Gap
+from agents.archive import Repository
 from agents.errors import AgentError, run
 from agents.jobs_config import PATH, load
 
@@ -71,17 +71,17 @@ def verify(stanza: str) -> Verdict:
     return judge(done.stdout, done.stderr)
 
 
-def matters(gaps: Sequence[Gap], newest_start: str) -> tuple[Gap, ...]:
-    """Gaps after the newest backup began: only another backup reaches past them. Older ones cost history."""
-    return tuple(gap for gap in gaps if gap.last[8:] >= newest_start[8:])
-
-
-def _newest_start(stanza: str) -> str:
-    """The first segment that the newest backup without errors needs."""
-    command = ["pgbackrest", f"--stanza={stanza}", "--output=json", "info"]
-    said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
-    good = [one for stanza_said in said for one in stanza_said.get("backup") or () if not one.get("error")]
-    return str(max(good, key=lambda one: one["timestamp"]["stop"])["archive"]["start"]) if good else ""
+def holes(stanza: str) -> tuple[list[str], list[str]]:
+    """Sentences on what the archive lacks: what the newest backup without errors needs to be restored up to now, and
+    what only earlier moments need."""
+    found = archive.look(Repository(stanza))
+    good = [one for one in found["backups"] if not one["error"]]
+    needed_from = max(good, key=lambda one: one["stopped_at"])["start"] if good else ""
+    now, before = [], []
+    for gap in found["gaps"]:
+        span = gap["first"] if gap["segments"] == 1 else f"{gap['first']} to {gap['last']} ({gap['segments']} segments)"
+        (now if gap["last"][8:] >= needed_from[8:] else before).append(span)
+    return now, before
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,15 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=PATH)
     stanza = load(parser.parse_args(arguments).config).stanza
     found = verify(stanza)
-    gaps = archive.gaps(one.segment for one in archive.stored(stanza))
-    open_gaps = matters(gaps, _newest_start(stanza))
-    wrong = [*found.wrong, *(f"the archive lacks {gap}" for gap in open_gaps)]
+    now, before = holes(stanza)
+    wrong = [*found.wrong, *(f"the archive lacks {span}" for span in now)]
     looked = f"{found.files} files of {found.backups} backups and {found.segments} WAL segments"
-    older = [str(gap) for gap in gaps if gap not in open_gaps]
-    history = f"; before the newest backup the archive lacks {', '.join(older[:_NAMED])}" if older else ""
+    history = f"; before the newest backup the archive lacks {', '.join(before[:_NAMED])}" if before else ""
     names = f": {', '.join(found.damaged[:_NAMED])}" if found.damaged else ""
     sentence = f"{'; '.join(wrong)}{names}" if wrong else f"{looked} are what they were{history}"
-    said = {"damaged": found.damaged, "wrong": wrong, "gaps": [vars(gap) for gap in gaps], "sentence": sentence}
+    said = {"damaged": found.damaged, "wrong": wrong, "gaps": [*now, *before], "sentence": sentence}
     print(json.dumps(said), flush=True)
     if wrong:
         hint = "./dr prove-backup says what can be restored; a new full backup begins a sound history."
