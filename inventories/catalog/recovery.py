@@ -91,6 +91,17 @@ class Retention(Entry):
     days: Annotated[int, Field(ge=1)]
 
 
+class Shadow(Entry):
+    """How long, and up to how many MiB, the application host keeps what the store has acknowledged.
+
+    Longer than it takes to notice that an archive or a backup is missing: from these rows the loss of every host of
+    the store is made good.
+    """
+
+    keep_h: Seconds
+    max_mb: Annotated[int, Field(ge=1)]
+
+
 class StoreBackup(Entry):
     """How one store is backed up; `schedule` maps the kind of backup to a cron expression in UTC."""
 
@@ -98,6 +109,7 @@ class StoreBackup(Entry):
     strategy: Annotated[Strategy, Field(strict=False)]
     schedule: Annotated[dict[Literal["full", "incremental", "differential"], Cron], Field(min_length=1)]
     retention: Retention
+    shadow: Shadow | None = None
 
     @model_validator(mode="after")
     def _has_its_runs(self) -> Self:
