@@ -88,7 +88,7 @@ def _past(procedure: Procedure[Any], context: Context[Any, Any], resume: bool) -
 def _require_consent(procedure: Procedure[Any], context: Context[Any, Any], past: History | None) -> None:
     """Destructive steps still ahead need --yes, asked for before anything is touched."""
     ahead = procedure.steps[len(past.done) if past else 0 :]
-    destructive = [step.name for step in ahead if step.destructive]
+    destructive = [step.name for step in ahead if step.destructive and step.chosen(context.options)]
     if destructive and not context.options.yes:
         steps = "a destructive step that needs" if len(destructive) == 1 else "destructive steps that need"
         raise Refused(
@@ -180,7 +180,7 @@ class _Run(Generic[S]):
             raise
         finally:
             self.phases.append(Phase(step.name, self.context.clock() - started))
-        says = f"skipped: not {step.when_says}" if outcome is StepOutcome.SKIPPED else step.evidence.says
+        says = f"skipped: not {step.only_when}" if outcome is StepOutcome.SKIPPED else step.evidence.says
         result = StepResult(step.name, outcome, started, self.phases[-1].seconds, says)
         self.mask.learn(self.state)
         self.journal.write(
@@ -195,7 +195,7 @@ class _Run(Generic[S]):
         self.context.say(f"{step.name}: {says} ({result.seconds:.1f} s)")
 
     def _perform(self, step: Step[S], context: Context[Any, Any]) -> StepOutcome:
-        if step.when and not step.when(context, self.state):
+        if not step.chosen(context.options) or (step.when and not step.when(context, self.state)):
             return StepOutcome.SKIPPED
         state = step.action(context, self.state)
         if not isinstance(state, type(self.state)):

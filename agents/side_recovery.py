@@ -1,0 +1,229 @@
+"""Start recovery and see it to its target, from the server's own log: a server that is up has reached nothing yet."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents import pgbackrest
+from agents.errors import AgentError
+from agents.side_place import Place
+from agents.side_settings import controldata, demanded
+from agents.side_target import Target, position
+
+SEGMENT = 16 << 20
+_STOP = re.compile(r"LOG:\s+(recovery stopping .*)")
+_LAST = re.compile(r"last completed transaction was at log time (.+)")
+
+
+class NotReached(AgentError):  # noqa: N818 - named after what is wrong, as in the rest of the repository
+    """Recovery ended, and not at the target. `last_commit_at` is the time of the last commit there is."""
+
+    def __init__(self, sentence: str, hint: str, last_commit_at: str | None = None) -> None:
+        super().__init__(sentence, hint)
+        self.last_commit_at = last_commit_at
+
+
+class NeedsMore(Exception):  # noqa: N818
+    """Recovery needs larger settings than it was started with."""
+
+    def __init__(self, settings: dict[str, int]) -> None:
+        super().__init__(str(settings))
+        self.settings = settings
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What the log says of the stop, and how long it took from the start of the server."""
+
+    stopped: str
+    seconds: float
+
+
+def recover(
+    place: Place, target: Target, label: str, repository: pgbackrest.Repository | None, patience: float
+) -> Reached:
+    """Start the server and wait until it is paused at the target.
+
+    `patience`: seconds without any progress after which it is given up. Raises NotReached, NeedsMore, AgentError.
+    """
+    offset = place.log.stat().st_size if place.log.exists() else 0
+    began = time.monotonic()
+    server = place.launch()
+    seen, moved = "", began
+    while True:
+        ended, text = server.poll() is not None, _log(place, offset)
+        if text != seen or _younger(place, moved):
+            seen, moved = text, time.monotonic()
+        if ended or "FATAL:" in text or "PANIC:" in text:
+            if "database system is shut down" not in text and not ended:
+                time.sleep(0.05)
+                if time.monotonic() - moved < 30:
+                    continue
+            raise _why(place, _log(place, offset), target, label, repository)
+        stop = _STOP.search(text)
+        if stop and "pausing at the end of recovery" in text and "ready to accept read-only connections" in text:
+            return Reached(stop.group(1), time.monotonic() - began)
+        if stop and re.search(r"database system is ready to accept connections", text):
+            # Nobody could connect at the target, so PostgreSQL would not wait there; it stopped at the right place.
+            return Reached(stop.group(1), time.monotonic() - began)
+        if "insufficient parameter settings" in text and demanded(text):
+            raise NeedsMore(demanded(text))
+        if target.kind == "latest" and _at_the_end(place, text):
+            return Reached("paused at the end of the archive", time.monotonic() - began)
+        if time.monotonic() - moved > patience:
+            raise AgentError(
+                f"Recovery of {label} made no progress for {patience:g} s.", f"Its log is {place.log}."
+            )
+        time.sleep(0.05)
+
+
+def _at_the_end(place: Place, text: str) -> bool:
+    """Whether a standby has asked for a segment that is not there, and stands; then it is paused."""
+    if "ready to accept read-only connections" not in text:
+        return False
+    asked = [line.split() for line in _read(place.wal_log).splitlines()]
+    if not asked or asked[-1][1] != "1" or not re.fullmatch(r"[0-9A-F]{24}", asked[-1][0]):
+        return False
+    place.query("select pg_wal_replay_pause()")
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        if place.query("select pg_get_wal_replay_pause_state()") == "paused":
+            return True
+        time.sleep(0.05)
+    raise AgentError("Recovery could not be paused at the end of the archive.", f"Its log is {place.log}.")
+
+
+def _why(
+    place: Place, log: str, target: Target, label: str, repository: pgbackrest.Repository | None
+) -> Exception:
+    """Why recovery ended, as an exception to raise."""
+    needs = demanded(log)
+    if needs:
+        return NeedsMore(needs)
+    fatal = re.findall(r"(?:FATAL|PANIC):\s+(.*)", log)
+    said = fatal[0] if fatal else "the server ended without a word"
+    last = _LAST.findall(log)
+    at = last[-1].strip() if last else None
+    asked = [line.split() for line in _read(place.wal_log).splitlines() if line.strip()]
+    segments = [(name, code) for name, code in asked if re.fullmatch(r"[0-9A-F]{24}", name)]
+    absent = segments[-1][0] if segments and segments[-1][1] == "1" else None
+    if "could not restore file" in said or any(code not in ("0", "1") for _, code in asked):
+        code = next((code for _, code in reversed(asked) if code not in ("0", "1")), "125")
+        name = next((name for name, code in reversed(asked) if code not in ("0", "1")), "a segment")
+        return pgbackrest.failure(int(code), _read(place.folder / "wal.err"), f"WAL segment {name}")
+    if "before consistent recovery point" in said:
+        return NotReached(
+            f"The target, {target}, lies before the end of backup {label}.", "Choose an older backup with --set.", at
+        )
+    if "WAL ends before" in said or "could not locate" in said or "could not find redo" in said:
+        return pgbackrest.Missing(
+            f"WAL that backup {label} needs to be consistent is missing from the archive: {absent or said}.",
+            "Restore another backup; ./dr backup.check names every gap.",
+        )
+    if "target was reached" in said or "ended before" in said:
+        return _not_reached(target, at, absent, log, repository)
+    if "is not a child" in said or "does not exist" in said:
+        return NotReached(
+            f"Timeline {target.timeline} cannot be reached from backup {label}: {said}.",
+            "Choose another --timeline, or a backup of that timeline.", at,
+        )  # fmt: skip
+    if "No space left" in log:
+        return pgbackrest.NoSpace(f"The disk became full during recovery: {said}.", "Make room, then run it again.")
+    return AgentError(f"Recovery of {label} failed: {said}.", f"Its log is {place.log}.")
+
+
+def _not_reached(
+    target: Target, at: str | None, absent: str | None, log: str, repository: pgbackrest.Repository | None
+) -> Exception:
+    until = f"the last commit there is was at {at}" if at else "no commit came after the backup"
+    broken = re.findall(r"LOG:\s+((?:invalid|incorrect|unexpected|record with|contrecord).*)", log)
+    later = _later(repository, absent)
+    if later:
+        return pgbackrest.Missing(
+            f"WAL segment {absent} is missing from the archive, which goes on to {later}: {target} lies behind "
+            f"the gap; {until}.",
+            "Choose a target before the gap, or a backup from after it; ./dr backup.check names every gap.",
+        )
+    if broken and absent is None:
+        return pgbackrest.Damaged(
+            f"A WAL segment of the archive is damaged ({broken[-1]}) before {target}; {until}.",
+            "Choose an earlier target; `pgbackrest verify` names the file.",
+        )
+    return NotReached(
+        f"The target, {target}, was not reached: {until}.", "Choose an earlier target, or --type latest.", at
+    )
+
+
+def _later(repository: pgbackrest.Repository | None, absent: str | None) -> str | None:
+    """The newest archived segment when it comes after the one that is absent, on its timeline."""
+    if repository is None or absent is None:
+        return None
+    try:
+        newest = max((one.archive_max for one in repository.backups()), default="")
+    except AgentError:
+        return None
+    return newest if newest[:8] == absent[:8] and newest > absent else None
+
+
+def facts(place: Place) -> dict[str, object]:
+    """Position, timeline and last commit of a running side cluster, and whether it is paused or promoted."""
+    sql = """select json_build_object('recovering', pg_is_in_recovery(),
+      'lsn', case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end,
+      'last_commit_at', pg_last_xact_replay_timestamp(),
+      'pause', case when pg_is_in_recovery() then pg_get_wal_replay_pause_state() end)"""
+    said = json.loads(place.query(sql))
+    return {
+        "lsn": said["lsn"],
+        "timeline": _timeline(place, said["lsn"]) if said["recovering"] else _own_timeline(place),
+        "last_commit_at": said["last_commit_at"],
+        "paused": said["pause"] == "paused",
+        "promoted": not said["recovering"],
+    }
+
+
+def wal_served(place: Place) -> int:
+    """How many WAL segments the archive has given."""
+    return len(re.findall(r"^[0-9A-F]{24} 0$", _read(place.wal_log), re.MULTILINE))
+
+
+def _timeline(place: Place, lsn: str | None) -> int:
+    """The timeline of the segment that holds `lsn`, as the archive gave it; else the control file's."""
+    if lsn:
+        at = max(0, position(lsn) - 1)
+        suffix = f"{at >> 32:08X}{(at & 0xFFFFFFFF) // SEGMENT:08X}"
+        given = re.findall(rf"^([0-9A-F]{{8}}){suffix} 0$", _read(place.wal_log), re.MULTILINE)
+        if given:
+            return int(given[-1], 16)
+    return int(controldata(place)["Latest checkpoint's TimeLineID"])
+
+
+def _own_timeline(place: Place) -> int:
+    return int(place.query("select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"))
+
+
+def _younger(place: Place, moved: float) -> bool:
+    """Whether the archive was asked since."""
+    try:
+        return time.time() - place.wal_log.stat().st_mtime < time.monotonic() - moved
+    except OSError:
+        return False
+
+
+def _log(place: Place, offset: int) -> str:
+    try:
+        with place.log.open("rb") as file:
+            file.seek(offset)
+            return file.read(4 << 20).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
