@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from drills import archive_faults
 from drills.scenario import Result, Scenario, Twin, nothing
 from drills.stage import Stage
 from inventories.errors import BadInput
@@ -105,6 +106,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             recover=lambda stage: stage.run(SWITCHOVER, SwitchoverOptions(yes=True)),
             detect=None,
         ),
+        *archive_faults.SCENARIOS,
     )
 }
 
@@ -126,6 +128,7 @@ TWINS: Mapping[str, Twin] = {
             scenario="primary-crash",
             forge_ledger=True,
         ),
+        *archive_faults.TWINS,
     )
 }
 
