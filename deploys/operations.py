@@ -18,7 +18,7 @@ from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import FileContents
 
 from deploys.facts import BLANK, FENCED, PgBackRestInfo, PgCluster, PgPrimaryElsewhere, PgRows
-from deploys.text import hosts_file
+from deploys.text import NOT_EMPTY, hosts_file
 
 Commands = Generator[str | StringCommand, None, None]
 
@@ -97,10 +97,11 @@ def pg_cluster(version: int) -> Commands:
 
 
 @operation()
-def pg_primary(version: int, first: bool, peers: Sequence[str], ca: str, passfile: str) -> Commands:
+def pg_primary(version: int, first: bool, peers: Sequence[str], ca: str, passfile: str, stanza: str) -> Commands:
     """Start this host's cluster as the primary, unless it is fenced, a standby, or somebody else is primary already.
 
-    An empty one only where the inventory says that this host is the `first` primary.
+    An empty one only where the inventory says that this host is the `first` primary, and never where the repository
+    holds backups of `stanza`: an empty database would take the place of the one that can be restored.
 
     Runs as root: only then does pg_ctlcluster go through systemd, where the start guard stands.
     """
@@ -111,8 +112,20 @@ def pg_primary(version: int, first: bool, peers: Sequence[str], ca: str, passfil
     if _elsewhere(peers, ca, passfile):
         host.noop("another host is primary")
         return
+    if state["blank"]:
+        _refuse_to_begin(stanza)
     yield _start(version)
     yield StringCommand("rm", "-f", f"{_data(version)}/{BLANK}")
+
+
+def _refuse_to_begin(stanza: str) -> None:
+    """Raises OperationError when the repository holds what this empty cluster would take the place of."""
+    info = host.get_fact(PgBackRestInfo, stanza=stanza, _su_user="postgres")
+    kept = [backup["label"] for known in info for backup in known.get("backup") or []]
+    if kept:
+        raise OperationError(
+            f"{host.name}: {NOT_EMPTY}: the repository holds {len(kept)} backups of stanza {stanza}, newest {kept[-1]}"
+        )
 
 
 @operation()

@@ -175,7 +175,7 @@ def test_a_step_behind_a_switch_runs_and_asks_for_consent_only_when_it_was_given
         go(bench, wanted, Switched(swap=True))
     assert go(bench, wanted, Switched(swap=True, yes=True)).outcome is Outcome.PASSED
     assert bench.world.words == ["assess", "assess", "fence"]
-    assert plan_rows(wanted)[-1].only_when == "--swap was given"
+    assert plan_rows(wanted, budgets=BUDGETS)[-1].only_when == "--swap was given"
 
 
 def test_an_unknown_budget_is_bad_input_before_anything_is_touched(bench: Bench) -> None:
