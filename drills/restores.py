@@ -77,7 +77,8 @@ def _remove(stage: Stage, *hosts: Host) -> None:
 def _restore_cluster(stage: Stage, procedure: Procedure[RestoreCluster] = RESTORE_CLUSTER) -> Result:
     stage.replace_hosts()
     result = stage.run(procedure, RestoreClusterOptions(yes=True))
-    stage.fact("restored from", f"backup {result.state.label}{', from the off-site copy' if result.state.offsite else ''}")
+    copy = ", from the off-site copy" if result.state.offsite else ""
+    stage.fact("restored from", f"backup {result.state.label}{copy}")
     return result
 
 
