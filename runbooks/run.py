@@ -19,6 +19,7 @@ from runbooks.hosts import Estate
 from runbooks.procedures.detach import DETACH, DetachOptions
 from runbooks.procedures.failover import FAILOVER, FailoverOptions
 from runbooks.procedures.rejoin import REJOIN, RejoinOptions
+from runbooks.procedures.restore_table import RESTORE_TABLE, RestoreTableOptions
 from runbooks.procedures.switchover import SWITCHOVER, SwitchoverOptions
 from runbooks.remote_lock import BackupHostLock
 
@@ -40,6 +41,7 @@ PROCEDURES: Mapping[str, Known] = {
         Known(REJOIN, RejoinOptions),
         Known(SWITCHOVER, SwitchoverOptions),
         Known(DETACH, DetachOptions),
+        Known(RESTORE_TABLE, RestoreTableOptions),
     )
 }
 
