@@ -20,9 +20,9 @@ from runbooks.procedures.detach import DETACH, DetachOptions
 from runbooks.procedures.failover import FAILOVER, FailoverOptions
 from runbooks.procedures.mend_archive import MEND_ARCHIVE, MendArchiveOptions
 from runbooks.procedures.rejoin import REJOIN, RejoinOptions
-from runbooks.procedures.restore_table import RESTORE_TABLE, RestoreTableOptions
 from runbooks.procedures.restore_cluster import RESTORE_CLUSTER, RestoreClusterOptions
 from runbooks.procedures.restore_pitr import RESTORE_PITR, RestorePitrOptions
+from runbooks.procedures.restore_table import RESTORE_TABLE, RestoreTableOptions
 from runbooks.procedures.switchover import SWITCHOVER, SwitchoverOptions
 from runbooks.remote_lock import BackupHostLock
 

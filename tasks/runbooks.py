@@ -101,7 +101,7 @@ def mend_archive(
     """Mend an archive_command that lies; push what it left."""
     from runbooks.procedures.mend_archive import MendArchiveOptions
 
-    _run("mend-archive", MendArchiveOptions(yes=yes), plan, resume, json, inventory)
+    run_procedure("mend-archive", MendArchiveOptions(yes=yes), plan, resume, json, inventory)
 
 
 @task(help={"name": "failover, rejoin, switchover or detach"})

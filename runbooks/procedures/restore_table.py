@@ -7,7 +7,6 @@ from inventories.errors import BadInput, Refused, VerificationFailed
 from runbooks.actions import copies as act
 from runbooks.actions import lease
 from runbooks.actions import side as side_act
-from runbooks.actions.side import SideRequest
 from runbooks.copying.compare import Pair
 from runbooks.copying.counts import Counts, Mode, TablePlan, outside, sentence
 from runbooks.copying.source import Source
@@ -20,70 +19,122 @@ from runbooks.probes import copies, postgres, schema, tables
 from runbooks.probes import side as sides
 from runbooks.probes.tables import Server
 from runbooks.procedures import common, copying
+from runbooks.procedures import restore_pitr as pitr
 from runbooks.procedures.common import Roles, Run, layout, primary_of
-from runbooks.targets import EXAMPLE, Target
+from runbooks.procedures.restore_pitr import RestorePitr
 
 SIDE = "table"
 
 
 class RestoreTableOptions(Options):
-    """`source` names a side cluster that is open already; `where` restricts both the copy and the live table."""
+    """A target as restore-pitr takes it, or `source`, the name of a side cluster that is open already.
+
+    `where` restricts both the copy and the live table. `replace` drops an open side cluster of another target.
+    """
 
     tables: tuple[str, ...] = ()
     mode: Mode = Mode.MERGE
-    target: Target | None = None
-    backup: str = ""  # label of the backup to start from; empty chooses the newest that will do
+    to_time: str = ""
+    to_lsn: str = ""
+    to_xid: str = ""
+    to_name: str = ""
+    inclusive: bool = False
+    backup_set: str = ""
     repo: int = 1
+    timeline: int = 0
     source: str = ""
     where: str = ""
     keep_replaced: bool = True
+    replace: bool = False
 
 
 class RestoreTable(Roles):
-    """What is restored, from where, what was found and what was written."""
+    """What is restored, from where (`aim` is None for a side cluster that was open already), what was found and what
+    was written; `xid` is the transaction that wrote it.
+    """
 
     tables: tuple[str, ...] = ()
     mode: Mode = Mode.MERGE
     where: str = ""
     keep_replaced: bool = True
-    target: Target | None = None
-    backup: str = ""
-    repo: int = 1
     side: str = SIDE
-    own_side: bool = True
+    aim: RestorePitr | None = None
     plans: tuple[TablePlan, ...] = ()
     written: bool = False
     xid: int = 0
     rows: tuple[tuple[str, str, int], ...] = ()
 
 
+def mode_of(text: str) -> Mode:
+    """Raises BadInput naming the modes there are."""
+    try:
+        return Mode(text.strip().lower())
+    except ValueError:
+        known = ", ".join(Mode)
+        raise BadInput(f"there is no mode {text!r}", f"--mode is one of {known}") from None
+
+
 def wanted(context: Run) -> RestoreTable:
-    """From the options; a resumed run has them in its journal. Raises BadInput."""
-    options: RestoreTableOptions = context.options
-    twice = sorted({name for name in options.tables if options.tables.count(name) > 1})
+    """What the operator said. Raises BadInput."""
+    said: RestoreTableOptions = context.options
+    if not said.tables:
+        raise BadInput("no table was named", "--tables order_records, or several with commas between them")
+    twice = sorted({name for name in said.tables if said.tables.count(name) > 1})
     if twice:
         raise BadInput(f"{', '.join(twice)} is named twice in --tables", "name each table once")
-    if options.source and options.target:
+    if said.source and any((said.to_time, said.to_lsn, said.to_xid, said.to_name)):
         raise BadInput("a target and --from were both given", "an open side cluster stands where it was stopped")
+    aim = None if said.source else pitr.wanted(context).model_copy(update={"side": SIDE})
     return RestoreTable(
-        tables=options.tables, mode=options.mode, where=options.where.strip(), keep_replaced=options.keep_replaced,
-        target=options.target, backup=options.backup, repo=options.repo, side=options.source or SIDE,
-        own_side=not options.source,
+        tables=said.tables, mode=said.mode, where=said.where.strip(), keep_replaced=said.keep_replaced,
+        side=said.source or SIDE, aim=aim,
     )  # fmt: skip
 
 
 def assess(context: Run, state: RestoreTable) -> RestoreTable:
     """Find the primary, and make sure that the tables' names are right as far as it can be told without a copy."""
-    if not state.tables:
-        raise BadInput("no table was named", "--tables order_records, or several with commas between them")
     node = postgres.the_primary(postgres.survey(context.estate))
     state = state.model_copy(update={"primary": node.name, "timeline": node.timeline})
     live = tables.shapes(live_server(context, state))
-    copying.known_names(state.tables, live, anything=not state.own_side)
+    copying.known_names(state.tables, live, anything=state.aim is None)
     copying.free_names(state.tables, state.mode, state.keep_replaced, live)
-    if state.own_side and state.target is None:
-        raise BadInput("no target was given", f"one of {EXAMPLE}, --to-lsn, --to-xid, --to-name, or --from SIDE")
-    return state
+    return state.model_copy(update={"aim": state.aim and pitr.assess(context, state.aim)})
+
+
+def from_target(context: Run, state: RestoreTable) -> bool:
+    return state.aim is not None
+
+
+def cover(context: Run, state: RestoreTable) -> RestoreTable:
+    """As restore-pitr: the archive must lead to the target and to a commit behind it; then choose the backup."""
+    assert state.aim is not None
+    return state.model_copy(update={"aim": pitr.choose(context, pitr.cover(context, state.aim))})
+
+
+def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
+    """Restore beside the live cluster up to the target; one that is open with the same target is taken as it is.
+
+    The lease keeps the repository from expiring meanwhile; once recovery stands at its target nothing more is read.
+    """
+    assert state.aim is not None
+    backup, name = context.estate.backup, context.run_dir.name
+    why = f"restoring {', '.join(state.tables)} from {state.aim.label} to {state.aim.target}"
+    lease.hold(backup, name, user_at_machine(), why, context.remaining(), state.aim.label)
+    try:
+        pitr.still_there(context, state.aim)
+        return state.model_copy(update={"aim": pitr.side_restore(context, state.aim)})
+    finally:
+        lease.release(backup, name)
+
+
+def reached(context: Run, state: RestoreTable) -> None:
+    assert state.aim is not None
+    pitr.stands(context, state.aim)
+    context.say(
+        f"the side cluster {state.side} stands at {postgres.as_lsn(state.aim.side_lsn)}: "
+        f"{state.aim.bytes >> 20} MiB restored in {state.aim.restore_s:.1f} s, "
+        f"{state.aim.wal_bytes >> 20} MiB of WAL replayed in {state.aim.replay_s:.1f} s"
+    )
 
 
 def live_server(context: Run, state: RestoreTable) -> Server:
@@ -98,39 +149,6 @@ def source_of(context: Run, state: RestoreTable) -> Source:
         why = f"is {there.phase}: {there.sentence}" if there else "is not there"
         raise Refused(f"the side cluster {state.side} on {host} {why}", "restore it first, or leave --from out")
     return Source(layout(context).bin, there.socket, there.port, str(context.estate.data["database"]))
-
-
-def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
-    """Restore beside the live cluster up to the target; one that is open with the same target is taken as it is.
-
-    The lease keeps the repository from expiring meanwhile; once recovery stands at its target nothing more is read.
-    """
-    assert state.target is not None
-    backup, lease_id = context.estate.backup, context.run_dir.name
-    why = f"restore-table to {state.target}"
-    lease.hold(backup, lease_id, user_at_machine(), why, context.remaining(), state.backup or None)
-    try:
-        side_act.restore(
-            primary_of(context, state),
-            SideRequest(
-                state.side, kind=state.target.kind, target=state.target.value, inclusive=state.target.inclusive,
-                set=state.backup, repo=state.repo,
-            ),
-            context.remaining(),
-        )  # fmt: skip
-    finally:
-        lease.release(backup, lease_id)
-    return state
-
-
-def reached(context: Run, state: RestoreTable) -> None:
-    there = sides.look(primary_of(context, state), state.side)
-    if there is None or not there.ready or not (there.paused or there.promoted):
-        raise VerificationFailed(f"the side cluster {state.side} on {state.primary} does not stand at its target")
-    context.say(
-        f"the side cluster {state.side} stands at {there.lsn}, last commit {there.last_commit_at}; "
-        f"{there.bytes >> 20} MiB restored in {there.restore_s:.1f} s, replayed in {there.replay_s:.1f} s"
-    )
 
 
 def compare(context: Run, state: RestoreTable) -> RestoreTable:
@@ -244,8 +262,17 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             evidence=Evidence("one primary answers, every table is live, in the catalogue or in an open copy"),
         ),
         Step(
-            name="side-restore", role="primary", budget="table.side", action=side_restore, observes=True,
-            when=lambda context, state: state.own_side, when_says="the side cluster is this run's own",
+            name="cover", role="primary and backup", budget="restore.locate", action=cover, observes=True,
+            when=from_target, when_says="the side cluster is this run's own",
+            says="Close the WAL segment, find the target in the archive and the newest good backup that ended before.",
+            evidence=Evidence("a sound backup is named, and its WAL is whole up to the target and a commit behind it"),
+            commands=(
+                "psql -c 'select pg_current_xact_id()' -c 'select pg_switch_wal()'", "pgbackrest --stanza=main info",
+            ),
+        ),
+        Step(
+            name="side-restore", role="primary", budget="restore.side", action=side_restore, observes=True,
+            when=from_target, when_says="the side cluster is this run's own",
             says="Restore a side cluster beside the live one, up to the target, cut off from the world.",
             evidence=Evidence("it is paused at the target, not merely up", reached),
             commands=(
@@ -254,23 +281,23 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             ),
         ),
         Step(
-            name="compare", role="primary", budget="table.compare", action=compare, observes=True,
+            name="compare", role="primary", budget="restore.compare", action=compare, observes=True,
             says="Compare the copy with the live tables by key, and say what would be written.",
             evidence=Evidence("rows live, restored, missing and differing are counted for every table"),
         ),
         Step(
-            name="write", role="primary", budget="table.write", action=write, destructive=True, option="yes",
+            name="write", role="primary", budget="restore.write", action=write, destructive=True, option="yes",
             says="Write the rows, all tables in one transaction.",
             evidence=Evidence("the transaction is committed on the primary", is_committed),
         ),
         Step(
-            name="check", role="primary", budget="table.compare", action=check, option="yes",
+            name="check", role="primary", budget="restore.compare", action=check, option="yes",
             says="Compare again.",
             evidence=Evidence("every row of the copy is live or superseded, tables made again are as declared"),
         ),
         Step(
             name="drop-side", role="primary", budget="ssh.command", action=drop_side, option="yes",
-            when=lambda context, state: state.own_side, when_says="the side cluster is this run's own",
+            when=from_target, when_says="the side cluster is this run's own",
             says="Remove the side cluster.",
             evidence=Evidence("it is gone", dropped),
         ),
