@@ -20,6 +20,7 @@ from runbooks.procedures.detach import DETACH, DetachOptions
 from runbooks.procedures.failover import FAILOVER, FailoverOptions
 from runbooks.procedures.mend_archive import MEND_ARCHIVE, MendArchiveOptions
 from runbooks.procedures.rejoin import REJOIN, RejoinOptions
+from runbooks.procedures.restore_cluster import RESTORE_CLUSTER, RestoreClusterOptions
 from runbooks.procedures.switchover import SWITCHOVER, SwitchoverOptions
 from runbooks.remote_lock import BackupHostLock
 
@@ -42,6 +43,7 @@ PROCEDURES: Mapping[str, Known] = {
         Known(SWITCHOVER, SwitchoverOptions),
         Known(DETACH, DetachOptions),
         Known(MEND_ARCHIVE, MendArchiveOptions),
+        Known(RESTORE_CLUSTER, RestoreClusterOptions),
     )
 }
 
