@@ -100,7 +100,7 @@ TWINS = (
     Twin(
         name="forgotten-shadow",
         says="What the application host kept is not queued again: rows that were never archived must be missed.",
-        reason="",
+        reason=r"[\d,]+ of [\d,]+ acknowledged rows (is|are) lost in",
         scenario="cluster-loss",
         recover=lambda stage: _restore_cluster(stage, FORGETFUL),
         runbook_passes=True,
