@@ -7,6 +7,7 @@ agent.json:
      "sslmode": "verify-full", "sslrootcert": "...", "passfile": "...",           optional, as in libpq
      "tables": "/etc/mystocks-dr/tables.json",                                    default: beside agent.json
      "outbox": {"path": "/var/lib/mystocks-dr/outbox.db", "max_bytes": 1073741824, "keep_applied_s": 3600},
+     "shadow": {"path": "/var/lib/mystocks-dr/shadow", "max_bytes": 1073741824, "keep_s": 3600},   left out: none
      "writer": {"deadline_s": 0.6},
      "replayer": {"max_rows": 5000, "max_rows_per_s": 0}}                         0: no limit
 """
@@ -22,7 +23,7 @@ from agents.errors import BadConfig
 
 DEFAULT = Path("/etc/mystocks-dr/agent.json")
 LIBPQ = ("sslmode", "sslrootcert", "sslcert", "sslkey", "passfile")
-KNOWN = {"hosts", "dbname", "user", "tables", "outbox", "writer", "replayer", *LIBPQ}
+KNOWN = {"hosts", "dbname", "user", "tables", "outbox", "shadow", "writer", "replayer", *LIBPQ}
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,22 @@ class OutboxSettings:
 
 
 @dataclass(frozen=True)
+class ShadowSettings:
+    """Where acknowledged batches are kept, for how many seconds and up to how many bytes."""
+
+    path: Path
+    max_bytes: int = 1 << 30
+    keep_s: float = 3600.0
+
+
+@dataclass(frozen=True)
 class Config:
     hosts: tuple[Host, ...]
     dbname: str
     user: str
     tables: Path
     outbox: OutboxSettings
+    shadow: ShadowSettings | None = None
     libpq: dict[str, str] = field(default_factory=dict)
     deadline_s: float = 0.6
     replay_rows: int = 5000
@@ -101,6 +112,7 @@ def load_config(path: Path) -> Config:
                 int(outbox.get("max_bytes", OutboxSettings.max_bytes)),
                 float(outbox.get("keep_applied_s", OutboxSettings.keep_applied_s)),
             ),
+            shadow=_shadow(raw["shadow"]) if "shadow" in raw else None,
             libpq={key: str(raw[key]) for key in LIBPQ if key in raw},
             deadline_s=float(writer.get("deadline_s", Config.deadline_s)),
             replay_rows=int(replayer.get("max_rows", Config.replay_rows)),
@@ -119,6 +131,14 @@ def load_config(path: Path) -> Config:
             f"{path}: a number of writer or replayer is out of range.", "Seconds and rows are positive."
         )
     return config
+
+
+def _shadow(raw: dict[str, Any]) -> ShadowSettings:
+    return ShadowSettings(
+        Path(raw["path"]),
+        int(raw.get("max_bytes", ShadowSettings.max_bytes)),
+        float(raw.get("keep_s", ShadowSettings.keep_s)),
+    )
 
 
 def load_tables(path: Path) -> dict[str, Table]:

@@ -18,6 +18,7 @@ from agents.config import Config, Table
 from agents.errors import NoPrimary
 from agents.outbox import Outbox
 from agents.primary import Primary, find_primary
+from agents.shadow import Shadow
 from agents.store import Store, StoreFailure
 
 # A batch that meets an almost empty outbox waits this long for the replayer to finish, because a steady
@@ -61,6 +62,7 @@ class Writer:
         connect: Callable[[float], Primary] | None = None,
         open_store: Callable[[Primary, dict[str, Table]], Store] = Store,
     ) -> None:
+        self._shadow = Shadow(config.shadow, origin) if config.shadow else None
         self._deadline_s = config.deadline_s
         self._tables = tables
         self._outbox = outbox
@@ -83,11 +85,18 @@ class Writer:
             store = self._ready_store(end)
             store.write(batch.parts, end - time.monotonic())
         except (NoPrimary, *StoreFailure) as error:
-            self.close()
+            self._leave_store()
             return self._queue(batch, str(error).strip() or type(error).__name__)
+        if self._shadow is not None:
+            self._shadow.keep(batch)
         return Ack(By.STORE, store.primary.host, store.primary.timeline)
 
     def close(self) -> None:
+        self._leave_store()
+        if self._shadow is not None:
+            self._shadow.close()
+
+    def _leave_store(self) -> None:
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -106,7 +115,7 @@ class Writer:
             draining = time.time() - self._outbox.last_applied_at() < 1.0
             if waiting > HANDOVER_RECORDS or not draining or time.monotonic() > end:
                 # The old session belongs to a primary that may be gone.
-                self.close()
+                self._leave_store()
                 return True
             self._tick.wait(HANDOVER_POLL_S)
         return False

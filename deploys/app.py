@@ -12,6 +12,8 @@ from deploys import agents, estate
 from deploys.base import UPLOADS
 from deploys.operations import packages
 from deploys.text import MANAGED, as_file
+from inventories.catalog.load import load_recovery
+from inventories.catalog.recovery import Shadow
 
 ETC = "/etc/mystocks-dr"
 _READABLE: dict[str, Any] = {"mode": "0644", "user": "root", "group": "root"}
@@ -39,6 +41,7 @@ def deploy() -> None:
 
 
 def _settings() -> dict[str, Any]:
+    shadow = load_recovery().stores["postgresql"].shadow
     return {
         "hosts": [
             {"name": node.name, "address": node.address, "port": 5432} for node in estate.nodes(*estate.POSTGRES_GROUPS)
@@ -52,6 +55,16 @@ def _settings() -> dict[str, Any]:
         "outbox": {
             "path": "/var/lib/mystocks-dr/outbox.db",
             "max_bytes": host.data.get("outbox_max_mb") * 2**20,
-            "keep_applied_s": 600,
+            # What was replayed is as new to the archive as what was written past the outbox.
+            "keep_applied_s": shadow.keep_h * 3600 if shadow else 600,
         },
+        **({"shadow": _shadow(shadow)} if shadow else {}),
+    }
+
+
+def _shadow(shadow: Shadow) -> dict[str, Any]:
+    return {
+        "path": "/var/lib/mystocks-dr/shadow",
+        "max_bytes": shadow.max_mb * 2**20,
+        "keep_s": shadow.keep_h * 3600,
     }

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
 from pyinfra import host
 from pyinfra.operations import files, server, systemd
 
 from deploys import estate
 from deploys.facts import MARKS, IsContainer
 from deploys.operations import etc_hosts, packages
+from deploys.text import MANAGED
 
 PACKAGES = ("acl", "ca-certificates", "cron", "openssh-server", "python3", "sudo", "tzdata", "util-linux", "zstd")
+PROVISIONED = f"{MARKS}/provisioned"
 UPLOADS = "/opt/mystocks-dr/upload"
 
 
@@ -37,6 +41,14 @@ def deploy() -> None:
     systemd.service(name="cron runs", service="cron", running=True, enabled=True)
     if not in_container:
         systemd.service(name="the clock is kept", service="chrony", running=True, enabled=True)
+
+
+def configured() -> None:
+    """Note that this host got as far as every host must before data may come: it needs no provisioning then."""
+    files.put(
+        name="the host is provisioned", src=io.StringIO(f"{MANAGED}\n"), dest=PROVISIONED, mode="0644", user="root",
+        group="root",
+    )  # fmt: skip
 
 
 def _owner(path: str) -> str:

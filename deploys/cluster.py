@@ -1,10 +1,14 @@
-"""The only router: which component goes to which group, in which order. `./dr deploy` runs this file with pyinfra."""
+"""The only router: which component goes to which group, in which order. `./dr deploy` runs this file with pyinfra.
+
+With the datum `restoring` it ends where every host is configured: nothing begins, nothing is cloned, no stanza is made
+and no backup taken, because `./dr restore-cluster` brings the data first.
+"""
 
 from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import agents, app, base, estate, pgbackrest, postgres, schema
+from deploys import agents, app, base, estate, jobs, offsite, pgbackrest, postgres, schema
 from deploys.operations import stage
 
 is_postgres = any(group in host.groups for group in estate.POSTGRES_GROUPS)
@@ -16,23 +20,29 @@ if is_postgres:
 if is_postgres or is_backup:
     pgbackrest.deploy()
     agents.deploy()
+if is_backup:
+    jobs.deploy()
+if "offsite" in host.groups:
+    offsite.deploy()
 if "app" in host.groups:
     app.deploy()
 
 stage(name="every host is configured")
-if is_postgres:
-    postgres.primary()
-    schema.deploy()
+base.configured()
+if not host.data.get("restoring"):
+    if is_postgres:
+        postgres.primary()
+        schema.deploy()
 
-stage(name="the primary is up")
-if is_backup:
-    pgbackrest.stanza()
+    stage(name="the primary is up")
+    if is_backup:
+        pgbackrest.stanza()
 
-stage(name="the repository takes WAL")
-if is_postgres:
-    postgres.standby()
-    postgres.synchronous()
+    stage(name="the repository takes WAL")
+    if is_postgres:
+        postgres.standby()
+        postgres.synchronous()
 
-stage(name="the standby streams")
-if is_backup:
-    pgbackrest.schedule()
+    stage(name="the standby streams")
+    if is_backup:
+        pgbackrest.schedule()

@@ -66,7 +66,7 @@ def primary() -> None:
     version, database = host.data.get("postgres_version"), host.data.get("database")
     pg_primary(
         name="primary", version=version, first="pg_primary" in host.groups, peers=_peers(), ca=estate.CA,
-        passfile=estate.PG_PASSFILE,
+        passfile=estate.PG_PASSFILE, stanza=host.data.get("stanza"),
     )  # fmt: skip
     pg_roles(name="roles", version=version, roles=roles.verifiers(), _su_user="postgres")
     pg_sql(

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from deploys.text import NOT_EMPTY
 from inventories import secrets
 from inventories.catalog.load import load_recovery, load_tables
-from inventories.errors import TargetFailed
+from inventories.errors import Refused, TargetFailed
 from inventories.inventory import inventory_path, read_inventory
 
 _TELLING = re.compile(r"[Ee]rror|failed|refused|denied|cannot|Unable|FATAL|E:")
@@ -39,20 +40,22 @@ class Changes:
 
 
 def deploy(
-    inventory: str | None, limit: Sequence[str] = (), log: Path | None = None, say: Callable[[str], None] | None = None
-) -> Changes:
+    inventory: str | None, limit: Sequence[str] = (), log: Path | None = None,
+    say: Callable[[str], None] | None = None, *, restoring: bool = False,
+) -> Changes:  # fmt: skip
     """Bring the hosts to the declared state. `say` hears each operation's name; `log` keeps what pyinfra said.
 
-    Raises TargetFailed with pyinfra's own reason.
+    With `restoring` hosts get everything but data: no primary is begun, no standby cloned, no backup taken.
+    Raises TargetFailed with pyinfra's own reason, Refused rather than begin an empty primary beside backups.
     """
-    document = _pyinfra(inventory, limit, "-y", log, say)
+    document = _pyinfra(inventory, limit, "-y", log, say, {"restoring": "true"} if restoring else {})
     operations = (document.get("results") or {}).get("operations", [])
     return _changes([(entry["name"], entry["success"]) for entry in operations])
 
 
 def drift(inventory: str | None, limit: Sequence[str] = (), log: Path | None = None) -> Changes:
     """What differs from the declared state. Uses --dry without -y: with it pyinfra would detect no change at all."""
-    plan = _pyinfra(inventory, limit, "--dry", log, None).get("plan") or []
+    plan = _pyinfra(inventory, limit, "--dry", log, None, {}).get("plan") or []
     return _changes([(entry["name"], entry["hosts_with_change"]) for entry in plan])
 
 
@@ -68,12 +71,15 @@ def _changes(operations: Sequence[tuple[str, Sequence[str]]]) -> Changes:
 
 
 def _pyinfra(
-    inventory: str | None, limit: Sequence[str], mode: str, log: Path | None, say: Callable[[str], None] | None
-) -> dict[str, Any]:
+    inventory: str | None, limit: Sequence[str], mode: str, log: Path | None, say: Callable[[str], None] | None,
+    data: Mapping[str, str],
+) -> dict[str, Any]:  # fmt: skip
     require_sound_files(inventory)
     command = [sys.executable, "-m", "pyinfra", "--json", "--fail-percent", "0", mode]
     for host in limit:
         command += ["--limit", host]
+    for name, value in data.items():
+        command += ["--data", f"{name}={value}"]
     command += [str(inventory_path(inventory)), "deploys/cluster.py"]
     environment = {key: value for key, value in os.environ.items() if key != "PYINFRA_YES"}
     environment |= {"PYINFRA_PROGRESS": "off", "PYTHONPATH": str(ROOT)}
@@ -87,6 +93,7 @@ def _pyinfra(
         text = answer.read().strip()
     # Ctrl-C makes pyinfra exit 0 without a document; so no document is a failure whatever the exit code says.
     if child.returncode or not text:
+        _refuse_an_empty_primary(said)
         hint = "mend the cause and run it again: a deploy may be repeated at any time"
         raise TargetFailed(f"pyinfra failed: {_reason(said)}", f"{hint}; {log} has all" if log else hint)
     document = json.loads(text)
@@ -117,6 +124,13 @@ def _listen(child: subprocess.Popen[str], kept: IO[str] | None, say: Callable[[s
         if say and started:
             say(started[1])
     return "".join(lines)
+
+
+def _refuse_an_empty_primary(stderr: str) -> None:
+    """Raises Refused when that is what ended the deploy."""
+    told = re.search(rf"(\S+: {NOT_EMPTY}: .*)", stderr)
+    if told:
+        raise Refused(told[1].strip(), "./dr restore-cluster restores it from there onto hosts that hold no data")
 
 
 def _reason(stderr: str) -> str:

@@ -14,6 +14,9 @@ from inventories.errors import BadInput
 MANAGED = "Managed by mystocks-dr (./dr deploy); what is edited here by hand is shown by ./dr drift and overwritten."
 
 
+NOT_EMPTY = "an empty primary is not begun"  # run.py knows the refusal by these words
+
+
 def cidr(address: str) -> str:
     """One host as a network for pg_hba.conf; a name is resolved on the operator's machine. Raises BadInput."""
     try:

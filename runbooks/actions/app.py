@@ -1,4 +1,4 @@
-"""Change things on the application host: replay the outbox by hand."""
+"""Change things on the application host: replay the outbox by hand, queue again what the store has lost."""
 
 from __future__ import annotations
 
@@ -18,4 +18,18 @@ def replay(host: Host) -> None:
         seconds,
         user="mystocks",
         timeout=seconds + 10,
+    )
+
+
+def requeue(host: Host, since: float, timeout: float) -> None:
+    """Queue again what the store acknowledged at `since` (unix seconds) or later; writing a row twice is harmless.
+
+    Raises TargetFailed where the estate keeps no shadow.
+    """
+    host.run(
+        "cd /opt/mystocks-dr && "
+        "exec python3 -m agents.outbox_cli --config /etc/mystocks-dr/agent.json requeue --since %s",
+        f"{since:.3f}",
+        user="mystocks",
+        timeout=timeout,
     )

@@ -47,8 +47,8 @@ def _step(nr: int, step: Step[Any], seconds: float) -> Iterator[str]:
     yield ""
     if step.destructive:
         yield from ("**Destructive: it cannot be taken back. Have it confirmed by a second person.**", "")
-    if step.when:
-        yield from (f"Only when {step.when_says}; otherwise go on with the next step.", "")
+    if step.only_when:
+        yield from (f"Only when {step.only_when}; otherwise go on with the next step.", "")
     if step.commands:
         yield from ("```sh", *step.commands, "```", "")
     yield f"- Expect: {step.evidence.says}"

@@ -42,7 +42,7 @@ def plan_rows(
             deadline=budget(step.budget, budgets),
             undo=step.undo_says,
             destructive=step.destructive,
-            only_when=step.when_says,
+            only_when=step.only_when,
         )
         for nr, step in enumerate(procedure.steps, 1)
     ]

@@ -20,7 +20,7 @@ from inventories.errors import BadInput, DrError, Interrupted, Refused, TimedOut
 from runbooks.engine import lock
 from runbooks.engine.budgets import budget
 from runbooks.engine.context import Context
-from runbooks.engine.history import History, check_version, read_history, reload_state
+from runbooks.engine.history import History, check_version, read_history, reload_options, reload_state
 from runbooks.engine.journal import FILE_NAME, Event, Journal
 from runbooks.engine.masking import Mask
 from runbooks.engine.outcome import Outcome, StepOutcome, exit_code_of, outcome_of
@@ -52,9 +52,12 @@ def run(
     voice = context.say
     context = replace(context, say=lambda sentence: voice(mask.text(sentence)))
     try:
+        past = _past(procedure, context, resume)
+        if past:
+            context = replace(context, options=reload_options(past, context.options))
         initial = procedure.initial(context)
         allowed = {step.name: budget(step.budget, budgets) for step in procedure.steps}
-        _require_consent(procedure, context, _past(procedure, context, resume))
+        _require_consent(procedure, context, past)
         owner = lock.this_process(procedure.name, context.run_dir, resumes=resume)
         with interruptible(), lock.held(context.estate.name, owner, context.say, remote_lock) as locks:
             past = _past(procedure, context, resume)  # again: only now nobody else can add to it
@@ -88,7 +91,7 @@ def _past(procedure: Procedure[Any], context: Context[Any, Any], resume: bool) -
 def _require_consent(procedure: Procedure[Any], context: Context[Any, Any], past: History | None) -> None:
     """Destructive steps still ahead need --yes, asked for before anything is touched."""
     ahead = procedure.steps[len(past.done) if past else 0 :]
-    destructive = [step.name for step in ahead if step.destructive]
+    destructive = [step.name for step in ahead if step.destructive and step.chosen(context.options)]
     if destructive and not context.options.yes:
         steps = "a destructive step that needs" if len(destructive) == 1 else "destructive steps that need"
         raise Refused(
@@ -180,7 +183,7 @@ class _Run(Generic[S]):
             raise
         finally:
             self.phases.append(Phase(step.name, self.context.clock() - started))
-        says = f"skipped: not {step.when_says}" if outcome is StepOutcome.SKIPPED else step.evidence.says
+        says = f"skipped: not {step.only_when}" if outcome is StepOutcome.SKIPPED else step.evidence.says
         result = StepResult(step.name, outcome, started, self.phases[-1].seconds, says)
         self.mask.learn(self.state)
         self.journal.write(
@@ -195,7 +198,7 @@ class _Run(Generic[S]):
         self.context.say(f"{step.name}: {says} ({result.seconds:.1f} s)")
 
     def _perform(self, step: Step[S], context: Context[Any, Any]) -> StepOutcome:
-        if step.when and not step.when(context, self.state):
+        if not step.chosen(context.options) or (step.when and not step.when(context, self.state)):
             return StepOutcome.SKIPPED
         state = step.action(context, self.state)
         if not isinstance(state, type(self.state)):

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from runbooks.engine.context import Context
+from runbooks.engine.context import Context, Options
 
 S = TypeVar("S", bound=BaseModel)
 _KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -72,6 +72,7 @@ class Step(Generic[S]):
         None  # skipped, and journalled as skipped, where False
     )
     when_says: str = ""
+    option: str = ""  # a switch of the options without which the run ends before this step: it is skipped
 
     def __post_init__(self) -> None:
         check_name("step", self.name)
@@ -81,3 +82,13 @@ class Step(Generic[S]):
             raise ValueError(f"step {self.name!r} needs both undo and undo_says, or neither")
         if (self.when is None) != (not self.when_says):
             raise ValueError(f"step {self.name!r} needs both when and when_says, or neither")
+
+    def chosen(self, options: Options) -> bool:
+        """Whether the operator asked for it: a step that no option switches is always part of the run."""
+        return not self.option or bool(getattr(options, self.option))
+
+    @property
+    def only_when(self) -> str:
+        """When it is part of a run, in words; empty when always."""
+        switch = f"--{self.option.replace('_', '-')} was given" if self.option else ""
+        return " and ".join(part for part in (switch, self.when_says) if part)

@@ -31,7 +31,10 @@ class WriteAttempt:
 
 @dataclass(frozen=True)
 class Outbox:
-    """Records and rows still to be replayed, dead letters, and whether the replayer runs."""
+    """Records and rows still to be replayed, dead letters, and whether the replayer runs.
+
+    `shadow_bytes`, `shadow_since` (unix seconds): acknowledged rows that are kept besides; None where none are.
+    """
 
     pending_records: int
     pending_rows: int
@@ -41,6 +44,8 @@ class Outbox:
     size_bytes: int
     max_bytes: int
     replayer_running: bool
+    shadow_bytes: int | None = None
+    shadow_since: float | None = None
 
 
 def try_to_write(app: Host, seconds: float, only: str | None = None) -> WriteAttempt:

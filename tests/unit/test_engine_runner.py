@@ -16,6 +16,7 @@ from runbooks.engine import journal
 from runbooks.engine.context import Context, Options
 from runbooks.engine.history import open_run
 from runbooks.engine.outcome import Outcome, StepOutcome
+from runbooks.engine.plan import plan_rows
 from runbooks.engine.procedure import replace_step
 from runbooks.engine.result import RunResult
 from runbooks.engine.runner import run
@@ -158,6 +159,23 @@ def test_a_destructive_step_without_consent_is_refused_before_anything_is_touche
     assert "--yes" in refusal.value.hint
     assert bench.world.words == []
     assert list(bench.runs.iterdir()) == [], "a refused run must not leave an empty folder"
+
+
+class Switched(Options):
+    swap: bool = False
+
+
+def test_a_step_behind_a_switch_runs_and_asks_for_consent_only_when_it_was_given(bench: Bench) -> None:
+    wanted = procedure(step("assess"), step("fence", destructive=True, option="swap"))
+    result = go(bench, wanted, Switched())
+    assert result.outcome is Outcome.PASSED
+    assert bench.world.words == ["assess"]
+    assert result.steps[-1].says == "skipped: not --swap was given"
+    with pytest.raises(Refused, match="fence"):
+        go(bench, wanted, Switched(swap=True))
+    assert go(bench, wanted, Switched(swap=True, yes=True)).outcome is Outcome.PASSED
+    assert bench.world.words == ["assess", "assess", "fence"]
+    assert plan_rows(wanted, budgets=BUDGETS)[-1].only_when == "--swap was given"
 
 
 def test_an_unknown_budget_is_bad_input_before_anything_is_touched(bench: Bench) -> None:

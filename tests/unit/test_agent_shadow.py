@@ -1,0 +1,137 @@
+"""The shadow gives back what was acknowledged: in order, since a time, bounded, whatever became of its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agents import outbox_cli, shadow
+from agents.config import ShadowSettings, load_config
+from agents.outbox import Outbox
+from agents.shadow import REQUEUE_ROWS, Shadow
+from tests.unit.agent_fixtures import config_file, orders, tables
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ShadowSettings:
+    return ShadowSettings(tmp_path / "shadow")
+
+
+def kept(settings: ShadowSettings, *ranges: tuple[int, int], tmp_path: Path) -> None:
+    known = tables(tmp_path)
+    writer = Shadow(settings, 7)
+    for first, last in ranges:
+        writer.keep(orders(known, first, last))
+    writer.close()
+
+
+def requeued(settings: ShadowSettings, tmp_path: Path, since: float = 0, only: tuple[str, ...] = ()) -> list[int]:
+    """The event ids that then wait in the outbox, in order."""
+    outbox = Outbox(tmp_path / "outbox.db")
+    shadow.requeue(settings, outbox, tables(tmp_path), since, only)
+    found = [
+        int(line.split("\t")[0])
+        for record in outbox.pending(10**6) for part in record.parts for line in part.text.splitlines()
+    ]  # fmt: skip
+    outbox.close()
+    return found
+
+
+def test_every_acknowledged_row_waits_again_in_order(settings: ShadowSettings, tmp_path: Path) -> None:
+    kept(settings, (1, 3), (4, 4), (5, 9), tmp_path=tmp_path)
+    assert requeued(settings, tmp_path) == list(range(1, 10))
+
+
+def test_rows_before_the_time_stay_out(
+    settings: ShadowSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(settings, (1, 5), tmp_path=tmp_path)
+    later = time.time() + 100
+    monkeypatch.setattr(time, "time", lambda: later)
+    kept(settings, (6, 8), tmp_path=tmp_path)
+    os.utime(shadow.segments(settings.path)[-1], (later, later))
+    assert requeued(settings, tmp_path, since=later - 1) == [6, 7, 8]
+
+
+def test_only_the_named_tables_are_given_back(settings: ShadowSettings, tmp_path: Path) -> None:
+    kept(settings, (1, 3), tmp_path=tmp_path)
+    assert requeued(settings, tmp_path, only=("daily_kline",)) == []
+    assert requeued(settings, tmp_path, only=("order_records",)) == [1, 2, 3]
+
+
+def test_a_torn_end_costs_only_the_torn_batch(settings: ShadowSettings, tmp_path: Path) -> None:
+    kept(settings, (1, 3), (4, 6), tmp_path=tmp_path)
+    segment = shadow.segments(settings.path)[0]
+    segment.write_bytes(segment.read_bytes()[:-5])
+    outbox = Outbox(tmp_path / "outbox.db")
+    done = shadow.requeue(settings, outbox, tables(tmp_path), 0)
+    outbox.close()
+    assert (done.rows, done.damaged_segments) == (3, 1)
+
+
+def test_a_flipped_byte_is_never_given_back(settings: ShadowSettings, tmp_path: Path) -> None:
+    kept(settings, (1, 3), tmp_path=tmp_path)
+    segment = shadow.segments(settings.path)[0]
+    content = bytearray(segment.read_bytes())
+    content[shadow.FRAME.size + 10] ^= 1
+    segment.write_bytes(content)
+    assert requeued(settings, tmp_path) == []
+
+
+def test_old_segments_go_and_the_newest_stays(settings: ShadowSettings, tmp_path: Path) -> None:
+    for number in range(3):
+        kept(settings, (number * 10 + 1, number * 10 + 2), tmp_path=tmp_path)
+        time.sleep(0.002)
+    files = shadow.segments(settings.path)
+    assert len(files) == 3
+    os.utime(files[0], (0, 0))
+    shadow.trim(settings, time.time())
+    assert shadow.segments(settings.path) == files[1:]
+    shadow.trim(replace(settings, max_bytes=1), time.time())
+    assert shadow.segments(settings.path) == files[2:]
+
+
+def test_a_disk_that_takes_no_more_never_stops_the_writer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shadow").write_text("in the way")
+    writer = Shadow(ShadowSettings(tmp_path / "shadow"), 7)
+    for _ in range(3):
+        writer.keep(orders(tables(tmp_path), 1, 2))
+    assert capsys.readouterr().err.count("takes no more") == 1
+
+
+def test_what_the_replayer_applied_is_queued_again_too(settings: ShadowSettings, tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db")
+    outbox.enqueue(orders(tables(tmp_path), 1, 4), tables(tmp_path), 7)
+    outbox.mark_applied(outbox.pending(10), "pg1", 1)
+    outbox.close()
+    assert requeued(settings, tmp_path) == [1, 2, 3, 4]
+
+
+def test_records_are_large_and_bounded(settings: ShadowSettings, tmp_path: Path) -> None:
+    kept(settings, *((n * 500 + 1, n * 500 + 500) for n in range(9)), tmp_path=tmp_path)
+    outbox = Outbox(tmp_path / "outbox.db")
+    done = shadow.requeue(settings, outbox, tables(tmp_path), 0)
+    outbox.close()
+    assert (done.rows, done.records) == (4500, 3)
+    assert REQUEUE_ROWS == 2000
+
+
+def test_command_line_requeues_and_says_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config_file(tmp_path, shadow={"path": str(tmp_path / "shadow")})
+    settings = load_config(path).shadow
+    assert settings is not None
+    kept(settings, (1, 3), tmp_path=tmp_path)
+    assert outbox_cli.main(["--config", str(path), "requeue", "--since", "0"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"rows": 3, "records": 1, "damaged_segments": 0}
+    outbox_cli.main(["--config", str(path), "status"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["pending_rows"] == 3
+    assert said["shadow_bytes"] > 0
+    assert said["shadow_since"] <= time.time()
