@@ -55,7 +55,7 @@ def restore(request: Request, replace: bool = False) -> dict[str, Any]:
     known = find(request.name)
     # The same request waits for the one that works on it, another one does not.
     patience = request.patience if known is not None and known.state().get("request") == request.key else 0
-    with Place(request.name, 0).locked(patience) as lock, _signals():
+    with Place(request.name, 0).locked(patience) as lock, signals():
         known = find(request.name)
         if known is not None and known.state().get("phase") == "ready" and not replace:
             if known.state().get("request") != request.key:
@@ -285,7 +285,7 @@ def _utc(seconds: int) -> str:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
+def signals() -> Iterator[None]:
     """A signal becomes an exception, so that what was begun is cleaned up."""
 
     def stop(number: int, _: FrameType | None) -> None:

@@ -30,8 +30,9 @@ def deploy() -> None:
     files.file(name="records: proofs", path=f"{RECORDS}/proofs.jsonl", mode="0644", **_MINE)
     files.directory(name="jobs' logs", path="/var/log/mystocks-dr/jobs", mode="0750", **_MINE)
     files.template(
-        name="monitor's password", src=estate.template("postgres", "pgpass.j2"), dest=estate.PG_PASSFILE,
-        mode="0600", **_MINE, _temp_dir=UPLOADS, passwords={"monitor": estate.secret()["monitor"]},
+        name="passwords of monitor and reader", src=estate.template("postgres", "pgpass.j2"), dest=estate.PG_PASSFILE,
+        mode="0600", **_MINE, _temp_dir=UPLOADS,
+        passwords={name: estate.secret()[name] for name in ("monitor", "reader")},
     )  # fmt: skip
     offsite.client()
     files.put(
