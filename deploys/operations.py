@@ -124,7 +124,7 @@ def _refuse_to_begin(stanza: str) -> None:
     kept = [backup["label"] for known in info for backup in known.get("backup") or []]
     if kept:
         raise OperationError(
-            f"{host.name}: {NOT_EMPTY}: the repository holds {len(kept)} backups of stanza {stanza}, newest {kept[-1]}"
+            f"{host.name}: {NOT_EMPTY}: the repository holds backups of stanza {stanza}, the newest {kept[-1]}"
         )
 
 

@@ -5,11 +5,11 @@ from typing import Any, cast
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from tasks import backup, bench, checks, drills, estate, lab, outbox, runbooks, secrets
+from tasks import backup, bench, checks, drills, estate, lab, outbox, restores, runbooks, secrets
 
 ns = Collection()
-for _tasks in (drills.TOP_LEVEL, estate.TOP_LEVEL, runbooks.TOP_LEVEL, bench.TOP_LEVEL, checks.TOP_LEVEL):
-    for _task in _tasks:
+for _doors in (drills, estate, runbooks, restores, bench, checks):
+    for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
 for _module in (backup, lab, outbox, secrets):
     ns.add_collection(Collection.from_module(_module))
