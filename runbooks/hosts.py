@@ -109,6 +109,11 @@ class Host:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
 
+    def hang_up(self) -> None:
+        """Close the connection that our commands share, so that the next one has to log in."""
+        command = ["ssh", "-F", str(self.ssh_config), "-O", "exit", self.name]
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
     def query(self, sql: str, database: str = "postgres", timeout: float | None = None) -> list[dict[str, Any]]:
         """Rows of one SELECT on this host's own server, as dictionaries of JSON values."""
         wrapped = f"select coalesce(json_agg(row_to_json(q)), '[]') from ({sql}) q;"

@@ -92,6 +92,18 @@ def detach(
     run_procedure("detach", DetachOptions(yes=yes, accept_loss=accept_loss), plan, resume, json, inventory)
 
 
+@task(help=HELP, name="mend-archive")
+@door
+def mend_archive(
+    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "",
+    lab: str = "",
+) -> None:  # fmt: skip
+    """Mend an archive_command that lies; push what it left."""
+    from runbooks.procedures.mend_archive import MendArchiveOptions
+
+    run_procedure("mend-archive", MendArchiveOptions(yes=yes), plan, resume, json, inventory)
+
+
 @task(help={"name": "failover, rejoin, switchover or detach"})
 @door
 def show(c: Context, name: str) -> None:
@@ -207,4 +219,4 @@ def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
 
 
 collection = Collection("runbook", show, list_, render)
-TOP_LEVEL = (failover, rejoin, switchover, detach)
+TOP_LEVEL = (failover, rejoin, switchover, detach, mend_archive)

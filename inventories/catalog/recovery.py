@@ -78,11 +78,14 @@ class DisasterRecovery(Entry):
 class Objectives(Entry):
     """What one scenario may cost.
 
-    `rto_s`: seconds until the store acknowledges again; `rpo_rows`: acknowledged rows that may be missing.
+    `rto_s`: seconds until the store acknowledges again; `rpo_rows`: acknowledged rows that may be missing, those of the
+    last `rpo_s` seconds before the fault not counted; `detect_s`: seconds from the fault to the alarm.
     """
 
     rto_s: Seconds
     rpo_rows: Annotated[int, Field(ge=0)]
+    rpo_s: Seconds | None = None
+    detect_s: Seconds | None = None
 
 
 class Retention(Entry):

@@ -54,6 +54,7 @@ class RestorePitr(Roles):
     """
 
     target: Target
+    side: str = SIDE  # the side cluster's name
     goal: int = 0
     covered: bool = False
     located: int | None = None
@@ -222,7 +223,7 @@ def _require_commits_around(context: Run, state: RestorePitr, seen: Archive, cho
 
 def _require_free_name(context: Run, state: RestorePitr, label: str) -> None:
     """An open side cluster of another request is somebody's work."""
-    there = side_probe.look(primary_of(context, state), SIDE)
+    there = side_probe.look(primary_of(context, state), state.side)
     if there is None or not there.ready or context.options.replace:
         return
     asked = there.target
@@ -232,7 +233,7 @@ def _require_free_name(context: Run, state: RestorePitr, label: str) -> None:
     if not same:
         what = f"{asked.kind} {asked.value}" if asked else "another request"
         raise Refused(
-            f"a side cluster {SIDE} is open on {state.primary} already, of backup {there.set} to {what}",
+            f"a side cluster {state.side} is open on {state.primary} already, of backup {there.set} to {what}",
             "--replace drops it first; or give the same target again to go on with it",
         )
 
@@ -259,9 +260,9 @@ def _lease(context: Run) -> str:
 def side_restore(context: Run, state: RestorePitr) -> RestorePitr:
     """Restore and recover beside the primary, on the same file system, so that a swap is a rename."""
     host = primary_of(context, state)
-    swaps.clear_leftover(host, layout(context), SIDE)
+    swaps.clear_leftover(host, layout(context), state.side)
     request = sides.SideRequest(
-        name=SIDE, kind=state.target.kind, target=state.target.value, inclusive=state.target.inclusive,
+        name=state.side, kind=state.target.kind, target=state.target.value, inclusive=state.target.inclusive,
         timeline=str(state.goal), set=state.label, repo=context.options.repo, replace=_is_other(context, state),
     )  # fmt: skip
     sides.restore(host, request, context.remaining())
@@ -276,7 +277,7 @@ def side_restore(context: Run, state: RestorePitr) -> RestorePitr:
 
 def _is_other(context: Run, state: RestorePitr) -> bool:
     """Only one of another request is replaced, so that a resumed run keeps what it has restored."""
-    there = side_probe.look(primary_of(context, state), SIDE)
+    there = side_probe.look(primary_of(context, state), state.side)
     asked = there.target if there else None
     return bool(context.options.replace) and there is not None and (
         asked is None
@@ -286,9 +287,9 @@ def _is_other(context: Run, state: RestorePitr) -> bool:
 
 
 def _side(context: Run, state: RestorePitr) -> side_probe.SideCluster:
-    seen = side_probe.look(primary_of(context, state), SIDE)
+    seen = side_probe.look(primary_of(context, state), state.side)
     if seen is None:
-        raise VerificationFailed(f"{state.primary} has no side cluster {SIDE}", "start afresh, without --resume")
+        raise VerificationFailed(f"{state.primary} has no side cluster {state.side}", "start afresh, without --resume")
     return seen
 
 
