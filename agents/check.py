@@ -154,7 +154,9 @@ def sha256(connection: Connection, forced: Forced) -> str:
             (found,) = cursor.fetchone() or (None,)
     except psycopg2.Error as error:
         said = str(error).strip().splitlines()[0]
-        raise AgentError(f"{forced.primary} does not tell the hash of its WAL: {said}.", "./dr deploy grants it.") from error
+        raise AgentError(
+            f"{forced.primary} does not tell the hash of its WAL: {said}.", "./dr deploy grants it."
+        ) from error
     if found is None:
         raise AgentError(
             f"{forced.primary} has no longer {forced.segment} to compare the archive with.", "Run it again."

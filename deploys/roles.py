@@ -44,8 +44,8 @@ NOT_GRANTED = (
     "or not has_function_privilege('rewind', 'pg_catalog.pg_read_binary_file(text)', 'execute') "
     "or not pg_has_role('monitor', 'pg_monitor', 'member') "
     "or not has_function_privilege('monitor', 'pg_catalog.pg_switch_wal()', 'execute') "
-    "or not coalesce(has_function_privilege('monitor', to_regprocedure('public.mystocks_wal_sha256(text)'), 'execute'), "
-    "false)"
+    "or not coalesce("
+    "has_function_privilege('monitor', to_regprocedure('public.mystocks_wal_sha256(text)'), 'execute'), false)"
 )
 
 
