@@ -31,8 +31,8 @@ GRANTS = (
     "GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO monitor",
     # And to compare the archived copy with the segment itself: its hash is all that it may see of a file.
     "CREATE OR REPLACE FUNCTION public.mystocks_wal_sha256(segment text) RETURNS text LANGUAGE sql SECURITY DEFINER "
-    "SET search_path = pg_catalog AS $$ SELECT encode(sha256(pg_read_binary_file('pg_wal/' || segment, 0, 1073741823, "
-    "true)), 'hex') WHERE segment ~ '^[0-9A-F]{24}$' $$",
+    "SET search_path = pg_catalog AS $$ SELECT encode(sha256(pg_read_binary_file('pg_wal/' || segment, true)), 'hex') "
+    "WHERE segment ~ '^[0-9A-F]{24}$' $$",
     "REVOKE ALL ON FUNCTION public.mystocks_wal_sha256(text) FROM PUBLIC",
     "GRANT EXECUTE ON FUNCTION public.mystocks_wal_sha256(text) TO monitor",
     # A statement_timeout set for everyone would abort pg_rewind every time (GitLab 7790).
