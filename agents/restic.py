@@ -60,7 +60,7 @@ def _failure(offsite: Offsite, what: str, code: int, text: str) -> AgentError:
     if code == NO_REPOSITORY:
         return NoRepository(
             f"{offsite.host} holds no copy: there is no restic repository at {offsite.repository}.",
-            "./dr backup.run --job offsite makes the first copy.",
+            "./dr backup.run --type offsite makes the first copy.",
         )
     if code == WRONG_PASSWORD:
         return AgentError(

@@ -77,7 +77,8 @@ def holes(stanza: str) -> tuple[list[str], list[str]]:
     found = archive.look(Repository(stanza))
     good = [one for one in found["backups"] if not one["error"]]
     needed_from = max(good, key=lambda one: one["stopped_at"])["start"] if good else ""
-    now, before = [], []
+    now: list[str] = []
+    before: list[str] = []
     for gap in found["gaps"]:
         span = gap["first"] if gap["segments"] == 1 else f"{gap['first']} to {gap['last']} ({gap['segments']} segments)"
         (now if gap["last"][8:] >= needed_from[8:] else before).append(span)

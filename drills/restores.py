@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -32,17 +31,6 @@ def _psql(stage: Stage, script: str) -> list[str]:
         "psql -qAtX -v ON_ERROR_STOP=1 -d %s", stage.database, user="postgres", stdin=script, timeout=120
     )
     return [line for line in ran.stdout.splitlines() if line]
-
-
-def _last_numbers(stage: Stage, tables: Sequence[str]) -> str:
-    """A query that gives the last number of the run in each table, as one JSON object."""
-    low = stage.run_number << 32
-    pairs = ", ".join(
-        f"'{table}', (SELECT coalesce(max(event_id) - {low}, 0) FROM public.{table} "
-        f"WHERE event_id BETWEEN {low} AND {low + (1 << 32) - 1})"
-        for table in tables
-    )
-    return f"SELECT json_build_object({pairs});"
 
 
 # ---- hosts that are gone
@@ -77,7 +65,8 @@ def _remove(stage: Stage, *hosts: Host) -> None:
 def _restore_cluster(stage: Stage, procedure: Procedure[RestoreCluster] = RESTORE_CLUSTER) -> Result:
     stage.replace_hosts()
     result = stage.run(procedure, RestoreClusterOptions(yes=True))
-    stage.fact("restored from", f"backup {result.state.label}{', from the off-site copy' if result.state.offsite else ''}")
+    where = ", out of the off-site copy" if result.state.offsite else ""
+    stage.fact("restored from", f"backup {result.state.label}{where}")
     return result
 
 
@@ -111,7 +100,7 @@ TWINS = (
     Twin(
         name="forgotten-shadow",
         says="What the application host kept is not queued again: rows that were never archived must be missed.",
-        reason="",
+        reason=r"[\d,]+ of [\d,]+ acknowledged rows (is|are) lost in",
         scenario="cluster-loss",
         recover=lambda stage: _restore_cluster(stage, FORGETFUL),
         runbook_passes=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from drills import archive_faults
+from drills import archive_faults, restores
 from drills.scenario import Result, Scenario, Twin, nothing
 from drills.stage import Stage
 from inventories.errors import BadInput
@@ -107,6 +107,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             detect=None,
         ),
         *archive_faults.SCENARIOS,
+        *restores.SCENARIOS,
     )
 }
 
@@ -129,6 +130,7 @@ TWINS: Mapping[str, Twin] = {
             forge_ledger=True,
         ),
         *archive_faults.TWINS,
+        *restores.TWINS,
     )
 }
 
