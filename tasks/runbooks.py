@@ -165,6 +165,8 @@ def run_procedure(name: str, options: Options, plan: bool, resume: bool, json: b
     if not json:
         degraded = getattr(result.state, "degraded", ())
         print(f"{name} passed: {len(result.steps)} steps in {result.seconds:.1f} s; journal in {result.run_dir}")
+        for sentence in getattr(result.state, "told", ()):
+            print(sentence)
         for sentence in degraded:
             print(f"DEGRADED: {sentence}")
 

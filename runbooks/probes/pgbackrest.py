@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import SecretStr
+
 from inventories.errors import TargetFailed
 from runbooks.hosts import Host
 
@@ -83,6 +85,21 @@ def info(host: Host, stanza: str, timeout: float | None = None) -> Repository:
     said = host.run("pgbackrest --stanza=%s --output=json info", stanza, user="postgres", timeout=timeout).json()
     if not said:
         raise TargetFailed(f"{host.name}: the repository has no stanza {stanza}", "./dr deploy makes it")
+    return _repository(said[0])
+
+
+# The key comes on standard input and stays out of every process list.
+_WITH_KEY = """
+IFS= read -r PGBACKREST_REPO1_CIPHER_PASS && export PGBACKREST_REPO1_CIPHER_PASS
+exec pgbackrest --config=/dev/null --repo1-path=/var/lib/pgbackrest --repo1-cipher-type=aes-256-cbc --stanza=%s \\
+  --output=json info
+"""
+
+
+def opened_with(host: Host, stanza: str, cipher: SecretStr, timeout: float | None = None) -> Repository:
+    """The repository as it is read with another key than the host's own; `status` tells whether it could be."""
+    key = f"{cipher.get_secret_value()}\n"
+    said = host.run(_WITH_KEY, stanza, user="postgres", stdin=key, timeout=timeout).json()
     return _repository(said[0])
 
 

@@ -129,7 +129,7 @@ def _unreadable(repository: Repository) -> Refused:
     if "FormatError" in repository.trouble or "CryptoError" in repository.trouble:
         return Refused(
             "the repository cannot be read with the key pgbackrest_cipher that this estate's secrets hold",
-            "lay out the secrets that belong to it, then repeat",
+            "./dr keys.restore lays out the keys of an escrow bundle; put them into place and repeat",
         )
     return Refused(f"the repository cannot be read: {first[:200]}", "mend it, or take --from-offsite")
 
