@@ -1,7 +1,8 @@
 """Which hosts the specifications look at. They only read; a role is what a host is now, never what the inventory says.
 
 A test asks for its hosts by the name of its argument: `machine` (every host), `database` (every PostgreSQL host that
-should run), `primary`, `standby`, `repository`, `pgbackrest` (repository and databases), `application`, `offsite`, `fenced`.
+should run), `primary`, `standby`, `repository`, `pgbackrest` (repository and databases), `application`, `offsite`,
+`fenced`.
 It then runs once for each, with the host's name in its id. DR_INVENTORY and DR_LAB choose the estate,
 DR_VERIFY_LIMIT (host names, comma separated) a part of it, DR_VERIFY_EXPECT (runbooks/expect.py) a state that is not
 whole. A role that nobody has, though somebody should, is a failure and not an empty list.
