@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # Who may import what of ours, what is further down included; the longest name that fits decides.
-_HOSTS = ("runbooks.hosts", "runbooks.layout", "runbooks.engine", "inventories")
+_HOSTS = ("runbooks.hosts", "runbooks.layout", "runbooks.copying", "runbooks.engine", "inventories")
 _RULES: dict[str, tuple[str, ...]] = {
     "agents": ("agents",),
     "inventories": ("inventories",),
@@ -29,6 +29,7 @@ _RULES: dict[str, tuple[str, ...]] = {
         "runbooks.procedures", "runbooks.actions", "runbooks.probes", "runbooks.copying", "runbooks.targets", *_HOSTS,
     ),
     "runbooks.targets": ("runbooks.probes", *_HOSTS),
+    "runbooks.copying": ("runbooks.copying", "inventories"),
     "runbooks.layout": (),
     "runbooks": ("runbooks", "inventories"),  # run, status, drift: what the doors open, used by nothing above
     "drills": ("drills", "lab", "deploys.run", "runbooks", "inventories"),
