@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-from drills.archive_faults import check, run_job, switch_wal
-from drills.fate import Target
-from drills.result import Check
+from drills.archive_faults import run_job, switch_wal
 from drills.scenario import Result, Scenario, Twin
 from drills.stage import Stage
 from inventories.errors import VerificationFailed
 from runbooks.engine.procedure import Procedure, replace_step
 from runbooks.engine.wait import until
 from runbooks.hosts import Host
-from runbooks.probes import pgbackrest, postgres
+from runbooks.probes import pgbackrest
 from runbooks.procedures.restore_cluster import RESTORE_CLUSTER, RestoreCluster, RestoreClusterOptions
 
 # A long recovery under a full-speed feed would be a drill of the outbox.
@@ -32,17 +28,6 @@ def _psql(stage: Stage, script: str) -> list[str]:
         "psql -qAtX -v ON_ERROR_STOP=1 -d %s", stage.database, user="postgres", stdin=script, timeout=120
     )
     return [line for line in ran.stdout.splitlines() if line]
-
-
-def _last_numbers(stage: Stage, tables: Sequence[str]) -> str:
-    """A query that gives the last number of the run in each table, as one JSON object."""
-    low = stage.run_number << 32
-    pairs = ", ".join(
-        f"'{table}', (SELECT coalesce(max(event_id) - {low}, 0) FROM public.{table} "  # noqa: S608 - our own tables
-        f"WHERE event_id BETWEEN {low} AND {low + (1 << 32) - 1})"
-        for table in tables
-    )
-    return f"SELECT json_build_object({pairs});"
 
 
 # ---- hosts that are gone
@@ -77,8 +62,8 @@ def _remove(stage: Stage, *hosts: Host) -> None:
 def _restore_cluster(stage: Stage, procedure: Procedure[RestoreCluster] = RESTORE_CLUSTER) -> Result:
     stage.replace_hosts()
     result = stage.run(procedure, RestoreClusterOptions(yes=True))
-    copy = ", from the off-site copy" if result.state.offsite else ""
-    stage.fact("restored from", f"backup {result.state.label}{copy}")
+    where = ", out of the off-site copy" if result.state.offsite else ""
+    stage.fact("restored from", f"backup {result.state.label}{where}")
     return result
 
 
@@ -112,11 +97,10 @@ TWINS = (
     Twin(
         name="forgotten-shadow",
         says="What the application host kept is not queued again: rows that were never archived must be missed.",
-        reason="",
+        reason=r"[\d,]+ of [\d,]+ acknowledged rows (is|are) lost in",
         scenario="cluster-loss",
         recover=lambda stage: _restore_cluster(stage, FORGETFUL),
         runbook_passes=True,
     ),
 )
 
-__all__ = ["SCENARIOS", "TWINS", "Any", "Check", "Target", "check", "postgres"]

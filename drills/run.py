@@ -80,12 +80,12 @@ def _with_surroundings(result: DrillResult, stage: Stage, began: float, twin: Tw
 
 
 def _with_twin(result: DrillResult, twin: Twin | None) -> DrillResult:
-    """A twin holds when the drill fails for the one reason it was built for, and for no other."""
+    """A twin holds when the drill fails for the reason it was built for, and for no other."""
     if twin is None:
         return result
     judged = verdict.judge(result)
     told = "; ".join(judged.reasons) or "it passed"
-    held = judged.outcome is Outcome.FAILED and len(judged.reasons) == 1 and told.startswith(twin.reason)
+    held = judged.outcome is Outcome.FAILED and twin.is_why(judged.reasons)
     return result.model_copy(update={"negative_twin": NegativeTwin(name=twin.name, held=held, reason=told)})
 
 

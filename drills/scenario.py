@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Twin:
-    """A drill made to fail: `reason` is what its first reason must begin with.
+    """A drill made to fail: `reason` is the pattern that each of its reasons must begin with.
 
     `recover` and `detect` take the place of the scenario's own. A runbook that does not notice what was done to it is
     meant to pass (`runbook_passes`); ledger or checks must find it then.
@@ -81,6 +82,10 @@ class Twin:
     detect: Callable[[Stage], str] | None = None
     runbook_passes: bool = False
     forge_ledger: bool = False
+
+    def is_why(self, reasons: Collection[str]) -> bool:
+        """Whether these are the reasons that it was built for, and no others."""
+        return bool(reasons) and all(re.match(self.reason, reason) for reason in reasons)
 
     @property
     def runbook_fails(self) -> bool:
