@@ -9,6 +9,10 @@ from tasks import backup, bench, checks, drills, estate, keys, lab, outbox, prov
 
 ns = Collection()
 for _doors in (drills, estate, runbooks, restores, prove, bench, checks):
+from tasks import backup, bench, checks, drills, estate, keys, lab, outbox, plan, restores, runbooks, secrets
+
+ns = Collection()
+for _doors in (drills, estate, runbooks, restores, plan, bench, checks):
     for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
 for _module in (backup, keys, lab, outbox, secrets):
