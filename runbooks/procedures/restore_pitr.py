@@ -389,7 +389,7 @@ def fence_main(context: Run, state: RestorePitr) -> RestorePitr:
 def _fence_both(context: Run, state: RestorePitr) -> None:
     """Harmless when repeated. A standby that cannot be reached cannot follow the new timeline either.
 
-    The primary first: its sessions drop their temporary tables as they end, and wait for the standby as any commit does.
+    The primary first: its sessions drop their temporary tables as they end, which waits for the standby as any commit.
     """
     primary, other, paths = primary_of(context, state), other_of(context, state), layout(context)
     reason = f"restore-pitr, run {context.run_dir.name}"
