@@ -178,7 +178,7 @@ def _lever(parts: Sequence[Part], over: float, sizes: Sizes) -> str:
         )
     allowed = seconds - over
     return {
-        "restore": f"it may take {max(allowed, 0):.0f} s: more processes, a faster line to the repository, faster disks",
+        "restore": f"it may take {max(allowed, 0):.0f} s: more processes, a faster line or faster disks",
         "fetch": f"it may take {max(allowed, 0):.0f} s: a faster line to the off-site host, or a second backup host",
         "provision": "keep spare hosts provisioned (./dr deploy with them in the inventory)",
         "fixed": "look at the steps of the last run: ./dr runs and its journal tell which was slow",

@@ -22,14 +22,13 @@ _RULES: dict[str, tuple[str, ...]] = {
     "runbooks.hosts": _HOSTS,
     # What a table and its copy are, and the statements about them: no host is asked here.
     "runbooks.copying": ("runbooks.copying", "inventories"),
-    "runbooks.probes": ("runbooks.probes", "runbooks.copying", *_HOSTS),
+    "runbooks.probes": ("runbooks.probes", *_HOSTS),
     "runbooks.actions": ("runbooks.actions", "runbooks.copying", *_HOSTS),
     "runbooks.actions.provision": ("runbooks.actions", "deploys.run", *_HOSTS),
     "runbooks.procedures": (
-        "runbooks.procedures", "runbooks.actions", "runbooks.probes", "runbooks.copying", "runbooks.targets", *_HOSTS,
+        "runbooks.procedures", "runbooks.actions", "runbooks.probes", "runbooks.targets", *_HOSTS,
     ),
     "runbooks.targets": ("runbooks.probes", *_HOSTS),
-    "runbooks.copying": ("runbooks.copying", "inventories"),
     "runbooks.layout": (),
     "runbooks": ("runbooks", "inventories"),  # run, status, drift: what the doors open, used by nothing above
     "drills": ("drills", "lab", "deploys.run", "runbooks", "inventories"),
