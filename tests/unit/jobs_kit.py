@@ -15,10 +15,11 @@ from agents.jobs_config import Settings, load
 from agents.jobs_state import State
 
 ROOT = Path(__file__).resolve().parents[2]
-# Notes how it was called; `info` says what is in info.json, everything else does what script.sh says.
+# Notes how it was called; `info` says what is in info.json, a backup does what script.sh says, as does all but what
+# backups are annotated with.
 _PGBACKREST = """#!/bin/sh
 echo "$@" >> "{folder}/calls"
-case "$*" in *" info") cat "{folder}/info.json";; *) . "{folder}/script.sh";; esac
+case "$*" in *" info") cat "{folder}/info.json";; version) echo "pgBackRest 2.55.1";; *" annotate") ;; *) . "{folder}/script.sh";; esac
 """
 
 
