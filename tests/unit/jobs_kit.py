@@ -99,7 +99,10 @@ def backup_host(folder: Path) -> BackupHost:
         },
         "retention": {"full_copies": 1, "days": 1}, "max_proof_age_h": 50, "max_offsite_age_h": 26,
         "archive_wait_s": 1,
-        "database": {"hosts": [{"name": "pg1", "address": "192.0.2.21"}], "dbname": "postgres", "user": "monitor"},
+        "database": {
+            "hosts": [{"name": "pg1", "address": "192.0.2.21"}], "dbname": "postgres", "user": "monitor",
+            "tables": str(folder / "nothing-is-counted"),
+        },
         "offsite": None,
         "records": str(folder / "records"), "logs": str(folder / "logs"), "repository": str(folder / "repository"),
     }  # fmt: skip
