@@ -18,7 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 # Notes how it was called; `info` says what is in info.json, everything else does what script.sh says.
 _PGBACKREST = """#!/bin/sh
 echo "$@" >> "{folder}/calls"
-case "$*" in *" info") cat "{folder}/info.json";; *) . "{folder}/script.sh";; esac
+case "$*" in
+  *" info") cat "{folder}/info.json";;
+  version) echo "pgBackRest 2.55.1";;
+  *) . "{folder}/script.sh";;
+esac
 """
 
 
