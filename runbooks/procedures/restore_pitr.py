@@ -28,7 +28,7 @@ _PUT_BACK = "Put the old data directory back and start primary and standby as th
 
 RESTORE_PITR: Procedure[RestorePitr] = Procedure(
     name="restore-pitr",
-    summary="Bring the database back to a point in time, beside the primary first.",
+    summary="Bring the database back to a point in time.",
     purpose=(
         "A statement destroyed data that is on every standby within milliseconds. Restores the newest good backup that "
         "ended before the target into a side cluster that is cut off from the world, stops it exactly there and shows "
@@ -96,7 +96,7 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
         Step(
             name="fence-main", role="primary and standby", budget="restore.swap", action=inplace.fence_main,
             destructive=True, option="swap",
-            says="Note that there is no standby to promote; stop and fence the standby, then the primary.",
+            says="Note that there is no standby to promote; stop and fence the primary, then the standby.",
             evidence=Evidence("nothing listens on port 5432 of either", inplace.both_down),
             undo=inplace.put_back, undo_says=_PUT_BACK,
             commands=(
