@@ -123,7 +123,10 @@ def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
     lease.hold(backup, name, user_at_machine(), why, context.remaining(), state.aim.label)
     try:
         pitr.still_there(context, state.aim)
-        return state.model_copy(update={"aim": pitr.side_restore(context, state.aim)})
+        aim = pitr.side_restore(context, state.aim)
+        # Paused before the commit of a DROP TABLE, recovery holds that statement's lock, and no query would ever end.
+        side_act.promote(primary_of(context, state), state.side, context.remaining())
+        return state.model_copy(update={"aim": aim})
     finally:
         lease.release(backup, name)
 
