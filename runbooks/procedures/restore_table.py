@@ -160,7 +160,7 @@ def compare(context: Run, state: RestoreTable) -> RestoreTable:
     live, source = live_server(context, state), source_of(context, state)
     copy = Server(live.host, live.database, source.connect)
     if copies.locked(copy):
-        context.say(f"a transaction that had locked tables is in flight at the target: {state.side} is promoted to undo it")
+        context.say(f"a transaction in flight at the target has locked tables: {state.side} is promoted to undo it")
         side_act.promote(live.host, state.side, context.remaining())
     plans = copying.planned(live, copy, state.tables, state.mode, layout(context).bin)
     if state.where:
