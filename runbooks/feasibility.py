@@ -176,10 +176,10 @@ def _lever(parts: Sequence[Part], over: float, sizes: Sizes) -> str:
             f"more frequent incrementals: at most {sizes.wal * share / MIB:.0f} MiB of WAL may lie behind a backup, "
             f"one every {often:.1f} h at today's rate (stores.postgresql.schedule in recovery.yaml)"
         )
-    allowed = seconds - over
+    allowed = f"it may take {max(seconds - over, 0):.0f} s"
     return {
-        "restore": f"it may take {max(allowed, 0):.0f} s: more processes, a faster line to the repository, faster disks",
-        "fetch": f"it may take {max(allowed, 0):.0f} s: a faster line to the off-site host, or a second backup host",
+        "restore": f"{allowed}: more processes, a faster line to the repository, faster disks",
+        "fetch": f"{allowed}: a faster line off-site, or a second backup host",
         "provision": "keep spare hosts provisioned (./dr deploy with them in the inventory)",
         "fixed": "look at the steps of the last run: ./dr runs and its journal tell which was slow",
     }.get(longest.name, "look at the report of the slowest drill: ./dr runs")
