@@ -23,5 +23,6 @@ def _exported(table: Table) -> dict[str, object]:
         "subclassification": table.subclassification,
         "columns": [{"name": c.name, "type": c.type, "nullable": c.nullable} for c in table.columns],
         "key": list(table.key),
+        "time_column": table.time_column,
         "on_conflict": table.on_conflict.value,
     }

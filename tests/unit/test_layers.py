@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # Who may import what of ours, what is further down included; the longest name that fits decides.
-_HOSTS = ("runbooks.hosts", "runbooks.layout", "runbooks.engine", "inventories")
+_HOSTS = ("runbooks.hosts", "runbooks.layout", "runbooks.copying", "runbooks.engine", "inventories")
 _RULES: dict[str, tuple[str, ...]] = {
     "agents": ("agents",),
     "inventories": ("inventories",),
@@ -20,8 +20,10 @@ _RULES: dict[str, tuple[str, ...]] = {
     "lab": ("lab", "inventories"),
     "runbooks.engine": ("runbooks.engine", "inventories.errors", "inventories.catalog"),
     "runbooks.hosts": _HOSTS,
+    # What a table and its copy are, and the statements about them: no host is asked here.
+    "runbooks.copying": ("runbooks.copying", "inventories"),
     "runbooks.probes": ("runbooks.probes", *_HOSTS),
-    "runbooks.actions": ("runbooks.actions", *_HOSTS),
+    "runbooks.actions": ("runbooks.actions", "runbooks.copying", *_HOSTS),
     "runbooks.actions.provision": ("runbooks.actions", "deploys.run", *_HOSTS),
     "runbooks.procedures": (
         "runbooks.procedures", "runbooks.actions", "runbooks.probes", "runbooks.targets", *_HOSTS,
