@@ -74,9 +74,8 @@ def _print(found: Sequence[Answer]) -> None:
     table.add_column(overflow="fold")
     for one in found:
         total = "?" if one.total_s is None else f"{one.total_s:.1f} s"
-        table.add_row(
-            f"[bold]{one.scenario}[/]", total, f"[bold]{one.verdict.value}[/], promised {one.rto_s:g} s: {one.way.value}"
-        )
+        told = f"[bold]{one.verdict.value}[/], promised {one.rto_s:g} s: {one.way.value}"
+        table.add_row(f"[bold]{one.scenario}[/]", total, told)
         for part in one.parts:
             table.add_row(f"  {part.name}", "?" if part.seconds is None else f"{part.seconds:.1f} s", part.says)
         if one.lever:
