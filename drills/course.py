@@ -225,13 +225,14 @@ class Course:
         return ended.Outcome.REFUSED if nr == 0 and self.scenario.refused else ended.Outcome.PASSED
 
     def ended_by(self, error: BaseException) -> None:
-        """What stopped the drill becomes its first reason."""
+        """What stopped the drill becomes its first reason, unless a runbook had failed before: that is why."""
         interrupted = isinstance(error, KeyboardInterrupt)
         reason = "The drill was interrupted." if interrupted else str(error)
+        failed = [ran.error for nr, (_name, ran) in enumerate(self.stage.results) if ran.outcome is not self._wanted(nr)]
         self.result = self.result.model_copy(
             update={
                 "outcome": Outcome.INTERRUPTED if interrupted else Outcome.FAILED,
-                "reasons": (reason, *self.result.reasons),
+                "reasons": tuple(dict.fromkeys((*filter(None, failed), reason, *self.result.reasons))),
                 "hint": error.hint if isinstance(error, DrError) else "",
             }
         )
