@@ -228,7 +228,8 @@ class Course:
         """What stopped the drill becomes its first reason, unless a runbook had failed before: that is why."""
         interrupted = isinstance(error, KeyboardInterrupt)
         reason = "The drill was interrupted." if interrupted else str(error)
-        failed = [ran.error for nr, (_name, ran) in enumerate(self.stage.results) if ran.outcome is not self._wanted(nr)]
+        ran = enumerate(result for _, result in self.stage.results)
+        failed = [result.error for nr, result in ran if result.outcome is not self._wanted(nr)]
         self.result = self.result.model_copy(
             update={
                 "outcome": Outcome.INTERRUPTED if interrupted else Outcome.FAILED,

@@ -219,6 +219,7 @@ def stored(host: Host, stanza: str, archive_id: str, segment: str) -> bool:
     """
     folder = f"archive/{stanza}/{archive_id}/{segment[:16]}"
     said = host.run(
-        "pgbackrest repo-ls --output=json --filter=%s %s", f"^{segment}-[0-9a-f]{{40}}([.][a-z0-9]+)?$", folder, user="postgres"
-    ).json()
+        "pgbackrest repo-ls --output=json --filter=%s %s", f"^{segment}-[0-9a-f]{{40}}([.][a-z0-9]+)?$", folder,
+        user="postgres",
+    ).json()  # fmt: skip
     return any(name != "." for name in said)
