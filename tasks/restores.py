@@ -36,7 +36,10 @@ def restore_pitr(
     drop_replaced: bool = False, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False,
     inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
-    """Bring the database back to a point in time, beside the primary first."""
+    """Bring the database back to a point in time.
+
+    Beside the primary first, which goes on untouched; with --swap --yes in its place.
+    """
     from runbooks.procedures.restore_pitr import RestorePitrOptions
 
     options = RestorePitrOptions(
