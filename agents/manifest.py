@@ -96,7 +96,7 @@ def _ask(settings: Settings) -> tuple[dict[str, Counted], dict[str, str], tuple[
     wrong: list[str] = []
     deadline = time.monotonic() + LIMIT_S
     try:
-        tables = rows.asked()
+        tables = rows.asked(settings.database.tables)
     except AgentError as error:
         return {}, {}, (str(error),)
     for database in dict.fromkeys(table.database for table in tables):
