@@ -159,6 +159,9 @@ def compare(context: Run, state: RestoreTable) -> RestoreTable:
     """Both shapes, the way from one to the other, and the counts; everything that can be refused is refused here."""
     live, source = live_server(context, state), source_of(context, state)
     copy = Server(live.host, live.database, source.connect)
+    if copies.locked(copy):
+        context.say(f"a transaction in flight at the target has locked tables: {state.side} is promoted to undo it")
+        side_act.promote(live.host, state.side, context.remaining())
     plans = copying.planned(live, copy, state.tables, state.mode, layout(context).bin)
     if state.where:
         copying.check_condition(copy, plans, state.where)
@@ -170,7 +173,7 @@ def compare(context: Run, state: RestoreTable) -> RestoreTable:
     if not context.options.yes:
         told += (
             f"nothing was written; the side cluster {state.side} stays open on {state.primary} "
-            f"({_megabytes(plans)} MiB in these tables): repeat with --yes",
+            f"({_megabytes(plans)} MiB in these tables): repeat with --yes, or drop it there with agents.side",
         )
     for line in told:
         context.say(line)
