@@ -138,7 +138,7 @@ def _why(
     if "could not restore file" in said or any(code not in ("0", "1") for _, code in asked):
         code = next((code for _, code in reversed(asked) if code not in ("0", "1")), "125")
         name = next((name for name, code in reversed(asked) if code not in ("0", "1")), "a segment")
-        return pgbackrest.failure(int(code), _read(place.folder / "wal.err"), f"WAL segment {name}")
+        return _not_fetched(int(code), _read(place.folder / "wal.err"), name)
     if "before consistent recovery point" in said:
         return NotReached(
             f"The target, {target}, lies before the end of backup {label}.", "Choose an older backup with --set.", at
@@ -172,6 +172,17 @@ def _broken(place: Place, log: str) -> str | None:
     # Zeros behind the last record are how a segment that was closed early ends.
     found = [line for line in found if "got 0" not in line]
     return found[-1] if found else None
+
+
+def _not_fetched(code: int, said: str, name: str) -> Exception:
+    """Why the archive did not give a file. The key has opened the repository, so what does not decrypt is damaged."""
+    if re.search(r"FormatError|ChecksumError|CryptoError|zst error|decompress|decrypt", said):
+        return pgbackrest.Damaged(
+            f"WAL segment {name} of the archive is damaged: {pgbackrest.first_error(said, code)}.",
+            "Choose an earlier target, or a backup from after it; `pgbackrest verify` names the file.",
+            (name,),
+        )
+    return pgbackrest.failure(code, said, f"WAL segment {name}")
 
 
 def _damaged_wal(place: Place, said: str, target: Target, at: str | None) -> Exception:

@@ -1,11 +1,11 @@
-"""What only a backup can bring back: a dropped table, an UPDATE without WHERE, hosts that are gone with their disks."""
+"""Hosts that are gone with their disks: only the repository, or the copy of it elsewhere, brings them back."""
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from drills.archive_faults import run_job, switch_wal
+from drills.common import RATE, run_job, switch_wal
 from drills.scenario import Result, Scenario, Twin
 from drills.stage import Stage
 from inventories.errors import VerificationFailed
@@ -14,23 +14,6 @@ from runbooks.engine.wait import until
 from runbooks.hosts import Host
 from runbooks.probes import pgbackrest
 from runbooks.procedures.restore_cluster import RESTORE_CLUSTER, RestoreCluster, RestoreClusterOptions
-
-# A long recovery under a full-speed feed would be a drill of the outbox.
-RATE = 2000.0
-DROPPED, SPOILED = "order_records", "position_records"
-# Every batch writes this table too, so its lock is a border between batches.
-_BORDER = "order_records"
-
-
-def _psql(stage: Stage, script: str) -> list[str]:
-    """What a script printed, line by line, on the primary."""
-    ran = stage.primary.run(
-        "psql -qAtX -v ON_ERROR_STOP=1 -d %s", stage.database, user="postgres", stdin=script, timeout=120
-    )
-    return [line for line in ran.stdout.splitlines() if line]
-
-
-# ---- hosts that are gone
 
 
 def _archived(stage: Stage) -> None:

@@ -31,6 +31,7 @@ RUNBOOKS = {
     "primary-partition-unfenced": ("failover",),
     "planned-switchover": ("switchover",),
     "silent-archive-failure": ("mend-archive",),
+    "damaged-backup": ("restore-pitr", "replace-backup"),
     "disk-full": ("make-room",),
     "dropped-table": ("restore-table",),
     "bad-update": ("restore-pitr",),
