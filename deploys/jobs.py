@@ -28,12 +28,14 @@ def deploy() -> None:
         places=[
             folder(f"{RECORDS}/jobs", "0755", "postgres"),
             folder(f"{RECORDS}/leases", "0755", "postgres"),
+            folder(f"{RECORDS}/native", "0700", "postgres"),
             Place(f"{RECORDS}/proofs.jsonl", "0644", "postgres"),
             folder("/var/log/mystocks-dr", "0755"),
             folder("/var/log/mystocks-dr/jobs", "0750", "postgres"),
         ],
     )
-    passwords = {"monitor": estate.secret()["monitor"]}
+    # To find the primary and force a segment, to count rows, and for pg_basebackup.
+    passwords = {name: estate.secret()[name] for name in ("monitor", "reader", "replicator")}
     placed(
         name="settings of the jobs",
         places=[
