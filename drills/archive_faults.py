@@ -36,12 +36,6 @@ def detect_s(stage: Stage, scenario: str) -> float:
     return promised
 
 
-def store_wrote_on(stage: Stage) -> Check:
-    """The fault was one of the backups: no row may have had to go to the outbox."""
-    rows = stage.feed.ledger.view().by_outbox
-    return check("production wrote on: the outbox took nothing", not rows, f"{rows:,} rows went to the outbox")
-
-
 # ---- silent-archive-failure
 
 
@@ -88,8 +82,7 @@ def _mend(stage: Stage) -> Result:
 
 def _archive_is_whole(stage: Stage) -> tuple[Check, ...]:
     state = run_job(stage, "check")
-    said = check("the scheduled check passes again", state["outcome"] == "passed", str(state["sentence"]))
-    return said, store_wrote_on(stage)
+    return (check("the scheduled check passes again", state["outcome"] == "passed", str(state["sentence"])),)
 
 
 # ---- disk-full
@@ -183,7 +176,7 @@ def _make_room(stage: Stage) -> Procedure[Nothing]:
 def _disk_has_room(stage: Stage) -> tuple[Check, ...]:
     left = _look(stage)
     said = "; ".join(f"{finding.objective}: {finding.measured}" for finding in left) or "no finding is left"
-    return check("the alarm is over", not left, said), store_wrote_on(stage)
+    return (check("the alarm is over", not left, said),)
 
 
 # ---- damaged-backup
@@ -297,7 +290,7 @@ def _older_was_taken(stage: Stage) -> tuple[Check, ...]:
     label, passed_over = stage.told("restored from"), stage.told("passed over")
     said = f"restored from {label or 'nothing'}; passed over: {passed_over or 'nothing'}"
     good = bool(label) and label != stage.damaged and stage.damaged in passed_over
-    return check("a restore takes an older backup and says why", good, said), store_wrote_on(stage)
+    return (check("a restore takes an older backup and says why", good, said),)
 
 
 SCENARIOS = (

@@ -15,17 +15,20 @@ from tasks.support import door, progress
         "runs": "how many primary-power-loss drills",
         "image": "build the lab image anew and time it",
         "rate": "rows a second that the unpaced feed asks for",
+        "targets": "how many random points in time are restored",
         "lab": "name of the lab that is made for it and removed afterwards",
     }
 )
 @door
-def bench(c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, lab: str = "bench") -> None:
+def bench(
+    c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, targets: int = 20, lab: str = "bench"
+) -> None:
     """Measure lab, deploys, feed and RTO; write JSON and a table."""
     from drills import bench as measuring
     from runbooks.engine.rundir import REPOSITORY
 
     with progress() as say:
-        figures = measuring.bench(lab, runs, say, build_image=image, rate=rate)
+        figures = measuring.bench(lab, runs, say, build_image=image, rate=rate, targets=targets)
     table = Table("measured", "median", "worst", "runs", "target", "", box=None, padding=(0, 2, 0, 0))
     for figure in figures:
         limit = (

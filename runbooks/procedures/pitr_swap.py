@@ -35,17 +35,13 @@ def on_new_timeline(context: Run, state: RestorePitr) -> None:
 
 def fence_main(context: Run, state: RestorePitr) -> RestorePitr:
     """Take the primary and then the standby out of service; nobody can promote the old timeline from here on."""
-    primary, other, paths = primary_of(context, state), other_of(context, state), layout(context)
+    primary, paths = primary_of(context, state), layout(context)
     node = postgres.look(primary, paths.version)
     if node.online and not (node.is_primary and node.timeline == state.old_timeline):
         raise Refused(f"{primary.name} is no longer the primary on timeline {state.old_timeline}", "start afresh")
     if pgbackrest.info(context.estate.backup, STANZA).busy:
         raise Refused("a backup runs, and it would fail without its primary", "repeat with --resume when it has ended")
     swaps.require_renames(primary, paths, SIDE)
-    if not common.record_mode(context, "degraded", f"restore-pitr to {state.target}: {other.name} is being rebuilt"):
-        raise Refused(
-            f"{context.estate.backup} cannot note that {other.name} must not be promoted", "bring it back first"
-        )
     _fence_both(context, state)
     return state
 
@@ -56,6 +52,8 @@ def _fence_both(context: Run, state: RestorePitr) -> None:
     The primary first: its sessions drop their temporary tables as they end, which waits for the standby as any commit.
     """
     primary, other, paths = primary_of(context, state), other_of(context, state), layout(context)
+    if not common.record_mode(context, "degraded", f"restore-pitr to {state.target}: {other.name} is being rebuilt"):
+        raise Refused(f"{context.estate.backup} cannot note that {other.name} must not be promoted", "bring it back")
     reason = f"restore-pitr, run {context.run_dir.name}"
     act.fence(primary, paths, reason, STOP_S)
     try:
@@ -95,7 +93,11 @@ def _stamp(context: Run) -> str:
 
 
 def start(context: Run, state: RestorePitr) -> RestorePitr:
-    swaps.start_primary(primary_of(context, state), layout(context))
+    """Start what was swapped in; where an earlier attempt was undone, swap again first."""
+    host, paths = primary_of(context, state), layout(context)
+    if postgres.last_timeline(host, paths.version) != state.timeline:
+        state = swap(context, state)
+    swaps.start_primary(host, paths)
     return state
 
 
