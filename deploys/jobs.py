@@ -39,7 +39,7 @@ def deploy() -> None:
     placed(
         name="settings of the jobs",
         places=[
-            Place(SETTINGS, "0640", "postgres", as_file(settings()).getvalue()),
+            Place(SETTINGS, "0640", "root", as_file(settings()).getvalue(), group="postgres"),
             Place(estate.PG_PASSFILE, "0600", "postgres", rendered("postgres", "pgpass.j2", passwords=passwords)),
         ],
     )

@@ -19,18 +19,25 @@ from deploys.estate import template
 
 @dataclass(frozen=True)
 class Place:
-    """What is to be at a path. `owner` is user and group; `text` None: any content, empty where there is no file."""
+    """What is to be at a path. `owner` is the group too where no `group` is named; `text` None: any content, empty
+    where there is no file.
+    """
 
     path: str
     mode: str
     owner: str = "root"
     text: str | None = field(default=None, repr=False)
     folder: bool = False
+    group: str = ""
+
+    @property
+    def team(self) -> str:
+        return self.group or self.owner
 
     @property
     def facts(self) -> tuple[str, ...]:
         """As the fact `Placed` tells it, the content left out where it does not matter."""
-        known = ("directory" if self.folder else "regular", self.mode.lstrip("0"), self.owner, self.owner)
+        known = ("directory" if self.folder else "regular", self.mode.lstrip("0"), self.owner, self.team)
         return known if self.text is None else (*known, hashlib.sha256(self.text.encode()).hexdigest())
 
 
@@ -75,13 +82,13 @@ def placed(places: Sequence[Place]) -> Generator[StringCommand, None, None]:
 
 
 def _put(place: Place, there: bool) -> StringCommand:
-    shape = ("-o", place.owner, "-g", place.owner, "-m", place.mode)
+    shape = ("-o", place.owner, "-g", place.team, "-m", place.mode)
     path = QuoteString(place.path)
     if place.folder:
         return StringCommand("install", "-d", *shape, path)
     if place.text is None:
         if there:
-            change = f'chown {place.owner}: "$1" && chmod {place.mode} "$1"'
+            change = f'chown {place.owner}:{place.team} "$1" && chmod {place.mode} "$1"'
             return StringCommand("sh", "-c", QuoteString(change), "sh", path)
         return StringCommand("install", *shape, "/dev/null", path)
     replace = f'install {" ".join(shape)} /dev/stdin "$1.new" && mv "$1.new" "$1"'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from inventories.errors import Refused
@@ -109,7 +110,7 @@ def assess(context: Run, state: RestoreCluster) -> RestoreCluster:
     state = state.model_copy(
         update={
             "primary": first, "other": other,
-            "provision": tuple(name for name, one in seen.items() if not one.ready),
+            "provision": _unprovisioned(context, seen),
             "replaced": tuple(h.name for h in estate.postgres if seen[h.name].holds is Holds.DATA),
             # Restoring takes a client's cores, ten times those of the repository: on one machine the first would wait.
             "together": seen[first].machine != seen[other].machine,
@@ -119,6 +120,15 @@ def assess(context: Run, state: RestoreCluster) -> RestoreCluster:
     if repository is None:
         return _offsite(context, state)
     return chosen(context, state, repository, [seen[host.name] for host in estate.postgres])
+
+
+def _unprovisioned(context: Run, seen: Mapping[str, Ground]) -> tuple[str, ...]:
+    """Hosts to be deployed first; a new backup host learns the off-site host's key from that host itself."""
+    names = tuple(name for name, one in seen.items() if not one.ready)
+    if context.estate.backup.name not in names:
+        return names
+    copies = [context.estate.host(name) for name in context.estate.groups.get("offsite", ())]
+    return (*names, *(host.name for host in copies if host.reachable()))
 
 
 def _repository(context: Run, seen: Ground) -> Repository | None:

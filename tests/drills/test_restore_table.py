@@ -101,6 +101,8 @@ def scene(whole: Estate) -> Iterator[Scene]:
     primary.execute(FILL, DATABASE)
     primary.query(f"select pg_create_restore_point('{point}')")
     primary.execute(DAMAGE, DATABASE)
+    opened = dr("restore-table", "--tables", "parents", "--to-name", point)
+    assert opened.code == 0, opened.err
     yield Scene(whole, primary, point)
     side_act.drop(primary, SIDE, 60)
     primary.execute(CLEAN, DATABASE)
@@ -141,8 +143,6 @@ class TestMistakes:
         assert there is not None and there.ready
 
     def test_merge_brings_back_what_is_missing_and_changes_no_living_row(self, scene: Scene) -> None:
-        ended = scene.run("--tables", "symbols,kids,parents", "--to-name", scene.point, "--from", "")
-        assert ended.code == 0, "an empty --from is no side cluster"
         ended = scene.run("--tables", "symbols,kids,parents", "--from", SIDE, "--yes")
         assert ended.code == 0, ended.err
         assert scene.symbols() == 305
@@ -206,7 +206,7 @@ class TestMistakes:
             )  # fmt: skip
             return state
 
-        scene.sql("DROP TABLE symbols_replaced; DELETE FROM symbols WHERE event_id = 7")
+        scene.sql("DROP TABLE IF EXISTS symbols_replaced; DELETE FROM symbols WHERE event_id = 7")
         twin = replace_step(RESTORE_TABLE, "write", action=tampered)
         options = RestoreTableOptions(tables=("symbols",), source=SIDE, mode=Mode.REPLACE, yes=True)
         result = execute(twin, scene.estate, options, seen.quiet, runs=tmp_path)
