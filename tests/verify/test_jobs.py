@@ -56,7 +56,7 @@ def test_no_failure_is_talked_away(repository: Subject) -> None:
 
 def test_settings_are_the_catalogues_and_closed_to_others(repository: Subject, whole: Seen) -> None:
     file = repository.machine.file(SETTINGS)
-    assert (file.user, file.group, oct(file.mode)) == ("postgres", "postgres", oct(0o640))
+    assert (file.user, file.group, oct(file.mode)) == ("root", "postgres", oct(0o640))
     said = json.loads(file.content_string)
     recovery = load_recovery()
     assert {name: job["schedule"] for name, job in said["jobs"].items()} == _wanted(whole)
