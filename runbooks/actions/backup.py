@@ -73,7 +73,7 @@ def run_job(
         return str(ran.json()["sentence"])
     sentence, hint = _told(ran.stderr)
     if ran.rc == _NO_SUCH_JOB:
-        raise BadInput(f"{backup}: {lines[-1]}", hint)
+        raise BadInput(f"{backup}: {sentence}", hint)
     if ran.rc == _HELD:
         raise Refused(f"{backup}: {sentence}", hint)
     raise TargetFailed(f"{backup}: {sentence}", hint)
