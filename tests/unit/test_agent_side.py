@@ -186,6 +186,17 @@ def test_a_target_that_was_not_reached_names_the_last_commit(place: Place) -> No
     assert "2026-11-21 06:33:18.498314+00" in str(error)
 
 
+def test_a_segment_is_absent_when_no_timeline_has_it() -> None:
+    asked = "000000020000000000000009 1\n000000010000000000000009 1\n00000003.history 1\n"
+    assert side_recovery._absent(asked) == "000000020000000000000009"
+    assert side_recovery._absent("000000020000000000000005 1\n000000010000000000000005 0\n") is None
+    assert side_recovery._absent("") is None
+
+
+def test_a_client_that_comes_too_early_is_no_failure_of_recovery() -> None:
+    assert side_recovery._fatal("FATAL:  the database system is starting up\n") == []
+
+
 def test_a_gap_is_not_the_end_of_the_archive(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(side_recovery, "_later", lambda repository, absent: "00000001000000000000000B")
     error = why(place, _LAST + _ENDED, Target("xid", "9"), "000000010000000000000005 1\n")
