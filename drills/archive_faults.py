@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from drills.common import agent, catch_up, check, drop_side, run_job, switch_wal
+from drills.common import RATE, agent, catch_up, check, drop_side, run_job, switch_wal
 from drills.result import Check
 from drills.scenario import Result, Scenario, Twin
 from drills.stage import Stage
@@ -217,7 +217,7 @@ def _proof_finds_it(stage: Stage) -> str:
     if proof["outcome"] == "passed":
         raise VerificationFailed(f"prove-backup found nothing wrong with {stage.damaged}: {proof['sentence']}")
     stage.fact("found damaged", ", ".join(proof["damaged"]) or "nothing was named")
-    return f"prove-backup of {stage.damaged}: {proof['sentence']}"
+    return f"prove-backup: {proof['sentence']}"
 
 
 def _listed(stage: Stage) -> str:
@@ -263,7 +263,7 @@ def _replace_backup(stage: Stage) -> Procedure[Nothing]:
         proof = _prove(stage, new[0])
         if proof["outcome"] != "passed":
             raise VerificationFailed(f"the new backup {new[0]} is not proven: {proof['sentence']}")
-        stage.fact("proven", f"{new[0]}: {proof['sentence']}")
+        stage.fact("proven", str(proof["sentence"]))
 
     return Procedure(
         name="replace-backup",
@@ -306,6 +306,7 @@ SCENARIOS = (
     Scenario(
         name="damaged-backup",
         summary="A byte of the newest backup in the repository is flipped.",
+        rate=RATE,
         prepare=_back_up,
         fault=_flip,
         detect=_proof_finds_it,
