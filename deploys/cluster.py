@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import agents, app, base, estate, pgbackrest, postgres, schema
+from deploys import agents, app, base, estate, jobs, offsite, pgbackrest, postgres, schema
 from deploys.operations import stage
 
 is_postgres = any(group in host.groups for group in estate.POSTGRES_GROUPS)
@@ -20,6 +20,10 @@ if is_postgres:
 if is_postgres or is_backup:
     pgbackrest.deploy()
     agents.deploy()
+if is_backup:
+    jobs.deploy()
+if "offsite" in host.groups:
+    offsite.deploy()
 if "app" in host.groups:
     app.deploy()
 

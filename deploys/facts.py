@@ -84,6 +84,28 @@ class PgBackRestInfo(FactBase[list[dict[str, Any]]]):
         return json.loads(text) if text else []
 
 
+class ArmedJobs(FactBase[list[str]]):
+    """Names of the jobs that the runner counts for: those that have a state."""
+
+    default = list
+
+    def command(self, folder: str) -> StringCommand:
+        return StringCommand("find", folder, "-maxdepth", "1", "-name", "'[a-z]*.json'", "2>/dev/null || true")
+
+    def process(self, output: Iterable[str]) -> list[str]:
+        return [line.rpartition("/")[2].removesuffix(".json") for line in output if line.strip()]
+
+
+class SshHostKey(FactBase[str | None]):
+    """This host's own ed25519 key as a known_hosts file has it, `ssh-ed25519 AAAA...`; None when it has none."""
+
+    def command(self) -> str:
+        return "cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub 2>/dev/null || true"
+
+    def process(self, output: Iterable[str]) -> str | None:
+        return "".join(output).strip() or None
+
+
 class IsContainer(FactBase[bool]):
     """Whether this host is a container, whose clock and kernel settings belong to the machine below."""
 

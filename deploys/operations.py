@@ -17,7 +17,7 @@ from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import FileContents
 
-from deploys.facts import BLANK, FENCED, PgBackRestInfo, PgCluster, PgPrimaryElsewhere, PgRows
+from deploys.facts import BLANK, FENCED, ArmedJobs, PgBackRestInfo, PgCluster, PgPrimaryElsewhere, PgRows, SshHostKey
 from deploys.text import NOT_EMPTY, hosts_file
 
 Commands = Generator[str | StringCommand, None, None]
@@ -124,7 +124,7 @@ def _refuse_to_begin(stanza: str) -> None:
     kept = [backup["label"] for known in info for backup in known.get("backup") or []]
     if kept:
         raise OperationError(
-            f"{host.name}: {NOT_EMPTY}: the repository holds {len(kept)} backups of stanza {stanza}, newest {kept[-1]}"
+            f"{host.name}: {NOT_EMPTY}: the repository holds backups of stanza {stanza}, the newest {kept[-1]}"
         )
 
 
@@ -309,15 +309,40 @@ def pgbackrest_stanza(stanza: str) -> Commands:
 
 
 @operation()
-def pgbackrest_first_backup(stanza: str) -> Commands:
-    """Take a full backup when the repository holds none."""
+def pgbackrest_first_backup(stanza: str, root: str) -> Commands:
+    """Take a full backup when the repository holds none, through the runner, so that it is recorded like any other."""
     info = host.get_fact(PgBackRestInfo, stanza=stanza, _su_user="postgres")
     if info and info[0].get("backup"):
         host.noop("a backup exists")
         return
-    yield StringCommand(
-        "pgbackrest", QuoteString(f"--stanza={stanza}"), "--type=full", "--log-level-console=warn", "backup"
-    )
+    yield StringCommand("cd", root, "&&", "python3", "-m", "agents.jobs", "run", "full", "--wait", "600")
+
+
+@operation()
+def jobs_armed(jobs: Sequence[str], root: str) -> Commands:
+    """Begin to count for the jobs that have no state yet: from now on one that does not succeed is missed."""
+    there = host.get_fact(ArmedJobs, folder="/var/lib/mystocks-dr/jobs")
+    if all(job in there for job in jobs):
+        host.noop("every job is armed")
+        return
+    yield StringCommand("cd", root, "&&", "python3", "-m", "agents.jobs", "arm", ">/dev/null")
+
+
+@operation()
+def known_host(path: str, node: str) -> Commands:
+    """Pin another host's key, as that host itself says it over the operator's own, pinned connection."""
+    there = inventory.get_host(node)
+    if not (there and there.connected):
+        host.noop(f"{node} is not part of this run")
+        return
+    key = there.get_fact(SshHostKey)
+    if not key:
+        raise OperationError(f"{node} has no ed25519 host key")
+    line = f"{node} {key}"
+    if list(host.get_fact(FileContents, path=path) or []) == [line]:
+        host.noop("it is known")
+        return
+    yield StringCommand("tee", path, ">/dev/null", _stdin=f"{line}\n")
 
 
 def _data(version: int) -> str:
@@ -335,7 +360,7 @@ def _elsewhere(peers: Sequence[str], ca: str, passfile: str) -> str | None:
 
 
 __all__ = [
-    "FENCED", "etc_hosts", "packages", "pg_cluster", "pg_database", "pg_primary", "pg_reset_overrides", "pg_roles",
-    "pg_slots", "pg_sql", "pg_standby", "pg_synchronous", "pgbackrest_first_backup", "pgbackrest_stanza",
-    "replication_mode", "stage",
+    "FENCED", "etc_hosts", "jobs_armed", "known_host", "packages", "pg_cluster", "pg_database", "pg_primary",
+    "pg_reset_overrides", "pg_roles", "pg_slots", "pg_sql", "pg_standby", "pg_synchronous", "pgbackrest_first_backup",
+    "pgbackrest_stanza", "replication_mode", "stage",
 ]  # fmt: skip

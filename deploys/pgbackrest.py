@@ -9,11 +9,10 @@ from pyinfra.api.operation import OperationMeta
 from pyinfra.operations import files, systemd
 from pyinfra.operations.util import any_changed
 
-from deploys import estate, postgres
+from deploys import estate, jobs, postgres
 from deploys.base import UPLOADS
 from deploys.operations import pgbackrest_first_backup, pgbackrest_stanza, replication_mode
 from deploys.text import MANAGED
-from inventories.catalog.load import load_recovery
 
 _MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
 
@@ -61,7 +60,6 @@ def _settings(name: str, path: str, restores: bool) -> OperationMeta:
         allowed=nodes if is_repository else (repository,), cipher=estate.secret()["pgbackrest_cipher"],
         data_directory=f"/var/lib/postgresql/{host.data.get('postgres_version')}/main",
         process_max=host.data.get("backup_processes"),
-        retention_full=load_recovery().stores["postgresql"].retention.full_copies,
     )  # fmt: skip
 
 
@@ -76,9 +74,5 @@ def schedule() -> None:
         name="replication mode is noted", path="/var/lib/mystocks-dr/replication-mode.json",
         nodes=[node.name for node in estate.nodes(*estate.POSTGRES_GROUPS)],
     )  # fmt: skip
-    pgbackrest_first_backup(name="first full backup", stanza=name, _su_user="postgres")
-    files.template(
-        name="backup schedule", src=estate.template("pgbackrest", "cron.j2"), dest="/etc/cron.d/mystocks-backup",
-        mode="0644", user="root", group="root", managed=MANAGED, stanza=name,
-        times=load_recovery().stores["postgresql"].schedule,
-    )  # fmt: skip
+    pgbackrest_first_backup(name="first full backup", stanza=name, root=jobs.AGENTS_ROOT, _su_user="postgres")
+    jobs.schedule()

@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from inventories.errors import BadInput
@@ -32,6 +32,30 @@ class Certificate:
     certificate: Path
     key: Path
     ca: Path
+
+
+@dataclass(frozen=True)
+class SshKey:
+    """Paths of one key pair in OpenSSH's format."""
+
+    private: Path
+    public: Path
+
+
+def ssh_key(directory: Path, name: str) -> SshKey:
+    """Return the key pair of this name, made when it is missing; the public half can always be made anew."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    paths = SshKey(directory / f"{name}_ed25519", directory / f"{name}_ed25519.pub")
+    if not paths.private.exists():
+        made = ed25519.Ed25519PrivateKey.generate()
+        form = (serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+        _write(paths.private, made.private_bytes(*form))
+    key = serialization.load_ssh_private_key(paths.private.read_bytes(), password=None)
+    form_public = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    text = key.public_key().public_bytes(*form_public) + f" mystocks-dr {name}\n".encode()
+    if not paths.public.exists() or paths.public.read_bytes() != text:
+        paths.public.write_bytes(text)
+    return paths
 
 
 def issue(directory: Path, host: str, address: str) -> Certificate:
@@ -146,6 +170,10 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    _write(path, pem)
+
+
+def _write(path: Path, pem: bytes) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
         os.fchmod(out.fileno(), 0o600)  # also when a file that others could read was there
         out.write(pem)

@@ -26,6 +26,9 @@ GRANTS = (
     "GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO backup",
     "GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO backup",
     "GRANT pg_monitor TO monitor",
+    # What agents/check.py needs to force a segment into the archive.
+    "GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO monitor",
+    "GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO monitor",
     # A statement_timeout set for everyone would abort pg_rewind every time (GitLab 7790).
     "ALTER ROLE rewind SET statement_timeout = 0",
     "ALTER ROLE replicator SET statement_timeout = 0",
@@ -33,7 +36,8 @@ GRANTS = (
 NOT_GRANTED = (
     "select 1 where not has_function_privilege('backup', 'pg_catalog.pg_switch_wal()', 'execute') "
     "or not has_function_privilege('rewind', 'pg_catalog.pg_read_binary_file(text)', 'execute') "
-    "or not pg_has_role('monitor', 'pg_monitor', 'member')"
+    "or not pg_has_role('monitor', 'pg_monitor', 'member') "
+    "or not has_function_privilege('monitor', 'pg_catalog.pg_switch_wal()', 'execute')"
 )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyinfra import host
 from pyinfra.operations import files
 
@@ -12,7 +10,8 @@ from deploys.operations import pg_sql
 from deploys.text import MANAGED
 from inventories.catalog import ddl
 from inventories.catalog.load import load_tables
-from inventories.catalog.tables import Store, Table
+from inventories.catalog.policies import Policy, policies_of
+from inventories.catalog.tables import Store
 
 
 def deploy() -> None:
@@ -43,35 +42,6 @@ def deploy() -> None:
 def _missing(names: tuple[str, ...]) -> str:
     values = ", ".join(f"('{name}')" for name in names)
     return f"select name from (values {values}) wanted(name) where to_regclass('public.' || quote_ident(name)) is null"
-
-
-@dataclass(frozen=True)
-class Policy:
-    """A background job of TimescaleDB's Community edition: its table, its procedure, what makes it."""
-
-    table: str
-    procedure: str
-    statements: tuple[str, ...]
-
-
-def policies_of(table: Table) -> tuple[Policy, ...]:
-    """What the catalogue asks to drop and to compress, as the jobs that do it."""
-    name, found = f"public.{table.name}", []
-    if table.compress_after_days:
-        candidates = ("symbol", "model_id", "strategy_id")
-        by = next((column.name for column in table.columns if column.name in candidates), None)
-        segments = f", timescaledb.compress_segmentby = '{by}'" if by else ""
-        after = f"INTERVAL '{table.compress_after_days} days'"
-        compress = (
-            f"ALTER TABLE {name} SET (timescaledb.compress{segments})",
-            f"SELECT add_compression_policy('{name}', {after}, if_not_exists => true)",
-        )
-        found.append(Policy(table.name, "policy_compression", compress))
-    if table.retention_days:
-        after = f"INTERVAL '{table.retention_days} days'"
-        retain = (f"SELECT add_retention_policy('{name}', {after}, if_not_exists => true)",)
-        found.append(Policy(table.name, "policy_retention", retain))
-    return tuple(found)
 
 
 def _policies_missing(policies: list[Policy]) -> str:

@@ -263,7 +263,7 @@ def _silence(marks: Marks, time: Scale) -> Silence | None:
 def _moments(marks: Marks) -> tuple[tuple[float | None, str, str], ...]:
     return (
         (marks.fault, "fault", "fault"),
-        (marks.failover, _after("failover starts", marks.failover, marks.fault), "failover"),
+        (marks.failover, _after("recovery starts", marks.failover, marks.fault), "failover"),
         (
             marks.first_new_primary_ack,
             _after("first row on the new primary", marks.first_new_primary_ack, marks.fault),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 
+from drills.fate import Fate
 from drills.ranges import RangeSet
 from inventories.errors import BadInput, VerificationFailed
 
@@ -50,6 +51,9 @@ class TableComparison:
     `superseded` is for tables that keep the newest row of a key: acknowledged, no longer there under its own
     id, and a later row of the same run is. It cannot be proven id by id, so it is counted apart and said
     aloud.
+
+    `rolled_back` was acknowledged after the point that a restore went back to, and is gone as it must be;
+    `returned` should be gone with it and is there. `excused` is missing within the seconds that were promised.
     """
 
     table: str
@@ -59,6 +63,11 @@ class TableComparison:
     extra: int
     superseded: int = 0
     lost_ids: RangeSet = field(default_factory=RangeSet)
+    rolled_back: int = 0
+    returned: int = 0
+    excused: int = 0
+    returned_ids: RangeSet = field(default_factory=RangeSet)
+    missing_ids: RangeSet = field(default_factory=RangeSet)  # lost and excused
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,43 +87,56 @@ class Comparison:
         return sum(table.duplicated for table in self.tables)
 
     @property
+    def missing(self) -> dict[str, RangeSet]:
+        """Numbers of required rows that are not there, excused ones included."""
+        return {table.table: table.missing_ids for table in self.tables}
+
+    @property
     def unacknowledged_extra(self) -> int:
         return sum(table.extra for table in self.tables)
 
 
 def compare(
-    acked: Mapping[str, RangeSet], found_in: Callable[[str], FoundIds], *, newest: Collection[str] = ()
+    expected: Fate, found_in: Callable[[str], FoundIds], *, newest: Collection[str] = ()
 ) -> Comparison:
     """Judge every table that acknowledged anything; `newest` names the tables whose later rows replace
     earlier ones.
 
     Our own feed never writes a natural key twice in one run, so its tables are all judged id by id.
-    VerificationFailed when nothing was acknowledged: nothing would be proven.
+    VerificationFailed when nothing was acknowledged that must be there: nothing would be proven.
     """
-    if not any(acked.values()):
+    if not any(expected.required.values()):
         raise VerificationFailed(
             "Nothing was acknowledged, so nothing was proven.",
             hint="The feed's own messages say why it could not write.",
         )
     return Comparison(
-        tuple(_table(name, ids, found_in(name), name in newest) for name, ids in sorted(acked.items()))
+        tuple(_table(name, expected, found_in(name), name in newest) for name in sorted(expected.required))
     )
 
 
-def _table(name: str, acked: RangeSet, found: FoundIds, keeps_newest: bool) -> TableComparison:
-    missing, superseded = acked.difference(found.ids), RangeSet()
+def _table(name: str, expected: Fate, found: FoundIds, keeps_newest: bool) -> TableComparison:
+    required, gone = expected.required[name], expected.rolled_back.get(name, RangeSet())
+    missing, superseded = required.difference(found.ids), RangeSet()
     if keeps_newest:
         after_newest = RangeSet([((found.ids.last() or 0) + 1, _SEQ_MASK)])
         superseded = missing.difference(after_newest)
         missing = missing.difference(superseded)
+    lost = missing.difference(expected.excusable.get(name, RangeSet()))
+    absent = gone.difference(found.ids)
     return TableComparison(
         table=name,
-        acked=len(acked),
-        lost=len(missing),
+        acked=len(required) + len(gone),
+        lost=len(lost),
         duplicated=found.duplicated,
-        extra=len(found.ids.difference(acked)),
+        extra=len(found.ids.difference(required).difference(gone)),
         superseded=len(superseded),
-        lost_ids=missing,
+        lost_ids=lost,
+        rolled_back=len(absent),
+        returned=len(gone) - len(absent),
+        excused=len(missing) - len(lost),
+        returned_ids=gone.difference(absent),
+        missing_ids=missing,
     )
 
 
@@ -148,13 +170,13 @@ def parse_found(table: str, text: str) -> FoundIds:
     return found
 
 
-def with_phantom_row(acked: Mapping[str, RangeSet]) -> tuple[dict[str, RangeSet], str]:
+def with_phantom_row(expected: Fate) -> tuple[Fate, str]:
     """For the negative twin: a ledger with one row that no table can have, and that row's name (`table
     seq`).
     """
-    forged = {table: ids.copy() for table, ids in acked.items()}
+    forged = {table: ids.copy() for table, ids in expected.required.items()}
     if not any(forged.values()):
         raise VerificationFailed("Nothing was acknowledged, so there is no ledger to forge.")
     table = max(forged, key=lambda name: len(forged[name]))
     forged[table].add(_SEQ_MASK, _SEQ_MASK)
-    return forged, f"{table} {_SEQ_MASK}"
+    return replace(expected, required=forged), f"{table} {_SEQ_MASK}"

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from drills import feed as feeds
 from drills import gather
 from drills.compare import Comparison, compare, with_phantom_row
+from drills.events import Event
+from drills.fate import Fate, Window, fate, oldest_ack
 from drills.gate import clean_up
 from drills.ledger import Ledger, read_ledger
 from drills.measure import Moments, measure
 from drills.result import Check, CheckOutcome, DrillResult, Outcome
-from drills.scenarios import Result, Scenario, Twin
+from drills.scenario import Result, Scenario, Twin
 from drills.stage import Stage
 from drills.tally import Feed, Writing
-from inventories.errors import BadInput, DrError, TargetFailed, TimedOut
+from inventories.errors import BadInput, DrError, TargetFailed, TimedOut, VerificationFailed
 from runbooks.engine import outcome as ended
 from runbooks.engine.budgets import budget
 from runbooks.engine.verify import EVERYTHING, verify
@@ -56,19 +58,24 @@ class Course:
         ledger, moments, recovered = self._break_and_recover()
         events = read_ledger(self.stage.run_dir / "ledger.jsonl")
         self.result = self.result.with_feed(ledger.view()).with_measured(measure(events, moments))
-        self._compare(ledger)
-        self._restore(recovered, ledger)
+        expected = self._expected(events, moments)
+        self._compare(ledger, events, expected, moments)
+        self._restore(recovered, expected)
         self._conclude()
 
     def _break_and_recover(self) -> tuple[Ledger, Moments, Result]:
         stage, scenario = self.stage, self.scenario
-        with feeds.running(stage.estate.app, self.plan.rate, self.chance.randrange(2**31), stage.run_dir) as feed:
+        rate = min(self.plan.rate, scenario.rate or self.plan.rate)
+        with feeds.running(stage.estate.app, rate, self.chance.randrange(2**31), stage.run_dir) as feed:
+            stage.running = feed
             stage.say("the feed writes; waiting for a random moment")
-            self._sleep(feed, self.plan.calm_s * (1 + self.chance.random()))
+            self._sleep(feed, self.plan.calm_s)
+            self._prepare()
+            self._sleep(feed, self.plan.calm_s * self.chance.random())
             fault = stage.mark("fault")
             stage.say(f"fault: {scenario.summary}")
             scenario.fault(stage)
-            detected = self._detect(feed) if scenario.detects else None
+            detected = self._detect()
             recovered = (self.twin.recover if self.twin and self.twin.recover else scenario.recover)(stage)
             stage.heal(stage.primary)  # a partition that nobody ended by power
             if recovered.outcome is not self._wanted(0):
@@ -76,16 +83,33 @@ class Course:
             self._run_on(feed)
             stop = stage.mark("drain")
             feed.stop()
-        failover = stage.failover_started if scenario.detects else None
+        failover = stage.failover_started if scenario.detect else None
         return feed.ledger, Moments(stage.marks[0].at, fault, detected, failover, stop), recovered
 
-    def _detect(self, feed: feeds.Feed) -> float:
-        """An operator's alarm: the store has stopped acknowledging the feed's rows."""
-        feed.ledger.wait_for(
-            lambda view: view.writing is Writing.OUTBOX, budget("feed.start"), "the feed to notice the fault"
-        )
+    def _prepare(self) -> None:
+        """Set the scene, as a phase of its own."""
+        if self.scenario.prepare is None:
+            return
+        self.stage.mark("prepare")
+        self.scenario.prepare(self.stage)
+        self.stage.mark("normal")
+
+    def _detect(self) -> float | None:
+        """Wait for the alarm. One that stays away is recorded, and judged, where an alarm was promised."""
+        detect = (self.twin and self.twin.detect) or self.scenario.detect
+        if detect is None:
+            return None
+        try:
+            alarm = detect(self.stage)
+        except (TimedOut, VerificationFailed) as silent:
+            if self.result.objectives.detection_s is None:
+                raise
+            self.stage.fact("no alarm", str(silent))
+            self.stage.mark("undetected")
+            return None
         at = self.stage.mark("detected")
-        self.stage.say("detected: rows go to the outbox; recovery begins")
+        self.stage.say(f"detected: {alarm}; recovery begins")
+        self.result = self.result.model_copy(update={"alarm": alarm})
         return at
 
     def _run_on(self, feed: feeds.Feed) -> None:
@@ -105,7 +129,18 @@ class Course:
             return
         raise TargetFailed("the feed died", f"see {self.stage.run_dir}/logs/feed.log")
 
-    def _compare(self, ledger: Ledger) -> None:
+    def _expected(self, events: tuple[Event, ...], moments: Moments) -> Fate:
+        """What must be there of what was acknowledged, what must not, and what the promise excuses."""
+        promised, window = self.result.objectives.rpo_s, None
+        if promised is not None:
+            if self.stage.safe_at is None:
+                raise VerificationFailed("nothing was known to be in the repository, so no loss would be found")
+            since = max(moments.fault - promised, self.stage.safe_at)
+            window = Window(self.result.timeline_before or 0, since)
+        expected = fate(events, self.stage.target, window)
+        return with_phantom_row(expected)[0] if self.twin and self.twin.forge_ledger else expected
+
+    def _compare(self, ledger: Ledger, events: tuple[Event, ...], expected: Fate, moments: Moments) -> None:
         stage, view = self.stage, ledger.view()
         until(
             lambda: app.outbox(stage.estate.app),
@@ -117,26 +152,27 @@ class Course:
         stage.say(f"comparing {view.acked:,} acknowledged rows with the tables")
         replayed = {table: len(ids) for table, ids in ledger.replayed_ids().items()}
         primary = postgres.the_primary(postgres.survey(stage.estate)).host
-        self.result = self.result.with_comparison(self._against(primary, ledger), replayed)
+        found = self._against(primary, expected)
+        oldest = oldest_ack(events, found.missing)
+        age = None if oldest is None else moments.fault - oldest
+        self.result = self.result.with_comparison(found, replayed, oldest_missing_s=age)
 
-    def _against(self, host: Host, ledger: Ledger) -> Comparison:
-        run = ledger.view().run
-        assert run is not None, "a feed that acknowledged rows has said its number"
-        acked = ledger.acked_ids()
-        if self.twin and self.twin.forge_ledger:
-            acked, _ = with_phantom_row(acked)
-        return compare(acked, gather.finder(host, self.stage.estate.data["database"], run))
+    def _against(self, host: Host, expected: Fate) -> Comparison:
+        return compare(expected, gather.finder(host, self.stage.database, self.stage.run_number))
 
-    def _restore(self, recovered: Result, ledger: Ledger) -> None:
+    def _restore(self, recovered: Result, expected: Fate) -> None:
         """Make the estate whole, and hold the standby to the ledger too: two copies were promised."""
         stage = self.stage
         stage.mark("restore")
         if recovered.outcome is ended.Outcome.PASSED:
             self.scenario.restore(stage)
-        else:
+            stage.undo_all()
+        verified = gather.checks(stage.run_dir)
+        if recovered.outcome is not ended.Outcome.PASSED or not verified:
             self._verify_whole()
+            verified = gather.checks(stage.run_dir)
         stage.mark("second copy")
-        checks = (*gather.checks(stage.run_dir), *gather.whole(stage.estate), self._second_copy(ledger))
+        checks = (*verified, *gather.whole(stage.estate), *self.scenario.check(stage), self._second_copy(expected))
         self.result = self.result.with_checks(checks)
 
     def _verify_whole(self) -> None:
@@ -146,8 +182,8 @@ class Course:
         env = {"DR_INVENTORY": self.stage.estate.inventory}
         verify(EVERYTHING, run_dir=folder, budget="verify", env=env, report="verify-whole.xml")
 
-    def _second_copy(self, ledger: Ledger) -> Check:
-        """The standby, once it has replayed what the primary has written, holds every acknowledged row as well."""
+    def _second_copy(self, expected: Fate) -> Check:
+        """The standby, once it has replayed what the primary has written, holds what the primary holds as well."""
         name = "the standby holds every acknowledged row"
         try:
             written = postgres.the_primary(postgres.survey(self.stage.estate)).written or 0
@@ -158,13 +194,14 @@ class Course:
                 accept=lambda node: node is not None and (node.replayed or 0) >= written,
             )
             assert node is not None
-            found = self._against(node.host, ledger)
+            found = self._against(node.host, expected)
         except DrError as error:
             return Check(name=name, outcome=CheckOutcome.FAILED, detail=str(error))
-        # The forged row of a negative twin is missing everywhere and is told once, by the comparison itself.
-        forged = 1 if self.twin and self.twin.forge_ledger else 0
-        good = found.lost == forged and found.duplicated == 0
-        detail = f"{found.acked - found.lost:,} of {found.acked:,} on {node.name}"
+        # What is wrong on the primary is told once, by the comparison itself.
+        first = self.result
+        good = found.lost == first.lost and found.duplicated == first.duplicated
+        required = sum(map(len, expected.required.values()))
+        detail = f"{required - sum(map(len, found.missing.values())):,} of {required:,} on {node.name}"
         return Check(
             name=name, host=node.name, outcome=CheckOutcome.PASSED if good else CheckOutcome.FAILED, detail=detail
         )
@@ -183,7 +220,7 @@ class Course:
 
     def _wanted(self, nr: int) -> ended.Outcome:
         """How the runbook of this number should end: the first may have to refuse, or, in a twin, to fail."""
-        if nr == 0 and self.twin and self.twin.recover:
+        if nr == 0 and self.twin and self.twin.runbook_fails:
             return ended.Outcome.FAILED
         return ended.Outcome.REFUSED if nr == 0 and self.scenario.refused else ended.Outcome.PASSED
 

@@ -44,6 +44,7 @@ def _surroundings_wrong(estate: Estate) -> str:
 
 def clean_up(stage: Stage) -> None:
     """Undo the fault and bring back what is out, saying what could not be. Does nothing to a whole estate."""
+    stage.undo_all()
     if _all_follow(postgres.survey(stage.estate)):
         return
     stage.say("cleaning up")

@@ -33,7 +33,9 @@ def objectives(scenario: str) -> Objectives:
     promised = load_recovery().scenarios.get(scenario)
     if promised is None:
         raise BadInput(f"recovery.yaml promises nothing for scenario {scenario!r}", "add it below scenarios:")
-    return Objectives(rto_s=promised.rto_s, rpo_rows=promised.rpo_rows)
+    return Objectives(
+        rto_s=promised.rto_s, rpo_rows=promised.rpo_rows, rpo_s=promised.rpo_s, detection_s=promised.detect_s
+    )
 
 
 def finder(primary: Host, database: str, run: int) -> Callable[[str], FoundIds]:

@@ -88,6 +88,10 @@ def _rows(result: DrillResult) -> tuple[Case, ...]:
                 f"{table.lost} lost: {table.lost_ids}",
             )
         )
+        if result.rolled_back or result.returned:
+            message = f"{table.returned} are there: {table.returned_ids}"
+            name = f"no row of {table.table} from after the restore's target is there"
+            found.append(Case("rows", name, _held(not table.returned), message))
         if table.duplicates_forbidden:
             message = f"{table.duplicated} duplicated"
             found.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +79,7 @@ def render(result: DrillResult, events: Sequence[Event] = (), files: Sequence[Si
 def headline(result: DrillResult) -> str:
     """The verdict in one sentence: what a manager repeats."""
     if result.outcome is Outcome.PASSED:
-        kept = f"{_none(result.lost)} lost, {_none(result.duplicated)} duplicated"
-        return f"{count(result.acked)} rows acknowledged, {kept}; {_resumed(result)}."
+        return "; ".join(_parts(result)) + "."
     first = (
         result.reasons[0] if result.reasons else "No reason was recorded; the journal says how far it came."
     )
@@ -134,8 +133,24 @@ def _none(number: int | None) -> str:
     return "none" if number == 0 else count(number)
 
 
+def _parts(result: DrillResult) -> Iterator[str]:
+    """What a passed drill kept, what it gave up knowingly, when it was noticed, when writing went on."""
+    kept = f"{_none(result.lost)} lost, {_none(result.duplicated)} duplicated"
+    yield f"{count(result.acked)} rows acknowledged, {kept}"
+    if result.excused:
+        lost = f"{count(result.excused)} of the last {seconds(result.rpo_s)} before the fault"
+        yield f"{lost} went with the hosts, within the promise"
+    if result.rolled_back:
+        yield f"{count(result.rolled_back)} acknowledged after the restore's target were rolled back with it"
+    if result.objectives.detection_s is not None:
+        yield f"the alarm came after {seconds(result.detection_s)}"
+    yield _resumed(result)
+
+
 def _resumed(result: DrillResult) -> str:
     pause = seconds(result.rto_s)
+    if result.rolled_back and result.timeline_changed:
+        return f"writing resumed on the restored cluster after {pause}"
     if result.timeline_changed:
         return f"writing resumed on the new primary after {pause}"
     return f"the store never paused for longer than {pause}"

@@ -43,6 +43,8 @@ class Objectives(_Frozen):
     rpo_rows: int | None = None
     rto_from_failover_s: float | None = None
     max_ack_gap_s: float | None = None
+    rpo_s: float | None = None
+    detection_s: float | None = None
     rows_per_s: float | None = None  # at least; the others are at most
 
 
@@ -73,15 +75,30 @@ class Step(_Frozen):
     evidence: str = ""
 
 
+class Fact(_Frozen):
+    """Something that the drill did or was told, in words: what a reader at 3 a.m. would otherwise look for."""
+
+    label: str
+    says: str
+
+
 class TableResult(_Frozen):
+    """Rows of one table. Of `acked`, `rolled_back` were acknowledged after the point that a restore went back to and
+    are gone as they must be, `returned` should be gone and are there, `excused` are missing within the promised time.
+    """
+
     table: str
     acked: int
     lost: int
     duplicated: int
     extra: int
+    rolled_back: int = 0
+    returned: int = 0
+    excused: int = 0
     replayed: int = 0
     superseded: int = 0
     lost_ids: str = ""
+    returned_ids: str = ""
     duplicates_forbidden: bool = True
 
 
@@ -133,10 +150,14 @@ class DrillResult(_Frozen):
     detection_s: float | None = None
     max_ack_gap_s: float | None = None
     rpo_rows: int | None = None
+    rpo_s: float | None = None  # how long before the fault the oldest missing row was acknowledged
     acked: int | None = None
     acked_by_store: int | None = None
     acked_by_outbox: int | None = None
     lost: int | None = None
+    rolled_back: int | None = None
+    returned: int | None = None
+    excused: int | None = None
     duplicated: int | None = None
     replayed: int | None = None
     unacknowledged_extra: int | None = None
@@ -145,6 +166,9 @@ class DrillResult(_Frozen):
     timeline_before: int | None = None
     timeline_after: int | None = None
     timeline_changed: bool = False
+    summary: str = ""
+    alarm: str = ""  # what noticed the fault, in its own words
+    facts: tuple[Fact, ...] = ()
     phases: tuple[Phase, ...] = ()
     marks: Marks = Marks()
     objectives: Objectives = Objectives()
@@ -192,9 +216,10 @@ class DrillResult(_Frozen):
         comparison: Comparison,
         replayed: dict[str, int] | None = None,
         may_duplicate: frozenset[str] = frozenset(),
+        oldest_missing_s: float | None = None,
     ) -> DrillResult:
         """Rows per table; `replayed` counts replayed rows by table, `may_duplicate` names tables without
-        that promise.
+        that promise, `oldest_missing_s` is how long before the fault the oldest missing row was acknowledged.
         """
         tables = tuple(
             TableResult(
@@ -204,7 +229,11 @@ class DrillResult(_Frozen):
                 duplicated=table.duplicated,
                 extra=table.extra,
                 superseded=table.superseded,
+                rolled_back=table.rolled_back,
+                returned=table.returned,
+                excused=table.excused,
                 lost_ids=table.lost_ids.sample(),
+                returned_ids=table.returned_ids.sample(),
                 replayed=(replayed or {}).get(table.table, 0),
                 duplicates_forbidden=table.table not in may_duplicate,
             )
@@ -215,6 +244,10 @@ class DrillResult(_Frozen):
                 "acked": comparison.acked,
                 "lost": comparison.lost,
                 "rpo_rows": comparison.lost,
+                "rpo_s": _rounded(max(oldest_missing_s or 0.0, 0.0)),
+                "rolled_back": sum(table.rolled_back for table in comparison.tables),
+                "returned": sum(table.returned for table in comparison.tables),
+                "excused": sum(table.excused for table in comparison.tables),
                 "duplicated": comparison.duplicated,
                 "unacknowledged_extra": comparison.unacknowledged_extra,
                 "tables": tables,

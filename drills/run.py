@@ -15,7 +15,7 @@ from drills.junit import write_junit
 from drills.measure import phases
 from drills.report import write_report
 from drills.result import DrillResult, NegativeTwin, Outcome, write_result
-from drills.scenarios import Scenario, Twin
+from drills.scenario import Scenario, Twin
 from drills.stage import Stage
 from inventories.errors import DrError
 from lab import state as lab_state
@@ -42,7 +42,8 @@ def drill(
         lab=lab,
         host=primary.name,
         started_at=datetime.now(UTC),
-        expects_new_timeline=scenario.new_timeline and not (twin and twin.recover),
+        summary=scenario.summary,
+        expects_new_timeline=scenario.new_timeline and not (twin and twin.runbook_fails),
         objectives=gather.objectives(scenario.promise),
     )
     course = Course(scenario, twin, plan, stage, random.Random(seed), result)  # noqa: S311 - a moment, no secret
@@ -72,18 +73,19 @@ def _with_surroundings(result: DrillResult, stage: Stage, began: float, twin: Tw
             "versions": gather.versions(stage.estate),
             "fingerprint": gather.machine(),
             "degraded": gather.degraded(stage.results),
+            "facts": tuple(stage.facts),
         }
     )
     return verdict.judge(_with_twin(result, twin))
 
 
 def _with_twin(result: DrillResult, twin: Twin | None) -> DrillResult:
-    """A twin holds when the drill fails for the one reason it was built for, and for no other."""
+    """A twin holds when the drill fails for the reason it was built for, and for no other."""
     if twin is None:
         return result
     judged = verdict.judge(result)
     told = "; ".join(judged.reasons) or "it passed"
-    held = judged.outcome is Outcome.FAILED and len(judged.reasons) == 1 and told.startswith(twin.reason)
+    held = judged.outcome is Outcome.FAILED and twin.is_why(judged.reasons)
     return result.model_copy(update={"negative_twin": NegativeTwin(name=twin.name, held=held, reason=told)})
 
 

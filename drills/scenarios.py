@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
 
+from drills import archive_faults, restores
+from drills.scenario import Result, Scenario, Twin, nothing
 from drills.stage import Stage
 from inventories.errors import BadInput
 from runbooks.engine.procedure import Procedure, replace_step
-from runbooks.engine.result import RunResult
 from runbooks.hosts import Estate
 from runbooks.procedures.detach import DETACH, DetachOptions
 from runbooks.procedures.failover import FAILOVER, Failover, FailoverOptions
 from runbooks.procedures.rejoin import REJOIN, RejoinOptions
 from runbooks.procedures.switchover import SWITCHOVER, SwitchoverOptions
-
-Result = RunResult[Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scenario:
-    """`fault` breaks the estate, `recover` is what an operator does about it, `restore` makes it whole again.
-
-    `objectives` names the entry of recovery.yaml; `refused` means that the runbook must refuse, and that writing must
-    go on once the fault is gone.
-    """
-
-    name: str
-    summary: str
-    fault: Callable[[Stage], None]
-    recover: Callable[[Stage], Result]
-    restore: Callable[[Stage], None]
-    objectives: str = ""
-    new_timeline: bool = True
-    detects: bool = True  # wait until the feed has lost the store before recovering
-    refused: bool = False
-
-    @property
-    def promise(self) -> str:
-        return self.objectives or self.name
 
 
 def _failover(stage: Stage, procedure: Procedure[Failover] = FAILOVER, estate: Estate | None = None) -> Result:
@@ -74,10 +49,6 @@ def _without_hooks(estate: Estate) -> Estate:
 
 def _crash(stage: Stage) -> None:
     stage.crash(stage.primary, f"/var/lib/postgresql/{stage.estate.data['postgres_version']}/main/postmaster.pid")
-
-
-def _nothing(_stage: Stage) -> None:
-    """The estate is whole already."""
 
 
 def _leaky(context: object, state: Failover) -> Failover:
@@ -125,32 +96,20 @@ SCENARIOS: Mapping[str, Scenario] = {
             objectives="primary-partition",
             fault=_partition,
             recover=lambda stage: _failover(stage, estate=_without_hooks(stage.estate)),
-            restore=_nothing,
             new_timeline=False,
             refused=True,
         ),
         Scenario(
             name="planned-switchover",
             summary="The roles are exchanged on purpose, under load.",
-            fault=_nothing,
+            fault=nothing,
             recover=lambda stage: stage.run(SWITCHOVER, SwitchoverOptions(yes=True)),
-            restore=_nothing,
-            detects=False,
+            detect=None,
         ),
+        *archive_faults.SCENARIOS,
+        *restores.SCENARIOS,
     )
 }
-
-
-@dataclass(frozen=True)
-class Twin:
-    """A drill made to fail: `reason` is what its first reason must begin with."""
-
-    name: str
-    says: str
-    reason: str
-    scenario: str  # the one it is the twin of, when none is named
-    recover: Callable[[Stage], Result] | None = None
-    forge_ledger: bool = False
 
 
 TWINS: Mapping[str, Twin] = {
@@ -170,6 +129,8 @@ TWINS: Mapping[str, Twin] = {
             scenario="primary-crash",
             forge_ledger=True,
         ),
+        *archive_faults.TWINS,
+        *restores.TWINS,
     )
 }
 

@@ -10,8 +10,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from drills.fate import Target
+from drills.feed import Feed
 from drills.measure import Mark
+from drills.result import Fact
+from inventories.errors import DrError
 from lab import faults
+from lab.up import up
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.result import RunResult
@@ -23,7 +28,11 @@ S = TypeVar("S", bound=BaseModel)
 
 @dataclass
 class Stage:
-    """One drill in progress. `marks` are moments on the monotonic clock, in order."""
+    """One drill in progress. `marks` are moments on the monotonic clock, in order.
+
+    `target` is set by a scenario that restores to a point, `safe_at` by one that loses what was not in the repository:
+    what was acknowledged before that moment was in it and must come back. `later` is undone in the end, newest first.
+    """
 
     lab: str
     estate: Estate
@@ -35,6 +44,49 @@ class Stage:
     marks: list[Mark] = field(default_factory=list)
     results: list[tuple[str, RunResult[Any]]] = field(default_factory=list)
     failover_started: float | None = None
+    facts: list[Fact] = field(default_factory=list)
+    target: Target | None = None
+    safe_at: float | None = None
+    running: Feed | None = None
+    undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
+
+    @property
+    def feed(self) -> Feed:
+        assert self.running is not None, "the feed has not begun"
+        return self.running
+
+    @property
+    def run_number(self) -> int:
+        """The number of the feed's run, which the event ids of its rows begin with."""
+        run = self.feed.ledger.view().run
+        assert run is not None, "a feed that acknowledged rows has said its number"
+        return run
+
+    @property
+    def database(self) -> str:
+        return str(self.estate.data["database"])
+
+    def fact(self, label: str, says: str) -> None:
+        """Something for the report, said aloud now."""
+        self.facts.append(Fact(label=label, says=says))
+        self.say(f"{label}: {says}")
+
+    def told(self, label: str) -> str:
+        """What the newest fact of this label says; empty when there is none."""
+        return next((fact.says for fact in reversed(self.facts) if fact.label == label), "")
+
+    def later(self, says: str, action: Callable[[], object]) -> None:
+        """Undo something when the drill ends, however it ends. It must be harmless when it was undone before."""
+        self.undo.append((says, action))
+
+    def undo_all(self) -> None:
+        """Undo what was left for later, newest first; what fails is said and stops nothing."""
+        while self.undo:
+            says, action = self.undo.pop()
+            try:
+                action()
+            except DrError as error:
+                self.say(f"WARNING: {says} failed: {error}")
 
     def mark(self, name: str) -> float:
         """A phase begins now."""
@@ -70,6 +122,16 @@ class Stage:
 
     def crash(self, host: Host, pid_file: str) -> None:
         faults.kill_process(self.lab, host.name, pid_file)
+
+    def remove(self, host: Host) -> None:
+        """The host and its disk are gone."""
+        host.hang_up()
+        faults.remove(self.lab, host.name)
+
+    def replace_hosts(self) -> None:
+        """Blank hosts take the place of those that were removed, at their old addresses."""
+        self.mark("blank hosts")
+        up(self.lab, self.say)
 
     def isolate(self, host: Host, *addresses: str) -> None:
         faults.isolate(self.lab, host.name, addresses)

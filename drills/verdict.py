@@ -18,6 +18,7 @@ class Objective:
     promised: float
     measured: float | None
     at_least: bool = False
+    missing: str = "was not measured"
 
     @property
     def met(self) -> bool:
@@ -37,7 +38,7 @@ class Objective:
         limit = "at least" if self.at_least else "at most"
         promised = f"{limit} {self.promised:,.10g} {self.unit}"
         if self.measured is None:
-            return f"{self.label} was not measured; promised was {promised}."
+            return f"{self.label} {self.missing}; promised was {promised}."
         measured = f"{self.measured:,.2f}" if self.unit == "s" else f"{self.measured:,.0f}"
         return f"{self.label} was {measured} {self.unit}; promised was {promised}."
 
@@ -46,7 +47,9 @@ _OBJECTIVES = (  # key, label, unit, at least
     ("rto_s", "Longest pause of the store (RTO)", "s", False),
     ("rto_from_failover_s", "From the start of the failover to the new primary's first row", "s", False),
     ("max_ack_gap_s", "Longest wait for any acknowledgement", "s", False),
+    ("detection_s", "Time from the fault to the alarm", "s", False),
     ("rpo_rows", "Acknowledged rows lost (RPO)", "rows", False),
+    ("rpo_s", "Age at the fault of the oldest row that is missing (RPO)", "s", False),
     ("rows_per_s", "Rows acknowledged a second", "rows/s", True),
 )
 
@@ -54,10 +57,14 @@ _OBJECTIVES = (  # key, label, unit, at least
 def objectives(result: DrillResult) -> tuple[Objective, ...]:
     """Every promise that was made, in the order a reader asks for them."""
     return tuple(
-        Objective(key, label, unit, promised, getattr(result, key), at_least)
+        Objective(key, label, unit, promised, getattr(result, key), at_least, _missing(key))
         for key, label, unit, at_least in _OBJECTIVES
         if (promised := getattr(result.objectives, key)) is not None
     )
+
+
+def _missing(key: str) -> str:
+    return "is unknown, because no alarm was raised" if key == "detection_s" else "was not measured"
 
 
 def judge(result: DrillResult) -> DrillResult:
@@ -83,7 +90,7 @@ def _failures(result: DrillResult) -> Iterator[str]:
     if not promises:
         yield "No objective was set, so none was met."
     # Lost rows are told above, with their tables; the same count as an objective would only repeat it.
-    told = {"rpo_rows"} if result.lost else set()
+    told = {"rpo_rows", "rpo_s"} if result.lost else set()
     yield from (promise.failure for promise in promises if not promise.met and promise.key not in told)
     if result.verify.failed:
         failed = ", ".join(check.name for check in result.checks if check.outcome == "failed")
@@ -106,9 +113,19 @@ def _rows(result: DrillResult) -> Iterator[str]:
     for table in result.tables:
         if table.lost:
             share = f"{table.lost:,} of {table.acked:,} acknowledged rows"
-            verb = "is" if table.lost == 1 else "are"
-            yield f"{share} {verb} lost in {table.table} (number {table.lost_ids})."
+            yield f"{share} {_are(table.lost)} lost in {table.table} (number {table.lost_ids})."
+    for table in result.tables:
+        if table.returned:
+            share = f"{table.returned:,} {'row' if table.returned == 1 else 'rows'}"
+            yield (
+                f"{share} of {table.table} acknowledged after the restore's target {_are(table.returned)} there: "
+                f"it did not stop where it should (number {table.returned_ids})."
+            )
     for table in result.tables:
         if table.duplicated and table.duplicates_forbidden:
             rows = "row is" if table.duplicated == 1 else "rows are"
             yield f"{table.duplicated:,} {rows} in {table.table} more than once."
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

@@ -5,6 +5,8 @@ Layering, held by tests/unit/test_layers.py:
     tasks -> drills -> runbooks.procedures -> runbooks.actions | runbooks.probes -> runbooks.hosts -> inventories
     tasks, drills -> lab, deploys.run;  inventories/lab.py -> lab
     runbooks/*.py (run, status, drift, ...) -> everything in runbooks/, and nothing in its folders -> them but layout
+    runbooks.actions.provision -> deploys.run: restoring needs hosts first, and that module is a door which starts
+        pyinfra as a child process, so a runbook still runs nothing of deploys/ itself
     runbooks.engine -> inventories.catalog (budgets only)
     deploys -> inventories;  agents -> nobody
 

@@ -6,6 +6,7 @@ consumer calls `.get_secret_value()`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -38,6 +39,11 @@ def load(path: str | Path) -> dict[str, SecretStr]:
             )
         found[name] = SecretStr(str(value))
     return found
+
+
+def key_id(secret: SecretStr) -> str:
+    """The id under which a backup names the key that it was encrypted with: tells keys apart, and none of them."""
+    return hashlib.sha256(secret.get_secret_value().encode()).hexdigest()[:12]
 
 
 def make(path: str | Path) -> Path:

@@ -7,7 +7,7 @@ for clients, replication and processes, and no test of fsync.
 from collections.abc import Sequence
 
 from inventories.errors import BadInput
-from lab import ssh, state
+from lab import containers, ssh, state
 from lab.engine import Engine, EngineFailed, find_engine
 from lab.wait import wait_until
 
@@ -21,7 +21,7 @@ def power_off(lab: str, host: str) -> None:
     The network goes first, so that no peer is told by a FIN or RST what a real power cut would not tell it.
     A host that is off already stays off. TimedOut when the engine still calls it running after 10 s.
     """
-    engine, box = _find(lab, host)
+    engine, box = find(lab, host)
     if engine.is_running(box.container):
         try:
             engine.execute(box.container, "ip", "link", "set", "eth0", "down")
@@ -34,7 +34,7 @@ def fence(lab: str, host: str) -> None:
 
     A host that is off already is fenced.
     """
-    engine, box = _find(lab, host)
+    engine, box = find(lab, host)
     kill(engine, box.container)
 
 
@@ -43,7 +43,7 @@ def power_on(lab: str, host: str) -> None:
 
     What was cut off is connected again.
     """
-    engine, box = _find(lab, host)
+    engine, box = find(lab, host)
     ssh.hang_up(lab, host)
     if not engine.is_running(box.container):
         engine.run("start", box.container)
@@ -52,7 +52,7 @@ def power_on(lab: str, host: str) -> None:
 
 def is_running(lab: str, host: str) -> bool:
     """Whether the host has power, as the engine sees it."""
-    engine, box = _find(lab, host)
+    engine, box = find(lab, host)
     return engine.is_running(box.container)
 
 
@@ -61,7 +61,7 @@ def kill_process(lab: str, host: str, pid_file: str) -> int:
 
     Return the id.
     """
-    engine, box = _find(lab, host)
+    engine, box = find(lab, host)
     script = 'read -r pid <"$1" && kill -KILL "$pid" && echo "$pid"'
     return int(engine.execute(box.container, "sh", "-c", script, "sh", pid_file))
 
@@ -74,7 +74,7 @@ def isolate(lab: str, host: str, from_: Sequence[str]) -> None:
     hosts run with a strict reverse path filter: a sender who would not be answered over the same device is
     not listened to, not even on a connection that was open before.
     """
-    engine, box = _find(lab, host)
+    engine, box = find(lab, host)
     if not from_:
         raise BadInput(f"{host} is to be isolated from nobody.", "Name at least one address.")
     script = 'for address; do ip route replace "$address/32" dev lo || exit 1; done'
@@ -83,10 +83,26 @@ def isolate(lab: str, host: str, from_: Sequence[str]) -> None:
 
 def heal(lab: str, host: str) -> None:
     """Undo every ``isolate`` of the host; one that is off has forgotten it already."""
-    engine, box = _find(lab, host)
+    engine, box = find(lab, host)
     if not engine.is_running(box.container):
         return
     engine.execute(box.container, "ip", "route", "flush", "dev", "lo")
+
+
+def remove(lab: str, host: str) -> None:
+    """The host is gone for good, and its disk with it; ``up`` puts a blank one in its place.
+
+    The network goes first, as with ``power_off``. A host that is gone already stays gone.
+    """
+    engine, box = find(lab, host)
+    ssh.hang_up(lab, host)
+    try:
+        power_off(lab, host)
+    except EngineFailed:
+        if box.container in containers.of_lab(engine, lab):
+            raise
+        return
+    containers.remove(engine, box.container)
 
 
 def kill(engine: Engine, container: str) -> None:
@@ -99,7 +115,8 @@ def kill(engine: Engine, container: str) -> None:
     wait_until(f"The end of {container}", lambda: not engine.is_running(container), _OFF_BUDGET_S, every=0.02)
 
 
-def _find(lab: str, host: str) -> tuple[Engine, state.LabHost]:
+def find(lab: str, host: str) -> tuple[Engine, state.LabHost]:
+    """The engine and the host's container. Raises BadInput naming the hosts that the lab has."""
     made = state.load(lab)
     if host not in made.hosts:
         raise BadInput(f"Lab {lab} has no host named {host!r}.", f"Its hosts are {', '.join(made.hosts)}.")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from inventories.errors import BadInput, TargetFailed, TimedOut, Unreachable
-from inventories.inventory import HostEntry, read_inventory
+from inventories.inventory import HERE, HostEntry, read_inventory
 from runbooks.engine.budgets import budget
 
 SSH_FAILED = 255
@@ -109,6 +109,11 @@ class Host:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
 
+    def hang_up(self) -> None:
+        """Close the connection that our commands share, so that the next one has to log in."""
+        command = ["ssh", "-F", str(self.ssh_config), "-O", "exit", self.name]
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
     def query(self, sql: str, database: str = "postgres", timeout: float | None = None) -> list[dict[str, Any]]:
         """Rows of one SELECT on this host's own server, as dictionaries of JSON values."""
         wrapped = f"select coalesce(json_agg(row_to_json(q)), '[]') from ({sql}) q;"
@@ -182,7 +187,9 @@ def load(inventory: str | None = None) -> Estate:
     entries = read_inventory(inventory)
     config = _write_ssh_config(entries.hosts)
     hosts = tuple(Host(entry.name, entry, config) for entry in entries.hosts)
-    return Estate(entries.estate, entries.name, hosts, entries.groups, entries.data)
+    # What a step starts in another process finds the same file again.
+    name = entries.name if entries.path.parent == HERE else str(entries.path.absolute())
+    return Estate(entries.estate, name, hosts, entries.groups, entries.data)
 
 
 def _write_ssh_config(entries: Sequence[HostEntry]) -> Path:

@@ -9,7 +9,13 @@ CA = "/etc/mystocks-dr/ca.crt"
 PASSFILE = "/var/lib/postgresql/.mystocks.pgpass"
 KEPT = "/var/lib/postgresql/mystocks-kept"  # copies of what a recovery step is about to erase
 MODE = "/var/lib/mystocks-dr/replication-mode.json"  # on the backup host: outside both database hosts
+PROOFS = "/var/lib/mystocks-dr/proofs.jsonl"  # on the backup host: a line for each backup that was tried
 STANZA = "main"
+PROVISIONED = "/etc/mystocks-dr/provisioned"  # a deploy got as far as it must before data may come
+BLANK = "mystocks-blank"  # in a data directory that a deploy made and nobody has written to
+RESTORE_UNIT = "mystocks-restore.service"
+RESTORE_LOG = "/var/log/postgresql/restore-cluster.log"
+RESTORE_MARK = "main.restore"  # beside the data directory while restore-cluster fills it
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,10 @@ class Layout:
     @property
     def data(self) -> str:
         return f"/var/lib/postgresql/{self.version}/main"
+
+    def beside(self, name: str) -> str:
+        """A path in the directory that holds the data directory."""
+        return f"/var/lib/postgresql/{self.version}/{name}"
 
     @property
     def etc(self) -> str:

@@ -38,6 +38,7 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *_replication(status, limits),
         *_noted(status),
         *_backups(status, limits),
+        *_jobs(status),
         *_archive(status, limits),
         *_outbox(status, limits),
         *_disks(status, limits),
@@ -103,6 +104,8 @@ def _degraded(status: Status) -> Iterator[str]:
             f"The newest backup is of timeline {newest.timeline} and {primary.name} is on {primary.timeline}: "
             "a restore needs every segment in between."
         )
+    if status.jobs and status.jobs.offsite is None:
+        yield "There is no off-site copy: the inventory has no host in group offsite."
     box = status.outbox
     if box and box.pending_rows:
         yield f"The outbox holds {box.pending_rows} rows, the oldest for {duration(box.oldest_age_s or 0)}."
@@ -198,7 +201,7 @@ def _backups(status: Status, limits: Limits) -> Iterator[Finding]:
     if repository.status != 0:
         yield Finding("backup repository", repository.message, "ok", "./dr deploy makes what is missing of it")
     newest, limit = repository.newest, f"{limits.max_backup_age_h:g} h"
-    hint = "the log is /var/log/pgbackrest/cron.log on the backup host; `pgbackrest --type=incr backup` there takes one"
+    hint = "./dr backup.run takes one now and says why it fails"
     if newest is None:
         yield Finding("age of the newest backup", "there is none", limit, "./dr deploy takes the first one")
     elif newest.error:
@@ -207,6 +210,30 @@ def _backups(status: Status, limits: Limits) -> Iterator[Finding]:
         )
     elif status.at - newest.stopped_at > limits.max_backup_age_h * 3600:
         yield Finding("age of the newest backup", duration(status.at - newest.stopped_at), limit, hint)
+
+
+def _jobs(status: Status) -> Iterator[Finding]:
+    """Success that did not come is told, whatever the reason; a run that failed is told at once."""
+    if status.repository is None:
+        return  # told already: the backup host is silent
+    if status.jobs is None:
+        yield Finding("scheduled jobs", status.unknown.get("jobs", ""), "answer", "./dr deploy puts the runner there")
+        return
+    late = {one.what for one in status.jobs.late}
+    for one in status.jobs.late:
+        yield Finding(_LATE.get(one.what, f"job {one.what}"), one.sentence, duration(one.limit_s), _remedy(one.what))
+    for job in status.jobs.jobs:
+        if job.broken and job.name not in late:
+            ago = duration(status.at - (job.ended_at or status.at))
+            yield Finding(f"job {job.name}", f"{job.outcome} {ago} ago: {job.sentence}", "passes", _remedy(job.name))
+
+
+_LATE = {"proof": "age of the newest proof", "offsite-copy": "age of the off-site copy"}
+
+
+def _remedy(what: str) -> str:
+    job = {"proof": "prove", "offsite-copy": "offsite"}.get(what, what)
+    return f"./dr backup.run --type {job} runs it now and says why it fails"
 
 
 def _archive(status: Status, limits: Limits) -> Iterator[Finding]:

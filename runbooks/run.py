@@ -18,7 +18,11 @@ from runbooks.engine.result import RunResult
 from runbooks.hosts import Estate
 from runbooks.procedures.detach import DETACH, DetachOptions
 from runbooks.procedures.failover import FAILOVER, FailoverOptions
+from runbooks.procedures.mend_archive import MEND_ARCHIVE, MendArchiveOptions
 from runbooks.procedures.rejoin import REJOIN, RejoinOptions
+from runbooks.procedures.restore_cluster import RESTORE_CLUSTER, RestoreClusterOptions
+from runbooks.procedures.restore_pitr import RESTORE_PITR, RestorePitrOptions
+from runbooks.procedures.restore_table import RESTORE_TABLE, RestoreTableOptions
 from runbooks.procedures.switchover import SWITCHOVER, SwitchoverOptions
 from runbooks.remote_lock import BackupHostLock
 
@@ -40,6 +44,10 @@ PROCEDURES: Mapping[str, Known] = {
         Known(REJOIN, RejoinOptions),
         Known(SWITCHOVER, SwitchoverOptions),
         Known(DETACH, DetachOptions),
+        Known(RESTORE_TABLE, RestoreTableOptions),
+        Known(RESTORE_PITR, RestorePitrOptions),
+        Known(RESTORE_CLUSTER, RestoreClusterOptions),
+        Known(MEND_ARCHIVE, MendArchiveOptions),
     )
 }
 

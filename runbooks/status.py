@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from inventories.errors import DrError, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
-from runbooks.probes import app, backup, disk, pgbackrest, postgres
+from runbooks.probes import app, backup, disk, jobs, pgbackrest, postgres
 from runbooks.probes.app import Outbox
 from runbooks.probes.backup import Mode
 from runbooks.probes.disk import Disk
+from runbooks.probes.jobs import Jobs
 from runbooks.probes.pgbackrest import Archiving, Repository
 from runbooks.probes.postgres import Node
 
@@ -35,6 +36,7 @@ class Status:
     outbox: Outbox | None
     disks: Mapping[str, tuple[Disk, ...]] = field(default_factory=dict)  # by host that answered
     mode: Mode | None = None  # the replication mode that the runbooks noted on the backup host
+    jobs: Jobs | None = None  # what the backup host's scheduled jobs have come to
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -69,10 +71,11 @@ def look(estate: Estate) -> Status:
         archivers = {h: _ask(pool, h, lambda h: pgbackrest.archiving(h, timeout=patience)) for h in estate.postgres}
         repository = _ask(pool, estate.backup, lambda h: pgbackrest.info(h, stanza, timeout=patience))
         noted = _ask(pool, estate.backup, backup.replication_mode)
+        scheduled = _ask(pool, estate.backup, lambda h: jobs.look(h, timeout=patience))
         waiting = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience))
         full = {h: _ask(pool, h, lambda h: disk.look(h, disk.paths(estate, h), patience)) for h in estate.hosts}
         everything: list[Future[Any]] = [
-            *nodes.values(), *archivers.values(), *full.values(), repository, noted, waiting
+            *nodes.values(), *archivers.values(), *full.values(), repository, noted, scheduled, waiting
         ]  # fmt: skip
         wait(everything, timeout=patience + budget("ssh.reach") + _SLACK_S)
         unknown: dict[str, str] = {}
@@ -86,6 +89,7 @@ def look(estate: Estate) -> Status:
             repository=_answer(repository, "repository", unknown),
             outbox=_answer(waiting, "outbox", unknown),
             mode=_answer(noted, "", {}),
+            jobs=_answer(scheduled, "jobs", unknown),
             unknown=unknown,
             seconds=time.monotonic() - started,
         )

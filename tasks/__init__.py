@@ -5,12 +5,12 @@ from typing import Any, cast
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from tasks import bench, checks, drills, estate, lab, outbox, runbooks, secrets
+from tasks import backup, bench, checks, drills, estate, keys, lab, outbox, restores, runbooks, secrets
 
 ns = Collection()
-for _tasks in (drills.TOP_LEVEL, estate.TOP_LEVEL, runbooks.TOP_LEVEL, bench.TOP_LEVEL, checks.TOP_LEVEL):
-    for _task in _tasks:
+for _doors in (drills, estate, runbooks, restores, bench, checks):
+    for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
-for _module in (lab, outbox, secrets):
+for _module in (backup, keys, lab, outbox, secrets):
     ns.add_collection(Collection.from_module(_module))
 ns.add_collection(runbooks.collection)

@@ -47,7 +47,7 @@ def failover(
     from runbooks.procedures.failover import FailoverOptions
 
     options = FailoverOptions(yes=yes, accept_loss=accept_loss, accept_split_brain=accept_split_brain)
-    _run("failover", options, plan, resume, json, inventory)
+    run_procedure("failover", options, plan, resume, json, inventory)
 
 
 @task(
@@ -65,7 +65,7 @@ def rejoin(
     """Make a lost node the synchronous standby again."""
     from runbooks.procedures.rejoin import RejoinOptions
 
-    _run("rejoin", RejoinOptions(yes=yes, host=host, reclone=reclone), plan, resume, json, inventory)
+    run_procedure("rejoin", RejoinOptions(yes=yes, host=host, reclone=reclone), plan, resume, json, inventory)
 
 
 @task(help=HELP)
@@ -77,7 +77,7 @@ def switchover(
     """Move the primary's role to the standby without loss."""
     from runbooks.procedures.switchover import SwitchoverOptions
 
-    _run("switchover", SwitchoverOptions(yes=yes), plan, resume, json, inventory)
+    run_procedure("switchover", SwitchoverOptions(yes=yes), plan, resume, json, inventory)
 
 
 @task(help={**HELP, "accept_loss": "go on although the backup host cannot note that the standby lacks rows"})
@@ -89,7 +89,19 @@ def detach(
     """Let the primary commit alone because its standby is lost."""
     from runbooks.procedures.detach import DetachOptions
 
-    _run("detach", DetachOptions(yes=yes, accept_loss=accept_loss), plan, resume, json, inventory)
+    run_procedure("detach", DetachOptions(yes=yes, accept_loss=accept_loss), plan, resume, json, inventory)
+
+
+@task(help=HELP, name="mend-archive")
+@door
+def mend_archive(
+    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "",
+    lab: str = "",
+) -> None:  # fmt: skip
+    """Mend an archive_command that lies; push what it left."""
+    from runbooks.procedures.mend_archive import MendArchiveOptions
+
+    run_procedure("mend-archive", MendArchiveOptions(yes=yes), plan, resume, json, inventory)
 
 
 @task(help={"name": "failover, rejoin, switchover or detach"})
@@ -135,7 +147,7 @@ def list_(c: Context) -> None:
     Console().print(table)
 
 
-def _run(name: str, options: Options, plan: bool, resume: bool, json: bool, inventory: str) -> None:
+def run_procedure(name: str, options: Options, plan: bool, resume: bool, json: bool, inventory: str) -> None:
     from runbooks import hosts
     from runbooks.run import execute, known
 
@@ -153,6 +165,8 @@ def _run(name: str, options: Options, plan: bool, resume: bool, json: bool, inve
     if not json:
         degraded = getattr(result.state, "degraded", ())
         print(f"{name} passed: {len(result.steps)} steps in {result.seconds:.1f} s; journal in {result.run_dir}")
+        for sentence in getattr(result.state, "told", ()):
+            print(sentence)
         for sentence in degraded:
             print(f"DEGRADED: {sentence}")
 
@@ -205,4 +219,4 @@ def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
 
 
 collection = Collection("runbook", show, list_, render)
-TOP_LEVEL = (failover, rejoin, switchover, detach)
+TOP_LEVEL = (failover, rejoin, switchover, detach, mend_archive)

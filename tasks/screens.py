@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runbooks.objectives import Finding, Loss, duration, lag_bytes, size
+from runbooks.probes.jobs import Job
 from runbooks.probes.postgres import Node
 from runbooks.status import Status
 
@@ -71,6 +72,7 @@ def _facts(status: Status) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2))
     table.add_row("last backup", _backup(status))
     table.add_row("archive", _archive(status))
+    table.add_row("jobs", _jobs(status))
     table.add_row("outbox", _outbox(status))
     return table
 
@@ -82,6 +84,22 @@ def _backup(status: Status) -> str:
     if newest is None:
         return "none"
     return f"{newest.type}, {duration(status.at - newest.stopped_at)} old, timeline {newest.timeline} ({newest.label})"
+
+
+def _jobs(status: Status) -> str:
+    """`full 2.1 h ago, verify FAILED 5 min ago, prove runs, expire never`: what became of each last run."""
+    if status.jobs is None:
+        return f"unknown: {status.unknown.get('jobs', '')}"
+    return ", ".join(f"{job.name} {_outcome(job, status.at)}" for job in status.jobs.jobs)
+
+
+def _outcome(job: Job, now: float) -> str:
+    if job.running_since is not None:
+        return f"runs for {duration(now - job.running_since)}"
+    if job.ended_at is None:
+        return "never ran"
+    ago = f"{duration(now - job.ended_at)} ago"
+    return ago if job.outcome == "passed" else f"{(job.outcome or '').upper()} {ago}"
 
 
 def _archive(status: Status) -> str:

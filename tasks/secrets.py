@@ -9,7 +9,7 @@ from tasks.support import caller_path, door
 @task(help={"file": "path of the new file, such as ~/.config/mystocks-dr/secrets.yaml"})
 @door
 def make(c: Context, file: str) -> None:
-    """Write a file with new random secrets, readable by you alone.
+    """Write a file with new random secrets, for you alone.
 
     An existing file is never replaced: lost keys are lost backups.
     """

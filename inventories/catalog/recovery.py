@@ -30,6 +30,8 @@ def _cron_field_is_sound(field: str, low: int, high: int) -> bool:
         first, last, step = match["first"], match["last"], match["step"]
         if step is not None and not 1 <= int(step) <= high:
             return False
+        if step is not None and first != "*" and last is None:
+            return False  # cron would drop such a step without a word
         if first == "*":
             if last is not None:
                 return False
@@ -76,11 +78,14 @@ class DisasterRecovery(Entry):
 class Objectives(Entry):
     """What one scenario may cost.
 
-    `rto_s`: seconds until the store acknowledges again; `rpo_rows`: acknowledged rows that may be missing.
+    `rto_s`: seconds until the store acknowledges again; `rpo_rows`: acknowledged rows that may be missing, those of the
+    last `rpo_s` seconds before the fault not counted; `detect_s`: seconds from the fault to the alarm.
     """
 
     rto_s: Seconds
     rpo_rows: Annotated[int, Field(ge=0)]
+    rpo_s: Seconds | None = None
+    detect_s: Seconds | None = None
 
 
 class Retention(Entry):
@@ -99,13 +104,29 @@ class Shadow(Entry):
     max_mb: Annotated[int, Field(ge=1)]
 
 
+class OffsiteCopy(Entry):
+    """Snapshots that stay off-site, and how much of the copy is read back every so many days."""
+
+    keep_last: Annotated[int, Field(ge=1)]
+    keep_daily: Annotated[int, Field(ge=0)]
+    keep_weekly: Annotated[int, Field(ge=0)]
+    check_days: Annotated[int, Field(ge=1)]
+    check_percent: Annotated[float, Field(gt=0, le=100)]
+
+
+BACKUPS = ("full", "differential", "incremental")
+ALONE = ("prove", "check")  # jobs that wait for no other: they leave the repository as it is
+Kind = Literal["full", "differential", "incremental", "verify", "offsite", "prove", "check", "expire"]
+
+
 class StoreBackup(Entry):
-    """How one store is backed up; `schedule` maps the kind of backup to a cron expression in UTC."""
+    """How one store is backed up; `schedule` maps each job to a cron expression in UTC."""
 
     engine: Label
     strategy: Annotated[Strategy, Field(strict=False)]
-    schedule: Annotated[dict[Literal["full", "incremental", "differential"], Cron], Field(min_length=1)]
+    schedule: Annotated[dict[Kind, Cron], Field(min_length=1)]
     retention: Retention
+    offsite: OffsiteCopy | None = None
     shadow: Shadow | None = None
 
     @model_validator(mode="after")
@@ -121,12 +142,45 @@ class StoreBackup(Entry):
         return self
 
 
+class JobLimits(Entry):
+    """Seconds of one job: it is killed at `limit_s`, starts up to `jitter_s` late, and is missed after `grace_s`."""
+
+    limit_s: Annotated[int, Field(ge=1)]
+    jitter_s: Annotated[int, Field(ge=0)]
+    grace_s: Annotated[int, Field(ge=1)]
+
+
+class Jobs(Entry):
+    """The scheduled jobs of the backup host. `wait_s`: seconds that one waits for another that has the repository;
+    `keep_logs`: outputs kept of each.
+    """
+
+    wait_s: Annotated[int, Field(ge=0)]
+    keep_logs: Annotated[int, Field(ge=1)]
+    kinds: Mapping[Kind, JobLimits]
+
+    @model_validator(mode="after")
+    def _grace_outlasts_the_run(self) -> Self:
+        for kind, one in self.kinds.items():
+            longest = (0 if kind in ALONE else self.wait_s) + one.jitter_s + one.limit_s
+            if one.grace_s < longest:
+                raise contradiction(
+                    f"kinds.{kind}.grace_s",
+                    one.grace_s,
+                    f"waiting, jitter and limit may take {longest} s, so a job that still runs would be missed",
+                    f"Give it {longest} s or more, or lower limit_s.",
+                )
+        return self
+
+
 class Limits(Entry):
     """Beyond these `status` exits 1 and gates refuse; bytes, hours, seconds, rows and percent as the names say."""
 
     max_loss_bytes: Annotated[int, Field(ge=0)]
     max_replication_lag_bytes: Annotated[int, Field(ge=0)]
     max_backup_age_h: Seconds
+    max_proof_age_h: Seconds
+    max_offsite_age_h: Seconds
     max_archive_lag_s: Seconds
     max_outbox_rows: Annotated[int, Field(ge=0)]
     max_disk_used_percent: Annotated[float, Field(gt=0, le=100)]
@@ -139,6 +193,7 @@ class Recovery(Entry):
     disaster_recovery: DisasterRecovery
     scenarios: Annotated[dict[Label, Objectives], Field(min_length=1)]
     stores: Annotated[dict[Literal["postgresql", "tdengine", "sqlite"], StoreBackup], Field(min_length=1)]
+    jobs: Jobs
     budgets: Annotated[Mapping[BudgetName, Seconds], Field(min_length=1)]
     limits: Limits
 
@@ -152,5 +207,25 @@ class Recovery(Entry):
                     objectives.rto_s,
                     f"disaster_recovery.recovery_time_objective promises {bound} s",
                     "Promise less there or recover faster here.",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _bounds_every_job(self) -> Self:
+        for name, store in self.stores.items():
+            for kind in store.schedule:
+                if kind not in self.jobs.kinds:
+                    raise contradiction(
+                        f"stores.{name}.schedule.{kind}",
+                        store.schedule[kind],
+                        "jobs.kinds does not bound such a job",
+                        f"Add jobs.kinds.{kind} with limit_s, jitter_s and grace_s.",
+                    )
+            if "offsite" in store.schedule and store.offsite is None:
+                raise contradiction(
+                    f"stores.{name}.schedule.offsite",
+                    store.schedule["offsite"],
+                    f"stores.{name}.offsite does not say what stays there",
+                    "Add it with keep_last, keep_daily, keep_weekly, check_days and check_percent.",
                 )
         return self

@@ -24,4 +24,8 @@ archive_timeout_s = 60
 
 backup_processes = 2
 
+# Run on the backup host, as postgres and without a shell, when a job, a proof or a copy is late or fails: what is late
+# comes on its standard input, one sentence a line. Empty: the journal alone is told.
+alarm_command: list[str] = []
+
 outbox_max_mb = 2048

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+from inventories.errors import Refused, TargetFailed
 from runbooks.hosts import Host
-from runbooks.layout import MODE, STANZA
+from runbooks.layout import MODE
+
+_HELD = 3  # the runner's exit code when another job has the lock
 
 
 def record_mode(backup: Host, mode: str, why: str) -> None:
@@ -25,12 +28,28 @@ def drop_connections(backup: Host) -> None:
     backup.run("systemctl restart pgbackrest-server", timeout=20)
 
 
-def take(backup: Host, kind: str, timeout: float) -> None:
-    """Take a backup of kind full, diff or incr, waiting for a scheduled one that runs already.
+def take(backup: Host, kind: str, timeout: float) -> str:
+    """Take a backup of kind full, diff or incr, waiting for another job that has the repository; what became of it.
 
     A dead node must not hold it up: pgBackRest asks every node who is primary, and gives one up after io-timeout.
     """
-    backup.run(
-        "flock -w %s /var/lib/pgbackrest/.backup.lock pgbackrest --stanza=%s --type=%s --io-timeout=2 backup",
-        int(timeout), STANZA, kind, user="postgres", timeout=timeout + 10,
+    return run_job(backup, kind, timeout, wait_s=timeout, io_timeout_s=2)
+
+
+def run_job(backup: Host, job: str, timeout: float, wait_s: float = 0, io_timeout_s: float = 0) -> str:
+    """Run one of the scheduled jobs now, under the lock and with the records of a scheduled one; its sentence.
+
+    Raises Refused when another job has the repository for longer than `wait_s` seconds, TargetFailed when it failed.
+    """
+    patience = f" --io-timeout {io_timeout_s:g}" if io_timeout_s else ""
+    ran = backup.run(
+        f"cd /opt/mystocks-dr && python3 -m agents.jobs run %s --wait %s{patience}",
+        job, int(wait_s), user="postgres", timeout=timeout + wait_s + 10, expect=None,
     )  # fmt: skip
+    if ran.rc == 0:
+        return str(ran.json()["sentence"])
+    lines = [line.strip() for line in ran.stderr.splitlines() if line.strip()] or ["it said nothing"]
+    hint = lines.pop().removeprefix("HINT: ") if lines[-1].startswith("HINT: ") and len(lines) > 1 else ""
+    if ran.rc == _HELD:
+        raise Refused(f"{backup}: {lines[-1]}", hint)
+    raise TargetFailed(f"{backup}: {lines[-1]}", hint)

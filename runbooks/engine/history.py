@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 
 from inventories.errors import BadInput, Refused
 from runbooks.engine import journal, rundir
+from runbooks.engine.context import Options
 from runbooks.engine.journal import Event, Record
 from runbooks.engine.masking import MASK, secrets_in
 from runbooks.engine.outcome import Outcome, StepOutcome
@@ -20,6 +21,7 @@ from runbooks.engine.procedure import Procedure
 from runbooks.engine.result import StepResult
 
 S = TypeVar("S", bound=BaseModel)
+O = TypeVar("O", bound=Options)  # noqa: E741 - a type variable, not a number
 _AFRESH = "start it afresh, without --resume"
 
 
@@ -37,6 +39,7 @@ class History:
     done: tuple[StepResult, ...]
     state: Mapping[str, Any] | None
     outcome: Outcome | None  # None: killed, or resumed and not finished since
+    options: Mapping[str, Any] = field(default_factory=dict)  # what the operator said
 
     @property
     def over(self) -> bool:
@@ -97,6 +100,7 @@ def read_history(run_dir: Path) -> History | None:
         done=tuple(_done(records)),
         state=states[-1] if states else None,
         outcome=_outcome(records),
+        options=next((record.data["options"] for record in reversed(records) if "options" in record.data), {}),
     )
 
 
@@ -108,6 +112,19 @@ def check_version(past: History, procedure: Procedure[Any]) -> None:
             f"its steps were {', '.join(past.steps)}",
             _AFRESH,
         )
+
+
+def reload_options(past: History, given: O) -> O:
+    """What the operator says now, and for the rest what they said when the run began: a resumed run keeps its words.
+
+    Consent is not kept: `yes` is only what is given now.
+    """
+    said = {name: value for name, value in past.options.items() if name in type(given).model_fields}
+    now = {name: value for name, value in given if value != type(given).model_fields[name].default}
+    try:
+        return type(given).model_validate({**said, **now, "yes": given.yes})
+    except ValidationError:
+        return given  # of another version, or masked
 
 
 def reload_state(past: History, initial: S) -> S:

@@ -20,7 +20,7 @@ from inventories.errors import BadInput, DrError, Interrupted, Refused, TimedOut
 from runbooks.engine import lock
 from runbooks.engine.budgets import budget
 from runbooks.engine.context import Context
-from runbooks.engine.history import History, check_version, read_history, reload_state
+from runbooks.engine.history import History, check_version, read_history, reload_options, reload_state
 from runbooks.engine.journal import FILE_NAME, Event, Journal
 from runbooks.engine.masking import Mask
 from runbooks.engine.outcome import Outcome, StepOutcome, exit_code_of, outcome_of
@@ -52,9 +52,12 @@ def run(
     voice = context.say
     context = replace(context, say=lambda sentence: voice(mask.text(sentence)))
     try:
+        past = _past(procedure, context, resume)
+        if past:
+            context = replace(context, options=reload_options(past, context.options))
         initial = procedure.initial(context)
         allowed = {step.name: budget(step.budget, budgets) for step in procedure.steps}
-        _require_consent(procedure, context, _past(procedure, context, resume))
+        _require_consent(procedure, context, past)
         owner = lock.this_process(procedure.name, context.run_dir, resumes=resume)
         with interruptible(), lock.held(context.estate.name, owner, context.say, remote_lock) as locks:
             past = _past(procedure, context, resume)  # again: only now nobody else can add to it

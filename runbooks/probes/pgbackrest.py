@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic import SecretStr
 
 from inventories.errors import TargetFailed
 from runbooks.hosts import Host
@@ -32,6 +35,10 @@ class Backup:
     size_bytes: int
     repository_bytes: int
     wal_stop: str
+    started_at: int = 0
+    wal_start: str = ""
+    references: tuple[str, ...] = ()  # labels of the backups that it is made from, itself not among them
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def timeline(self) -> int:
@@ -51,6 +58,7 @@ class Repository:
     archive_id: str
     archive_max: str
     busy: bool  # a backup runs now
+    trouble: str = ""  # why the repository cannot be read, in pgBackRest's words
 
     @property
     def newest(self) -> Backup | None:
@@ -77,6 +85,21 @@ def info(host: Host, stanza: str, timeout: float | None = None) -> Repository:
     said = host.run("pgbackrest --stanza=%s --output=json info", stanza, user="postgres", timeout=timeout).json()
     if not said:
         raise TargetFailed(f"{host.name}: the repository has no stanza {stanza}", "./dr deploy makes it")
+    return _repository(said[0])
+
+
+# The key comes on standard input and stays out of every process list.
+_WITH_KEY = """
+IFS= read -r PGBACKREST_REPO1_CIPHER_PASS && export PGBACKREST_REPO1_CIPHER_PASS
+exec pgbackrest --config=/dev/null --repo1-path=/var/lib/pgbackrest --repo1-cipher-type=aes-256-cbc --stanza=%s \\
+  --output=json info
+"""
+
+
+def opened_with(host: Host, stanza: str, cipher: SecretStr, timeout: float | None = None) -> Repository:
+    """The repository as it is read with another key than the host's own; `status` tells whether it could be."""
+    key = f"{cipher.get_secret_value()}\n"
+    said = host.run(_WITH_KEY, stanza, user="postgres", stdin=key, timeout=timeout).json()
     return _repository(said[0])
 
 
@@ -116,6 +139,7 @@ def _repository(said: dict[str, Any]) -> Repository:
         archive_id=newest.get("id", ""),
         archive_max=newest.get("max") or "",
         busy=bool(said["status"].get("lock", {}).get("backup", {}).get("held")),
+        trouble=_trouble(said),
     )
 
 
@@ -128,4 +152,39 @@ def _backup(said: dict[str, Any]) -> Backup:
         size_bytes=said["info"]["size"],
         repository_bytes=said["info"]["repository"].get("delta", 0),
         wal_stop=said["archive"]["stop"],
+        started_at=said["timestamp"]["start"],
+        wal_start=said["archive"]["start"],
+        references=tuple(said.get("reference") or ()),
+        annotations=said.get("annotation") or {},
     )
+
+
+def _trouble(said: dict[str, Any]) -> str:
+    """What the repository's own status says, when it says more than ours."""
+    found = [repo["status"]["message"] for repo in said.get("repo") or [] if repo["status"]["code"]]
+    return str(found[0]) if found else ""
+
+
+@dataclass(frozen=True)
+class ArchiveEnd:
+    """The newest segment of the archive: its name, when it arrived, and how long ago that is by the same clock."""
+
+    segment: str
+    at: float  # unix seconds
+    age_s: float
+
+
+_END = """
+file=$(find /var/lib/pgbackrest/archive/%s/%s/%s -name %s -printf '%%T@\n' 2>/dev/null | sort | tail -n1)
+echo "${file:-0} $(date +%%s)"
+"""
+
+
+def archive_end(host: Host, stanza: str, repository: Repository) -> ArchiveEnd | None:
+    """None when the archive holds no segment. Raises DrError when the host does not answer."""
+    newest = repository.archive_max
+    if not newest:
+        return None
+    text = host.run(_END, stanza, repository.archive_id, newest[:16], f"{newest}-*", user="postgres").text
+    at, now = (float(word) for word in text.split())
+    return ArchiveEnd(newest, at, max(0.0, now - at))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, TypeVar
 
@@ -264,7 +265,7 @@ def new_backup(kind: type[R]) -> Step[R]:
     )
 
 
-def verification(kind: type[R], *, without: str = "") -> Step[R]:
+def verification(kind: type[R], *, without: str | Callable[[R], str] = "") -> Step[R]:
     """Run tests/verify in a fresh process.
 
     `without` says what has become of the other node: `fenced`, `lost` (whether or not its host answers), or nothing.
@@ -273,8 +274,9 @@ def verification(kind: type[R], *, without: str = "") -> Step[R]:
 
     def check(context: Run, state: R) -> None:
         expected: dict[str, Any] = {"primary": state.primary}
-        if without:
-            there = without == "fenced" and other_of(context, state).reachable()
+        fate = without if isinstance(without, str) else without(state)
+        if fate:
+            there = fate == "fenced" and other_of(context, state).reachable()
             off = [] if there else [state.other]
             off += [] if context.estate.backup.reachable() else [context.estate.backup.name]
             expected |= {"fenced": [state.other] if there else [], "off": off, "degraded": True}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,10 +11,11 @@ from deploys.run import deploy
 from drills import feed as feeds
 from drills import gather
 from drills.compare import Comparison, compare
+from drills.fate import Fate
 from drills.gate import gate
 from drills.tally import LedgerView, Writing
 from inventories.errors import DrError
-from lab import containers, faults, state
+from lab import disks, faults, state
 from lab.engine import find_engine
 from lab.up import up
 from runbooks import hosts
@@ -140,7 +140,7 @@ def load(estate: Estate, folder: Path, rate: float = 1000.0) -> Iterator[Load]:
     until(lambda: app.outbox(estate.app), 60, what="an empty outbox", accept=lambda box: not box.pending_records)
     assert view.run is not None
     primary = postgres.the_primary(postgres.survey(estate)).host
-    found = compare(feed.ledger.acked_ids(), gather.finder(primary, str(estate.data["database"]), view.run))
+    found = compare(Fate(feed.ledger.acked_ids()), gather.finder(primary, str(estate.data["database"]), view.run))
     writing.compared.append(found)
     assert found.acked > 0
     assert (found.lost, found.duplicated) == (0, 0)
@@ -173,60 +173,12 @@ def _how_to_reach(host: Host) -> dict[str, object]:
     }  # fmt: skip
 
 
-def hang_up(host: Host) -> None:
-    """Close the connection that our commands share, so that the next one has to log in."""
-    subprocess.run(["ssh", "-F", str(host.ssh_config), "-O", "exit", host.name], capture_output=True, check=False)
-
-
 def remove(estate: Estate, host: str) -> None:
     """What `podman rm -f` does to a host: it is gone, and its disk with it."""
-    hang_up(estate.host(host))
-    containers.remove(find_engine(), state.load(lab_of(estate)).hosts[host].container)
+    estate.host(host).hang_up()
+    faults.remove(lab_of(estate), host)
 
 
-@dataclass(frozen=True)
-class SmallDisk:
-    """A small file system mounted over a directory."""
-
-    estate: Estate
-    host: str
-    path: str
-
-    def fill(self) -> None:
-        """Leave not a byte."""
-        inside(self.estate, self.host, 'head -c 1G /dev/zero >"$1/ballast" 2>/dev/null; true', self.path)
-
-    def empty(self) -> None:
-        inside(self.estate, self.host, 'rm -f "$1/ballast"', self.path)
-
-
-# The real directory stays reachable through a bind mount, so that what was written meanwhile can be copied back.
-_SHRINK = """
-set -e
-systemctl stop "$2"
-mkdir -p /mnt/real
-mount --bind "$1" /mnt/real
-size=$(( $(du -sm /mnt/real | cut -f1) + 160 ))
-mount -t tmpfs -o "size=${size}m,mode=0700" tmpfs "$1"
-cp -a /mnt/real/. "$1"
-systemctl start "$2"
-"""
-_GROW = """
-set -e
-rm -f "$1/ballast"
-systemctl stop "$2"
-find /mnt/real -mindepth 1 -delete
-cp -a "$1/." /mnt/real
-umount "$1" /mnt/real
-systemctl start "$2"
-"""
-
-
-@contextmanager
-def small_disk(estate: Estate, host: str, path: str, unit: str) -> Iterator[SmallDisk]:
+def small_disk(estate: Estate, host: str, path: str, unit: str) -> AbstractContextManager[disks.SmallDisk]:
     """Give this directory a disk with 160 MiB of room; `unit` stands still while it moves there and back."""
-    inside(estate, host, _SHRINK, path, unit, privileged=True)
-    try:
-        yield SmallDisk(estate, host, path)
-    finally:
-        inside(estate, host, _GROW, path, unit, privileged=True)
+    return disks.small_disk(lab_of(estate), host, path, unit)

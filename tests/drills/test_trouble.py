@@ -47,7 +47,7 @@ def crash(estate: Estate, host: str) -> None:
 
 def ssh_off(estate: Estate, host: str) -> None:
     inside(estate, host, "systemctl stop ssh")
-    seen.hang_up(estate.host(host))
+    estate.host(host).hang_up()
 
 
 def ssh_on(estate: Estate, host: str) -> None:
@@ -103,7 +103,7 @@ class TestUnreachable:
     def test_host_that_refuses_the_key_says_so(self, whole: Estate) -> None:
         _, standby = seen.roles(whole)
         inside(whole, standby, "mv /root/.ssh/authorized_keys /root/.ssh/away")
-        seen.hang_up(whole.host(standby))
+        whole.host(standby).hang_up()
         try:
             status = dr("status", "--json")
             assert status.code == 1

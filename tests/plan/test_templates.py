@@ -81,7 +81,6 @@ def pgbackrest(is_repository: bool, restores: bool = False) -> str:
         "pgbackrest/pgbackrest.conf.j2", is_repository=is_repository, restores=restores, ca="/etc/mystocks-dr/ca.crt",
         stanza="main", repository=BACKUP, postgres=(PG1, PG2), allowed=(PG1, PG2) if is_repository else (BACKUP,),
         cipher=SecretStr("cipher-of-the-repository"), data_directory="/var/lib/postgresql/17/main", process_max=2,
-        retention_full=2,
     )  # fmt: skip
 
 
@@ -104,7 +103,8 @@ def test_repository_knows_both_nodes_and_lets_only_them_in() -> None:
     assert [line for line in lines if line.startswith("tls-server-auth")] == [
         "tls-server-auth=pg1=main", "tls-server-auth=pg2=main",
     ]  # fmt: skip
-    assert "repo1-retention-full=2" in lines
+    assert "expire-auto=n" in lines
+    assert not [line for line in lines if "retention" in line], "only agents/expire.py says what expires"
 
 
 def test_client_knows_the_repository_and_itself() -> None:
@@ -114,16 +114,34 @@ def test_client_knows_the_repository_and_itself() -> None:
 
 
 def test_backup_schedule_is_the_catalogues() -> None:
-    times = load_recovery().stores["postgresql"].schedule
-    text = rendered("pgbackrest/cron.j2", times=times, stanza="main")
-    jobs = [line for line in text.splitlines() if "pgbackrest" in line and not line.startswith("#")]
-    assert [job[: len(time)] for job, time in zip(jobs, (times["full"], times["incremental"]), strict=True)] == [
-        times["full"], times["incremental"],
-    ]  # fmt: skip
-    assert all(job.split()[5] == "postgres" for job in jobs)
-    # In a crontab an unescaped percent sign ends the command.
+    times = list(load_recovery().stores["postgresql"].schedule.items())
+    text = rendered("jobs/cron.j2", times=times, catch_up="50 * * * *", root="/opt/mystocks-dr")
+    jobs = [line for line in text.splitlines() if "agents.jobs run" in line]
+    assert len(jobs) == len(times) > 5
+    for line, (kind, time) in zip(jobs, times, strict=True):
+        assert line.startswith(f"{time} postgres cd /opt/mystocks-dr && ")
+        assert line.endswith(f" agents.jobs run {kind} --scheduled")
+    # What was missed while the host was off is run at boot, and every hour.
+    again = [line for line in text.splitlines() if line.endswith("agents.jobs catch-up")]
+    assert [line.split(" postgres ")[0] for line in again] == ["50 * * * *", "@reboot"]
+    assert {"TZ=UTC", "CRON_TZ=UTC"} <= set(text.splitlines())
+    # In a crontab an unescaped percent sign ends the command; a failure must not be talked away.
     assert "%" not in text
+    assert "|| true" not in text
     assert text.endswith("\n")
+
+
+def test_offsite_account_is_for_sftp_alone() -> None:
+    text = rendered("offsite/authorized_keys.j2", key="ssh-ed25519 AAAA mystocks-dr offsite")
+    assert text.splitlines()[1] == 'restrict,command="internal-sftp" ssh-ed25519 AAAA mystocks-dr offsite'
+
+
+def test_the_way_to_the_offsite_host_asks_nobody_and_trusts_one_key() -> None:
+    node = SimpleNamespace(name="offsite1", address="192.0.2.41")
+    text = rendered("offsite/ssh_config.j2", node=node, port=2222, account="offsite", folder="/etc/x")
+    lines = [line.strip() for line in text.splitlines()]
+    assert {"StrictHostKeyChecking yes", "BatchMode yes", "GlobalKnownHostsFile /dev/null", "Port 2222"} <= set(lines)
+    assert "UserKnownHostsFile /etc/x/known_hosts" in lines
 
 
 def test_retention_runs_for_every_expiring_table() -> None:

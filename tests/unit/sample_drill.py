@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from drills.compare import Comparison, FoundIds, compare, with_phantom_row
-from drills.events import Event, parse_line
+from drills.events import Acked, Event, parse_line
+from drills.fate import Fate, Target, Window, fate
 from drills.fingerprint import fingerprint
 from drills.junit import write_junit
 from drills.measure import Mark, Moments, Phase, measure, phases
@@ -22,6 +23,7 @@ from drills.result import (
     Check,
     CheckOutcome,
     DrillResult,
+    Fact,
     NegativeTwin,
     Objectives,
     Outcome,
@@ -110,7 +112,7 @@ def events_of(lines: list[str]) -> tuple[Event, ...]:
 
 
 def found_as_acknowledged(counted: Tally) -> Comparison:
-    return compare(counted.acked, lambda table: FoundIds(counted.acked[table], 0, len(counted.acked[table])))
+    return compare(Fate(counted.acked), lambda table: FoundIds(counted.acked[table], 0, len(counted.acked[table])))
 
 
 def begun(scenario: str = "primary-power-loss") -> DrillResult:
@@ -159,7 +161,7 @@ def power_loss() -> tuple[DrillResult, list[str]]:
 def failed() -> tuple[DrillResult, list[str]]:
     result, lines = power_loss()
     counted = tally(events_of(lines))
-    forged, _ = with_phantom_row(counted.acked)
+    forged, _ = with_phantom_row(Fate(counted.acked))
     replayed = {table: len(ids) for table, ids in counted.replayed.items()}
     twice = {"daily_kline": 2}
     comparison = compare(forged, lambda table: FoundIds(counted.acked[table], twice.get(table, 0)))
@@ -172,6 +174,53 @@ def failed() -> tuple[DrillResult, list[str]]:
     strict = result.objectives.model_copy(update={"rto_s": 2.0})
     slow = result.model_copy(update={"objectives": strict, "negative_twin": None})
     return judge(slow.with_comparison(comparison, replayed).with_checks((broken,))), lines
+
+
+def restored() -> tuple[DrillResult, list[str]]:
+    """A bad statement was taken back by a restore to just before it: what the store took after it went too."""
+    lines = power_loss_ledger()
+    events = events_of(lines)
+    counted = tally(events)
+    before = [event for event in events if isinstance(event, Acked) and event.at < CLOCK + FAULT - 0.5]
+    target = Target(1, {table: max(ack.rows[table][1] for ack in before) for table in TABLES})
+    expected = fate(events, target)
+    moments = Moments(CLOCK, CLOCK + FAULT - 0.5, CLOCK + FAULT + 1.21, CLOCK + FAILOVER, CLOCK + STOP)
+    draft = (
+        begun("bad-update")
+        .model_copy(update={"phases": _phases(), "expects_new_timeline": True, "outcome": Outcome.PASSED})
+        .with_feed(counted.view)
+        .with_measured(measure(events, moments))
+        .with_comparison(compare(expected, lambda table: FoundIds(expected.required[table])))
+        .with_checks(_checks())
+    )
+    facts = (
+        Fact(label="bad statement", says="transaction 91,204 set every quantity to -7 in 28,110 rows"),
+        Fact(label="restored", says="backup 20260302-030001F, to just before transaction 91,204"),
+    )
+    goals = Objectives(rto_s=60, rpo_rows=0, detection_s=5)
+    told = {"objectives": goals, "facts": facts, "alarm": "28,110 positions have the quantity -7"}
+    summary = "An UPDATE without WHERE spoils a table under load."
+    return judge(draft.model_copy(update={**told, "summary": summary})), lines
+
+
+def lost_with_hosts() -> tuple[DrillResult, list[str]]:
+    """Both database hosts are lost with their disks: what was not in the repository yet went with them."""
+    lines = power_loss_ledger()
+    events = events_of(lines)
+    counted = tally(events)
+    expected = fate(events, window=Window(1, CLOCK + FAULT - 2))
+    moments = Moments(CLOCK, CLOCK + FAULT, CLOCK + FAULT + 1, CLOCK + FAILOVER, CLOCK + STOP)
+    held = {table: ids.difference(expected.excusable[table]) for table, ids in expected.required.items()}
+    draft = (
+        begun("cluster-loss")
+        .model_copy(update={"phases": _phases(), "expects_new_timeline": True, "outcome": Outcome.PASSED})
+        .with_feed(counted.view)
+        .with_measured(measure(events, moments))
+        .with_comparison(compare(expected, lambda table: FoundIds(held[table])), oldest_missing_s=1.98)
+        .with_checks(_checks())
+    )
+    goals = Objectives(rto_s=120, rpo_rows=0, rpo_s=60)
+    return judge(draft.model_copy(update={"objectives": goals, "summary": "Both database hosts are gone."})), lines
 
 
 def standby() -> tuple[DrillResult, list[str]]:
@@ -251,6 +300,8 @@ def write_samples(folder: Path) -> None:
         "passed": power_loss(),
         "failed": failed(),
         "standby": standby(),
+        "restored": restored(),
+        "lost-with-hosts": lost_with_hosts(),
         "refused": (refused(), none),
         "interrupted": (interrupted(), none),
     }

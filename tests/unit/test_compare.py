@@ -6,6 +6,7 @@ import sqlite3
 import pytest
 
 from drills.compare import FoundIds, compare, parse_found, ranges_sql, with_phantom_row
+from drills.fate import Fate
 from drills.ranges import RangeSet
 from inventories.errors import BadInput, VerificationFailed
 
@@ -19,7 +20,7 @@ def found(*ranges: tuple[int, int], duplicated: int = 0) -> FoundIds:
 
 def test_all_there_once_is_a_clean_slate() -> None:
     result = compare(
-        {"a": RangeSet([(1, 10)]), "b": RangeSet([(11, 12)])},
+        Fate({"a": RangeSet([(1, 10)]), "b": RangeSet([(11, 12)])}),
         {"a": found((1, 10)), "b": found((11, 12))}.__getitem__,
     )
     assert (result.acked, result.lost, result.duplicated, result.unacknowledged_extra) == (12, 0, 0, 0)
@@ -28,7 +29,7 @@ def test_all_there_once_is_a_clean_slate() -> None:
 
 def test_lost_duplicated_and_extra_are_counted_by_table() -> None:
     result = compare(
-        {"a": RangeSet([(1, 10), (21, 30)]), "b": RangeSet([(11, 20)])},
+        Fate({"a": RangeSet([(1, 10), (21, 30)]), "b": RangeSet([(11, 20)])}),
         {"a": found((1, 4), (7, 10), (21, 29)), "b": found((11, 20), (31, 33), duplicated=2)}.__getitem__,
     )
     a, b = result.tables
@@ -40,11 +41,11 @@ def test_lost_duplicated_and_extra_are_counted_by_table() -> None:
 def test_nothing_acknowledged_proves_nothing() -> None:
     for nothing in ({}, {"a": RangeSet()}):
         with pytest.raises(VerificationFailed, match="Nothing was acknowledged, so nothing was proven"):
-            compare(nothing, lambda _: found((1, 2)))
+            compare(Fate(nothing), lambda _: found((1, 2)))
 
 
 def test_in_a_table_of_newest_rows_an_overwritten_row_is_not_lost() -> None:
-    acked = {"positions": RangeSet([(1, 10)])}
+    acked = Fate({"positions": RangeSet([(1, 10)])})
     overwritten = compare(acked, lambda _: found((9, 10)), newest={"positions"}).tables[0]
     assert (overwritten.lost, overwritten.superseded) == (0, 8)
     cut_off = compare(acked, lambda _: found((3, 8)), newest={"positions"}).tables[0]
@@ -54,11 +55,11 @@ def test_in_a_table_of_newest_rows_an_overwritten_row_is_not_lost() -> None:
 
 def test_the_phantom_row_of_the_negative_twin_is_the_only_loss() -> None:
     acked = {"a": RangeSet([(1, 10)]), "b": RangeSet([(11, 12)])}
-    forged, name = with_phantom_row(acked)
+    forged, name = with_phantom_row(Fate(acked))
     result = compare(forged, lambda table: FoundIds(acked[table], 0, len(acked[table])))
     assert (name, result.lost, len(acked["a"])) == ("a 4294967295", 1, 10)
     with pytest.raises(VerificationFailed):
-        with_phantom_row({})
+        with_phantom_row(Fate({}))
 
 
 @pytest.mark.parametrize("name", ["", "Orders", "a b", "a;drop table b", 'a"', "a.b.c", "1a", "a\n"])

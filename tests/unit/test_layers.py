@@ -22,7 +22,11 @@ _RULES: dict[str, tuple[str, ...]] = {
     "runbooks.hosts": _HOSTS,
     "runbooks.probes": ("runbooks.probes", *_HOSTS),
     "runbooks.actions": ("runbooks.actions", *_HOSTS),
-    "runbooks.procedures": ("runbooks.procedures", "runbooks.actions", "runbooks.probes", *_HOSTS),
+    "runbooks.actions.provision": ("runbooks.actions", "deploys.run", *_HOSTS),
+    "runbooks.procedures": (
+        "runbooks.procedures", "runbooks.actions", "runbooks.probes", "runbooks.targets", *_HOSTS,
+    ),
+    "runbooks.targets": ("runbooks.probes", *_HOSTS),
     "runbooks.layout": (),
     "runbooks": ("runbooks", "inventories"),  # run, status, drift: what the doors open, used by nothing above
     "drills": ("drills", "lab", "deploys.run", "runbooks", "inventories"),

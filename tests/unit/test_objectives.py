@@ -24,6 +24,8 @@ from runbooks.status import Status, as_json
 LIMITS = Limits(
     max_loss_bytes=0, max_replication_lag_bytes=1 << 20, max_backup_age_h=26, max_archive_lag_s=180, max_outbox_rows=50,
     max_disk_used_percent=90,
+    max_proof_age_h=26,
+    max_offsite_age_h=26,
 )
 NOW = 1_790_000_000.0
 

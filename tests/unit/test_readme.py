@@ -65,7 +65,7 @@ def test_a_command_that_does_not_exist_is_caught(command: str) -> None:
 
 
 def test_the_table_of_tasks_is_what_the_launcher_lists() -> None:
-    rows = dict(re.findall(r"^\| `([a-z.]+)` \| (.*?) \|$", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([a-z.-]+)` \| (.*?) \|$", README, re.MULTILINE))
     wanted = {name: (tasks.ns[name].__doc__ or "").strip().splitlines()[0] for name in tasks.ns.task_names}
     assert rows == wanted
 
@@ -75,7 +75,7 @@ def test_every_hint_in_the_code_names_a_task_that_there_is() -> None:
     named = {
         (path.relative_to(ROOT).as_posix(), task)
         for path in sources
-        for task in re.findall(r"\./dr ([a-z]+(?:\.[a-z]+)?)", path.read_text())
+        for task in re.findall(r"\./dr ([a-z]+(?:[.-][a-z]+)*)", path.read_text())
     }
     assert named, "no hint was found"
     there = {*tasks.ns.task_names, "help"} | PROSE

@@ -20,9 +20,11 @@ from tests.unit.sample_drill import (
     events_of,
     failed,
     interrupted,
+    lost_with_hosts,
     power_loss,
     power_loss_ledger,
     refused,
+    restored,
     standby,
 )
 
@@ -60,6 +62,19 @@ def test_the_verdict_is_one_sentence(passed: Drill) -> None:
     assert headline(standby()[0]).endswith("the store never paused for longer than 0.76 s.")
     assert headline(failed()[0]).startswith("1 of 165,251 acknowledged rows is lost in order_records")
     assert headline(failed()[0]).endswith("3 more reasons below.")
+
+
+def test_what_a_restore_took_back_and_what_went_with_the_hosts_is_said_in_the_first_sentence() -> None:
+    result, lines = restored()
+    assert (result.outcome, result.reasons, result.lost, result.returned) == (Outcome.PASSED, (), 0, 0)
+    assert result.rolled_back
+    assert f"{result.rolled_back:,} acknowledged after the restore's target were rolled back" in headline(result)
+    page = render(result, events_of(lines))
+    assert "to just before transaction 91,204" in page and "rolled back" in page
+    result, lines = lost_with_hosts()
+    assert (result.outcome, result.reasons, result.lost) == (Outcome.PASSED, (), 0)
+    assert f"{result.excused:,} of the last 1.98 s before the fault went with the hosts" in headline(result)
+    assert "lost as promised" in render(result, events_of(lines))
 
 
 @pytest.mark.parametrize("make", [lambda: power_loss()[0], lambda: failed()[0], refused, interrupted, begun])

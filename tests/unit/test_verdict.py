@@ -6,6 +6,7 @@ import pytest
 
 from drills.compare import Comparison, TableComparison
 from drills.measure import Moments, measure
+from drills.ranges import RangeSet
 from drills.result import Check, CheckOutcome, DrillResult, NegativeTwin, Objectives, Outcome, Verify
 from drills.tally import Feed, LedgerView
 from drills.verdict import judge, objectives
@@ -39,6 +40,14 @@ def test_a_drill_that_kept_every_promise_passes(passed: DrillResult) -> None:
             {"rows_per_s": 4100.0},
             "Rows acknowledged a second was 4,100 rows/s; promised was at least 5,000 rows/s.",
         ),
+        (
+            {"objectives": Objectives(rto_s=5, detection_s=60), "detection_s": None},
+            "Time from the fault to the alarm is unknown, because no alarm was raised; promised was at most 60 s.",
+        ),
+        (
+            {"objectives": Objectives(rto_s=5, detection_s=1)},
+            "Time from the fault to the alarm was 1.21 s; promised was at most 1 s.",
+        ),
         ({"objectives": Objectives()}, "No objective was set, so none was met."),
         ({"verify": Verify()}, "Nothing was verified."),
         ({"verify": Verify(passed=9, failed=1)}, "1 check of the verification failed."),
@@ -68,6 +77,14 @@ def test_lost_and_duplicated_rows_are_told_by_table() -> None:
         "2 rows are in daily_kline more than once.",
         "Longest pause of the store (RTO) was 2.44 s; promised was at most 2 s.",
         "1 check of the verification failed: the old primary refuses writes.",
+    )
+
+
+def test_rows_that_a_restore_should_have_taken_back_fail_with_their_numbers(passed: DrillResult) -> None:
+    too_late = TableComparison("a", 5, 0, 0, 0, rolled_back=3, returned=1, returned_ids=RangeSet([(7, 7)]))
+    judged = judge(passed.with_comparison(Comparison((too_late,))))
+    assert judged.reasons == (
+        "1 row of a acknowledged after the restore's target is there: it did not stop where it should (number 7).",
     )
 
 

@@ -1,0 +1,148 @@
+"""Whether the archive really takes WAL: a segment that is forced now must be found in it, with the right content.
+
+    python3 -m agents.check         one JSON object; exit 1 when the archive does not have the segment
+
+A restore point of a name that nobody can guess is written into the primary's WAL and the segment closed. The archive
+must then hold a segment of that name whose content has the hash in its file's name, is of this cluster and timeline,
+and has the restore point in it. `pg_stat_archiver` is no witness: it believes archive_command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg2
+
+from agents import wal_files
+from agents.archive import Repository
+from agents.errors import AgentError, run
+from agents.jobs_config import PATH, Settings, load
+from agents.primary import find_primary
+from agents.segment import header, holds
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+_FIND_S = 10.0
+_EVERY_S = 0.25
+_BEGIN = "SELECT pg_walfile_name(pg_current_wal_insert_lsn()), (SELECT system_identifier FROM pg_control_system())"
+_FORCE = "SELECT pg_walfile_name(pg_create_restore_point(%s))"
+_ARCHIVER = "SELECT coalesce(last_archived_wal, ''), coalesce(last_failed_wal, '') FROM pg_stat_archiver"
+
+
+@dataclass(frozen=True)
+class Forced:
+    """The segment that the primary closed for us, with the marker in it."""
+
+    primary: str
+    segment: str
+    system_id: int
+    marker: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The segment was in the archive after `seconds`, with its content right."""
+
+    primary: str
+    segment: str
+    seconds: float
+    sentence: str
+
+
+def check(settings: Settings) -> Checked:
+    """Raises AgentError that says what the archive lacks, NoPrimary when nobody takes writes."""
+    repository = Repository(settings.stanza)
+    archive_id = _archive_id(repository)
+    primary = find_primary(settings.database, _FIND_S, "mystocks-check")
+    connection = primary.connection
+    try:
+        connection.autocommit = True
+        started = time.monotonic()
+        forced = force(connection, primary.name)
+        while wal_files.find(repository, archive_id, forced.segment) is None:
+            if time.monotonic() - started > settings.archive_wait_s:
+                raise AgentError(_missing(connection, forced, settings.archive_wait_s), _HINT)
+            time.sleep(_EVERY_S)
+        seconds = time.monotonic() - started
+    finally:
+        connection.close()
+    with tempfile.TemporaryDirectory(prefix="mystocks-check-") as folder:
+        judge(wal_files.fetch(repository, archive_id, forced.segment, Path(folder) / "segment").read_bytes(), forced)
+    sentence = f"{forced.segment} of {forced.primary} was in the archive after {seconds:.1f} s, with the right content"
+    return Checked(forced.primary, forced.segment, round(seconds, 3), sentence)
+
+
+def _archive_id(repository: Repository) -> str:
+    """The archive of the newest cluster version, such as 17-1."""
+    said = json.loads(repository.ask(f"--stanza={repository.stanza}", "--output=json", "info"))
+    newest = max((one for stanza in said for one in stanza.get("db") or ()), key=lambda one: one["id"], default=None)
+    if newest is None:
+        raise AgentError(f"The repository has no stanza {repository.stanza}.", "./dr deploy makes it.")
+    return f"{newest['version']}-{newest['id']}"
+
+
+def force(connection: Connection, name: str) -> Forced:
+    """Write the marker and close its segment; again when the marker lies across the end of one."""
+    begins, segment = "", "?"
+    try:
+        with connection.cursor() as cursor:
+            while begins != segment:
+                marker = f"mystocks-check-{secrets.token_hex(8)}"
+                cursor.execute(_BEGIN)
+                begins, system_id = cursor.fetchone() or ("", 0)
+                cursor.execute(_FORCE, (marker,))
+                (segment,) = cursor.fetchone() or ("",)
+            cursor.execute("SELECT pg_switch_wal()")
+    except psycopg2.Error as error:
+        said = str(error).strip().splitlines()[0]
+        raise AgentError(f"{name} does not close a WAL segment: {said}.", "./dr deploy grants it.") from error
+    return Forced(name, segment, int(system_id), marker)
+
+
+_HINT = "Compare archive_command on the primary (./dr drift), look at its log and at the repository's disk."
+
+
+def _missing(connection: Connection, forced: Forced, waited_s: float) -> str:
+    lacks = f"The archive does not have {forced.segment}, which {forced.primary} closed {waited_s:.0f} s ago"
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_ARCHIVER)
+            archived, failed = cursor.fetchone() or ("", "")
+    except psycopg2.Error as error:
+        return f"{lacks}; {forced.primary} no longer answers: {str(error).strip()}."
+    if archived[:24] >= forced.segment:
+        return f"{lacks}: archive_command says that it archived it, and it did not."
+    return f"{lacks}: archive_command fails on {failed}." if failed else f"{lacks}: nothing is being archived."
+
+
+def judge(content: bytes, forced: Forced) -> None:
+    """Raises AgentError unless this is the segment that was closed."""
+    found = header(content)
+    if (found.system_id, found.timeline) != (forced.system_id, int(forced.segment[:8], 16)):
+        wrong = f"it is of cluster {found.system_id}, timeline {found.timeline}"
+    elif not holds(content, forced.marker.encode()):
+        wrong = f"the restore point {forced.marker} is not in it"
+    else:
+        return
+    raise AgentError(f"The archive holds a {forced.segment} that is not {forced.primary}'s: {wrong}.", _HINT)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="agents.check", description="Force a segment and find it in the archive.")
+    parser.add_argument("--config", type=Path, default=PATH)
+    print(json.dumps(asdict(check(load(parser.parse_args(arguments).config)))), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,82 @@
+"""The alarm on absence: success that did not come, proofs and off-site copies that are too old."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import syslog
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents import jobs_state
+from agents.jobs_config import Settings
+from agents.jobs_state import State
+from agents.proofs import newest_passed
+
+PROOFS = Path("/var/lib/mystocks-dr/proofs.jsonl")
+_COMMAND_S = 30.0
+
+
+@dataclass(frozen=True)
+class Late:
+    """What is late: the job, or `proof` and `offsite-copy`; how old the last success is, and the limit, in seconds."""
+
+    what: str
+    sentence: str
+    age_s: float
+    limit_s: float
+
+
+def late(settings: Settings, states: Mapping[str, State], now: float, proofs: Path = PROOFS) -> tuple[Late, ...]:
+    return tuple(_late(settings, states, now, proofs))
+
+
+def _late(settings: Settings, states: Mapping[str, State], now: float, proofs: Path) -> Iterator[Late]:
+    for job in settings.jobs.values():
+        sentence = jobs_state.missed(job, states, now)
+        if sentence:
+            last = jobs_state.success(job.name, states) or states[job.name].armed_at
+            yield Late(job.name, sentence, now - last, job.grace_s)
+    if "prove" in states:
+        proof = newest_passed(proofs)
+        limit = settings.max_proof_age_h * 3600
+        age = now - (proof.proven_at if proof else states["prove"].armed_at)
+        if age > limit:
+            what = f"the last proof, of {proof.label}, is {_hours(age)} old" if proof else "no backup was ever proven"
+            yield Late("proof", f"{what}, the limit is {_hours(limit)}", age, limit)
+    if settings.offsite and "offsite" in states:
+        copied, limit = states["offsite"].last_success_at, settings.max_offsite_age_h * 3600
+        age = now - (copied or states["offsite"].armed_at)
+        if age > limit:
+            what = f"the copy on {settings.offsite.host} is {_hours(age)} old"
+            none = f"there is no copy on {settings.offsite.host} yet"
+            yield Late("offsite-copy", f"{what if copied else none}, the limit is {_hours(limit)}", age, limit)
+
+
+def raise_alarm(settings: Settings, found: Sequence[Late]) -> None:
+    """One line each in the journal, at priority err, and all of them on the alarm command's standard input."""
+    if not found:
+        return
+    syslog.openlog("mystocks-dr", facility=syslog.LOG_CRON)
+    for one in found:
+        syslog.syslog(syslog.LOG_ERR, f"ALARM: {one.sentence}.")
+    if settings.alarm_command:
+        _tell(settings.alarm_command, "".join(f"{one.sentence}.\n" for one in found))
+
+
+def _tell(command: Sequence[str], text: str) -> None:
+    """An alarm that cannot be raised is one more line in the journal: there is nobody else to tell."""
+    try:
+        done = subprocess.run(command, input=text, text=True, capture_output=True, timeout=_COMMAND_S, check=False)
+        failed = f"ended with {done.returncode}: {done.stderr.strip()[-300:]}" if done.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failed = str(error)
+    if failed:
+        syslog.syslog(syslog.LOG_ERR, f"ALARM: the alarm command {json.dumps(list(command))} {failed}.")
+        print(failed, file=sys.stderr)
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,176 @@
+"""The off-site copy of the repository and its records, kept by restic on a host that offers nothing but sftp.
+
+    python3 -m agents.offsite copy                               run by agents.jobs, which holds the repository's lock
+    python3 -m agents.offsite list                               the snapshots, as JSON
+    python3 -m agents.offsite restore [--snapshot ID] [--target DIR] [--only PATH]
+                                         into a host whose repository is empty; with --target beside everything else
+
+Prints one JSON object. No job writes the repository during a copy; WAL that arrives meanwhile is in the next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agents import leases, proofs, restic
+from agents.errors import AgentError, run
+from agents.expire import backups
+from agents.jobs_config import PATH, Offsite, Settings, load
+
+REPOSITORY = Path("/var/lib/pgbackrest")
+RECORDS = Path("/var/lib/mystocks-dr")
+CHECKED = RECORDS / "jobs" / "offsite.checked"  # its time of change is when the copy was last checked
+TAG = "mystocks-dr"
+_NOT_COPIED = (".backup.lock", "*.pgbackrest.tmp", "*.lock")
+
+
+def copied() -> list[str]:
+    """What a snapshot holds: the repository, the state of the jobs, the proofs."""
+    every = (REPOSITORY, RECORDS / "jobs", RECORDS / "proofs.jsonl")
+    return [str(path) for path in every if path.exists()]
+
+
+def copy(settings: Settings) -> dict[str, Any]:
+    """Take a snapshot, let old ones go, check now and then. Raises AgentError."""
+    offsite = _offsite(settings)
+    _worth_copying(settings.stanza)
+    first = _ready(offsite)
+    excluded = [word for pattern in _NOT_COPIED for word in ("--exclude", pattern)]
+    told = restic.summary(
+        restic.run(offsite, "backup", "--host", settings.stanza, "--tag", TAG, *excluded, *copied())
+    )
+    snapshot, added = str(told.get("snapshot_id", "")), int(told.get("data_added_packed", 0))
+    if not snapshot:
+        raise AgentError("restic ended well and named no snapshot.", "`restic snapshots` shows what is there.")
+    kept = _forget(offsite)
+    checked = _check(offsite, first)
+    sentence = f"snapshot {snapshot[:8]} on {offsite.host}: {added / 2**20:.1f} MiB new; {kept}{checked}"
+    return {"snapshot": snapshot, "host": offsite.host, "bytes_added": added, "sentence": sentence}
+
+
+def _offsite(settings: Settings) -> Offsite:
+    if settings.offsite is None:
+        raise AgentError("This estate has no off-site host.", "Add a group `offsite` to the inventory; ./dr deploy.")
+    return settings.offsite
+
+
+def _worth_copying(stanza: str) -> None:
+    """Copying an emptied repository day after day would push the good copies out."""
+    if not backups(stanza):
+        raise AgentError(f"{REPOSITORY} holds no backups of {stanza}, so it is not copied.", "./dr backup.list")
+
+
+def _ready(offsite: Offsite) -> bool:
+    """Make the repository once; True when it is new. Locks of processes that are gone are taken away."""
+    try:
+        restic.run(offsite, "cat", "config")
+    except restic.NoRepository:
+        restic.run(offsite, "init")
+        return True
+    restic.run(offsite, "unlock")
+    return False
+
+
+def _forget(offsite: Offsite) -> str:
+    """Retention, held back while somebody restores and while nothing in the newest copy was ever proven."""
+    held = [lease.sentence for lease in leases.live()]
+    if not any(proof.passed for proof in proofs.verdicts(proofs.read()).values()):
+        held.append("no backup was ever restored and found whole")
+    if held:
+        return f"nothing expires there: {held[0]}"
+    rules = [f"--keep-last={offsite.keep_last}", f"--keep-daily={offsite.keep_daily}"]
+    rules.append(f"--keep-weekly={offsite.keep_weekly}")
+    groups = restic.run(offsite, "forget", "--group-by=", "--tag", TAG, "--prune", *rules)
+    gone = sum(len(group.get("remove") or ()) for group in groups)
+    left = sum(len(group.get("keep") or ()) for group in groups)
+    return f"{left} snapshots stay, {gone} went"
+
+
+def _check(offsite: Offsite, first: bool) -> str:
+    """Read a part of the copy back when that is due: a different one each time."""
+    age_s = time.time() - CHECKED.stat().st_mtime if CHECKED.exists() else None
+    if age_s is not None and age_s < offsite.check_days * 86400 and not first:
+        return ""
+    restic.run(offsite, "check", f"--read-data-subset={offsite.check_percent:g}%")
+    CHECKED.touch()
+    return f"; checked, {offsite.check_percent:g}% of it read"
+
+
+def snapshots(settings: Settings) -> list[dict[str, Any]]:
+    """Oldest first: {"id", "at", "paths"}."""
+    listed = restic.run(_offsite(settings), "snapshots", "--tag", TAG)
+    found = [{"id": one["id"], "at": one["time"], "paths": one.get("paths", [])} for one in listed if "id" in one]
+    return sorted(found, key=lambda one: str(one["at"]))
+
+
+def restore(settings: Settings, snapshot: str, target: Path | None, only: str) -> dict[str, Any]:
+    """Bring a snapshot back. Raises AgentError when it would go over a repository that holds backups."""
+    offsite, started = _offsite(settings), time.monotonic()
+    blank = not (REPOSITORY / "backup").exists() or not any((REPOSITORY / "backup").iterdir())
+    if target is None and not blank:
+        hint = f"Move {REPOSITORY} aside, or give --target to restore beside it."
+        raise AgentError(f"{REPOSITORY} holds backups, and nothing is restored over them.", hint)
+    known = snapshots(settings)
+    chosen = [one for one in known if str(one["id"]).startswith(snapshot)] if snapshot != "latest" else known[-1:]
+    if len(chosen) != 1:
+        there = ", ".join(str(one["id"])[:8] for one in known) or "none"
+        raise AgentError(f"{offsite.host} holds no snapshot {snapshot}.", f"It holds {there}.")
+    files = size = 0
+    for path in [only] if only else chosen[0]["paths"]:
+        told = _bring(offsite, str(chosen[0]["id"]), path, target or Path("/"))
+        files, size = files + int(told.get("files_restored", 0)), size + int(told.get("bytes_restored", 0))
+    if not files:
+        raise AgentError(f"Nothing was restored from snapshot {chosen[0]['id'][:8]}.", "`list` shows what it holds.")
+    seconds = time.monotonic() - started
+    sentence = f"snapshot {chosen[0]['id'][:8]} of {chosen[0]['at']}: {files} files, {size / 2**20:.1f} MiB"
+    return {
+        "snapshot": chosen[0]["id"], "at": chosen[0]["at"], "files": files, "bytes": size,
+        "seconds": round(seconds, 3), "sentence": f"{sentence} in {seconds:.1f} s",
+    }  # fmt: skip
+
+
+def _bring(offsite: Offsite, snapshot: str, path: str, target: Path) -> Any:
+    """One path of a snapshot to the same path below `target`: a file, or a folder with all that is in it.
+
+    A folder that is there keeps its owner: postgres may not change that of what root made.
+    """
+    parent = str(Path(path).parent)
+    into = target / parent.lstrip("/")
+    if not into.exists():
+        into.mkdir(parents=True)
+    name = Path(path).name
+    return restic.summary(
+        restic.run(offsite, "restore", f"{snapshot}:{parent}", "--target", str(into), "--include", f"/{name}")
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="agents.offsite", description="The off-site copy.")
+    parser.add_argument("--config", type=Path, default=PATH)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("copy", help="take a snapshot")
+    commands.add_parser("list", help="the snapshots")
+    bringing = commands.add_parser("restore", help="bring a snapshot back")
+    bringing.add_argument("--snapshot", default="latest")
+    bringing.add_argument("--target", type=Path, default=None)
+    bringing.add_argument("--only", default="", metavar="PATH")
+    options = parser.parse_args(arguments)
+    settings = load(options.config)
+    if options.command == "copy":
+        answer: Any = copy(settings)
+    elif options.command == "list":
+        answer = {"snapshots": snapshots(settings)}
+    else:
+        answer = restore(settings, options.snapshot, options.target, options.only)
+    print(json.dumps(answer), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

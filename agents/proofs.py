@@ -1,0 +1,54 @@
+"""The records of restore proofs: one JSON line each, only ever appended to.
+
+    {"label", "kind", "repo": 1|2, "proven_at", "outcome": "passed|failed", "seconds", ..., "damaged": [...]}
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+PATH = Path("/var/lib/mystocks-dr/proofs.jsonl")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """That a backup was restored and found whole, or not, at `proven_at` (unix seconds)."""
+
+    label: str
+    proven_at: float
+    passed: bool
+    damaged: tuple[str, ...] = ()
+
+
+def read(path: Path = PATH) -> tuple[Proof, ...]:
+    """Every proof, in the order of the file. A line that cannot be read proves nothing."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ()
+    return tuple(proof for line in lines if (proof := _proof(line)) is not None)
+
+
+def verdicts(proofs: tuple[Proof, ...]) -> dict[str, Proof]:
+    """The last proof of each backup: what was sound once may be damaged since."""
+    found: dict[str, Proof] = {}
+    for proof in proofs:
+        if proof.label not in found or proof.proven_at >= found[proof.label].proven_at:
+            found[proof.label] = proof
+    return found
+
+
+def newest_passed(path: Path = PATH) -> Proof | None:
+    """The last proof that passed, whichever backup it was of."""
+    return max((proof for proof in read(path) if proof.passed), key=lambda proof: proof.proven_at, default=None)
+
+
+def _proof(line: str) -> Proof | None:
+    try:
+        said = json.loads(line)
+        damaged = tuple(str(one) for one in said.get("damaged") or ())
+        return Proof(str(said["label"]), float(said["proven_at"]), said["outcome"] == "passed", damaged)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

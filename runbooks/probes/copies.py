@@ -1,0 +1,54 @@
+"""Compare a copy in a side cluster with the live tables, on their host; and what became of a write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from inventories.errors import VerificationFailed
+from runbooks.copying import compare as sql
+from runbooks.copying.compare import Pair
+from runbooks.copying.counts import Counts
+from runbooks.copying.shape import literal
+from runbooks.copying.source import Source
+from runbooks.copying.write import SESSION
+from runbooks.probes.tables import Server
+
+
+def compare(live: Server, pairs: Iterable[Pair], source: Source, timeout: float) -> tuple[Counts, ...]:
+    """Counts of each pair in their order. Raises VerificationFailed for an answer that leaves one out."""
+    pairs = tuple(pairs)
+    said = live.ask(sql.script(pairs, source), timeout)
+    found = tuple(Counts.model_validate(json.loads(line)) for line in said.splitlines() if line.startswith("{"))
+    if not pairs or [one.table for one in found] != [pair.copy.name for pair in pairs]:
+        raise VerificationFailed(f"compared {len(found)} of {len(pairs)} tables: {said[-200:]!r}")
+    return found
+
+
+def accepts(copy: Server, table: str, where: str) -> None:
+    """Raises TargetFailed when `where` is no condition on this table. Asked of the copy, which cannot be written to."""
+    copy.ask(f"EXPLAIN SELECT FROM public.{json.dumps(table)} AS t WHERE ({where});\n")
+
+
+def committed(live: Server, mark: str) -> bool:
+    """Whether the transaction that carries this mark was committed."""
+    there = live.ask("SELECT to_regclass('public.dr_probe') IS NOT NULL;")
+    return there == "t" and live.ask(f"SELECT EXISTS (SELECT FROM public.dr_probe WHERE run = {literal(mark)});") == "t"
+
+
+def sessions(live: Server) -> int:
+    """How many writing sessions of ours are still there."""
+    return int(live.ask(f"SELECT count(*) FROM pg_stat_activity WHERE application_name = {literal(SESSION)};"))
+
+
+def edition_has_policies(live: Server) -> bool:
+    """TimescaleDB's Community edition has background policies, the Apache edition has not."""
+    return live.ask("SELECT current_setting('timescaledb.license', true);") == "timescale"
+
+
+def definition(copy: Server, bin_folder: str, table: str, section: str, timeout: float) -> str:
+    """pg_dump's statements of one table: section pre-data or post-data."""
+    return copy.host.run(
+        f"{bin_folder}/pg_dump {copy.connect} -d %s --schema-only --section=%s -t %s",
+        copy.database, section, f'public."{table}"', user="postgres", timeout=timeout,
+    ).stdout  # fmt: skip

@@ -1,0 +1,96 @@
+"""What a host brings for a restore: whether it is provisioned, whether it holds data, whether PostgreSQL runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+
+from inventories.errors import TargetFailed
+from runbooks.hosts import Estate, Host
+from runbooks.layout import BLANK, PROVISIONED, RESTORE_MARK, Layout
+
+# One command, so that a host costs one round trip. A blank host has neither ss nor PostgreSQL: 1538 is 5432.
+_LOOK = """
+data=%s
+listens() { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q '^ *[0-9]*: [0-9A-F]*:1538 [0-9A-F:]* 0A '; }
+runs() { pid=$(head -n1 $data/postmaster.pid 2>/dev/null) && test -n "$pid" && kill -0 "$pid" 2>/dev/null; }
+if test -e %s; then holds=unfinished
+elif test -e $data/%s; then holds=blank
+elif test -n "$(ls -A $data 2>/dev/null)"; then holds=data
+else holds=nothing; fi
+place=$data; while ! test -d "$place"; do place=$(dirname "$place"); done
+for pair in PAIRS; do
+  test "$(getent hosts "${pair%%=*}" | head -n1 | cut -d' ' -f1)" = "${pair#*=}" || strange="$strange ${pair%%=*}"
+done
+echo holds=$holds
+echo provisioned=$(test -e %s && echo yes)
+echo running=$(if runs || listens; then echo yes; fi)
+echo mounted=$(mountpoint -q $data 2>/dev/null && echo yes)
+echo free=$(df -B1 --output=avail "$place" | tail -n1)
+echo cores=$(nproc)
+echo strange=$strange
+"""
+
+
+class Holds(StrEnum):
+    """What the data directory holds: `unfinished` is a restore of ours that has not begun to take writes."""
+
+    NOTHING = "nothing"
+    BLANK = "blank"
+    UNFINISHED = "unfinished"
+    DATA = "data"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """One host. `free_bytes` where the data directory is; `strange`: hosts that it knows at another address than the
+    inventory; `mounted`: the data directory is a file system of its own, which cannot be renamed.
+    """
+
+    host: Host
+    holds: Holds
+    provisioned: bool
+    running: bool
+    mounted: bool
+    free_bytes: int
+    cores: int
+    strange: tuple[str, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Needs no deploy before data may come."""
+        return self.provisioned and not self.strange
+
+
+def look(host: Host, layout: Layout, estate: Estate) -> Ground:
+    """Raises DrError when the host does not answer."""
+    pairs = [f"{other.name}={other.address}" for other in estate.hosts]
+    said = host.run(
+        _LOOK.replace("PAIRS", " ".join(["%s"] * len(pairs))), layout.data, layout.beside(RESTORE_MARK), BLANK, *pairs,
+        PROVISIONED, timeout=20,
+    )  # fmt: skip
+    values = dict(line.partition("=")[::2] for line in said.stdout.splitlines())
+    try:
+        return Ground(
+            host=host,
+            holds=Holds(values["holds"]),
+            provisioned=values["provisioned"] == "yes",
+            running=values["running"] == "yes",
+            mounted=values["mounted"] == "yes",
+            free_bytes=int(values["free"]),
+            cores=int(values["cores"]),
+            strange=tuple(values["strange"].split()),
+        )
+    except (KeyError, ValueError) as error:
+        raise TargetFailed(f"{host.name} does not tell what it holds: {said.stdout.strip()[:200]!r}") from error
+
+
+def survey(hosts: Sequence[Host], layout: Layout, estate: Estate) -> tuple[Ground, ...]:
+    """Every one of these hosts at once."""
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        return tuple(pool.map(lambda host: look(host, layout, estate), hosts))
+
+
+__all__ = ["Ground", "Holds", "look", "survey"]
