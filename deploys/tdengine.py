@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,15 @@ def install() -> None:
     packages(name="TDengine's needs", names=["libstdc++6", "python3", "python3-tz"])
     folder = f"{HOME}/{package.key}"
     archive = files.put(
-        name="TDengine package", src=str(package.archive), dest=f"{HOME}/{package.key}.tar", **_READABLE, create_remote_dir=True
-    )
+        name="TDengine package", src=str(package.archive), dest=f"{HOME}/{package.key}.tar", **_READABLE,
+        create_remote_dir=True,
+    )  # fmt: skip
     td_unpack(name="TDengine programs", archive=f"{HOME}/{package.key}.tar", folder=folder, _if=archive.did_change)
     link = files.link(name="TDengine in use", path=f"{HOME}/current", target=folder)
     library = files.put(
-        name="TDengine library path", src=as_line(f"{HOME}/current/lib"), dest="/etc/ld.so.conf.d/tdengine.conf", **_READABLE
-    )
+        name="TDengine library path", src=as_line(f"{HOME}/current/lib"), dest="/etc/ld.so.conf.d/tdengine.conf",
+        **_READABLE,
+    )  # fmt: skip
     server.shell(name="the linker learns it", commands=["ldconfig"], _if=any_changed(link, library, archive))
     files.sync(
         name="TDengine connector", src=str(_connector()), dest="/opt/mystocks-dr/connector", user="root", group="root",
@@ -121,15 +124,13 @@ def database() -> None:
         for name in databases
     ]  # fmt: skip
     td_schema(
-        name="TDengine tables", databases=databases, durable=durable, statements=statements,
+        name="TDengine tables", databases=databases, statements=statements,
         supertables=ddl_tdengine.supertables(tables),
     )  # fmt: skip
 
 
-def as_line(text: str) -> Any:
-    import io
-
-    return io.StringIO(f"{text}\n")
+def as_line(text: str) -> StringIO:
+    return StringIO(f"{text}\n")
 
 
 def _data() -> dict[str, object]:
@@ -155,7 +156,8 @@ def _unzipped(folder: Path) -> Path:
     target = folder / CONNECTOR.replace("==", "-")
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(folder), CONNECTOR]
+        fetch = ["download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(folder), CONNECTOR]
+        command = [sys.executable, "-m", "pip", *fetch]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wheels = sorted(folder.glob("taospy-*.whl"))
         if done.returncode or not wheels:

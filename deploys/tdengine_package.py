@@ -23,9 +23,11 @@ from typing import IO
 
 from inventories.errors import BadInput
 
+LAYOUT = 2  # of the archive; another one is made anew
 SETTING = "TDENGINE_PACKAGE"
 SERVER, CLIENT = "bin/taosd", "lib/libtaos.so"
 _PROGRAMS = ("taosd", "taos", "taosdump", "taosudf", "udfd", "taosadapter", "taosBackup", "taosBenchmark")
+_GNU_STACK = 0x6474E551
 _MACHINES = {62: "x86_64", 183: "aarch64"}
 
 
@@ -41,7 +43,7 @@ class Package:
     @property
     def key(self) -> str:
         """The folder that it is unpacked to: another package never lands in the same one."""
-        return self.digest[:12]
+        return f"{self.digest[:12]}-{LAYOUT}"
 
 
 def named(data: Mapping[str, object]) -> tuple[str, str]:
@@ -62,7 +64,7 @@ def fetch(where: str, digest: str, cache: Path) -> Package:
         raise BadInput(
             f"{where} has SHA-256 {found}, not {wanted}", "fetch it again, or correct tdengine_package_sha256"
         )
-    archive = cache / f"tdengine-{found[:12]}.tar"
+    archive = cache / f"tdengine-{found[:12]}-{LAYOUT}.tar"
     if not archive.exists():
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = archive.with_suffix(f".{os.getpid()}")
@@ -133,7 +135,8 @@ def _copied(file: Path, out: tarfile.TarFile) -> Iterator[str]:
                 if member.issym() and "/" in member.linkname:
                     member.linkname = member.linkname.rsplit("/", 1)[-1]
                 member.name, member.uid, member.gid, member.uname, member.gname = name, 0, 0, "root", "root"
-                out.addfile(member, source.extractfile(member) if member.isreg() else None)
+                content = source.extractfile(member) if member.isreg() else None
+                out.addfile(member, io.BytesIO(without_executable_stack(content.read())) if content else None)
                 yield name
                 base, _, version = name.partition(".so.")
                 if version and name != f"{base}.so":  # the vendor's installer makes these links
@@ -144,6 +147,22 @@ def _copied(file: Path, out: tarfile.TarFile) -> Iterator[str]:
                         yield f"{base}.so"
     except (tarfile.TarError, OSError, EOFError, subprocess.CalledProcessError) as error:
         raise BadInput(f"{file} cannot be unpacked: {error}", "fetch it again and compare its sum") from error
+
+
+def without_executable_stack(program: bytes) -> bytes:
+    """The same ELF file without the wish for an executable stack, which one assembler file gives the whole library.
+
+    No code of it needs that, and a C library from 2.41 on refuses to load such a library into a running program.
+    """
+    if program[:6] != b"\x7fELF\x02\x01":
+        return program
+    changed = bytearray(program)
+    offset, size, count = *struct.unpack_from("<Q", program, 32), *struct.unpack_from("<HH", program, 54)
+    for at in range(offset, offset + size * count, size):
+        kind, flags = struct.unpack_from("<II", program, at)
+        if kind == _GNU_STACK:
+            struct.pack_into("<I", changed, at + 4, flags & ~1)
+    return bytes(changed)
 
 
 def _place(name: str) -> str | None:
