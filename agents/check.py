@@ -4,12 +4,14 @@
 
 A restore point of a name that nobody can guess is written into the primary's WAL and the segment closed. The archive
 must then hold a segment of that name whose content has the hash in its file's name, is of this cluster and timeline,
-and has the restore point in it. `pg_stat_archiver` is no witness: it believes archive_command.
+has the restore point in it, and is byte for byte what the primary has. `pg_stat_archiver` is no witness: it believes
+archive_command. An archive that lacks segments which a backup needs is a failure too, and its gaps are named.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import secrets
 import sys
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 
 from agents import wal_files
-from agents.archive import Repository
+from agents.archive import Repository, look
 from agents.errors import AgentError, run
 from agents.jobs_config import PATH, Settings, load
 from agents.primary import find_primary
@@ -36,7 +38,12 @@ _FIND_S = 10.0
 _EVERY_S = 0.25
 _BEGIN = "SELECT pg_walfile_name(pg_current_wal_insert_lsn()), (SELECT system_identifier FROM pg_control_system())"
 _FORCE = "SELECT pg_walfile_name(pg_create_restore_point(%s))"
-_ARCHIVER = "SELECT coalesce(last_archived_wal, ''), coalesce(last_failed_wal, '') FROM pg_stat_archiver"
+_ARCHIVER = (
+    "SELECT coalesce(last_archived_wal, ''), coalesce(last_failed_wal, ''), current_setting('archive_mode'), "
+    "current_setting('archive_command') FROM pg_stat_archiver"
+)
+_SHA256 = "SELECT public.mystocks_wal_sha256(%s)"
+_TOLD_GAPS = 3
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,12 @@ def check(settings: Settings) -> Checked:
                 raise AgentError(_missing(connection, forced, settings.archive_wait_s), _HINT)
             time.sleep(_EVERY_S)
         seconds = time.monotonic() - started
+        with tempfile.TemporaryDirectory(prefix="mystocks-check-") as folder:
+            path = wal_files.fetch(repository, archive_id, forced.segment, Path(folder) / "segment")
+            judge(path.read_bytes(), forced, sha256(connection, forced), in_force(connection))
     finally:
         connection.close()
-    with tempfile.TemporaryDirectory(prefix="mystocks-check-") as folder:
-        judge(wal_files.fetch(repository, archive_id, forced.segment, Path(folder) / "segment").read_bytes(), forced)
+    require_no_gap(repository)
     sentence = f"{forced.segment} of {forced.primary} was in the archive after {seconds:.1f} s, with the right content"
     return Checked(forced.primary, forced.segment, round(seconds, 3), sentence)
 
@@ -117,24 +126,76 @@ def _missing(connection: Connection, forced: Forced, waited_s: float) -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute(_ARCHIVER)
-            archived, failed = cursor.fetchone() or ("", "")
+            archived, failed, mode, command = cursor.fetchone() or ("", "", "?", "?")
     except psycopg2.Error as error:
         return f"{lacks}; {forced.primary} no longer answers: {str(error).strip()}."
+    if mode == "off":
+        return f"{lacks}: archive_mode is off."
     if archived[:24] >= forced.segment:
-        return f"{lacks}: archive_command says that it archived it, and it did not."
-    return f"{lacks}: archive_command fails on {failed}." if failed else f"{lacks}: nothing is being archived."
+        return f"{lacks}: archive_command says that it archived it, and it did not. In force is {command!r}."
+    if failed:
+        return f"{lacks}: archive_command fails on {failed}. In force is {command!r}."
+    return f"{lacks}: nothing is being archived. In force is archive_command {command!r}."
 
 
-def judge(content: bytes, forced: Forced) -> None:
-    """Raises AgentError unless this is the segment that was closed."""
+def in_force(connection: Connection) -> str:
+    """archive_command as the server has it now."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('archive_command')")
+        (command,) = cursor.fetchone() or ("?",)
+    return str(command)
+
+
+def sha256(connection: Connection, forced: Forced) -> str:
+    """The hash of the primary's own copy of the segment."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_SHA256, (forced.segment,))
+            (found,) = cursor.fetchone() or (None,)
+    except psycopg2.Error as error:
+        said = str(error).strip().splitlines()[0]
+        raise AgentError(
+            f"{forced.primary} does not tell the hash of its WAL: {said}.", "./dr deploy grants it."
+        ) from error
+    if found is None:
+        raise AgentError(
+            f"{forced.primary} has no longer {forced.segment} to compare the archive with.", "Run it again."
+        )
+    return str(found)
+
+
+def require_no_gap(repository: Repository) -> None:
+    """Raises AgentError naming what the archive lacks of what its backups need."""
+    gaps = look(repository)["gaps"]
+    if gaps:
+        told = "; ".join(
+            f"{gap['first']} to {gap['last']} ({gap['segments']})" if gap["segments"] > 1 else str(gap["first"])
+            for gap in gaps[:_TOLD_GAPS]
+        )
+        more = f" and {len(gaps) - _TOLD_GAPS} more" if len(gaps) > _TOLD_GAPS else ""
+        raise AgentError(
+            f"The archive has {'gaps' if len(gaps) > 1 else 'a gap'}: missing {told}{more}.",
+            "Nothing behind a gap can be restored from a backup before it: ./dr backup.run --type full, now.",
+        )
+
+
+def judge(content: bytes, forced: Forced, digest: str, command: str) -> None:
+    """Raises AgentError unless this is the segment that was closed, byte for byte."""
+    real = hashlib.sha256(content).hexdigest()
+    if real == digest:
+        return
     found = header(content)
     if (found.system_id, found.timeline) != (forced.system_id, int(forced.segment[:8], 16)):
         wrong = f"it is of cluster {found.system_id}, timeline {found.timeline}"
     elif not holds(content, forced.marker.encode()):
         wrong = f"the restore point {forced.marker} is not in it"
     else:
-        return
-    raise AgentError(f"The archive holds a {forced.segment} that is not {forced.primary}'s: {wrong}.", _HINT)
+        wrong = f"its SHA-256 is {real[:12]}, not {digest[:12]}"
+    raise AgentError(
+        f"The archive holds a {forced.segment} that is not {forced.primary}'s: {wrong}. "
+        f"In force is archive_command {command!r}.",
+        _HINT,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

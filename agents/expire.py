@@ -28,14 +28,14 @@ _INFO_S = 120.0
 
 def look(settings: Settings) -> Plan:
     """The plan as things are now. Raises AgentError when the repository does not say what it holds."""
-    said = tuple(lease.sentence for lease in leases.live())
-    known = proofs.verdicts(proofs.read())
+    said = tuple(lease.sentence for lease in leases.live(settings.leases))
+    known = proofs.verdicts(proofs.read(settings.proofs))
     return plan(backups(settings.stanza), known, said, settings.retention, time.time())
 
 
 def apply(settings: Settings) -> Plan:
     """Expire what the plan lets go. No lease is given meanwhile."""
-    with leases.exclusively():
+    with leases.exclusively(settings.leases):
         found = look(settings)
         if found.keep_fulls is not None:
             _pgbackrest(settings.stanza, f"--repo1-retention-full={found.keep_fulls}", "expire")

@@ -23,11 +23,10 @@ from pathlib import Path
 from agents import cron, jobs_child, jobs_state
 from agents.errors import AgentError, run
 from agents.jobs_alarm import late, raise_alarm
-from agents.jobs_config import PATH, Settings, load
+from agents.jobs_config import PATH, VARIABLE, Settings, load
 from agents.jobs_lock import Held, Lock, Owner, holder
 from agents.jobs_state import State
 
-REPOSITORY_LOCK = Path("/var/lib/pgbackrest/.backup.lock")
 # What neither writes the repository nor needs it to stand still has a lock of its own: a proof may take hours, and
 # whether the archive works must not wait for it.
 ALONE = ("prove", "check")
@@ -46,22 +45,23 @@ PUNCTUAL_S = 300.0
 CATCH_UP_ORDER = ("full", "diff", "incr", "check", "prove", "verify", "expire", "offsite")
 
 
-def lock_path(job: str, folder: Path) -> Path:
-    return folder / f"{job}.lock" if job in ALONE else REPOSITORY_LOCK
+def lock_path(settings: Settings, job: str) -> Path:
+    return settings.states / f"{job}.lock" if job in ALONE else settings.repository_lock
 
 
 def execute(settings: Settings, job: str, wait_s: float, further: Sequence[str] = ()) -> State:
     """Run one job now, under its lock, and note what became of it. Raises Held, BadConfig."""
     limits = settings.job(job)
     state = jobs_state.arm(settings)[job]
-    lock, owner = Lock(lock_path(job, jobs_state.FOLDER)), Owner.me(job)
+    lock, owner = Lock(lock_path(settings, job)), Owner.me(job)
     lock.acquire(owner, wait_s)
     try:
-        started, log = time.time(), jobs_child.new_log(job, settings.keep_logs)
+        started, log = time.time(), jobs_child.new_log(job, settings.keep_logs, settings.logs)
         command = [sys.executable, "-m", *COMMANDS[job], *further]
-        ended = jobs_child.run(command, log, limits.limit_s, lock.handle, lambda: lock.beat(owner))
+        env = {VARIABLE: str(settings.path)}
+        ended = jobs_child.run(command, env, log, limits.limit_s, lock.handle, lambda: lock.beat(owner))
         state = state.ended(ended.outcome, started, ended.seconds, ended.sentence, str(log))
-        jobs_state.write(state)
+        jobs_state.write(state, settings.states)
         return state
     finally:
         lock.release()
@@ -79,18 +79,22 @@ def scheduled(settings: Settings, job: str) -> State | None:
 
 
 def _or_skipped(settings: Settings, job: str, wait_s: float) -> State:
+    """A run that nobody watches: one that fails raises the alarm, one that finds no room waits for the next time."""
     started = time.time()
     try:
-        return execute(settings, job, wait_s)
+        state = execute(settings, job, wait_s)
+        if state.outcome != "passed":
+            raise_alarm(settings, [f"{job} {state.outcome}: {state.sentence}"])
+        return state
     except Held as held:
         state = jobs_state.arm(settings)[job].ended("skipped", started, time.time() - started, str(held), "")
-        jobs_state.write(state)
+        jobs_state.write(state, settings.states)
         return state
 
 
 def catch_up(settings: Settings) -> list[State]:
     """Run what was missed, most important first. The alarm follows in every case."""
-    lock = Lock(jobs_state.FOLDER / "catch-up.lock")
+    lock = Lock(settings.states / "catch-up.lock")
     done: list[State] = []
     try:
         lock.acquire(Owner.me("catch-up"), 0)
@@ -101,7 +105,8 @@ def catch_up(settings: Settings) -> list[State]:
         print(held, file=sys.stderr)
     finally:
         lock.release()
-        raise_alarm(settings, late(settings, jobs_state.arm(settings), time.time()))
+        missing = late(settings, jobs_state.arm(settings), time.time())
+        raise_alarm(settings, [one.sentence for one in missing])
     return done
 
 
@@ -117,7 +122,7 @@ def status(settings: Settings) -> dict[str, object]:
 
 
 def _entry(settings: Settings, name: str, states: dict[str, State], now: float) -> dict[str, object]:
-    held = holder(lock_path(name, jobs_state.FOLDER))
+    held = holder(lock_path(settings, name))
     return {
         **asdict(states[name]),
         "schedule": settings.jobs[name].schedule,

@@ -1,4 +1,4 @@
-"""The alarm on absence: success that did not come, proofs and off-site copies that are too old."""
+"""The alarm: success that did not come, proofs and off-site copies that are too old, a scheduled run that failed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import sys
 import syslog
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from agents import jobs_state
 from agents.jobs_config import Settings
 from agents.jobs_state import State
 from agents.proofs import newest_passed
 
-PROOFS = Path("/var/lib/mystocks-dr/proofs.jsonl")
 _COMMAND_S = 30.0
 
 
@@ -29,18 +27,19 @@ class Late:
     limit_s: float
 
 
-def late(settings: Settings, states: Mapping[str, State], now: float, proofs: Path = PROOFS) -> tuple[Late, ...]:
-    return tuple(_late(settings, states, now, proofs))
+def late(settings: Settings, states: Mapping[str, State], now: float) -> tuple[Late, ...]:
+    """Everything that is missed at `now` (unix seconds)."""
+    return tuple(_late(settings, states, now))
 
 
-def _late(settings: Settings, states: Mapping[str, State], now: float, proofs: Path) -> Iterator[Late]:
+def _late(settings: Settings, states: Mapping[str, State], now: float) -> Iterator[Late]:
     for job in settings.jobs.values():
         sentence = jobs_state.missed(job, states, now)
         if sentence:
             last = jobs_state.success(job.name, states) or states[job.name].armed_at
             yield Late(job.name, sentence, now - last, job.grace_s)
     if "prove" in states:
-        proof = newest_passed(proofs)
+        proof = newest_passed(settings.proofs)
         limit = settings.max_proof_age_h * 3600
         age = now - (proof.proven_at if proof else states["prove"].armed_at)
         if age > limit:
@@ -55,15 +54,16 @@ def _late(settings: Settings, states: Mapping[str, State], now: float, proofs: P
             yield Late("offsite-copy", f"{what if copied else none}, the limit is {_hours(limit)}", age, limit)
 
 
-def raise_alarm(settings: Settings, found: Sequence[Late]) -> None:
+def raise_alarm(settings: Settings, sentences: Sequence[str]) -> None:
     """One line each in the journal, at priority err, and all of them on the alarm command's standard input."""
-    if not found:
+    if not sentences:
         return
+    lines = [f"{sentence.rstrip('.')}." for sentence in sentences]
     syslog.openlog("mystocks-dr", facility=syslog.LOG_CRON)
-    for one in found:
-        syslog.syslog(syslog.LOG_ERR, f"ALARM: {one.sentence}.")
+    for line in lines:
+        syslog.syslog(syslog.LOG_ERR, f"ALARM: {line}")
     if settings.alarm_command:
-        _tell(settings.alarm_command, "".join(f"{one.sentence}.\n" for one in found))
+        _tell(settings.alarm_command, "\n".join(lines) + "\n")
 
 
 def _tell(command: Sequence[str], text: str) -> None:

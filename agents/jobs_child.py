@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-LOGS = Path("/var/log/mystocks-dr/jobs")
 _KILL_AFTER_S = 20  # from the polite signal to the other one
 _BEAT_S = 5.0
 _TIMED_OUT = 124
@@ -29,8 +29,10 @@ class Ended:
     sentence: str
 
 
-def run(command: Sequence[str], log: Path, limit_s: float, handle: int, beat: Callable[[], None]) -> Ended:
-    """Run to its end, calling `beat` meanwhile. The child inherits `handle`, the lock.
+def run(
+    command: Sequence[str], env: Mapping[str, str], log: Path, limit_s: float, handle: int, beat: Callable[[], None]
+) -> Ended:
+    """Run to its end, calling `beat` meanwhile. The child inherits `handle`, the lock, and has `env` besides ours.
 
     timeout(1) enforces the limit, on the whole process group, so it holds even when this process is killed. A signal
     to this process ends the child first.
@@ -40,7 +42,7 @@ def run(command: Sequence[str], log: Path, limit_s: float, handle: int, beat: Ca
     with log.open("ab") as out:
         child = subprocess.Popen(
             bounded, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-            pass_fds=(handle,),
+            pass_fds=(handle,), env={**os.environ, **env},
         )  # fmt: skip
         stopped = _watch(child, beat)
     seconds = time.monotonic() - started
@@ -97,7 +99,7 @@ def _json(line: str) -> object:
         return None
 
 
-def new_log(job: str, keep: int, folder: Path = LOGS) -> Path:
+def new_log(job: str, keep: int, folder: Path) -> Path:
     """A file for this run; of this job's earlier ones the newest `keep` - 1 stay."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     earlier = sorted(folder.glob(f"{job}-[0-9]*Z*.log"), key=lambda path: path.stat().st_mtime)

@@ -8,12 +8,16 @@
                   "user": "monitor", "sslmode": "verify-full", "sslrootcert": "...", "passfile": "..."},
      "offsite": null | {"host": "offsite1", "repository": "sftp:offsite1:backups", "ssh_config": "...",
                         "password_file": "...", "keep_last": 4, "keep_daily": 14, "keep_weekly": 8,
-                        "check_days": 7, "check_percent": 10}}
+                        "check_days": 7, "check_percent": 10},
+     "records": "/var/lib/mystocks-dr", "logs": "/var/log/mystocks-dr/jobs", "repository": "/var/lib/pgbackrest"}
+
+The last three may be left out.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +27,8 @@ from agents import cron
 from agents.config import LIBPQ, Config, Host, OutboxSettings
 from agents.errors import BadConfig
 
-PATH = Path("/etc/mystocks-dr/jobs.json")
+VARIABLE = "MYSTOCKS_JOBS"  # names another file, for this program and those that it starts
+PATH = Path(os.environ.get(VARIABLE) or "/etc/mystocks-dr/jobs.json")
 _HINT = "./dr deploy writes it from inventories/catalog/recovery.yaml."
 
 
@@ -76,6 +81,26 @@ class Settings:
     archive_wait_s: float
     database: Config  # where the primary is, as the agents of the application host have it
     offsite: Offsite | None
+    records: Path
+    logs: Path
+    repository: Path
+    path: Path = PATH  # where this was read, for the programs that a job starts
+
+    @property
+    def states(self) -> Path:
+        return self.records / "jobs"
+
+    @property
+    def leases(self) -> Path:
+        return self.records / "leases"
+
+    @property
+    def proofs(self) -> Path:
+        return self.records / "proofs.jsonl"
+
+    @property
+    def repository_lock(self) -> Path:
+        return self.repository / ".backup.lock"
 
     def job(self, name: str) -> Job:
         """Raises BadConfig naming the jobs there are."""
@@ -93,14 +118,14 @@ def load(path: Path = PATH) -> Settings:
     except ValueError as error:
         raise BadConfig(f"{path} is no JSON: {error}.", _HINT) from error
     try:
-        return _settings(raw)
+        return _settings(raw, path)
     except KeyError as error:
         raise BadConfig(f"{path}: {error.args[0]} is missing.", _HINT) from error
     except (TypeError, ValueError, AttributeError) as error:
         raise BadConfig(f"{path}: {error}.", _HINT) from error
 
 
-def _settings(raw: dict[str, Any]) -> Settings:
+def _settings(raw: dict[str, Any], path: Path) -> Settings:
     jobs = {
         name: Job(name, str(one["schedule"]), float(one["limit_s"]), float(one["jitter_s"]), float(one["grace_s"]))
         for name, one in raw["jobs"].items()
@@ -121,6 +146,10 @@ def _settings(raw: dict[str, Any]) -> Settings:
         archive_wait_s=float(raw["archive_wait_s"]),
         database=_database(raw["database"]),
         offsite=_offsite(raw["offsite"]) if raw["offsite"] else None,
+        records=Path(raw.get("records", "/var/lib/mystocks-dr")),
+        logs=Path(raw.get("logs", "/var/log/mystocks-dr/jobs")),
+        repository=Path(raw.get("repository", "/var/lib/pgbackrest")),
+        path=path,
     )
 
 

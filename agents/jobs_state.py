@@ -16,7 +16,6 @@ from pathlib import Path
 from agents import cron
 from agents.jobs_config import Job, Settings
 
-FOLDER = Path("/var/lib/mystocks-dr/jobs")
 # A full backup is more than an incremental one: whoever has it does not miss the lesser.
 GREATER: Mapping[str, tuple[str, ...]] = {"incr": ("diff", "full"), "diff": ("full",)}
 _STARTING_S = 300.0  # cron may still be about to start what was due so recently
@@ -45,7 +44,7 @@ class State:
         )  # fmt: skip
 
 
-def read(job: str, folder: Path = FOLDER) -> State | None:
+def read(job: str, folder: Path) -> State | None:
     """None for a job that was never armed; a torn file is as good as none."""
     try:
         return State(**json.loads((folder / f"{job}.json").read_text()))
@@ -53,7 +52,7 @@ def read(job: str, folder: Path = FOLDER) -> State | None:
         return None
 
 
-def write(state: State, folder: Path = FOLDER) -> None:
+def write(state: State, folder: Path) -> None:
     """Replace the file as a whole, so that nobody reads half of it."""
     partial = folder / f".{state.job}.{os.getpid()}"
     with partial.open("w") as out:
@@ -64,14 +63,14 @@ def write(state: State, folder: Path = FOLDER) -> None:
     partial.replace(folder / f"{state.job}.json")
 
 
-def arm(settings: Settings, folder: Path = FOLDER) -> dict[str, State]:
+def arm(settings: Settings) -> dict[str, State]:
     """The state of every job; one that has none is armed now."""
     found = {}
     for name in settings.jobs:
-        state = read(name, folder)
+        state = read(name, settings.states)
         if state is None:
             state = State(name, time.time())
-            write(state, folder)
+            write(state, settings.states)
         found[name] = state
     return found
 

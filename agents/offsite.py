@@ -23,33 +23,31 @@ from agents.errors import AgentError, run
 from agents.expire import backups
 from agents.jobs_config import PATH, Offsite, Settings, load
 
-REPOSITORY = Path("/var/lib/pgbackrest")
-RECORDS = Path("/var/lib/mystocks-dr")
-CHECKED = RECORDS / "jobs" / "offsite.checked"  # its time of change is when the copy was last checked
+CHECKED = "offsite.checked"  # beside the states; its time of change is when the copy was last checked
 TAG = "mystocks-dr"
 _NOT_COPIED = (".backup.lock", "*.pgbackrest.tmp", "*.lock")
 
 
-def copied() -> list[str]:
+def copied(settings: Settings) -> list[str]:
     """What a snapshot holds: the repository, the state of the jobs, the proofs."""
-    every = (REPOSITORY, RECORDS / "jobs", RECORDS / "proofs.jsonl")
+    every = (settings.repository, settings.states, settings.proofs)
     return [str(path) for path in every if path.exists()]
 
 
 def copy(settings: Settings) -> dict[str, Any]:
     """Take a snapshot, let old ones go, check now and then. Raises AgentError."""
     offsite = _offsite(settings)
-    _worth_copying(settings.stanza)
+    _worth_copying(settings)
     first = _ready(offsite)
     excluded = [word for pattern in _NOT_COPIED for word in ("--exclude", pattern)]
     told = restic.summary(
-        restic.run(offsite, "backup", "--host", settings.stanza, "--tag", TAG, *excluded, *copied())
+        restic.run(offsite, "backup", "--host", settings.stanza, "--tag", TAG, *excluded, *copied(settings))
     )
     snapshot, added = str(told.get("snapshot_id", "")), int(told.get("data_added_packed", 0))
     if not snapshot:
         raise AgentError("restic ended well and named no snapshot.", "`restic snapshots` shows what is there.")
-    kept = _forget(offsite)
-    checked = _check(offsite, first)
+    kept = _forget(settings, offsite)
+    checked = _check(settings.states / CHECKED, offsite, first)
     sentence = f"snapshot {snapshot[:8]} on {offsite.host}: {added / 2**20:.1f} MiB new; {kept}{checked}"
     return {"snapshot": snapshot, "host": offsite.host, "bytes_added": added, "sentence": sentence}
 
@@ -60,10 +58,11 @@ def _offsite(settings: Settings) -> Offsite:
     return settings.offsite
 
 
-def _worth_copying(stanza: str) -> None:
+def _worth_copying(settings: Settings) -> None:
     """Copying an emptied repository day after day would push the good copies out."""
-    if not backups(stanza):
-        raise AgentError(f"{REPOSITORY} holds no backups of {stanza}, so it is not copied.", "./dr backup.list")
+    if not backups(settings.stanza):
+        holds_none = f"{settings.repository} holds no backups of {settings.stanza}"
+        raise AgentError(f"{holds_none}, so it is not copied.", "./dr backup.list")
 
 
 def _ready(offsite: Offsite) -> bool:
@@ -77,10 +76,10 @@ def _ready(offsite: Offsite) -> bool:
     return False
 
 
-def _forget(offsite: Offsite) -> str:
+def _forget(settings: Settings, offsite: Offsite) -> str:
     """Retention, held back while somebody restores and while nothing in the newest copy was ever proven."""
-    held = [lease.sentence for lease in leases.live()]
-    if not any(proof.passed for proof in proofs.verdicts(proofs.read()).values()):
+    held = [lease.sentence for lease in leases.live(settings.leases)]
+    if not any(proof.passed for proof in proofs.verdicts(proofs.read(settings.proofs)).values()):
         held.append("no backup was ever restored and found whole")
     if held:
         return f"nothing expires there: {held[0]}"
@@ -92,13 +91,13 @@ def _forget(offsite: Offsite) -> str:
     return f"{left} snapshots stay, {gone} went"
 
 
-def _check(offsite: Offsite, first: bool) -> str:
+def _check(mark: Path, offsite: Offsite, first: bool) -> str:
     """Read a part of the copy back when that is due: a different one each time."""
-    age_s = time.time() - CHECKED.stat().st_mtime if CHECKED.exists() else None
+    age_s = time.time() - mark.stat().st_mtime if mark.exists() else None
     if age_s is not None and age_s < offsite.check_days * 86400 and not first:
         return ""
     restic.run(offsite, "check", f"--read-data-subset={offsite.check_percent:g}%")
-    CHECKED.touch()
+    mark.touch()
     return f"; checked, {offsite.check_percent:g}% of it read"
 
 
@@ -112,15 +111,16 @@ def snapshots(settings: Settings) -> list[dict[str, Any]]:
 def restore(settings: Settings, snapshot: str, target: Path | None, only: str) -> dict[str, Any]:
     """Bring a snapshot back. Raises AgentError when it would go over a repository that holds backups."""
     offsite, started = _offsite(settings), time.monotonic()
-    blank = not (REPOSITORY / "backup").exists() or not any((REPOSITORY / "backup").iterdir())
+    there = settings.repository / "backup"
+    blank = not there.exists() or not any(there.iterdir())
     if target is None and not blank:
-        hint = f"Move {REPOSITORY} aside, or give --target to restore beside it."
-        raise AgentError(f"{REPOSITORY} holds backups, and nothing is restored over them.", hint)
+        hint = f"Move {settings.repository} aside, or give --target to restore beside it."
+        raise AgentError(f"{settings.repository} holds backups, and nothing is restored over them.", hint)
     known = snapshots(settings)
     chosen = [one for one in known if str(one["id"]).startswith(snapshot)] if snapshot != "latest" else known[-1:]
     if len(chosen) != 1:
-        there = ", ".join(str(one["id"])[:8] for one in known) or "none"
-        raise AgentError(f"{offsite.host} holds no snapshot {snapshot}.", f"It holds {there}.")
+        listed = ", ".join(str(one["id"])[:8] for one in known) or "none"
+        raise AgentError(f"{offsite.host} holds no snapshot {snapshot}.", f"It holds {listed}.")
     files = size = 0
     for path in [only] if only else chosen[0]["paths"]:
         told = _bring(offsite, str(chosen[0]["id"]), path, target or Path("/"))

@@ -85,15 +85,27 @@ class Repository:
     def backups(self) -> tuple[Backup, ...]:
         """Every backup, oldest first. Raises AgentError, a family of its own for each thing that is wrong."""
         done = run(self.command("--output=json", "info"))
+        if done.returncode in range(27, 38):
+            raise Missing(f"{self.config} has no usable repository {self.number}.", "Name another --repo.")
         if done.returncode:
             raise failure(done.returncode, done.stderr, f"repository {self.number}")
         try:
             said = json.loads(done.stdout)
         except ValueError as error:
+            # With a wrong key it quotes what came out of the decryption, and that is no JSON.
+            if "unable to load info file" in done.stdout:
+                raise self._shut() from error
             raise AgentError(f"pgbackrest info said no JSON: {done.stdout[:200]!r}.", "Run it by hand.") from error
         if not said:
             raise Missing(f"The repository has no stanza {self.stanza}.", "./dr deploy makes it.")
         return _backups(said[0], self)
+
+    def _shut(self) -> KeyFailed:
+        return KeyFailed(
+            f"The key in {self.config} does not open repository {self.number}: neither copy of its list of backups can "
+            "be read with it.",
+            "repo1-cipher-pass there must be the repository's key; ./dr keys.escrow holds it.",
+        )
 
     def backup(self, label: str) -> Backup:
         """The one of this label. Raises Missing naming those there are."""
@@ -109,8 +121,10 @@ def run(command: Sequence[str], timeout: float = 120) -> subprocess.CompletedPro
     """Run to its end. Raises RepositoryAway when it does not end in time."""
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL, cwd="/"
-        )
+            # With a wrong key its messages quote what came out of the decryption, which is no text.
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=timeout, check=False,
+            stdin=subprocess.DEVNULL, cwd="/",
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise RepositoryAway(
             f"pgBackRest did not answer within {timeout:g} s.", "Look at the repository's host and its disk."
@@ -120,57 +134,67 @@ def run(command: Sequence[str], timeout: float = 120) -> subprocess.CompletedPro
 
 
 def failure(code: int, text: str, what: str) -> AgentError:
-    """pgBackRest's exit code and words as one of our families, `what` naming what it was doing."""
-    said = errors(text)
-    first = said[0] if said else f"exit code {code}"
-    whole = " ".join(said)
-    if re.search(r"CryptoError|cipher header invalid|\[095\]|unable to decrypt|option '\S*cipher", whole):
-        # One file that does not decrypt is damaged; when nothing does, the key is wrong.
-        if _files(whole) and "info" not in whole:
-            return _damaged(what, whole)
+    """Exit code and words of a pgBackRest that read no backup yet, as one of our families; `what` it was asked for."""
+    said = first_error(text, code)
+    if code == 95 or "cipher" in said or "CryptoError" in text:
         return KeyFailed(
-            f"The repository's key does not open {what}: {first}.",
-            "repo1-cipher-pass of restore.conf must be the key of the day of the backup; see ./dr keys.escrow.",
+            f"The repository's key does not open {what}: {said}.",
+            "repo1-cipher-pass of the configuration must be the key that was used; ./dr keys.escrow says which.",
         )
-    if re.search(r"No space left|\[028\].*space|ENOSPC", whole):
-        return NoSpace(f"The disk became full while {what} was restored: {first}.", "Make room, then run it again.")
-    if re.search(r"checksum|decompress|\[026\]|zst|unexpected eof|FormatError|\[029\]|block incremental", whole, re.I):
-        return _damaged(what, whole)
-    if code in (49, 56, 105, 101) or re.search(r"unable to connect|timeout|host.*not|\[049\]|\[039\]", whole):
-        return RepositoryAway(f"The repository does not answer: {first}.", "Start its host, or name another --repo.")
-    if code in (55, 73, 75, 103) or re.search(r"\[055\]|missing file|unable to open missing", whole):
-        files = _files(whole)
-        if files:
-            return _damaged(what, whole)
-        return Missing(f"The repository lacks something of {what}: {first}.", "./dr backup.list shows what is there.")
-    return AgentError(f"pgBackRest failed on {what} ({code}): {first}.", "Its log lies beside the side cluster.")
+    if code in (49, 56, 101, 105, 39) or re.search(r"unable to connect|timeout|connection", said):
+        return RepositoryAway(f"The repository does not answer: {said}.", "Start its host, or name another --repo.")
+    if code in (55, 73, 75, 103):
+        return Missing(f"The repository lacks {what}: {said}.", "./dr backup.list shows what is there.")
+    if code in (26, 28, 29):
+        return Damaged(f"The repository is damaged at {what}: {said}.", "Use the off-site copy, or an older backup.")
+    return AgentError(f"pgBackRest failed on {what} ({code}): {said}.", "Run `pgbackrest info` by hand.")
 
 
-def errors(text: str) -> list[str]:
-    """Messages of ERROR lines with what follows them, the host and process prefixes taken off."""
-    found: list[str] = []
-    for line in text.splitlines():
-        match = re.search(r"(?:P\d+\s+)?(?:ERROR|WARN):\s*(.*)", line)
-        if match and "WARN" not in line:
-            found.append(match.group(1).strip())
-        elif found and line.strip() and not re.match(r"\s*(HINT|P\d+)", line.strip()):
-            found[-1] += " " + line.strip()
-    return [one.rstrip(".") for one in found]
+def restore_failure(code: int, text: str, label: str, data: Path) -> AgentError:
+    """The same of a restore. The key has opened the list of backups, so what does not decrypt now is damaged."""
+    said = first_error(text, code)
+    if re.search(r"No space left|ENOSPC|Disk quota", text):
+        return NoSpace(f"The disk became full while {label} was restored: {said}.", "Make room, then run it again.")
+    files = tuple(dict.fromkeys(_files(said, data)))
+    if code in (26, 28, 29, 55, 95) or re.search(r"decompress|decrypt|checksum|unexpected eof", said, re.IGNORECASE):
+        return Damaged(
+            f"Backup {label} is damaged: {said.replace(f'{data}/', '')}.",
+            "Restore an older one with --set; ./dr prove-backup --set names every damaged file.",
+            files,
+        )
+    if code in (49, 56, 101, 105, 39, 63) or re.search(r"unable to connect|timeout|connection", said):
+        return RepositoryAway(f"The repository went away during the restore of {label}: {said}.", "Run it again.")
+    return AgentError(f"pgBackRest failed to restore {label} ({code}): {said}.", "restore.log beside it says more.")
 
 
-def _damaged(what: str, whole: str) -> Damaged:
-    files = _files(whole)
-    named = f" at {', '.join(files[:3])}" if files else ""
-    return Damaged(
-        f"Backup {what} is damaged{named}: {whole[:300]}.",
-        "Restore an older backup with --set; `pgbackrest verify` lists every damaged file.",
-        files,
+def first_error(text: str, code: int = 0) -> str:
+    """The first ERROR of pgBackRest's output in one line, without prefixes of processes, retries and hints."""
+    match = re.search(r"ERROR: (?:\[\d+\]: )?(.*(?:\n {5,}.*)*)", text)
+    if not match:
+        return " ".join(text.split())[:300] or f"exit code {code}"
+    words = " ".join(line.strip() for line in match.group(1).splitlines() if not line.strip().startswith("HINT:"))
+    words = re.sub(r"\s*\[\w+Error\] on (?:retry|\d+ retries).*", "", words)
+    words = re.sub(r"raised from [\w-]+ (?:shim )?protocol[^:]*: ", "", words)
+    words = "".join(letter if letter.isprintable() else "?" for letter in words)
+    words = words.strip().rstrip(".")
+    return words if len(words) <= 300 else f"{words[:300]}..."
+
+
+def damaged_files(repository: Repository, timeout: float = 3600) -> tuple[str, ...]:
+    """What `pgbackrest verify` finds wrong, each 'what: file', over the whole repository; empty when nothing is."""
+    done = run(repository.command("--log-level-stderr=info", "--verbose", "--output=text", "verify"), timeout)
+    found = re.findall(
+        r"INFO: ((?:invalid|missing|unable|size|checksum|error)[^\n']*'[^'\n]+')", done.stderr + done.stdout
     )
-
-
-def _files(text: str) -> tuple[str, ...]:
-    found = re.findall(r"(?:'|\s)(/[^\s':]*/(?:backup|archive)/[^\s':]+|/[^\s':]+/side-[^\s':]+)", text)
+    if done.returncode and not found:
+        found = [first_error(done.stderr, done.returncode)]
     return tuple(dict.fromkeys(found))
+
+
+def _files(said: str, data: Path) -> list[str]:
+    """Files that a message names: those of the cluster relative to its directory, those of the repository whole."""
+    named = re.findall(r"'(/[^']+)'", said)
+    return [name.removeprefix(f"{data}/") for name in named]
 
 
 def _backups(said: dict[str, Any], repository: Repository) -> tuple[Backup, ...]:
@@ -179,7 +203,10 @@ def _backups(said: dict[str, Any], repository: Repository) -> tuple[Backup, ...]
     if status.get("code") not in (0, 2):
         for one in said.get("repo", ()):
             if one.get("key") == repository.number and one["status"]["code"] not in (0, 2):
-                raise failure(int(one["status"]["code"]), f"ERROR: {one['status']['message']}", "the repository")
+                message = str(one["status"]["message"])
+                if "unable to load info file" in message or "CryptoError" in message:
+                    raise repository._shut()
+                raise failure(int(one["status"]["code"]), f"ERROR: {message}", f"repository {repository.number}")
     newest = {one["database"]["id"]: one.get("max") or "" for one in said.get("archive", ())}
     found = [
         Backup(

@@ -40,8 +40,9 @@ def _run(options: argparse.Namespace) -> int:
 def _restore(options: argparse.Namespace) -> Any:
     target = Target(options.type, options.target, options.inclusive, options.timeline)
     request = Request(
-        options.name, target, options.set, options.repo, options.config, options.processes, options.patience
-    )
+        options.name, target, options.set, options.repo, options.config, options.processes, options.patience,
+        options.accept_gap,
+    )  # fmt: skip
     return restore(request, options.replace)
 
 
@@ -144,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--inclusive", action="store_true", help="apply what the target names, too")
     command.add_argument("--timeline", default="latest", help="latest, current or a number")
     command.add_argument("--processes", type=int, default=0, help="parallel workers (default: one a core)")
+    command.add_argument("--accept-gap", action="store_true", help="with latest: stop where the archive has a gap")
     command.add_argument("--replace", action="store_true", help="drop a side cluster of this name first")
     command.add_argument("--config", default=str(pgbackrest.CONFIG))
     return parser

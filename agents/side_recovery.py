@@ -44,11 +44,17 @@ class Reached:
 
 
 def recover(
-    place: Place, target: Target, label: str, repository: pgbackrest.Repository | None, patience: float
+    place: Place,
+    target: Target,
+    label: str,
+    repository: pgbackrest.Repository | None,
+    patience: float,
+    accept_gap: bool = False,
 ) -> Reached:
     """Start the server and wait until it is paused at the target.
 
-    `patience`: seconds without any progress after which it is given up. Raises NotReached, NeedsMore, AgentError.
+    `patience`: seconds without any progress after which it is given up; `accept_gap`: the end of the archive may be
+    a gap in it. Raises NotReached, NeedsMore, AgentError.
     """
     offset = place.log.stat().st_size if place.log.exists() else 0
     began = time.monotonic()
@@ -72,8 +78,13 @@ def recover(
             return Reached(stop.group(1), time.monotonic() - began)
         if "insufficient parameter settings" in text and demanded(text):
             raise NeedsMore(demanded(text))
-        if target.kind == "latest" and _at_the_end(place, text):
-            return Reached("paused at the end of the archive", time.monotonic() - began)
+        if target.kind == "latest":
+            damaged = _broken(place, text)
+            if damaged and text.count(damaged) > 1:  # a standby asks for the same segment for ever
+                raise _damaged_wal(place, damaged, target, _read_until(place))
+            if _at_the_end(place, text):
+                _require_no_gap(place, repository, accept_gap)
+                return Reached("paused at the end of the archive", time.monotonic() - began)
         if time.monotonic() - moved > patience:
             raise AgentError(
                 f"Recovery of {label} made no progress for {patience:g} s.", f"Its log is {place.log}."
@@ -95,6 +106,19 @@ def _at_the_end(place: Place, text: str) -> bool:
             return True
         time.sleep(0.05)
     raise AgentError("Recovery could not be paused at the end of the archive.", f"Its log is {place.log}.")
+
+
+def _require_no_gap(place: Place, repository: pgbackrest.Repository | None, accept_gap: bool) -> None:
+    """The end of the archive must be one. Raises Missing when the archive goes on behind it."""
+    absent = _read(place.wal_log).splitlines()[-1].split()[0]
+    later = None if accept_gap else _later(repository, absent)
+    if later:
+        until = _read_until(place)
+        raise pgbackrest.Missing(
+            f"WAL segment {absent} is missing from the archive, which goes on to {later}"
+            f"{f'; the last commit before the gap was at {until}' if until else ''}.",
+            "--accept-gap stops there; a backup from after the gap has what came later.",
+        )
 
 
 def _why(
@@ -119,13 +143,17 @@ def _why(
         return NotReached(
             f"The target, {target}, lies before the end of backup {label}.", "Choose an older backup with --set.", at
         )
-    if "WAL ends before" in said or "could not locate" in said or "could not find redo" in said:
+    never = target.kind == "immediate" and absent is not None and "target was reached" in said
+    if never or "WAL ends before" in said or "could not locate" in said or "could not find redo" in said:
         return pgbackrest.Missing(
             f"WAL that backup {label} needs to be consistent is missing from the archive: {absent or said}.",
             "Restore another backup; ./dr backup.check names every gap.",
         )
     if "target was reached" in said or "ended before" in said:
-        return _not_reached(target, at, absent, log, repository)
+        broken = _broken(place, log)
+        if broken and absent is None:
+            return _damaged_wal(place, broken, target, at)
+        return _not_reached(target, at, absent, repository)
     if "is not a child" in said or "does not exist" in said:
         return NotReached(
             f"Timeline {target.timeline} cannot be reached from backup {label}: {said}.",
@@ -136,22 +164,43 @@ def _why(
     return AgentError(f"Recovery of {label} failed: {said}.", f"Its log is {place.log}.")
 
 
+def _broken(place: Place, log: str) -> str | None:
+    """What the server found wrong with a record of the last segment that the archive gave, if it did."""
+    found = re.findall(
+        r"LOG:\s+((?:incorrect|invalid|unexpected|record with|there is no contrecord|out-of-sequence).* at .*)", log
+    )
+    # Zeros behind the last record are how a segment that was closed early ends.
+    found = [line for line in found if "got 0" not in line]
+    return found[-1] if found else None
+
+
+def _damaged_wal(place: Place, said: str, target: Target, at: str | None) -> Exception:
+    given = re.findall(r"^([0-9A-F]{24}) 0$", _read(place.wal_log), re.MULTILINE)
+    until = f"; the last commit before it was at {at}" if at else ""
+    return pgbackrest.Damaged(
+        f"WAL segment {given[-1] if given else ''} of the archive is damaged ({said}) before {target}{until}.",
+        "Choose an earlier target, or a backup from after it; `pgbackrest verify` names the file.",
+        tuple(given[-1:]),
+    )
+
+
+def _read_until(place: Place) -> str | None:
+    try:
+        return place.query("select pg_last_xact_replay_timestamp()") or None
+    except AgentError:
+        return None
+
+
 def _not_reached(
-    target: Target, at: str | None, absent: str | None, log: str, repository: pgbackrest.Repository | None
+    target: Target, at: str | None, absent: str | None, repository: pgbackrest.Repository | None
 ) -> Exception:
     until = f"the last commit there is was at {at}" if at else "no commit came after the backup"
-    broken = re.findall(r"LOG:\s+((?:invalid|incorrect|unexpected|record with|contrecord).*)", log)
     later = _later(repository, absent)
     if later:
         return pgbackrest.Missing(
             f"WAL segment {absent} is missing from the archive, which goes on to {later}: {target} lies behind "
             f"the gap; {until}.",
             "Choose a target before the gap, or a backup from after it; ./dr backup.check names every gap.",
-        )
-    if broken and absent is None:
-        return pgbackrest.Damaged(
-            f"A WAL segment of the archive is damaged ({broken[-1]}) before {target}; {until}.",
-            "Choose an earlier target; `pgbackrest verify` names the file.",
         )
     return NotReached(
         f"The target, {target}, was not reached: {until}.", "Choose an earlier target, or --type latest.", at

@@ -43,10 +43,11 @@ class Request:
     config: str = str(pgbackrest.CONFIG)
     processes: int = 0
     patience: float = 600
+    accept_gap: bool = False
 
     @property
     def key(self) -> dict[str, Any]:
-        return {"target": asdict(self.target), "set": self.set, "repo": self.repo}
+        return {"target": asdict(self.target), "set": self.set, "repo": self.repo, "accept_gap": self.accept_gap}
 
 
 def restore(request: Request, replace: bool = False) -> dict[str, Any]:
@@ -95,20 +96,20 @@ def _restore(request: Request, repository: Repository, backup: Backup, place: Pl
     (place.data / ("standby.signal" if request.target.kind == "latest" else "recovery.signal")).touch(0o600)
     wal = repository.command(f"--pg1-path={place.data}", f"--lock-path={place.folder}", f"--log-path={place.folder}")
     place.note(phase="recovering", restore_s=round(restore_s, 3), bytes=backup.size)
-    begin_recovery(place, request.target, backup.label, repository, wal, request.patience)
+    begin_recovery(place, request, backup.label, repository, wal)
     return describe(place)
 
 
 def begin_recovery(
-    place: Place, target: Target, label: str, repository: Repository | None, wal: list[str] | None, patience: float
+    place: Place, request: Request, label: str, repository: Repository | None, wal: list[str] | None
 ) -> None:
     """Write the settings, start, wait for the target, note what it took. Settings too small are made larger."""
     more: dict[str, int] = {}
     began = time.monotonic()
     for last in (False, False, False, True):
-        write(place, target.settings(), wal, more)
+        write(place, request.target.settings(), wal, more)
         try:
-            reached = recover(place, target, label, repository, patience)
+            reached = recover(place, request.target, label, repository, request.patience, request.accept_gap)
             break
         except NeedsMore as needs:
             place.halt("immediate")
@@ -118,7 +119,7 @@ def begin_recovery(
                     f"Recovery of {label} asks for ever larger settings: {needs}.", f"See {place.log}."
                 ) from needs
     place.note(
-        replay_s=round(time.monotonic() - began, 3), stopped=reached.stopped, target=asdict(target),
+        replay_s=round(time.monotonic() - began, 3), stopped=reached.stopped, target=asdict(request.target),
         wal=wal, demanded=more,
     )  # fmt: skip
     require_extensions(place)
@@ -133,7 +134,7 @@ def resume(place: Place, patience: float = 600) -> None:
     if state.get("phase") != "ready":
         raise BadRequest(f"The side cluster {place.name} was never restored whole.", "Restore it again.")
     if any((place.data / name).exists() for name in ("recovery.signal", "standby.signal")):
-        recover(place, Target(**state["target"]), state["set"], None, patience)
+        recover(place, Target(**state["target"]), state["set"], None, patience, accept_gap=True)
         return
     server = place.launch()
     deadline = time.monotonic() + 120
@@ -186,6 +187,7 @@ def _fetch(request: Request, repository: Repository, backup: Backup, place: Plac
     """Run `pgbackrest restore`. It writes no recovery settings: those are ours, outside the data directory."""
     command = repository.command(
         f"--pg1-path={place.data}", f"--set={backup.label}", "--type=none", "--archive-mode=off",
+        "--job-retry=1", "--job-retry-interval=1",
         f"--process-max={request.processes or os.cpu_count() or 1}", f"--lock-path={place.folder}",
         f"--log-path={place.folder}", f"--tablespace-map-all={place.tablespaces}", "restore",
     )  # fmt: skip
@@ -205,7 +207,7 @@ def _fetch(request: Request, repository: Repository, backup: Backup, place: Plac
                     child.kill()
                     child.wait()
     if code:
-        raise pgbackrest.failure(code, errors.read_text(errors="replace"), backup.label)
+        raise pgbackrest.restore_failure(code, errors.read_text(errors="replace"), backup.label, place.data)
 
 
 def keep_settings(place: Place) -> None:

@@ -75,6 +75,7 @@ def write(place: Place, recovery: Mapping[str, str], fetch: list[str] | None, de
         "wal_level": control.get("wal_level setting", "replica"),
         "track_commit_timestamp": control.get("track_commit_timestamp setting", "off"),
         "hot_standby": "on",
+        "wal_retrieve_retry_interval": "500ms",
         # Nothing that acts on the world: no archive, no replication, no job of an extension, no vacuum.
         "archive_mode": "off",
         "archive_command": "",

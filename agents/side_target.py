@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 
 from agents.errors import AgentError
 from agents.pgbackrest import Backup
@@ -57,7 +57,9 @@ class Target:
             return chosen
         if self.kind == "immediate":
             return {**chosen, "recovery_target": "immediate"}
-        chosen[f"recovery_target_{self.kind}"] = self.value
+        # PostgreSQL reads its settings before it knows any name of a zone, Z included.
+        value = f"{moment(self.value).astimezone(timezone.utc):%Y-%m-%d %H:%M:%S.%f}+00" if self.kind == "time" else ""
+        chosen[f"recovery_target_{self.kind}"] = value or self.value
         if self.kind != "name":
             chosen["recovery_target_inclusive"] = "on" if self.inclusive else "off"
         return chosen
@@ -78,7 +80,7 @@ class Target:
     def __str__(self) -> str:
         if not self.value:
             return {"immediate": "the end of the backup", "latest": "the end of the archive"}[self.kind]
-        side = "" if self.kind == "name" else ", that included" if self.inclusive else ", that excluded"
+        side = "" if self.kind == "name" else " (inclusive)" if self.inclusive else " (exclusive)"
         return f"{_NAMES[self.kind]} {self.value}{side}"
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-from drills.archive_faults import check, run_job, switch_wal
-from drills.fate import Target
-from drills.result import Check
+from drills.archive_faults import run_job, switch_wal
 from drills.scenario import Result, Scenario, Twin
 from drills.stage import Stage
 from inventories.errors import VerificationFailed
 from runbooks.engine.procedure import Procedure, replace_step
 from runbooks.engine.wait import until
 from runbooks.hosts import Host
-from runbooks.probes import pgbackrest, postgres
+from runbooks.probes import pgbackrest
 from runbooks.procedures.restore_cluster import RESTORE_CLUSTER, RestoreCluster, RestoreClusterOptions
 
 # A long recovery under a full-speed feed would be a drill of the outbox.
@@ -107,4 +104,3 @@ TWINS = (
     ),
 )
 
-__all__ = ["SCENARIOS", "TWINS", "Any", "Check", "Target", "check", "postgres"]

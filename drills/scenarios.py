@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from drills import archive_faults, restores
+from drills import archive_faults, mistakes, restores
 from drills.scenario import Result, Scenario, Twin, nothing
 from drills.stage import Stage
 from inventories.errors import BadInput
@@ -106,6 +106,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             recover=lambda stage: stage.run(SWITCHOVER, SwitchoverOptions(yes=True)),
             detect=None,
         ),
+        *mistakes.SCENARIOS,
         *archive_faults.SCENARIOS,
         *restores.SCENARIOS,
     )
@@ -129,6 +130,7 @@ TWINS: Mapping[str, Twin] = {
             scenario="primary-crash",
             forge_ledger=True,
         ),
+        *mistakes.TWINS,
         *archive_faults.TWINS,
         *restores.TWINS,
     )

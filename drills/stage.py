@@ -47,6 +47,9 @@ class Stage:
     facts: list[Fact] = field(default_factory=list)
     target: Target | None = None
     safe_at: float | None = None
+    bad_xid: str = ""  # the transaction that a restore has to stop before
+    structure: str = ""  # what a table was before it was dropped
+    damaged: str = ""  # label of the backup in which a byte was flipped
     running: Feed | None = None
     undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""Backups: take one, run any of the scheduled jobs, and see what retention would let go."""
+"""Backups: take one, list them, check the archive, run any of the scheduled jobs, see what retention would let go."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
+from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from inventories.errors import BadInput, Refused
+from inventories.errors import BadInput, ExitCode, Refused
 from tasks.support import INVENTORY_HELP, LAB_HELP, door, progress
 
 if TYPE_CHECKING:
@@ -96,6 +97,40 @@ def expire(
     if found.held:
         raise Refused(found.why, "./dr prove-backup proves one; a lease ends by itself, or when its holder is done")
     print(run_job(backup, "expire", 3660))
+
+
+@task(name="list", help={"json": "print JSON instead of a table", "inventory": INVENTORY_HELP, "lab": LAB_HELP})
+@door
+def list_(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> None:
+    """List every backup, what it covers, when it was proven.
+
+    Ends with 1 when the archive has a gap or a backup may not be used.
+    """
+    from runbooks import backups, hosts
+    from tasks import backup_screen, screens
+
+    seen = backups.look(hosts.load(inventory or None))
+    if json:
+        print(jsonlib.dumps(seen.as_json(), indent=2))
+    else:
+        screens.show(*backup_screen.listing(seen, screens.width()))
+    if not seen.sound:
+        raise Exit(code=int(ExitCode.FAILED))
+
+
+@task(help={"json": "print JSON instead of a sentence", "inventory": INVENTORY_HELP, "lab": LAB_HELP})
+@door
+def check(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> None:
+    """Force a WAL segment, find it in the archive, byte for byte.
+
+    An archive_command that lies is caught, and every gap of the archive is named.
+    """
+    from runbooks import backups, hosts
+
+    with progress() as say:
+        say("Forcing a WAL segment and looking for it in the repository")
+        found = backups.check(hosts.load(inventory or None))
+    print(jsonlib.dumps(asdict(found)) if json else f"{found.sentence}; the archive has no gap.")
 
 
 def _show(found: Retention) -> None:

@@ -34,6 +34,11 @@ def matrix(title: str, cells: Mapping[str, Sequence[str]], hosts: Sequence[str],
     return table
 
 
+def width() -> int:
+    """Columns of the terminal."""
+    return Console().width
+
+
 def show(*parts: object) -> None:
     console = Console()
     for part in parts:

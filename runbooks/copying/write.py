@@ -46,11 +46,10 @@ def closing(mark: str) -> str:
 
 def made(pair: Pair, how: Made, source: Source) -> str:
     """Make the table, fill it straight from the copy, then build what hangs on its rows."""
-    names = listed(pair.columns)
+    names, rows = listed(pair.columns), source.program(_rows(pair))
     return (
         "".join(f"{line};\n" for line in how.before)
-        + f"COPY {public(pair.copy.name)} ({names}) FROM PROGRAM {source.program(_rows(pair))} (FORMAT binary);\n"
-        + f"SELECT {literal(pair.copy.name + ' inserted ')} || count(*) FROM {public(pair.copy.name)};\n"
+        + _counted(pair, "inserted", f"COPY {public(pair.copy.name)} ({names}) FROM PROGRAM {rows} (FORMAT binary)")
         + "".join(f"{line};\n" for line in how.after)
     )
 
@@ -59,11 +58,11 @@ def beside(pair: Pair, readers: Sequence[str], source: Source) -> str:
     """A plain table of the same columns and key next to the live one; no policy ever touches it."""
     name = pair.copy.name + RESTORED
     columns = [f"{quoted(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in pair.copy.copied]
+    names, rows = listed(pair.columns), source.program(_rows(pair))
     return (
         f"CREATE TABLE {public(name)} ({', '.join(columns)});\n"
-        f"COPY {public(name)} ({listed(pair.columns)}) FROM PROGRAM {source.program(_rows(pair))} (FORMAT binary);\n"
-        f"SELECT {literal(pair.copy.name + ' inserted ')} || count(*) FROM {public(name)};\n"
-        f"ALTER TABLE {public(name)} ADD PRIMARY KEY ({listed(pair.key)});\n" + _readable(name, readers)
+        + _counted(pair, "inserted", f"COPY {public(name)} ({names}) FROM PROGRAM {rows} (FORMAT binary)")
+        + f"ALTER TABLE {public(name)} ADD PRIMARY KEY ({listed(pair.key)});\n" + _readable(name, readers)
     )
 
 

@@ -183,7 +183,7 @@ class _Run(Generic[S]):
             raise
         finally:
             self.phases.append(Phase(step.name, self.context.clock() - started))
-        says = f"skipped: not {step.only_when}" if outcome is StepOutcome.SKIPPED else step.evidence.says
+        says = f"skipped: only when {step.only_when}" if outcome is StepOutcome.SKIPPED else step.evidence.says
         result = StepResult(step.name, outcome, started, self.phases[-1].seconds, says)
         self.mask.learn(self.state)
         self.journal.write(

@@ -20,6 +20,24 @@ class Choice:
     passed_over: tuple[tuple[str, str], ...]
 
 
+def last_passed(host: Host) -> dict[str, float]:
+    """label -> when it was last restored and found whole (unix seconds). Raises DrError."""
+    return passed(host.run("cat %s 2>/dev/null || true", PROOFS).stdout)
+
+
+def passed(lines: str) -> dict[str, float]:
+    """The same of the text of proofs.jsonl."""
+    found: dict[str, float] = {}
+    for line in lines.splitlines():
+        try:
+            said = json.loads(line)
+            if said["outcome"] == "passed":
+                found[said["label"]] = max(float(said["proven_at"]), found.get(said["label"], 0.0))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
 def failed_proofs(host: Host) -> dict[str, str]:
     """label -> what its newest proof found, for backups whose newest proof failed. Raises DrError."""
     return failed(host.run("cat %s 2>/dev/null || true", PROOFS).stdout)

@@ -39,6 +39,7 @@ class Backup:
     wal_start: str = ""
     references: tuple[str, ...] = ()  # labels of the backups that it is made from, itself not among them
     annotations: Mapping[str, str] = field(default_factory=dict)
+    taken_bytes: int = 0  # of the cluster's files, before compression, that this backup holds itself
 
     @property
     def timeline(self) -> int:
@@ -156,6 +157,7 @@ def _backup(said: dict[str, Any]) -> Backup:
         wal_start=said["archive"]["start"],
         references=tuple(said.get("reference") or ()),
         annotations=said.get("annotation") or {},
+        taken_bytes=said["info"].get("delta", 0),
     )
 
 

@@ -50,7 +50,7 @@ class RestoreTableOptions(Options):
 
 class RestoreTable(Roles):
     """What is restored, from where (`aim` is None for a side cluster that was open already), what was found and what
-    was written; `xid` is the transaction that wrote it.
+    was written; `xid` is the transaction that wrote it, `told` what the operator reads.
     """
 
     tables: tuple[str, ...] = ()
@@ -63,6 +63,7 @@ class RestoreTable(Roles):
     written: bool = False
     xid: int = 0
     rows: tuple[tuple[str, str, int], ...] = ()
+    told: tuple[str, ...] = ()
 
 
 def mode_of(text: str) -> Mode:
@@ -162,13 +163,19 @@ def compare(context: Run, state: RestoreTable) -> RestoreTable:
     plans = tuple(plan.model_copy(update={"counts": counts}) for plan, counts in zip(plans, found, strict=True))
     copying.judge(plans, state.mode)
     copying.room(context, live.host, plans, state.mode)
-    for plan in plans:
-        context.say(sentence(plan, state.mode))
+    told = tuple(sentence(plan, state.mode) for plan in plans)
     if not context.options.yes:
-        context.say(
-            f"nothing was written; the side cluster {state.side} stays open on {state.primary}: repeat with --yes"
+        told += (
+            f"nothing was written; the side cluster {state.side} stays open on {state.primary} "
+            f"({_megabytes(plans)} MiB in these tables): repeat with --yes",
         )
-    return state.model_copy(update={"plans": plans})
+    for line in told:
+        context.say(line)
+    return state.model_copy(update={"plans": plans, "told": told})
+
+
+def _megabytes(plans: tuple[TablePlan, ...]) -> int:
+    return sum(plan.copied.size_bytes for plan in plans) >> 20
 
 
 def pairs(plans: tuple[TablePlan, ...], state: RestoreTable) -> tuple[Pair, ...]:
@@ -217,9 +224,13 @@ def check(context: Run, state: RestoreTable) -> RestoreTable:
     wrong = [line for name in made if name in declared for line in schema.of_table(declared[name], structure.get(name))]
     if wrong:
         raise VerificationFailed(f"the tables that were made again differ from the catalogue: {'; '.join(wrong)}")
-    for counts in found:
-        context.say(f"{counts.table}: all {counts.restored} rows of the copy are there, {counts.superseded} superseded")
-    return state
+    told = tuple(
+        f"{counts.table}: all {counts.restored} rows of the copy are there, {counts.superseded} superseded since"
+        for counts in found
+    )
+    for line in told:
+        context.say(line)
+    return state.model_copy(update={"told": (*state.told, *told)})
 
 
 def _all_there(state: RestoreTable, found: tuple[Counts, ...]) -> None:

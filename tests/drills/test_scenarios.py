@@ -32,6 +32,8 @@ RUNBOOKS = {
     "planned-switchover": ("switchover",),
     "silent-archive-failure": ("mend-archive",),
     "disk-full": ("make-room",),
+    "dropped-table": ("restore-table",),
+    "bad-update": ("restore-pitr",),
     "cluster-loss": ("restore-cluster",),
     "offsite-only": ("restore-cluster",),
 }

@@ -170,7 +170,7 @@ def test_a_step_behind_a_switch_runs_and_asks_for_consent_only_when_it_was_given
     result = go(bench, wanted, Switched())
     assert result.outcome is Outcome.PASSED
     assert bench.world.words == ["assess"]
-    assert result.steps[-1].says == "skipped: not --swap was given"
+    assert result.steps[-1].says == "skipped: only when --swap was given"
     with pytest.raises(Refused, match="fence"):
         go(bench, wanted, Switched(swap=True))
     assert go(bench, wanted, Switched(swap=True, yes=True)).outcome is Outcome.PASSED

@@ -20,11 +20,13 @@ _RULES: dict[str, tuple[str, ...]] = {
     "lab": ("lab", "inventories"),
     "runbooks.engine": ("runbooks.engine", "inventories.errors", "inventories.catalog"),
     "runbooks.hosts": _HOSTS,
-    "runbooks.probes": ("runbooks.probes", *_HOSTS),
-    "runbooks.actions": ("runbooks.actions", *_HOSTS),
+    # What a table and its copy are, and the statements about them: no host is asked here.
+    "runbooks.copying": ("runbooks.copying", "inventories"),
+    "runbooks.probes": ("runbooks.probes", "runbooks.copying", *_HOSTS),
+    "runbooks.actions": ("runbooks.actions", "runbooks.copying", *_HOSTS),
     "runbooks.actions.provision": ("runbooks.actions", "deploys.run", *_HOSTS),
     "runbooks.procedures": (
-        "runbooks.procedures", "runbooks.actions", "runbooks.probes", "runbooks.targets", *_HOSTS,
+        "runbooks.procedures", "runbooks.actions", "runbooks.probes", "runbooks.copying", "runbooks.targets", *_HOSTS,
     ),
     "runbooks.targets": ("runbooks.probes", *_HOSTS),
     "runbooks.layout": (),

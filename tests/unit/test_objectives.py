@@ -17,6 +17,7 @@ from runbooks.probes import disk
 from runbooks.probes.app import Outbox
 from runbooks.probes.backup import Mode
 from runbooks.probes.disk import Disk
+from runbooks.probes.jobs import Job, Jobs, Late
 from runbooks.probes.pgbackrest import Archiving, Backup, Repository
 from runbooks.probes.postgres import Node, Standby
 from runbooks.status import Status, as_json
@@ -49,7 +50,9 @@ REPOSITORY = Repository(0, "ok", "aes-256-cbc", 1, "17", (BACKUP,), "17-1", "000
 ARCHIVER = Archiving("000000010000000000000005", 45.0, False, 0, None, 0)
 OUTBOX = Outbox(0, 0, 0, None, None, 4096, 1 << 30, True)
 NOTED = Mode("synchronous", "2026-01-01T00:00:00Z", "deployed")
-WHOLE = Status("lab", NOW, 0.2, (PRIMARY, STANDBY), {"pg1": ARCHIVER}, REPOSITORY, OUTBOX, mode=NOTED)
+CHECKED = Job("check", "5 * * * *", NOW - 60, "passed", NOW - 60, None, "it was in the archive", "/log")
+JOBS = Jobs((CHECKED,), (), "offsite1")
+WHOLE = Status("lab", NOW, 0.2, (PRIMARY, STANDBY), {"pg1": ARCHIVER}, REPOSITORY, OUTBOX, mode=NOTED, jobs=JOBS)
 ALONE = replace(PRIMARY, synchronous=False, standbys=())
 DEGRADED = replace(WHOLE, nodes=(ALONE, OFF), archiving={"pg1": replace(ARCHIVER, open_bytes=3 << 20)})
 
@@ -242,3 +245,36 @@ def test_sizes(value: int, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(0.4, "0.4 s"), (45, "45 s"), (720, "12 min"), (95400, "26.5 h")])
 def test_durations(value: float, text: str) -> None:
     assert objectives.duration(value) == text
+
+
+def test_a_job_that_failed_is_told_at_once() -> None:
+    failed = replace(CHECKED, outcome="failed", sentence="the archive does not have it", ended_at=NOW - 30)
+    found = named(replace(WHOLE, jobs=replace(JOBS, jobs=(failed,))))
+    assert found["job check"].measured == "failed 30 s ago: the archive does not have it"
+    assert "./dr backup.run --type check" in found["job check"].hint
+
+
+def test_success_that_did_not_come_is_told_once_with_what_to_run() -> None:
+    late = (
+        Late("check", "check has not succeeded since 2026-09-21", 9000, 1200),
+        Late("proof", "no backup was ever proven", 200_000, 180_000),
+        Late("offsite-copy", "the copy on offsite1 is 30.0 h old", 108_000, 93_600),
+    )
+    failed = replace(CHECKED, outcome="failed")
+    found = named(replace(WHOLE, jobs=Jobs((failed,), late, "offsite1")))
+    assert set(found) == {"job check", "age of the newest proof", "age of the off-site copy"}
+    assert found["job check"].measured.startswith("check has not succeeded")
+    assert "--type prove" in found["age of the newest proof"].hint
+    assert "--type offsite" in found["age of the off-site copy"].hint
+
+
+def test_an_estate_without_an_offsite_copy_is_told_so_and_fails_nothing() -> None:
+    alone = replace(WHOLE, jobs=replace(JOBS, offsite=None))
+    assert objectives.findings(alone, LIMITS) == ()
+    assert any("no off-site copy" in line for line in objectives.degraded(alone))
+
+
+def test_jobs_that_nobody_can_tell_of_are_a_finding_unless_the_host_is_silent() -> None:
+    unknown = replace(WHOLE, jobs=None, unknown={"jobs": "there is no such module"})
+    assert named(unknown)["scheduled jobs"].measured == "there is no such module"
+    assert "scheduled jobs" not in named(replace(unknown, repository=None))
