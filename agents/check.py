@@ -44,6 +44,7 @@ _ARCHIVER = (
 )
 _SHA256 = "SELECT public.mystocks_wal_sha256(%s)"
 _TOLD_GAPS = 3
+_LIE_S = 5.0  # archive-push returns when the segment is there; a listing may lag behind by less
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,7 @@ def check(settings: Settings) -> Checked:
         connection.autocommit = True
         started = time.monotonic()
         forced = force(connection, primary.name)
-        while wal_files.find(repository, archive_id, forced.segment) is None:
-            if time.monotonic() - started > settings.archive_wait_s:
-                raise AgentError(_missing(connection, forced, settings.archive_wait_s), _HINT)
-            time.sleep(_EVERY_S)
+        await_segment(repository, archive_id, forced, connection, settings.archive_wait_s)
         seconds = time.monotonic() - started
         with tempfile.TemporaryDirectory(prefix="mystocks-check-") as folder:
             path = wal_files.fetch(repository, archive_id, forced.segment, Path(folder) / "segment")
@@ -89,6 +87,30 @@ def check(settings: Settings) -> Checked:
     require_no_gap(repository)
     sentence = f"{forced.segment} of {forced.primary} was in the archive after {seconds:.1f} s, with the right content"
     return Checked(forced.primary, forced.segment, round(seconds, 3), sentence)
+
+
+def await_segment(
+    repository: Repository, archive_id: str, forced: Forced, connection: Connection, limit_s: float
+) -> None:
+    """Raises AgentError when it does not come within the limit, or soon after archive_command said that it is there."""
+    started, claimed_at = time.monotonic(), 0.0
+    while wal_files.find(repository, archive_id, forced.segment) is None:
+        now = time.monotonic()
+        claimed_at = claimed_at or (now if _claimed(connection, forced) else 0.0)
+        if now - started > limit_s or (claimed_at and now - claimed_at > _LIE_S):
+            raise AgentError(_missing(connection, forced, now - started), _HINT)
+        time.sleep(_EVERY_S)
+
+
+def _claimed(connection: Connection, forced: Forced) -> bool:
+    """Whether archive_command ended well for this segment, whatever it did."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_ARCHIVER)
+            (archived, *_) = cursor.fetchone() or ("",)
+    except psycopg2.Error:
+        return False
+    return bool(archived[:24] >= forced.segment)
 
 
 def _archive_id(repository: Repository) -> str:
@@ -175,7 +197,8 @@ def require_no_gap(repository: Repository) -> None:
         more = f" and {len(gaps) - _TOLD_GAPS} more" if len(gaps) > _TOLD_GAPS else ""
         raise AgentError(
             f"The archive has {'gaps' if len(gaps) > 1 else 'a gap'}: missing {told}{more}.",
-            "Nothing behind a gap can be restored from a backup before it: ./dr backup.run --type full, now.",
+            "./dr mend-archive, if the primary still has them; else ./dr backup.run --type full, now: nothing behind a "
+            "gap can be restored from a backup before it.",
         )
 
 

@@ -153,6 +153,7 @@ def _run(settings: Settings, options: argparse.Namespace) -> int:
     else:
         wait_s = options.wait if options.wait >= 0 else settings.job(job).limit_s
         further = ["--io-timeout", f"{options.io_timeout:g}"] if options.io_timeout else []
+        further += ["--set", options.set] if options.set else []
         state = execute(settings, job, wait_s, further)
     if state is None:
         return 0
@@ -171,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     how = running.add_mutually_exclusive_group()
     how.add_argument("--wait", type=float, nargs="?", const=-1.0, default=0.0, help="for the lock (default: its limit)")
     how.add_argument("--scheduled", action="store_true", help="as cron does")
+    running.add_argument("--set", default="", help="with prove: this backup")
     running.add_argument("--io-timeout", type=float, default=0.0, help="seconds for a host that is silent")
     commands.add_parser("catch-up", help="run what was missed, then raise the alarm for what is late")
     commands.add_parser("status", help="every job as JSON")

@@ -16,7 +16,7 @@ import os
 import sys
 from typing import Any
 
-from agents import pgbackrest
+from agents import engines, pgbackrest
 from agents.errors import AgentError
 from agents.errors import run as run_main
 from agents.side_place import BadRequest, Place, every, find
@@ -41,7 +41,7 @@ def _restore(options: argparse.Namespace) -> Any:
     target = Target(options.type, options.target, options.inclusive, options.timeline)
     request = Request(
         options.name, target, options.set, options.repo, options.config, options.processes, options.patience,
-        options.accept_gap,
+        options.accept_gap, options.engine,
     )  # fmt: skip
     return restore(request, options.replace)
 
@@ -146,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--timeline", default="latest", help="latest, current or a number")
     command.add_argument("--processes", type=int, default=0, help="parallel workers (default: one a core)")
     command.add_argument("--accept-gap", action="store_true", help="with latest: stop where the archive has a gap")
+    command.add_argument("--engine", choices=engines.NAMES, default="pgbackrest")
     command.add_argument("--replace", action="store_true", help="drop a side cluster of this name first")
     command.add_argument("--config", default=str(pgbackrest.CONFIG))
     return parser

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from agents import pgbackrest
+from agents import engines, pgbackrest
+from agents.engines import Engine, PgBackRest
 from agents.errors import AgentError
 from agents.pgbackrest import Backup, Repository
 from agents.side_place import PORT, BadRequest, Place, find
@@ -44,10 +43,12 @@ class Request:
     processes: int = 0
     patience: float = 600
     accept_gap: bool = False
+    engine: str = "pgbackrest"
 
     @property
     def key(self) -> dict[str, Any]:
-        return {"target": asdict(self.target), "set": self.set, "repo": self.repo, "accept_gap": self.accept_gap}
+        names = ("set", "repo", "accept_gap", "engine")
+        return {"target": asdict(self.target), **{name: getattr(self, name) for name in names}}
 
 
 def restore(request: Request, replace: bool = False) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def restore(request: Request, replace: bool = False) -> dict[str, Any]:
     known = find(request.name)
     # The same request waits for the one that works on it, another one does not.
     patience = request.patience if known is not None and known.state().get("request") == request.key else 0
-    with Place(request.name, 0).locked(patience) as lock, _signals():
+    with Place(request.name, 0).locked(patience) as lock, signals():
         known = find(request.name)
         if known is not None and known.state().get("phase") == "ready" and not replace:
             if known.state().get("request") != request.key:
@@ -70,33 +71,33 @@ def restore(request: Request, replace: bool = False) -> dict[str, Any]:
 
 def _anew(request: Request, known: Place | None, lock: int) -> dict[str, Any]:
     """Restore where nothing, or nothing whole, is; everything that can be known beforehand is checked first."""
-    repository = Repository(Path(request.config), request.repo)
-    backup = choose(repository, request)
+    engine = engines.of(request.engine, Path(request.config), request.repo)
+    backup = choose(engine, request)
     place = Place(request.name, backup.version)
     _require_server(backup)
     if known is not None:
         known.remove()
     _require_space(place, backup)
     place.folder.mkdir(parents=True, mode=0o700)
-    place.note(phase="restoring", request=request.key, set=backup.label, engine="pgbackrest")
+    place.note(phase="restoring", request=request.key, set=backup.label, engine=engine.name)
     try:
-        return _restore(request, repository, backup, place, lock)
+        return _restore(request, engine, backup, place, lock)
     except BaseException as error:
         place.remove(keep_log=True)
         place.note(phase="failed", sentence=str(error))
         raise
 
 
-def _restore(request: Request, repository: Repository, backup: Backup, place: Place, lock: int) -> dict[str, Any]:
+def _restore(request: Request, engine: Engine, backup: Backup, place: Place, lock: int) -> dict[str, Any]:
     began = time.monotonic()
     place.data.mkdir(mode=0o700)
-    _fetch(request, repository, backup, place, lock)
+    engine.restore(backup, place, request.processes, lock)
     restore_s = time.monotonic() - began
     keep_settings(place)
     (place.data / ("standby.signal" if request.target.kind == "latest" else "recovery.signal")).touch(0o600)
-    wal = repository.command(f"--pg1-path={place.data}", f"--lock-path={place.folder}", f"--log-path={place.folder}")
     place.note(phase="recovering", restore_s=round(restore_s, 3), bytes=backup.size)
-    begin_recovery(place, request, backup.label, repository, wal)
+    repository = engine.repository if isinstance(engine, PgBackRest) else None
+    begin_recovery(place, request, backup.label, repository, engine.wal(place))
     return describe(place)
 
 
@@ -168,11 +169,17 @@ def describe(place: Place) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def choose(repository: Repository, request: Request) -> Backup:
+def choose(engine: Engine, request: Request) -> Backup:
     """The backup that was named, or the newest that ended before the target. Raises Missing."""
+    if request.engine == "native" and request.target.kind != "immediate":
+        raise BadRequest("A native backup is restored as it ended.", "--type immediate, or another --engine.")
+    backups = engine.backups()
     if request.set:
-        return repository.backup(request.set)
-    backups = repository.backups()
+        named = [one for one in backups if one.label == request.set]
+        if named:
+            return named[0]
+        known = ", ".join(one.label for one in backups) or "none"
+        raise pgbackrest.Missing(f"There is no {engine.name} backup {request.set}.", f"There is {known}.")
     found = request.target.starts_from(backups)
     if found is None:
         oldest = f"the oldest, {backups[0].label}, ended at {_utc(backups[0].stopped_at)}" if backups else "it has none"
@@ -181,33 +188,6 @@ def choose(repository: Repository, request: Request) -> Backup:
             "Choose a later target; ./dr backup.list shows what is covered.",
         )
     return found
-
-
-def _fetch(request: Request, repository: Repository, backup: Backup, place: Place, lock: int) -> None:
-    """Run `pgbackrest restore`. It writes no recovery settings: those are ours, outside the data directory."""
-    command = repository.command(
-        f"--pg1-path={place.data}", f"--set={backup.label}", "--type=none", "--archive-mode=off",
-        "--job-retry=1", "--job-retry-interval=1",
-        f"--process-max={request.processes or os.cpu_count() or 1}", f"--lock-path={place.folder}",
-        f"--log-path={place.folder}", f"--tablespace-map-all={place.tablespaces}", "restore",
-    )  # fmt: skip
-    errors = place.folder / "restore.log"
-    with errors.open("w") as file:
-        child = subprocess.Popen(
-            command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, cwd="/", pass_fds=(lock,)
-        )
-        try:
-            code = child.wait()
-        finally:
-            if child.poll() is None:
-                child.terminate()
-                try:
-                    child.wait(10)
-                except subprocess.TimeoutExpired:
-                    child.kill()
-                    child.wait()
-    if code:
-        raise pgbackrest.restore_failure(code, errors.read_text(errors="replace"), backup.label, place.data)
 
 
 def keep_settings(place: Place) -> None:
@@ -285,7 +265,7 @@ def _utc(seconds: int) -> str:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
+def signals() -> Iterator[None]:
     """A signal becomes an exception, so that what was begun is cleaned up."""
 
     def stop(number: int, _: FrameType | None) -> None:

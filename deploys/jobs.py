@@ -25,13 +25,14 @@ _MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
 
 def deploy() -> None:
     """Settings, records and what the jobs need to reach the primary and the off-site host. Nothing is started."""
-    for path, mode in (("jobs", "0755"), ("leases", "0755")):
+    for path, mode in (("jobs", "0755"), ("leases", "0755"), ("native", "0700")):
         files.directory(name=f"records: {path}", path=f"{RECORDS}/{path}", mode=mode, **_MINE)
     files.file(name="records: proofs", path=f"{RECORDS}/proofs.jsonl", mode="0644", **_MINE)
     files.directory(name="jobs' logs", path="/var/log/mystocks-dr/jobs", mode="0750", **_MINE)
     files.template(
-        name="monitor's password", src=estate.template("postgres", "pgpass.j2"), dest=estate.PG_PASSFILE,
-        mode="0600", **_MINE, _temp_dir=UPLOADS, passwords={"monitor": estate.secret()["monitor"]},
+        name="passwords of monitor, reader and replicator", src=estate.template("postgres", "pgpass.j2"),
+        dest=estate.PG_PASSFILE, mode="0600", **_MINE, _temp_dir=UPLOADS,
+        passwords={name: estate.secret()[name] for name in ("monitor", "reader", "replicator")},
     )  # fmt: skip
     offsite.client()
     files.put(

@@ -115,6 +115,9 @@ def _configuration(version: int) -> Any:
             managed=MANAGED, database=host.data.get("database"),
             postgres=[cidr(node.address) for node in estate.nodes(*estate.POSTGRES_GROUPS)],
             everyone=[cidr(node.address) for node in estate.nodes()],
+            # The backup host counts rows around a backup, so that its restore can be held to them, and takes
+            # pg_basebackup's as well.
+            repositories=[cidr(node.address) for node in estate.nodes("backup")],
             clients=[
                 *(cidr(n.address) for n in estate.nodes("app")), *map(network, host.data.get("client_networks")),
             ],

@@ -99,10 +99,8 @@ def look(estate: Estate) -> Listing:
     known = pgbackrest.info(host, STANZA)
     held = archive.look(host, STANZA)
     copied_at, where, said = _offsite(estate)
-    troubles = (*_of_repository(known, held), *said)
-    return listing(
-        known, held, backups.last_passed(host), backups.failed_proofs(host), (copied_at, where), time.time(), troubles
-    )
+    proven, failed = backups.last_passed(host), backups.failed_proofs(host)
+    return listing(known, held, proven, failed, (copied_at, where), time.time(), tuple(said))
 
 
 def listing(
@@ -118,7 +116,8 @@ def listing(
     )
     spans = [one.span for one in listed if one.span and not one.trouble]
     whole = Span(spans[0].from_lsn, spans[0].from_at, spans[-1].to_lsn, spans[-1].to_at) if spans else None
-    return Listing(at, listed, timeline, whole, tuple(map(str, held.gaps)), troubles)
+    told = (*_of_repository(known, held), *troubles)
+    return Listing(at, listed, timeline, whole, tuple(map(str, held.gaps)), told)
 
 
 def _listed(

@@ -23,6 +23,7 @@ def _exported(table: Table) -> dict[str, object]:
         "subclassification": table.subclassification,
         "columns": [_column(column) for column in table.columns],
         "key": list(table.key),
+        "time_column": table.time_column,
         "on_conflict": table.on_conflict.value,
         **({"tags": [_column(tag) for tag in table.supertable.tags]} if table.supertable else {}),
     }

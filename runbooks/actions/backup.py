@@ -36,15 +36,26 @@ def take(backup: Host, kind: str, timeout: float) -> str:
     return run_job(backup, kind, timeout, wait_s=timeout, io_timeout_s=2)
 
 
-def run_job(backup: Host, job: str, timeout: float, wait_s: float = 0, io_timeout_s: float = 0) -> str:
+def prove(backup: Host, label: str, timeout: float) -> None:
+    """Prove a backup by restoring it on the backup host; without a label the next in rotation.
+
+    Raises TargetFailed when it is not proven; the probe proofs says what was found.
+    """
+    run_job(backup, "prove", timeout, label=label)
+
+
+def run_job(
+    backup: Host, job: str, timeout: float, wait_s: float = 0, io_timeout_s: float = 0, label: str = ""
+) -> str:
     """Run one of the scheduled jobs now, under the lock and with the records of a scheduled one; its sentence.
 
     Raises Refused when another job has the repository for longer than `wait_s` seconds, TargetFailed when it failed.
     """
     patience = f" --io-timeout {io_timeout_s:g}" if io_timeout_s else ""
+    chosen, further = (" --set %s", (label,)) if label else ("", ())
     ran = backup.run(
-        f"cd /opt/mystocks-dr && python3 -m agents.jobs run %s --wait %s{patience}",
-        job, int(wait_s), user="postgres", timeout=timeout + wait_s + 10, expect=None,
+        f"cd /opt/mystocks-dr && python3 -m agents.jobs run %s --wait %s{patience}{chosen}",
+        job, int(wait_s), *further, user="postgres", timeout=timeout + wait_s + 10, expect=None,
     )  # fmt: skip
     if ran.rc == 0:
         return str(ran.json()["sentence"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from inventories.errors import TargetFailed, TimedOut
 from runbooks.copying.shape import literal
+from runbooks.copying.source import gave_no_rows
 from runbooks.copying.write import SESSION, closing, opening
 from runbooks.hosts import Host
 
@@ -86,6 +87,8 @@ def _telling(errors: str) -> str:
     at = next((nr for nr, line in enumerate(lines) if "ERROR:" in line or "FATAL:" in line), None)
     if at is None:
         return lines[-1][:300] if lines else "the connection was lost"
+    if gave_no_rows(lines[at]):
+        return "the side cluster gave no rows; it was stopped, or lost a table"
     shown = [lines[at].partition("ERROR:")[2].strip() or lines[at]]
     shown += [line.partition("DETAIL:")[2].strip() for line in lines[at:] if line.startswith("DETAIL:")][:1]
     return " ".join(shown)[:400]

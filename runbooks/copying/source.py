@@ -12,6 +12,12 @@ PLAIN = {
     "timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "1",
     "bytea_output": "hex", "search_path": "public", "jit": "off",
 }  # fmt: skip
+# What COPY says when the program that should read the copy ended before it wrote a row; why is in the server's log.
+NO_ROWS = ("COPY file signature not recognized", "program \"", "unexpected EOF in COPY data")
+
+
+def gave_no_rows(error: str) -> bool:
+    return any(text in error for text in NO_ROWS)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,14 @@ select c.relname as name, greatest(c.reltuples, 0)::bigint as about,
      and a.atttypid in ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)
      order by exists (select from pg_index x where x.indrelid = c.oid and x.indkey[0] = a.attnum) desc, a.attnum limit 1
   ) as time_column
-from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') order by 1
+from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not {locked} order by 1
+"""
+# Recovery that is paused before the commit of a DROP or ALTER holds its lock, and a query for its rows would never end.
+_LOCKED = """exists (select from pg_locks l where l.relation = c.oid and l.mode = 'AccessExclusiveLock' and l.granted
+  and l.database = (select oid from pg_database where datname = current_database()))"""
+_LOCKED_TABLES = """
+select c.relname as name from pg_class c
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and {locked} order by 1
 """
 
 
@@ -28,19 +35,24 @@ class Content:
     rows: int
     exact: bool
     newest: str
+    locked: bool = False  # by a transaction that had not ended where recovery stopped: nothing can be counted
 
     def __str__(self) -> str:
+        if self.locked:
+            return f"{self.name}: there, and locked by a transaction that had not ended at the target"
         count = f"{self.rows:,} rows" if self.exact else f"about {self.rows:,} rows"
         return f"{self.name}: {count}{f', newest {self.newest}' if self.newest else ''}"
 
 
 def look(query: Query) -> tuple[Content, ...]:
     """Ask one database through `query`, which runs one SELECT there. Raises DrError."""
-    tables = query(_TABLES)
+    tables = query(_TABLES.format(locked=_LOCKED))
+    locked = tuple(Content(row["name"], 0, False, "", True) for row in query(_LOCKED_TABLES.format(locked=_LOCKED)))
     if not tables:
-        return ()
+        return locked
     rows = query(" union all ".join(_select(table) for table in tables) + " order by 1")
-    return tuple(Content(row["name"], row["rows"], row["exact"], row["newest"] or "") for row in rows)
+    found = (Content(row["name"], row["rows"], row["exact"], row["newest"] or "") for row in rows)
+    return tuple(sorted((*found, *locked), key=lambda content: content.name))
 
 
 def _select(table: dict[str, Any]) -> str:

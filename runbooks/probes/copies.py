@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from inventories.errors import VerificationFailed
+from inventories.errors import TargetFailed, VerificationFailed
 from runbooks.copying import compare as sql
 from runbooks.copying.compare import Pair
 from runbooks.copying.counts import Counts
 from runbooks.copying.shape import literal
-from runbooks.copying.source import Source
+from runbooks.copying.source import Source, gave_no_rows
 from runbooks.copying.write import SESSION
 from runbooks.probes.tables import Server
 
@@ -18,7 +18,15 @@ from runbooks.probes.tables import Server
 def compare(live: Server, pairs: Iterable[Pair], source: Source, timeout: float) -> tuple[Counts, ...]:
     """Counts of each pair in their order. Raises VerificationFailed for an answer that leaves one out."""
     pairs = tuple(pairs)
-    said = live.ask(sql.script(pairs, source), timeout)
+    try:
+        said = live.ask(sql.script(pairs, source), timeout)
+    except TargetFailed as error:
+        if not gave_no_rows(str(error)):
+            raise
+        raise TargetFailed(
+            f"{live.host}: the side cluster gave no rows; it was stopped, or lost a table",
+            "python3 -m agents.side list, in /opt/mystocks-dr, shows what is open there",
+        ) from error
     found = tuple(Counts.model_validate(json.loads(line)) for line in said.splitlines() if line.startswith("{"))
     if not pairs or [one.table for one in found] != [pair.copy.name for pair in pairs]:
         raise VerificationFailed(f"compared {len(found)} of {len(pairs)} tables: {said[-200:]!r}")

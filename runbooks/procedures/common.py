@@ -273,13 +273,15 @@ def verification(kind: type[R], *, without: str | Callable[[R], str] = "") -> St
     """
 
     def check(context: Run, state: R) -> None:
-        expected: dict[str, Any] = {"primary": state.primary}
+        # The off-site host stops no recovery either; status tells that its copy grows old.
+        away = [name for name in context.estate.groups.get("offsite", ()) if not context.estate.host(name).reachable()]
+        expected: dict[str, Any] = {"primary": state.primary, "off": away}
         fate = without if isinstance(without, str) else without(state)
         if fate:
             there = fate == "fenced" and other_of(context, state).reachable()
             off = [] if there else [state.other]
             off += [] if context.estate.backup.reachable() else [context.estate.backup.name]
-            expected |= {"fenced": [state.other] if there else [], "off": off, "degraded": True}
+            expected |= {"fenced": [state.other] if there else [], "off": [*away, *off], "degraded": True}
         result = verify(
             EVERYTHING,
             run_dir=context.run_dir,

@@ -43,6 +43,8 @@ class RestoreCluster(Roles):
     label: str = ""
     backup_at: int = 0
     bytes: int = 0
+    wal_bytes: int = 0  # to be replayed
+    repository_bytes: int = 0  # fetched from off-site
     passed_over: tuple[str, ...] = ()
     archive_end: str = ""  # newest segment of the archive
     archived_at: float | None = None
@@ -171,7 +173,7 @@ def chosen(context: Run, state: RestoreCluster, repository: Repository, hosts: l
     for label, why in choice.passed_over:
         context.say(f"WARNING: {label} is passed over: {why}")
     end = pgbackrest.archive_end(estate.backup, str(estate.data["stanza"]), repository)
-    _room(backup, end.segment if end else "", hosts)
+    _room(backup, _wal(backup, end), hosts)
     context.say(
         f"restoring {backup.label} ({backup.type}, {backup.size_bytes / 2**20:.0f} MiB, "
         f"{_span(time.time() - backup.stopped_at)} old)"
@@ -180,14 +182,21 @@ def chosen(context: Run, state: RestoreCluster, repository: Repository, hosts: l
     return state.model_copy(
         update={
             "label": backup.label, "backup_at": backup.stopped_at, "bytes": backup.size_bytes,
+            "wal_bytes": _wal(backup, end),
             "passed_over": tuple(label for label, _ in choice.passed_over),
             "archive_end": end.segment if end else "", "archived_at": end.at if end else None,
         }
     )  # fmt: skip
 
 
-def _room(backup: pgbackrest.Backup, end: str, hosts: list[Ground] | tuple[Ground, ...]) -> None:
-    wal = max(0, _number(end) - _number(backup.wal_start)) * SEGMENT_BYTES if end and backup.wal_start else 0
+def _wal(backup: pgbackrest.Backup, end: pgbackrest.ArchiveEnd | None) -> int:
+    """Bytes of WAL from the backup's first segment to the end of the archive."""
+    if end is None or not backup.wal_start:
+        return 0
+    return max(0, _number(end.segment) + 1 - _number(backup.wal_start)) * SEGMENT_BYTES
+
+
+def _room(backup: pgbackrest.Backup, wal: int, hosts: list[Ground] | tuple[Ground, ...]) -> None:
     wanted = int(backup.size_bytes * SPARE) + min(wal, 2**30)
     for one in hosts:
         if one.free_bytes < wanted:

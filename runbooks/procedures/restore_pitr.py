@@ -370,7 +370,7 @@ def on_new_timeline(context: Run, state: RestorePitr) -> None:
 
 
 def fence_main(context: Run, state: RestorePitr) -> RestorePitr:
-    """Take the standby and then the primary out of service; nobody can promote the old timeline from here on."""
+    """Take the primary and then the standby out of service; nobody can promote the old timeline from here on."""
     primary, other, paths = primary_of(context, state), other_of(context, state), layout(context)
     node = postgres.look(primary, paths.version)
     if node.online and not (node.is_primary and node.timeline == state.old_timeline):
@@ -387,15 +387,18 @@ def fence_main(context: Run, state: RestorePitr) -> RestorePitr:
 
 
 def _fence_both(context: Run, state: RestorePitr) -> None:
-    """Harmless when repeated. A standby that cannot be reached cannot follow the new timeline either."""
+    """Harmless when repeated. A standby that cannot be reached cannot follow the new timeline either.
+
+    The primary first: its sessions drop their temporary tables as they end, which waits for the standby as any commit.
+    """
     primary, other, paths = primary_of(context, state), other_of(context, state), layout(context)
     reason = f"restore-pitr, run {context.run_dir.name}"
+    act.fence(primary, paths, reason, STOP_S)
     try:
         common.knock(other)
         act.fence(other, paths, reason)
     except DrError as error:
         context.say(f"WARNING: {other.name} cannot be fenced ({error}); ./dr rejoin --reclone rebuilds it later")
-    act.fence(primary, paths, reason, STOP_S)
 
 
 def both_down(context: Run, state: RestorePitr) -> None:
@@ -596,7 +599,7 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
         Step(
             name="fence-main", role="primary and standby", budget="restore.swap", action=fence_main, destructive=True,
             option="swap",
-            says="Note that there is no standby to promote; stop and fence the standby, then the primary.",
+            says="Note that there is no standby to promote; stop and fence the primary, then the standby.",
             evidence=Evidence("nothing listens on port 5432 of either", both_down),
             undo=put_back, undo_says=_PUT_BACK,
             commands=(

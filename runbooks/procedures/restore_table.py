@@ -123,7 +123,10 @@ def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
     lease.hold(backup, name, user_at_machine(), why, context.remaining(), state.aim.label)
     try:
         pitr.still_there(context, state.aim)
-        return state.model_copy(update={"aim": pitr.side_restore(context, state.aim)})
+        aim = pitr.side_restore(context, state.aim)
+        # Paused before the commit of a DROP TABLE, recovery holds that statement's lock, and no query would ever end.
+        side_act.promote(primary_of(context, state), state.side, context.remaining())
+        return state.model_copy(update={"aim": aim})
     finally:
         lease.release(backup, name)
 
@@ -295,15 +298,26 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             name="compare", role="primary", budget="restore.compare", action=compare, observes=True,
             says="Compare the copy with the live tables by key, and say what would be written.",
             evidence=Evidence("rows live, restored, missing and differing are counted for every table"),
+            commands=(
+                "# as postgres on the primary; SIDE stands for -h /var/lib/postgresql/17/side-table.d -p 5433",
+                "psql SIDE -d quant_research -c 'select count(*) from TABLE'",
+                "psql -d quant_research -c 'select count(*) from TABLE'",
+            ),
         ),
         Step(
             name="write", role="primary", budget="restore.write", action=write, destructive=True, option="yes",
             says="Write the rows, all tables in one transaction.",
             evidence=Evidence("the transaction is committed on the primary", is_committed),
+            commands=(
+                "psql -d quant_research   # a dropped table first: ./dr deploy, or its lines of catalog/ddl.py",
+                "  begin; create temp table stage as select * from TABLE with no data;",
+                "  copy stage from program 'psql SIDE -d quant_research -c \"copy TABLE to stdout\"';",
+                "  insert into TABLE select * from stage on conflict do nothing; commit;",
+            ),
         ),
         Step(
             name="check", role="primary", budget="restore.compare", action=check, option="yes",
-            says="Compare again.",
+            says="Compare again: what the copy holds must be live, or superseded by something written later.",
             evidence=Evidence("every row of the copy is live or superseded, tables made again are as declared"),
         ),
         Step(
@@ -311,6 +325,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             when=from_target, when_says="the side cluster is this run's own",
             says="Remove the side cluster.",
             evidence=Evidence("it is gone", dropped),
+            commands=("cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.side drop --name table",),
         ),
     ),
 )  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # Who may import what of ours, what is further down included; the longest name that fits decides.
-_HOSTS = ("runbooks.hosts", "runbooks.layout", "runbooks.engine", "inventories")
+_HOSTS = ("runbooks.hosts", "runbooks.layout", "runbooks.copying", "runbooks.engine", "inventories")
 _RULES: dict[str, tuple[str, ...]] = {
     "agents": ("agents",),
     "inventories": ("inventories",),
@@ -22,11 +22,11 @@ _RULES: dict[str, tuple[str, ...]] = {
     "runbooks.hosts": _HOSTS,
     # What a table and its copy are, and the statements about them: no host is asked here.
     "runbooks.copying": ("runbooks.copying", "inventories"),
-    "runbooks.probes": ("runbooks.probes", "runbooks.copying", *_HOSTS),
+    "runbooks.probes": ("runbooks.probes", *_HOSTS),
     "runbooks.actions": ("runbooks.actions", "runbooks.copying", *_HOSTS),
     "runbooks.actions.provision": ("runbooks.actions", "deploys.run", *_HOSTS),
     "runbooks.procedures": (
-        "runbooks.procedures", "runbooks.actions", "runbooks.probes", "runbooks.copying", "runbooks.targets", *_HOSTS,
+        "runbooks.procedures", "runbooks.actions", "runbooks.probes", "runbooks.targets", *_HOSTS,
     ),
     "runbooks.targets": ("runbooks.probes", *_HOSTS),
     "runbooks.layout": (),

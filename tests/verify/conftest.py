@@ -1,7 +1,8 @@
 """Which hosts the specifications look at. They only read; a role is what a host is now, never what the inventory says.
 
 A test asks for its hosts by the name of its argument: `machine` (every host), `database` (every PostgreSQL host that
-should run), `primary`, `standby`, `repository`, `pgbackrest` (repository and databases), `application`, `fenced`.
+should run), `primary`, `standby`, `repository`, `pgbackrest` (repository and databases), `application`, `offsite`,
+`fenced`.
 It then runs once for each, with the host's name in its id. DR_INVENTORY and DR_LAB choose the estate,
 DR_VERIFY_LIMIT (host names, comma separated) a part of it, DR_VERIFY_EXPECT (runbooks/expect.py) a state that is not
 whole. A role that nobody has, though somebody should, is a failure and not an empty list.
@@ -49,6 +50,7 @@ ROLES: dict[str, Callable[[Seen], Sequence[hosts.Host]]] = {
     "repository": _group("backup"),
     "pgbackrest": lambda s: [*s.estate.group("backup"), *s.databases],
     "application": _group("app"),
+    "offsite": lambda s: [host for host in s.estate.hosts if host.name in s.estate.groups.get("offsite", ())],
     "fenced": lambda s: [s.estate.host(name) for name in s.expected.fenced],
 }
 
@@ -92,6 +94,8 @@ def _parameters(role: str, members: Sequence[hosts.Host]) -> list[object]:
         why = "no standby is expected"
     elif role == "fenced":
         why = "no host is expected to be fenced"
+    elif role == "offsite" and not members:
+        why = "the estate has no off-site host"
     elif members:
         why = f"expected to be off: {', '.join(host.name for host in members)}"
     else:

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from inventories.catalog import load_recovery
 from runbooks.engine.wait import until
 from runbooks.probes import pgbackrest as probe
 from tests.verify.subject import Seen, Subject
@@ -78,11 +77,11 @@ def test_backups_are_of_this_cluster(info: probe.Repository, primary: Subject, w
     assert info.pg_version == str(whole.estate.data["postgres_version"])
 
 
-def test_backups_are_scheduled(repository: Subject) -> None:
-    text = repository.machine.file("/etc/cron.d/mystocks-backup").content_string
-    lines = [line for line in text.splitlines() if "pgbackrest" in line and not line.startswith("#")]
-    assert len(lines) == len(load_recovery().stores["postgresql"].schedule)
-    assert all(" postgres flock -n " in line for line in lines)
+def test_pgbackrest_itself_expires_nothing(repository: Subject) -> None:
+    """Retention goes by proof, see agents/expire.py: a number in here would let the last good backup go."""
+    lines = repository.machine.file("/etc/pgbackrest.conf").content_string.splitlines()
+    assert "expire-auto=n" in lines
+    assert not [line for line in lines if "retention" in line and not line.startswith("#")]
 
 
 def test_archiver_does_not_fail(primary: Subject, whole: Seen) -> None:

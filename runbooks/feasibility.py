@@ -1,0 +1,185 @@
+"""Which promised recovery can be kept with today's sizes, from what was measured: pure arithmetic, nothing is guessed.
+
+A restore takes bytes by a measured rate, and so does the replay of WAL; what takes no longer with more data (finding
+out, promoting, the first write) is what it took in earlier runs. Where a measurement is missing the answer is that
+nobody knows, which counts as no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+ENOUGH = 0.25  # a rate measured with less than this share of the amount says nothing about the amount
+MIB = 2**20
+
+
+class Verdict(StrEnum):
+    FITS = "fits"
+    TOO_SLOW = "too slow"
+    UNKNOWN = "unknown"
+
+
+class Way(StrEnum):
+    """How a scenario is recovered, which decides what its time is made of."""
+
+    PROVISIONED = "fail over or go on"  # no data is moved: the drills have measured it as a whole
+    SIDE = "restore beside, then copy or swap"
+    CLUSTER = "restore both hosts"
+    OFFSITE = "fetch the repository, restore both hosts"
+
+
+WAYS: Mapping[str, Way] = {
+    "dropped-table": Way.SIDE,
+    "bad-update": Way.SIDE,
+    "cluster-loss": Way.CLUSTER,
+    "offsite-only": Way.OFFSITE,
+}
+RUNBOOKS: Mapping[str, str] = {
+    "dropped-table": "restore-table",
+    "bad-update": "restore-pitr",
+    "cluster-loss": "restore-cluster",
+    "offsite-only": "restore-cluster",
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measurement: bytes moved in seconds, and where that was seen."""
+
+    bytes: float
+    seconds: float
+    seen: str
+
+    @property
+    def rate(self) -> float:
+        return self.bytes / self.seconds
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Today's amounts in bytes. `wal`: the most WAL that lay between two backups, or lies behind the newest one now;
+    `wal_every_s`: the seconds in which that was written.
+    """
+
+    restore: int
+    wal: int
+    wal_every_s: float
+    repository: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Samples of each kind, newest first. `fixed`: runbook -> seconds of what does not grow with the data, of each
+    run; `drills`: scenario -> RTO of each drill that passed.
+    """
+
+    restore: Sequence[Sample] = ()
+    replay: Sequence[Sample] = ()
+    fetch: Sequence[Sample] = ()
+    provision: Sequence[float] = ()
+    fixed: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    drills: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One piece of a recovery. `seconds` is None where nothing was measured; `says` tells from what it comes."""
+
+    name: str
+    seconds: float | None
+    says: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One scenario: `total_s` is None when a part is unknown; `lever`: what would help, empty when it fits."""
+
+    scenario: str
+    rto_s: float
+    way: Way
+    parts: tuple[Part, ...]
+    verdict: Verdict
+    lever: str
+
+    @property
+    def total_s(self) -> float | None:
+        known = [part.seconds for part in self.parts if part.seconds is not None]
+        return sum(known) if known and len(known) == len(self.parts) else None
+
+
+def answers(promised: Mapping[str, float], sizes: Sizes, measured: Measured) -> tuple[Answer, ...]:
+    """One answer for each scenario of `promised` (scenario -> RTO in seconds), in its order."""
+    return tuple(_answer(scenario, rto, sizes, measured) for scenario, rto in promised.items())
+
+
+def _answer(scenario: str, rto: float, sizes: Sizes, measured: Measured) -> Answer:
+    way = WAYS.get(scenario, Way.PROVISIONED)
+    parts = _parts(scenario, way, sizes, measured)
+    unknown = [part for part in parts if part.seconds is None]
+    if unknown:
+        how = f"./dr drill --scenario {scenario} measures it"
+        return Answer(scenario, rto, way, parts, Verdict.UNKNOWN, f"{unknown[0].name}: {unknown[0].says}; {how}")
+    total = sum(part.seconds or 0.0 for part in parts)
+    if total <= rto:
+        return Answer(scenario, rto, way, parts, Verdict.FITS, "")
+    return Answer(scenario, rto, way, parts, Verdict.TOO_SLOW, _lever(parts, total - rto, sizes))
+
+
+def _parts(scenario: str, way: Way, sizes: Sizes, measured: Measured) -> tuple[Part, ...]:
+    if way is Way.PROVISIONED:
+        return (_worst("recovery", measured.drills.get(scenario, ()), "drills"),)
+    moved = (
+        _moving("restore", sizes.restore, measured.restore),
+        _moving("replay", sizes.wal, measured.replay),
+        _worst("fixed", measured.fixed.get(RUNBOOKS[scenario], ()), f"runs of {RUNBOOKS[scenario]}"),
+    )
+    if way is Way.SIDE:
+        return moved
+    blank = _worst("provision", measured.provision, "provisioned hosts")
+    if way is Way.CLUSTER:
+        return (blank, *moved)
+    return (blank, _moving("fetch", sizes.repository, measured.fetch), *moved)
+
+
+def _moving(name: str, amount: int, samples: Sequence[Sample]) -> Part:
+    """By the slowest rate among samples that were large enough to tell."""
+    if not samples:
+        return Part(name, None, "never measured here")
+    telling = [sample for sample in samples if sample.bytes >= ENOUGH * amount]
+    if not telling:
+        most = max(sample.bytes for sample in samples)
+        return Part(name, None, f"measured with {most / MIB:.0f} MiB only, today it is {amount / MIB:.0f} MiB")
+    slowest = min(telling, key=lambda sample: sample.rate)
+    # Beginning and ending take their time however little there is.
+    seconds = max(amount / slowest.rate, min(sample.seconds for sample in telling) * min(1.0, ENOUGH))
+    return Part(name, seconds, f"{amount / MIB:.0f} MiB at {slowest.rate / MIB:.0f} MiB/s ({slowest.seen})")
+
+
+def _worst(name: str, seconds: Sequence[float], what: str) -> Part:
+    if not seconds:
+        return Part(name, None, "never measured here")
+    return Part(name, max(seconds), f"the slowest of {len(seconds)} {what}")
+
+
+def _lever(parts: Sequence[Part], over: float, sizes: Sizes) -> str:
+    """What to turn, by the longest part; with numbers where the arithmetic gives them."""
+    longest = max(parts, key=lambda part: part.seconds or 0.0)
+    seconds = longest.seconds or 0.0
+    if longest.name == "replay":
+        if over >= seconds:
+            return "replay is the longest part, but without any it would be too slow: promise more, or keep a standby"
+        share = 1 - over / seconds
+        often = sizes.wal_every_s * share / 3600
+        return (
+            f"more frequent incrementals: at most {sizes.wal * share / MIB:.0f} MiB of WAL may lie behind a backup, "
+            f"one every {often:.1f} h at today's rate (stores.postgresql.schedule in recovery.yaml)"
+        )
+    allowed = seconds - over
+    return {
+        "restore": f"it may take {max(allowed, 0):.0f} s: more processes, a faster line or faster disks",
+        "fetch": f"it may take {max(allowed, 0):.0f} s: a faster line to the off-site host, or a second backup host",
+        "provision": "keep spare hosts provisioned (./dr deploy with them in the inventory)",
+        "fixed": "look at the steps of the last run: ./dr runs and its journal tell which was slow",
+    }.get(longest.name, "look at the report of the slowest drill: ./dr runs")

@@ -1,0 +1,129 @@
+"""What was measured on this estate: rates of restores and replays, what runs took, and today's sizes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from inventories.errors import BadInput, Refused
+from runbooks.engine import journal
+from runbooks.engine.history import History, read_history
+from runbooks.engine.outcome import StepOutcome
+from runbooks.feasibility import RUNBOOKS, Measured, Sample, Sizes
+from runbooks.hosts import Estate
+from runbooks.layout import PROOFS
+from runbooks.probes import disk, pgbackrest
+from runbooks.probes.pgbackrest import Repository
+from runbooks.probes.postgres import SEGMENT_BYTES
+
+LATEST = 10  # older measurements tell of another size and another machine
+# Steps whose time grows with the data, and is therefore no fixed cost.
+GROWING = frozenset({"provision", "fetch-repository", "restore", "replay", "side-restore"})
+FIRST_WRITE = "write-path"
+
+
+def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) -> Measured:
+    """From proofs on the backup host and from the journals of runs; `drills`: scenario -> RTOs. Raises DrError."""
+    past = _past(estate.name, runs)
+    copied, replayed = _proofs(estate.backup.run("cat %s 2>/dev/null || true", PROOFS).stdout)
+    clusters = [run for run in past if run.procedure == "restore-cluster"]
+    own_copies = list(_samples(clusters, "restore", "bytes"))
+    own_replays = list(_samples(clusters, "replay", "wal_bytes"))
+    return Measured(
+        restore=[*own_copies, *copied][:LATEST],
+        replay=[*own_replays, *replayed][:LATEST],
+        fetch=list(_samples(clusters, "fetch-repository", "repository_bytes"))[:LATEST],
+        provision=[s for run in clusters if (s := _seconds(run).get("provision"))][:LATEST],
+        fixed={name: _fixed([run for run in past if run.procedure == name]) for name in set(RUNBOOKS.values())},
+        drills=drills,
+    )
+
+
+def sizes(estate: Estate) -> Sizes:
+    """Today's amounts, from the repository alone: also when the database hosts are lost. Raises DrError."""
+    stanza = str(estate.data["stanza"])
+    repository = pgbackrest.info(estate.backup, stanza)
+    newest = repository.newest
+    if newest is None:
+        raise Refused("the repository holds no backup, so nothing can be restored", "./dr deploy takes the first one")
+    end = pgbackrest.archive_end(estate.backup, stanza, repository)
+    wal, seconds = most_wal(repository, end.at if end else newest.stopped_at)
+    used = estate.backup.run("du -sb %s | cut -f1", disk.REPOSITORY, timeout=60).text
+    return Sizes(newest.size_bytes, wal, seconds, int(used))
+
+
+def most_wal(repository: Repository, archived_at: float) -> tuple[int, float]:
+    """(bytes, seconds) of the interval between two backups, or since the newest, in which most WAL was written."""
+    ordered = sorted(repository.backups, key=lambda backup: backup.stopped_at)
+    marks = [(_number(backup.wal_stop), float(backup.stopped_at)) for backup in ordered]
+    if repository.archive_max:
+        marks.append((_number(repository.archive_max), max(archived_at, marks[-1][1])))
+    spans = [((later[0] - first[0]) * SEGMENT_BYTES, later[1] - first[1]) for first, later in pairwise(marks)]
+    # What is being written is not archived yet: one segment more is replayed than is counted.
+    wal, seconds = max(spans, default=(0, 0.0))
+    return max(0, wal) + SEGMENT_BYTES, max(seconds, 1.0)
+
+
+def _past(estate: str, runs: Path) -> list[History]:
+    """Runs of this estate that came as far as a write, newest first."""
+    found = []
+    for path in (*runs.glob(f"*/{journal.FILE_NAME}"), *runs.glob(f"*/runbooks/*/{journal.FILE_NAME}")):
+        with suppress(BadInput, KeyError, ValueError):
+            past = read_history(path.parent)
+            if past and past.estate == estate and past.state and past.procedure in RUNBOOKS.values():
+                found.append(past)
+    return sorted(found, key=lambda past: past.opened_at, reverse=True)
+
+
+def _seconds(run: History) -> dict[str, float]:
+    """Step -> seconds, of those that did something."""
+    return {step.name: step.seconds for step in run.done if step.outcome is StepOutcome.PASSED}
+
+
+def _samples(runs: Sequence[History], step: str, amount: str) -> Iterator[Sample]:
+    for run in runs:
+        seconds, state = _seconds(run).get(step), run.state or {}
+        if seconds and state.get(amount):
+            yield Sample(float(state[amount]), seconds, run.run_dir.name)
+
+
+def _fixed(runs: Sequence[History]) -> list[float]:
+    """Seconds until the first write, or the end, of all steps that do not grow with the data."""
+    found = []
+    for run in runs[:LATEST]:
+        names = [step.name for step in run.done]
+        if FIRST_WRITE in run.steps and FIRST_WRITE not in names:
+            continue
+        until = names.index(FIRST_WRITE) + 1 if FIRST_WRITE in names else len(names)
+        if names:
+            found.append(sum(step.seconds for step in run.done[:until] if step.name not in GROWING))
+    return found
+
+
+def _proofs(lines: str) -> tuple[list[Sample], list[Sample]]:
+    """Samples of restores and of replays, newest first, from the text of proofs.jsonl."""
+    records = [record for line in lines.splitlines() if (record := _record(line))]
+    passed = [record for record in reversed(records) if record.get("outcome") == "passed"]
+    return list(_of(passed, "restore_bytes", "restore_s")), list(_of(passed, "wal_bytes", "replay_s"))
+
+
+def _of(records: Sequence[dict[str, Any]], amount: str, seconds: str) -> Iterator[Sample]:
+    for record in records:
+        if record.get(amount) and record.get(seconds):
+            yield Sample(float(record[amount]), float(record[seconds]), f"proof of {record.get('label')}")
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _number(segment: str) -> int:
+    return int(segment[8:16], 16) * 256 + int(segment[16:24], 16)

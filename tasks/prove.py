@@ -1,0 +1,81 @@
+"""Prove backups by restoring them, as a task."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from inventories.errors import ExitCode, TargetFailed
+from tasks.support import INVENTORY_HELP, LAB_HELP, door, progress
+
+if TYPE_CHECKING:
+    from runbooks.probes.proofs import Proof
+
+
+@task(
+    help={
+        "set": "label of the backup (default: the next in rotation)",
+        "json": "print JSON instead of a table",
+        "inventory": INVENTORY_HELP,
+        "lab": LAB_HELP,
+    }
+)
+@door
+def prove_backup(c: Context, set: str = "", json: bool = False, inventory: str = "", lab: str = "") -> None:
+    """Restore a backup on the backup host, check it, drop it.
+
+    Ends with 1 when it is not proven, and says what is damaged. The record is the nightly job's.
+    """
+    from inventories.catalog import load_recovery
+    from runbooks import hosts
+    from runbooks.actions import backup as actions
+    from runbooks.probes import proofs
+
+    backup = hosts.load(inventory or None).backup
+    before = len(proofs.every(backup))
+    limit_s = load_recovery().jobs.kinds["prove"].limit_s + 60
+    failure: TargetFailed | None = None
+    with progress() as say:
+        say(f"Proving {set or 'the next backup in rotation'} on {backup}")
+        try:
+            actions.prove(backup, set, limit_s)
+        except TargetFailed as error:
+            failure = error
+    found: tuple[Proof, ...] = ()
+    with suppress(TargetFailed):
+        found = proofs.every(backup)[before:]
+    if not found:
+        raise failure or TargetFailed(f"{backup} proved nothing", "python3 -m agents.prove there says why")
+    if json:
+        print(jsonlib.dumps(asdict(found[-1]), indent=2))
+    else:
+        _show(found[-1])
+    if not found[-1].passed:
+        raise Exit(code=int(ExitCode.FAILED))
+
+
+def _show(proof: Proof) -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    table = Table(Column("check", no_wrap=True), "", "what was found", title=f"backup {proof.label}")
+    for check in proof.checks:
+        table.add_row(check.name, "ok" if check.ok else "FAILED", check.detail)
+    Console().print(table)
+    for name in proof.damaged:
+        print(f"damaged: {name}")
+    size, rate = proof.restore_bytes / 2**20, proof.restore_bytes / 2**20 / proof.restore_s if proof.restore_s else 0
+    print(
+        f"{proof.label} is {'proven' if proof.passed else 'NOT proven'}: {size:.0f} MiB restored in "
+        f"{proof.restore_s:.1f} s ({rate:.0f} MiB/s), {proof.wal_bytes / 2**20:.0f} MiB of WAL replayed in "
+        f"{proof.replay_s:.1f} s, {proof.seconds:.1f} s in all"
+    )
+
+
+TOP_LEVEL = (prove_backup,)

@@ -1,0 +1,171 @@
+"""What restore-table decides without a server: names, modes, structure, order, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inventories.catalog import ddl, load_tables
+from inventories.catalog.policies import policies_of
+from inventories.catalog.tables import Store
+from inventories.errors import BadInput, Refused
+from runbooks.copying import structure
+from runbooks.copying.counts import Counts, Mode, TablePlan, sentence, unfit
+from runbooks.copying.shape import Column, ForeignKey, Shape, parents_first
+from runbooks.engine.context import Context
+from runbooks.procedures import copying
+from runbooks.procedures.common import Run
+from runbooks.procedures.restore_table import RESTORE_TABLE, RestoreTableOptions, mode_of, wanted
+
+TIME = "2026-11-21 10:00:00+08"
+
+
+class _Nowhere:
+    name = "nowhere"
+
+
+def context(**said: object) -> Run:
+    return Context(estate=_Nowhere(), options=RestoreTableOptions.model_validate(said), run_dir=Path("run"))  # type: ignore[arg-type]
+
+
+def refers(child: str, parent: str) -> ForeignKey:
+    return ForeignKey(
+        name=f"{child}_{parent}", child=child, columns=("up",), parent=parent, parent_columns=("id",),
+        definition=f"FOREIGN KEY (up) REFERENCES {parent}(id)",
+    )  # fmt: skip
+
+
+def shape(name: str, *parents: str) -> Shape:
+    return Shape(
+        name=name, columns=(Column(name="id", type="integer"), Column(name="up", type="integer")), key=("id",),
+        foreign_keys=tuple(refers(name, parent) for parent in parents),
+    )  # fmt: skip
+
+
+def plan(name: str = "kids", live: bool = True, **counts: object) -> TablePlan:
+    seen = Counts.model_validate({"table": name, "restored": 10, **counts})
+    return TablePlan(copied=shape(name, "parents"), live=shape(name, "parents") if live else None, counts=seen)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"to_time": TIME}, "no table was named"),
+        ({"tables": ("a", "b", "a"), "to_time": TIME}, "a is named twice"),
+        ({"tables": ("a",)}, "no target was given"),
+        ({"tables": ("a",), "to_time": "2026-11-21 10:00:00"}, "no time zone"),
+        ({"tables": ("a",), "to_time": TIME, "to_xid": "743"}, "two targets"),
+        ({"tables": ("a",), "to_time": TIME, "source": "pitr"}, "both given"),
+    ],
+)
+def test_what_cannot_be_meant_is_bad_input_before_a_host_is_asked(said: dict[str, object], words: str) -> None:
+    with pytest.raises(BadInput, match=words) as told:
+        wanted(context(**said))
+    assert told.value.hint
+
+
+def test_an_open_side_cluster_needs_no_target() -> None:
+    state = wanted(context(tables=("a",), source="pitr"))
+    assert (state.side, state.aim) == ("pitr", None)
+
+
+def test_an_unknown_mode_names_those_there_are() -> None:
+    with pytest.raises(BadInput, match="'overwrite'") as told:
+        mode_of("overwrite")
+    assert told.value.hint == "--mode is one of merge, replace, beside"
+    assert mode_of(" Replace ") is Mode.REPLACE
+
+
+def test_an_unknown_table_is_told_with_the_nearest_and_all_others() -> None:
+    with pytest.raises(BadInput, match="'order_record'") as told:
+        copying.known_names(["order_record"], {}, anything=False)
+    assert "did you mean order_records" in told.value.hint
+    assert "account_funds" in told.value.hint
+    copying.known_names(["order_record"], {}, anything=True)
+    copying.known_names(["mine"], {"mine": shape("mine")}, anything=False)
+
+
+def test_what_an_earlier_restore_left_is_never_overwritten() -> None:
+    there = {"a_replaced": shape("a_replaced"), "b_restored": shape("b_restored")}
+    with pytest.raises(Refused, match="a_replaced is there already"):
+        copying.free_names(["a"], Mode.REPLACE, True, there)
+    with pytest.raises(Refused, match="b_restored is there already"):
+        copying.free_names(["b"], Mode.BESIDE, True, there)
+    copying.free_names(["a", "b"], Mode.MERGE, True, there)
+    copying.free_names(["a"], Mode.REPLACE, False, there)
+    with pytest.raises(BadInput, match="63"):
+        copying.free_names(["x" * 60], Mode.BESIDE, True, {})
+
+
+def test_a_dropped_table_is_made_with_every_statement_of_the_deploy() -> None:
+    tables = load_tables().of(Store.POSTGRESQL)
+    assert any(table.retention_days for table in tables)
+    for table in tables:
+        before, after = structure.catalogued(table, with_policies=True)
+        everything = [*before, *after]
+        for statement in ddl.table_statements(table):
+            assert statement in everything
+        assert [line for policy in policies_of(table) for line in policy.statements] == [
+            line for line in after if "policy" in line or "timescaledb.compress" in line
+        ]
+        assert "PRIMARY KEY" in after[0], "the key is built over the rows, not under them"
+        assert structure.catalogued(table, with_policies=False)[1] == tuple(
+            line for line in after if "policy" not in line and "timescaledb.compress" not in line
+        )
+
+
+def test_parents_come_before_their_children_and_circles_end() -> None:
+    shapes = [shape("c", "b"), shape("b", "a"), shape("a", "a")]
+    assert parents_first(shapes) == ("a", "b", "c")
+    assert set(parents_first([shape("x", "y"), shape("y", "x")])) == {"x", "y"}
+
+
+def test_a_column_that_changed_since_is_told() -> None:
+    columns = {"id": "integer", "up": "integer"}
+    assert unfit(shape("kids"), columns) == ""
+    assert "is bigint now" in unfit(shape("kids"), {**columns, "up": "bigint"})
+    assert "is not in the table now" in unfit(shape("kids"), {"id": "integer"})
+
+
+def test_nothing_to_restore_is_a_refusal_not_a_success() -> None:
+    with pytest.raises(Refused, match="had no rows at that point"):
+        copying.judge([plan(restored=0)], Mode.REPLACE)
+
+
+def test_rows_without_their_parent_are_refused_with_the_parent_proposed() -> None:
+    orphaned = plan(missing=3, orphans={"kids_parents": 3})
+    with pytest.raises(Refused, match="3 rows to be restored into kids") as told:
+        copying.judge([orphaned], Mode.MERGE)
+    assert "--tables parents,kids" in told.value.hint
+    copying.judge([orphaned], Mode.BESIDE)
+
+
+def test_a_foreign_key_that_was_dropped_with_its_parent_comes_back_once() -> None:
+    kids = refers("kids", "parents")
+    parents = TablePlan(copied=shape("parents"), referred_by=(kids,))
+    assert copying.lost_keys([parents, plan(live=True)]) == (kids,)
+    assert copying.lost_keys([parents, plan(live=False)]) == (kids,)
+    dumped = plan(live=False).model_copy(update={"dumped": True})
+    assert copying.lost_keys([parents, dumped]) == (), "its own definition has it"
+
+
+@pytest.mark.parametrize("where", ["1 = 1; DROP TABLE x", "1 = 1 -- all", "/* */ true"])
+def test_more_than_a_condition_never_reaches_a_server(where: str) -> None:
+    with pytest.raises(BadInput, match="more than one condition"):
+        copying.check_condition(None, [plan()], where)  # type: ignore[arg-type]
+
+
+def test_the_plan_says_what_each_mode_would_do() -> None:
+    found = plan(missing=2, differing=3, superseded=1, only_live=1)
+    assert "2 are inserted, 2 altered rows stay as they are" in sentence(found, Mode.MERGE)
+    assert "2 are inserted, 3 overwritten, 1 deleted" in sentence(found, Mode.REPLACE)
+    assert "all 10 go to kids_restored" in sentence(found, Mode.BESIDE)
+    assert "made again with its 10 rows" in sentence(plan(live=False), Mode.MERGE)
+
+
+def test_without_consent_the_procedure_only_looks() -> None:
+    writing = [step.name for step in RESTORE_TABLE.steps if not step.observes]
+    assert writing == ["write", "check", "drop-side"]
+    assert all(step.option == "yes" for step in RESTORE_TABLE.steps if step.name in writing)
+    assert [step.name for step in RESTORE_TABLE.steps if step.destructive] == ["write"]
