@@ -27,10 +27,10 @@ if is_backup:
 if "offsite" in host.groups:
     offsite.deploy()
 if "app" in host.groups:
-    app.deploy()
+    programs = app.deploy()
     if has_tdengine:
         tdengine.install()
-        tdengine.settings("td_writer", "mystocks")
+        tdengine.writer(programs)
 if is_tdengine:
     agents.deploy()
     tdengine.install()

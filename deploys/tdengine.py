@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from pyinfra import host
+from pyinfra.api.operation import OperationMeta
 from pyinfra.facts.server import Arch
 from pyinfra.operations import files, server, systemd
 from pyinfra.operations.util import any_changed
 
-from deploys import estate, tdengine_package
+from deploys import app, estate, tdengine_package
 from deploys.base import UPLOADS
 from deploys.operations import packages
 from deploys.tdengine_operations import td_accounts, td_cluster, td_schema, td_unpack
 from deploys.tdengine_package import Package
 from deploys.text import MANAGED, as_file
 from inventories.catalog import ddl_tdengine
-from inventories.catalog.load import load_tables
+from inventories.catalog.export import tables_json
+from inventories.catalog.load import load_recovery, load_tables
 from inventories.catalog.tables import Store
 from inventories.errors import BadInput
 
@@ -65,9 +67,9 @@ def install() -> None:
     )  # fmt: skip
 
 
-def settings(user: str, owner: str) -> None:
+def settings(user: str, owner: str) -> tuple[OperationMeta, ...]:
     """How this host's agents reach the server, as `user`; the password lies apart, for the OS user `owner` alone."""
-    files.put(
+    where = files.put(
         name="TDengine settings", dest=f"{ETC}/tdengine.json", **_READABLE,
         src=as_file({
             "nodes": [{"name": node.name, "port": 6030} for node in estate.nodes("tdengine")],
@@ -75,10 +77,33 @@ def settings(user: str, owner: str) -> None:
             "rest": False,
         }),
     )  # fmt: skip
-    files.put(
+    password = files.put(
         name="TDengine password", dest=f"{ETC}/tdengine.pass", mode="0600", user=owner, group=owner, _temp_dir=UPLOADS,
         src=as_line(estate.secret()[user].get_secret_value()),
     )  # fmt: skip
+    return where, password
+
+
+def writer(ours: tuple[OperationMeta, ...]) -> None:
+    """What the application host needs to write here: settings, tables, a replayer with an outbox of its own."""
+    known = settings("td_writer", "mystocks")
+    tables = files.put(
+        name="TDengine's tables", src=StringIO(tables_json(load_tables(), Store.TDENGINE)),
+        dest=f"{ETC}/tables-tdengine.json", **_READABLE,
+    )  # fmt: skip
+    # Three nodes hold every row three times; one node's rows are kept here until a backup has them.
+    shadow = load_recovery().stores["tdengine"].shadow if len(estate.nodes("tdengine")) < 3 else None
+    config = files.put(
+        name="TDengine writer's settings", dest=f"{ETC}/agent-tdengine.json", **_READABLE,
+        src=as_file({
+            "hosts": [{"name": node.name, "address": node.address, "port": 6030} for node in estate.nodes("tdengine")],
+            "dbname": host.data.get("tdengine_database"), "user": "td_writer", "tdengine": f"{ETC}/tdengine.json",
+            "tables": f"{ETC}/tables-tdengine.json", **app.kept("-tdengine", shadow),
+            "writer": {"deadline_s": 0.9}, "replayer": {"max_rows": 20000},
+        }),
+    )  # fmt: skip
+    reads = (*ours, *known, tables, config)
+    app.replayer("mystocks-replayer-tdengine", "TDengine", f"{ETC}/agent-tdengine.json", *reads)
 
 
 def node() -> None:
