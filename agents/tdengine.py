@@ -24,6 +24,7 @@ from typing import Any
 from agents.errors import AgentError, BadConfig, run
 
 CONNECTOR = Path("/opt/mystocks-dr/connector")
+CLIENT_CONFIG = Path("/etc/mystocks-dr/taos")  # a client too writes a log, and refuses to start without one
 DEFAULT = Path("/etc/mystocks-dr/tdengine.json")
 
 
@@ -120,7 +121,8 @@ def _connect(settings: Settings, password: str, database: str | None) -> Any:
             if settings.rest:
                 return module.connect(url=f"http://{name}:6041", user=settings.user, password=password)
             return module.connect(
-                host=name, port=port, user=settings.user, password=password, database=database or ""
+                host=name, port=port, user=settings.user, password=password, database=database or "",
+                config=str(CLIENT_CONFIG),
             )
         except Exception as error:
             last = error

@@ -67,6 +67,18 @@ def install() -> None:
     )  # fmt: skip
 
 
+    # Clients of several users share the folder; each opens a file of its own there.
+    files.directory(name="TDengine client logs", path="/var/log/taos-client", mode="1777", user="root", group="root")
+    files.put(
+        name="TDengine client settings", dest=f"{ETC}/taos/taos.cfg", **_READABLE, create_remote_dir=True,
+        src=as_line("\n".join((
+            f"firstEp {estate.nodes('tdengine')[0].name}:6030", "logDir /var/log/taos-client", "logKeepDays 3",
+            "numOfLogLines 1000000", "telemetryReporting 0", "crashReporting 0", "enableCoreFile 0", "timezone UTC",
+            "charset UTF-8", "locale C.UTF-8",
+        ))),
+    )  # fmt: skip
+
+
 def settings(user: str, owner: str) -> tuple[OperationMeta, ...]:
     """How this host's agents reach the server, as `user`; the password lies apart, for the OS user `owner` alone."""
     where = files.put(
