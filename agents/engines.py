@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -99,7 +99,12 @@ class Native:
         return self.store.take(kind)
 
     def backups(self) -> tuple[Backup, ...]:
-        return self.store.backups()
+        """`size` is what the whole chain takes: an upper bound of what a restore of it does."""
+        every = {one.label: one for one in self.store.backups()}
+        return tuple(
+            replace(one, size=sum(every[path.name].size for path in self.store.chain(one.label)))
+            for one in every.values()
+        )
 
     def restore(self, backup: Backup, place: Place, processes: int, lock: int) -> None:
         chain = self.store.chain(backup.label)

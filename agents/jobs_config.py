@@ -158,7 +158,7 @@ def _database(raw: dict[str, Any]) -> Config:
         hosts=tuple(Host(one["name"], one.get("address"), int(one.get("port", 5432))) for one in raw["hosts"]),
         dbname=str(raw["dbname"]),
         user=str(raw["user"]),
-        tables=Path("/etc/mystocks-dr/tables.json"),
+        tables=Path(raw.get("tables", "/etc/mystocks-dr/tables.json")),
         outbox=OutboxSettings(Path("/dev/null")),  # nothing is written from here
         libpq={key: str(raw[key]) for key in LIBPQ if key in raw},
     )

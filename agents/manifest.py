@@ -95,7 +95,10 @@ def _ask(settings: Settings) -> tuple[dict[str, Counted], dict[str, str], tuple[
     versions: dict[str, str] = {}
     wrong: list[str] = []
     deadline = time.monotonic() + LIMIT_S
-    tables = rows.asked()
+    try:
+        tables = rows.asked(settings.database.tables)
+    except AgentError as error:
+        return {}, {}, (str(error),)
     for database in dict.fromkeys(table.database for table in tables):
         try:
             _count(_as_reader(settings.database, database), [t for t in tables if t.database == database], deadline,

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,13 @@ class Store:
             return made
 
     def backups(self) -> tuple[Backup, ...]:
-        return tuple(self._known(path) for path in sorted(self.folder.glob("*.json")) if self._is_whole(path))
+        """Every one with all that it builds on, oldest first."""
+        found = []
+        for path in sorted(self.folder.glob("*.json")):
+            with suppress(Missing):
+                self.chain(path.stem)
+                found.append(self._known(path))
+        return tuple(found)
 
     def chain(self, label: str) -> tuple[Path, ...]:
         """The directories that it takes to restore one, the full one first. Raises Missing."""
@@ -77,7 +83,7 @@ class Store:
         while wanted:
             path = self.folder / f"{wanted}.json"
             if not _LABEL.fullmatch(wanted) or not self._is_whole(path):
-                there = ", ".join(one.label for one in self.backups()) or "none"
+                there = ", ".join(path.stem for path in sorted(self.folder.glob("*.json"))) or "none"
                 raise Missing(f"There is no native backup {wanted}.", f"There is {there}.")
             found.insert(0, self.folder / wanted)
             wanted = json.loads(path.read_text()).get("prior")
@@ -122,11 +128,12 @@ class Store:
             raise AgentError(f"pg_basebackup took nothing: {why}.", hint if prior else "See that the primary answers.")
 
     def _let_go(self) -> None:
-        fulls = [one.label for one in self.backups() if one.kind == "full"]
-        kept = fulls[-KEEP_FULL:]
-        for one in self.backups():
-            if self.chain(one.label)[0].name not in kept and one.label < kept[0]:
-                (self.folder / f"{one.label}.json").unlink()
+        """Remove every chain that begins before the full backups that are kept."""
+        full_of = {one.label: self.chain(one.label)[0].name for one in self.backups()}
+        kept = sorted(set(full_of.values()))[-KEEP_FULL:]
+        for path in self.folder.glob("*.json"):
+            if full_of.get(path.stem) not in kept:
+                path.unlink()
         for path in self.folder.iterdir():
             if path.is_dir() and _LABEL.fullmatch(path.name) and not path.with_name(f"{path.name}.json").exists():
                 shutil.rmtree(path)

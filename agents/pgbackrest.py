@@ -75,11 +75,11 @@ class Repository:
     number: int = 1
     stanza: str = STANZA
 
-    def command(self, *words: str) -> list[str]:
-        """The command line, logging to standard error only. Nothing secret is on it."""
+    def command(self, *words: str, level: str = "warn") -> list[str]:
+        """The command line, logging to standard error only, from `level` on. Nothing secret is on it."""
         return [
             "pgbackrest", f"--config={self.config}", f"--stanza={self.stanza}", f"--repo={self.number}",
-            "--log-level-file=off", "--log-level-console=off", "--log-level-stderr=warn", *words,
+            "--log-level-file=off", "--log-level-console=off", f"--log-level-stderr={level}", *words,
         ]  # fmt: skip
 
     def backups(self) -> tuple[Backup, ...]:
@@ -182,7 +182,7 @@ def first_error(text: str, code: int = 0) -> str:
 
 def damaged_files(repository: Repository, timeout: float = 3600) -> tuple[str, ...]:
     """What `pgbackrest verify` finds wrong, each 'what: file', over the whole repository; empty when nothing is."""
-    done = run(repository.command("--log-level-stderr=info", "--verbose", "--output=text", "verify"), timeout)
+    done = run(repository.command("--verbose", "--output=text", "verify", level="info"), timeout)
     found = re.findall(
         r"INFO: ((?:invalid|missing|unable|size|checksum|error)[^\n']*'[^'\n]+')", done.stderr + done.stdout
     )

@@ -57,7 +57,7 @@ def _show(options: argparse.Namespace) -> Any:
 def _promote(options: argparse.Namespace) -> Any:
     """End recovery here; one that is promoted already stays so."""
     place = _known(options.name)
-    with place.locked():
+    with place.locked(options.patience):
         resume(place)
         done = place.query(
             f"select case when pg_is_in_recovery() then pg_promote(true, {int(options.patience)}) else true end"
@@ -72,21 +72,21 @@ def _promote(options: argparse.Namespace) -> Any:
 
 def _stop(options: argparse.Namespace) -> Any:
     place = _known(options.name)
-    with place.locked():
+    with place.locked(options.patience):
         place.halt()
         return describe(place)
 
 
 def _start(options: argparse.Namespace) -> Any:
     place = _known(options.name)
-    with place.locked():
+    with place.locked(options.patience):
         resume(place, options.patience)
         return describe(place)
 
 
 def _release(options: argparse.Namespace) -> Any:
     place = _known(options.name)
-    with place.locked():
+    with place.locked(options.patience):
         return release(place)
 
 

@@ -56,20 +56,15 @@ def recover(
     `patience`: seconds without any progress after which it is given up; `accept_gap`: the end of the archive may be
     a gap in it. Raises NotReached, NeedsMore, AgentError.
     """
-    offset = place.log.stat().st_size if place.log.exists() else 0
-    began = time.monotonic()
+    log, began = _Log(place), time.monotonic()
     server = place.launch()
-    seen, moved = "", began
+    moved = began
     while True:
-        ended, text = server.poll() is not None, _log(place, offset)
-        if text != seen or _younger(place, moved):
-            seen, moved = text, time.monotonic()
-        if ended or "FATAL:" in text or "PANIC:" in text:
-            if "database system is shut down" not in text and not ended:
-                time.sleep(0.05)
-                if time.monotonic() - moved < 30:
-                    continue
-            raise _why(place, _log(place, offset), target, label, repository)
+        ended, grown, text = server.poll() is not None, log.read(), log.text
+        if grown or _younger(place, moved):
+            moved = time.monotonic()
+        if ended or (_fatal(text) and time.monotonic() - moved > 30):
+            raise _why(place, text, target, label, repository)
         stop = _STOP.search(text)
         if stop and "pausing at the end of recovery" in text and "ready to accept read-only connections" in text:
             return Reached(stop.group(1), time.monotonic() - began)
@@ -94,10 +89,10 @@ def recover(
 
 def _at_the_end(place: Place, text: str) -> bool:
     """Whether a standby has asked for a segment that is not there, and stands; then it is paused."""
-    if "ready to accept read-only connections" not in text:
+    # Only this line says that no timeline has the segment; one that lacks it is asked before another that has it.
+    if "waiting for WAL to become available" not in text or "ready to accept read-only connections" not in text:
         return False
-    asked = [line.split() for line in _read(place.wal_log).splitlines()]
-    if not asked or asked[-1][1] != "1" or not re.fullmatch(r"[0-9A-F]{24}", asked[-1][0]):
+    if _absent(_read(place.wal_log, 4096)) is None:
         return False
     place.query("select pg_wal_replay_pause()")
     until = time.monotonic() + 30
@@ -108,9 +103,18 @@ def _at_the_end(place: Place, text: str) -> bool:
     raise AgentError("Recovery could not be paused at the end of the archive.", f"Its log is {place.log}.")
 
 
+def _absent(asked: str) -> str | None:
+    """The segment that the archive did not have when it was asked last, by the newest timeline that could have it."""
+    lines = re.findall(r"^([0-9A-F]{24}) (\d+)$", asked, re.MULTILINE)
+    if not lines or lines[-1][1] != "1":
+        return None
+    suffix = lines[-1][0][8:]
+    return str(max(name for name, code in lines if code == "1" and name[8:] == suffix))
+
+
 def _require_no_gap(place: Place, repository: pgbackrest.Repository | None, accept_gap: bool) -> None:
     """The end of the archive must be one. Raises Missing when the archive goes on behind it."""
-    absent = _read(place.wal_log).splitlines()[-1].split()[0]
+    absent = _absent(_read(place.wal_log, 4096))
     later = None if accept_gap else _later(repository, absent)
     if later:
         until = _read_until(place)
@@ -128,17 +132,16 @@ def _why(
     needs = demanded(log)
     if needs:
         return NeedsMore(needs)
-    fatal = re.findall(r"(?:FATAL|PANIC):\s+(.*)", log)
+    fatal = _fatal(log)
     said = fatal[0] if fatal else "the server ended without a word"
     last = _LAST.findall(log)
     at = last[-1].strip() if last else None
     asked = [line.split() for line in _read(place.wal_log).splitlines() if line.strip()]
-    segments = [(name, code) for name, code in asked if re.fullmatch(r"[0-9A-F]{24}", name)]
-    absent = segments[-1][0] if segments and segments[-1][1] == "1" else None
+    absent = _absent(_read(place.wal_log, 4096))
     if "could not restore file" in said or any(code not in ("0", "1") for _, code in asked):
         code = next((code for _, code in reversed(asked) if code not in ("0", "1")), "125")
         name = next((name for name, code in reversed(asked) if code not in ("0", "1")), "a segment")
-        return pgbackrest.failure(int(code), _read(place.folder / "wal.err"), f"WAL segment {name}")
+        return _not_fetched(int(code), _read(place.folder / "wal.err"), name)
     if "before consistent recovery point" in said:
         return NotReached(
             f"The target, {target}, lies before the end of backup {label}.", "Choose an older backup with --set.", at
@@ -172,6 +175,17 @@ def _broken(place: Place, log: str) -> str | None:
     # Zeros behind the last record are how a segment that was closed early ends.
     found = [line for line in found if "got 0" not in line]
     return found[-1] if found else None
+
+
+def _not_fetched(code: int, said: str, name: str) -> Exception:
+    """Why the archive did not give a file. The key has opened the repository, so what does not decrypt is damaged."""
+    if re.search(r"FormatError|ChecksumError|CryptoError|zst error|decompress|decrypt", said):
+        return pgbackrest.Damaged(
+            f"WAL segment {name} of the archive is damaged: {pgbackrest.first_error(said, code)}.",
+            "Choose an earlier target, or a backup from after it; `pgbackrest verify` names the file.",
+            (name,),
+        )
+    return pgbackrest.failure(code, said, f"WAL segment {name}")
 
 
 def _damaged_wal(place: Place, said: str, target: Target, at: str | None) -> Exception:
@@ -262,17 +276,42 @@ def _younger(place: Place, moved: float) -> bool:
         return False
 
 
-def _log(place: Place, offset: int) -> str:
-    try:
-        with place.log.open("rb") as file:
-            file.seek(offset)
-            return file.read(4 << 20).decode(errors="replace")
-    except OSError:
-        return ""
+class _Log:
+    """What the server has written since, without the line that it writes for every segment of WAL."""
+
+    def __init__(self, place: Place) -> None:
+        self._path = place.log
+        self._at = place.log.stat().st_size if place.log.exists() else 0
+        self._rest = ""
+        self.text = ""
+
+    def read(self) -> bool:
+        """Whether anything was added."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                added = file.read()
+        except OSError:
+            return False
+        self._at += len(added)
+        lines = (self._rest + added.decode(errors="replace")).split("\n")
+        self._rest = lines.pop()
+        self.text += "".join(f"{line}\n" for line in lines if "restored log file" not in line)
+        return bool(added)
 
 
-def _read(path: Path) -> str:
+def _fatal(log: str) -> list[str]:
+    """What ended the server; what it told somebody who connected too early did not."""
+    found: list[str] = re.findall(r"(?:FATAL|PANIC):\s+(.*)", log)
+    return [line for line in found if not line.startswith("the database system is")]
+
+
+def _read(path: Path, tail: int | None = None) -> str:
+    """A file's text, or its last `tail` bytes; empty where there is none."""
     try:
-        return path.read_text(errors="replace")
+        with path.open("rb") as file:
+            if tail is not None:
+                file.seek(max(0, path.stat().st_size - tail))
+            return file.read().decode(errors="replace")
     except OSError:
         return ""

@@ -32,9 +32,13 @@ class SegmentDamaged(AgentError):  # noqa: N818
 
 
 def find(repository: Repository, archive_id: str, segment: str) -> Stored | None:
-    """The segment's entry. Raises AgentError when it is there twice, since nobody can say which one is right."""
+    """The segment's entry. Raises AgentError when it is there twice, since nobody can say which one is right.
+
+    One that is still being written there has a longer name, and is no segment yet.
+    """
     folder = f"archive/{repository.stanza}/{archive_id}/{segment[:16]}"
-    listed = repository.ask("repo-ls", "--output=json", f"--filter=^{segment}-", folder)
+    whole = f"^{segment}-[0-9a-f]{{40}}([.][a-z0-9]+)?$"
+    listed = repository.ask("repo-ls", "--output=json", f"--filter={whole}", folder)
     names = [one for one in json.loads(listed or "{}") if one != "."]
     if len(names) > 1:
         raise SegmentDamaged(f"The repository holds segment {segment} {len(names)} times.", "One archiver too many?")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from typing import Any
-
 from pyinfra.api.operation import OperationMeta
-from pyinfra.operations import files
 
 from deploys import estate
+from deploys.placed import Place, placed
+from deploys.tree import tree
 from inventories.catalog.export import tables_json
 from inventories.catalog.load import load_tables
 
@@ -17,10 +15,6 @@ TABLES = "/etc/mystocks-dr/tables.json"
 
 def deploy() -> tuple[OperationMeta, ...]:
     """Programs and the catalogue's tables; what changed tells a service that it must be started anew."""
-    programs = files.sync(
-        name="agents", src=str(estate.AGENTS), dest="/opt/mystocks-dr/agents", user="root", group="root", mode="0644",
-        dir_mode="0755", delete=True, exclude=["*.pyc"], exclude_dir=["*__pycache__*"], add_deploy_dir=False,
-    )  # fmt: skip
-    readable: dict[str, Any] = {"mode": "0644", "user": "root", "group": "root"}
-    tables = files.put(name="tables", src=io.StringIO(tables_json(load_tables())), dest=TABLES, **readable)
+    programs = tree(name="agents", src=str(estate.AGENTS), dest="/opt/mystocks-dr/agents")
+    tables = placed(name="tables", places=[Place(TABLES, "0644", text=tables_json(load_tables()))])
     return programs, tables

@@ -18,6 +18,7 @@ TEMPLATES = ROOT / "templates"
 AGENTS = ROOT / "agents"
 CA = "/etc/mystocks-dr/ca.crt"
 PG_PASSFILE = "/var/lib/postgresql/.mystocks.pgpass"
+SNAPSHOTS = "/var/lib/mystocks-offsite/backups/snapshots"  # on the off-site host: one file a copy of the repository
 POSTGRES_GROUPS = ("pg_primary", "pg_standby")
 
 

@@ -106,6 +106,16 @@ class SshHostKey(FactBase[str | None]):
         return "".join(output).strip() or None
 
 
+class HoldsFiles(FactBase[bool]):
+    """Whether there is anything in a directory; False for one that is not there."""
+
+    def command(self, path: str) -> StringCommand:
+        return StringCommand("ls", "-A", QuoteString(path), "2>/dev/null", "|| true")
+
+    def process(self, output: Iterable[str]) -> bool:
+        return any(line.strip() for line in output)
+
+
 class IsContainer(FactBase[bool]):
     """Whether this host is a container, whose clock and kernel settings belong to the machine below."""
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pyinfra import host
-from pyinfra.operations import files
 
 from deploys import estate, offsite
-from deploys.base import UPLOADS
 from deploys.operations import jobs_armed
+from deploys.placed import Place, folder, placed, rendered
 from deploys.text import MANAGED, as_file
 from inventories.catalog.load import load_recovery
 
@@ -20,33 +19,38 @@ AGENTS_ROOT = "/opt/mystocks-dr"
 NAMES = {"differential": "diff", "incremental": "incr"}
 CATCH_UP = "50 * * * *"
 _ARCHIVE_WAIT_S = 60
-_MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
 
 
 def deploy() -> None:
     """Settings, records and what the jobs need to reach the primary and the off-site host. Nothing is started."""
-    for path, mode in (("jobs", "0755"), ("leases", "0755"), ("native", "0700")):
-        files.directory(name=f"records: {path}", path=f"{RECORDS}/{path}", mode=mode, **_MINE)
-    files.file(name="records: proofs", path=f"{RECORDS}/proofs.jsonl", mode="0644", **_MINE)
-    files.directory(name="jobs' logs", path="/var/log/mystocks-dr/jobs", mode="0750", **_MINE)
-    files.template(
-        name="passwords of monitor, reader and replicator", src=estate.template("postgres", "pgpass.j2"),
-        dest=estate.PG_PASSFILE, mode="0600", **_MINE, _temp_dir=UPLOADS,
-        passwords={name: estate.secret()[name] for name in ("monitor", "reader", "replicator")},
-    )  # fmt: skip
-    offsite.client()
-    files.put(
-        name="jobs' settings", src=as_file(settings()), dest=SETTINGS, mode="0640", user="root", group="postgres"
+    placed(
+        name="records of the jobs",
+        places=[
+            folder(f"{RECORDS}/jobs", "0755", "postgres"),
+            folder(f"{RECORDS}/leases", "0755", "postgres"),
+            folder(f"{RECORDS}/native", "0700", "postgres"),
+            Place(f"{RECORDS}/proofs.jsonl", "0644", "postgres"),
+            folder("/var/log/mystocks-dr", "0755"),
+            folder("/var/log/mystocks-dr/jobs", "0750", "postgres"),
+        ],
     )
+    # To find the primary and force a segment, to count rows, and for pg_basebackup.
+    passwords = {name: estate.secret()[name] for name in ("monitor", "reader", "replicator")}
+    placed(
+        name="settings of the jobs",
+        places=[
+            Place(SETTINGS, "0640", "root", as_file(settings()).getvalue(), group="postgres"),
+            Place(estate.PG_PASSFILE, "0600", "postgres", rendered("postgres", "pgpass.j2", passwords=passwords)),
+        ],
+    )
+    offsite.client()
 
 
 def schedule() -> None:
     """The cron entries, and from now on a job that does not succeed is missed."""
     jobs_armed(name="jobs are armed", jobs=[job for job, _ in times()], root=AGENTS_ROOT, _su_user="postgres")
-    files.template(
-        name="backup schedule", src=estate.template("jobs", "cron.j2"), dest="/etc/cron.d/mystocks-backup",
-        mode="0644", user="root", group="root", managed=MANAGED, times=times(), catch_up=CATCH_UP, root=AGENTS_ROOT,
-    )  # fmt: skip
+    text = rendered("jobs", "cron.j2", managed=MANAGED, times=times(), catch_up=CATCH_UP, root=AGENTS_ROOT)
+    placed(name="backup schedule", places=[Place("/etc/cron.d/mystocks-backup", "0644", text=text)])
 
 
 def times() -> list[tuple[str, str]]:

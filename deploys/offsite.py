@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from pyinfra import host, inventory
-from pyinfra.operations import files, server
+from pyinfra.operations import server
 
 from deploys import estate, pki
-from deploys.base import UPLOADS
 from deploys.operations import known_host
+from deploys.placed import Place, folder, placed, rendered
 from deploys.text import MANAGED
 from inventories.catalog.load import load_recovery
 
 USER = "offsite"
 HOME = "/var/lib/mystocks-offsite"
 CLIENT = "/etc/mystocks-dr/offsite"
-_MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
-_ROOTS: dict[str, Any] = {"user": "root", "group": "root"}
 
 
 def deploy() -> None:
@@ -26,14 +24,16 @@ def deploy() -> None:
     server.user(  # noqa: S604 - the user's login shell, nothing is run in it
         name="off-site user", user=USER, home=HOME, shell="/usr/sbin/nologin", system=True, ensure_home=False
     )
-    for path, mode in ((HOME, "0755"), (f"{HOME}/.ssh", "0755")):
-        files.directory(name=f"directory {path}", path=path, mode=mode, **_ROOTS)
-    files.directory(name="room for the copies", path=f"{HOME}/backups", mode="0700", user=USER, group=USER)
-    files.template(
-        name="off-site key", src=estate.template("offsite", "authorized_keys.j2"),
-        dest=f"{HOME}/.ssh/authorized_keys", mode="0644", **_ROOTS, managed=MANAGED,
-        key=_key().public.read_text().strip(),
-    )  # fmt: skip
+    keys = rendered("offsite", "authorized_keys.j2", managed=MANAGED, key=_key().public.read_text().strip())
+    placed(
+        name="off-site account",
+        places=[
+            folder(HOME, "0755"),
+            folder(f"{HOME}/.ssh", "0755"),
+            folder(f"{HOME}/backups", "0700", USER),
+            Place(f"{HOME}/.ssh/authorized_keys", "0644", text=keys),
+        ],
+    )
 
 
 def client() -> None:
@@ -42,20 +42,21 @@ def client() -> None:
     if not there:
         return
     node = there[0]
-    files.directory(name="off-site settings", path=CLIENT, mode="0750", **_MINE)
-    files.directory(name="restic's cache", path="/var/cache/mystocks-dr/restic", mode="0700", **_MINE)
-    files.put(
-        name="key to the off-site host", src=str(_key().private), dest=f"{CLIENT}/id_ed25519", mode="0600",
-        _temp_dir=UPLOADS, **_MINE,
-    )  # fmt: skip
-    files.template(
-        name="password of the off-site copy", src=estate.template("offsite", "password.j2"),
-        dest=f"{CLIENT}/password", mode="0600", _temp_dir=UPLOADS, **_MINE, password=estate.secret()["restic"],
-    )  # fmt: skip
-    files.template(
-        name="way to the off-site host", src=estate.template("offsite", "ssh_config.j2"), dest=f"{CLIENT}/ssh_config",
-        mode="0644", **_MINE, managed=MANAGED, node=node, port=_port(node.name), account=USER, folder=CLIENT,
-    )  # fmt: skip
+    ssh = rendered(
+        "offsite", "ssh_config.j2", managed=MANAGED, node=node, port=_port(node.name), account=USER, folder=CLIENT
+    )
+    password = rendered("offsite", "password.j2", password=estate.secret()["restic"])
+    placed(
+        name="way to the off-site host",
+        places=[
+            folder(CLIENT, "0750", "postgres"),
+            folder("/var/cache/mystocks-dr", "0755"),
+            folder("/var/cache/mystocks-dr/restic", "0700", "postgres"),
+            Place(f"{CLIENT}/id_ed25519", "0600", "postgres", _key().private.read_text()),
+            Place(f"{CLIENT}/password", "0600", "postgres", password),
+            Place(f"{CLIENT}/ssh_config", "0644", "postgres", ssh),
+        ],
+    )
     known_host(name="the off-site host is known by its key", path=f"{CLIENT}/known_hosts", node=node.name)
 
 

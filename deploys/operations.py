@@ -17,7 +17,17 @@ from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import FileContents
 
-from deploys.facts import BLANK, FENCED, ArmedJobs, PgBackRestInfo, PgCluster, PgPrimaryElsewhere, PgRows, SshHostKey
+from deploys.facts import (
+    BLANK,
+    FENCED,
+    ArmedJobs,
+    HoldsFiles,
+    PgBackRestInfo,
+    PgCluster,
+    PgPrimaryElsewhere,
+    PgRows,
+    SshHostKey,
+)
 from deploys.text import NOT_EMPTY, hosts_file
 
 Commands = Generator[str | StringCommand, None, None]
@@ -97,11 +107,14 @@ def pg_cluster(version: int) -> Commands:
 
 
 @operation()
-def pg_primary(version: int, first: bool, peers: Sequence[str], ca: str, passfile: str, stanza: str) -> Commands:
+def pg_primary(
+    version: int, first: bool, peers: Sequence[str], ca: str, passfile: str, stanza: str, copies: Mapping[str, str]
+) -> Commands:
     """Start this host's cluster as the primary, unless it is fenced, a standby, or somebody else is primary already.
 
     An empty one only where the inventory says that this host is the `first` primary, and never where the repository
-    holds backups of `stanza`: an empty database would take the place of the one that can be restored.
+    holds backups of `stanza`, or a host of `copies` (name -> directory) something: an empty database would take the
+    place of the one that can be restored.
 
     Runs as root: only then does pg_ctlcluster go through systemd, where the start guard stands.
     """
@@ -113,19 +126,23 @@ def pg_primary(version: int, first: bool, peers: Sequence[str], ca: str, passfil
         host.noop("another host is primary")
         return
     if state["blank"]:
-        _refuse_to_begin(stanza)
+        _refuse_to_begin(stanza, copies)
     yield _start(version)
     yield StringCommand("rm", "-f", f"{_data(version)}/{BLANK}")
 
 
-def _refuse_to_begin(stanza: str) -> None:
-    """Raises OperationError when the repository holds what this empty cluster would take the place of."""
+def _refuse_to_begin(stanza: str, copies: Mapping[str, str]) -> None:
+    """Raises OperationError when repository or off-site copy hold what this empty cluster would take the place of."""
     info = host.get_fact(PgBackRestInfo, stanza=stanza, _su_user="postgres")
     kept = [backup["label"] for known in info for backup in known.get("backup") or []]
     if kept:
         raise OperationError(
             f"{host.name}: {NOT_EMPTY}: the repository holds backups of stanza {stanza}, the newest {kept[-1]}"
         )
+    for name, directory in copies.items():
+        node = inventory.get_host(name)
+        if node and node.connected and node.get_fact(HoldsFiles, path=directory):
+            raise OperationError(f"{host.name}: {NOT_EMPTY}: {name} holds off-site copies of the repository")
 
 
 @operation()

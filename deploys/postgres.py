@@ -67,6 +67,7 @@ def primary() -> None:
     pg_primary(
         name="primary", version=version, first="pg_primary" in host.groups, peers=_peers(), ca=estate.CA,
         passfile=estate.PG_PASSFILE, stanza=host.data.get("stanza"),
+        copies={node.name: estate.SNAPSHOTS for node in estate.nodes("offsite")},
     )  # fmt: skip
     pg_roles(name="roles", version=version, roles=roles.verifiers(), _su_user="postgres")
     pg_sql(

@@ -6,12 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from drills.result import Check, CheckOutcome
+from drills.common import RATE, agent, catch_up, check, drop_side, run_job, switch_wal
+from drills.result import Check
 from drills.scenario import Result, Scenario, Twin
 from drills.stage import Stage
 from inventories.catalog.load import load_recovery
-from inventories.errors import DrError, VerificationFailed
-from lab.disks import SmallDisk
+from inventories.errors import VerificationFailed
+from lab.disks import SmallDisk, biggest_file, flip_byte
 from runbooks import status
 from runbooks.engine.context import Context, Options
 from runbooks.engine.procedure import Procedure
@@ -20,7 +21,9 @@ from runbooks.engine.wait import until
 from runbooks.hosts import Estate
 from runbooks.objectives import Finding, findings
 from runbooks.probes import disk, pgbackrest
+from runbooks.procedures import restore_pitr
 from runbooks.procedures.mend_archive import MEND_ARCHIVE, MendArchiveOptions
+from runbooks.procedures.restore_pitr import RESTORE_PITR, RestorePitrOptions
 
 Run = Context[Estate, Any]
 PAUSE_S = 0.5  # between two looks of an alarm that asks again and again
@@ -31,30 +34,6 @@ def detect_s(stage: Stage, scenario: str) -> float:
     promised = load_recovery().scenarios[scenario].detect_s
     assert promised, f"recovery.yaml promises no alarm for {scenario}"
     return promised
-
-
-def store_wrote_on(stage: Stage) -> Check:
-    """The fault was one of the backups: no row may have had to go to the outbox."""
-    rows = stage.feed.ledger.view().by_outbox
-    return check("production wrote on: the outbox took nothing", not rows, f"{rows:,} rows went to the outbox")
-
-
-def check(name: str, good: bool, detail: str) -> Check:
-    return Check(name=name, outcome=CheckOutcome.PASSED if good else CheckOutcome.FAILED, detail=detail)
-
-
-def switch_wal(stage: Stage) -> None:
-    """Close the primary's WAL segment, so that there is one to archive."""
-    stage.primary.execute("SELECT pg_logical_emit_message(false, 'mystocks-dr', 'drill'); SELECT pg_switch_wal();")
-
-
-def run_job(stage: Stage, job: str, *further: str) -> dict[str, Any]:
-    """Run a scheduled job as cron would, to its end. Returns its state: outcome, sentence and so on."""
-    command = "cd /opt/mystocks-dr && python3 -m agents.jobs run %s --wait 60" + " %s" * len(further)
-    ran = stage.estate.backup.run(command, job, *further, user="postgres", expect=None, timeout=300)
-    said = ran.json()
-    assert isinstance(said, dict)
-    return said
 
 
 # ---- silent-archive-failure
@@ -103,8 +82,7 @@ def _mend(stage: Stage) -> Result:
 
 def _archive_is_whole(stage: Stage) -> tuple[Check, ...]:
     state = run_job(stage, "check")
-    said = check("the scheduled check passes again", state["outcome"] == "passed", str(state["sentence"]))
-    return said, store_wrote_on(stage)
+    return (check("the scheduled check passes again", state["outcome"] == "passed", str(state["sentence"])),)
 
 
 # ---- disk-full
@@ -124,7 +102,7 @@ def _small_repository(stage: Stage) -> None:
     small = _repository_disk(stage)
     stage.later("the repository's own disk", small.grow)
     small.shrink()
-    _catch_up(stage)
+    catch_up(stage)
 
 
 def _fill(stage: Stage) -> None:
@@ -158,17 +136,6 @@ def _deaf_alarm(stage: Stage) -> str:
     raise VerificationFailed("the newest backup is young enough, and nothing else was looked at")
 
 
-def _catch_up(stage: Stage) -> None:
-    """Wait until the repository has all WAL. Wakes the archiver, which sleeps for a minute after three failures."""
-
-    def done() -> bool:
-        switch_wal(stage)
-        archiver = pgbackrest.archiving(stage.primary)
-        return not archiver.failing and not archiver.waiting
-
-    until(done, "archive.catch_up", what="an archive that has everything", retry=(DrError,), every=1)
-
-
 def _make_room(stage: Stage) -> Procedure[Nothing]:
     """What an operator does: make room. The archiver needs nothing else."""
 
@@ -177,7 +144,7 @@ def _make_room(stage: Stage) -> Procedure[Nothing]:
         return state
 
     def caught_up(context: Run, state: Nothing) -> None:
-        _catch_up(stage)
+        catch_up(stage)
 
     def checked(context: Run, state: Nothing) -> None:
         stage.estate.backup.run(
@@ -209,24 +176,121 @@ def _make_room(stage: Stage) -> Procedure[Nothing]:
 def _disk_has_room(stage: Stage) -> tuple[Check, ...]:
     left = _look(stage)
     said = "; ".join(f"{finding.objective}: {finding.measured}" for finding in left) or "no finding is left"
-    return check("the alarm is over", not left, said), store_wrote_on(stage)
+    return (check("the alarm is over", not left, said),)
 
 
 # ---- damaged-backup
 
 
-def take_backup(stage: Stage) -> str:
-    """Take an incremental backup by the scheduled job and return its label."""
-    state = run_job(stage, "incr")
+def _back_up(stage: Stage) -> None:
+    """A backup of its own to damage, with sound ones before it."""
+    stage.damaged = _taken(stage, "incr")
+
+
+def _taken(stage: Stage, kind: str) -> str:
+    """Take a backup by the scheduled job and return its label."""
+    state = run_job(stage, kind)
     if state["outcome"] != "passed":
         raise VerificationFailed(f"no backup could be taken: {state['sentence']}")
-    return newest_backup(stage)
-
-
-def newest_backup(stage: Stage) -> str:
     newest = pgbackrest.info(stage.estate.backup, str(stage.estate.data["stanza"])).newest
     assert newest is not None, "a backup was just taken"
     return newest.label
+
+
+def _flip(stage: Stage) -> None:
+    """A byte in the middle of the backup's biggest file, its manifest apart: pgBackRest keeps two of those."""
+    host = stage.estate.backup.name
+    folder = f"{disk.REPOSITORY}/backup/{stage.estate.data['stanza']}/{stage.damaged}"
+    file = biggest_file(stage.lab, host, folder, "backup.manifest*")
+    stage.later("the flipped byte", lambda: flip_byte(stage.lab, host, file))
+    flip_byte(stage.lab, host, file)
+    stage.fact("flipped byte", f"in the middle of {file.removeprefix(disk.REPOSITORY + '/')}")
+
+
+def _prove(stage: Stage, label: str) -> dict[str, Any]:
+    """`./dr prove-backup --set LABEL`, on the backup host. Returns the record of the proof."""
+    return agent(stage, "agents.prove --set %s", label)
+
+
+def _proof_finds_it(stage: Stage) -> str:
+    proof = _prove(stage, stage.damaged)
+    if proof["outcome"] == "passed":
+        raise VerificationFailed(f"prove-backup found nothing wrong with {stage.damaged}: {proof['sentence']}")
+    stage.fact("found damaged", ", ".join(proof["damaged"]) or "nothing was named")
+    return f"prove-backup: {proof['sentence']}"
+
+
+def _listed(stage: Stage) -> str:
+    """The twin's proof: a backup that is listed without an error is called good."""
+    repository = pgbackrest.info(stage.estate.backup, str(stage.estate.data["stanza"]))
+    backup = next(one for one in repository.backups if one.label == stage.damaged)
+    if backup.error or repository.status:
+        return f"{backup.label}: {repository.message}"
+    raise VerificationFailed(f"pgBackRest lists {backup.label} without an error; nothing in it was read")
+
+
+def _restore_from_older(stage: Stage) -> Result:
+    """Somebody needs what was there a moment ago; then the damaged backup is replaced by a sound one."""
+    now = str(stage.primary.query("select clock_timestamp()::text as now")[0]["now"])
+    stage.later("the side cluster", lambda: drop_side(stage, restore_pitr.SIDE))
+    restored = stage.run(RESTORE_PITR, RestorePitrOptions(yes=True, to_time=now, replace=True))
+    stage.fact("restored from", restored.state.label)
+    for sentence in restored.state.skipped:
+        stage.fact("passed over", sentence)
+    return stage.run(_replace_backup(stage), Options(yes=True))
+
+
+def _replace_backup(stage: Stage) -> Procedure[Nothing]:
+    """What an operator does: an increment on top of a damaged backup would be damaged too, hence a full one."""
+    stanza = str(stage.estate.data["stanza"])
+    new: list[str] = []
+
+    def remove(context: Run, state: Nothing) -> Nothing:
+        backup = stage.estate.backup
+        backup.run("pgbackrest --stanza=%s --set=%s expire", stanza, stage.damaged, user="postgres", timeout=60)
+        return state
+
+    def gone(context: Run, state: Nothing) -> None:
+        left = [one.label for one in pgbackrest.info(stage.estate.backup, stanza).backups]
+        if stage.damaged in left:
+            raise VerificationFailed(f"{stage.damaged} is still in the repository")
+
+    def take(context: Run, state: Nothing) -> Nothing:
+        new[:] = [_taken(stage, "full")]
+        return state
+
+    def proven(context: Run, state: Nothing) -> None:
+        proof = _prove(stage, new[0])
+        if proof["outcome"] != "passed":
+            raise VerificationFailed(f"the new backup {new[0]} is not proven: {proof['sentence']}")
+        stage.fact("proven", str(proof["sentence"]))
+
+    return Procedure(
+        name="replace-backup",
+        summary="Replace a damaged backup by a sound one.",
+        purpose="A proof found the newest backup damaged: it must not be the one that is restored.",
+        gate=(),
+        initial=lambda context: Nothing(),
+        steps=(
+            Step(
+                name="remove", role="backup", budget="ssh.command", action=remove,
+                says="Remove the damaged backup from the repository.",
+                evidence=Evidence("it is not listed any more", gone),
+            ),
+            Step(
+                name="backup", role="backup", budget="backup", action=take,
+                says="Take a full backup and prove it.",
+                evidence=Evidence("prove-backup passes", proven),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _older_was_taken(stage: Stage) -> tuple[Check, ...]:
+    label, passed_over = stage.told("restored from"), stage.told("passed over")
+    said = f"restored from {label or 'nothing'}; passed over: {passed_over or 'nothing'}"
+    good = bool(label) and label != stage.damaged and stage.damaged in passed_over
+    return (check("a restore takes an older backup and says why", good, said),)
 
 
 SCENARIOS = (
@@ -237,6 +301,17 @@ SCENARIOS = (
         detect=_scheduled_check,
         recover=_mend,
         check=_archive_is_whole,
+        new_timeline=False,
+    ),
+    Scenario(
+        name="damaged-backup",
+        summary="A byte of the newest backup in the repository is flipped.",
+        rate=RATE,
+        prepare=_back_up,
+        fault=_flip,
+        detect=_proof_finds_it,
+        recover=_restore_from_older,
+        check=_older_was_taken,
         new_timeline=False,
     ),
     Scenario(
@@ -258,6 +333,16 @@ TWINS = (
         reason="Time from the fault to the alarm is unknown",
         scenario="silent-archive-failure",
         detect=_believing_check,
+    ),
+    Twin(
+        name="blind-proof",
+        says="The proof looks at the list of backups and reads none: the flipped byte must go undetected.",
+        reason=(
+            "Time from the fault to the alarm is unknown|.* is damaged"
+            "|1 check of the verification failed: a restore takes an older backup"
+        ),
+        scenario="damaged-backup",
+        detect=_listed,
     ),
     Twin(
         name="deaf-alarm",

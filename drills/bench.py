@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from deploys import run as deploys
 from drills import feed as feeds
-from drills import gather, prepare
+from drills import gather, moments, prepare
 from drills.result import DrillResult, Outcome
 from drills.run import Plan, drill
 from drills.scenarios import scenario
@@ -57,10 +57,14 @@ class Figure:
         return judged >= self.target if self.at_least else judged <= self.target
 
 
-def bench(lab: str, runs: int, say: Callable[[str], None], *, build_image: bool, rate: float) -> tuple[Figure, ...]:
+def bench(
+    lab: str, runs: int, say: Callable[[str], None], *, build_image: bool, rate: float, targets: int = 20
+) -> tuple[Figure, ...]:
     """Bare containers to a drilled estate, in a lab of its own that is removed afterwards."""
     if runs < 1:
         raise BadInput(f"{runs} drills would measure nothing", "--runs 5 is the default")
+    if targets < 1:
+        raise BadInput(f"{targets} points in time would measure nothing", "--targets 20 is the default")
     Plan(rate=rate)
     engine = find_engine()
     if containers.of_lab(engine, lab):
@@ -98,6 +102,7 @@ def bench(lab: str, runs: int, say: Callable[[str], None], *, build_image: bool,
             )
         )
         figures.append(_feed(lab, rate, say))
+        figures += _moments(targets, say)
         figures += _drills(lab, runs, say)
     finally:
         down.down(lab, say)
@@ -128,6 +133,18 @@ def _feed(lab: str, rate: float, say: Callable[[str], None]) -> Figure:
             feed.ledger.wait_for(lambda view: view.feed.value == "died", 10.0, "ten seconds")
         rows = (feed.ledger.view().by_store - before) / (time.monotonic() - began)
     return Figure("feed, rows acknowledged by the synchronous store", "rows/s", (rows,), target=5000, at_least=True)
+
+
+def _moments(count: int, say: Callable[[str], None]) -> list[Figure]:
+    """Random points in time under load, each restored beside the primary and compared with the primary's own WAL."""
+    say(f"{count} random points in time")
+    folder = new_run_dir("bench-pitr")
+    hits = moments.shoot(hosts.load("lab"), count, int(time.time()), folder, say)
+    reached = float(sum(not hit.wrong for hit in hits))
+    return [
+        Figure(f"of {count} random points in time under load, reached exactly", "", (reached,), count, at_least=True),
+        Figure("restore-pitr beside the primary", "s", tuple(hit.seconds for hit in hits)),
+    ]
 
 
 def _drills(lab: str, runs: int, say: Callable[[str], None]) -> list[Figure]:

@@ -225,13 +225,15 @@ class Course:
         return ended.Outcome.REFUSED if nr == 0 and self.scenario.refused else ended.Outcome.PASSED
 
     def ended_by(self, error: BaseException) -> None:
-        """What stopped the drill becomes its first reason."""
+        """What stopped the drill becomes its first reason, unless a runbook had failed before: that is why."""
         interrupted = isinstance(error, KeyboardInterrupt)
         reason = "The drill was interrupted." if interrupted else str(error)
+        ran = enumerate(result for _, result in self.stage.results)
+        failed = [result.error for nr, result in ran if result.outcome is not self._wanted(nr)]
         self.result = self.result.model_copy(
             update={
                 "outcome": Outcome.INTERRUPTED if interrupted else Outcome.FAILED,
-                "reasons": (reason, *self.result.reasons),
+                "reasons": tuple(dict.fromkeys((*filter(None, failed), reason, *self.result.reasons))),
                 "hint": error.hint if isinstance(error, DrError) else "",
             }
         )

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 
-from drills.archive_faults import check
+from drills.common import RATE, check, drop_side, primary_now
 from drills.fate import Target
 from drills.result import Check
 from drills.scenario import Result, Scenario, Twin
 from drills.stage import Stage
 from inventories.errors import DrError
-from runbooks.actions import side as sides
 from runbooks.engine.procedure import Procedure, replace_step
 from runbooks.engine.wait import until
 from runbooks.hosts import Host
-from runbooks.probes import postgres, side
+from runbooks.probes import postgres
 from runbooks.procedures import restore_pitr, restore_table
 from runbooks.procedures.common import Run, primary_of
 from runbooks.procedures.restore_pitr import RESTORE_PITR, RestorePitrOptions
 from runbooks.procedures.restore_table import RESTORE_TABLE, RestoreTable, RestoreTableOptions
 
-# A long recovery under a full-speed feed would be a drill of the outbox.
-RATE = 2000.0
 DROPPED, SPOILED = "order_records", "position_records"
 BAD_STATEMENT = "bad statement"
 NOTICED_S = 10.0
@@ -47,17 +44,6 @@ def _psql(stage: Stage, host: Host, script: str) -> str:
     return ran.text
 
 
-def _primary(stage: Stage) -> Host:
-    return postgres.the_primary(postgres.survey(stage.estate)).host
-
-
-def _drop_side(stage: Stage, name: str) -> None:
-    """A runbook that failed leaves its side cluster open."""
-    host = _primary(stage)
-    if side.look(host, name) is not None:
-        sides.drop(host, name, 60)
-
-
 # ---- dropped-table
 
 
@@ -67,7 +53,7 @@ def _note_structure(stage: Stage) -> None:
 
 def _drop(stage: Stage) -> None:
     """The table goes in a transaction of its own, whose number says where to stop."""
-    stage.later("the side cluster", lambda: _drop_side(stage, restore_table.SIDE))
+    stage.later("the side cluster", lambda: drop_side(stage, restore_table.SIDE))
     script = f"BEGIN; SELECT pg_current_xact_id(); DROP TABLE public.{DROPPED}; COMMIT;"
     stage.bad_xid = _psql(stage, stage.primary, script)
     stage.fact(BAD_STATEMENT, f"DROP TABLE {DROPPED}, transaction {stage.bad_xid}")
@@ -86,7 +72,7 @@ def _label(state: RestoreTable) -> str:
 
 
 def _same_structure(stage: Stage) -> tuple[Check, ...]:
-    now = _psql(stage, _primary(stage), _STRUCTURE)
+    now = _psql(stage, primary_now(stage), _STRUCTURE)
     detail = "columns, indexes, chunks, owner and grants are as before" if now == stage.structure else now[:500]
     return (check(f"{DROPPED} is the table that it was", now == stage.structure and bool(now), detail),)
 
@@ -119,7 +105,7 @@ def _spoil(stage: Stage) -> None:
         f"WHERE event_id BETWEEN {low} AND {high})"
         for table in tables
     )
-    stage.later("the side cluster", lambda: _drop_side(stage, restore_pitr.SIDE))
+    stage.later("the side cluster", lambda: drop_side(stage, restore_pitr.SIDE))
     statement = f"UPDATE {SPOILED} SET quantity = {_bad(stage)}"  # noqa: S608 - the mistake of this drill
     script = (
         f"BEGIN; {statement}; LOCK TABLE public.{DROPPED} IN SHARE ROW EXCLUSIVE MODE; "
@@ -138,7 +124,7 @@ def _bad(stage: Stage) -> int:
 
 def _spoiled(stage: Stage) -> int:
     sql = f"SELECT count(*) FROM public.{SPOILED} WHERE quantity = {_bad(stage)};"  # noqa: S608 - our own table
-    return int(_psql(stage, _primary(stage), sql))
+    return int(_psql(stage, primary_now(stage), sql))
 
 
 def _noticed(stage: Stage) -> str:

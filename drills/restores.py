@@ -1,36 +1,19 @@
-"""What only a backup can bring back: a dropped table, an UPDATE without WHERE, hosts that are gone with their disks."""
+"""Hosts that are gone with their disks: only the repository, or the copy of it elsewhere, brings them back."""
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from drills.archive_faults import run_job, switch_wal
+from drills.common import RATE, run_job, switch_wal
 from drills.scenario import Result, Scenario, Twin
 from drills.stage import Stage
 from inventories.errors import VerificationFailed
 from runbooks.engine.procedure import Procedure, replace_step
 from runbooks.engine.wait import until
 from runbooks.hosts import Host
-from runbooks.probes import pgbackrest
+from runbooks.probes import pgbackrest, postgres
 from runbooks.procedures.restore_cluster import RESTORE_CLUSTER, RestoreCluster, RestoreClusterOptions
-
-# A long recovery under a full-speed feed would be a drill of the outbox.
-RATE = 2000.0
-DROPPED, SPOILED = "order_records", "position_records"
-# Every batch writes this table too, so its lock is a border between batches.
-_BORDER = "order_records"
-
-
-def _psql(stage: Stage, script: str) -> list[str]:
-    """What a script printed, line by line, on the primary."""
-    ran = stage.primary.run(
-        "psql -qAtX -v ON_ERROR_STOP=1 -d %s", stage.database, user="postgres", stdin=script, timeout=120
-    )
-    return [line for line in ran.stdout.splitlines() if line]
-
-
-# ---- hosts that are gone
 
 
 def _archived(stage: Stage) -> None:
@@ -54,13 +37,26 @@ def _copied_offsite(stage: Stage) -> None:
     stage.fact("off-site copy", str(state["sentence"]))
 
 
+def _rescue(stage: Stage) -> None:
+    """Leave a cluster behind, whatever the drill came to: nothing where one is."""
+    if any(node.is_primary for node in postgres.survey(stage.estate)):
+        return
+    stage.replace_hosts()
+    stage.run(RESTORE_CLUSTER, RestoreClusterOptions(yes=True, replace=True))
+
+
 def _remove(stage: Stage, *hosts: Host) -> None:
+    stage.later("the restore of the cluster", lambda: _rescue(stage))
     with ThreadPoolExecutor(len(hosts)) as pool:
         list(pool.map(stage.remove, hosts))
 
 
-def _restore_cluster(stage: Stage, procedure: Procedure[RestoreCluster] = RESTORE_CLUSTER) -> Result:
-    stage.replace_hosts()
+def restore_cluster(
+    stage: Stage, procedure: Procedure[RestoreCluster] = RESTORE_CLUSTER, *, blank: bool = True
+) -> Result:
+    """Onto blank hosts in the place of those that were removed, or onto the same hosts without their data."""
+    if blank:
+        stage.replace_hosts()
     result = stage.run(procedure, RestoreClusterOptions(yes=True))
     where = ", out of the off-site copy" if result.state.offsite else ""
     stage.fact("restored from", f"backup {result.state.label}{where}")
@@ -81,7 +77,7 @@ SCENARIOS = (
         rate=RATE,
         prepare=_archived,
         fault=lambda stage: _remove(stage, stage.primary, stage.standby),
-        recover=_restore_cluster,
+        recover=restore_cluster,
     ),
     Scenario(
         name="offsite-only",
@@ -89,7 +85,7 @@ SCENARIOS = (
         rate=RATE,
         prepare=_copied_offsite,
         fault=lambda stage: _remove(stage, stage.primary, stage.standby, stage.estate.backup),
-        recover=_restore_cluster,
+        recover=restore_cluster,
     ),
 )
 
@@ -99,7 +95,7 @@ TWINS = (
         says="What the application host kept is not queued again: rows that were never archived must be missed.",
         reason=r"[\d,]+ of [\d,]+ acknowledged rows (is|are) lost in",
         scenario="cluster-loss",
-        recover=lambda stage: _restore_cluster(stage, FORGETFUL),
+        recover=lambda stage: restore_cluster(stage, FORGETFUL),
         runbook_passes=True,
     ),
 )

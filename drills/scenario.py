@@ -21,7 +21,8 @@ def store_lost(stage: Stage) -> str:
     view = stage.feed.ledger.wait_for(
         lambda view: view.writing is Writing.OUTBOX, budget("feed.start"), "the feed to notice the fault"
     )
-    return f"rows go to the outbox: {view.store_down_why or 'the store does not answer'}"
+    why = view.store_down_why.strip().partition("\n")[0]
+    return f"rows go to the outbox: {why or 'the store does not answer'}"
 
 
 def nothing(_stage: Stage) -> None:

@@ -33,16 +33,16 @@ umount "$1" /mnt/real
 systemctl start "$2"
 """
 _FLIP = """
-import sys
-path, at = sys.argv[1], int(sys.argv[2])
+import os, sys
+path = sys.argv[1]
+if not os.path.exists(path):
+    sys.exit(0)
 with open(path, "r+b") as file:
-    size = file.seek(0, 2)
-    at %= size
+    at = file.seek(0, 2) // 2
     file.seek(at)
     byte = file.read(1)[0]
     file.seek(at)
     file.write(bytes([byte ^ 0xFF]))
-print(at)
 """
 
 
@@ -87,19 +87,17 @@ def small_disk(lab: str, host: str, path: str, unit: str) -> Iterator[SmallDisk]
         disk.grow()
 
 
-def flip_byte(lab: str, host: str, path: str, at: int) -> int:
-    """Turn every bit of one byte of a file, as a rotten disk does; the same again undoes it. Return its position.
+def flip_byte(lab: str, host: str, path: str) -> None:
+    """Turn every bit of the byte in the middle of a file, as a rotten disk does; the same again undoes it.
 
-    `at` counts from the start, or from the end where it is negative, and wraps around.
+    A file that is gone needs no undoing.
     """
     engine, box = find(lab, host)
-    return int(engine.execute(box.container, "python3", "-c", _FLIP, path, str(at)))
+    engine.execute(box.container, "python3", "-c", _FLIP, path)
 
 
-def biggest_file(lab: str, host: str, folder: str) -> str:
-    """The path of the biggest file below a folder, past the host's network: where a byte most likely rots."""
+def biggest_file(lab: str, host: str, folder: str, but: str) -> str:
+    """The path of the biggest file below a folder that is not named `but` (a pattern), past the host's network."""
     engine, box = find(lab, host)
-    script = 'find "$1" -type f -printf "%s %p\\n" | sort -n | tail -n 1 | cut -d" " -f2-'
-    return engine.execute(box.container, "sh", "-c", script, "sh", folder).strip()
-
-
+    script = 'find "$1" -type f ! -name "$2" -printf "%s %p\\n" | sort -n | tail -n 1 | cut -d" " -f2-'
+    return engine.execute(box.container, "sh", "-c", script, "sh", folder, but).strip()

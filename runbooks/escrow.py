@@ -8,6 +8,7 @@ import io
 import json
 import os
 import tarfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,8 @@ def _packed(bundle: Bundle) -> bytes:
 
 def _unpacked(path: Path, data: bytes) -> dict[str, bytes]:
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        # Whole and at once: tarfile would not read as far as the checksum.
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(data))) as archive:
             found = {}
             for entry in archive.getmembers():
                 name = entry.name.removeprefix(f"{TOP}/")
@@ -148,7 +150,7 @@ def _unpacked(path: Path, data: bytes) -> dict[str, bytes]:
                     raise BadInput(f"{path} holds {entry.name!r}, which no bundle does", "it was not made by this tool")
                 found[name] = content.read()
             return found
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
         raise BadInput(f"{path} is damaged: {error}", "take another copy of it") from error
 
 

@@ -23,14 +23,16 @@ WITHOUT THE TOOL
  2. On a blank machine with Debian 13:
       apt-get install postgresql-{version} postgresql-{version}-timescaledb pgbackrest restic
  3. The repository. When the backup host's disk is left: copy {repository} to the same place, owned by postgres.
-    Else fetch the off-site copy ({offsite}). The password is `restic` in secrets.yaml, the SSH key is in pki/:
-      restic -r sftp:USER@{offsite}:PATH restore latest --target /
+    Else fetch the off-site copy. Its password is `restic` in secrets.yaml, the SSH key is in pki/ (mode 0600):
+      sed -n 's/^restic: //p' secrets.yaml >restic.password
+      restic -r sftp:{offsite}:backups --password-file restic.password \
+        -o sftp.command='ssh -i pki/offsite_ed25519 -p {port} offsite@{offsite} -s sftp' restore latest --target /
       chown -R postgres:postgres {repository}
  4. /etc/pgbackrest.conf, mode 0640, owned by postgres, the passphrase from `pgbackrest_cipher` in secrets.yaml:
       [global]
       repo1-path={repository}
       repo1-cipher-type=aes-256-cbc
-      repo1-cipher-pass=...
+      repo1-cipher-pass=...                                     (sed -n 's/^pgbackrest_cipher: //p' secrets.yaml)
       [{stanza}]
       pg1-path=/var/lib/postgresql/{version}/main
  5. What there is, then the restore into an empty directory:
@@ -59,12 +61,12 @@ FILES
 def page(inventory: Inventory, keys: Sequence[str]) -> str:
     """The page for this estate; `keys` are the paths of CA, certificates and keys in the bundle."""
     data = inventory.data
-    offsite = [host.ssh_hostname for host in inventory.hosts if host.name in inventory.groups.get("offsite", ())]
+    offsite = [host for host in inventory.hosts if host.name in inventory.groups.get("offsite", ())]
     return _PAGE.format(
         estate=inventory.estate, inventory=inventory.path.name, name=inventory.name, open=sealed.OPEN,
         version=data["postgres_version"], repository="/var/lib/pgbackrest", stanza=data["stanza"],
         max_connections=data["max_connections"], database=data["database"],
-        offsite=offsite[0] if offsite else "this estate has none",
+        offsite=offsite[0].ssh_hostname if offsite else "NONE", port=offsite[0].ssh_port if offsite else 22,
         hosts="".join(
             f"  {host.name:16s}  {host.ssh_hostname:24s}  {_groups(inventory, host.name)}\n" for host in inventory.hosts
         ),

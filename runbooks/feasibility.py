@@ -132,7 +132,7 @@ def _parts(scenario: str, way: Way, sizes: Sizes, measured: Measured) -> tuple[P
         return (_worst("recovery", measured.drills.get(scenario, ()), "drills"),)
     moved = (
         _moving("restore", sizes.restore, measured.restore),
-        _moving("replay", sizes.wal, measured.replay),
+        _moving("replay", sizes.wal, measured.replay, ", the most between two backups"),
         _worst("fixed", measured.fixed.get(RUNBOOKS[scenario], ()), f"runs of {RUNBOOKS[scenario]}"),
     )
     if way is Way.SIDE:
@@ -143,18 +143,17 @@ def _parts(scenario: str, way: Way, sizes: Sizes, measured: Measured) -> tuple[P
     return (blank, _moving("fetch", sizes.repository, measured.fetch), *moved)
 
 
-def _moving(name: str, amount: int, samples: Sequence[Sample]) -> Part:
+def _moving(name: str, amount: int, samples: Sequence[Sample], of_what: str = "") -> Part:
     """By the slowest rate among samples that were large enough to tell."""
     if not samples:
         return Part(name, None, "never measured here")
     telling = [sample for sample in samples if sample.bytes >= ENOUGH * amount]
     if not telling:
         most = max(sample.bytes for sample in samples)
-        return Part(name, None, f"measured with {most / MIB:.0f} MiB only, today it is {amount / MIB:.0f} MiB")
+        return Part(name, None, f"measured with {most / MIB:.0f} MiB only, not {amount / MIB:.0f} MiB{of_what}")
     slowest = min(telling, key=lambda sample: sample.rate)
-    # Beginning and ending take their time however little there is.
-    seconds = max(amount / slowest.rate, min(sample.seconds for sample in telling) * min(1.0, ENOUGH))
-    return Part(name, seconds, f"{amount / MIB:.0f} MiB at {slowest.rate / MIB:.0f} MiB/s ({slowest.seen})")
+    told = f"{amount / MIB:.0f} MiB{of_what} at {slowest.rate / MIB:.0f} MiB/s ({slowest.seen})"
+    return Part(name, amount / slowest.rate, told)
 
 
 def _worst(name: str, seconds: Sequence[float], what: str) -> Part:
@@ -176,10 +175,10 @@ def _lever(parts: Sequence[Part], over: float, sizes: Sizes) -> str:
             f"more frequent incrementals: at most {sizes.wal * share / MIB:.0f} MiB of WAL may lie behind a backup, "
             f"one every {often:.1f} h at today's rate (stores.postgresql.schedule in recovery.yaml)"
         )
-    allowed = seconds - over
+    allowed = f"it may take {max(seconds - over, 0):.0f} s"
     return {
-        "restore": f"it may take {max(allowed, 0):.0f} s: more processes, a faster line or faster disks",
-        "fetch": f"it may take {max(allowed, 0):.0f} s: a faster line to the off-site host, or a second backup host",
+        "restore": f"{allowed}: more processes, a faster line to the repository, faster disks",
+        "fetch": f"{allowed}: a faster line off-site, or a second backup host",
         "provision": "keep spare hosts provisioned (./dr deploy with them in the inventory)",
         "fixed": "look at the steps of the last run: ./dr runs and its journal tell which was slow",
     }.get(longest.name, "look at the report of the slowest drill: ./dr runs")

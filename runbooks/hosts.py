@@ -43,7 +43,8 @@ class Ran:
     def json(self) -> Any:
         """The output as JSON. Raises TargetFailed when it is none."""
         try:
-            return json.loads(self.stdout)
+            # A program may quote bytes that are no text: pgBackRest does so with what another key decrypts to.
+            return json.loads(self.stdout, strict=False)
         except json.JSONDecodeError as error:
             raise TargetFailed(
                 f"expected JSON, got {self.stdout.strip()[:200]!r} {self.stderr.strip()[:200]}"
@@ -85,7 +86,8 @@ class Host:
         try:
             done = subprocess.run(
                 ["ssh", "-F", str(self.ssh_config), self.name, "--", self._as(user, text)],
-                input=stdin if stdin is not None else "", capture_output=True, text=True, timeout=limit, check=False,
+                input=stdin if stdin is not None else "", capture_output=True, text=True, errors="replace",
+                timeout=limit, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise TimedOut(f"{self.name} did not finish {_short(text)} within {limit:g} s") from error

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from inventories.errors import BadInput, Refused
 from runbooks.engine import journal
@@ -15,10 +13,10 @@ from runbooks.engine.history import History, read_history
 from runbooks.engine.outcome import StepOutcome
 from runbooks.feasibility import RUNBOOKS, Measured, Sample, Sizes
 from runbooks.hosts import Estate
-from runbooks.layout import PROOFS
-from runbooks.probes import disk, pgbackrest
+from runbooks.probes import disk, pgbackrest, proofs
 from runbooks.probes.pgbackrest import Repository
 from runbooks.probes.postgres import SEGMENT_BYTES
+from runbooks.probes.proofs import Proof
 
 LATEST = 10  # older measurements tell of another size and another machine
 # Steps whose time grows with the data, and is therefore no fixed cost.
@@ -29,7 +27,7 @@ FIRST_WRITE = "write-path"
 def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) -> Measured:
     """From proofs on the backup host and from the journals of runs; `drills`: scenario -> RTOs. Raises DrError."""
     past = _past(estate.name, runs)
-    copied, replayed = _proofs(estate.backup.run("cat %s 2>/dev/null || true", PROOFS).stdout)
+    copied, replayed = _proofs(proofs.every(estate.backup))
     clusters = [run for run in past if run.procedure == "restore-cluster"]
     own_copies = list(_samples(clusters, "restore", "bytes"))
     own_replays = list(_samples(clusters, "replay", "wal_bytes"))
@@ -104,25 +102,11 @@ def _fixed(runs: Sequence[History]) -> list[float]:
     return found
 
 
-def _proofs(lines: str) -> tuple[list[Sample], list[Sample]]:
-    """Samples of restores and of replays, newest first, from the text of proofs.jsonl."""
-    records = [record for line in lines.splitlines() if (record := _record(line))]
-    passed = [record for record in reversed(records) if record.get("outcome") == "passed"]
-    return list(_of(passed, "restore_bytes", "restore_s")), list(_of(passed, "wal_bytes", "replay_s"))
-
-
-def _of(records: Sequence[dict[str, Any]], amount: str, seconds: str) -> Iterator[Sample]:
-    for record in records:
-        if record.get(amount) and record.get(seconds):
-            yield Sample(float(record[amount]), float(record[seconds]), f"proof of {record.get('label')}")
-
-
-def _record(line: str) -> dict[str, Any] | None:
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return None
-    return said if isinstance(said, dict) else None
+def _proofs(records: Sequence[Proof]) -> tuple[list[Sample], list[Sample]]:
+    """Samples of restores and of replays, newest first, from proofs that passed."""
+    passed = [proof for proof in reversed(records) if proof.passed]
+    copied = [Sample(p.restore_bytes, p.restore_s, f"proof of {p.label}") for p in passed if p.restore_s]
+    return copied, [Sample(p.wal_bytes, p.replay_s, f"proof of {p.label}") for p in passed if p.replay_s]
 
 
 def _number(segment: str) -> int:

@@ -28,22 +28,29 @@ JOBS = {
     help={
         "type": f"{', '.join(JOBS)} (default: incr)",
         "wait": "seconds to wait for a job that has the repository already (default: refuse at once)",
+        "engine": "pgbackrest, or native: PostgreSQL's own pg_basebackup, full or incr, beside the repository",
         "inventory": INVENTORY_HELP,
         "lab": LAB_HELP,
     }
 )
 @door
-def run(c: Context, type: str = "incr", wait: int = 0, inventory: str = "", lab: str = "") -> None:
+def run(
+    c: Context, type: str = "incr", wait: int = 0, engine: str = "pgbackrest", inventory: str = "", lab: str = ""
+) -> None:
     """Take a backup, or run another scheduled job, now.
 
     Under the same lock and with the same records as when cron runs it.
     """
     from inventories.catalog import load_recovery
     from runbooks import hosts
-    from runbooks.actions.backup import run_job
+    from runbooks.actions.backup import run_job, take_native
 
     if type not in JOBS:
         raise BadInput(f"there is no job {type!r}", f"the jobs are {', '.join(JOBS)}")
+    if engine not in ("pgbackrest", "native"):
+        raise BadInput(f"there is no engine {engine!r}", "the engines are pgbackrest and native")
+    if engine == "native" and type not in ("full", "incr"):
+        raise BadInput(f"the native engine has no job {type!r}", "it takes full and incr backups")
     if wait < 0:
         raise BadInput(f"--wait is {wait} seconds", "give 0 or more")
     limit_s = _limit(load_recovery().jobs.kinds, JOBS[type])
@@ -51,7 +58,10 @@ def run(c: Context, type: str = "incr", wait: int = 0, inventory: str = "", lab:
     started = time.monotonic()
     with progress() as say:
         say(f"Running {type} on {backup}")
-        sentence = run_job(backup, type, limit_s, wait_s=wait)
+        if engine == "native":
+            sentence = take_native(backup, type, limit_s)
+        else:
+            sentence = run_job(backup, type, limit_s, wait_s=wait)
     print(f"{type} passed in {time.monotonic() - started:.1f} s: {sentence}")
 
 

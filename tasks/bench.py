@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from invoke.context import Context
 from invoke.tasks import task
 from rich.console import Console
@@ -9,23 +11,44 @@ from rich.table import Table
 
 from tasks.support import door, progress
 
+if TYPE_CHECKING:
+    from drills.bench import Figure
+
 
 @task(
     help={
         "runs": "how many primary-power-loss drills",
         "image": "build the lab image anew and time it",
         "rate": "rows a second that the unpaced feed asks for",
+        "targets": "how many random points in time are restored",
+        "restore": "measure restores beside the bare tools instead",
+        "gib": "with --restore: GiB in the database",
+        "readme": "with --restore: write what was measured into README.md",
         "lab": "name of the lab that is made for it and removed afterwards",
     }
 )
 @door
-def bench(c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, lab: str = "bench") -> None:
-    """Measure lab, deploys, feed and RTO; write JSON and a table."""
+def bench(
+    c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, targets: int = 20, restore: bool = False,
+    gib: float = 5.0, readme: bool = False, lab: str = "bench",
+) -> None:  # fmt: skip
+    """Measure lab, deploys, feed and RTO, or restores; write JSON and a table."""
     from drills import bench as measuring
+    from drills import bench_restore
     from runbooks.engine.rundir import REPOSITORY
 
     with progress() as say:
-        figures = measuring.bench(lab, runs, say, build_image=image, rate=rate)
+        if restore:
+            figures = bench_restore.bench(lab, gib, targets, say)
+        else:
+            figures = measuring.bench(lab, runs, say, build_image=image, rate=rate, targets=targets)
+    _show(figures)
+    print(f"every value: {measuring.write(figures, REPOSITORY / 'bench')}")
+    if restore and readme:
+        bench_restore.write_page(figures, REPOSITORY / "README.md")
+
+
+def _show(figures: tuple[Figure, ...]) -> None:
     table = Table("measured", "median", "worst", "runs", "target", "", box=None, padding=(0, 2, 0, 0))
     for figure in figures:
         limit = (
@@ -43,7 +66,6 @@ def bench(c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0,
             mark,
         )
     Console().print(table)
-    print(f"every value: {measuring.write(figures, REPOSITORY / 'bench')}")
 
 
 def _text(value: float, unit: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
@@ -9,6 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.support import LAB_HELP, door, progress
+
+if TYPE_CHECKING:
+    from inventories.catalog.recovery import Objectives
 
 
 @task(
@@ -66,13 +71,22 @@ def scenarios(c: Context) -> None:
     from inventories.catalog.load import load_recovery
 
     promises = load_recovery().scenarios
-    table = Table("scenario", "what happens", "RTO", "RPO")
+    table = Table("scenario", "what happens", "RTO", "RPO", "alarm")
     for name, scenario in SCENARIOS.items():
         promise = promises[scenario.promise]
-        table.add_row(name, scenario.summary, f"{promise.rto_s:g} s", f"{promise.rpo_rows} rows")
+        table.add_row(name, scenario.summary, f"{promise.rto_s:g} s", _rpo(promise), _alarm(promise))
     for name, twin in TWINS.items():
-        table.add_row(f"--twin {name}", twin.says, "", "")
+        table.add_row(f"--twin {name}", twin.says, "", "", "")
     Console().print(table)
+
+
+def _rpo(promise: Objectives) -> str:
+    since = f" older than {promise.rpo_s:g} s" if promise.rpo_s else ""
+    return f"{promise.rpo_rows} rows{since}"
+
+
+def _alarm(promise: Objectives) -> str:
+    return f"{promise.detect_s:g} s" if promise.detect_s else ""
 
 
 @task

@@ -67,14 +67,20 @@ def _drills(estate: str) -> Mapping[str, Sequence[float]]:
 
 
 def _print(found: Sequence[Answer]) -> None:
-    table = Table("scenario", "promised", "takes", "verdict", "of which", "lever")
+    """A line a scenario, its parts and its lever below it: readable on a narrow terminal too."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
     for one in found:
-        parts = "\n".join(
-            f"{part.name} {'?' if part.seconds is None else f'{part.seconds:.1f} s'}: {part.says}" for part in one.parts
-        )
         total = "?" if one.total_s is None else f"{one.total_s:.1f} s"
-        table.add_row(one.scenario, f"{one.rto_s:g} s", total, one.verdict.value, parts, one.lever)
-    Console().print(table)
+        told = f"[bold]{one.verdict.value}[/], promised {one.rto_s:g} s: {one.way.value}"
+        table.add_row(f"[bold]{one.scenario}[/]", total, told)
+        for part in one.parts:
+            table.add_row(f"  {part.name}", "?" if part.seconds is None else f"{part.seconds:.1f} s", part.says)
+        if one.lever:
+            table.add_row("  [bold]lever[/]", "", one.lever)
+    Console(highlight=False).print(table)
 
 
 TOP_LEVEL = (plan,)

@@ -36,7 +36,10 @@ def restore_pitr(
     drop_replaced: bool = False, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False,
     inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
-    """Bring the database back to a point in time, beside the primary first."""
+    """Bring the database back to a point in time.
+
+    Beside the primary first, which goes on untouched; with --swap --yes in its place.
+    """
     from runbooks.procedures.restore_pitr import RestorePitrOptions
 
     options = RestorePitrOptions(
@@ -90,7 +93,7 @@ def restore_table(
     where: str = "", keep_replaced: bool = True, replace: bool = False, plan: bool = False, resume: bool = False,
     yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
-    """Restore tables from a point in time, into the live database or beside."""
+    """Restore tables from a point in time, or lay them beside."""
     from runbooks.procedures.restore_table import RestoreTableOptions, mode_of
 
     options = RestoreTableOptions(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from inventories.errors import Refused, TargetFailed
+from inventories.errors import BadInput, Refused, TargetFailed
 from runbooks.hosts import Host
 from runbooks.layout import MODE
 
-_HELD = 3  # the runner's exit code when another job has the lock
+_NO_SUCH_JOB, _HELD = 2, 3  # the runner's exit codes; 3: another job has the lock
 
 
 def record_mode(backup: Host, mode: str, why: str) -> None:
@@ -36,6 +36,18 @@ def take(backup: Host, kind: str, timeout: float) -> str:
     return run_job(backup, kind, timeout, wait_s=timeout, io_timeout_s=2)
 
 
+def take_native(backup: Host, kind: str, timeout: float) -> str:
+    """Take a backup with PostgreSQL's own programs, full or incr, beside the repository; what became of it."""
+    ran = backup.run(
+        "cd /opt/mystocks-dr && exec python3 -m agents.native take %s",
+        kind, user="postgres", timeout=timeout, expect=None,
+    )  # fmt: skip
+    if ran.rc:
+        sentence, hint = _told(ran.stderr)
+        raise TargetFailed(f"{backup}: {sentence}", hint)
+    return str(ran.json()["sentence"])
+
+
 def prove(backup: Host, label: str, timeout: float) -> None:
     """Prove a backup by restoring it on the backup host; without a label the next in rotation.
 
@@ -59,8 +71,16 @@ def run_job(
     )  # fmt: skip
     if ran.rc == 0:
         return str(ran.json()["sentence"])
-    lines = [line.strip() for line in ran.stderr.splitlines() if line.strip()] or ["it said nothing"]
-    hint = lines.pop().removeprefix("HINT: ") if lines[-1].startswith("HINT: ") and len(lines) > 1 else ""
+    sentence, hint = _told(ran.stderr)
+    if ran.rc == _NO_SUCH_JOB:
+        raise BadInput(f"{backup}: {sentence}", hint)
     if ran.rc == _HELD:
-        raise Refused(f"{backup}: {lines[-1]}", hint)
-    raise TargetFailed(f"{backup}: {lines[-1]}", hint)
+        raise Refused(f"{backup}: {sentence}", hint)
+    raise TargetFailed(f"{backup}: {sentence}", hint)
+
+
+def _told(stderr: str) -> tuple[str, str]:
+    """An agent's last sentence and its hint."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()] or ["it said nothing"]
+    hint = lines.pop().removeprefix("HINT: ") if lines[-1].startswith("HINT: ") and len(lines) > 1 else ""
+    return lines[-1], hint

@@ -213,9 +213,13 @@ def _lsn(text: str) -> int:
 
 
 def stored(host: Host, stanza: str, archive_id: str, segment: str) -> bool:
-    """Whether the repository holds this one segment; cheap enough to be asked again and again."""
+    """Whether the repository holds this one segment; cheap enough to be asked again and again.
+
+    One that is still being written there has a longer name, and is no segment yet.
+    """
     folder = f"archive/{stanza}/{archive_id}/{segment[:16]}"
     said = host.run(
-        "pgbackrest repo-ls --output=json --filter=%s %s", f"^{segment}-", folder, user="postgres"
-    ).json()
+        "pgbackrest repo-ls --output=json --filter=%s %s", f"^{segment}-[0-9a-f]{{40}}([.][a-z0-9]+)?$", folder,
+        user="postgres",
+    ).json()  # fmt: skip
     return any(name != "." for name in said)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inventories.errors import BadInput, Refused
 from runbooks.hosts import Host
-from runbooks.layout import PROOFS
+from runbooks.probes import proofs
 from runbooks.probes.pgbackrest import Backup, Repository
+from runbooks.probes.proofs import Proof
 
 
 @dataclass(frozen=True)
@@ -22,37 +22,23 @@ class Choice:
 
 def last_passed(host: Host) -> dict[str, float]:
     """label -> when it was last restored and found whole (unix seconds). Raises DrError."""
-    return passed(host.run("cat %s 2>/dev/null || true", PROOFS).stdout)
+    return passed(proofs.every(host))
 
 
-def passed(lines: str) -> dict[str, float]:
-    """The same of the text of proofs.jsonl."""
-    found: dict[str, float] = {}
-    for line in lines.splitlines():
-        try:
-            said = json.loads(line)
-            if said["outcome"] == "passed":
-                found[said["label"]] = max(float(said["proven_at"]), found.get(said["label"], 0.0))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return found
+def passed(records: Sequence[Proof]) -> dict[str, float]:
+    """The same of records, oldest first."""
+    return {proof.label: proof.proven_at for proof in records if proof.passed}
 
 
 def failed_proofs(host: Host) -> dict[str, str]:
     """label -> what its newest proof found, for backups whose newest proof failed. Raises DrError."""
-    return failed(host.run("cat %s 2>/dev/null || true", PROOFS).stdout)
+    return failed(proofs.every(host))
 
 
-def failed(lines: str) -> dict[str, str]:
-    """The same of the text of proofs.jsonl; a line that is torn tells nothing."""
-    newest: dict[str, str] = {}
-    for line in lines.splitlines():
-        try:
-            said = json.loads(line)
-            newest[said["label"]] = "" if said["outcome"] == "passed" else _found(said)
-        except (ValueError, KeyError, TypeError):
-            continue
-    return {label: why for label, why in newest.items() if why}
+def failed(records: Sequence[Proof]) -> dict[str, str]:
+    """The same of records, oldest first. What was restored from another repository tells nothing of this one."""
+    newest = {proof.label: proof for proof in records if proof.repo == 1}
+    return {label: _found(proof) for label, proof in newest.items() if not proof.passed}
 
 
 def choose(repository: Repository, failed: Mapping[str, str], wanted: str = "") -> Choice:
@@ -88,11 +74,7 @@ def why_not(backup: Backup, failed: Mapping[str, str]) -> str:
     return f"it needs {damaged[0]}, whose newest proof failed: {failed[damaged[0]]}" if damaged else ""
 
 
-def _found(said: Mapping[str, object]) -> str:
+def _found(proof: Proof) -> str:
     """What a failed proof names as damaged, shortly."""
-    damaged = said.get("damaged")
-    if isinstance(damaged, Sequence) and not isinstance(damaged, str) and damaged:
-        return ", ".join(str(one) for one in damaged[:2])
-    checks = said.get("checks")
-    bad = [one for one in checks if isinstance(one, dict) and not one.get("ok")] if isinstance(checks, list) else []
-    return str(bad[0].get("detail") or bad[0].get("name")) if bad else "no reason was recorded"
+    bad = [check.detail or check.name for check in proof.checks if not check.ok]
+    return ", ".join(proof.damaged[:2]) or (bad[0] if bad else "no reason was recorded")

@@ -33,6 +33,15 @@ def compare(live: Server, pairs: Iterable[Pair], source: Source, timeout: float)
     return found
 
 
+def locked(copy: Server) -> bool:
+    """Whether recovery stands in the middle of a transaction that has locked tables against reading, such as a DROP.
+
+    Its locks are those of the primary, and last as long as recovery is paused: whoever reads such a table waits.
+    """
+    held = "SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND locktype = 'relation'"
+    return copy.ask(f"SELECT pg_is_in_recovery() AND EXISTS ({held});") == "t"
+
+
 def accepts(copy: Server, table: str, where: str) -> None:
     """Raises TargetFailed when `where` is no condition on this table. Asked of the copy, which cannot be written to."""
     copy.ask(f"EXPLAIN SELECT FROM public.{json.dumps(table)} AS t WHERE ({where});\n")

@@ -30,6 +30,7 @@ echo running=$(if runs || listens; then echo yes; fi)
 echo mounted=$(mountpoint -q $data 2>/dev/null && echo yes)
 echo free=$(df -B1 --output=avail "$place" | tail -n1)
 echo cores=$(nproc)
+echo machine=$(cat /proc/sys/kernel/random/boot_id)
 echo strange=$strange
 """
 
@@ -46,7 +47,8 @@ class Holds(StrEnum):
 @dataclass(frozen=True)
 class Ground:
     """One host. `free_bytes` where the data directory is; `strange`: hosts that it knows at another address than the
-    inventory; `mounted`: the data directory is a file system of its own, which cannot be renamed.
+    inventory; `mounted`: the data directory is a file system of its own, which cannot be renamed; `machine`: the
+    same for hosts that share one kernel, and so its cores.
     """
 
     host: Host
@@ -56,6 +58,7 @@ class Ground:
     mounted: bool
     free_bytes: int
     cores: int
+    machine: str
     strange: tuple[str, ...]
 
     @property
@@ -81,6 +84,7 @@ def look(host: Host, layout: Layout, estate: Estate) -> Ground:
             mounted=values["mounted"] == "yes",
             free_bytes=int(values["free"]),
             cores=int(values["cores"]),
+            machine=values["machine"],
             strange=tuple(values["strange"].split()),
         )
     except (KeyError, ValueError) as error:

@@ -61,7 +61,7 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     common.record_mode(context, "degraded", f"both database hosts are being restored from {state.label}")
     backup_actions.drop_connections(backup)
     for host in (primary_of(context, state), other_of(context, state)):
-        replaced = aside(context, host, layout(context)) if host.name in state.replaced else ""
+        replaced = aside(context, layout(context)) if host.name in state.replaced else ""
         restoring.clear(host, layout(context), replaced)
         act.unfence(host, layout(context))
     return state
@@ -72,9 +72,10 @@ def _lease(context: Run) -> str:
 
 
 def copy(context: Run, state: RestoreCluster) -> RestoreCluster:
-    """The primary's directory is waited for, the standby's goes on by itself."""
-    for host in (primary_of(context, state), other_of(context, state)):
-        restoring.begin(host, layout(context), state.label)
+    """The primary's directory is waited for; the standby's goes on by itself, or begins later on the same machine."""
+    restoring.begin(primary_of(context, state), layout(context), state.label)
+    if state.together:
+        restoring.begin(other_of(context, state), layout(context), state.label)
     return state
 
 
@@ -197,8 +198,7 @@ def end(context: Run, state: RestoreCluster) -> RestoreCluster:
     except DrError as error:
         context.say(f"WARNING: the lease was not given back and ends by itself: {error}")
     for name in state.replaced:
-        host = context.estate.host(name)
-        context.say(f"what {name} held before lies in {aside(context, host, layout(context))}")
+        context.say(f"what {name} held before lies in {aside(context, layout(context))}")
     return state.model_copy(update={"degraded": ()})
 
 
@@ -252,7 +252,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
         ),
         Step(
             name="restore", role="both database hosts", budget="restore.copy", action=copy,
-            says="Restore the backup into both data directories at the same time.",
+            says="Restore the backup into both data directories, at the same time where they do not share a machine.",
             evidence=Evidence("pgBackRest has restored the directory of the future primary", copied),
             commands=("sudo -u postgres pgbackrest --stanza=main --set=LABEL --type=standby restore   # on both",),
         ),

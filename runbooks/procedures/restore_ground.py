@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from inventories.errors import Refused
@@ -40,6 +41,7 @@ class RestoreCluster(Roles):
     replaced: tuple[str, ...] = ()  # hosts whose data directory is moved aside
     offsite: bool = False
     offsite_at: float | None = None  # when the off-site copy was made
+    together: bool = True  # both directories are restored at the same time
     label: str = ""
     backup_at: int = 0
     bytes: int = 0
@@ -91,9 +93,13 @@ def nothing_runs(context: Run) -> None:
         )
 
 
-def aside(context: Run, host: Host, paths: Layout) -> str:
+def aside(context: Run, paths: Layout) -> str:
     """Where the data of this host are moved: the same place for every attempt of one run."""
-    return paths.beside(f"main.replaced-{context.run_dir.name.partition('-')[0]}")
+    return paths.beside(f"main.{_stamp(context)}")
+
+
+def _stamp(context: Run) -> str:
+    return f"replaced-{context.run_dir.name.partition('-')[0]}"
 
 
 def assess(context: Run, state: RestoreCluster) -> RestoreCluster:
@@ -104,8 +110,10 @@ def assess(context: Run, state: RestoreCluster) -> RestoreCluster:
     state = state.model_copy(
         update={
             "primary": first, "other": other,
-            "provision": tuple(name for name, one in seen.items() if not one.ready),
+            "provision": _unprovisioned(context, seen),
             "replaced": tuple(h.name for h in estate.postgres if seen[h.name].holds is Holds.DATA),
+            # Restoring takes a client's cores, ten times those of the repository: on one machine the first would wait.
+            "together": seen[first].machine != seen[other].machine,
         }
     )  # fmt: skip
     repository = _repository(context, seen[estate.backup.name])
@@ -114,13 +122,29 @@ def assess(context: Run, state: RestoreCluster) -> RestoreCluster:
     return chosen(context, state, repository, [seen[host.name] for host in estate.postgres])
 
 
+def _unprovisioned(context: Run, seen: Mapping[str, Ground]) -> tuple[str, ...]:
+    """Hosts to be deployed first; a new backup host learns the off-site host's key from that host itself."""
+    names = tuple(name for name, one in seen.items() if not one.ready)
+    if context.estate.backup.name not in names:
+        return names
+    copies = [context.estate.host(name) for name in context.estate.groups.get("offsite", ())]
+    return (*names, *(host.name for host in copies if host.reachable()))
+
+
 def _repository(context: Run, seen: Ground) -> Repository | None:
     """What the backup host holds; None when that is nothing, or shall not be used."""
-    if not seen.provisioned or context.options.from_offsite:
+    if not seen.provisioned:
         return None
     repository = pgbackrest.info(seen.host, str(context.estate.data["stanza"]))
     if repository.status in EMPTY and not repository.backups:
         return None
+    if context.options.from_offsite:
+        if context.options.replace:
+            return None
+        raise Refused(
+            f"the repository on {seen.host} is not empty, and nothing is fetched over it",
+            "./dr restore-cluster --from-offsite --replace moves it aside and deletes nothing",
+        )
     if repository.status:
         raise _unreadable(repository)
     return repository
@@ -146,20 +170,22 @@ def _offsite(context: Run, state: RestoreCluster) -> RestoreCluster:
     copy = context.estate.group("offsite")[0]
     if not copy.reachable():
         raise Refused(f"{context.estate.backup} holds no backup, and {copy} does not answer", "bring either back")
-    context.say(f"{context.estate.backup} holds no backup: the off-site copy on {copy} is fetched")
+    context.say(f"the off-site copy on {copy} is fetched before anything is restored")
     return state.model_copy(update={"offsite": True})
 
 
 def fetch(context: Run, state: RestoreCluster) -> RestoreCluster:
     """Bring the repository back from off-site, then choose as if it had been there."""
     estate = context.estate
-    copied_at = offsite.restore(estate.backup, context.remaining())
-    age = max(0.0, time.time() - copied_at)
-    context.say(f"the off-site copy was made {_utc(copied_at)}, {_span(age)} ago: what is younger is not in it")
+    if context.options.replace:
+        offsite.put_aside(estate.backup, f"/var/lib/pgbackrest.{_stamp(context)}")
+    copy = offsite.restore(estate.backup, context.remaining())
+    age = max(0.0, time.time() - copy.made_at)
+    context.say(f"the off-site copy was made {_utc(copy.made_at)}, {_span(age)} ago: what is younger is not in it")
     repository = pgbackrest.info(estate.backup, str(estate.data["stanza"]))
     if repository.status:
         raise _unreadable(repository)
-    state = state.model_copy(update={"offsite_at": copied_at})
+    state = state.model_copy(update={"offsite_at": copy.made_at, "repository_bytes": copy.bytes})
     return chosen(context, state, repository, ground.survey(estate.postgres, layout(context), estate))
 
 

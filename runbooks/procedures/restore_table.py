@@ -18,10 +18,10 @@ from runbooks.engine.wait import until
 from runbooks.probes import copies, postgres, schema, tables
 from runbooks.probes import side as sides
 from runbooks.probes.tables import Server
-from runbooks.procedures import common, copying
-from runbooks.procedures import restore_pitr as pitr
+from runbooks.procedures import common, copying, pitr_side, pitr_target
 from runbooks.procedures.common import Roles, Run, layout, primary_of
-from runbooks.procedures.restore_pitr import RestorePitr
+from runbooks.procedures.pitr_state import RestorePitr
+from runbooks.procedures.pitr_state import wanted as pitr_wanted
 
 SIDE = "table"
 
@@ -85,7 +85,7 @@ def wanted(context: Run) -> RestoreTable:
         raise BadInput(f"{', '.join(twice)} is named twice in --tables", "name each table once")
     if said.source and any((said.to_time, said.to_lsn, said.to_xid, said.to_name)):
         raise BadInput("a target and --from were both given", "an open side cluster stands where it was stopped")
-    aim = None if said.source else pitr.wanted(context).model_copy(update={"side": SIDE})
+    aim = None if said.source else pitr_wanted(context).model_copy(update={"side": SIDE})
     return RestoreTable(
         tables=said.tables, mode=said.mode, where=said.where.strip(), keep_replaced=said.keep_replaced,
         side=said.source or SIDE, aim=aim,
@@ -99,7 +99,7 @@ def assess(context: Run, state: RestoreTable) -> RestoreTable:
     live = tables.shapes(live_server(context, state))
     copying.known_names(state.tables, live, anything=state.aim is None)
     copying.free_names(state.tables, state.mode, state.keep_replaced, live)
-    return state.model_copy(update={"aim": state.aim and pitr.assess(context, state.aim)})
+    return state.model_copy(update={"aim": state.aim and pitr_target.assess(context, state.aim)})
 
 
 def from_target(context: Run, state: RestoreTable) -> bool:
@@ -109,7 +109,7 @@ def from_target(context: Run, state: RestoreTable) -> bool:
 def cover(context: Run, state: RestoreTable) -> RestoreTable:
     """As restore-pitr: the archive must lead to the target and to a commit behind it; then choose the backup."""
     assert state.aim is not None
-    return state.model_copy(update={"aim": pitr.choose(context, pitr.cover(context, state.aim))})
+    return state.model_copy(update={"aim": pitr_target.choose(context, pitr_target.cover(context, state.aim))})
 
 
 def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
@@ -122,8 +122,8 @@ def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
     why = f"restoring {', '.join(state.tables)} from {state.aim.label} to {state.aim.target}"
     lease.hold(backup, name, user_at_machine(), why, context.remaining(), state.aim.label)
     try:
-        pitr.still_there(context, state.aim)
-        aim = pitr.side_restore(context, state.aim)
+        pitr_target.still_there(context, state.aim)
+        aim = pitr_side.side_restore(context, state.aim)
         # Paused before the commit of a DROP TABLE, recovery holds that statement's lock, and no query would ever end.
         side_act.promote(primary_of(context, state), state.side, context.remaining())
         return state.model_copy(update={"aim": aim})
@@ -133,7 +133,7 @@ def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
 
 def reached(context: Run, state: RestoreTable) -> None:
     assert state.aim is not None
-    pitr.stands(context, state.aim)
+    pitr_side.stands(context, state.aim)
     context.say(
         f"the side cluster {state.side} stands at {postgres.as_lsn(state.aim.side_lsn)}: "
         f"{state.aim.bytes >> 20} MiB restored in {state.aim.restore_s:.1f} s, "
@@ -159,6 +159,9 @@ def compare(context: Run, state: RestoreTable) -> RestoreTable:
     """Both shapes, the way from one to the other, and the counts; everything that can be refused is refused here."""
     live, source = live_server(context, state), source_of(context, state)
     copy = Server(live.host, live.database, source.connect)
+    if copies.locked(copy):
+        context.say(f"a transaction in flight at the target has locked tables: {state.side} is promoted to undo it")
+        side_act.promote(live.host, state.side, context.remaining())
     plans = copying.planned(live, copy, state.tables, state.mode, layout(context).bin)
     if state.where:
         copying.check_condition(copy, plans, state.where)
@@ -170,7 +173,7 @@ def compare(context: Run, state: RestoreTable) -> RestoreTable:
     if not context.options.yes:
         told += (
             f"nothing was written; the side cluster {state.side} stays open on {state.primary} "
-            f"({_megabytes(plans)} MiB in these tables): repeat with --yes",
+            f"({_megabytes(plans)} MiB in these tables): repeat with --yes, or drop it there with agents.side",
         )
     for line in told:
         context.say(line)

@@ -216,7 +216,8 @@ def test_what_was_missed_is_caught_up_and_told_meanwhile(backup: Host) -> None:
     told = "/var/lib/postgresql/told"
     without = dict.fromkeys(("full", "prove", "verify", "offsite", "expire", "check"))
     old = {**state(backup, "incr"), "armed_at": 0, "last_success_at": 0}
-    with other_settings(backup, jobs=without, alarm_command=["tee", told], offsite=None) as runner:
+    settings = other_settings(backup, jobs=without, alarm_command=["tee", told], offsite=None)
+    with kept(backup, f"{STATES}/incr.json"), settings as runner:
         backup.run("cat > %s", f"{STATES}/incr.json", stdin=json.dumps(old))
         late = {one["what"] for one in runner("jobs status").json()["late"]}
         assert late == {"incr"}

@@ -110,3 +110,20 @@ def test_lost_half_of_the_ca_is_a_refusal_and_never_a_new_ca(tmp_path: Path, los
         pki.issue(tmp_path, "pg1", "192.0.2.21")
     assert refused.value.hint
     assert not (tmp_path / lost).exists()
+
+
+def test_ssh_key_is_made_once_and_is_the_operators_alone(tmp_path: Path) -> None:
+    first = pki.ssh_key(tmp_path / "pki", "offsite")
+    before = first.private.read_bytes()
+    assert first.private.stat().st_mode & 0o777 == 0o600
+    assert first.public.read_text().startswith("ssh-ed25519 ")
+    assert first.public.read_text().endswith(" mystocks-dr offsite\n")
+    assert pki.ssh_key(tmp_path / "pki", "offsite") == first
+    assert first.private.read_bytes() == before
+
+
+def test_public_half_of_an_ssh_key_that_was_lost_is_made_anew(tmp_path: Path) -> None:
+    first = pki.ssh_key(tmp_path, "offsite")
+    text = first.public.read_text()
+    first.public.unlink()
+    assert pki.ssh_key(tmp_path, "offsite").public.read_text() == text

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from deploys import run
+from deploys.text import NOT_EMPTY
 from inventories import secrets
-from inventories.errors import BadInput, TargetFailed
+from inventories.errors import BadInput, Refused, TargetFailed
 
 OPERATIONS = [
     {"name": "settings", "success": ["pg1"], "error": [], "no_change": ["pg2"]},
@@ -93,6 +94,24 @@ def test_limit_is_handed_on(pyinfra: Any) -> None:
     run.deploy(str(run.ROOT / "inventories/production.example.py"), ["pg1", "pg2"])
     called, _ = eval(calls.read_text())
     assert " ".join(called).count("--limit") == 2
+
+
+def test_only_a_deploy_for_restoring_says_so(pyinfra: Any) -> None:
+    calls = pyinfra({"results": {"operations": OPERATIONS}, "plan": []})
+    mine = str(run.ROOT / "inventories/production.example.py")
+    run.deploy(mine)
+    run.deploy(mine, restoring=True)
+    ordinary, restoring = (eval(line)[0] for line in calls.read_text().splitlines())
+    assert "--data" not in ordinary
+    assert restoring[restoring.index("--data") + 1] == "restoring=true"
+
+
+@pytest.mark.parametrize("what", ["the repository holds backups of stanza main", "offsite1 holds off-site copies"])
+def test_an_empty_primary_beside_backups_is_a_refusal_with_the_way_out(pyinfra: Any, what: str) -> None:
+    pyinfra(None, stderr=f"chatter\n    [pg1] OperationError: pg1: {NOT_EMPTY}: {what}\nError: none left\n", code=1)
+    with pytest.raises(Refused, match=f"^pg1: {NOT_EMPTY}: {what}$") as refused:
+        run.deploy(str(run.ROOT / "inventories/production.example.py"))
+    assert "./dr restore-cluster" in refused.value.hint
 
 
 def test_log_and_voice_get_every_operation(pyinfra: Any, tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ def hba(clients: tuple[str, ...] = ("192.0.2.11/32",)) -> str:
     nodes = [cidr(node.address) for node in (PG1, PG2)]
     everyone = [*nodes, "192.0.2.31/32"]
     return rendered(
-        "postgres/pg_hba.conf.j2", postgres=nodes, everyone=everyone, clients=clients, database="quant_research"
-    )
+        "postgres/pg_hba.conf.j2", postgres=nodes, everyone=everyone, clients=clients, database="quant_research",
+        repositories=["192.0.2.31/32"],
+    )  # fmt: skip
 
 
 def test_hba_trusts_nobody() -> None:
@@ -46,6 +47,8 @@ def test_hba_lets_each_role_in_for_its_purpose_only() -> None:
     allowed = {(rule[1], rule[2], rule[3]) for rule in rules(hba()) if rule[0] == "hostssl"}
     assert ("replication", "replicator", "192.0.2.21/32") in allowed
     assert ("quant_research", "writer,reader", "192.0.2.11/32") in allowed
+    # The backup host reads rows to count them and replicates to keep a copy; it writes nowhere.
+    assert {entry[1] for entry in allowed if entry[2] == "192.0.2.31/32"} == {"monitor", "reader", "replicator"}
     assert not [entry for entry in allowed if entry[1] in ("all", "postgres", "backup")]
     assert {entry[2] for entry in allowed if entry[1] == "rewind"} == {"192.0.2.21/32", "192.0.2.22/32"}
 

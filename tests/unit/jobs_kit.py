@@ -18,7 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 # Notes how it was called; `info` says what is in info.json, everything else does what script.sh says.
 _PGBACKREST = """#!/bin/sh
 echo "$@" >> "{folder}/calls"
-case "$*" in *" info") cat "{folder}/info.json";; *) . "{folder}/script.sh";; esac
+case "$*" in
+  *" info") cat "{folder}/info.json";;
+  version) echo "pgBackRest 2.55.1";;
+  *) . "{folder}/script.sh";;
+esac
 """
 
 
@@ -99,7 +103,10 @@ def backup_host(folder: Path) -> BackupHost:
         },
         "retention": {"full_copies": 1, "days": 1}, "max_proof_age_h": 50, "max_offsite_age_h": 26,
         "archive_wait_s": 1,
-        "database": {"hosts": [{"name": "pg1", "address": "192.0.2.21"}], "dbname": "postgres", "user": "monitor"},
+        "database": {
+            "hosts": [{"name": "pg1", "address": "192.0.2.21"}], "dbname": "postgres", "user": "monitor",
+            "tables": str(folder / "nothing-is-counted"),
+        },
         "offsite": None,
         "records": str(folder / "records"), "logs": str(folder / "logs"), "repository": str(folder / "repository"),
     }  # fmt: skip

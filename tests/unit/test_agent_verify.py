@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 
 import pytest
@@ -96,8 +97,12 @@ def test_the_marker_is_found_also_across_pages(at: int) -> None:
     assert holds(segment(at=at), FORCED.marker.encode())
 
 
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def test_the_right_segment_is_judged_right() -> None:
-    check.judge(segment(), FORCED)
+    check.judge(segment(), FORCED, sha256(segment()), "pgbackrest archive-push %p")
 
 
 @pytest.mark.parametrize(
@@ -106,10 +111,12 @@ def test_the_right_segment_is_judged_right() -> None:
         (segment(timeline=1), "timeline 1"),
         (segment(system=5), "cluster 5"),
         (segment(marker="another-restore-point"), "is not in it"),
+        (segment()[:-1] + b"x", "its SHA-256 is"),
     ],
 )
 def test_another_segment_of_that_name_is_judged_wrong(content: bytes, words: str) -> None:
     with pytest.raises(AgentError, match=words) as wrong:
-        check.judge(content, FORCED)
+        check.judge(content, FORCED, sha256(segment()), "cp %p /elsewhere")
     assert SEGMENT in str(wrong.value)
+    assert "In force is archive_command 'cp %p /elsewhere'" in str(wrong.value)
     assert wrong.value.hint

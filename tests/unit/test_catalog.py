@@ -66,7 +66,8 @@ def test_every_scenario_of_the_drills_has_its_objectives_and_no_loss_is_promised
     scenarios = load_recovery().scenarios
     assert set(scenarios) == {
         "primary-power-loss", "primary-crash", "standby-loss", "primary-partition", "planned-switchover",
-        "dropped-table", "bad-update", "cluster-loss", "offsite-only", "silent-archive-failure", "disk-full",
+        "dropped-table", "bad-update", "cluster-loss", "offsite-only",
+        "silent-archive-failure", "damaged-backup", "disk-full",
     }  # fmt: skip
     assert {objectives.rpo_rows for objectives in scenarios.values()} == {0}
     assert scenarios["primary-power-loss"].rto_s == 5

@@ -276,3 +276,23 @@ def test_a_secret_in_the_state_comes_back_from_initial_and_not_from_the_journal(
 
 def test_evidence_of_the_kit_can_fail() -> None:
     assert happened("never").holds is not None
+
+
+class Switched(Options):
+    swap: bool = False
+    target: str = ""
+
+
+def test_a_resumed_run_keeps_what_it_was_told_but_not_its_consent(bench: Bench) -> None:
+    """Without that, --resume alone would skip the rest of a swap and call it passed."""
+    plain = procedure(step("assess"), step("fence", option="swap"), step("promote", option="swap"))
+    said = Switched(swap=True, target="before the mistake", yes=True)
+    dying = replace_step(plain, "fence", action=dies_before_the_action("fence").steps[1].action)
+    run_dir = open_run(plain, "toy", runs=bench.runs)
+    assert in_child(lambda: run(dying, bench.context(run_dir, said), budgets=BUDGETS)) == KILLED
+    heard: list[Options] = []
+    looking = replace_step(plain, "promote", action=lambda context, state: heard.append(context.options) or state)
+    result = resume(bench, replace_step(looking, "promote", evidence=Evidence("seen")), Switched())
+    assert result.outcome is Outcome.PASSED
+    assert bench.world.words == ["assess", "fence"]
+    assert heard == [Switched(swap=True, target="before the mistake", yes=False)]

@@ -70,6 +70,7 @@ def test_settings_are_the_catalogues_and_closed_to_others(repository: Subject, w
     [
         ("/var/lib/mystocks-dr/jobs", 0o755),
         ("/var/lib/mystocks-dr/leases", 0o755),
+        ("/var/lib/mystocks-dr/native", 0o700),
         ("/var/lib/mystocks-dr/proofs.jsonl", 0o644),
         ("/var/log/mystocks-dr/jobs", 0o750),
     ],
@@ -79,10 +80,11 @@ def test_records_are_kept_by_postgres(repository: Subject, path: str, mode: int)
     assert (found.user, found.group, oct(found.mode)) == ("postgres", "postgres", oct(mode))
 
 
-def test_the_backup_host_may_only_watch_the_databases(repository: Subject) -> None:
+def test_the_backup_host_may_watch_read_and_copy_the_databases_and_write_nothing(repository: Subject) -> None:
     file = repository.machine.file("/var/lib/postgresql/.mystocks.pgpass")
     assert (file.user, oct(file.mode)) == ("postgres", oct(0o600))
-    assert [line.split(":")[3] for line in file.content_string.splitlines()] == ["monitor"]
+    users = {line.split(":")[3] for line in file.content_string.splitlines()}
+    assert users == {"monitor", "reader", "replicator"}
 
 
 def test_runner_knows_every_job_and_counts_for_it(repository: Subject, whole: Seen) -> None:

@@ -105,8 +105,9 @@ def test_newest_finished_segment_is_in_the_archive_with_its_hash(
     segment, _, digest = found.partition("-")
     folder = f"archive/{stanza}/{info.archive_id}/{segment[:16]}"
     listed = repository.machine.check_output(
-        "runuser -u postgres -- pgbackrest repo-ls --output=json --filter=%s %s", f"^{segment}-", folder
-    )
+        "runuser -u postgres -- pgbackrest repo-ls --output=json --filter=%s %s",
+        f"^{segment}-[0-9a-f]{{40}}([.][a-z0-9]+)?$", folder,
+    )  # fmt: skip
     names = list(json.loads(listed))
     assert len(names) == 1, f"the archive holds {names} for {segment}"
     assert names[0].startswith(f"{segment}-{digest}")
