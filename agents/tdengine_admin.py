@@ -2,6 +2,7 @@
 
     python3 -m agents.tdengine_admin state                    prints what is there, as one JSON object
     python3 -m agents.tdengine_admin accounts|cluster|schema  facts as one JSON object on standard input
+    python3 -m agents.tdengine_admin sql                      {"sql": statement} on standard input; prints its rows
 
 Until `accounts` has run, the server takes the password that everybody knows. The new one lies in PASSFILE, readable by
 root alone, before the server is told: whatever happens between, one of both is right.
@@ -146,12 +147,22 @@ def schema(facts: dict[str, Any]) -> None:
             session.execute(statement)
 
 
+def sql(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of one statement."""
+    session, _ = _patient()
+    with session:
+        names, rows = session.names_and_rows(facts["sql"])
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="agents.tdengine_admin", description="Prepare a TDengine server.")
-    parser.add_argument("command", choices=("state", "accounts", "cluster", "schema"))
+    parser.add_argument("command", choices=("state", "accounts", "cluster", "schema", "sql"))
     command = parser.parse_args(arguments).command
     if command == "state":
         print(json.dumps(state()), flush=True)
+    elif command == "sql":
+        print(json.dumps(sql(json.load(sys.stdin)), default=str), flush=True)
     else:
         {"accounts": accounts, "cluster": cluster, "schema": schema}[command](json.load(sys.stdin))
     return 0
