@@ -124,7 +124,7 @@ class Connector:
                     self._drop()
                     why = str(error)
             time.sleep(max(0.0, min(RETRY_S, end - time.monotonic())))
-        raise NoPrimary(f"TDengine takes no rows ({why}).", "Look at ./dr status; ./dr tdengine-rebuild if it is lost.")
+        raise NoPrimary(f"TDengine takes no rows ({why}).", "Does taosd run there?")
 
     def _opened(self, name: str, end: float) -> Node:
         if self._pending is None or self._pending.closed:
