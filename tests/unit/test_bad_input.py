@@ -182,7 +182,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("recovery", "max_loss_bytes: 0", "max_los_bytes: 0", ["limits.max_los"]),
         ("recovery", "primary-power-loss: {rto_s: 5", "primary-power-loss: {rto_s: 500", ["primary-power-loss", "500"]),
         ("tables", "version: 1", "version: 2", ["version is 2"]),
-        ("tables", "    key: [ts]", "    key: [nothing]", ["tick_data"]),
+        ("tables", "    key: [ts, event_id]", "    key: [nothing]", ["tick_data"]),
         ("tables", "type: bigint}", "type: bigimt}", ["bigimt"]),
     ],
 )
