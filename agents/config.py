@@ -6,6 +6,7 @@ agent.json:
      "dbname": "quant_research", "user": "writer",
      "sslmode": "verify-full", "sslrootcert": "...", "passfile": "...",           optional, as in libpq
      "tables": "/etc/mystocks-dr/tables.json",                                    default: beside agent.json
+     "tdengine": "/etc/mystocks-dr/tdengine.json",                                only where that is the store
      "outbox": {"path": "/var/lib/mystocks-dr/outbox.db", "max_bytes": 1073741824, "keep_applied_s": 3600},
      "shadow": {"path": "/var/lib/mystocks-dr/shadow", "max_bytes": 1073741824, "keep_s": 3600},   left out: none
      "writer": {"deadline_s": 0.6},
@@ -23,7 +24,7 @@ from agents.errors import BadConfig
 
 DEFAULT = Path("/etc/mystocks-dr/agent.json")
 LIBPQ = ("sslmode", "sslrootcert", "sslcert", "sslkey", "passfile")
-KNOWN = {"hosts", "dbname", "user", "tables", "outbox", "shadow", "writer", "replayer", *LIBPQ}
+KNOWN = {"hosts", "dbname", "user", "tables", "outbox", "shadow", "writer", "replayer", "tdengine", *LIBPQ}
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Config:
     shadow: ShadowSettings | None = None
     libpq: dict[str, str] = field(default_factory=dict)
     deadline_s: float = 0.6
+    tdengine: Path | None = None  # settings of agents.tdengine: then this is the writer of that store
     replay_rows: int = 5000
     replay_rows_per_s: float = 0.0
 
@@ -88,10 +90,12 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     on_conflict: str
+    tags: tuple[Column, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.columns)
+        """Every value of a row, those of a supertable's tags last."""
+        return tuple(column.name for column in (*self.columns, *self.tags))
 
 
 def load_config(path: Path) -> Config:
@@ -106,6 +110,7 @@ def load_config(path: Path) -> Config:
             hosts=tuple(Host(h["name"], h.get("address"), int(h.get("port", 5432))) for h in raw["hosts"]),
             dbname=str(raw["dbname"]),
             user=str(raw["user"]),
+            tdengine=Path(raw["tdengine"]) if "tdengine" in raw else None,
             tables=Path(raw.get("tables", path.parent / "tables.json")),
             outbox=OutboxSettings(
                 Path(outbox["path"]),
@@ -153,6 +158,7 @@ def load_tables(path: Path) -> dict[str, Table]:
                 columns=tuple(Column(c["name"], c["type"], c["nullable"]) for c in table["columns"]),
                 key=tuple(table["key"]),
                 on_conflict=table["on_conflict"],
+                tags=tuple(Column(c["name"], c["type"], c["nullable"]) for c in table.get("tags", ())),
             )
             for name, table in raw["tables"].items()
         }

@@ -25,6 +25,8 @@ from agents.config import DEFAULT, Config, Table, load_config, load_tables
 from agents.errors import OutboxFull, run
 from agents.market import SHARES, Market
 from agents.outbox import Outbox
+from agents.ticks import SHARES as TICK_SHARES
+from agents.ticks import Ticks
 from agents.writer import Ack, By, Writer
 
 POLL_S = 0.02
@@ -125,7 +127,7 @@ class Follower(threading.Thread):
 
 
 def pour(
-    market: Market,
+    market: Market | Ticks,
     tables: dict[str, Table],
     writer: Writer,
     ledger: Ledger,
@@ -200,11 +202,13 @@ def _feed(config: Config, options: argparse.Namespace, stop: threading.Event) ->
     ledger = Ledger(run_number)
     follower = Follower(config, ledger, run_number, outbox.last_applied_no())
     writer = Writer(config, tables, outbox, run_number)
-    ledger.say("start", run=run_number, rate=options.rate, tables=list(SHARES))
+    shares = TICK_SHARES if config.tdengine else SHARES
+    ledger.say("start", run=run_number, rate=options.rate, tables=list(shares))
     follower.start()
     try:
         pace = Pace(options.rate, options.batch, options.seconds)
-        pour(Market(run_number, options.seed), tables, writer, ledger, pace, stop)
+        market = Ticks(run_number, options.seed) if config.tdengine else Market(run_number, options.seed)
+        pour(market, tables, writer, ledger, pace, stop)
     finally:
         writer.close()
         follower.finish()

@@ -17,17 +17,17 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.backend import AnyStore, Failure, backend, is_at_fault
 from agents.config import DEFAULT, Config, Table, load_config, load_tables
 from agents.errors import NoPrimary, run
 from agents.lease import Lease
 from agents.outbox import Outbox
-from agents.primary import find_primary
 from agents.records import Record
 from agents.rival import RivalWatch
-from agents.store import Store, StoreFailure, is_data_error
 
 BUSY_POLL_S, IDLE_POLL_S = 0.02, 0.2
 LIVELY_S = 5.0  # for so long after work the outbox is looked at every BUSY_POLL_S
@@ -64,7 +64,8 @@ class Replayer:
         self._tables = tables
         self._outbox = outbox
         self._stop = stop
-        self._store: Store | None = None
+        self._backend = backend(config, "mystocks-replayer")
+        self._store: AnyStore | None = None
         self._fresh = True
         self._used_at = 0.0
         self._deadline_s = DEADLINE_S
@@ -83,7 +84,7 @@ class Replayer:
         except NoPrimary as error:
             self._say(str(error))
             return False
-        except StoreFailure as error:
+        except Failure as error:
             self.close()
             self._deadline_s = min(self._deadline_s * 2, DEADLINE_MAX_S)
             self._say(f"The store failed: {str(error).strip()}")
@@ -99,26 +100,26 @@ class Replayer:
             self._store.close()
             self._store = None
 
-    def _ready_store(self, search_s: float) -> Store:
+    def _ready_store(self, search_s: float) -> AnyStore:
         store = self._store
         if store is not None and not store.closed and time.monotonic() - self._used_at > PING_AFTER_S:
             try:
                 store.ping(PING_S)
-            except StoreFailure:
+            except Failure:
                 self.close()
         if self._store is None or self._store.closed:
-            primary = find_primary(self._config, search_s, "mystocks-replayer", self._stop)
-            self._store = Store(primary, self._tables)
+            primary = self._backend.connect(search_s, self._stop)
+            self._store = self._backend.open(primary, self._tables)
             self._fresh = True
             self._say(f"The store is {primary.name} ({primary.host}) on timeline {primary.timeline}.")
         return self._store
 
-    def _apply(self, store: Store, records: Sequence[Record]) -> None:
+    def _apply(self, store: AnyStore, records: Sequence[Record]) -> None:
         try:
-            with RivalWatch(self._config, store.primary, store.abandon):
+            with RivalWatch(self._config, store.primary, store.abandon) if self._backend.has_rivals else nullcontext():
                 store.write([part for record in records for part in record.parts], self._deadline_s)
-        except StoreFailure as error:
-            if not is_data_error(error):
+        except Failure as error:
+            if not is_at_fault(error):
                 self._outbox.note_failure(records[0].id, str(error).strip())
                 raise
             if len(records) == 1:
@@ -132,7 +133,7 @@ class Replayer:
         self._outbox.mark_applied(records, primary.host, primary.timeline)
         self._count(store, sum(record.n for record in records), len(records))
 
-    def _separate(self, store: Store, record: Record) -> None:
+    def _separate(self, store: AnyStore, record: Record) -> None:
         sound, poison = store.write_sound_rows(record.parts, DEADLINE_MAX_S)
         self._outbox.mark_separated(record, sound, poison, store.primary.host, store.primary.timeline)
         self._count(store, sum(part.n for part in sound), 1)
@@ -140,7 +141,7 @@ class Replayer:
         for part, why in poison:
             _log(f"Dead letter: event {part.first} of {part.table}: {why}")
 
-    def _count(self, store: Store, rows: int, records: int) -> None:
+    def _count(self, store: AnyStore, rows: int, records: int) -> None:
         self.done.rows += rows
         self.done.records += records
         self.done.host, self.done.timeline = store.primary.host, store.primary.timeline

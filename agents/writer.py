@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
+from agents.backend import AnyStore, Failure, backend
 from agents.batch import Batch
 from agents.config import Config, Table
 from agents.errors import NoPrimary
 from agents.outbox import Outbox
-from agents.primary import Primary, find_primary
 from agents.shadow import Shadow
-from agents.store import Store, StoreFailure
 
 # A batch that meets an almost empty outbox waits this long for the replayer to finish, because a steady
 # stream of small batches would otherwise keep the outbox from ever being empty. Well below the longest
@@ -59,17 +59,18 @@ class Writer:
         tables: dict[str, Table],
         outbox: Outbox,
         origin: int,
-        connect: Callable[[float], Primary] | None = None,
-        open_store: Callable[[Primary, dict[str, Table]], Store] = Store,
+        connect: Callable[[float], Any] | None = None,
+        open_store: Callable[[Any, dict[str, Table]], AnyStore] | None = None,
     ) -> None:
+        reached = backend(config, "mystocks-writer")
         self._shadow = Shadow(config.shadow, origin) if config.shadow else None
         self._deadline_s = config.deadline_s
         self._tables = tables
         self._outbox = outbox
         self._origin = origin
-        self._connect = connect or (lambda timeout_s: find_primary(config, timeout_s, "mystocks-writer"))
-        self._open_store = open_store
-        self._store: Store | None = None
+        self._connect = connect or (lambda timeout_s: reached.connect(timeout_s, None))
+        self._open_store = open_store or reached.open
+        self._store: AnyStore | None = None
         self._tick = threading.Event()
 
     def write(self, batch: Batch) -> Ack:
@@ -84,7 +85,7 @@ class Writer:
         try:
             store = self._ready_store(end)
             store.write(batch.parts, end - time.monotonic())
-        except (NoPrimary, *StoreFailure) as error:
+        except (NoPrimary, *Failure) as error:
             self._leave_store()
             return self._queue(batch, str(error).strip() or type(error).__name__)
         if self._shadow is not None:
@@ -104,7 +105,7 @@ class Writer:
     def _queue(self, batch: Batch, why: str) -> Ack:
         return Ack(By.OUTBOX, record=self._outbox.enqueue(batch, self._tables, self._origin), why=why)
 
-    def _ready_store(self, end: float) -> Store:
+    def _ready_store(self, end: float) -> AnyStore:
         if self._store is None or self._store.closed:
             self._store = self._open_store(self._connect(end - time.monotonic()), self._tables)
         return self._store

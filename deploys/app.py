@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyinfra import host
+from pyinfra.api.operation import OperationMeta
 from pyinfra.operations import files, systemd
 from pyinfra.operations.util import any_changed
 
@@ -19,8 +20,11 @@ ETC = "/etc/mystocks-dr"
 _READABLE: dict[str, Any] = {"mode": "0644", "user": "root", "group": "root"}
 
 
-def deploy() -> None:
-    """Put the agents on the host and keep the replayer running; it restarts only when something it reads changed."""
+def deploy() -> tuple[OperationMeta, ...]:
+    """Put the agents on the host and keep the replayer running; it restarts only when something it reads changed.
+
+    Returns what another writer on this host reads as well.
+    """
     packages(name="agents' packages", names=["python3", "python3-psycopg2", "sqlite3"])
     ours = agents.deploy()
     settings = files.put(name="agents' settings", src=as_file(_settings()), dest=f"{ETC}/agent.json", **_READABLE)
@@ -28,16 +32,19 @@ def deploy() -> None:
         name="writer's password", src=estate.template("app", "pgpass.j2"), dest=f"{ETC}/pgpass", mode="0600",
         user="mystocks", group="mystocks", _temp_dir=UPLOADS, writer=estate.secret()["writer"],
     )  # fmt: skip
+    replayer("mystocks-replayer", "PostgreSQL", f"{ETC}/agent.json", *ours, settings, passwords)
+    return ours
+
+
+def replayer(name: str, store: str, config: str, *reads: OperationMeta) -> None:
+    """The service that drains the outbox of one store; it is started anew when something that it reads changed."""
     unit = files.template(
-        name="replayer unit", src=estate.template("app", "replayer.service.j2"),
-        dest="/etc/systemd/system/mystocks-replayer.service", **_READABLE, managed=MANAGED,
+        name=f"{name} unit", src=estate.template("app", "replayer.service.j2"),
+        dest=f"/etc/systemd/system/{name}.service", **_READABLE, managed=MANAGED, store=store, config=config,
     )  # fmt: skip
-    systemd.daemon_reload(name="systemd reads the replayer", _if=unit.did_change)
-    systemd.service(name="replayer runs", service="mystocks-replayer", running=True, enabled=True)
-    systemd.service(
-        name="replayer reads its settings", service="mystocks-replayer", restarted=True,
-        _if=any_changed(*ours, settings, passwords, unit),
-    )  # fmt: skip
+    systemd.daemon_reload(name=f"systemd reads {name}", _if=unit.did_change)
+    systemd.service(name=f"{name} runs", service=name, running=True, enabled=True)
+    systemd.service(name=f"{name} reads its settings", service=name, restarted=True, _if=any_changed(*reads, unit))
 
 
 def _settings() -> dict[str, Any]:
@@ -52,19 +59,19 @@ def _settings() -> dict[str, Any]:
         "sslrootcert": estate.CA,
         "passfile": f"{ETC}/pgpass",
         "tables": agents.TABLES,
-        "outbox": {
-            "path": "/var/lib/mystocks-dr/outbox.db",
-            "max_bytes": host.data.get("outbox_max_mb") * 2**20,
-            # What was replayed is as new to the archive as what was written past the outbox.
-            "keep_applied_s": shadow.keep_h * 3600 if shadow else 600,
-        },
-        **({"shadow": _shadow(shadow)} if shadow else {}),
+        **kept("", shadow),
     }
 
 
-def _shadow(shadow: Shadow) -> dict[str, Any]:
+def kept(suffix: str, shadow: Shadow | None) -> dict[str, Any]:
+    """Outbox and shadow of one store: apart, so that rows of one never wait for the other."""
+    folder = "/var/lib/mystocks-dr"
+    max_bytes = host.data.get("outbox_max_mb") * 2**20
+    if shadow is None:
+        return {"outbox": {"path": f"{folder}/outbox{suffix}.db", "max_bytes": max_bytes, "keep_applied_s": 600}}
+    keep_s = shadow.keep_h * 3600
     return {
-        "path": "/var/lib/mystocks-dr/shadow",
-        "max_bytes": shadow.max_mb * 2**20,
-        "keep_s": shadow.keep_h * 3600,
+        # What was replayed is as new to the archive as what was written past the outbox.
+        "outbox": {"path": f"{folder}/outbox{suffix}.db", "max_bytes": max_bytes, "keep_applied_s": keep_s},
+        "shadow": {"path": f"{folder}/shadow{suffix}", "max_bytes": shadow.max_mb * 2**20, "keep_s": keep_s},
     }

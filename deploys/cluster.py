@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import agents, app, base, estate, jobs, offsite, pgbackrest, postgres, schema
+from deploys import agents, app, base, estate, jobs, offsite, pgbackrest, postgres, schema, tdengine
 from deploys.operations import stage
 
 is_postgres = any(group in host.groups for group in estate.POSTGRES_GROUPS)
 is_backup = "backup" in host.groups
+has_tdengine = bool(estate.nodes("tdengine")) and tdengine.is_named()
+is_tdengine = has_tdengine and "tdengine" in host.groups
 
 base.deploy()
 if is_postgres:
@@ -25,7 +27,14 @@ if is_backup:
 if "offsite" in host.groups:
     offsite.deploy()
 if "app" in host.groups:
-    app.deploy()
+    programs = app.deploy()
+    if has_tdengine:
+        tdengine.install()
+        tdengine.writer(programs)
+if is_tdengine:
+    agents.deploy()
+    tdengine.install()
+    tdengine.node()
 
 stage(name="every host is configured")
 base.configured()
@@ -33,6 +42,8 @@ if not host.data.get("restoring"):
     if is_postgres:
         postgres.primary()
         schema.deploy()
+    if is_tdengine and estate.nodes("tdengine")[0].name == host.name:
+        tdengine.database()
 
     stage(name="the primary is up")
     if is_backup:

@@ -52,7 +52,7 @@ def bench(lab: str, gib: float, targets: int, say: Say) -> tuple[Figure, ...]:
             figures = [*_bare(tools, gib), *_clusters(lab, tools, say), *_table(lab, orders, say), *_pitr(targets, say)]
         where = peak.host or "the operator's machine"
         figures.append(
-            Figure(f"largest process of ours, an agent or ./dr itself ({where})", "MiB", (peak.mib,), 200, every=True)
+            Figure(f"largest process of ours, agent or tool ({where})", "MiB", (peak.mib,), 200, every=True)
         )
     finally:
         down.down(lab, say)

@@ -15,7 +15,8 @@ from inventories.errors import TargetFailed
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Host
 
-_COMMAND = "cd /opt/mystocks-dr && exec python3 -m agents.feed --config /etc/mystocks-dr/agent.json --rate %s --seed %s"
+_COMMAND = "cd /opt/mystocks-dr && exec python3 -m agents.feed --config /etc/mystocks-dr/%s --rate %s --seed %s"
+POSTGRESQL, TDENGINE = "agent.json", "agent-tdengine.json"  # the writers' settings, one for each store
 FEED_ENDS_S = 20.0
 
 
@@ -40,9 +41,9 @@ class Feed:
 
 
 @contextmanager
-def running(app: Host, rate: float, seed: int, run_dir: Path) -> Iterator[Feed]:
-    """A feed that has begun to acknowledge rows. It is ended on the way out, whatever happened."""
-    process = app.start(_COMMAND, rate, seed, user="mystocks")
+def running(app: Host, rate: float, seed: int, run_dir: Path, store: str = POSTGRESQL) -> Iterator[Feed]:
+    """A feed of one store that has begun to acknowledge rows. It is ended on the way out, whatever happened."""
+    process = app.start(_COMMAND, store, rate, seed, user="mystocks")
     assert process.stdout is not None
     assert process.stderr is not None
     threading.Thread(

@@ -17,7 +17,10 @@ from pydantic import SecretStr
 
 from inventories.errors import BadInput
 
-NAMES = ("replicator", "rewind", "backup", "writer", "reader", "monitor", "pgbackrest_cipher", "restic")
+NAMES = (
+    "replicator", "rewind", "backup", "writer", "reader", "monitor", "pgbackrest_cipher", "restic",
+    "td_root", "td_writer", "td_backup",
+)  # fmt: skip
 
 
 def load(path: str | Path) -> dict[str, SecretStr]:

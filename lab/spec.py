@@ -1,5 +1,6 @@
 """What a lab is: its name, its hosts and the last byte of their addresses. Pure data."""
 
+import os
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -27,6 +28,8 @@ HOSTS = (
     HostSpec("backup1", 31),
     HostSpec("offsite1", 41),
 )
+# With a TDengine package one node is the rule; DR_LAB_TDENGINE=3 makes a cluster.
+TDENGINE_HOSTS = (HostSpec("tsdb1", 51), HostSpec("tsdb2", 52), HostSpec("tsdb3", 53))
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,23 @@ def lab_name(name: str) -> str:
 
 def host_specs(names: str) -> tuple[HostSpec, ...]:
     """Read ``app1,pg1`` into specs; an empty string means all. Raise BadInput for an unknown host."""
-    known = {host.name: host for host in HOSTS}
+    everyone = hosts_of_this_lab()
+    known = {host.name: host for host in everyone}
     wanted = [name.strip() for name in names.split(",") if name.strip()] or list(known)
     for name in wanted:
         if name not in known:
             raise BadInput(f"The lab has no host named {name!r}.", f"Its hosts are {', '.join(known)}.")
-    return tuple(host for host in HOSTS if host.name in wanted)
+    return tuple(host for host in everyone if host.name in wanted)
+
+
+def hosts_of_this_lab() -> tuple[HostSpec, ...]:
+    """Every host, those of TDengine only where its package is named: without one there is nothing to run there."""
+    if not os.environ.get("TDENGINE_PACKAGE"):
+        return HOSTS
+    wanted = os.environ.get("DR_LAB_TDENGINE") or "1"
+    if wanted not in ("1", "3"):
+        raise BadInput(f"DR_LAB_TDENGINE is {wanted!r}.", "It is 1 or 3, the number of TDengine nodes.")
+    return (*HOSTS, *TDENGINE_HOSTS[: int(wanted)])
 
 
 def container_name(lab: str, host: str) -> str:

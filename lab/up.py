@@ -7,7 +7,7 @@ from lab import containers, image, machine, network, ssh, state
 from lab.containers import ContainerState
 from lab.engine import Engine, EngineFailed
 from lab.machine import Say
-from lab.spec import HOSTS, HostSpec, LabSpec, container_name, lab_name, network_name
+from lab.spec import HOSTS, TDENGINE_HOSTS, HostSpec, LabSpec, container_name, hosts_of_this_lab, lab_name, network_name
 from lab.wait import wait_until
 
 _BOOT_BUDGET_S = 60.0
@@ -24,13 +24,14 @@ cat /etc/ssh/ssh_host_ed25519_key.pub
 """
 
 
-def up(name: str, say: Say, hosts: tuple[HostSpec, ...] = HOSTS) -> state.LabState:
-    """Have these hosts of the lab running and reachable over SSH; what is there already stays as it is.
+def up(name: str, say: Say, hosts: tuple[HostSpec, ...] = ()) -> state.LabState:
+    """Have these hosts (none: all) of the lab running and reachable over SSH; what is there already stays as it is.
 
     Errors: BadInput (name, no engine, no right to install one), Refused (a name is taken by somebody else's
     container or network), TargetFailed (the engine or the image's build), TimedOut (a host does not boot).
     """
     lab_name(name)
+    hosts = hosts or hosts_of_this_lab()
     machine.ensure_ssh(say)
     engine = machine.ensure_engine(say)
     with state.making_or_removing(say):
@@ -49,7 +50,7 @@ def up(name: str, say: Say, hosts: tuple[HostSpec, ...] = HOSTS) -> state.LabSta
 
 def _start_hosts(engine: Engine, spec: LabSpec, tag: str) -> None:
     there = containers.list_all(engine)
-    everyone = LabSpec(spec.name, spec.subnet)
+    everyone = LabSpec(spec.name, spec.subnet, hosts_of_this_lab())
     for host in spec.hosts:
         box = there.get(container_name(spec.name, host.name))
         if box is not None:
@@ -76,7 +77,7 @@ def _record(engine: Engine, spec: LabSpec, tag: str) -> state.LabState:
     ours = containers.of_lab(engine, spec.name)
     hosts = {
         host.name: state.LabHost(host.name, name, str(spec.address(host)))
-        for host in HOSTS
+        for host in (*HOSTS, *TDENGINE_HOSTS)
         if (name := container_name(spec.name, host.name)) in ours
     }
     lab = state.LabState(spec.name, network_name(spec.name), str(spec.subnet), str(spec.gateway), tag, hosts)

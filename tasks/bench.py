@@ -32,7 +32,7 @@ def bench(
     c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, targets: int = 20, restore: bool = False,
     gib: float = 5.0, readme: bool = False, lab: str = "bench",
 ) -> None:  # fmt: skip
-    """Measure lab, deploys, feed and RTO, or restores; write JSON and a table."""
+    """Measure lab, feed and RTO, or restores; write a table."""
     from drills import bench as measuring
     from drills import bench_restore
     from runbooks.engine.rundir import REPOSITORY

@@ -154,6 +154,13 @@ class Table(Entry):
                 "a supertable needs its timestamp first",
                 "Put the timestamp column first, in columns and in key.",
             )
+        elif len(self.key) > 2 or (len(self.key) == 2 and self.key[1] != self.columns[1].name):
+            raise contradiction(
+                "key",
+                ", ".join(self.key),
+                "TDengine keys by the timestamp and at most the second column",
+                "Put that column second, or key by the timestamp alone.",
+            )
         elif self.hypertable is not None or self.indexes:
             raise contradiction(
                 "hypertable" if self.hypertable else "indexes", "set", "TDengine has none", "Remove it."

@@ -29,3 +29,14 @@ backup_processes = 2
 alarm_command: list[str] = []
 
 outbox_max_mb = 2048
+
+# TDengine's server package: path or URL, and its SHA-256 (or a file PACKAGE.sha256 beside it). TDENGINE_PACKAGE and
+# TDENGINE_PACKAGE_SHA256 in the environment do as well. Without one nothing of TDengine is deployed.
+tdengine_package = ""
+tdengine_package_sha256 = ""
+tdengine_database = "market_data"
+tdengine_profile = "no-loss"  # sync the WAL at every write before it is acknowledged; "relaxed": every 3 s
+tdengine_keep_days = 3650
+tdengine_vgroups = 2
+tdengine_vnodes = 16
+tdengine_nofile = 65536

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from inventories.errors import Refused, TargetFailed
+from inventories.errors import BadInput, Refused, TargetFailed
 from runbooks.hosts import Host
 from runbooks.layout import MODE
 
-_HELD = 3  # the runner's exit code when another job has the lock
+_NO_SUCH_JOB, _HELD = 2, 3  # the runner's exit codes; 3: another job has the lock
 
 
 def record_mode(backup: Host, mode: str, why: str) -> None:
@@ -72,6 +72,8 @@ def run_job(
     if ran.rc == 0:
         return str(ran.json()["sentence"])
     sentence, hint = _told(ran.stderr)
+    if ran.rc == _NO_SUCH_JOB:
+        raise BadInput(f"{backup}: {sentence}", hint)
     if ran.rc == _HELD:
         raise Refused(f"{backup}: {sentence}", hint)
     raise TargetFailed(f"{backup}: {sentence}", hint)

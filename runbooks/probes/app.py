@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from runbooks.hosts import Host
 
-_AGENT = "cd /opt/mystocks-dr && exec python3 -m agents.%s --config /etc/mystocks-dr/agent.json"
+_PROGRAM = "cd /opt/mystocks-dr && exec python3 -m agents.%s --config /etc/mystocks-dr/{}"
+_AGENT = _PROGRAM.format("agent.json")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,10 @@ def try_to_write(app: Host, seconds: float, only: str | None = None) -> WriteAtt
     return WriteAttempt(**{key: ran.json()[key] for key in WriteAttempt.__dataclass_fields__})
 
 
-def outbox(app: Host, timeout: float = 10) -> Outbox:
-    """Ask the agents' own program. Raises DrError when the host, or the program, does not answer."""
-    said = app.run(_AGENT % "outbox_cli" + " status", user="mystocks", timeout=timeout).json()
+def outbox(app: Host, timeout: float = 10, settings: str = "agent.json") -> Outbox:
+    """Ask the agents' own program; `settings` is the writer's of one store.
+
+    Raises DrError when the host, or the program, does not answer.
+    """
+    said = app.run(_PROGRAM.format(settings) % "outbox_cli" + " status", user="mystocks", timeout=timeout).json()
     return Outbox(**{key: said[key] for key in Outbox.__dataclass_fields__})

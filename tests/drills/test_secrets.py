@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,19 @@ from runbooks.hosts import Estate
 pytestmark = pytest.mark.lab
 PLACES = "/etc /opt /root /run/systemd /tmp /var/lib/mystocks-dr /var/lib/postgresql/.mystocks.pgpass /var/log /var/tmp"
 NODE = "/var/lib/postgresql/.mystocks.pgpass"
-BELONG = {
-    "replicator": {"pg1": NODE, "pg2": NODE},
-    "rewind": {"pg1": NODE, "pg2": NODE},
-    "monitor": {"pg1": NODE, "pg2": NODE},
-    "writer": {"app1": "/etc/mystocks-dr/pgpass"},
-    "pgbackrest_cipher": {"backup1": "/etc/pgbackrest.conf"},
+TDENGINE = "/etc/mystocks-dr/tdengine"
+BELONG: dict[str, dict[str, tuple[str, ...]]] = {
+    "replicator": {"pg1": (NODE,), "pg2": (NODE,), "backup1": (NODE,)},  # the native backups are replication
+    "rewind": {"pg1": (NODE,), "pg2": (NODE,)},
+    "monitor": {"pg1": (NODE,), "pg2": (NODE,), "backup1": (NODE,)},  # asks whether WAL arrives
+    "writer": {"app1": ("/etc/mystocks-dr/pgpass",)},
+    "pgbackrest_cipher": {"backup1": ("/etc/pgbackrest.conf", "/etc/pgbackrest/restore.conf")},
     "backup": {},  # peer authentication only
-    "reader": {},  # nobody on the estate reads with a password
+    "reader": {"backup1": (NODE,)},  # counts the rows that a backup must hold
+    "restic": {"backup1": ("/etc/mystocks-dr/offsite/password",)},
+    "td_root": {"tsdb1": (f"{TDENGINE}-root.pass",)},
+    "td_writer": {"app1": (f"{TDENGINE}.pass",)},
+    "td_backup": {},
 }
 
 
@@ -29,12 +35,13 @@ BELONG = {
 def test_a_secret_lies_only_where_it_is_used(estate_lab: Estate, name: str) -> None:
     value = secrets.load(estate_lab.data["secrets_file"])[name].get_secret_value()
     assert len(value) >= 16
+    lacking = not os.environ.get("TDENGINE_PACKAGE") and name.startswith("td_")
     for host in estate_lab.hosts:
         found = host.run(f"grep -rlF -f /dev/stdin {PLACES} 2>/dev/null || true", stdin=f"{value}\n").text.split()
-        allowed = BELONG[name].get(host.name)
-        assert found == ([allowed] if allowed else []), host.name
-        if allowed:
-            assert host.run("stat -c %%a %s", allowed).text in ("600", "640")
+        allowed = () if lacking else BELONG[name].get(host.name, ())
+        assert sorted(found) == sorted(allowed), host.name
+        for path in allowed:
+            assert host.run("stat -c %%a %s", path).text in ("600", "640")
 
 
 @pytest.fixture(scope="module")

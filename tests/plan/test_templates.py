@@ -158,7 +158,7 @@ def test_retention_runs_for_every_expiring_table() -> None:
 
 @pytest.mark.parametrize("unit", ["app/replayer.service.j2", "pgbackrest/pgbackrest-server.service.j2"])
 def test_services_come_back(unit: str) -> None:
-    text = rendered(unit)
+    text = rendered(unit, store="a store", config="agent.json")
     assert "Restart=always" in text
     assert "WantedBy=multi-user.target" in text
 

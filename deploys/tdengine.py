@@ -1,0 +1,210 @@
+"""TDengine: the operator's package, the service, a changed root password, users, database and supertables.
+
+Without a package nothing of it is deployed, and everything else works.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from functools import cache
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api.operation import OperationMeta
+from pyinfra.facts.server import Arch
+from pyinfra.operations import files, server, systemd
+from pyinfra.operations.util import any_changed
+
+from deploys import app, estate, tdengine_package
+from deploys.base import UPLOADS
+from deploys.operations import packages
+from deploys.tdengine_operations import td_accounts, td_cluster, td_schema, td_unpack
+from deploys.tdengine_package import Package
+from deploys.text import MANAGED, as_file
+from inventories.catalog import ddl_tdengine
+from inventories.catalog.export import tables_json
+from inventories.catalog.load import load_recovery, load_tables
+from inventories.catalog.tables import Store
+from inventories.errors import BadInput
+
+CONNECTOR = "taospy==2.8.10"  # pure Python; its own demands would hold back what this tool needs, so it comes alone
+HOME = "/opt/tdengine"
+ETC = "/etc/mystocks-dr"
+_READABLE: dict[str, Any] = {"mode": "0644", "user": "root", "group": "root"}
+USERS = ("td_writer", "td_backup")
+
+
+def is_named() -> bool:
+    return bool(tdengine_package.named(_data())[0])
+
+
+def install() -> None:
+    """Programs and the client library, side by side with any other version, on servers and on the application host."""
+    package = _package()
+    machine = host.get_fact(Arch)
+    if machine != package.machine:
+        raise BadInput(f"{host.name} is {machine}, the TDengine package is for {package.machine}", "name another one")
+    packages(name="TDengine's needs", names=["libstdc++6", "python3", "python3-tz"])
+    folder = f"{HOME}/{package.key}"
+    archive = files.put(
+        name="TDengine package", src=str(package.archive), dest=f"{HOME}/{package.key}.tar", **_READABLE,
+        create_remote_dir=True,
+    )  # fmt: skip
+    td_unpack(name="TDengine programs", archive=f"{HOME}/{package.key}.tar", folder=folder, _if=archive.did_change)
+    link = files.link(name="TDengine in use", path=f"{HOME}/current", target=folder)
+    library = files.put(
+        name="TDengine library path", src=as_line(f"{HOME}/current/lib"), dest="/etc/ld.so.conf.d/tdengine.conf",
+        **_READABLE,
+    )  # fmt: skip
+    server.shell(name="the linker learns it", commands=["ldconfig"], _if=any_changed(link, library, archive))
+    files.sync(
+        name="TDengine connector", src=str(_connector()), dest="/opt/mystocks-dr/connector", user="root", group="root",
+        mode="0644", dir_mode="0755", delete=True, add_deploy_dir=False,
+    )  # fmt: skip
+
+
+    # Clients of several users share the folder; each opens a file of its own there.
+    files.directory(name="TDengine client logs", path="/var/log/taos-client", mode="1777", user="root", group="root")
+    files.put(
+        name="TDengine client settings", dest=f"{ETC}/taos/taos.cfg", **_READABLE, create_remote_dir=True,
+        src=as_line("\n".join((
+            f"firstEp {estate.nodes('tdengine')[0].name}:6030", "logDir /var/log/taos-client", "logKeepDays 3",
+            "numOfLogLines 1000000", "telemetryReporting 0", "crashReporting 0", "enableCoreFile 0", "timezone UTC",
+            "charset UTF-8", "locale C.UTF-8",
+        ))),
+    )  # fmt: skip
+
+
+def settings(user: str, owner: str) -> tuple[OperationMeta, ...]:
+    """How this host's agents reach the server, as `user`; the password lies apart, for the OS user `owner` alone."""
+    where = files.put(
+        name="TDengine settings", dest=f"{ETC}/tdengine.json", **_READABLE,
+        src=as_file({
+            "nodes": [{"name": node.name, "port": 6030} for node in estate.nodes("tdengine")],
+            "database": host.data.get("tdengine_database"), "user": user, "passfile": f"{ETC}/tdengine.pass",
+            "rest": False,
+        }),
+    )  # fmt: skip
+    password = files.put(
+        name="TDengine password", dest=f"{ETC}/tdengine.pass", mode="0600", user=owner, group=owner, _temp_dir=UPLOADS,
+        src=as_line(estate.secret()[user].get_secret_value()),
+    )  # fmt: skip
+    return where, password
+
+
+def writer(ours: tuple[OperationMeta, ...]) -> None:
+    """What the application host needs to write here: settings, tables, a replayer with an outbox of its own."""
+    known = settings("td_writer", "mystocks")
+    tables = files.put(
+        name="TDengine's tables", src=StringIO(tables_json(load_tables(), Store.TDENGINE)),
+        dest=f"{ETC}/tables-tdengine.json", **_READABLE,
+    )  # fmt: skip
+    # Three nodes hold every row three times; one node's rows are kept here until a backup has them.
+    shadow = load_recovery().stores["tdengine"].shadow if len(estate.nodes("tdengine")) < 3 else None
+    config = files.put(
+        name="TDengine writer's settings", dest=f"{ETC}/agent-tdengine.json", **_READABLE,
+        src=as_file({
+            "hosts": [{"name": node.name, "address": node.address, "port": 6030} for node in estate.nodes("tdengine")],
+            "dbname": host.data.get("tdengine_database"), "user": "td_writer", "tdengine": f"{ETC}/tdengine.json",
+            "tables": f"{ETC}/tables-tdengine.json", **app.kept("-tdengine", shadow),
+            "writer": {"deadline_s": 0.9}, "replayer": {"max_rows": 20000},
+        }),
+    )  # fmt: skip
+    reads = (*ours, *known, tables, config)
+    app.replayer("mystocks-replayer-tdengine", "TDengine", f"{ETC}/agent-tdengine.json", *reads)
+
+
+def node() -> None:
+    """Settings and service of a server."""
+    nodes = estate.nodes("tdengine")
+    server.user(  # noqa: S604 - the user's login shell, nothing is run in it
+        name="TDengine user", user="taos", home="/var/lib/taos", shell="/usr/sbin/nologin", system=True
+    )
+    mine: dict[str, Any] = {"user": "taos", "group": "taos"}
+    for path in ("/var/lib/taos", "/var/lib/taos/tmp", "/var/log/taos"):
+        files.directory(name=f"directory {path}", path=path, mode="0750", **mine)
+    conf = files.template(
+        name="TDengine server settings", src=estate.template("tdengine", "taos.cfg.j2"), dest="/etc/taos/taos.cfg",
+        mode="0644", user="root", group="root", create_remote_dir=True, managed=MANAGED, me=estate.me(), first=nodes[0],
+        second=nodes[1] if len(nodes) > 1 else None, vnodes=host.data.get("tdengine_vnodes"),
+    )  # fmt: skip
+    unit = files.template(
+        name="TDengine service", src=estate.template("tdengine", "taosd.service.j2"),
+        dest="/etc/systemd/system/taosd.service", **_READABLE, managed=MANAGED, nofile=host.data.get("tdengine_nofile"),
+    )  # fmt: skip
+    systemd.daemon_reload(name="systemd reads TDengine's service", _if=unit.did_change)
+    systemd.service(name="TDengine runs", service="taosd", running=True, enabled=True)
+    systemd.service(name="TDengine reads its settings", service="taosd", restarted=True, _if=any_changed(conf, unit))
+
+
+def database() -> None:
+    """Accounts first: until then the server takes the password that everybody knows. Then dnodes, database, tables."""
+    secret = estate.secret()
+    nodes = estate.nodes("tdengine")
+    td_accounts(
+        name="TDengine accounts", passwords={name: secret[name].get_secret_value() for name in ("td_root", *USERS)}
+    )
+    td_cluster(name="TDengine nodes", nodes=[node.name for node in nodes])
+    tables = load_tables()
+    durable = host.data.get("tdengine_profile") == "no-loss"
+    databases = sorted({table.database for table in tables.of(Store.TDENGINE)})
+    replica = 3 if len(nodes) >= 3 else 1
+    statements = [
+        ddl_tdengine.database_statement(
+            name, keep_days=host.data.get("tdengine_keep_days"), replica=replica,
+            vgroups=host.data.get("tdengine_vgroups"), durable=durable,
+        )
+        for name in databases
+    ]  # fmt: skip
+    td_schema(
+        name="TDengine tables", databases=databases, statements=statements,
+        supertables=ddl_tdengine.supertables(tables),
+    )  # fmt: skip
+
+
+def as_line(text: str) -> StringIO:
+    return StringIO(f"{text}\n")
+
+
+def _data() -> dict[str, object]:
+    return {key: host.data.get(key) for key in ("tdengine_package", "tdengine_package_sha256")}
+
+
+def _cache() -> Path:
+    return Path(host.data.get("pki_dir")).expanduser().parent / "tdengine"
+
+
+def _package() -> Package:
+    where, digest = tdengine_package.named(_data())
+    return _fetched(where, digest, _cache())
+
+
+@cache
+def _fetched(where: str, digest: str, folder: Path) -> Package:
+    return tdengine_package.fetch(where, digest, folder)
+
+
+@cache
+def _unzipped(folder: Path) -> Path:
+    target = folder / CONNECTOR.replace("==", "-")
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fetch = ["download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(folder), CONNECTOR]
+        command = [sys.executable, "-m", "pip", *fetch]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        wheels = sorted(folder.glob("taospy-*.whl"))
+        if done.returncode or not wheels:
+            raise BadInput(f"{CONNECTOR} cannot be fetched: {done.stderr.strip()[-200:]}", "check pip's index")
+        partial = target.with_suffix(".partial")
+        with zipfile.ZipFile(wheels[-1]) as wheel:
+            wheel.extractall(partial)
+        partial.rename(target)
+    return target
+
+
+def _connector() -> Path:
+    return _unzipped(_cache())
