@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHELL_SCRIPTS = ("dr", ".ci/run", "lab/recipe/customise.sh")
 SUITES = ("tests/unit", "tests/plan", "tests/drills")  # tests/verify needs an estate: ./dr verify
 NO_LAB = "not lab"
+NO_LONG = "not long"
 # pytest's own codes; every other one is a failure, also 2, with which it gives up where a file cannot be imported.
 _ENDS = {0: ExitCode.PASSED, 4: ExitCode.BAD_INPUT}
 _NOTHING_RAN = 5
@@ -37,25 +38,28 @@ def lint(c: Context) -> None:
         "keyword": "only tests whose names match, as pytest's -k",
         "markers": "only tests with these markers, as pytest's -m",
         "fast": "leave out the tests that need a lab",
+        "all": "also the long tests in the lab: every drill, every kind of trouble, each step interrupted",
         "lab": "name of the lab that tests make and remove (default: $DR_TEST_LAB, else t-main)",
     }
 )
-def test(c: Context, keyword: str = "", markers: str = "", fast: bool = False, lab: str = "") -> None:
+def test(
+    c: Context, keyword: str = "", markers: str = "", fast: bool = False, all: bool = False, lab: str = ""
+) -> None:
     """Run lint, then unit, plan and lab tests.
 
     What follows -- goes to pytest. DR_TEST_KEEP=1 keeps the lab for a look at it.
     """
     # Not `lab`: the door would resolve that to the lab that drills run in, which tests must never touch.
-    _test(keyword=keyword, markers=markers, fast=fast, test_lab=lab)
+    _test(keyword=keyword, markers=markers, fast=fast, long=all, test_lab=lab)
 
 
 @door
-def _test(keyword: str, markers: str, fast: bool, test_lab: str) -> None:
+def _test(keyword: str, markers: str, fast: bool, long: bool, test_lab: str) -> None:
     _lint()
     if not fast:
         _prepare_for_labs()
     environment = {**os.environ, **({"DR_TEST_LAB": test_lab} if test_lab else {})}
-    ended = _run(pytest_command(keyword, markers, fast, _after_dashes(sys.argv)), environment)
+    ended = _run(pytest_command(keyword, markers, fast, long, _after_dashes(sys.argv)), environment)
     if ended == _NOTHING_RAN:
         raise Exit(
             "No test ran, which proves nothing.\nHINT: -k and -m select from what pytest --collect-only lists.",
@@ -66,9 +70,17 @@ def _test(keyword: str, markers: str, fast: bool, test_lab: str) -> None:
         raise Exit(code=int(_ENDS.get(ended, ExitCode.FAILED)))
 
 
-def pytest_command(keyword: str, markers: str, fast: bool, further: Sequence[str] = ()) -> list[str]:
-    """One process for every suite, so that one closing line counts all; without a lab the lab tests are left out."""
-    chosen = " and ".join([*([f"({markers})"] if markers else []), *([NO_LAB] if fast else [])])
+def pytest_command(
+    keyword: str, markers: str, fast: bool, long: bool = False, further: Sequence[str] = ()
+) -> list[str]:
+    """One process for every suite, so that one closing line counts all; without a lab the lab tests are left out.
+
+    The long ones run when they are asked for, all of them or by a selection of one's own.
+    """
+    short = not (long or keyword or markers)
+    chosen = " and ".join(
+        [*([f"({markers})"] if markers else []), *([NO_LAB] if fast else []), *([NO_LONG] if short else [])]
+    )
     return [
         sys.executable, "-m", "pytest", "-v",  # with -q of pyproject.toml: a line for each file, as it goes on
         *SUITES[: 2 if fast else 3],

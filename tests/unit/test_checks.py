@@ -64,6 +64,13 @@ def test_fast_leaves_lab_tests_out_whatever_else_is_selected() -> None:
     assert command[-2:] == ["-m", "(destructive or tdengine) and not lab"]
 
 
+def test_long_tests_run_when_asked_for_and_are_never_lost() -> None:
+    assert checks.pytest_command("", "", fast=False)[-2:] == ["-m", "not long"]
+    assert "not long" not in " ".join(checks.pytest_command("", "", fast=False, long=True))
+    assert "not long" not in " ".join(checks.pytest_command("swap", "", fast=False))
+    assert "not long" not in " ".join(checks.pytest_command("", "long", fast=False))
+
+
 @pytest.mark.parametrize(
     ("pytest_code", "ours"),
     [(1, ExitCode.FAILED), (2, ExitCode.FAILED), (3, ExitCode.FAILED), (4, ExitCode.BAD_INPUT), (-9, 1)],
