@@ -95,9 +95,8 @@ def _forgetful(stage: Stage) -> Procedure[RestoreTable]:
 
 
 def _spoil(stage: Stage) -> None:
-    """The UPDATE runs beside the feed. Before its commit it locks, for a moment, a table that every batch writes: what
-    is committed by then comes before the bad statement, and everything else after it. A batch that writes a position of
-    an earlier feed anew waits for the UPDATE, and the lock for that batch: the batch has to give way, to the outbox.
+    """The UPDATE begins with a lock on the first table that every batch writes: what is committed by then comes before
+    the bad statement, and everything else after it. Taken later, it could meet a batch that waits for a spoiled row.
     """
     low, high = stage.run_number << 32, ((stage.run_number + 1) << 32) - 1
     tables = stage.feed.ledger.view().tables
@@ -109,7 +108,7 @@ def _spoil(stage: Stage) -> None:
     stage.later("the side cluster", lambda: drop_side(stage, restore_pitr.SIDE))
     statement = f"UPDATE {SPOILED} SET quantity = {_bad(stage)}"  # noqa: S608 - the mistake of this drill
     script = (
-        f"SET deadlock_timeout = '60s'; BEGIN; {statement}; LOCK TABLE public.{DROPPED} IN SHARE ROW EXCLUSIVE MODE; "
+        f"BEGIN; LOCK TABLE public.{DROPPED} IN SHARE ROW EXCLUSIVE MODE; {statement}; "
         f"SELECT json_build_object('xid', pg_current_xact_id()::text, 'last', json_build_object({last})); COMMIT;"
     )
     said = json.loads(_psql(stage, stage.primary, script))
