@@ -152,6 +152,7 @@ def test_a_deploy_begins_no_empty_primary_beside_the_backups(whole: Estate) -> N
     assert_back(whole, timeline)
 
 
+@pytest.mark.long
 def test_a_damaged_backup_is_passed_over_and_replaced_data_are_kept(whole: Estate) -> None:
     newest, timeline = repository(whole).newest, seen.timeline(whole)
     assert newest is not None and len(repository(whole).backups) > 1
@@ -179,6 +180,7 @@ def test_a_damaged_backup_is_passed_over_and_replaced_data_are_kept(whole: Estat
     assert_back(whole, timeline)
 
 
+@pytest.mark.long
 def test_interrupted_at_every_step_it_goes_on_where_it_was(whole: Estate) -> None:
     timeline = seen.timeline(whole)
     lose(whole, "pg1", "pg2")
