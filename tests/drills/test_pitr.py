@@ -242,6 +242,7 @@ class archive_command:  # noqa: N801 - reads as what it is
         )  # fmt: skip
 
 
+@pytest.mark.long
 class TestSwap:
     """The side cluster takes the primary's place under load; the run is killed at every step and resumed."""
 

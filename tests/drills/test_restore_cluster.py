@@ -124,6 +124,7 @@ def test_keys_come_back_from_escrow_alone(whole: Estate, tmp_path: Path) -> None
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+@pytest.mark.long
 def test_both_hosts_lost_while_rows_are_written_and_no_acknowledged_row_is_missing(
     whole: Estate, tmp_path: Path
 ) -> None:
@@ -202,6 +203,7 @@ def test_interrupted_at_every_step_it_goes_on_where_it_was(whole: Estate) -> Non
     assert_back(whole, timeline)
 
 
+@pytest.mark.long
 def test_the_backup_host_is_lost_too_and_the_off_site_copy_brings_all_back(whole: Estate) -> None:
     copied = dr("backup.run", "--type", "offsite", timeout=300)
     assert copied.code == 0, copied.err

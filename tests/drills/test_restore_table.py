@@ -233,6 +233,7 @@ def test_what_cannot_be_restored_is_one_sentence(
     dr("restore-table", *words, "--yes").assert_told(code, told, hint=hint)
 
 
+@pytest.mark.long
 class TestDropped:
     def test_a_hypertable_dropped_under_load_comes_back_and_loses_no_acknowledged_row(
         self, whole: Estate, tmp_path: Path

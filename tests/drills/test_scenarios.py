@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from drills import prepare, scenarios, verdict
 from drills.result import CheckOutcome, DrillResult, Outcome, read_result
@@ -38,8 +39,20 @@ RUNBOOKS = {
     "cluster-loss": ("restore-cluster",),
     "offsite-only": ("restore-cluster",),
 }
+# Left to ./dr test --all and to the weekly drills, which run every one: their likes are tried each time.
+LONG = {
+    "standby-loss", "primary-partition", "planned-switchover", "damaged-backup", "offsite-only",
+    "skipped-row", "forgotten-shadow", "believed-archiver", "deaf-alarm",
+}  # fmt: skip
 # These two go through the command line, the others through the code behind it.
 BY_COMMAND = ("primary-crash", "phantom-row")
+
+
+def short_first(names: Iterable[str]) -> list[ParameterSet]:
+    """Every name, the long ones marked and last."""
+    assert set(names) & LONG, "a name in LONG is misspelt"
+    marked = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in names]
+    return sorted(marked, key=lambda parameter: bool(parameter.marks))
 
 
 @pytest.fixture
@@ -84,7 +97,7 @@ def test_every_scenario_is_tried_and_has_its_runbooks_named_here() -> None:
     assert len(TWINS) >= 2
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", short_first(SCENARIOS))
 def test_scenario_passes_and_leaves_its_evidence(whole: Estate, name: str) -> None:
     result, folder = run(whole, name)
     assert faults(result) == (), told(result)
@@ -117,7 +130,7 @@ def test_scenario_passes_and_leaves_its_evidence(whole: Estate, name: str) -> No
     seen.assert_whole(whole)
 
 
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", short_first(TWINS))
 def test_twin_fails_for_its_own_reason_and_the_estate_is_whole_again(whole: Estate, name: str) -> None:
     twin = TWINS[name]
     result, folder = run(whole, twin.scenario, name)

@@ -261,6 +261,7 @@ def start(estate: Estate, host: str, command: str = f"systemctl start {UNIT}") -
     return said
 
 
+@pytest.mark.long
 class TestLossThatWasAccepted:
     """The standby lacks acknowledged rows: promoting it is refused, and what it lacks is kept when it is accepted."""
 
@@ -318,6 +319,7 @@ def commits_kept_without_the_segment_of_the_fork(estate: Estate, old: str, new: 
         host.run("mv /var/lib/postgresql/away %s/pg_wal/%s; rm -rf %s", DATA, first, folder)
 
 
+@pytest.mark.long
 class TestBackupHostAway:
     """Nobody can say what the standby has, and nobody could note it."""
 
@@ -356,6 +358,7 @@ class TestBackupHostAway:
         seen.assert_whole(whole)
 
 
+@pytest.mark.long
 class TestFullDisks:
     """A small file system in the place of a big one, and a file that fills it."""
 
@@ -425,6 +428,7 @@ def archives_all(estate: Estate) -> bool:
     return not archiver.failing and archiver.waiting == 0
 
 
+@pytest.mark.long
 class TestHostsRemovedByHand:
     """A container, and its disk with it, is gone."""
 
