@@ -98,8 +98,8 @@ def repository_file(backup: Host, pattern: str) -> str:
 def damaged(backup: Host, path: str, how: str = "flip") -> Iterator[None]:
     """Flip one bit in the middle of a file, or near its head, or take the file away; put back whatever happens."""
     flip = (
-        "import os,sys; p=sys.argv[1]; f=open(p,'r+b'); o=int(sys.argv[2]) or os.path.getsize(p)//2; f.seek(o); b=f.read(1)[0]; f.seek(o); "
-        "f.write(bytes([b^64]))"
+        "import os,sys; p=sys.argv[1]; f=open(p,'r+b'); o=int(sys.argv[2]) or os.path.getsize(p)//2; "
+        "f.seek(o); b=f.read(1)[0]; f.seek(o); f.write(bytes([b^64]))"
     )
     backup.run("cp -p %s /root/kept", path)
     try:
