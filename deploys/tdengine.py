@@ -5,8 +5,10 @@ Without a package nothing of it is deployed, and everything else works.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 import zipfile
 from functools import cache
 from io import StringIO
@@ -33,6 +35,7 @@ from inventories.errors import BadInput
 
 CONNECTOR = "taospy==2.8.10"  # pure Python; its own demands would hold back what this tool needs, so it comes alone
 HOME = "/opt/tdengine"
+_ONE_AT_A_TIME = threading.Lock()  # pyinfra prepares the hosts side by side
 ETC = "/etc/mystocks-dr"
 _READABLE: dict[str, Any] = {"mode": "0644", "user": "root", "group": "root"}
 USERS = ("td_writer", "td_backup")
@@ -180,7 +183,8 @@ def _cache() -> Path:
 
 def _package() -> Package:
     where, digest = tdengine_package.named(_data())
-    return _fetched(where, digest, _cache())
+    with _ONE_AT_A_TIME:
+        return _fetched(where, digest, _cache())
 
 
 @cache
@@ -199,7 +203,7 @@ def _unzipped(folder: Path) -> Path:
         wheels = sorted(folder.glob("taospy-*.whl"))
         if done.returncode or not wheels:
             raise BadInput(f"{CONNECTOR} cannot be fetched: {done.stderr.strip()[-200:]}", "check pip's index")
-        partial = target.with_suffix(".partial")
+        partial = folder / f".{target.name}.{os.getpid()}"
         with zipfile.ZipFile(wheels[-1]) as wheel:
             wheel.extractall(partial)
         partial.rename(target)
@@ -207,4 +211,5 @@ def _unzipped(folder: Path) -> Path:
 
 
 def _connector() -> Path:
-    return _unzipped(_cache())
+    with _ONE_AT_A_TIME:
+        return _unzipped(_cache())
