@@ -66,7 +66,8 @@ def install() -> None:
     server.shell(name="the linker learns it", commands=["ldconfig"], _if=any_changed(link, library, archive))
     files.sync(
         name="TDengine connector", src=str(_connector()), dest="/opt/mystocks-dr/connector", user="root", group="root",
-        mode="0644", dir_mode="0755", delete=True, add_deploy_dir=False,
+        mode="0644", dir_mode="0755", delete=True, exclude=["*.pyc"], exclude_dir=["*__pycache__*"],
+        add_deploy_dir=False,
     )  # fmt: skip
 
 
