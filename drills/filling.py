@@ -17,7 +17,7 @@ _ORDERS = """
 INSERT INTO public.order_records SELECT {base} + g, 'O' || to_hex({base} + g), now() - (g % {days}) * interval '1 day',
   'ACC' || lpad((random() * 1999)::int::text, 5, '0'), 'momentum', 'S' || lpad((random() * 4999)::int::text, 5, '0'),
   'BUY', 'LIMIT', (random() * 1000)::numeric(18, 4), 100 + (random() * 20)::int * 100, 'FILLED', md5(g::text)
-FROM generate_series({first}, {last}) g ON CONFLICT DO NOTHING;
+FROM generate_series({first}, {last}) g;
 """
 _TRADES = """
 INSERT INTO public.transaction_records SELECT {base} + g, 'T' || to_hex({base} + g),
@@ -25,7 +25,7 @@ INSERT INTO public.transaction_records SELECT {base} + g, 'T' || to_hex({base} +
   'ACC' || lpad((random() * 1999)::int::text, 5, '0'), 'S' || lpad((random() * 4999)::int::text, 5, '0'), 'SELL',
   (random() * 1000)::numeric(18, 4), (random() * 2000)::int,
   (random() * 100000)::numeric(24, 4), (random() * 10)::numeric(18, 4), (random() * 10)::numeric(18, 4)
-FROM generate_series({first}, {last}) g ON CONFLICT DO NOTHING;
+FROM generate_series({first}, {last}) g;
 """
 _HURRY_S = 600.0
 
