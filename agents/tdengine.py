@@ -66,6 +66,13 @@ class Session:
         secret = settings.passfile.read_text(encoding="utf-8").strip() if password is None else password
         self._connection = _connect(settings, secret, database)
 
+    def query(self, sql: str) -> Any:
+        """The connector's result of a statement, to be closed. Raises TdengineError."""
+        try:
+            return self._connection.query(sql)
+        except Exception as error:
+            raise _told(error, sql) from error
+
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of a query; timestamps of nanosecond databases come as integers. Raises TdengineError."""
         try:

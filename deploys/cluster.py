@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import agents, app, base, estate, jobs, offsite, pgbackrest, postgres, schema, tdengine
+from deploys import agents, app, base, estate, jobs, offsite, pgbackrest, postgres, schema, td_backups, tdengine
 from deploys.operations import stage
 
 is_postgres = any(group in host.groups for group in estate.POSTGRES_GROUPS)
@@ -24,6 +24,8 @@ if is_postgres or is_backup:
     agents.deploy()
 if is_backup:
     jobs.deploy()
+    if has_tdengine:
+        td_backups.deploy()
 if "offsite" in host.groups:
     offsite.deploy()
 if "app" in host.groups:

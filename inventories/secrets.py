@@ -19,7 +19,7 @@ from inventories.errors import BadInput
 
 NAMES = (
     "replicator", "rewind", "backup", "writer", "reader", "monitor", "pgbackrest_cipher", "restic",
-    "td_root", "td_writer", "td_backup",
+    "td_root", "td_writer", "td_backup", "td_cipher",
 )  # fmt: skip
 
 

@@ -27,7 +27,8 @@ BELONG: dict[str, dict[str, tuple[str, ...]]] = {
     "restic": {"backup1": ("/etc/mystocks-dr/offsite/password",)},
     "td_root": {"tsdb1": (f"{TDENGINE}-root.pass",)},
     "td_writer": {"app1": (f"{TDENGINE}.pass",)},
-    "td_backup": {},
+    "td_backup": {"backup1": (f"{TDENGINE}.pass",)},
+    "td_cipher": {"backup1": ("/etc/mystocks-dr/td-cipher.pass",)},
 }
 
 

@@ -1,0 +1,46 @@
+"""TDengine's backups on the backup host: connector and programs, account, key, and the folder that holds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyinfra import host
+
+from deploys import estate, tdengine
+from deploys.operations import packages
+from deploys.placed import Place, folder, placed
+from deploys.text import as_file
+
+SETTINGS = f"{tdengine.ETC}/td-backup.json"
+CIPHER = f"{tdengine.ETC}/td-cipher.pass"
+FOLDER = "/var/lib/mystocks-dr/tdengine"
+PROOFS = "/var/lib/mystocks-dr/td-proofs.jsonl"
+OWNER = "postgres"  # whose cron runs every job of this host
+
+
+def deploy() -> None:
+    """What agents.td_backup and its like need. The server's programs come too: a proof starts one of its own."""
+    packages(name="TDengine backups' packages", names=["python3-numpy", "zstd", "openssl"])
+    tdengine.install()
+    tdengine.settings("td_backup", OWNER)
+    placed(
+        name="TDengine backups",
+        places=[
+            folder(FOLDER, "0700", OWNER),
+            Place(PROOFS, "0644", OWNER),
+            Place(SETTINGS, "0644", text=as_file(settings()).getvalue()),
+            Place(CIPHER, "0600", OWNER, f"{estate.secret()['td_cipher'].get_secret_value()}\n"),
+        ],
+    )
+
+
+def settings() -> dict[str, Any]:
+    """/etc/mystocks-dr/td-backup.json, see agents/td_settings.py."""
+    return {
+        "folder": FOLDER,
+        "cipher": CIPHER,
+        "proofs": PROOFS,
+        "tdengine": f"{tdengine.ETC}/tdengine.json",
+        "database": host.data.get("tdengine_database"),
+        "zstd_level": host.data.get("tdengine_zstd_level"),
+    }
