@@ -11,7 +11,7 @@ from agents import td_dump_pack
 from agents.errors import AgentError
 
 pytest.importorskip("numpy")
-from agents import td_dump, td_dump_tool  # noqa: E402
+from agents import td_dump, td_dump_tool
 
 pytestmark = pytest.mark.skipif(not shutil.which("zstd"), reason="zstd is not installed")
 
