@@ -22,7 +22,7 @@ def check(session: RawSession, into: str, manifest: Manifest, wanted: Mapping[st
     """Raises BadRequest for what would refuse rows. Whether the database is there already."""
     if _version(session.server) < _version(manifest.server_version):
         raise BadRequest(
-            f"The server is TDengine {session.server}, backup {manifest.label} was taken from {manifest.server_version}.",
+            f"The server is TDengine {session.server}, backup {manifest.label} is from {manifest.server_version}.",
             "Deploy that version or a newer one (tdengine_package), then restore.",
         )
     there = bool(session.rows(f"SELECT name FROM information_schema.ins_databases WHERE name = '{into}'"))
