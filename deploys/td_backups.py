@@ -6,12 +6,12 @@ from typing import Any
 
 from pyinfra import host
 
-from deploys import estate, tdengine
+from deploys import estate, jobs, tdengine
 from deploys.operations import packages
 from deploys.placed import Place, folder, placed
 from deploys.text import as_file
 
-SETTINGS = f"{tdengine.ETC}/td-backup.json"
+SETTINGS = jobs.TD_SETTINGS
 CIPHER = f"{tdengine.ETC}/td-cipher.pass"
 FOLDER = "/var/lib/mystocks-dr/tdengine"
 DUMPS = "/var/lib/mystocks-dr/td-dumps"  # of the second engine, taosdump
