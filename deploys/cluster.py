@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import agents, app, base, estate, jobs, offsite, pgbackrest, postgres, schema, td_backups, td_shadow, tdengine
+from deploys import agents, app, base, estate, jobs, offsite, pgbackrest, postgres, schema, td_backups, tdengine
 from deploys.operations import stage
 
 is_postgres = any(group in host.groups for group in estate.POSTGRES_GROUPS)
@@ -33,7 +33,6 @@ if "app" in host.groups:
     if has_tdengine:
         tdengine.install()
         tdengine.writer(programs)
-        td_shadow.deploy()
 if is_tdengine:
     agents.deploy()
     tdengine.install()

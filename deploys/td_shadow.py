@@ -5,19 +5,18 @@ from __future__ import annotations
 from pyinfra.operations import systemd
 
 from deploys.placed import Place, placed, rendered
-from deploys.tdengine import ETC
 from deploys.text import MANAGED
 
 NAME = "mystocks-shadow"
 _UNITS = "/etc/systemd/system"
 
 
-def deploy() -> None:
-    """With three nodes there is no shadow, and it does nothing."""
+def deploy(config: str) -> None:
+    """`config` is the writer's settings. With three nodes there is no shadow, and it does nothing."""
     units = [
         Place(
             f"{_UNITS}/{NAME}.{kind}", "0644",
-            text=rendered("app", f"shadow.{kind}.j2", managed=MANAGED, config=f"{ETC}/agent-tdengine.json"),
+            text=rendered("app", f"shadow.{kind}.j2", managed=MANAGED, config=config),
         )
         for kind in ("service", "timer")
     ]  # fmt: skip
