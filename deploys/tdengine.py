@@ -159,7 +159,8 @@ def database() -> None:
     replica = 3 if len(nodes) >= 3 else 1
     statements = [
         ddl_tdengine.database_statement(
-            name, keep_days=host.data.get("tdengine_keep_days"), replica=replica,
+            name, keep_days=host.data.get("tdengine_keep_days"),
+            duration_days=host.data.get("tdengine_duration_days"), replica=replica,
             vgroups=host.data.get("tdengine_vgroups"), durable=durable,
         )
         for name in databases
