@@ -21,7 +21,7 @@ from pyinfra.facts.server import Arch
 from pyinfra.operations import files, server, systemd
 from pyinfra.operations.util import any_changed
 
-from deploys import app, estate, tdengine_package
+from deploys import app, estate, td_shadow, tdengine_package
 from deploys.base import UPLOADS
 from deploys.operations import packages
 from deploys.tdengine_operations import td_accounts, td_cluster, td_schema, td_unpack
@@ -120,6 +120,7 @@ def writer(ours: tuple[OperationMeta, ...]) -> None:
     )  # fmt: skip
     reads = (*ours, *known, tables, config)
     app.replayer("mystocks-replayer-tdengine", "TDengine", f"{ETC}/agent-tdengine.json", *reads)
+    td_shadow.deploy(f"{ETC}/agent-tdengine.json")
 
 
 def node() -> None:
