@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PATH = Path("/var/lib/mystocks-dr/proofs.jsonl")
 
@@ -29,6 +32,17 @@ def read(path: Path = PATH) -> tuple[Proof, ...]:
     except OSError:
         return ()
     return tuple(proof for line in lines if (proof := _proof(line)) is not None)
+
+
+def append(proof: Mapping[str, Any], path: Path = PATH) -> None:
+    """Add one line, whole or not at all, on the disk when this returns."""
+    line = (json.dumps(proof, separators=(",", ":")) + "\n").encode()
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(handle, line)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def verdicts(proofs: tuple[Proof, ...]) -> dict[str, Proof]:

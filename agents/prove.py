@@ -147,14 +147,8 @@ def _sentence(backup: Backup, checks: Sequence[Check], damaged: Sequence[str], s
 
 
 def record(proof: Proof, path: Path = proofs.PATH) -> None:
-    """Append one line, whole or not at all."""
-    line = (json.dumps(asdict(proof), separators=(",", ":")) + "\n").encode()
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(handle, line)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Append it to the records."""
+    proofs.append(asdict(proof), path)
 
 
 def _drop() -> None:

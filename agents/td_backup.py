@@ -272,6 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("kind", choices=("full", "incr"))
     parser.add_argument("--config", type=Path, default=td_settings.PATH)
     options = parser.parse_args(arguments)
+    os.umask(0o077)
     manifest = take(td_settings.load(options.config), options.kind)
     print(json.dumps(told(manifest)), flush=True)
     return 0

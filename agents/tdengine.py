@@ -106,7 +106,7 @@ class Session:
     @property
     def server(self) -> str:
         """The server's version, such as 3.3.7.5."""
-        return str(self._connection.server_info)
+        return str(self.rows("SELECT server_version()")[0][0])
 
     def close(self) -> None:
         self._connection.close()
