@@ -20,7 +20,7 @@ from typing import Any
 from agents.errors import AgentError, run
 from agents.tdengine import Session, Settings
 from agents.tdengine_root import PASSFILE, PORT, READY_S, endpoints, keep_password, open_session, own_name, patient
-from agents.tdengine_state import FEATURES, dnodes, probe, state, vgroups
+from agents.tdengine_state import FEATURES, dnodes, listens, probe, state, vgroups
 
 _JOINED = Path("/var/lib/taos/dnode/dnode.json")
 
@@ -121,7 +121,9 @@ def sql(facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def look() -> dict[str, Any]:
-    """The state, of a server that answers now or not at all."""
+    """The state, of a server that answers now or not at all: the client library would try for 20 s."""
+    if not listens(PORT):
+        raise AgentError(f"Nobody listens at {own_name()}:{PORT}.", "journalctl -u taosd says why taosd does not run.")
     session, known = open_session()
     with session:
         return state(session, known)

@@ -18,9 +18,9 @@ _VGROUPS = "SELECT * FROM information_schema.ins_vgroups"
 
 
 def state(session: Session, known: bool) -> dict[str, Any]:
-    """Keys: default_password, root (SHA-256 of the password kept here), version, edition, users, dnodes and mnodes
-    (endpoint -> status or role), databases (name -> options), supertables ("database.name"), columns (supertable ->
-    [name, type, note]), vgroups, features.
+    """Keys: default_password, root (SHA-256 of the password kept here), version, edition, users; dnodes, mnodes and
+    numbers (endpoint -> status, role, id of the dnode); databases (name -> options), supertables ("database.name"),
+    columns (supertable -> [name, type, note]), vgroups, features.
     """
     stables = sorted(
         f"{database}.{name}"
@@ -34,6 +34,7 @@ def state(session: Session, known: bool) -> dict[str, Any]:
         "edition": edition_of(session),
         "users": sorted(row[0] for row in session.rows("SELECT name FROM information_schema.ins_users")),
         "dnodes": dnodes(session),
+        "numbers": dict(session.rows("SELECT endpoint, id FROM information_schema.ins_dnodes")),
         "mnodes": mnodes(session),
         "databases": {row[0]: {n: str(v) for n, v in zip(names, row, strict=True)} for row in databases},
         "supertables": stables,
@@ -104,7 +105,7 @@ def probe(session: Session, user: Session) -> dict[str, Any]:
         "edition": edition_of(session),
         "privileges_hold": not _taken(user, "ALTER USER root ENABLE 1"),
         "restores_dnodes": not _taken(session, f"RESTORE DNODE {_NO_DNODE}"),
-        "rest": _listens(ADAPTER_PORT),
+        "rest": listens(ADAPTER_PORT),
     }
 
 
@@ -122,7 +123,8 @@ def _taken(session: Session, statement: str) -> bool:
     return True
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether anybody does on this host, under the server's name."""
     try:
         socket.create_connection((own_name(), port), 1.0).close()
     except OSError:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pyinfra import host
+from pyinfra.api.exceptions import DeployError
 from pyinfra.api.operation import OperationMeta
 from pyinfra.facts.files import File
 from pyinfra.facts.server import Arch
@@ -35,7 +36,7 @@ from deploys.tdengine_operations import (
     td_unpack,
 )
 from deploys.tdengine_package import Package
-from deploys.text import MANAGED, as_file
+from deploys.text import MANAGED, OTHER_MACHINE, as_file
 from inventories.catalog import td_shape
 from inventories.catalog.export import tables_json
 from inventories.catalog.load import load_recovery, load_tables
@@ -62,7 +63,7 @@ def install() -> OperationMeta:
     package = _package()
     machine = host.get_fact(Arch)
     if machine != package.machine:
-        raise BadInput(f"{host.name} is {machine}, the TDengine package is for {package.machine}", "name another one")
+        raise DeployError(f"{host.name}: {OTHER_MACHINE}: the host is {machine}, the package {package.machine}")
     packages(name="TDengine's needs", names=["libstdc++6", "python3", "python3-tz"])
     folder = f"{HOME}/{package.key}"
     if not host.get_fact(File, path=f"{folder}/bin/taosd"):
@@ -198,7 +199,7 @@ def _data() -> dict[str, object]:
 
 
 def _cache() -> Path:
-    return Path(host.data.get("pki_dir")).expanduser().parent / "tdengine"
+    return tdengine_package.cache(host.data.get("pki_dir"))
 
 
 def _package() -> Package:
