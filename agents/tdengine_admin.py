@@ -1,11 +1,9 @@
-"""What a deploy does on a TDengine server as its root user. Runs as root on the server's own host.
+"""What a deploy or a runbook does on a TDengine server as its root user. Runs as root on the server's own host.
 
     python3 -m agents.tdengine_admin state                    prints what is there, as one JSON object
-    python3 -m agents.tdengine_admin accounts|cluster|schema  facts as one JSON object on standard input
+    python3 -m agents.tdengine_admin accounts|cluster|schema|features|ready
+                                                              facts as one JSON object on standard input
     python3 -m agents.tdengine_admin sql                      {"sql": statement} on standard input; prints its rows
-
-Until `accounts` has run, the server takes the password that everybody knows. The new one lies in PASSFILE, readable by
-root alone, before the server is told: whatever happens between, one of both is right.
 """
 
 from __future__ import annotations
@@ -15,84 +13,25 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from agents.errors import AgentError, run
-from agents.tdengine import Session, Settings, TdengineError
+from agents.tdengine import Session, Settings
+from agents.tdengine_root import PASSFILE, PORT, READY_S, endpoints, keep_password, open_session, own_name, patient
+from agents.tdengine_state import FEATURES, dnodes, listens, probe, state, vgroups
 
-PASSFILE = Path("/etc/mystocks-dr/tdengine-root.pass")
-DEFAULT_PASSWORD = "taosdata"  # noqa: S105 - the vendor's, which `accounts` replaces
-READY_S = 60.0
-AUTHENTICATION = (0x0357, 0x0303)  # wrong password; invalid user
-
-
-def _settings(node: str) -> Settings:
-    return Settings(((node, 6030),), "root", PASSFILE, "")
-
-
-def _node() -> str:
-    """The name by which this server calls itself."""
-    for line in Path("/etc/taos/taos.cfg").read_text(encoding="utf-8").splitlines():
-        words = line.split()
-        if words[:1] == ["fqdn"]:
-            return words[1]
-    raise AgentError("/etc/taos/taos.cfg has no fqdn.", "Deploy this host again.")
-
-
-def _session() -> tuple[Session, bool]:
-    """A session as root, and whether the vendor's password opened it."""
-    settings = _settings(_node())
-    if PASSFILE.exists():
-        try:
-            return Session(settings), False
-        except TdengineError as error:
-            if error.code not in AUTHENTICATION:
-                raise
-    return Session(settings, password=DEFAULT_PASSWORD), True
-
-
-def _patient() -> tuple[Session, bool]:
-    """The same, waiting for a server that is just starting."""
-    end = time.monotonic() + READY_S
-    while True:
-        try:
-            return _session()
-        except TdengineError as error:
-            if error.code in AUTHENTICATION or time.monotonic() > end:
-                raise
-            time.sleep(0.2)
-
-
-def state() -> dict[str, Any]:
-    """What the server has. Databases map to their options, supertables to their columns."""
-    session, known = _patient()
-    with session:
-        databases = session.names_and_rows("SELECT * FROM information_schema.ins_databases")
-        stables = session.rows("SELECT db_name, stable_name FROM information_schema.ins_stables")
-        dnodes = session.rows("SELECT endpoint, status FROM information_schema.ins_dnodes")
-        mnodes = session.rows("SELECT endpoint FROM information_schema.ins_mnodes")
-        users = session.rows("SELECT name FROM information_schema.ins_users")
-        names, rows = databases
-        return {
-            "default_password": known,
-            "version": session.server,
-            "users": sorted(row[0] for row in users),
-            "dnodes": {row[0]: row[1] for row in dnodes},
-            "mnodes": sorted(row[0] for row in mnodes),
-            "databases": {row[0]: {n: str(v) for n, v in zip(names, row, strict=True)} for row in rows},
-            "supertables": sorted(f"{row[0]}.{row[1]}" for row in stables),
-        }
+_JOINED = Path("/var/lib/taos/dnode/dnode.json")
 
 
 def accounts(facts: dict[str, Any]) -> None:
-    """Change root's password, make the other users, set their passwords."""
-    passwords: dict[str, str] = facts["passwords"]
+    """Change root's password, make the other users, set their passwords. {"passwords": {"td_root": ..., name: ...}}"""
+    passwords: dict[str, str] = dict(facts["passwords"])
     root = passwords.pop("td_root")
-    session, _ = _patient()
+    session, _ = patient(root)
     with session:
-        _write_secret(PASSFILE, root)
+        keep_password(root)
         session.execute(f"ALTER USER root PASS '{root}'")
         there = {row[0] for row in session.rows("SELECT name FROM information_schema.ins_users")}
         for name, password in passwords.items():
@@ -100,73 +39,116 @@ def accounts(facts: dict[str, Any]) -> None:
             session.execute(f"{verb} '{password}'")
 
 
-def _write_secret(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        out.write(f"{text}\n")
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(path)
-
-
 def cluster(facts: dict[str, Any]) -> None:
-    """Join the other nodes, and give three of them a management node."""
-    session, _ = _patient()
+    """Join the other nodes, and give three of them a management node. {"nodes": [name, ...]}"""
+    session, _ = patient()
+    names: list[str] = facts["nodes"]
     with session:
-        there = {row[0] for row in session.rows("SELECT endpoint FROM information_schema.ins_dnodes")}
-        for node in facts["nodes"]:
-            if f"{node}:6030" not in there:
-                session.execute(f"CREATE DNODE '{node}:6030'")
-        _ready(session, facts["nodes"])
-        if len(facts["nodes"]) >= 3:
-            numbers = {row[1]: row[0] for row in session.rows("SELECT id, endpoint FROM information_schema.ins_dnodes")}
-            have = {row[0] for row in session.rows("SELECT endpoint FROM information_schema.ins_mnodes")}
-            for node in facts["nodes"][:3]:
-                if f"{node}:6030" not in have:
-                    session.execute(f"CREATE MNODE ON DNODE {numbers[f'{node}:6030']}")
+        there = dnodes(session)
+        for endpoint in endpoints(names):
+            if endpoint not in there:
+                session.execute(f"CREATE DNODE '{endpoint}'")
+        _until(lambda: _not_ready(session, names), f"did not join within {READY_S:g} s")
+        if len(names) >= 3:
+            manage(session, names[:3])
 
 
-def _ready(session: Session, nodes: Sequence[str]) -> None:
+def manage(session: Session, names: Sequence[str]) -> None:
+    """A management node on each of these, waiting for one before the next: they vote about each other."""
+    numbers = {row[1]: row[0] for row in session.rows("SELECT id, endpoint FROM information_schema.ins_dnodes")}
+    for endpoint in endpoints(names):
+        have = {row[0] for row in session.rows("SELECT endpoint FROM information_schema.ins_mnodes")}
+        if endpoint not in have:
+            session.execute(f"CREATE MNODE ON DNODE {numbers[endpoint]}")
+
+
+def _not_ready(session: Session, names: Sequence[str]) -> str:
+    """Names of the nodes that are not ready, as a sentence begins; empty when all are."""
+    found = dnodes(session)
+    return ", ".join(name for name in names if found.get(f"{name}:{PORT}") != "ready")
+
+
+def _leaderless(session: Session) -> str:
+    groups = [group for group in vgroups(session) if not any(r[0] == "leader" for r in group["replicas"].values())]
+    return ", ".join(f"vgroup {group['id']}" for group in groups)
+
+
+def _until(lacking: Callable[[], str], sentence: str) -> None:
     end = time.monotonic() + READY_S
-    while True:
-        rows = session.rows("SELECT endpoint, status FROM information_schema.ins_dnodes")
-        ready = {row[0] for row in rows if row[1] == "ready"}
-        lacking = [node for node in nodes if f"{node}:6030" not in ready]
-        if not lacking:
-            return
+    while missing := lacking():
         if time.monotonic() > end:
-            raise AgentError(f"{', '.join(lacking)} did not join within {READY_S:g} s.", "Is taosd running there?")
+            raise AgentError(f"{missing} {sentence}.", "Is taosd running there? Its log is in /var/log/taos.")
         time.sleep(0.2)
 
 
-def schema(facts: dict[str, Any]) -> None:
-    """Databases, then supertables, then what a database that was there already has otherwise."""
-    session, _ = _patient()
+def ready(facts: dict[str, Any]) -> None:
+    """Wait until this host's server is part of its cluster again and every vgroup has a leader.
+
+    A server that was never part of one is not waited for: others have to take it in first.
+    """
+    if not _JOINED.exists() or int(json.loads(_JOINED.read_text(encoding="utf-8")).get("clusterId") or 0) == 0:
+        return
+    session, _ = patient()
     with session:
-        for statement in [*facts["statements"], *facts["supertables"]]:
+        _until(lambda: _not_ready(session, [own_name()]), f"is not ready within {READY_S:g} s")
+        _until(lambda: _leaderless(session), f"has no leader within {READY_S:g} s")
+
+
+def schema(facts: dict[str, Any]) -> None:
+    """Run statements one after the other; a vgroup that is changing is waited for. {"statements": [...]}"""
+    session, _ = patient()
+    with session:
+        for statement in facts["statements"]:
             session.execute(statement)
+            _until(lambda: _leaderless(session), f"has no leader within {READY_S:g} s")
+
+
+def features(facts: dict[str, Any]) -> None:
+    """Ask what this server can do, and note it. {"user": name, "password": ...} of an ordinary account"""
+    session, _ = patient()
+    account = Settings(((own_name(), PORT),), facts["user"], PASSFILE, "")
+    with session, Session(account, password=facts["password"]) as user:
+        found = probe(session, user)
+    FEATURES.write_text(json.dumps(found) + "\n", encoding="utf-8")
 
 
 def sql(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of one statement."""
-    session, _ = _patient()
+    session, _ = patient()
     with session:
         names, rows = session.names_and_rows(facts["sql"])
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
+def look() -> dict[str, Any]:
+    """The state, of a server that answers now or not at all: the client library would try for 20 s."""
+    if not listens(PORT):
+        raise AgentError(f"Nobody listens at {own_name()}:{PORT}.", "journalctl -u taosd says why taosd does not run.")
+    session, known = open_session()
+    with session:
+        return state(session, known)
+
+
+_CHANGES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "accounts": accounts, "cluster": cluster, "schema": schema, "features": features, "ready": ready,
+}  # fmt: skip
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="agents.tdengine_admin", description="Prepare a TDengine server.")
-    parser.add_argument("command", choices=("state", "accounts", "cluster", "schema", "sql"))
+    parser.add_argument("command", choices=("state", "sql", *_CHANGES))
     command = parser.parse_args(arguments).command
     if command == "state":
-        print(json.dumps(state()), flush=True)
+        print(json.dumps(look()), flush=True)
     elif command == "sql":
         print(json.dumps(sql(json.load(sys.stdin)), default=str), flush=True)
     else:
-        {"accounts": accounts, "cluster": cluster, "schema": schema}[command](json.load(sys.stdin))
+        _CHANGES[command](json.load(sys.stdin))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    code = run(main)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the client library takes a second and a half to tear down what ends here anyway

@@ -31,12 +31,10 @@ if "offsite" in host.groups:
 if "app" in host.groups:
     programs = app.deploy()
     if has_tdengine:
-        tdengine.install()
-        tdengine.writer(programs)
+        tdengine.writer(*programs, tdengine.install())
 if is_tdengine:
     agents.deploy()
-    tdengine.install()
-    tdengine.node()
+    tdengine.node(tdengine.install())
 
 stage(name="every host is configured")
 base.configured()
@@ -44,7 +42,7 @@ if not host.data.get("restoring"):
     if is_postgres:
         postgres.primary()
         schema.deploy()
-    if is_tdengine and estate.nodes("tdengine")[0].name == host.name:
+    if is_tdengine:
         tdengine.database()
 
     stage(name="the primary is up")

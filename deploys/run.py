@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from deploys.text import NOT_EMPTY
+from deploys import tdengine_package
+from deploys.text import DOWNGRADE, NOT_EMPTY, OTHER_MACHINE
 from inventories import secrets
 from inventories.catalog.load import load_recovery, load_tables
-from inventories.errors import Refused, TargetFailed
+from inventories.errors import BadInput, DrError, Refused, TargetFailed
 from inventories.inventory import inventory_path, read_inventory
 
 _TELLING = re.compile(r"[Ee]rror|failed|refused|denied|cannot|Unable|FATAL|E:")
@@ -93,7 +94,7 @@ def _pyinfra(
         text = answer.read().strip()
     # Ctrl-C makes pyinfra exit 0 without a document; so no document is a failure whatever the exit code says.
     if child.returncode or not text:
-        _refuse_an_empty_primary(said)
+        _refuse(said)
         hint = "mend the cause and run it again: a deploy may be repeated at any time"
         raise TargetFailed(f"pyinfra failed: {_reason(said)}", f"{hint}; {log} has all" if log else hint)
     document = json.loads(text)
@@ -102,12 +103,15 @@ def _pyinfra(
 
 
 def require_sound_files(inventory: str | None) -> None:
-    """Raises BadInput for an inventory, a catalogue or secrets that pyinfra's child process would stumble over."""
+    """Raises BadInput for what pyinfra's child process would stumble over: inventory, catalogue, secrets, package."""
     found = read_inventory(inventory)
     load_tables()
     load_recovery()
     if "secrets_file" in found.data:
         secrets.load(str(found.data["secrets_file"]))
+    where, digest = tdengine_package.named(found.data)
+    if where and found.groups.get("tdengine"):
+        tdengine_package.fetch(where, digest, tdengine_package.cache(str(found.data["pki_dir"])))
 
 
 def _listen(child: subprocess.Popen[str], kept: IO[str] | None, say: Callable[[str], None] | None) -> str:
@@ -126,11 +130,18 @@ def _listen(child: subprocess.Popen[str], kept: IO[str] | None, say: Callable[[s
     return "".join(lines)
 
 
-def _refuse_an_empty_primary(stderr: str) -> None:
-    """Raises Refused when that is what ended the deploy."""
-    told = re.search(rf"(\S+: {NOT_EMPTY}: .*)", stderr)
-    if told:
-        raise Refused(told[1].strip(), "./dr restore-cluster restores it from there onto hosts that hold no data")
+_REFUSALS: Mapping[str, tuple[type[DrError], str]] = {
+    NOT_EMPTY: (Refused, "./dr restore-cluster restores it from there onto hosts that hold no data"),
+    DOWNGRADE: (Refused, "name the package of the version in use, or a newer one; no server was touched"),
+    OTHER_MACHINE: (BadInput, "name the package for that machine"),
+}
+
+
+def _refuse(stderr: str) -> None:
+    """Raises what a host refused in words of ours, when that is what ended the deploy."""
+    for words, (kind, hint) in _REFUSALS.items():
+        if told := re.search(rf"([\w.-]+: {words}: .*)", stderr):
+            raise kind(told[1].strip(), hint)
 
 
 def _reason(stderr: str) -> str:

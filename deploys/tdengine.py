@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from pyinfra import host
+from pyinfra.api.exceptions import DeployError
 from pyinfra.api.operation import OperationMeta
+from pyinfra.facts.files import File
 from pyinfra.facts.server import Arch
 from pyinfra.operations import files, server, systemd
 from pyinfra.operations.util import any_changed
@@ -24,10 +26,18 @@ from pyinfra.operations.util import any_changed
 from deploys import app, estate, td_shadow, tdengine_package
 from deploys.base import UPLOADS
 from deploys.operations import packages
-from deploys.tdengine_operations import td_accounts, td_cluster, td_schema, td_unpack
+from deploys.tdengine_operations import (
+    td_accounts,
+    td_begin,
+    td_cluster,
+    td_features,
+    td_restart,
+    td_schema,
+    td_unpack,
+)
 from deploys.tdengine_package import Package
-from deploys.text import MANAGED, as_file
-from inventories.catalog import ddl_tdengine
+from deploys.text import MANAGED, OTHER_MACHINE, as_file
+from inventories.catalog import td_shape
 from inventories.catalog.export import tables_json
 from inventories.catalog.load import load_recovery, load_tables
 from inventories.catalog.tables import Store
@@ -45,25 +55,31 @@ def is_named() -> bool:
     return bool(tdengine_package.named(_data())[0])
 
 
-def install() -> None:
-    """Programs and the client library, side by side with any other version, on servers and on the application host."""
+def install() -> OperationMeta:
+    """Programs and the client library, side by side with any other version, on servers and on the application host.
+
+    Returns what changes when another version comes into use.
+    """
     package = _package()
     machine = host.get_fact(Arch)
     if machine != package.machine:
-        raise BadInput(f"{host.name} is {machine}, the TDengine package is for {package.machine}", "name another one")
+        raise DeployError(f"{host.name}: {OTHER_MACHINE}: the host is {machine}, the package {package.machine}")
     packages(name="TDengine's needs", names=["libstdc++6", "python3", "python3-tz"])
     folder = f"{HOME}/{package.key}"
-    archive = files.put(
-        name="TDengine package", src=str(package.archive), dest=f"{HOME}/{package.key}.tar", **_READABLE,
-        create_remote_dir=True,
+    if not host.get_fact(File, path=f"{folder}/bin/taosd"):
+        files.put(
+            name="TDengine package", src=str(package.archive), dest=f"{folder}.tar", **_READABLE,
+            create_remote_dir=True,
+        )  # fmt: skip
+    unpacked = td_unpack(
+        name="TDengine programs", archive=f"{folder}.tar", folder=folder, current=f"{HOME}/current"
     )  # fmt: skip
-    td_unpack(name="TDengine programs", archive=f"{HOME}/{package.key}.tar", folder=folder, _if=archive.did_change)
     link = files.link(name="TDengine in use", path=f"{HOME}/current", target=folder)
     library = files.put(
         name="TDengine library path", src=as_line(f"{HOME}/current/lib"), dest="/etc/ld.so.conf.d/tdengine.conf",
         **_READABLE,
     )  # fmt: skip
-    server.shell(name="the linker learns it", commands=["ldconfig"], _if=any_changed(link, library, archive))
+    server.shell(name="the linker learns it", commands=["ldconfig"], _if=any_changed(link, library, unpacked))
     files.sync(
         name="TDengine connector", src=str(_connector()), dest="/opt/mystocks-dr/connector", user="root", group="root",
         mode="0644", dir_mode="0755", delete=True, exclude=["*.pyc"], exclude_dir=["*__pycache__*"],
@@ -81,6 +97,7 @@ def install() -> None:
             "charset UTF-8", "locale C.UTF-8",
         ))),
     )  # fmt: skip
+    return link
 
 
 def settings(user: str, owner: str) -> tuple[OperationMeta, ...]:
@@ -100,7 +117,7 @@ def settings(user: str, owner: str) -> tuple[OperationMeta, ...]:
     return where, password
 
 
-def writer(ours: tuple[OperationMeta, ...]) -> None:
+def writer(*ours: OperationMeta) -> None:
     """What the application host needs to write here: settings, tables, a replayer with an outbox of its own."""
     known = settings("td_writer", "mystocks")
     tables = files.put(
@@ -123,9 +140,12 @@ def writer(ours: tuple[OperationMeta, ...]) -> None:
     td_shadow.deploy(f"{ETC}/agent-tdengine.json")
 
 
-def node() -> None:
-    """Settings and service of a server."""
+def node(programs: OperationMeta) -> None:
+    """Settings and service of a server; several are started anew one after the other."""
     nodes = estate.nodes("tdengine")
+    # Where there are several, each is sent to the others first: a node that comes back blank must join them, and begins
+    # a second cluster if it is told that it is the first.
+    first, *more = estate.others("tdengine") or nodes
     server.user(  # noqa: S604 - the user's login shell, nothing is run in it
         name="TDengine user", user="taos", home="/var/lib/taos", shell="/usr/sbin/nologin", system=True
     )
@@ -134,41 +154,42 @@ def node() -> None:
         files.directory(name=f"directory {path}", path=path, mode="0750", **mine)
     conf = files.template(
         name="TDengine server settings", src=estate.template("tdengine", "taos.cfg.j2"), dest="/etc/taos/taos.cfg",
-        mode="0644", user="root", group="root", create_remote_dir=True, managed=MANAGED, me=estate.me(), first=nodes[0],
-        second=nodes[1] if len(nodes) > 1 else None, vnodes=host.data.get("tdengine_vnodes"),
+        mode="0644", user="root", group="root", create_remote_dir=True, managed=MANAGED, me=estate.me(), first=first,
+        second=more[0] if more else None, vnodes=host.data.get("tdengine_vnodes"),
     )  # fmt: skip
     unit = files.template(
         name="TDengine service", src=estate.template("tdengine", "taosd.service.j2"),
         dest="/etc/systemd/system/taosd.service", **_READABLE, managed=MANAGED, nofile=host.data.get("tdengine_nofile"),
     )  # fmt: skip
     systemd.daemon_reload(name="systemd reads TDengine's service", _if=unit.did_change)
+    td_begin(name="TDengine begins", nodes=[node.name for node in nodes])
+    # Before it is started for the first time there is nothing to start anew.
+    td_restart(name="TDengine reads its settings", _if=any_changed(conf, unit, programs), _serial=True)
     systemd.service(name="TDengine runs", service="taosd", running=True, enabled=True)
-    systemd.service(name="TDengine reads its settings", service="taosd", restarted=True, _if=any_changed(conf, unit))
 
 
 def database() -> None:
     """Accounts first: until then the server takes the password that everybody knows. Then dnodes, database, tables."""
     secret = estate.secret()
     nodes = estate.nodes("tdengine")
+    if host.name != nodes[0].name:
+        # Any node can be asked when the first is lost.
+        files.put(
+            name="TDengine root's password", src=as_line(secret["td_root"].get_secret_value()), mode="0600",
+            dest=f"{ETC}/tdengine-root.pass", user="root", group="root", _temp_dir=UPLOADS,
+        )  # fmt: skip
+        return
     td_accounts(
         name="TDengine accounts", passwords={name: secret[name].get_secret_value() for name in ("td_root", *USERS)}
     )
     td_cluster(name="TDengine nodes", nodes=[node.name for node in nodes])
-    tables = load_tables()
-    durable = host.data.get("tdengine_profile") == "no-loss"
-    databases = sorted({table.database for table in tables.of(Store.TDENGINE)})
-    replica = 3 if len(nodes) >= 3 else 1
-    statements = [
-        ddl_tdengine.database_statement(
-            name, keep_days=host.data.get("tdengine_keep_days"), replica=replica,
-            vgroups=host.data.get("tdengine_vgroups"), durable=durable,
-        )
-        for name in databases
-    ]  # fmt: skip
-    td_schema(
-        name="TDengine tables", databases=databases, statements=statements,
-        supertables=ddl_tdengine.supertables(tables),
-    )  # fmt: skip
+    td_schema(name="TDengine tables", shape=td_shape.declared(_values(), load_tables(), len(nodes)))
+    td_features(name="TDengine features", user=USERS[0], password=secret[USERS[0]].get_secret_value())
+
+
+def _values() -> dict[str, object]:
+    names = ("tdengine_keep_days", "tdengine_duration_days", "tdengine_vgroups", "tdengine_profile")
+    return {name: host.data.get(name) for name in names}
 
 
 def as_line(text: str) -> StringIO:
@@ -180,7 +201,7 @@ def _data() -> dict[str, object]:
 
 
 def _cache() -> Path:
-    return Path(host.data.get("pki_dir")).expanduser().parent / "tdengine"
+    return tdengine_package.cache(host.data.get("pki_dir"))
 
 
 def _package() -> Package:

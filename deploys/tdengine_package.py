@@ -53,6 +53,11 @@ def named(data: Mapping[str, object]) -> tuple[str, str]:
     return where, digest.lower()
 
 
+def cache(pki_dir: str) -> Path:
+    """Where packages lie on the operator's machine, beside the estate's certificates."""
+    return Path(pki_dir).expanduser().parent / "tdengine"
+
+
 def fetch(where: str, digest: str, cache: Path) -> Package:
     """The package, laid out under `cache`. Raises BadInput naming file and value: not there, wrong sum, no package."""
     file = _download(where, cache) if "://" in where else Path(where).expanduser()

@@ -15,6 +15,8 @@ MANAGED = "Managed by mystocks-dr (./dr deploy); what is edited here by hand is 
 
 
 NOT_EMPTY = "an empty primary is not begun"  # run.py knows the refusal by these words
+DOWNGRADE = "an older TDengine is not put in the place of a newer one"  # and these
+OTHER_MACHINE = "the TDengine package is for another machine"
 
 
 def cidr(address: str) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from inventories.catalog import load_tables
+from inventories.catalog import load_tables, td_shape
 from inventories.errors import DrError
 from runbooks.hosts import Estate, Host
-from runbooks.probes import postgres, schema
+from runbooks.probes import postgres, schema, tdengine
 from runbooks.probes.postgres import Node
 
 _ALTERED = "select name, setting from pg_file_settings where sourcefile like '%postgresql.auto.conf' order by 1"
@@ -37,9 +37,23 @@ def silent(estate: Estate, only: Collection[str] = ()) -> tuple[Difference, ...]
 
 
 def look(estate: Estate, only: Collection[str] = ()) -> tuple[Difference, ...]:
-    """Differences of the PostgreSQL hosts that answer, all of them or `only` some."""
+    """Differences of the servers that answer, all of them or `only` some."""
     nodes = [node for node in postgres.survey(estate) if not only or node.name in only]
-    return tuple(difference for node in nodes if node.ssh for difference in _of_node(estate, node))
+    found = [difference for node in nodes if node.ssh for difference in _of_node(estate, node)]
+    return (*found, *_of_tdengine(estate, only))
+
+
+def _of_tdengine(estate: Estate, only: Collection[str]) -> Iterator[Difference]:
+    """What a deploy alters, and what it leaves alone because rows would be lost, each as a sentence."""
+    servers = [server for server in tdengine.survey(estate) if not only or server.name in only]
+    for server in servers:
+        if server.ssh and server.installed and not server.online:
+            yield Difference("TDengine runs", server.name, f"{server.name}: {server.why}")
+    speaker = tdengine.speaker(servers)
+    if speaker is None:
+        return
+    for line in td_shape.differences(tdengine.shape(estate), speaker.databases, speaker.columns):
+        yield Difference("TDengine's tables are the catalogue's", speaker.name, f"{speaker.name}: {line}.")
 
 
 def _of_node(estate: Estate, node: Node) -> Iterator[Difference]:

@@ -6,20 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inventories.catalog.recovery import Limits
+from runbooks import findings_tdengine
+from runbooks.finding import Finding as Finding
 from runbooks.probes.postgres import Node
 from runbooks.status import Status
 
 SYNCHRONOUS = ("sync", "quorum")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One objective or limit that is not met, in words, and what to run."""
-
-    objective: str
-    measured: str
-    limit: str
-    hint: str
 
 
 @dataclass(frozen=True)
@@ -41,6 +33,8 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *_jobs(status),
         *_archive(status, limits),
         *_outbox(status, limits),
+        *findings_tdengine.findings(status.tdengine),
+        *findings_tdengine.outbox(status.tdengine_outbox, limits.max_outbox_rows),
         *_disks(status, limits),
     )
 
@@ -79,7 +73,7 @@ def _loss_without_standby(status: Status, primary: Node) -> Loss:
 
 def degraded(status: Status) -> tuple[str, ...]:
     """States that work and protect less than they should, each as a sentence."""
-    return tuple(_degraded(status))
+    return (*_degraded(status), *findings_tdengine.degraded(status.tdengine))
 
 
 def _degraded(status: Status) -> Iterator[str]:

@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 from inventories.errors import DrError, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
-from runbooks.probes import app, backup, disk, jobs, pgbackrest, postgres
+from runbooks.probes import app, backup, disk, jobs, pgbackrest, postgres, tdengine
 from runbooks.probes.app import Outbox
 from runbooks.probes.backup import Mode
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Jobs
 from runbooks.probes.pgbackrest import Archiving, Repository
 from runbooks.probes.postgres import Node
+from runbooks.probes.tdengine import Server
 
 T = TypeVar("T")
 _SLACK_S = 0.3  # between the bound of one command and the bound of all: threads have to start, processes to end
@@ -37,6 +38,8 @@ class Status:
     disks: Mapping[str, tuple[Disk, ...]] = field(default_factory=dict)  # by host that answered
     mode: Mode | None = None  # the replication mode that the runbooks noted on the backup host
     jobs: Jobs | None = None  # what the backup host's scheduled jobs have come to
+    tdengine: tuple[Server, ...] = ()
+    tdengine_outbox: Outbox | None = None  # None also where no TDengine is deployed
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -51,8 +54,15 @@ class Status:
 
 def as_json(status: Status) -> dict[str, Any]:
     """The same as JSON values; a node carries its host's name and not how it is reached."""
-    plain = asdict(replace(status, nodes=()))
-    return {**plain, "nodes": [_node_json(node) for node in status.nodes]}
+    plain = asdict(replace(status, nodes=(), tdengine=()))
+    servers = [_server_json(server) for server in status.tdengine]
+    return {**plain, "nodes": [_node_json(node) for node in status.nodes], "tdengine": servers}
+
+
+def _server_json(server: Server) -> dict[str, Any]:
+    left_out = ("host", "columns")
+    values = {name: getattr(server, name) for name in server.__dataclass_fields__ if name not in left_out}
+    return {"name": server.name, "role": server.role, **values, "vgroups": [asdict(one) for one in server.vgroups]}
 
 
 def _node_json(node: Node) -> dict[str, Any]:
@@ -65,7 +75,7 @@ def look(estate: Estate) -> Status:
     """Everything `./dr status` shows. Takes at most the budget `status.host` and what reaching a host may take."""
     started, at = time.monotonic(), time.time()
     version, stanza, patience = postgres.version(estate), str(estate.data["stanza"]), budget("status.host")
-    pool = ThreadPoolExecutor(3 * len(estate.hosts))
+    pool = ThreadPoolExecutor(4 * len(estate.hosts))
     try:
         nodes = {h: pool.submit(postgres.look, h, version, patience) for h in estate.postgres}
         archivers = {h: _ask(pool, h, lambda h: pgbackrest.archiving(h, timeout=patience)) for h in estate.postgres}
@@ -73,9 +83,12 @@ def look(estate: Estate) -> Status:
         noted = _ask(pool, estate.backup, backup.replication_mode)
         scheduled = _ask(pool, estate.backup, lambda h: jobs.look(h, timeout=patience))
         waiting = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience))
+        servers = {h: pool.submit(tdengine.look, h, patience) for h in tdengine.hosts(estate)}
+        ticks = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience, settings="agent-tdengine.json"))
         full = {h: _ask(pool, h, lambda h: disk.look(h, disk.paths(estate, h), patience)) for h in estate.hosts}
         everything: list[Future[Any]] = [
-            *nodes.values(), *archivers.values(), *full.values(), repository, noted, scheduled, waiting
+            *nodes.values(), *archivers.values(), *full.values(), repository, noted, scheduled, waiting,
+            *servers.values(), ticks,
         ]  # fmt: skip
         wait(everything, timeout=patience + budget("ssh.reach") + _SLACK_S)
         unknown: dict[str, str] = {}
@@ -90,6 +103,8 @@ def look(estate: Estate) -> Status:
             outbox=_answer(waiting, "outbox", unknown),
             mode=_answer(noted, "", {}),
             jobs=_answer(scheduled, "jobs", unknown),
+            tdengine=tuple(_server(host, answer) for host, answer in servers.items()),
+            tdengine_outbox=_answer(ticks, "", {}) if servers else None,
             unknown=unknown,
             seconds=time.monotonic() - started,
         )
@@ -110,6 +125,10 @@ def _ask(pool: ThreadPoolExecutor, host: Host, question: Callable[[Host], T]) ->
 
 def _node(host: Host, answer: Future[Node]) -> Node:
     return answer.result() if answer.done() else Node(host, ssh=False, why="did not answer in time")
+
+
+def _server(host: Host, answer: Future[Server]) -> Server:
+    return answer.result() if answer.done() else Server(host, ssh=False, why="did not answer in time")
 
 
 def _answer(answer: Future[T], part: str, unknown: dict[str, str]) -> T | None:

@@ -84,6 +84,7 @@ def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
     from deploys.run import deploy as run_deploy
     from runbooks import hosts
     from runbooks.engine.rundir import new_run_dir
+    from runbooks.probes import tdengine
     from tasks import screens
 
     estate = hosts.load(inventory or None)
@@ -95,6 +96,9 @@ def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
     if changes:
         every = names or [host.name for host in estate.hosts]
         screens.show(screens.matrix("what changed", changes.by_operation, every, "changed"))
+    said = tdengine.abilities(tdengine.survey(estate))
+    if said:
+        print(said)
     print(f"{changes.operations} operations, {len(changes.by_operation) or 'nothing'} changed. Log: {log}")
 
 

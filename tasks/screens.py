@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from runbooks.objectives import Finding, Loss, duration, lag_bytes, size
+from runbooks.probes import tdengine
+from runbooks.probes.app import Outbox
 from runbooks.probes.jobs import Job
 from runbooks.probes.postgres import Node
 from runbooks.status import Status
@@ -16,7 +18,10 @@ from runbooks.status import Status
 
 def status_screen(status: Status, found: Sequence[Finding], degraded: Sequence[str], loss: Loss) -> Group:
     """One screen: nodes, backup and outbox, what is degraded, possible loss, what is not as promised."""
-    parts: list[Table | Text] = [_nodes(status), _facts(status)]
+    parts: list[Table | Text] = [_nodes(status)]
+    if status.tdengine:
+        parts.append(_servers(status))
+    parts.append(_facts(status))
     parts += [Text(f"DEGRADED  {line}", style="yellow") for line in degraded]
     parts.append(Text(f"Possible loss now: {loss.sentence}", style="" if loss.wal_bytes == 0 else "yellow"))
     if found:
@@ -69,6 +74,21 @@ def _node(status: Status, node: Node) -> tuple[str, ...]:
     return (role, timeline, _position(node.replayed), shown, seen.sync if seen else "")
 
 
+def _servers(status: Status) -> Table:
+    table = Table("TDengine", "state", "manages", "leads", "copies", "version")
+    speaker = tdengine.speaker(status.tdengine)
+    for server in status.tdengine:
+        leads = copies = ""
+        if speaker:
+            held = [(g, r) for g in speaker.vgroups for r in g.replicas if speaker.numbers.get(server.name) == r.node]
+            leads = str(sum(replica.role == "leader" for _, replica in held))
+            copies = f"{sum(replica.serves for _, replica in held)} of {len(held)}"
+        manages = speaker.mnodes.get(server.name, "") if speaker else ""
+        state = speaker.dnodes.get(server.name, "not joined") if speaker and server.online else server.role
+        table.add_row(server.name, state, manages, leads, copies, server.version)
+    return table
+
+
 def _position(lsn: int | None) -> str:
     return "" if lsn is None else f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
 
@@ -78,7 +98,11 @@ def _facts(status: Status) -> Table:
     table.add_row("last backup", _backup(status))
     table.add_row("archive", _archive(status))
     table.add_row("jobs", _jobs(status))
-    table.add_row("outbox", _outbox(status))
+    table.add_row("outbox", _outbox(status.outbox, status.unknown.get("outbox", "")))
+    if status.tdengine_outbox is not None:
+        table.add_row("TDengine's outbox", _outbox(status.tdengine_outbox, ""))
+    if said := tdengine.abilities(status.tdengine):
+        table.add_row("edition", said)
     return table
 
 
@@ -115,10 +139,9 @@ def _archive(status: Status) -> str:
     return f"lag {duration(archiver.oldest_waiting_s or 0)}, {archiver.waiting} segments wait, newest {newest}"
 
 
-def _outbox(status: Status) -> str:
-    box = status.outbox
+def _outbox(box: Outbox | None, why: str) -> str:
     if box is None:
-        return f"unknown: {status.unknown['outbox']}"
+        return f"unknown: {why}"
     oldest = f", oldest {duration(box.oldest_age_s)}" if box.oldest_age_s is not None else ""
     replayer = "replayer runs" if box.replayer_running else "no replayer"
     return f"{box.pending_rows} rows wait{oldest}; {box.dead_rows} dead; {size(box.size_bytes)}; {replayer}"

@@ -2,7 +2,7 @@
 
 A test asks for its hosts by the name of its argument: `machine` (every host), `database` (every PostgreSQL host that
 should run), `primary`, `standby`, `repository`, `pgbackrest` (repository and databases), `application`, `offsite`,
-`fenced`.
+`fenced`, `tsdb` (every TDengine host), `ticker` (the application host, where there is a TDengine).
 It then runs once for each, with the host's name in its id. DR_INVENTORY and DR_LAB choose the estate,
 DR_VERIFY_LIMIT (host names, comma separated) a part of it, DR_VERIFY_EXPECT (runbooks/expect.py) a state that is not
 whole. A role that nobody has, though somebody should, is a failure and not an empty list.
@@ -20,7 +20,7 @@ import testinfra
 from inventories.errors import DrError
 from runbooks import hosts
 from runbooks.expect import Expected, from_environment
-from runbooks.probes import postgres
+from runbooks.probes import postgres, tdengine
 from tests.verify.subject import Seen, Subject
 
 
@@ -31,7 +31,8 @@ def seen() -> Seen:
     limit = frozenset(filter(None, os.environ.get("DR_VERIFY_LIMIT", "").split(",")))
     for name in sorted(expected.named | limit):
         estate.host(name)
-    return Seen(estate, expected, {node.name: node for node in postgres.survey(estate)}, limit)
+    has_tdengine = any(one.installed and one.ssh for one in tdengine.survey(estate))
+    return Seen(estate, expected, {node.name: node for node in postgres.survey(estate)}, limit, has_tdengine)
 
 
 def _everyone(s: Seen) -> Sequence[hosts.Host]:
@@ -51,6 +52,8 @@ ROLES: dict[str, Callable[[Seen], Sequence[hosts.Host]]] = {
     "pgbackrest": lambda s: [*s.estate.group("backup"), *s.databases],
     "application": _group("app"),
     "offsite": lambda s: [host for host in s.estate.hosts if host.name in s.estate.groups.get("offsite", ())],
+    "tsdb": lambda s: tdengine.hosts(s.estate) if s.has_tdengine else (),
+    "ticker": lambda s: s.estate.group("app") if s.has_tdengine else (),
     "fenced": lambda s: [s.estate.host(name) for name in s.expected.fenced],
 }
 
@@ -96,6 +99,8 @@ def _parameters(role: str, members: Sequence[hosts.Host]) -> list[object]:
         why = "no host is expected to be fenced"
     elif role == "offsite" and not members:
         why = "the estate has no off-site host"
+    elif role in ("tsdb", "ticker") and not members:
+        why = "no TDengine is deployed"
     elif members:
         why = f"expected to be off: {', '.join(host.name for host in members)}"
     else:

@@ -41,6 +41,7 @@ class Seen:
     expected: Expected
     nodes: dict[str, Node]
     limit: frozenset[str]
+    has_tdengine: bool = False  # deployed on at least one host that answers
 
     @property
     def databases(self) -> tuple[hosts.Host, ...]:

@@ -1,0 +1,77 @@
+"""What of TDengine's servers is not as promised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from runbooks.finding import Finding
+from runbooks.probes import tdengine
+from runbooks.probes.app import Outbox
+from runbooks.probes.tdengine import Server
+
+QUORUM_OF = 3  # nodes: with fewer there is one copy of every row
+
+
+def findings(servers: Sequence[Server]) -> Iterator[Finding]:
+    """Servers that do not serve, copies that are missing, a door that stands open."""
+    if not any(one.installed and one.ssh for one in servers):
+        yield from (_silent(one, len(servers)) for one in servers if not one.ssh)
+        return  # nothing was deployed here: `degraded` says so
+    for one in servers:
+        if one.role != "ready":
+            yield _silent(one, len(servers))
+        if one.default_password:
+            hint = "./dr deploy replaces it"
+            yield Finding(f"TDengine's root on {one.name}", "everybody knows the password", "ours", hint)
+    yield from _copies(servers)
+    versions = sorted({one.version for one in servers if one.online})
+    if len(versions) > 1:
+        yield Finding("TDengine's version", " and ".join(versions), "one", "./dr deploy brings the same to every host")
+
+
+def _silent(server: Server, nodes: int) -> Finding:
+    if not server.ssh:
+        again = f"./dr tdengine-rejoin {server.name}" if nodes >= QUORUM_OF else f"./dr deploy --limit {server.name}"
+        hint = f"bring the host back, then {again}"
+    elif nodes >= QUORUM_OF:
+        hint = f"./dr tdengine-rejoin {server.name}"
+    else:
+        hint = f"./dr deploy --limit {server.name} starts it; /var/log/taos says why it stopped"
+    return Finding(f"TDengine on {server.name}", server.why or server.role, "ready", hint)
+
+
+def _copies(servers: Sequence[Server]) -> Iterator[Finding]:
+    """Copies that do not take part although every node says that it is ready."""
+    speaker = tdengine.speaker(servers)
+    if speaker is None:
+        return
+    for group in speaker.vgroups:
+        serving = sum(replica.serves for replica in group.replicas)
+        said = f"{serving} of {len(group.replicas)} copies serve"
+        if not group.has_leader:
+            hint = "writes to it wait in the outbox; /var/log/taos of its nodes says why they elect none"
+            yield Finding(f"vgroup {group.id} of {group.database}", f"no leader, {said}", "a leader", hint)
+        elif serving < len(group.replicas) and all(one.role == "ready" for one in servers):
+            hint = "./dr tdengine-rejoin HOST for the host whose copy is away"
+            yield Finding(f"vgroup {group.id} of {group.database}", said, "all", hint)
+
+
+def degraded(servers: Sequence[Server]) -> Iterator[str]:
+    """States that work and protect less than they should."""
+    if servers and not any(one.installed for one in servers if one.ssh) and any(one.ssh for one in servers):
+        names = ", ".join(one.name for one in servers)
+        yield f"No TDengine is installed on {names}: name its package (TDENGINE_PACKAGE) and deploy again."
+
+
+def outbox(box: Outbox | None, limit: int) -> Iterator[Finding]:
+    """TDengine's outbox on the application host, which is apart from PostgreSQL's."""
+    if box is None:
+        return
+    if box.pending_rows > limit:
+        hint = "what is not ready above keeps them waiting"
+        yield Finding("rows in TDengine's outbox", str(box.pending_rows), str(limit), hint)
+    if box.dead_rows:
+        hint = "agents.outbox_cli --config /etc/mystocks-dr/agent-tdengine.json status names them"
+        yield Finding("dead letters in TDengine's outbox", str(box.dead_rows), "0", hint)
+    if not box.replayer_running:
+        yield Finding("TDengine's replayer", "not running", "running", "./dr deploy starts it")
