@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from agents import cron, jobs_child, jobs_state
-from agents.errors import AgentError, run
+from agents.errors import AgentError, BadConfig, run
 from agents.jobs_alarm import late, raise_alarm
 from agents.jobs_config import PATH, VARIABLE, Settings, load
 from agents.jobs_lock import Held, Lock, Owner, holder
@@ -29,7 +29,8 @@ from agents.jobs_state import State
 
 # What neither writes the repository nor needs it to stand still has a lock of its own: a proof may take hours, and
 # whether the archive works must not wait for it.
-ALONE = ("prove", "check")
+ALONE = ("prove", "check", "td-prove")
+TDENGINE = "td-"  # jobs of TDengine's backups, which wait for one another and not for PostgreSQL's
 COMMANDS = {
     "full": ("agents.backup", "full"),
     "diff": ("agents.backup", "diff"),
@@ -39,14 +40,25 @@ COMMANDS = {
     "prove": ("agents.prove",),
     "check": ("agents.check",),
     "expire": ("agents.expire", "apply"),
+    "td-full": ("agents.td_take", "full"),
+    "td-incr": ("agents.td_take", "incr"),
+    "td-verify": ("agents.td_verify",),
+    "td-prove": ("agents.td_prove",),
+    "td-expire": ("agents.td_expire", "apply"),
 }
+LABEL_OPTIONS = {"prove": "--set", "td-prove": "--label", "td-verify": "--label"}  # how a job is told which backup
 # cron starts a job within a minute of its time; what comes much later comes by a clock in another zone.
 PUNCTUAL_S = 300.0
-CATCH_UP_ORDER = ("full", "diff", "incr", "check", "prove", "verify", "expire", "offsite")
+CATCH_UP_ORDER = (
+    "full", "diff", "incr", "td-full", "td-incr", "check", "prove", "td-prove", "verify", "td-verify", "expire",
+    "td-expire", "offsite",
+)  # fmt: skip
 
 
 def lock_path(settings: Settings, job: str) -> Path:
-    return settings.states / f"{job}.lock" if job in ALONE else settings.repository_lock
+    if job in ALONE:
+        return settings.states / f"{job}.lock"
+    return settings.states / "td.lock" if job.startswith(TDENGINE) else settings.repository_lock
 
 
 def execute(settings: Settings, job: str, wait_s: float, further: Sequence[str] = ()) -> State:
@@ -153,7 +165,7 @@ def _run(settings: Settings, options: argparse.Namespace) -> int:
     else:
         wait_s = options.wait if options.wait >= 0 else settings.job(job).limit_s
         further = ["--io-timeout", f"{options.io_timeout:g}"] if options.io_timeout else []
-        further += ["--set", options.set] if options.set else []
+        further += [_label_option(job), options.set] if options.set else []
         state = execute(settings, job, wait_s, further)
     if state is None:
         return 0
@@ -161,6 +173,12 @@ def _run(settings: Settings, options: argparse.Namespace) -> int:
     if state.outcome in ("failed", "timeout"):
         raise AgentError(f"{job} {state.outcome}: {state.sentence}", f"{state.log} has all of its output.")
     return 3 if state.outcome == "skipped" else 0
+
+
+def _label_option(job: str) -> str:
+    if job not in LABEL_OPTIONS:
+        raise BadConfig(f"{job} is of no backup in particular.", f"--set goes with {', '.join(LABEL_OPTIONS)}.")
+    return LABEL_OPTIONS[job]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -172,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     how = running.add_mutually_exclusive_group()
     how.add_argument("--wait", type=float, nargs="?", const=-1.0, default=0.0, help="for the lock (default: its limit)")
     how.add_argument("--scheduled", action="store_true", help="as cron does")
-    running.add_argument("--set", default="", help="with prove: this backup")
+    running.add_argument("--set", default="", help="with prove, td-prove, td-verify: this backup")
     running.add_argument("--io-timeout", type=float, default=0.0, help="seconds for a host that is silent")
     commands.add_parser("catch-up", help="run what was missed, then raise the alarm for what is late")
     commands.add_parser("status", help="every job as JSON")

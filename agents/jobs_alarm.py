@@ -8,6 +8,7 @@ import sys
 import syslog
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from agents import jobs_state
 from agents.jobs_config import Settings
@@ -19,7 +20,7 @@ _COMMAND_S = 30.0
 
 @dataclass(frozen=True)
 class Late:
-    """What is late: the job, or `proof` and `offsite-copy`; how old the last success is, and the limit, in seconds."""
+    """What is late: the job, or `proof`, `td-proof`, `offsite-copy`; the age of the last success and its limit (s)."""
 
     what: str
     sentence: str
@@ -38,13 +39,8 @@ def _late(settings: Settings, states: Mapping[str, State], now: float) -> Iterat
         if sentence:
             last = jobs_state.success(job.name, states) or states[job.name].armed_at
             yield Late(job.name, sentence, now - last, job.grace_s)
-    if "prove" in states:
-        proof = newest_passed(settings.proofs)
-        limit = settings.max_proof_age_h * 3600
-        age = now - (proof.proven_at if proof else states["prove"].armed_at)
-        if age > limit:
-            what = f"the last proof, of {proof.label}, is {_hours(age)} old" if proof else "no backup was ever proven"
-            yield Late("proof", f"{what}, the limit is {_hours(limit)}", age, limit)
+    yield from _unproven(settings, states, now, "prove", settings.proofs, "")
+    yield from _unproven(settings, states, now, "td-prove", settings.td_proofs, " of TDengine")
     if settings.offsite and "offsite" in states:
         copied, limit = states["offsite"].last_success_at, settings.max_offsite_age_h * 3600
         age = now - (copied or states["offsite"].armed_at)
@@ -52,6 +48,20 @@ def _late(settings: Settings, states: Mapping[str, State], now: float) -> Iterat
             what = f"the copy on {settings.offsite.host} is {_hours(age)} old"
             none = f"there is no copy on {settings.offsite.host} yet"
             yield Late("offsite-copy", f"{what if copied else none}, the limit is {_hours(limit)}", age, limit)
+
+
+def _unproven(
+    settings: Settings, states: Mapping[str, State], now: float, job: str, proofs: Path, store: str
+) -> Iterator[Late]:
+    """`proof`, or `td-proof`: the last backup of a store that was restored and found whole is too long ago."""
+    if job not in states:
+        return
+    proof, limit = newest_passed(proofs), settings.max_proof_age_h * 3600
+    age = now - (proof.proven_at if proof else states[job].armed_at)
+    if age > limit:
+        never = f"no backup{store} was ever proven"
+        what = f"the last proof{store}, of {proof.label}, is {_hours(age)} old" if proof else never
+        yield Late(job.replace("prove", "proof"), f"{what}, the limit is {_hours(limit)}", age, limit)
 
 
 def raise_alarm(settings: Settings, sentences: Sequence[str]) -> None:

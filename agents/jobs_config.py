@@ -2,7 +2,7 @@
 
     {"stanza": "main", "keep_logs": 20, "wait_s": 3600, "alarm_command": [],
      "jobs": {"full": {"schedule": "30 18 * * 6", "limit_s": 14400, "jitter_s": 60, "grace_s": 21600}, ...},
-     "retention": {"full_copies": 2, "days": 28},
+     "retention": {"full_copies": 2, "days": 28}, "td_retention": null | {"full_copies": 2, "days": 28},
      "max_proof_age_h": 50, "max_offsite_age_h": 26, "archive_wait_s": 60,
      "database": {"hosts": [{"name": "pg1", "address": "192.0.2.21", "port": 5432}], "dbname": "postgres",
                   "user": "monitor", "sslmode": "verify-full", "sslrootcert": "...", "passfile": "..."},
@@ -11,7 +11,7 @@
                         "check_days": 7, "check_percent": 10},
      "records": "/var/lib/mystocks-dr", "logs": "/var/log/mystocks-dr/jobs", "repository": "/var/lib/pgbackrest"}
 
-The last three may be left out.
+The last three and td_retention, TDengine's, may be left out.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class Settings:
     records: Path
     logs: Path
     repository: Path
+    td_retention: Retention | None = None  # of TDengine's backups; None where the estate has none
     path: Path = PATH  # where this was read, for the programs that a job starts
 
     @property
@@ -97,6 +98,15 @@ class Settings:
     @property
     def proofs(self) -> Path:
         return self.records / "proofs.jsonl"
+
+    @property
+    def td_proofs(self) -> Path:
+        return self.records / "td-proofs.jsonl"
+
+    @property
+    def td_folders(self) -> tuple[Path, ...]:
+        """TDengine's backups, and those of the second engine."""
+        return self.records / "tdengine", self.records / "td-dumps"
 
     @property
     def repository_lock(self) -> Path:
@@ -140,7 +150,8 @@ def _settings(raw: dict[str, Any], path: Path) -> Settings:
         keep_logs=int(raw["keep_logs"]),
         wait_s=float(raw["wait_s"]),
         alarm_command=tuple(map(str, raw["alarm_command"])),
-        retention=Retention(int(raw["retention"]["full_copies"]), int(raw["retention"]["days"])),
+        retention=_retention(raw["retention"]),
+        td_retention=_retention(raw["td_retention"]) if raw.get("td_retention") else None,
         max_proof_age_h=float(raw["max_proof_age_h"]),
         max_offsite_age_h=float(raw["max_offsite_age_h"]),
         archive_wait_s=float(raw["archive_wait_s"]),
@@ -151,6 +162,10 @@ def _settings(raw: dict[str, Any], path: Path) -> Settings:
         repository=Path(raw.get("repository", "/var/lib/pgbackrest")),
         path=path,
     )
+
+
+def _retention(raw: dict[str, Any]) -> Retention:
+    return Retention(int(raw["full_copies"]), int(raw["days"]))
 
 
 def _database(raw: dict[str, Any]) -> Config:

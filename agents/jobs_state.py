@@ -17,7 +17,7 @@ from agents import cron
 from agents.jobs_config import Job, Settings
 
 # A full backup is more than an incremental one: whoever has it does not miss the lesser.
-GREATER: Mapping[str, tuple[str, ...]] = {"incr": ("diff", "full"), "diff": ("full",)}
+GREATER: Mapping[str, tuple[str, ...]] = {"incr": ("diff", "full"), "diff": ("full",), "td-incr": ("td-full",)}
 _STARTING_S = 300.0  # cron may still be about to start what was due so recently
 
 

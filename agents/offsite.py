@@ -1,9 +1,11 @@
-"""The off-site copy of the repository and its records, kept by restic on a host that offers nothing but sftp.
+"""The off-site copy of the backups of both stores and their records, kept by restic on a host that offers only sftp.
 
     python3 -m agents.offsite copy                               run by agents.jobs, which holds the repository's lock
     python3 -m agents.offsite list                               the snapshots, as JSON
     python3 -m agents.offsite restore [--snapshot ID] [--target DIR] [--only PATH]
                                          into a host whose repository is empty; with --target beside everything else
+    python3 -m agents.offsite restore --only /var/lib/mystocks-dr/tdengine[/LABEL]
+                                         brings TDengine's backups back, or one of them, where they are lost
 
 Prints one JSON object. No job writes the repository during a copy; WAL that arrives meanwhile is in the next.
 """
@@ -12,25 +14,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agents import leases, proofs, restic
+from agents import jobs_state, leases, proofs, restic
 from agents.errors import AgentError, run
 from agents.expire import backups
 from agents.jobs_config import PATH, Offsite, Settings, load
 
 CHECKED = "offsite.checked"  # beside the states; its time of change is when the copy was last checked
 TAG = "mystocks-dr"
-_NOT_COPIED = (".backup.lock", "*.pgbackrest.tmp", "*.lock")
+# The last two are TDengine backups that are being made or removed.
+_NOT_COPIED = (".backup.lock", "*.pgbackrest.tmp", "*.lock", ".partial-*", ".gone-*")
 
 
 def copied(settings: Settings) -> list[str]:
-    """What a snapshot holds: the repository, the state of the jobs, the proofs."""
-    every = (settings.repository, settings.states, settings.proofs)
+    """What a snapshot holds: the backups of both stores, the state of the jobs, the proofs."""
+    every = (settings.repository, settings.states, settings.proofs, settings.td_proofs, *settings.td_folders)
     return [str(path) for path in every if path.exists()]
 
 
@@ -63,6 +67,18 @@ def _worth_copying(settings: Settings) -> None:
     if not backups(settings.stanza):
         holds_none = f"{settings.repository} holds no backups of {settings.stanza}"
         raise AgentError(f"{holds_none}, so it is not copied.", "./dr backup.list")
+    taken = [jobs_state.read(job, settings.states) for job in ("td-full", "td-incr") if job in settings.jobs]
+    if any(state and state.last_success_at for state in taken) and not _td_backups(settings):
+        gone = f"{settings.td_folders[0]} holds none of the TDengine backups that were taken"
+        raise AgentError(f"{gone}, so nothing is copied.", f"Bring them back: {_WAY_BACK}.")
+
+
+def _td_backups(settings: Settings) -> list[str]:
+    """Their labels, oldest first."""
+    return sorted(path.parent.name for path in settings.td_folders[0].glob("[0-9]*/manifest.json"))
+
+
+_WAY_BACK = "python3 -m agents.offsite restore --only /var/lib/mystocks-dr/tdengine"
 
 
 def _ready(offsite: Offsite) -> bool:
@@ -81,6 +97,9 @@ def _forget(settings: Settings, offsite: Offsite) -> str:
     held = [lease.sentence for lease in leases.live(settings.leases)]
     if not any(proof.passed for proof in proofs.verdicts(proofs.read(settings.proofs)).values()):
         held.append("no backup was ever restored and found whole")
+    td_proven = any(proof.passed for proof in proofs.verdicts(proofs.read(settings.td_proofs)).values())
+    if _td_backups(settings) and not td_proven:
+        held.append("no backup of TDengine was ever restored and found whole")
     if held:
         return f"nothing expires there: {held[0]}"
     rules = [f"--keep-last={offsite.keep_last}", f"--keep-daily={offsite.keep_daily}"]
@@ -109,20 +128,20 @@ def snapshots(settings: Settings) -> list[dict[str, Any]]:
 
 
 def restore(settings: Settings, snapshot: str, target: Path | None, only: str) -> dict[str, Any]:
-    """Bring a snapshot back. Raises AgentError when it would go over a repository that holds backups."""
+    """Bring a snapshot back. Raises AgentError when it would go over backups that are there."""
     offsite, started = _offsite(settings), time.monotonic()
-    there = settings.repository / "backup"
-    blank = not there.exists() or not any(there.iterdir())
-    if target is None and not blank:
-        hint = f"Move {settings.repository} aside, or give --target to restore beside it."
-        raise AgentError(f"{settings.repository} holds backups, and nothing is restored over them.", hint)
+    there = Path(only) if only else settings.repository
+    if target is None and _holds_something(there if only else there / "backup"):
+        hint = f"Move {there} aside, or give --target to restore beside it."
+        raise AgentError(f"{there} holds backups, and nothing is restored over them.", hint)
     known = snapshots(settings)
     chosen = [one for one in known if str(one["id"]).startswith(snapshot)] if snapshot != "latest" else known[-1:]
     if len(chosen) != 1:
         listed = ", ".join(str(one["id"])[:8] for one in known) or "none"
         raise AgentError(f"{offsite.host} holds no snapshot {snapshot}.", f"It holds {listed}.")
     files = size = 0
-    for path in [only] if only else chosen[0]["paths"]:
+    paths = [only] if only else [path for path in chosen[0]["paths"] if target or not _in_the_way(settings, path)]
+    for path in paths:
         told = _bring(offsite, str(chosen[0]["id"]), path, target or Path("/"))
         files, size = files + int(told.get("files_restored", 0)), size + int(told.get("bytes_restored", 0))
     if not files:
@@ -133,6 +152,18 @@ def restore(settings: Settings, snapshot: str, target: Path | None, only: str) -
         "snapshot": chosen[0]["id"], "at": chosen[0]["at"], "files": files, "bytes": size,
         "seconds": round(seconds, 3), "sentence": f"{sentence} in {seconds:.1f} s",
     }  # fmt: skip
+
+
+def _holds_something(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _in_the_way(settings: Settings, path: str) -> bool:
+    """Backups of TDengine that are here stay as they are; a host that never had any has no place for them."""
+    place = Path(path)
+    if place not in settings.td_folders:
+        return False
+    return any(place.glob("[0-9]*")) if place.exists() else not os.access(place.parent, os.W_OK)
 
 
 def _bring(offsite: Offsite, snapshot: str, path: str, target: Path) -> Any:

@@ -92,6 +92,20 @@ def trim(settings: ShadowSettings, now: float) -> None:
         size -= found.st_size
 
 
+def trim_covered(settings: ShadowSettings, until: float) -> int:
+    """Delete segments whose every batch was acknowledged before `until` (unix seconds); returns how many.
+
+    A segment was last written when its last batch was acknowledged. One that may still be open is younger.
+    """
+    gone = 0
+    for file in segments(settings.path)[:-1]:
+        if file.stat().st_mtime >= until:
+            break
+        file.unlink(missing_ok=True)
+        gone += 1
+    return gone
+
+
 def segments(folder: Path) -> list[Path]:
     """Every segment, oldest first."""
     return sorted(folder.glob(f"*{SUFFIX}"))

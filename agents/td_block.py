@@ -206,7 +206,7 @@ def hashes(block: Block, seed: int, first: int = 0) -> Array:
         found = np.full(block.rows, seed & (2**64 - 1), np.uint64)
         for number, column in enumerate(block.columns[first:], 1):
             words = _as_words(column) if column.ends is None else _text_words(column)
-            words = np.where(column.nulls, np.uint64(_ODD ^ number), words * np.uint64(_ODD) + np.uint64(number))
+            words = np.where(column.nulls, np.uint64(_MIX[0] + number), words * np.uint64(_ODD) + np.uint64(number))
             found = (found ^ (words ^ (words >> np.uint64(29)))) * np.uint64(_MIX[0])
             found ^= found >> np.uint64(32)
         found *= np.uint64(_MIX[1])

@@ -24,7 +24,7 @@ from agents.errors import AgentError
 END = 2**32 - 1
 _FRAME = struct.Struct(">II")
 _CHUNK = 1 << 20
-_ENC = ("openssl", "enc", "-aes-256-ctr", "-pbkdf2", "-iter", "100000", "-md", "sha256")
+ENC = ("openssl", "enc", "-aes-256-ctr", "-pbkdf2", "-iter", "100000", "-md", "sha256")
 
 
 class Broken(AgentError):  # noqa: N818
@@ -41,7 +41,7 @@ class Writer:
         self._blocks = 0
         self._zstd = subprocess.Popen(["zstd", "-q", f"-{level}", "-c"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._lock = subprocess.Popen(
-            [*_ENC, "-pass", f"file:{key}"], stdin=self._zstd.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*ENC, "-pass", f"file:{key}"], stdin=self._zstd.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         assert self._zstd.stdin is not None and self._zstd.stdout is not None
         self._zstd.stdout.close()  # openssl's now
@@ -127,7 +127,7 @@ def read(path: Path, key: Path, expected: dict[str, Any]) -> Iterator[tuple[int,
         )
     digest = hashlib.sha256()
     unlock = subprocess.Popen(
-        [*_ENC, "-d", "-pass", f"file:{key}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [*ENC, "-d", "-pass", f"file:{key}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     unzip = subprocess.Popen(
         ["zstd", "-q", "-d", "-c"], stdin=unlock.stdout, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

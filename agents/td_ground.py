@@ -78,12 +78,21 @@ def make(
     session.execute(
         f"CREATE DATABASE IF NOT EXISTS `{into}` PRECISION '{options['precision']}' KEEP {keep} "
         f"DURATION {options['duration']} REPLICA {replica} VGROUPS {options['vgroups']} "
-        f"WAL_LEVEL {options['wal_level']} WAL_FSYNC_PERIOD {options['wal_fsync_period']}"
+        "WAL_LEVEL 1 WAL_FSYNC_PERIOD 3000"
     )
     for name in wanted:
         session.execute(supertable(into, name, manifest.supertables[name]))
     _make_subtables(session, into, manifest, list(subtables))
     session.execute(f"USE `{into}`")
+
+
+def harden(session: RawSession, into: str, manifest: Manifest) -> None:
+    """Sync a database that a restore made as production does: until here a crash would only repeat the restore."""
+    options = manifest.options
+    session.execute(f"FLUSH DATABASE `{into}`")
+    session.execute(
+        f"ALTER DATABASE `{into}` WAL_LEVEL {options['wal_level']} WAL_FSYNC_PERIOD {options['wal_fsync_period']}"
+    )
 
 
 def supertable(database: str, name: str, shape: dict[str, Any]) -> str:

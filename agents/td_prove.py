@@ -2,9 +2,9 @@
 
     python3 -m agents.td_prove [--label L]
 
-Without --label it takes the newest that was never tried, else the one whose last trial is longest ago. The result is one
-line of td-proofs.jsonl, printed as well. What is not the backup's fault (no space, another key) is an error, not a
-result. Exit 0 proven, 1 not proven or an error.
+Without --label it takes the newest that was never tried, else the one whose last trial is longest ago. The result is
+one line of td-proofs.jsonl, printed as well. What is not the backup's fault (no space, another key) is an error and
+no result. Exit 0 proven, 1 not proven or an error.
 """
 
 from __future__ import annotations

@@ -122,6 +122,8 @@ class _Restoring:
             ]  # fmt: skip
             for task in tasks:
                 task.result()
+        if not self._done.there:
+            td_ground.harden(session, self._done.into, self._manifest)
         self._done.write_s = round(time.monotonic() - began, 3)
         self._reconcile(session)
         self._done.seconds = round(time.monotonic() - began, 3)

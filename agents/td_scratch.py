@@ -75,7 +75,8 @@ def _secure(settings: Settings, child: subprocess.Popen[bytes], folder: Path) ->
     while True:
         try:
             with Session(settings, password=_DEFAULT) as session:
-                session.rows("SELECT server_status()")
+                if not session.rows("SELECT id FROM information_schema.ins_dnodes WHERE status = 'ready'"):
+                    raise TdengineError("it is not ready yet", "")
                 session.execute(f"ALTER USER root PASS '{settings.passfile.read_text()}'")
                 return
         except TdengineError as error:

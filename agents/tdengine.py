@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,8 +128,8 @@ def _connect(settings: Settings, password: str, database: str | None) -> Any:
         try:
             if settings.rest:
                 return module.connect(url=f"http://{name}:6041", user=settings.user, password=password)
-            return module.connect(
-                host=name, port=port, user=settings.user, password=password, database=database or "",
+            return _natively(
+                module, host=name, port=port, user=settings.user, password=password, database=database or "",
                 config=str(CLIENT_CONFIG),
             )
         except Exception as error:
@@ -137,6 +138,15 @@ def _connect(settings: Settings, password: str, database: str | None) -> Any:
     assert last is not None, "settings name at least one node"
     told = _told(last, "connect")
     raise TdengineError(f"TDengine at {names} lets {settings.user} not in: {told}", told.hint, told.code) from last
+
+
+def _natively(module: Any, **words: Any) -> Any:
+    """The client library sets this process's umask to 0, and all that it writes later would be open to everybody."""
+    before = os.umask(0o077)
+    try:
+        return module.connect(**words)
+    finally:
+        os.umask(before)
 
 
 def _told(error: Exception, sql: str) -> TdengineError:

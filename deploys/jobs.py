@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pyinfra import host
+from pyinfra.facts.files import File
 
-from deploys import estate, offsite
+from deploys import estate, offsite, tdengine
 from deploys.operations import jobs_armed
 from deploys.placed import Place, folder, placed, rendered
 from deploys.text import MANAGED, as_file
@@ -17,6 +18,8 @@ RECORDS = "/var/lib/mystocks-dr"
 AGENTS_ROOT = "/opt/mystocks-dr"
 # The catalogue's words, and pgBackRest's for the same.
 NAMES = {"differential": "diff", "incremental": "incr"}
+TDENGINE = "td-"  # before the names of that store's jobs
+TD_SETTINGS = f"{tdengine.ETC}/td-backup.json"
 CATCH_UP = "50 * * * *"
 _ARCHIVE_WAIT_S = 60
 
@@ -55,9 +58,20 @@ def schedule() -> None:
 
 def times() -> list[tuple[str, str]]:
     """(job, cron expression) of this estate; without an off-site host there is no such copy to schedule."""
-    wanted = load_recovery().stores["postgresql"].schedule
+    stores = load_recovery().stores
     there = bool(estate.nodes("offsite"))
-    return [(NAMES.get(kind, kind), time) for kind, time in wanted.items() if there or kind != "offsite"]
+    found = [
+        (NAMES.get(kind, kind), time) for kind, time in stores["postgresql"].schedule.items()
+        if there or kind != "offsite"
+    ]  # fmt: skip
+    if has_tdengine():
+        found += [(TDENGINE + NAMES.get(kind, kind), time) for kind, time in stores["tdengine"].schedule.items()]
+    return found
+
+
+def has_tdengine() -> bool:
+    """Also when this deploy was given no package: what backs up a store that is there is not taken away unasked."""
+    return bool(estate.nodes("tdengine")) and (tdengine.is_named() or bool(host.get_fact(File, path=TD_SETTINGS)))
 
 
 def settings() -> dict[str, Any]:
@@ -70,8 +84,9 @@ def settings() -> dict[str, Any]:
         "keep_logs": recovery.jobs.keep_logs,
         "wait_s": recovery.jobs.wait_s,
         "alarm_command": list(host.data.get("alarm_command") or ()),
-        "jobs": {job: {"schedule": time, **kinds[job]} for job, time in times()},
+        "jobs": {job: {"schedule": time, **kinds[job.removeprefix(TDENGINE)]} for job, time in times()},
         "retention": store.retention.model_dump(),
+        "td_retention": recovery.stores["tdengine"].retention.model_dump() if has_tdengine() else None,
         "max_proof_age_h": limits.max_proof_age_h,
         "max_offsite_age_h": limits.max_offsite_age_h,
         "archive_wait_s": _ARCHIVE_WAIT_S,

@@ -6,14 +6,15 @@ from typing import Any
 
 from pyinfra import host
 
-from deploys import estate, tdengine
+from deploys import estate, jobs, tdengine
 from deploys.operations import packages
 from deploys.placed import Place, folder, placed
 from deploys.text import as_file
 
-SETTINGS = f"{tdengine.ETC}/td-backup.json"
+SETTINGS = jobs.TD_SETTINGS
 CIPHER = f"{tdengine.ETC}/td-cipher.pass"
 FOLDER = "/var/lib/mystocks-dr/tdengine"
+DUMPS = "/var/lib/mystocks-dr/td-dumps"  # of the second engine, taosdump
 PROOFS = "/var/lib/mystocks-dr/td-proofs.jsonl"
 OWNER = "postgres"  # whose cron runs every job of this host
 
@@ -27,6 +28,7 @@ def deploy() -> None:
         name="TDengine backups",
         places=[
             folder(FOLDER, "0700", OWNER),
+            folder(DUMPS, "0700", OWNER),
             Place(PROOFS, "0644", OWNER),
             Place(SETTINGS, "0644", text=as_file(settings()).getvalue()),
             Place(CIPHER, "0600", OWNER, f"{estate.secret()['td_cipher'].get_secret_value()}\n"),

@@ -23,7 +23,7 @@ from pyinfra.facts.server import Arch
 from pyinfra.operations import files, server, systemd
 from pyinfra.operations.util import any_changed
 
-from deploys import app, estate, tdengine_package
+from deploys import app, estate, td_shadow, tdengine_package
 from deploys.base import UPLOADS
 from deploys.operations import packages
 from deploys.tdengine_operations import (
@@ -137,6 +137,7 @@ def writer(*ours: OperationMeta) -> None:
     )  # fmt: skip
     reads = (*ours, *known, tables, config)
     app.replayer("mystocks-replayer-tdengine", "TDengine", f"{ETC}/agent-tdengine.json", *reads)
+    td_shadow.deploy(f"{ETC}/agent-tdengine.json")
 
 
 def node(programs: OperationMeta) -> None:
@@ -185,7 +186,8 @@ def database() -> None:
 
 
 def _values() -> dict[str, object]:
-    return {key: host.data.get(key) for key in ("tdengine_keep_days", "tdengine_vgroups", "tdengine_profile")}
+    names = ("tdengine_keep_days", "tdengine_duration_days", "tdengine_vgroups", "tdengine_profile")
+    return {name: host.data.get(name) for name in names}
 
 
 def as_line(text: str) -> StringIO:

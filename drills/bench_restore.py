@@ -41,6 +41,14 @@ def bench(lab: str, gib: float, targets: int, say: Say) -> tuple[Figure, ...]:
             f"lab {lab} is there already, and the benchmark would remove it in the end",
             f"choose another name, or remove it first: ./dr lab.down --lab {lab}",
         )
+    found: list[Figure] = []
+
+    def take(figures: Sequence[Figure]) -> None:
+        """Said at once: what comes later may fail, and the hour before it should not be lost."""
+        found.extend(figures)
+        for figure in figures:
+            say(f"measured: {figure.name}: {_text(figure, figure.median)}")
+
     try:
         prepare.estate(lab, say)
         estate = hosts.load("lab")
@@ -49,14 +57,15 @@ def bench(lab: str, gib: float, targets: int, say: Say) -> tuple[Figure, ...]:
         say("the bare tools: full backup, restore, recovery, plain copy")
         tools = bare.measure(estate)
         with memory.watched(estate) as peak:
-            figures = [*_bare(tools, gib), *_clusters(lab, tools, say), *_table(lab, orders, say), *_pitr(targets, say)]
+            take(_bare(tools, gib))
+            take(_clusters(lab, tools, say))
+            take(_table(lab, orders, say))
+            take(_pitr(targets, say))
         where = peak.host or "the operator's machine"
-        figures.append(
-            Figure(f"largest process of ours, agent or tool ({where})", "MiB", (peak.mib,), 200, every=True)
-        )
+        take([Figure(f"largest process of ours, agent or tool ({where})", "MiB", (peak.mib,), 200, every=True)])
     finally:
         down.down(lab, say)
-    return tuple(figures)
+    return tuple(found)
 
 
 def _bare(tools: bare.Bare, gib: float) -> list[Figure]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from drills import feed as feeds
-from inventories.errors import DrError, VerificationFailed
+from inventories.errors import DrError, ExitCode, VerificationFailed
 from runbooks.actions import side
 from runbooks.engine.result import RunResult
 from runbooks.hosts import Estate, Host
@@ -139,6 +139,8 @@ def restored(estate: Estate, seen: History, aimed: Aim, folder: Path) -> Hit:
     """Restore one aim beside the primary and compare what is in it with the history."""
     options = RestorePitrOptions(replace=True, **{f"to_{aimed.kind}": aimed.value})  # type: ignore[arg-type]
     result: RunResult[RestorePitr] = execute(RESTORE_PITR, estate, options, _unheard, runs=folder / "runbooks")
+    if result.exit_code is ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
     if result.exit_code:
         return Hit(aimed, result.seconds, f"{result.error} ({result.hint})")
     try:

@@ -6,12 +6,14 @@ from inventories.catalog.tables import Column, Store, Table, Tables
 
 RELAXED_MS = 3000  # between two syncs of the WAL where a power cut may cost rows
 
-def database_statement(name: str, *, keep_days: int, replica: int, vgroups: int, durable: bool) -> str:
+def database_statement(
+    name: str, *, keep_days: int, duration_days: int, replica: int, vgroups: int, durable: bool
+) -> str:
     """CREATE DATABASE with what a dump forgets: `durable` syncs the WAL at every write before it is acknowledged."""
     period = 0 if durable else RELAXED_MS
     return (
-        f"CREATE DATABASE IF NOT EXISTS `{name}` PRECISION 'ns' KEEP {keep_days}d REPLICA {replica} "
-        f"VGROUPS {vgroups} WAL_LEVEL 2 WAL_FSYNC_PERIOD {period}"
+        f"CREATE DATABASE IF NOT EXISTS `{name}` PRECISION 'ns' KEEP {keep_days}d DURATION {duration_days}d "
+        f"REPLICA {replica} VGROUPS {vgroups} WAL_LEVEL 2 WAL_FSYNC_PERIOD {period}"
     )
 
 

@@ -27,6 +27,7 @@ class Shape:
 
     tables: tuple[Table, ...]
     keep_days: int
+    duration_days: int
     replica: int
     vgroups: int
     fsync_ms: int
@@ -49,6 +50,7 @@ def declared(data: Mapping[str, Any], tables: Tables, nodes: int) -> Shape:
     return Shape(
         tables=tables.of(Store.TDENGINE),
         keep_days=int(data["tdengine_keep_days"]),
+        duration_days=int(data["tdengine_duration_days"]),
         replica=3 if nodes >= _NODES_FOR_REPLICAS else 1,
         vgroups=int(data["tdengine_vgroups"]),
         fsync_ms=0 if data["tdengine_profile"] == "no-loss" else ddl_tdengine.RELAXED_MS,
@@ -62,8 +64,8 @@ def repairs(shape: Shape, databases: Options, columns: Columns) -> list[str]:
         if name not in databases:
             found.append(
                 ddl_tdengine.database_statement(
-                    name, keep_days=shape.keep_days, replica=shape.replica, vgroups=shape.vgroups,
-                    durable=shape.fsync_ms == 0,
+                    name, keep_days=shape.keep_days, duration_days=shape.duration_days, replica=shape.replica,
+                    vgroups=shape.vgroups, durable=shape.fsync_ms == 0,
                 )
             )  # fmt: skip
             continue
@@ -104,18 +106,22 @@ _FIXED = {"precision": "ns"}
 _REFUSED = {
     "precision": "it cannot be altered: restore into a new database",
     "vgroups": "it cannot be altered: restore into a new database",
+    "duration": "it cannot be altered: restore into a new database",
     "keep": "no deploy shortens it, because rows older than that are dropped",
     "replica": "no deploy takes a replica away",
 }
 
 
 def _wanted(shape: Shape, option: str) -> str:
-    return {**_FIXED, **shape.options, "vgroups": str(shape.vgroups)}[option]
+    fixed = {**_FIXED, "vgroups": str(shape.vgroups), "duration": f"{shape.duration_days}d"}
+    return {**fixed, **shape.options}[option]
 
 
 def _differing(shape: Shape, live: Mapping[str, str]) -> Iterator[str]:
     if keep_days(live["keep"]) != shape.keep_days:
         yield "keep"
+    if keep_days(live["duration"]) != shape.duration_days:
+        yield "duration"
     for option in ("precision", "vgroups", "replica", "wal_level", "wal_fsync_period"):
         if live[option] != _wanted(shape, option):
             yield option

@@ -37,6 +37,7 @@ tdengine_package_sha256 = ""
 tdengine_database = "market_data"
 tdengine_profile = "no-loss"  # sync the WAL at every write before it is acknowledged; "relaxed": every 3 s
 tdengine_keep_days = 3650
+tdengine_duration_days = 1  # of a group of data files: an incremental backup looks only at groups that were written
 tdengine_vgroups = 2
 tdengine_zstd_level = 1  # of backups: more costs time, and rows are compressed well by it already
 tdengine_vnodes = 16

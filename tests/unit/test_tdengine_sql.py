@@ -85,7 +85,7 @@ def test_every_supertable_of_the_catalogue_has_a_statement() -> None:
     assert set(SHARES) <= set(statements)
     assert "`event_id` bigint PRIMARY KEY" in statements["tick_data"]
     assert "PRIMARY KEY" not in statements["minute_kline"]
-    durable = database_statement("market_data", keep_days=3650, replica=1, vgroups=2, durable=True)
+    durable = database_statement("market_data", keep_days=3650, duration_days=1, replica=1, vgroups=2, durable=True)
     assert "PRECISION 'ns'" in durable
     assert "WAL_LEVEL 2 WAL_FSYNC_PERIOD 0" in durable
 

@@ -1,0 +1,205 @@
+"""Files, manifests and selections of TDengine backups: what was cut off, edited or asked for in vain is told apart."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents import td_file, td_manifest, td_verify
+from agents.errors import AgentError, BadConfig
+from agents.td_block import Block, Column, encode
+from agents.td_manifest import HOUR_NS, Edited, Manifest, NoBackup, Subtable, Window
+from agents.td_select import BadRequest, Selection, names, nanoseconds
+from agents.td_settings import Settings, load
+from agents.td_sums import Sums, runs_of
+
+TICKS = Subtable("tick_data_1", "tick_data", ["600000", "SSE"])
+SHAPE = {"tick_data": {"columns": [["ts", "TIMESTAMP", True]], "tags": [["symbol", "VARCHAR(20)"]]}}
+FULL, INCR = "20261121-100000F", "20261121-100000F_20261121-110000I"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Settings:
+    (tmp_path / "key").write_text("a secret of sixteen\n")
+    (tmp_path / "backups").mkdir()
+    return Settings(
+        tmp_path / "backups", tmp_path / "key", tmp_path / "proofs", tmp_path / "tdengine.json", "market_data", 1
+    )
+
+
+def _block(start: int, rows: int) -> Block:
+    raw = b"".join(struct.pack("<q", start + n) for n in range(rows))
+    values = np.frombuffer(raw, np.uint8).reshape(rows, 8)
+    return Block(rows, (Column(9, 8, np.zeros(rows, bool), values),))
+
+
+def _backup(place: Settings, label: str, hours: list[int], kept: dict[int, Window] | None = None) -> Manifest:
+    """A backup of ten rows in each of these hours, besides hours that others hold."""
+    folder = place.folder / label
+    folder.mkdir()
+    sums, in_file = Sums(), Sums()
+    with td_file.Writer(folder / "data-0001", place.cipher, 1) as writer:
+        for hour in hours:
+            block = _block(hour * HOUR_NS, 10)
+            sums.add("tick_data", runs_of(block, TICKS))
+            in_file.add(TICKS.name, runs_of(block, TICKS))
+            writer.add(0, encode(block), 10)
+        writer.close(in_file.told())
+    told = sums.told().get("tick_data", {})
+    windows = {hour: Window(rows, digest, "", label) for hour, (rows, digest) in told.items()} | (kept or {})
+    files = {"data-0001": {"bytes": writer.bytes, "sha256": writer.sha256, "rows": writer.rows}}
+    manifest = Manifest(
+        label, "incr" if "_" in label else "full", None, 1.0, 2.0, "3.3.7.5", "market_data", {}, SHAPE, [TICKS],
+        {"tick_data": windows}, {}, files, {}, sum(w.rows for w in windows.values()), writer.rows, writer.bytes,
+        place.key_id(), 1.0,
+    )  # fmt: skip
+    td_manifest.save(manifest, folder, place)
+    return manifest
+
+
+@pytest.fixture
+def chain(place: Settings) -> Manifest:
+    """A full backup of three hours, and an incremental in which the third changed."""
+    full = _backup(place, FULL, [500000, 500001, 500002])
+    kept = {hour: full.windows["tick_data"][hour] for hour in (500000, 500001)}
+    return _backup(place, INCR, [500002], kept)
+
+
+def test_a_chain_is_whole(place: Settings, chain: Manifest) -> None:
+    assert chain.chain == (FULL, INCR)
+    assert td_manifest.labels(place) == (FULL, INCR)
+    assert td_manifest.newest(place).label == INCR
+    found = td_verify.verify(place)
+    assert (found["label"], found["rows"], found["chain"]) == (INCR, 40, [FULL, INCR])
+
+
+def test_nothing_of_a_row_is_readable_in_its_file(place: Settings, chain: Manifest) -> None:
+    content = (place.folder / FULL / "data-0001").read_bytes()
+    assert b"windows" not in content and struct.pack("<q", 500000 * HOUR_NS) not in content
+
+
+@pytest.mark.parametrize("at", [0, 20, -1])
+def test_a_flipped_byte_is_found_and_its_file_named(place: Settings, chain: Manifest, at: int) -> None:
+    path = place.folder / FULL / "data-0001"
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(td_file.Broken, match=f"data-0001 of backup {FULL}"):
+        td_verify.verify(place)
+
+
+def test_a_truncated_file_is_found(place: Settings, chain: Manifest) -> None:
+    path = place.folder / FULL / "data-0001"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(td_file.Broken, match="bytes instead of"):
+        td_verify.verify(place)
+    path.unlink()
+    with pytest.raises(td_file.Broken, match="missing"):
+        td_verify.verify(place)
+
+
+def test_an_edited_manifest_is_found(place: Settings, chain: Manifest) -> None:
+    path = place.folder / INCR / "manifest.json"
+    outer = json.loads(path.read_text())
+    path.write_text(json.dumps({**outer, "body": outer["body"].replace('"rows":30', '"rows":3')}))
+    with pytest.raises(Edited, match="was edited"):
+        td_manifest.load(INCR, place)
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(Edited, match="damaged"):
+        td_manifest.load(INCR, place)
+
+
+def test_another_key_opens_nothing(place: Settings, chain: Manifest) -> None:
+    place.cipher.write_text("another secret altogether\n")
+    with pytest.raises(Edited, match="another key"):
+        td_verify.verify(place)
+    with pytest.raises(td_file.Broken):
+        list(td_file.read(place.folder / FULL / "data-0001", place.cipher, _files(chain, place)))
+    place.cipher.unlink()
+    with pytest.raises(BadConfig, match="cannot be read"):
+        place.key()
+
+
+def _files(chain: Manifest, place: Settings) -> dict[str, object]:
+    path = place.folder / FULL / "data-0001"
+    return {"bytes": path.stat().st_size, "sha256": "0" * 64}
+
+
+def test_a_missing_link_is_named(place: Settings, chain: Manifest) -> None:
+    (place.folder / FULL).rename(place.folder / "elsewhere")
+    with pytest.raises(NoBackup, match=f"{INCR} needs {FULL}"):
+        td_verify.verify(place)
+
+
+def test_a_link_that_was_replaced_is_noticed(place: Settings, chain: Manifest) -> None:
+    (place.folder / FULL).rename(place.folder / "elsewhere")
+    _backup(place, FULL, [500000])
+    with pytest.raises(td_file.Broken, match="does not hold what"):
+        td_verify.verify(place)
+
+
+def test_no_backup_and_no_such_backup(place: Settings) -> None:
+    with pytest.raises(NoBackup, match="no TDengine backup"):
+        td_manifest.newest(place)
+    with pytest.raises(NoBackup, match="There is no TDengine backup 20"):
+        td_manifest.load("20200101-000000F", place)
+    with pytest.raises(NoBackup, match="no label"):
+        td_manifest.load("../../etc", place)
+
+
+def test_a_disk_that_takes_nothing_is_one_sentence_and_leaves_no_file(place: Settings) -> None:
+    writer = td_file.Writer(place.folder / "gone" / "x", place.cipher, 1)
+    with pytest.raises(AgentError, match="was not written"):
+        writer.add(0, b"x" * 100, 1)
+        writer.close({})
+    writer.abandon()
+
+
+def test_settings_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="cannot be used"):
+        load(tmp_path / "nothing.json")
+
+
+def test_what_is_selected(chain: Manifest) -> None:
+    assert sum(len(found) for found in Selection().windows(chain).values()) == 3
+    later = Selection(start=500001 * HOUR_NS + 5, end=500002 * HOUR_NS)
+    assert list(later.windows(chain)["tick_data"]) == [500001]
+    assert later.rows(_block(500001 * HOUR_NS, 10)).tolist() == [False] * 5 + [True] * 5
+    assert not later.whole_hours and Selection(tables=("tick_data",)).whole_hours
+    assert Selection(symbols=("600000",)).has(TICKS) and not Selection(symbols=("600001",)).has(TICKS)
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        (Selection(tables=("ticks",)), "no supertable ticks"),
+        (Selection(symbols=("60",)), "no subtable of '60'"),
+        (Selection(end=1), "holds no row"),
+    ],
+)
+def test_what_the_backup_has_not_is_said(chain: Manifest, selection: Selection, said: str) -> None:
+    with pytest.raises(BadRequest, match=said):
+        selection.windows(chain)
+
+
+def test_times_need_a_zone() -> None:
+    assert nanoseconds("1970-01-01T08:00:01+08:00", 5) == 10**9
+    assert nanoseconds("1970-01-01T00:00:00.000001Z", 5) == 1000
+    assert nanoseconds("", 5) == 5
+    for wrong, said in (("2026-11-21 10:00", "no time zone"), ("tomorrow", "no time")):
+        with pytest.raises(BadRequest, match=said):
+            nanoseconds(wrong, 0)
+    assert names(" a, b,,a ") == ("a", "b")
+
+
+def test_a_window_is_no_part_of_a_backup_that_only_says_so(place: Settings, chain: Manifest) -> None:
+    """The negative: one row fewer than promised is found although every file is what was written."""
+    window = chain.windows["tick_data"][500002]
+    wrong = {**chain.windows["tick_data"], 500002: window._replace(rows=11)}
+    with pytest.raises(td_file.Broken, match="10 rows of tick_data"):
+        td_verify.verify_own(replace(chain, windows={"tick_data": wrong}), place.folder / INCR, place)
