@@ -95,6 +95,7 @@ def test_every_copy_serves_and_has_what_is_committed(looked: tdengine.Server, wh
         assert len(group.replicas) == copies, group
         assert group.has_leader, group
         assert all(replica.serves for replica in group.replicas), group
+    assert looked.lacking == ()
 
 
 def test_databases_and_supertables_are_as_declared(looked: tdengine.Server, whole: Seen) -> None:
