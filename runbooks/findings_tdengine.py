@@ -23,6 +23,9 @@ def findings(servers: Sequence[Server]) -> Iterator[Finding]:
     for one in servers:
         if one.role != "ready":
             yield _silent(one, len(servers))
+        if one.lacking:
+            measured = f"{len(one.lacking)} of its vgroups have no data on its disk"
+            yield Finding(f"copies on {one.name}", measured, "all of them", f"./dr tdengine-rejoin {one.name} --yes")
         if one.default_password:
             hint = "./dr deploy replaces it"
             yield Finding(f"TDengine's root on {one.name}", "everybody knows the password", "ours", hint)
