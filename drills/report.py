@@ -14,7 +14,6 @@ from drills.events import Event
 from drills.ledger import read_ledger
 from drills.result import DrillResult, Outcome, write_whole
 from drills.verdict import Objective, objectives
-from inventories.errors import BadInput
 
 _TEMPLATES = Path(__file__).resolve().parent.parent / "templates" / "report"
 _SIBLINGS = (
@@ -22,6 +21,7 @@ _SIBLINGS = (
     ("junit.xml", "every check, for a CI"),
     ("journal.jsonl", "each step, before and after"),
     ("ledger.jsonl", "every acknowledgement, with its time"),
+    ("ledger-tdengine.jsonl", "every acknowledgement of TDengine's rows, with its time"),
     ("logs", "what the hosts logged"),
 )
 _WORDS = {
@@ -157,7 +157,6 @@ def _resumed(result: DrillResult) -> str:
 
 
 def _ledger(folder: Path) -> tuple[Event, ...]:
-    try:
-        return read_ledger(folder / "ledger.jsonl")
-    except BadInput:  # a drill that was refused at its gate has none
-        return ()
+    """Every store's events in order of time. A drill that was refused at its gate has none."""
+    told = [event for path in sorted(folder.glob("ledger*.jsonl")) for event in read_ledger(path)]
+    return tuple(sorted(told, key=lambda event: event.at))
