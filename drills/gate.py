@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from drills.stage import Stage
 from drills.stores import TDENGINE, Store
 from inventories.errors import DrError, Refused
-from runbooks.actions import tdengine_service
+from runbooks.actions import tdengine as act
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
 from runbooks.probes import app, backup, postgres, tdengine
@@ -79,7 +79,7 @@ def _serve_again(stage: Stage) -> None:
         stage.say(f"cleaning up {server.name}")
         try:
             stage.power_on(server.host)
-            tdengine_service.start(server.host, budget("tdengine.start"))
+            act.start(server.host, budget("tdengine.start"))
         except DrError as error:
             stage.say(f"WARNING: TDengine on {server.name} does not run: {error}; ./dr status")
 

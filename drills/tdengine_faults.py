@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 from drills.scenario import Result, Scenario, Twin
 from drills.stage import Stage
 from drills.stores import POSTGRESQL, TDENGINE
 from inventories.errors import VerificationFailed
+from runbooks.actions import tdengine as act
 from runbooks.hosts import Host
 from runbooks.probes import tdengine
 from runbooks.procedures.failover import FAILOVER, FailoverOptions
@@ -23,12 +24,9 @@ def node(stage: Stage) -> Host:
     return tdengine.hosts(stage.estate)[0]
 
 
-def ask(stage: Stage, statement: str) -> list[dict[str, object]]:
+def ask(stage: Stage, statement: str) -> list[dict[str, Any]]:
     """Rows of one statement, asked as root on the first node itself."""
-    command = "cd /opt/mystocks-dr && exec python3 -m agents.tdengine_admin sql"
-    rows = node(stage).run(command, stdin=json.dumps({"sql": statement}), timeout=120).json()
-    assert isinstance(rows, list)
-    return rows
+    return act.execute(node(stage), statement, 120)
 
 
 def _kill(stage: Stage) -> None:

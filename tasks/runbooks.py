@@ -104,18 +104,6 @@ def mend_archive(
     run_procedure("mend-archive", MendArchiveOptions(yes=yes), plan, resume, json, inventory)
 
 
-@task(help=HELP, name="tdengine-restart")
-@door
-def tdengine_restart(
-    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "",
-    lab: str = "",
-) -> None:  # fmt: skip
-    """Have TDengine serve again after its process died."""
-    from runbooks.procedures.tdengine_restart import TdengineRestartOptions
-
-    run_procedure("tdengine-restart", TdengineRestartOptions(yes=yes), plan, resume, json, inventory)
-
-
 @task(help={"name": "failover, rejoin, switchover or detach"})
 @door
 def show(c: Context, name: str) -> None:
@@ -204,9 +192,9 @@ def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
     from runbooks.engine.plan import plan_rows
 
     groups = read_inventory(inventory or None).groups
-    either = " or ".join(name for group in ("pg_primary", "pg_standby") for name in groups.get(group, ()))
-    where = {"app": ", ".join(groups.get("app", ())), "backup": ", ".join(groups.get("backup", ())),
-             "tdengine": ", ".join(groups.get("tdengine", ()))}
+    stores = ("tdengine",) if procedure.name.startswith("tdengine") else ("pg_primary", "pg_standby")
+    either = " or ".join(name for group in stores for name in groups.get(group, ()))
+    where = {"app": ", ".join(groups.get("app", ())), "backup": ", ".join(groups.get("backup", ()))}
     console = Console(highlight=False)
     console.print(f"[bold]{procedure.name}[/]: {procedure.summary}")
     table = Table.grid(padding=(0, 1), expand=False)
@@ -232,4 +220,4 @@ def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
 
 
 collection = Collection("runbook", show, list_, render)
-TOP_LEVEL = (failover, rejoin, switchover, detach, mend_archive, tdengine_restart)
+TOP_LEVEL = (failover, rejoin, switchover, detach, mend_archive)

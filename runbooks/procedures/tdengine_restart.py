@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from inventories.errors import Refused, Unreachable
-from runbooks.actions import tdengine_service as service
+from runbooks.actions import tdengine as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Gate, Step
@@ -65,7 +65,7 @@ def start(context: Run, state: TdengineRestart) -> TdengineRestart:
         host = context.estate.host(name)
         if not host.reachable():
             raise Unreachable(f"{name} does not answer SSH", "give it power, then --resume")
-        service.start(host, context.remaining())
+        act.start(host, context.remaining())
     return state
 
 
