@@ -209,7 +209,7 @@ class Course:
         if recovered.outcome is not ended.Outcome.PASSED or not verified or POSTGRESQL not in expected:
             self._verify_whole()
             verified = gather.checks(stage.run_dir)
-        stage.mark("second copy")
+        stage.mark("second copy" if POSTGRESQL in expected else "last checks")
         whole = (*gather.whole(stage.estate), *(_whole(store, stage) for store in expected if store is not POSTGRESQL))
         second = (self._second_copy(expected[POSTGRESQL]),) if POSTGRESQL in expected else ()
         self.result = self.result.with_checks((*verified, *whole, *self.scenario.check(stage), *second))
