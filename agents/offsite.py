@@ -134,6 +134,8 @@ def restore(settings: Settings, snapshot: str, target: Path | None, only: str) -
     if target is None and _holds_something(there if only else there / "backup"):
         hint = f"Move {there} aside, or give --target to restore beside it."
         raise AgentError(f"{there} holds backups, and nothing is restored over them.", hint)
+    if target is None and only and not there.exists() and not os.access(there.parent, os.W_OK):
+        raise AgentError(f"There is no {there}, and it cannot be made here.", "./dr deploy makes it, empty.")
     known = snapshots(settings)
     chosen = [one for one in known if str(one["id"]).startswith(snapshot)] if snapshot != "latest" else known[-1:]
     if len(chosen) != 1:

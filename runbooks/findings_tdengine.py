@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from runbooks.finding import Finding
 from runbooks.probes import tdengine
 from runbooks.probes.app import Outbox
+from runbooks.probes.jobs import Jobs
 from runbooks.probes.tdengine import Server
 
+TAKING = ("td-full", "td-incr")  # jobs that take backups
 QUORUM_OF = 3  # nodes: with fewer there is one copy of every row
 
 
@@ -88,3 +91,25 @@ def outbox(box: Outbox | None, limit: int) -> Iterator[Finding]:
         yield Finding("dead letters in TDengine's outbox", str(box.dead_rows), "0", hint)
     if not box.replayer_running:
         yield Finding("TDengine's replayer", "not running", "running", "./dr deploy starts it")
+
+
+def backups(labels: Sequence[str] | None, jobs: Jobs | None, at: float, limit_h: float) -> Iterator[Finding]:
+    """The newest backup is too old, or all of them are gone. What was never taken is missed by its job."""
+    taken = [job for job in jobs.jobs if job.name in TAKING and job.last_success_at] if jobs else []
+    if labels is None or not taken:
+        return
+    hint = "./dr backup.run --store tdengine takes one now and says why it fails"
+    if not labels:
+        was = "there is none, though there was one"
+        back = "agents.offsite restore --only /var/lib/mystocks-dr/tdengine on the backup host brings them back"
+        yield Finding("TDengine's newest backup", was, "there is one", back)
+    elif (age_h := (at - taken_at(labels[-1])) / 3600) > limit_h:
+        yield Finding("age of TDengine's newest backup", f"{age_h:.1f} h", f"{limit_h:g} h", hint)
+
+
+def taken_at(label: str) -> float:
+    """When a backup began, in unix seconds, by its label; 0 for what is no label."""
+    try:
+        return datetime.strptime(label[-16:-1], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0.0

@@ -35,6 +35,7 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *_outbox(status, limits),
         *findings_tdengine.findings(status.tdengine),
         *findings_tdengine.outbox(status.tdengine_outbox, limits.max_outbox_rows),
+        *findings_tdengine.backups(status.tdengine_backups, status.jobs, status.at, limits.max_backup_age_h),
         *_disks(status, limits),
     )
 
@@ -222,12 +223,16 @@ def _jobs(status: Status) -> Iterator[Finding]:
             yield Finding(f"job {job.name}", f"{job.outcome} {ago} ago: {job.sentence}", "passes", _remedy(job.name))
 
 
-_LATE = {"proof": "age of the newest proof", "offsite-copy": "age of the off-site copy"}
+_LATE = {
+    "proof": "age of the newest proof", "td-proof": "age of TDengine's newest proof",
+    "offsite-copy": "age of the off-site copy",
+}  # fmt: skip
 
 
 def _remedy(what: str) -> str:
-    job = {"proof": "prove", "offsite-copy": "offsite"}.get(what, what)
-    return f"./dr backup.run --type {job} runs it now and says why it fails"
+    job = {"proof": "prove", "td-proof": "td-prove", "offsite-copy": "offsite"}.get(what, what)
+    store = "--store tdengine " if job.startswith("td-") else ""
+    return f"./dr backup.run {store}--type {job.removeprefix('td-')} runs it now and says why it fails"
 
 
 def _archive(status: Status, limits: Limits) -> Iterator[Finding]:

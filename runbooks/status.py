@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from inventories.errors import DrError, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
-from runbooks.probes import app, backup, disk, jobs, pgbackrest, postgres, tdengine
+from runbooks.probes import app, backup, disk, jobs, pgbackrest, postgres, td_backups, tdengine
 from runbooks.probes.app import Outbox
 from runbooks.probes.backup import Mode
 from runbooks.probes.disk import Disk
@@ -40,6 +40,7 @@ class Status:
     jobs: Jobs | None = None  # what the backup host's scheduled jobs have come to
     tdengine: tuple[Server, ...] = ()
     tdengine_outbox: Outbox | None = None  # None also where no TDengine is deployed
+    tdengine_backups: tuple[str, ...] | None = None  # labels, oldest first; None where nobody can tell
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -85,10 +86,11 @@ def look(estate: Estate) -> Status:
         waiting = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience))
         servers = {h: pool.submit(tdengine.look, h, patience) for h in tdengine.hosts(estate)}
         ticks = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience, settings="agent-tdengine.json"))
+        labels = _ask(pool, estate.backup, lambda h: td_backups.labels(h, timeout=patience))
         full = {h: _ask(pool, h, lambda h: disk.look(h, disk.paths(estate, h), patience)) for h in estate.hosts}
         everything: list[Future[Any]] = [
             *nodes.values(), *archivers.values(), *full.values(), repository, noted, scheduled, waiting,
-            *servers.values(), ticks,
+            *servers.values(), ticks, labels,
         ]  # fmt: skip
         wait(everything, timeout=patience + budget("ssh.reach") + _SLACK_S)
         unknown: dict[str, str] = {}
@@ -105,6 +107,7 @@ def look(estate: Estate) -> Status:
             jobs=_answer(scheduled, "jobs", unknown),
             tdengine=tuple(_server(host, answer) for host, answer in servers.items()),
             tdengine_outbox=_answer(ticks, "", {}) if servers else None,
+            tdengine_backups=_answer(labels, "", {}) if servers else None,
             unknown=unknown,
             seconds=time.monotonic() - started,
         )

@@ -1,4 +1,4 @@
-"""Backups: take one, list them, check the archive, run any of the scheduled jobs, see what retention would let go."""
+"""Backups of both stores: take, list, check, run any of the scheduled jobs, see what retention would let go."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ from inventories.errors import BadInput, ExitCode, Refused
 from tasks.support import INVENTORY_HELP, LAB_HELP, door, progress
 
 if TYPE_CHECKING:
+    from runbooks.hosts import Estate
     from runbooks.probes.jobs import Fate, Retention
 
+POSTGRESQL, TDENGINE = "postgresql", "tdengine"
+STORE_HELP = f"{POSTGRESQL} or {TDENGINE}"
+EVERY_STORE_HELP = f"{STORE_HELP} (default: every one that is deployed)"
+ENGINES = {POSTGRESQL: ("pgbackrest", "native"), TDENGINE: ("raw-blocks", "taosdump")}
+TD_JOBS = {"full": "full", "incr": "incremental", "verify": "verify", "prove": "prove", "expire": "expire"}
 JOBS = {
     "full": "full", "diff": "differential", "incr": "incremental", "verify": "verify", "offsite": "offsite",
     "prove": "prove", "check": "check", "expire": "expire",
@@ -26,43 +32,81 @@ JOBS = {
 
 @task(
     help={
-        "type": f"{', '.join(JOBS)} (default: incr)",
+        "type": f"{', '.join(JOBS)} (default: incr); of TDengine {', '.join(TD_JOBS)}",
+        "store": f"{STORE_HELP} (default: {POSTGRESQL})",
         "wait": "seconds to wait for a job that has the repository already (default: refuse at once)",
-        "engine": "pgbackrest, or native: PostgreSQL's own pg_basebackup, full or incr, beside the repository",
+        "engine": "native: PostgreSQL's own pg_basebackup; taosdump: TDengine's own, each beside the other backups",
         "inventory": INVENTORY_HELP,
         "lab": LAB_HELP,
     }
 )
 @door
 def run(
-    c: Context, type: str = "incr", wait: int = 0, engine: str = "pgbackrest", inventory: str = "", lab: str = ""
-) -> None:
+    c: Context, type: str = "incr", store: str = POSTGRESQL, wait: int = 0, engine: str = "", inventory: str = "",
+    lab: str = "",
+) -> None:  # fmt: skip
     """Take a backup, or run another scheduled job, now.
 
     Under the same lock and with the same records as when cron runs it.
     """
     from inventories.catalog import load_recovery
     from runbooks import hosts
-    from runbooks.actions.backup import run_job, take_native
+    from runbooks.actions import backup as actions
 
-    if type not in JOBS:
-        raise BadInput(f"there is no job {type!r}", f"the jobs are {', '.join(JOBS)}")
-    if engine not in ("pgbackrest", "native"):
-        raise BadInput(f"there is no engine {engine!r}", "the engines are pgbackrest and native")
+    known = TD_JOBS if _store(store) == TDENGINE else JOBS
+    engine = engine or ENGINES[store][0]
+    if type not in known:
+        raise BadInput(f"there is no job {type!r} of {store}", f"the jobs are {', '.join(known)}")
+    if engine not in ENGINES[store]:
+        raise BadInput(f"{store} has no engine {engine!r}", f"the engines are {' and '.join(ENGINES[store])}")
     if engine == "native" and type not in ("full", "incr"):
         raise BadInput(f"the native engine has no job {type!r}", "it takes full and incr backups")
+    if engine == "taosdump" and type != "full":
+        raise BadInput(f"taosdump has no job {type!r}", "it dumps the whole database: --type full")
     if wait < 0:
         raise BadInput(f"--wait is {wait} seconds", "give 0 or more")
-    limit_s = _limit(load_recovery().jobs.kinds, JOBS[type])
-    backup = hosts.load(inventory or None).backup
+    limit_s = _limit(load_recovery().jobs.kinds, known[type])
+    estate = hosts.load(inventory or None)
+    backup = estate.backup
+    if store == TDENGINE:
+        _require_tdengine(estate)
     started = time.monotonic()
     with progress() as say:
-        say(f"Running {type} on {backup}")
+        say(f"Running {type} of {store} on {backup}")
         if engine == "native":
-            sentence = take_native(backup, type, limit_s)
+            sentence = actions.take_native(backup, type, limit_s)
+        elif engine == "taosdump":
+            sentence = actions.take_dump(backup, limit_s)
         else:
-            sentence = run_job(backup, type, limit_s, wait_s=wait)
+            job = f"td-{type}" if store == TDENGINE else type
+            sentence = actions.run_job(backup, job, limit_s, wait_s=wait)
     print(f"{type} passed in {time.monotonic() - started:.1f} s: {sentence}")
+
+
+def _store(name: str) -> str:
+    """Raises BadInput for a store that is none."""
+    if name not in ENGINES:
+        raise BadInput(f"there is no store {name!r}", f"the stores are {' and '.join(ENGINES)}")
+    return name
+
+
+def _require_tdengine(estate: Estate) -> None:
+    from runbooks.probes import td_backups
+
+    if not td_backups.is_there(estate):
+        hint = "./dr deploy with tdengine_package, or TDENGINE_PACKAGE, and hosts in group tdengine"
+        raise BadInput(f"estate {estate.name} backs no TDengine up", hint)
+
+
+def _stores(estate: Estate, wanted: str) -> tuple[str, ...]:
+    """The stores to look at. Raises BadInput for one that is not deployed."""
+    from runbooks.probes import td_backups
+
+    if wanted:
+        if _store(wanted) == TDENGINE:
+            _require_tdengine(estate)
+        return (wanted,)
+    return (POSTGRESQL, TDENGINE) if td_backups.is_there(estate) else (POSTGRESQL,)
 
 
 def _limit(kinds: object, kind: str) -> float:
@@ -75,6 +119,7 @@ def _limit(kinds: object, kind: str) -> float:
 
 @task(
     help={
+        "store": f"{STORE_HELP} (default: {POSTGRESQL})",
         "plan": "say what would go and what could still be restored; change nothing",
         "yes": "let it go",
         "json": "print JSON instead of a table",
@@ -84,66 +129,107 @@ def _limit(kinds: object, kind: str) -> float:
 )
 @door
 def expire(
-    c: Context, plan: bool = False, yes: bool = False, json: bool = False, inventory: str = "", lab: str = ""
-) -> None:
+    c: Context, store: str = POSTGRESQL, plan: bool = False, yes: bool = False, json: bool = False,
+    inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
     """Let backups go that a newer, proven one covers.
 
     Without a proof, and while a restore holds a lease, nothing goes.
     """
     from runbooks import hosts
     from runbooks.actions.backup import run_job
-    from runbooks.probes import jobs
+    from runbooks.probes import jobs, td_backups
 
     if plan == yes:
         raise BadInput("give either --plan or --yes", "--plan first: it says what would go")
-    backup = hosts.load(inventory or None).backup
-    found = jobs.retention(backup)
-    if json:
-        print(jsonlib.dumps(asdict(found), indent=2))
+    estate = hosts.load(inventory or None)
+    _stores(estate, store)
+    backup = estate.backup
+    uncovered: tuple[str, ...] = ()
+    if store == TDENGINE:
+        found, uncovered = td_backups.retention(backup)
     else:
-        _show(found)
+        found = jobs.retention(backup)
+    if json:
+        print(jsonlib.dumps(asdict(found) | ({"uncovered": uncovered} if store == TDENGINE else {}), indent=2))
+    else:
+        _show(found, store, uncovered)
     if not yes:
         return
     if found.held:
         raise Refused(found.why, "./dr prove-backup proves one; a lease ends by itself, or when its holder is done")
-    print(run_job(backup, "expire", 3660))
+    print(run_job(backup, "td-expire" if store == TDENGINE else "expire", 3660))
 
 
-@task(name="list", help={"json": "print JSON instead of a table", "inventory": INVENTORY_HELP, "lab": LAB_HELP})
+@task(
+    name="list",
+    help={
+        "store": EVERY_STORE_HELP, "json": "print JSON instead of a table", "inventory": INVENTORY_HELP,
+        "lab": LAB_HELP,
+    },
+)  # fmt: skip
 @door
-def list_(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> None:
+def list_(c: Context, store: str = "", json: bool = False, inventory: str = "", lab: str = "") -> None:
     """List every backup, what it covers, when it was proven.
 
     Ends with 1 when the archive has a gap or a backup may not be used.
     """
-    from runbooks import backups, hosts
-    from tasks import backup_screen, screens
+    from runbooks import backups, backups_tdengine, hosts
+    from tasks import backup_screen, backup_tdengine, screens
 
-    seen = backups.look(hosts.load(inventory or None))
+    estate = hosts.load(inventory or None)
+    wanted = _stores(estate, store)
+    seen = backups.look(estate) if POSTGRESQL in wanted else None
+    ticks = backups_tdengine.look(estate) if TDENGINE in wanted else None
     if json:
-        print(jsonlib.dumps(seen.as_json(), indent=2))
+        said = (seen.as_json() if seen else {}) | ({TDENGINE: ticks.as_json()} if ticks else {})
+        print(jsonlib.dumps(said, indent=2))
     else:
-        screens.show(*backup_screen.listing(seen, screens.width()))
-    if not seen.sound:
+        if seen:
+            screens.show(*backup_screen.listing(seen, screens.width()))
+        if ticks:
+            screens.show(*backup_tdengine.listing(ticks))
+    if not all(one.sound for one in (seen, ticks) if one):
         raise Exit(code=int(ExitCode.FAILED))
 
 
-@task(help={"json": "print JSON instead of a sentence", "inventory": INVENTORY_HELP, "lab": LAB_HELP})
+@task(
+    help={
+        "store": EVERY_STORE_HELP, "json": "print JSON instead of a sentence", "inventory": INVENTORY_HELP,
+        "lab": LAB_HELP,
+    }
+)  # fmt: skip
 @door
-def check(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> None:
+def check(c: Context, store: str = "", json: bool = False, inventory: str = "", lab: str = "") -> None:
     """Force a WAL segment, find it in the archive, byte for byte.
 
-    An archive_command that lies is caught, and every gap of the archive is named.
+    An archive_command that lies is caught, and every gap of the archive is named. Of TDengine the newest backup is
+    read again with all that it needs.
     """
-    from runbooks import backups, hosts
+    from runbooks import backups, backups_tdengine, hosts
 
+    estate = hosts.load(inventory or None)
+    wanted = _stores(estate, store)
+    said: dict[str, object] = {}
     with progress() as say:
-        say("Forcing a WAL segment and looking for it in the repository")
-        found = backups.check(hosts.load(inventory or None))
-    print(jsonlib.dumps(asdict(found)) if json else f"{found.sentence}; the archive has no gap.")
+        if POSTGRESQL in wanted:
+            say("Forcing a WAL segment and looking for it in the repository")
+            found = backups.check(estate)
+            said |= asdict(found)
+        if TDENGINE in wanted:
+            say("Reading the newest TDengine backup again")
+            ticks = backups_tdengine.check(estate)
+            said |= {TDENGINE: asdict(ticks)}
+    if json:
+        print(jsonlib.dumps(said))
+        return
+    if POSTGRESQL in wanted:
+        print(f"{found.sentence}; the archive has no gap.")
+    if TDENGINE in wanted:
+        print(f"{ticks.sentence}.")
 
 
-def _show(found: Retention) -> None:
+def _show(found: Retention, store: str, uncovered: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
@@ -152,6 +238,11 @@ def _show(found: Retention) -> None:
         table.add_row(*_row(fate), then)
     Console().print(table)
     print(found.why[0].upper() + found.why[1:] + ".")
+    if store == TDENGINE:
+        from tasks import backup_tdengine
+
+        print(*backup_tdengine.retention(len(found.stays), uncovered), sep="\n")
+        return
     if found.restorable_from is None:
         print("Afterwards nothing could be restored: there is no backup that is not known to be damaged.")
     else:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         "targets": "how many random points in time are restored",
         "restore": "measure restores beside the bare tools instead",
         "gib": "with --restore: GiB in the database",
+        "tdengine": "measure TDengine's backups and restores beside its own dump tool instead",
+        "rows": "with --tdengine: ticks in the database",
         "readme": "with --restore: write what was measured into README.md",
         "lab": "name of the lab that is made for it and removed afterwards",
     }
@@ -30,16 +32,18 @@ if TYPE_CHECKING:
 @door
 def bench(
     c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, targets: int = 20, restore: bool = False,
-    gib: float = 5.0, readme: bool = False, lab: str = "bench",
+    gib: float = 5.0, tdengine: bool = False, rows: int = 50_000_000, readme: bool = False, lab: str = "bench",
 ) -> None:  # fmt: skip
-    """Measure lab, feed and RTO, or restores; write a table."""
+    """Measure lab, feed and RTO, or restores, or TDengine."""
     from drills import bench as measuring
-    from drills import bench_restore
+    from drills import bench_restore, bench_tdengine
     from runbooks.engine.rundir import REPOSITORY
 
     with progress() as say:
         if restore:
             figures = bench_restore.bench(lab, gib, targets, say)
+        elif tdengine:
+            figures = bench_tdengine.bench(lab, rows, say)
         else:
             figures = measuring.bench(lab, runs, say, build_image=image, rate=rate, targets=targets)
     _show(figures)

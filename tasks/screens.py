@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from runbooks.findings_tdengine import taken_at
 from runbooks.objectives import Finding, Loss, duration, lag_bytes, size
 from runbooks.probes import tdengine
 from runbooks.probes.app import Outbox
@@ -100,7 +101,10 @@ def _facts(status: Status) -> Table:
     table.add_row("archive", _archive(status))
     table.add_row("jobs", _jobs(status))
     table.add_row("outbox", _outbox(status.outbox, status.unknown.get("outbox", "")))
+    if status.tdengine_backups is not None:
+        table.add_row("TDengine's backup", _tdengine_backup(status.tdengine_backups, status.at))
     if status.tdengine_outbox is not None:
+        table.add_row("TDengine's shadow", _shadow(status.tdengine_outbox, status.at))
         table.add_row("TDengine's outbox", _outbox(status.tdengine_outbox, ""))
     if said := tdengine.abilities(status.tdengine):
         table.add_row("edition", said)
@@ -114,6 +118,20 @@ def _backup(status: Status) -> str:
     if newest is None:
         return "none"
     return f"{newest.type}, {duration(status.at - newest.stopped_at)} old, timeline {newest.timeline} ({newest.label})"
+
+
+def _tdengine_backup(labels: Sequence[str], at: float) -> str:
+    if not labels:
+        return "none"
+    kind = "incr" if "_" in labels[-1] else "full"
+    return f"{kind}, {duration(at - taken_at(labels[-1]))} old ({labels[-1]}), {len(labels)} in all"
+
+
+def _shadow(box: Outbox, at: float) -> str:
+    if box.shadow_bytes is None:
+        return "none is kept"
+    oldest = f", oldest {duration(at - box.shadow_since)}" if box.shadow_since else ""
+    return f"{size(box.shadow_bytes)}{oldest}"
 
 
 def _jobs(status: Status) -> str:

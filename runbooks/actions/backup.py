@@ -48,12 +48,23 @@ def take_native(backup: Host, kind: str, timeout: float) -> str:
     return str(ran.json()["sentence"])
 
 
-def prove(backup: Host, label: str, timeout: float) -> None:
+def take_dump(backup: Host, timeout: float) -> str:
+    """Dump TDengine with its own taosdump, beside its other backups; what became of it."""
+    ran = backup.run(
+        "cd /opt/mystocks-dr && exec python3 -m agents.td_dump take", user="postgres", timeout=timeout, expect=None
+    )
+    if ran.rc:
+        sentence, hint = _told(ran.stderr)
+        raise TargetFailed(f"{backup}: {sentence}", hint)
+    return str(ran.json()["sentence"])
+
+
+def prove(backup: Host, label: str, timeout: float, job: str = "prove") -> None:
     """Prove a backup by restoring it on the backup host; without a label the next in rotation.
 
-    Raises TargetFailed when it is not proven; the probe proofs says what was found.
+    Raises TargetFailed when it is not proven; the probe proofs (for the job td-prove, td_backups) says what was found.
     """
-    run_job(backup, "prove", timeout, label=label)
+    run_job(backup, job, timeout, label=label)
 
 
 def run_job(

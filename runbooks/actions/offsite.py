@@ -1,14 +1,17 @@
-"""Fetch the backup repository back from its off-site copy."""
+"""Fetch the backup repository, or TDengine's backups, back from the off-site copy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from inventories.errors import TargetFailed
 from runbooks.hosts import Host
 
 _REPOSITORY = "/var/lib/pgbackrest"
+_TDENGINE = "/var/lib/mystocks-dr/tdengine"
+_AGENT = "cd /opt/mystocks-dr && exec python3 -m agents.offsite"
 _ASIDE = """
 set -eu
 test -n "$(ls -A %s/backup 2>/dev/null)" || exit 0
@@ -32,9 +35,18 @@ def put_aside(backup: Host, aside: str) -> None:
 
 def restore(backup: Host, timeout: float) -> Copy:
     """Bring the newest copy into the empty repository. Raises DrError."""
-    said = backup.run(
-        "cd /opt/mystocks-dr && exec python3 -m agents.offsite restore", user="postgres", timeout=timeout
-    ).json()
+    return _told(backup, backup.run(f"{_AGENT} restore", user="postgres", timeout=timeout).json())
+
+
+def restore_tdengine(backup: Host, timeout: float) -> Copy:
+    """Bring TDengine's backups of the newest copy into their empty or lost folder. Raises DrError when one is there."""
+    backup.run("install -d -o postgres -g postgres -m 0700 %s", _TDENGINE)
+    return _told(
+        backup, backup.run(f"{_AGENT} restore --only %s", _TDENGINE, user="postgres", timeout=timeout).json()
+    )
+
+
+def _told(backup: Host, said: dict[str, Any]) -> Copy:
     try:
         return Copy(datetime.fromisoformat(said["at"]).timestamp(), int(said["bytes"]))
     except (KeyError, ValueError) as error:
