@@ -25,6 +25,7 @@ from runbooks.procedures.restore_pitr import RESTORE_PITR, RestorePitrOptions
 from runbooks.procedures.restore_table import RESTORE_TABLE, RestoreTableOptions
 from runbooks.procedures.switchover import SWITCHOVER, SwitchoverOptions
 from runbooks.procedures.tdengine_rejoin import TDENGINE_REJOIN, TdengineRejoinOptions
+from runbooks.procedures.tdengine_restart import TDENGINE_RESTART, TdengineRestartOptions
 from runbooks.remote_lock import BackupHostLock
 
 S = TypeVar("S", bound=BaseModel)
@@ -49,6 +50,7 @@ PROCEDURES: Mapping[str, Known] = {
         Known(RESTORE_PITR, RestorePitrOptions),
         Known(RESTORE_CLUSTER, RestoreClusterOptions),
         Known(MEND_ARCHIVE, MendArchiveOptions),
+        Known(TDENGINE_RESTART, TdengineRestartOptions),
         Known(TDENGINE_REJOIN, TdengineRejoinOptions),
     )
 }

@@ -29,4 +29,16 @@ def tdengine_rejoin(
     run_procedure("tdengine-rejoin", options, plan, resume, json, inventory)
 
 
-TOP_LEVEL = (tdengine_rejoin,)
+@task(help=HELP, name="tdengine-restart")
+@door
+def tdengine_restart(
+    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "",
+    lab: str = "",
+) -> None:  # fmt: skip
+    """Have TDengine serve again after its process died."""
+    from runbooks.procedures.tdengine_restart import TdengineRestartOptions
+
+    run_procedure("tdengine-restart", TdengineRestartOptions(yes=yes), plan, resume, json, inventory)
+
+
+TOP_LEVEL = (tdengine_rejoin, tdengine_restart)
