@@ -5,10 +5,25 @@ from typing import Any, cast
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from tasks import backup, bench, checks, drills, estate, keys, lab, outbox, plan, prove, restores, runbooks, secrets
+from tasks import (
+    backup,
+    bench,
+    checks,
+    drills,
+    estate,
+    keys,
+    lab,
+    outbox,
+    plan,
+    prove,
+    restores,
+    runbooks,
+    secrets,
+    tdengine_restores,
+)
 
 ns = Collection()
-for _doors in (drills, estate, runbooks, restores, prove, plan, bench, checks):
+for _doors in (drills, estate, runbooks, restores, tdengine_restores, prove, plan, bench, checks):
     for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
 for _module in (backup, keys, lab, outbox, secrets):

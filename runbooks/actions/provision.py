@@ -21,3 +21,8 @@ def for_restoring(estate: Estate, hosts: Sequence[str], log: Path, say: Callable
 def ordinary(estate: Estate, log: Path, say: Callable[[str], None]) -> run.Changes:
     """Bring the whole estate to its declared state; what that changed. Raises DrError."""
     return run.deploy(estate.inventory, (), log, say)
+
+
+def hosts(estate: Estate, names: Sequence[str], log: Path) -> run.Changes:
+    """Bring these hosts to their declared state; what that changed. Raises DrError."""
+    return run.deploy(estate.inventory, names, log)
