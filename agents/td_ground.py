@@ -25,7 +25,7 @@ def check(session: RawSession, into: str, manifest: Manifest, wanted: Mapping[st
             f"The server is TDengine {session.server}, backup {manifest.label} is from {manifest.server_version}.",
             "Deploy that version or a newer one (tdengine_package), then restore.",
         )
-    there = bool(session.rows(f"SELECT name FROM information_schema.ins_databases WHERE name = '{into}'"))
+    there = is_there(session, into)
     options = td_scan.options(session, into) if there else manifest.options
     if options["precision"] != manifest.options["precision"]:
         raise BadRequest(
@@ -37,6 +37,11 @@ def check(session: RawSession, into: str, manifest: Manifest, wanted: Mapping[st
     if there:
         _check_shapes(session, into, manifest, wanted)
     return there
+
+
+def is_there(session: RawSession, database: str) -> bool:
+    """Whether the server has a database of this name."""
+    return bool(session.rows(f"SELECT name FROM information_schema.ins_databases WHERE name = '{database}'"))
 
 
 def _check_keep(into: str, keep: str, manifest: Manifest, wanted: Mapping[str, Mapping[int, Window]]) -> None:

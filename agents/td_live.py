@@ -10,6 +10,9 @@ from agents.td_block import Array, Block, decode, hashes, join
 from agents.td_manifest import Subtable
 from agents.td_raw import RawSession
 from agents.td_sums import Sums, by_hour, hours, seed
+from agents.tdengine import TdengineError
+
+GONE = (0x2603, 0x0362, 0x2662)  # table, supertable or database does not exist
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,12 @@ def compare(session: RawSession, database: str, subtable: str, keys: int, block:
     """Look for each row of `block`, whose first `keys` columns are the key."""
     ts = block.words(0)
     sql = f"SELECT * FROM `{database}`.`{subtable}` WHERE _rowts >= {ts.min()} AND _rowts <= {ts.max()}"
-    there = [decode(raw) for raw in session.blocks(sql)]
+    try:
+        there = [decode(raw) for raw in session.blocks(sql)]
+    except TdengineError as error:
+        if error.code not in GONE:
+            raise
+        there = []
     if not there:
         return Compared(np.ones(block.rows, bool), np.zeros(block.rows, bool))
     live = join(there)

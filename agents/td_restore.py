@@ -68,14 +68,47 @@ class Done:
     sentence: str = ""
 
 
-def restore(settings: Settings, request: Request, server: Server | None = None, plan: bool = False) -> Done:
-    """Restore and reconcile, or only look. `server`: another one than the settings'. Raises AgentError."""
-    manifest = td_manifest.load(request.label, settings) if request.label else td_manifest.newest(settings)
+@dataclass(frozen=True)
+class Compared:
+    """A supertable held against a backup: `rows` of the backup, `missing` and `other` of them that are not there or are
+    there with other content; `live` rows in the same hours now.
+    """
+
+    rows: int
+    missing: int
+    other: int
+    live: int
+
+
+def compare(settings: Settings, request: Request) -> tuple[Manifest, Done, dict[str, Compared]]:
+    """Hold a database against a backup, hour by hour, and row by row where an hour differs. Raises AgentError."""
+    manifest = chosen(settings, request.label)
+    chain = td_manifest.links(manifest, settings)
+    wanted = request.selection.windows(manifest)
+    with RawSession(settings.server()) as session:
+        into = request.into or manifest.database
+        there = td_ground.is_there(session, into)
+        done = Done(manifest.label, list(manifest.chain), into, 0, sum(map(len, wanted.values())), there)
+        looking = _Restoring(settings, request, manifest, chain, wanted, settings.server(), done)
+        found = {stable: looking.compare(session, stable) for stable in wanted}
+    done.rows_planned = sum(one.rows for one in found.values())
+    return manifest, done, found
+
+
+def chosen(settings: Settings, label: str) -> Manifest:
+    """The backup of this label, or the newest, if this host can unlock it. Raises NoBackup, Edited, BadRequest."""
+    manifest = td_manifest.load(label, settings) if label else td_manifest.newest(settings)
     if manifest.key_id != settings.key_id():
         raise BadRequest(
             f"Backup {manifest.label} is locked with the key {manifest.key_id}, this host has {settings.key_id()}.",
             "Bring the old key back: ./dr keys.restore",
         )
+    return manifest
+
+
+def restore(settings: Settings, request: Request, server: Server | None = None, plan: bool = False) -> Done:
+    """Restore and reconcile, or only look. `server`: another one than the settings'. Raises AgentError."""
+    manifest = chosen(settings, request.label)
     chain = td_manifest.links(manifest, settings)
     wanted = request.selection.windows(manifest)
     reach = server or settings.server()
@@ -114,7 +147,7 @@ class _Restoring:
     def run(self, session: RawSession) -> Done:
         began = time.monotonic()
         td_ground.make(session, self._done.into, self._manifest, self._wanted, self._subtables)
-        self._skip_what_is_there(session)
+        self._skip_what_is_there(session, tuple(self._wanted))
         with ThreadPoolExecutor(self._request.jobs) as pool:
             tasks = [
                 pool.submit(self._file, link, name)
@@ -130,12 +163,36 @@ class _Restoring:
         self._done.sentence = self._sentence()
         return self._done
 
+    def compare(self, session: RawSession, stable: str) -> Compared:
+        """Hold the wanted rows of one supertable against the database; nothing is written."""
+        windows = self._wanted[stable]
+        rows, before, other = sum(w.rows for w in windows.values()), len(self._done.missing), self._done.other
+        live = td_scan.counts(session, self._done.into, stable) if self._is_there(session, stable) else {}
+        found = sum(live.get(hour, 0) for hour in windows)
+        if self._selection.whole_hours:
+            for hour in sorted(windows.keys() - live.keys()):
+                self._done.missing.append([stable, hour, windows.pop(hour).rows])
+            if windows:
+                self._skip_what_is_there(session, (stable,))
+        else:
+            rows = 0
+        if windows:
+            looked = self._row_by_row(session, stable, set(windows))
+            rows += 0 if self._selection.whole_hours else looked
+        missing = sum(lost for *_, lost in self._done.missing[before:])
+        return Compared(rows, missing, self._done.other - other, found)
+
+    def _is_there(self, session: RawSession, stable: str) -> bool:
+        where = f"db_name = '{self._done.into}' AND stable_name = '{stable}'"
+        return bool(session.rows(f"SELECT stable_name FROM information_schema.ins_stables WHERE {where}"))
+
     def _needs(self, label: str) -> bool:
         return any(window.held_in == label for windows in self._wanted.values() for window in windows.values())
 
-    def _skip_what_is_there(self, session: RawSession) -> None:
+    def _skip_what_is_there(self, session: RawSession, stables: Sequence[str]) -> None:
         """Hours that hold the backup's very rows already need no look; others that hold any row need a close one."""
-        for stable, windows in self._wanted.items():
+        for stable in stables:
+            windows = self._wanted[stable]
             rows = td_scan.counts(session, self._done.into, stable)
             self._live[stable] = rows.keys() & windows.keys()
             if not self._live[stable]:
@@ -225,8 +282,10 @@ class _Restoring:
                         "Restore an older backup.",
                     )
 
-    def _row_by_row(self, session: RawSession, stable: str, odd: set[int]) -> None:
+    def _row_by_row(self, session: RawSession, stable: str, odd: set[int]) -> int:
+        """Note which rows of these hours are missing or differ; returns how many were looked at."""
         lost: dict[int, int] = {}
+        looked = 0
         for label, link in self._chain.items():
             if not any(self._wanted[stable][hour].held_in == label for hour in odd):
                 continue
@@ -242,10 +301,12 @@ class _Restoring:
                         continue
                     block, hour = pick(block, suspect), hour[suspect]
                     found = td_live.compare(session, self._done.into, one.name, self._keys[stable], block)
+                    looked += block.rows
                     self._done.other += int(found.other.sum())
                     for h in hour[found.missing].tolist():
                         lost[h] = lost.get(h, 0) + 1
         self._done.missing += [[stable, hour, rows] for hour, rows in sorted(lost.items())]
+        return looked
 
     def _sentence(self) -> str:
         done = self._done

@@ -22,7 +22,7 @@ def tdengine_rejoin(
     c: Context, host: str = "", replace: bool = False, plan: bool = False, resume: bool = False, yes: bool = False,
     json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
-    """Bring a lost TDengine node of three back, or fill a blank one."""
+    """Bring a lost or blank TDengine node of three back."""
     from runbooks.procedures.tdengine_rejoin import TdengineRejoinOptions
 
     options = TdengineRejoinOptions(yes=yes, host=host, replace=replace)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Host
 
@@ -33,3 +36,21 @@ def requeue(host: Host, since: float, timeout: float) -> None:
         user="mystocks",
         timeout=timeout,
     )
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """Rows that were queued again, and files of the shadow whose end could not be read."""
+
+    rows: int
+    damaged_segments: int
+
+
+def requeue_tdengine(host: Host, since: float, tables: Sequence[str], timeout: float) -> Requeued:
+    """The same for TDengine's rows; `tables` empty means all. Raises TargetFailed where no shadow is kept."""
+    said = host.run(
+        "cd /opt/mystocks-dr && exec python3 -m agents.outbox_cli --config /etc/mystocks-dr/agent-tdengine.json "
+        "requeue --since %s --tables %s",
+        f"{since:.3f}", ",".join(tables), user="mystocks", timeout=timeout,
+    ).json()  # fmt: skip
+    return Requeued(int(said["rows"]), int(said["damaged_segments"]))

@@ -26,3 +26,8 @@ def some(estate: Estate, hosts: Sequence[str], log: Path, say: Callable[[str], N
 def ordinary(estate: Estate, log: Path, say: Callable[[str], None]) -> run.Changes:
     """Bring the whole estate to its declared state; what that changed. Raises DrError."""
     return run.deploy(estate.inventory, (), log, say)
+
+
+def hosts(estate: Estate, names: Sequence[str], log: Path) -> run.Changes:
+    """Bring these hosts to their declared state; what that changed. Raises DrError."""
+    return run.deploy(estate.inventory, names, log)

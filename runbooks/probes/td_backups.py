@@ -20,7 +20,7 @@ _AGENTS = "cd /opt/mystocks-dr && exec python3 -m agents."
 @dataclass(frozen=True)
 class Backup:
     """One backup. Times in unix seconds; `rows` of the whole database, `rows_dumped` those that its own files hold;
-    `chain`: labels whose files a restore reads; `why` it cannot be restored, empty when it can.
+    `chain`: labels whose files a restore reads; `why` it cannot be restored, empty when it can; `tables`: supertables.
     """
 
     label: str
@@ -33,6 +33,7 @@ class Backup:
     key_id: str
     chain: tuple[str, ...]
     why: str
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _backup(said: dict[str, Any]) -> Backup:
         label=said["label"], kind=said["kind"], started_at=float(said.get("started_at", 0)),
         ended_at=float(said.get("ended_at", 0)), rows=int(said.get("rows", 0)),
         rows_dumped=int(said.get("rows_dumped", 0)), bytes=int(said.get("bytes", 0)), key_id=said.get("key_id", ""),
-        chain=tuple(said.get("chain", (said["label"],))), why=said["why"],
+        chain=tuple(said.get("chain", (said["label"],))), why=said["why"], tables=tuple(said.get("totals", ())),
     )  # fmt: skip
 
 

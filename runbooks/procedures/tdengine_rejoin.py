@@ -129,6 +129,12 @@ def _is_whole(server: Server) -> bool:
 
 def _others_lead(asked: Server, lost: str) -> None:
     """Raises Refused unless every vgroup, and the cluster itself, has a leader elsewhere."""
+    serving = [name for name, role in asked.mnodes.items() if name != lost and role in ("leader", "follower")]
+    if 2 * len(serving) <= len(asked.mnodes):
+        raise Refused(
+            f"{len(serving)} of {len(asked.mnodes)} nodes manage the cluster, which is no majority without {lost}",
+            "bring back another one first; without a majority nothing about the cluster can be changed",
+        )
     mine = asked.numbers.get(lost)
     for group in asked.vgroups:
         if not any(replica.role == "leader" and replica.node != mine for replica in group.replicas):

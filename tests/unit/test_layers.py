@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # Who may import what of ours, what is further down included; the longest name that fits decides.
-_HOSTS = ("runbooks.hosts", "runbooks.layout", "runbooks.copying", "runbooks.engine", "inventories")
+_HOSTS = (
+    "runbooks.hosts", "runbooks.layout", "runbooks.agent", "runbooks.copying", "runbooks.engine", "inventories",
+)  # fmt: skip
 _RULES: dict[str, tuple[str, ...]] = {
     "agents": ("agents",),
     "inventories": ("inventories",),
@@ -20,6 +22,7 @@ _RULES: dict[str, tuple[str, ...]] = {
     "lab": ("lab", "inventories"),
     "runbooks.engine": ("runbooks.engine", "inventories.errors", "inventories.catalog"),
     "runbooks.hosts": _HOSTS,
+    "runbooks.agent": ("runbooks.hosts", "inventories"),
     # What a table and its copy are, and the statements about them: no host is asked here.
     "runbooks.copying": ("runbooks.copying", "inventories"),
     "runbooks.probes": ("runbooks.probes", *_HOSTS),

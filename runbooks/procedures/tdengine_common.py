@@ -1,0 +1,137 @@
+"""What the restores of TDengine share: its gate, its backups' lease, rows that are queued again, the outbox."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from inventories.catalog import load_tables
+from inventories.catalog.tables import Store
+from inventories.errors import BadInput, DrError, Refused, VerificationFailed
+from runbooks.actions import app as app_actions
+from runbooks.actions import lease
+from runbooks.copying.td_selection import TdSelection
+from runbooks.engine.context import Context
+from runbooks.engine.process import user_at_machine
+from runbooks.engine.step import Gate
+from runbooks.engine.wait import until
+from runbooks.hosts import Estate
+from runbooks.probes import app, td_backups, td_restore, tdengine
+from runbooks.probes.app import Outbox
+
+WRITER = "agent-tdengine.json"
+CLOCKS_S = 300.0  # the hosts' clocks may differ, and a write was under way when the backup began
+LEASE_S = 6 * 3600
+Run = Context[Estate, Any]
+
+
+class TdState(BaseModel):
+    """What every restore of TDengine knows: the backup, the rows acknowledged after it, what the operator reads."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str = ""
+    chain: tuple[str, ...] = ()
+    backup_at: float = 0.0  # when the backup began: what was acknowledged later may be missing in it
+    offsite: bool = False
+    requeued: int = 0
+    dead_before: int = 0
+    told: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+
+
+S = TypeVar("S", bound=TdState)
+
+
+def deployed(context: Run) -> None:
+    """Raises BadInput where the inventory names no TDengine host, Refused where its backups are not deployed."""
+    if not tdengine.hosts(context.estate):
+        raise BadInput(
+            f"inventory {context.estate.inventory} has no host in group tdengine", "name one, and its package"
+        )
+    if not td_backups.is_there(context.estate):
+        raise Refused(
+            f"{context.estate.backup} has no settings for TDengine's backups",
+            "./dr deploy with tdengine_package, or TDENGINE_PACKAGE",
+        )
+
+
+DEPLOYED = Gate("tdengine", "The inventory names TDengine hosts, and the backup host can back them up.", deployed)
+
+
+def tell(context: Run, state: S, *sentences: str) -> S:
+    for sentence in sentences:
+        context.say(sentence)
+    return state.model_copy(update={"told": (*state.told, *sentences)})
+
+
+def warn(context: Run, state: S, why: str) -> S:
+    context.say(f"DEGRADED: {why}")
+    return state.model_copy(update={"degraded": (*state.degraded, why)})
+
+
+def hold(context: Run, state: TdState, why: str) -> None:
+    """Nothing expires meanwhile, and the backup is still there."""
+    host = context.estate.backup
+    lease.hold(host, lease_of(context), user_at_machine(), why, LEASE_S, state.label)
+    if state.label not in td_backups.labels(host):
+        raise Refused(f"backup {state.label} has expired meanwhile", "repeat without --resume to choose another")
+
+
+def lease_of(context: Run) -> str:
+    return f"tdengine-{context.run_dir.name}"[:100]
+
+
+def end(context: Run, state: S) -> S:
+    try:
+        lease.release(context.estate.backup, lease_of(context))
+    except DrError as error:
+        context.say(f"WARNING: the lease was not given back and ends by itself: {error}")
+    return state
+
+
+def required() -> dict[str, tuple[str, ...]]:
+    """The columns of each supertable in which the catalogue wants a value."""
+    return {
+        table.name: tuple(column.name for column in table.columns if not column.nullable)
+        for table in load_tables().of(Store.TDENGINE)
+    }
+
+
+def outbox(context: Run) -> Outbox:
+    return app.outbox(context.estate.app, settings=WRITER)
+
+
+def requeue(context: Run, state: S, tables: tuple[str, ...] = ()) -> S:
+    """Queue again what was acknowledged since the backup began; what is there already is written over itself."""
+    box = outbox(context)
+    state = state.model_copy(update={"dead_before": box.dead_rows})
+    since = state.backup_at - CLOCKS_S
+    if box.shadow_since is None and box.shadow_bytes is None:
+        return warn(context, state, "the application host keeps no shadow: rows younger than the backup are not there")
+    done = app_actions.requeue_tdengine(context.estate.app, since, tables, context.remaining())
+    state = state.model_copy(update={"requeued": done.rows})
+    if done.damaged_segments:
+        state = warn(context, state, f"{done.damaged_segments} files of the shadow are damaged at their end")
+    return tell(context, state, f"{done.rows:,} rows that were acknowledged since the backup are queued again")
+
+
+def drained(context: Run, state: TdState) -> None:
+    """Nothing waits, and no further row was refused. Raises TimedOut, VerificationFailed."""
+    left = until(
+        lambda: outbox(context), context.remaining(), what="TDengine's empty outbox",
+        accept=lambda box: box.pending_records == 0, every=0.5,
+    )  # fmt: skip
+    if left.dead_rows > state.dead_before:
+        raise VerificationFailed(
+            f"TDengine refused {left.dead_rows - state.dead_before} rows of the outbox",
+            f"agents.outbox_cli --config /etc/mystocks-dr/{WRITER} dead names them on {context.estate.app}",
+        )
+
+
+def compare(context: Run, selection: TdSelection, rows: bool) -> td_restore.Comparison:
+    """Hold the database against the backup; `rows` looks at the rows themselves too."""
+    return td_restore.compare(
+        context.estate.backup, selection, context.remaining(), required() if rows else None
+    )  # fmt: skip
