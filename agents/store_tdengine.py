@@ -46,9 +46,10 @@ class Node:
 class Worker:
     """The process with the session. Any failure of it is final."""
 
-    def __init__(self, settings: Path) -> None:
+    def __init__(self, settings: Path, node: str) -> None:
+        self.node = node
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "agents.tdengine_worker", "--config", str(settings)],
+            [sys.executable, "-m", "agents.tdengine_worker", "--config", str(settings), "--node", node],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).resolve().parent.parent,
         )  # fmt: skip
         assert self._process.stdout is not None and self._process.stdin is not None
@@ -127,8 +128,10 @@ class Connector:
         raise NoPrimary(f"TDengine takes no rows ({why}).", "Does taosd run there?")
 
     def _opened(self, name: str, end: float) -> Node:
-        if self._pending is None or self._pending.closed:
-            self._pending = Worker(self._path)
+        if self._pending is not None and (self._pending.closed or self._pending.node != name):
+            self._drop()
+        if self._pending is None:
+            self._pending = Worker(self._path, name)
         self._pending.answer(end)
         worker, self._pending = self._pending, None
         return Node(name, name, worker)

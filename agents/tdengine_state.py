@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.tdengine import Session, TdengineError
 from agents.tdengine_root import PASSFILE, own_name
+from agents.tdengine_seed import local
 
 FEATURES = Path("/var/lib/mystocks-dr/tdengine-features.json")
 ADAPTER_PORT = 6041
@@ -20,7 +21,8 @@ _VGROUPS = "SELECT * FROM information_schema.ins_vgroups"
 def state(session: Session, known: bool) -> dict[str, Any]:
     """Keys: default_password, root (SHA-256 of the password kept here), version, edition, users; dnodes, mnodes and
     numbers (endpoint -> status, role, id of the dnode); databases (name -> options), supertables ("database.name"),
-    columns (supertable -> [name, type, note]), vgroups, features.
+    columns (supertable -> [name, type, note]), vgroups, held (ids of the vgroups that have data
+    on this host: the cluster goes on calling a copy a follower whose disk is blank), features.
     """
     stables = sorted(
         f"{database}.{name}"
@@ -40,6 +42,7 @@ def state(session: Session, known: bool) -> dict[str, Any]:
         "supertables": stables,
         "columns": {stable: columns(session, stable) for stable in stables},
         "vgroups": vgroups(session),
+        "held": local()["vgroups"],
         "features": features(),
     }
 

@@ -4,7 +4,7 @@ TDengine's client is a C library without a deadline: a host that is gone keeps a
 same process can take it back. Here the whole process goes. Frames on standard input: length (4 bytes, big endian) and
 one statement; on standard output one JSON object a line: {"affected": n}, {"rows": [...]} or {"error", "code"}.
 
-    python3 -m agents.tdengine_worker --config FILE
+    python3 -m agents.tdengine_worker --config FILE [--node NAME]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import struct
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,12 +46,16 @@ def _say(answers: BinaryIO, **facts: object) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="agents.tdengine_worker", description="One TDengine session.")
     parser.add_argument("--config", type=Path, default=DEFAULT)
+    parser.add_argument("--node", default="", help="which of the nodes is asked first")
     options = parser.parse_args(arguments)
     # The library prints to standard output; our answers keep a descriptor of their own.
     with os.fdopen(os.dup(1), "wb", buffering=0) as answers, open(0, "rb", closefd=False) as source:
         os.dup2(2, 1)
         try:
-            session = Session(load_settings(options.config))
+            settings = load_settings(options.config)
+            # The client library holds on to a host that is gone; one that answers goes first.
+            nodes = sorted(settings.nodes, key=lambda node: node[0] != options.node)
+            session = Session(replace(settings, nodes=tuple(nodes)))
         except AgentError as error:
             _say(answers, error=str(error), code=getattr(error, "code", 0))
             return error.exit_code

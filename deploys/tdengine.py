@@ -172,18 +172,16 @@ def database() -> None:
     """Accounts first: until then the server takes the password that everybody knows. Then dnodes, database, tables."""
     secret = estate.secret()
     nodes = estate.nodes("tdengine")
-    if host.name != nodes[0].name:
-        # Any node can be asked when the first is lost.
+    if host.name == nodes[0].name:
+        passwords = {name: secret[name].get_secret_value() for name in ("td_root", *USERS)}
+        td_accounts(name="TDengine accounts", passwords=passwords)
+        td_cluster(name="TDengine nodes", nodes=[node.name for node in nodes])
+        td_schema(name="TDengine tables", shape=td_shape.declared(_values(), load_tables(), len(nodes)))
+    else:  # any node can be asked when the first is lost
         files.put(
             name="TDengine root's password", src=as_line(secret["td_root"].get_secret_value()), mode="0600",
             dest=f"{ETC}/tdengine-root.pass", user="root", group="root", _temp_dir=UPLOADS,
         )  # fmt: skip
-        return
-    td_accounts(
-        name="TDengine accounts", passwords={name: secret[name].get_secret_value() for name in ("td_root", *USERS)}
-    )
-    td_cluster(name="TDengine nodes", nodes=[node.name for node in nodes])
-    td_schema(name="TDengine tables", shape=td_shape.declared(_values(), load_tables(), len(nodes)))
     td_features(name="TDengine features", user=USERS[0], password=secret[USERS[0]].get_secret_value())
 
 

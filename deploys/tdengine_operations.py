@@ -112,7 +112,8 @@ def td_begin(nodes: Sequence[str]) -> Commands:
 @operation()
 def td_restart() -> Commands:
     """Restart a server that runs, and wait until it is back in its cluster: with three nodes, one after the other."""
-    yield StringCommand("sh", "-c", QuoteString(f"systemctl try-restart taosd && {{ {_ADMIN} ready; }}"), _stdin="{}\n")
+    script = f"systemctl is-active -q taosd || exit 0; systemctl restart taosd && {_ADMIN} ready"
+    yield StringCommand("sh", "-c", QuoteString(script), _stdin="{}\n")
 
 
 @operation()

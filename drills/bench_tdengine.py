@@ -79,11 +79,11 @@ def _measured(estate: Estate, rows: int, say: Say) -> tuple[Figure, ...]:
             Figure("of the full one's time", "%", (100 * incr["seconds"] / full["seconds"],), 5),
         )
         say("taosdump by hand, in")
-        back = _tool_in(estate, 1, "tool")
+        back = _tool_in(estate, 1, "bench_tool")
         say("a restore, single stream")
-        restored = _restore(estate, "single", 1)
+        restored = _restore(estate, "bench_one", 1)
         say("a restore, two files at the same time")
-        twice = _restore(estate, "double", 2)
+        twice = _restore(estate, "bench_two", 2)
         single = restored["rows_written"] / restored["write_s"]
         take(
             Figure("taosdump by hand, in, single stream", "rows/s", (rows / back,)),

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 from drills import feed as feeds
 from drills import gather
-from drills.compare import Comparison, compare, with_phantom_row
+from drills.compare import Comparison, TableComparison, compare, with_phantom_row
 from drills.events import Event
 from drills.fate import Fate, Window, fate, oldest_ack
 from drills.gate import clean_up
-from drills.ledger import Ledger, read_ledger
-from drills.measure import Moments, measure
+from drills.ledger import read_ledger
+from drills.measure import Measured, Moments, longest, measure
 from drills.result import Check, CheckOutcome, DrillResult, Outcome
 from drills.scenario import Result, Scenario, Twin
 from drills.stage import Stage
+from drills.stores import POSTGRESQL, Finder, Store
 from drills.tally import Feed, Writing
 from inventories.errors import BadInput, DrError, TargetFailed, TimedOut, VerificationFailed
 from runbooks.engine import outcome as ended
@@ -25,6 +28,9 @@ from runbooks.engine.verify import EVERYTHING, verify
 from runbooks.engine.wait import until
 from runbooks.hosts import Host
 from runbooks.probes import app, postgres
+
+Events = Mapping[Store, tuple[Event, ...]]
+Fates = Mapping[Store, Fate]
 
 
 @dataclass(frozen=True)
@@ -55,23 +61,25 @@ class Course:
 
     def go(self) -> None:
         """Run it to its end. Raises what stops it before that."""
-        ledger, moments, recovered = self._break_and_recover()
-        events = read_ledger(self.stage.run_dir / "ledger.jsonl")
-        self.result = self.result.with_feed(ledger.view()).with_measured(measure(events, moments))
+        moments, recovered = self._break_and_recover()
+        events = {store: read_ledger(self.stage.run_dir / store.ledger) for store in self.scenario.stores}
+        self._measure(events, moments)
         expected = self._expected(events, moments)
-        self._compare(ledger, events, expected, moments)
+        self._compare(events, expected, moments)
         self._restore(recovered, expected)
         self._conclude()
 
-    def _break_and_recover(self) -> tuple[Ledger, Moments, Result]:
+    def _break_and_recover(self) -> tuple[Moments, Result]:
         stage, scenario = self.stage, self.scenario
         rate = min(self.plan.rate, scenario.rate or self.plan.rate)
-        with feeds.running(stage.estate.app, rate, self.chance.randrange(2**31), stage.run_dir) as feed:
-            stage.running = feed
+        with ExitStack() as stack:
+            for store in scenario.stores:
+                begun = feeds.running(stage.estate.app, rate, self.chance.randrange(2**31), stage.run_dir, store)
+                stage.running[store.name] = stack.enter_context(begun)
             stage.say("the feed writes; waiting for a random moment")
-            self._sleep(feed, self.plan.calm_s)
+            self._sleep(self.plan.calm_s)
             self._prepare()
-            self._sleep(feed, self.plan.calm_s * self.chance.random())
+            self._sleep(self.plan.calm_s * self.chance.random())
             fault = stage.mark("fault")
             stage.say(f"fault: {scenario.summary}")
             scenario.fault(stage)
@@ -80,11 +88,24 @@ class Course:
             stage.heal(stage.primary)  # a partition that nobody ended by power
             if recovered.outcome is not self._wanted(0):
                 clean_up(stage)
-            self._run_on(feed)
+            self._run_on()
             stop = stage.mark("drain")
-            feed.stop()
+            for feed in stage.running.values():
+                feed.stop()
         failover = stage.failover_started if scenario.detect else None
-        return feed.ledger, Moments(stage.marks[0].at, fault, detected, failover, stop), recovered
+        return Moments(stage.marks[0].at, fault, detected, failover, stop), recovered
+
+    def _measure(self, events: Events, moments: Moments) -> None:
+        """Each store by itself; the one that was silent longest speaks for all."""
+        measured: dict[str, Measured] = {}
+        for store, told in events.items():
+            found = measure(told, moments)
+            measured[store.name] = (
+                found if store.has_timelines else replace(found, timeline_before=None, timeline_after=None)
+            )
+        views = {name: feed.ledger.view() for name, feed in self.stage.running.items()}
+        worst = longest(tuple(measured.values()))
+        self.result = self.result.with_feeds(views).with_stores(views, measured).with_measured(worst)
 
     def _prepare(self) -> None:
         """Set the scene, as a phase of its own."""
@@ -112,55 +133,72 @@ class Course:
         self.result = self.result.model_copy(update={"alarm": alarm})
         return at
 
-    def _run_on(self, feed: feeds.Feed) -> None:
+    def _run_on(self) -> None:
         self.stage.say("writing goes on; waiting for the outbox to drain")
-        feed.ledger.wait_for(
-            lambda view: view.writing is Writing.STORE and view.awaiting_replay == 0,
-            budget("outbox.drain"),
-            "rows to go to the store again",
-        )
-        self._sleep(feed, self.plan.after_s)
+        for name, feed in self.stage.running.items():
+            feed.ledger.wait_for(
+                lambda view: view.writing is Writing.STORE and view.awaiting_replay == 0,
+                budget("outbox.drain"),
+                f"rows to go to {name} again",
+            )
+        self._sleep(self.plan.after_s)
 
-    def _sleep(self, feed: feeds.Feed, seconds: float) -> None:
-        """Let the feed run; its death ends the drill at once."""
+    def _sleep(self, seconds: float) -> None:
+        """Let the feeds run; the death of one ends the drill at once, or, of the second, when the time is over."""
         try:
-            feed.ledger.wait_for(lambda view: view.feed is Feed.DIED, seconds, "time to pass")
+            self.stage.feed.ledger.wait_for(lambda view: view.feed is Feed.DIED, seconds, "time to pass")
         except TimedOut:
-            return
-        raise TargetFailed("the feed died", f"see {self.stage.run_dir}/logs/feed.log")
+            if all(feed.ledger.view().feed is not Feed.DIED for feed in self.stage.running.values()):
+                return
+        raise TargetFailed("the feed died", f"see {self.stage.run_dir}/logs")
 
-    def _expected(self, events: tuple[Event, ...], moments: Moments) -> Fate:
-        """What must be there of what was acknowledged, what must not, and what the promise excuses."""
+    def _expected(self, events: Events, moments: Moments) -> Fates:
+        """What must be there in each store of what was acknowledged. A twin forges the ledger of the last."""
+        fates = {
+            store: self._of_postgresql(told, moments) if store is POSTGRESQL else fate(told)
+            for store, told in events.items()
+        }
+        if self.twin and self.twin.forge_ledger:
+            last = self.scenario.stores[-1]
+            fates[last] = with_phantom_row(fates[last])[0]
+        return fates
+
+    def _of_postgresql(self, events: tuple[Event, ...], moments: Moments) -> Fate:
+        """What must be there, what must not be there after a restore to a point, and what the promise excuses."""
         promised, window = self.result.objectives.rpo_s, None
         if promised is not None:
             if self.stage.safe_at is None:
                 raise VerificationFailed("nothing was known to be in the repository, so no loss would be found")
             since = max(moments.fault - promised, self.stage.safe_at)
             window = Window(self.result.timeline_before or 0, since)
-        expected = fate(events, self.stage.target, window)
-        return with_phantom_row(expected)[0] if self.twin and self.twin.forge_ledger else expected
+        return fate(events, self.stage.target, window)
 
-    def _compare(self, ledger: Ledger, events: tuple[Event, ...], expected: Fate, moments: Moments) -> None:
-        stage, view = self.stage, ledger.view()
-        until(
-            lambda: app.outbox(stage.estate.app),
-            "outbox.drain",
-            what="an empty outbox",
-            accept=lambda box: not box.pending_records,
-        )
+    def _compare(self, events: Events, expected: Fates, moments: Moments) -> None:
+        stage = self.stage
+        for store in expected:
+            until(
+                lambda store=store: app.outbox(stage.estate.app, settings=store.settings),  # type: ignore[misc]
+                "outbox.drain",
+                what=f"an empty outbox of {store.name}",
+                accept=lambda box: not box.pending_records,
+            )
         stage.mark("compare")
-        stage.say(f"comparing {view.acked:,} acknowledged rows with the tables")
-        replayed = {table: len(ids) for table, ids in ledger.replayed_ids().items()}
-        primary = postgres.the_primary(postgres.survey(stage.estate)).host
-        found = self._against(primary, expected)
-        oldest = oldest_ack(events, found.missing)
-        age = None if oldest is None else moments.fault - oldest
-        self.result = self.result.with_comparison(found, replayed, oldest_missing_s=age)
+        stage.say(f"comparing {self.result.acked or 0:,} acknowledged rows with the tables")
+        replayed: dict[str, int] = {}
+        tables: list[TableComparison] = []
+        oldest: list[float] = []
+        for store, wanted in expected.items():
+            feed = stage.running[store.name]
+            replayed |= {table: len(ids) for table, ids in feed.ledger.replayed_ids().items()}
+            found = compare(wanted, store.finder(stage.estate, feed.run_number))
+            self.result = self.result.with_compared_store(store.name, found)
+            tables += found.tables
+            at = oldest_ack(events[store], found.missing)
+            oldest += [] if at is None else [at]
+        age = moments.fault - min(oldest) if oldest else None
+        self.result = self.result.with_comparison(Comparison(tuple(tables)), replayed, oldest_missing_s=age)
 
-    def _against(self, host: Host, expected: Fate) -> Comparison:
-        return compare(expected, gather.finder(host, self.stage.database, self.stage.run_number))
-
-    def _restore(self, recovered: Result, expected: Fate) -> None:
+    def _restore(self, recovered: Result, expected: Fates) -> None:
         """Make the estate whole, and hold the standby to the ledger too: two copies were promised."""
         stage = self.stage
         stage.mark("restore")
@@ -168,12 +206,13 @@ class Course:
             self.scenario.restore(stage)
             stage.undo_all()
         verified = gather.checks(stage.run_dir)
-        if recovered.outcome is not ended.Outcome.PASSED or not verified:
+        if recovered.outcome is not ended.Outcome.PASSED or not verified or POSTGRESQL not in expected:
             self._verify_whole()
             verified = gather.checks(stage.run_dir)
-        stage.mark("second copy")
-        checks = (*verified, *gather.whole(stage.estate), *self.scenario.check(stage), self._second_copy(expected))
-        self.result = self.result.with_checks(checks)
+        stage.mark("second copy" if POSTGRESQL in expected else "last checks")
+        whole = (*gather.whole(stage.estate), *(_whole(store, stage) for store in expected if store is not POSTGRESQL))
+        second = (self._second_copy(expected[POSTGRESQL]),) if POSTGRESQL in expected else ()
+        self.result = self.result.with_checks((*verified, *whole, *self.scenario.check(stage), *second))
 
     def _verify_whole(self) -> None:
         """The specification of a healthy estate, where no runbook's last step has checked it."""
@@ -194,17 +233,21 @@ class Course:
                 accept=lambda node: node is not None and (node.replayed or 0) >= written,
             )
             assert node is not None
-            found = self._against(node.host, expected)
+            found = compare(expected, self._on(node.host))
         except DrError as error:
             return Check(name=name, outcome=CheckOutcome.FAILED, detail=str(error))
         # What is wrong on the primary is told once, by the comparison itself.
-        first = self.result
+        first = next(store for store in self.result.stores if store.store == POSTGRESQL.name)
         good = found.lost == first.lost and found.duplicated == first.duplicated
         required = sum(map(len, expected.required.values()))
         detail = f"{required - sum(map(len, found.missing.values())):,} of {required:,} on {node.name}"
         return Check(
             name=name, host=node.name, outcome=CheckOutcome.PASSED if good else CheckOutcome.FAILED, detail=detail
         )
+
+    def _on(self, host: Host) -> Finder:
+        run = self.stage.running[POSTGRESQL.name].run_number
+        return gather.finder(host, self.stage.database, run)
 
     def _conclude(self) -> None:
         """How the procedures ended, against how they were expected to."""
@@ -237,3 +280,10 @@ class Course:
                 "hint": error.hint if isinstance(error, DrError) else "",
             }
         )
+
+
+def _whole(store: Store, stage: Stage) -> Check:
+    """Whether the store is whole in the end, whatever a runbook believed."""
+    wrong = store.wrong(stage.estate)
+    outcome = CheckOutcome.FAILED if wrong else CheckOutcome.PASSED
+    return Check(name=f"{store.name} is whole again", outcome=outcome, detail=wrong or "every node is ready")

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drills.ledger import Ledger
+from drills.stores import POSTGRESQL, Store
 from drills.tally import Feed as State
 from inventories.errors import TargetFailed
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Host
 
 _COMMAND = "cd /opt/mystocks-dr && exec python3 -m agents.feed --config /etc/mystocks-dr/%s --rate %s --seed %s"
-POSTGRESQL, TDENGINE = "agent.json", "agent-tdengine.json"  # the writers' settings, one for each store
 FEED_ENDS_S = 20.0
 
 
@@ -26,6 +26,13 @@ class Feed:
 
     ledger: Ledger
     process: subprocess.Popen[bytes]
+
+    @property
+    def run_number(self) -> int:
+        """The number of its run, which the event ids of its rows begin with."""
+        run = self.ledger.view().run
+        assert run is not None, "a feed that acknowledged rows has said its number"
+        return run
 
     def stop(self) -> None:
         """Ask the feed to end and wait until its last word is on disk. Harmless when it has ended."""
@@ -41,15 +48,15 @@ class Feed:
 
 
 @contextmanager
-def running(app: Host, rate: float, seed: int, run_dir: Path, store: str = POSTGRESQL) -> Iterator[Feed]:
+def running(app: Host, rate: float, seed: int, run_dir: Path, store: Store = POSTGRESQL) -> Iterator[Feed]:
     """A feed of one store that has begun to acknowledge rows. It is ended on the way out, whatever happened."""
-    process = app.start(_COMMAND, store, rate, seed, user="mystocks")
+    process = app.start(_COMMAND, store.settings, rate, seed, user="mystocks")
     assert process.stdout is not None
     assert process.stderr is not None
     threading.Thread(
-        target=_keep_errors, args=(process.stderr.fileno(), run_dir / "logs" / "feed.log"), daemon=True
+        target=_keep_errors, args=(process.stderr.fileno(), run_dir / "logs" / store.log), daemon=True
     ).start()
-    feed = Feed(Ledger(run_dir / "ledger.jsonl", process.stdout), process)
+    feed = Feed(Ledger(run_dir / store.ledger, process.stdout), process)
     try:
         view = feed.ledger.wait_for(
             lambda view: view.by_store > 0 or view.feed is State.DIED,
@@ -57,7 +64,7 @@ def running(app: Host, rate: float, seed: int, run_dir: Path, store: str = POSTG
             "the first row acknowledged by the store",
         )
         if not view.by_store:
-            raise TargetFailed(f"the feed on {app} died before its first row", f"see {run_dir}/logs/feed.log")
+            raise TargetFailed(f"the feed on {app} died before its first row", f"see {run_dir}/logs/{store.log}")
         yield feed
     finally:
         feed.stop()

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 from drills.stage import Stage
+from drills.stores import TDENGINE, Store
 from inventories.errors import DrError, Refused
+from runbooks.actions import tdengine as act
+from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
-from runbooks.probes import app, backup, postgres
+from runbooks.probes import app, backup, postgres, tdengine
 from runbooks.procedures.rejoin import REJOIN, RejoinOptions
 
+_LOOK_S = 10.0
 
-def gate(estate: Estate) -> tuple[Host, Host]:
+
+def gate(estate: Estate, stores: Collection[Store] = ()) -> tuple[Host, Host]:
     """(primary, standby) of a whole estate. Raises Refused naming what is not whole."""
     nodes = postgres.survey(estate)
-    wrong = _nodes_wrong(nodes) or _surroundings_wrong(estate)
+    wrong = _nodes_wrong(nodes) or _surroundings_wrong(estate) or "; ".join(filter(None, map(_of(estate), stores)))
     if wrong:
         raise Refused(
             f"the estate is not whole, so a drill would prove nothing: {wrong}",
             "./dr status tells more; ./dr rejoin --yes brings a node back, ./dr deploy provisions what is missing",
         )
     return next(node.host for node in nodes if node.is_primary), next(node.host for node in nodes if node.streams)
+
+
+def _of(estate: Estate) -> Callable[[Store], str]:
+    return lambda store: store.wrong(estate)
 
 
 def _nodes_wrong(nodes: tuple[postgres.Node, ...]) -> str:
@@ -45,6 +56,8 @@ def _surroundings_wrong(estate: Estate) -> str:
 def clean_up(stage: Stage) -> None:
     """Undo the fault and bring back what is out, saying what could not be. Does nothing to a whole estate."""
     stage.undo_all()
+    if TDENGINE.name in stage.running:
+        _serve_again(stage)
     if _all_follow(postgres.survey(stage.estate)):
         return
     stage.say("cleaning up")
@@ -56,6 +69,19 @@ def clean_up(stage: Stage) -> None:
             stage.run(REJOIN, RejoinOptions(yes=True))
     except DrError as error:
         stage.say(f"WARNING: the estate is not whole: {error}; ./dr status")
+
+
+def _serve_again(stage: Stage) -> None:
+    """Power and a running service for every TDengine node."""
+    for server in tdengine.survey(stage.estate, _LOOK_S):
+        if server.online:
+            continue
+        stage.say(f"cleaning up {server.name}")
+        try:
+            stage.power_on(server.host)
+            act.start(server.host, budget("tdengine.start"))
+        except DrError as error:
+            stage.say(f"WARNING: TDengine on {server.name} does not run: {error}; ./dr status")
 
 
 def _all_follow(nodes: tuple[postgres.Node, ...]) -> bool:

@@ -18,13 +18,16 @@ from inventories.errors import BadInput, DrError
 from lab.engine import find_engine
 from runbooks.engine.result import RunResult
 from runbooks.hosts import Estate, Host
-from runbooks.probes import postgres
+from runbooks.probes import postgres, tdengine
 
 Results = Iterable[tuple[str, RunResult[Any]]]
 _LOGS = {
     "postgresql": "tail -n 400 /var/log/postgresql/postgresql-*-main.log",
     "pgbackrest": "tail -n 200 /var/log/pgbackrest/*.log",
     "replayer": "journalctl -u mystocks-replayer -n 300 --no-pager -o short-iso-precise",
+    "replayer-tdengine": "journalctl -u mystocks-replayer-tdengine -n 300 --no-pager -o short-iso-precise",
+    "taosd": "tail -n 1000 /var/log/taos/taosdlog.0",
+    "taosd-service": "journalctl -u taosd -t systemd -n 60 --no-pager -o short-iso-precise",
 }
 
 
@@ -129,10 +132,16 @@ def versions(estate: Estate) -> dict[str, str]:
     for host in estate.postgres:
         try:
             rows = (line.split() for line in host.run(command, expect=None, timeout=5).stdout.splitlines())
-            return {row[0]: row[1] for row in rows if len(row) == 2}
+            return {row[0]: row[1] for row in rows if len(row) == 2} | _tdengine(estate)
         except DrError:
             continue
-    return {}
+    return _tdengine(estate)
+
+
+def _tdengine(estate: Estate) -> dict[str, str]:
+    """TDengine's version, where the estate has one that answers."""
+    speaker = tdengine.speaker(tdengine.survey(estate, timeout=5))
+    return {"tdengine": f"{speaker.version} ({speaker.edition})"} if speaker else {}
 
 
 def machine() -> Fingerprint:

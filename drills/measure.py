@@ -7,7 +7,7 @@ Every time is monotonic seconds on the ledger's clock. What was not seen is an e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
 
@@ -107,6 +107,23 @@ def measure(events: Sequence[Event], moments: Moments) -> Measured:
         stale_acks=stale_acks(acks),
         problems=tuple(dict.fromkeys(problems)),
     )
+
+
+def longest(measured: Sequence[Measured]) -> Measured:
+    """Several stores as one: the longest silence of any of them, what all of them took, the first one's timelines."""
+    first, *others = measured
+    for other in others:
+        gaps = [gap for gap in (first.store_gap, other.store_gap) if gap]
+        waits = [gap for gap in (first.ack_gap, other.ack_gap) if gap]
+        known = first.rows_per_s is not None and other.rows_per_s is not None
+        first = replace(
+            first,
+            store_gap=max(gaps, key=lambda gap: gap.seconds) if len(gaps) == 2 else None,
+            ack_gap=max(waits, key=lambda gap: gap.seconds) if len(waits) == 2 else None,
+            rows_per_s=(first.rows_per_s or 0) + (other.rows_per_s or 0) if known else None,
+            problems=tuple(dict.fromkeys((*first.problems, *other.problems))),
+        )
+    return first
 
 
 def longest_gap(times: Iterable[float]) -> Gap:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from deploys import run as deploys
 from drills.gate import gate
+from drills.stores import Store
 from inventories.errors import DrError, TimedOut
 from lab.up import up
 from runbooks import hosts
@@ -15,15 +16,18 @@ from runbooks.engine.wait import until
 SETTLES_S = 15.0  # a fresh standby catches up within this
 
 
-def estate(lab: str, say: Callable[[str], None]) -> None:
-    """Bring the lab up and deploy to it, unless it is whole already. Raises what the deploy raises."""
+def estate(lab: str, say: Callable[[str], None], stores: Collection[Store] = ()) -> None:
+    """Bring the lab up and deploy to it, unless it is whole already. Raises what the deploy raises.
+
+    `stores` have to be whole besides PostgreSQL.
+    """
     up(lab, say)
     try:
-        gate(hosts.load("lab"))
+        gate(hosts.load("lab"), stores)
     except DrError:
         say("Provisioning the estate")
         deploys.deploy("lab")
         loaded = hosts.load("lab")
         with suppress(TimedOut):
-            until(lambda: gate(loaded), SETTLES_S, what="a whole estate", retry=(DrError,), every=0.5)
-        gate(loaded)  # says what is not whole, and what to do
+            until(lambda: gate(loaded, stores), SETTLES_S, what="a whole estate", retry=(DrError,), every=0.5)
+        gate(loaded, stores)  # says what is not whole, and what to do

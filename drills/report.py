@@ -14,7 +14,6 @@ from drills.events import Event
 from drills.ledger import read_ledger
 from drills.result import DrillResult, Outcome, write_whole
 from drills.verdict import Objective, objectives
-from inventories.errors import BadInput
 
 _TEMPLATES = Path(__file__).resolve().parent.parent / "templates" / "report"
 _SIBLINGS = (
@@ -22,6 +21,7 @@ _SIBLINGS = (
     ("junit.xml", "every check, for a CI"),
     ("journal.jsonl", "each step, before and after"),
     ("ledger.jsonl", "every acknowledgement, with its time"),
+    ("ledger-tdengine.jsonl", "every acknowledgement of TDengine's rows, with its time"),
     ("logs", "what the hosts logged"),
 )
 _WORDS = {
@@ -31,6 +31,10 @@ _WORDS = {
     Outcome.INTERRUPTED: "Interrupted",
 }
 NONE = "\N{EM DASH}"
+_MEANS = {
+    "PostgreSQL": "a synchronously replicated commit of PostgreSQL acknowledged it",
+    "TDengine": "TDengine acknowledged it, which syncs its write-ahead log before",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ def render(result: DrillResult, events: Sequence[Event] = (), files: Sequence[Si
         close_view=close_view(result, events),
         phases=phase_chart(result),
         phase_kind=phase_kind,
+        promised_by=promised_by(result),
         files=files,
     )
 
@@ -126,7 +131,13 @@ def margin(value: float | None, objective: Objective) -> str:
 def humane(name: str) -> str:
     """`primary-power-loss` as a title."""
     words = re.sub(r"[-_]+", " ", name).strip()
-    return words[:1].upper() + words[1:]
+    return words.replace("tdengine", "TDengine") if words.startswith("tdengine") else words[:1].upper() + words[1:]
+
+
+def promised_by(result: DrillResult) -> str:
+    """What the acknowledgement of each store that was written to means."""
+    says = [_MEANS[store.store] for store in result.stores if store.store in _MEANS] or [_MEANS["PostgreSQL"]]
+    return " or ".join((*says, "the fsynced outbox on the application host did"))
 
 
 def _none(number: int | None) -> str:
@@ -149,6 +160,11 @@ def _parts(result: DrillResult) -> Iterator[str]:
 
 def _resumed(result: DrillResult) -> str:
     pause = seconds(result.rto_s)
+    if len(result.stores) > 1:
+        each = (f"{store.store} took rows again after {seconds(store.rto_s)}" for store in result.stores)
+        return ", ".join(each)
+    if [store.store for store in result.stores] == ["TDengine"]:
+        return f"TDengine took rows again after {pause}"
     if result.rolled_back and result.timeline_changed:
         return f"writing resumed on the restored cluster after {pause}"
     if result.timeline_changed:
@@ -157,7 +173,6 @@ def _resumed(result: DrillResult) -> str:
 
 
 def _ledger(folder: Path) -> tuple[Event, ...]:
-    try:
-        return read_ledger(folder / "ledger.jsonl")
-    except BadInput:  # a drill that was refused at its gate has none
-        return ()
+    """Every store's events in order of time. A drill that was refused at its gate has none."""
+    told = [event for path in sorted(folder.glob("ledger*.jsonl")) for event in read_ledger(path)]
+    return tuple(sorted(told, key=lambda event: event.at))

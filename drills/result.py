@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -102,6 +103,21 @@ class TableResult(_Frozen):
     duplicates_forbidden: bool = True
 
 
+class StoreResult(_Frozen):
+    """One of the stores that the drill wrote to; None is not measured."""
+
+    store: str
+    acked: int
+    acked_by_store: int
+    acked_by_outbox: int
+    replayed: int
+    rto_s: float | None = None
+    max_ack_gap_s: float | None = None
+    rows_per_s: float | None = None
+    lost: int | None = None
+    duplicated: int | None = None
+
+
 class NegativeTwin(_Frozen):
     """A twin holds when it failed, and for the reason it was built for."""
 
@@ -176,21 +192,45 @@ class DrillResult(_Frozen):
     checks: tuple[Check, ...] = ()
     steps: tuple[Step, ...] = ()
     tables: tuple[TableResult, ...] = ()
+    stores: tuple[StoreResult, ...] = ()
     versions: dict[str, str] = {}
     fingerprint: Fingerprint | None = None
     negative_twin: NegativeTwin | None = None
 
     def with_feed(self, view: LedgerView) -> DrillResult:
         """What the ledger counted, and what was wrong with the feed itself."""
+        return self.with_feeds({"": view})
+
+    def with_feeds(self, views: Mapping[str, LedgerView]) -> DrillResult:
+        """The same of several feeds together."""
+        every = tuple(views.values())
         return self.model_copy(
             update={
-                "acked": view.acked,
-                "acked_by_store": view.by_store,
-                "acked_by_outbox": view.by_outbox,
-                "replayed": view.replayed,
-                "reasons": _more(self.reasons, _feed_troubles(view)),
+                "acked": sum(view.acked for view in every),
+                "acked_by_store": sum(view.by_store for view in every),
+                "acked_by_outbox": sum(view.by_outbox for view in every),
+                "replayed": sum(view.replayed for view in every),
+                "reasons": _more(self.reasons, [told for view in every for told in _feed_troubles(view)]),
             }
         )
+
+    def with_stores(self, views: Mapping[str, LedgerView], measured: Mapping[str, Measured]) -> DrillResult:
+        """Each store by itself."""
+        stores = tuple(
+            StoreResult(
+                store=name, acked=view.acked, acked_by_store=view.by_store, acked_by_outbox=view.by_outbox,
+                replayed=view.replayed, rto_s=_rounded(measured[name].rto_s),
+                max_ack_gap_s=_rounded(measured[name].max_ack_gap_s), rows_per_s=_rounded(measured[name].rows_per_s),
+            )
+            for name, view in views.items()
+        )  # fmt: skip
+        return self.model_copy(update={"stores": stores})
+
+    def with_compared_store(self, name: str, comparison: Comparison) -> DrillResult:
+        """What the comparison found in one of them."""
+        found = {"lost": comparison.lost, "duplicated": comparison.duplicated}
+        stores = tuple(store.model_copy(update=found) if store.store == name else store for store in self.stores)
+        return self.model_copy(update={"stores": stores})
 
     def with_measured(self, measured: Measured) -> DrillResult:
         return self.model_copy(

@@ -17,10 +17,12 @@ from drills.report import write_report
 from drills.result import DrillResult, NegativeTwin, Outcome, write_result
 from drills.scenario import Scenario, Twin
 from drills.stage import Stage
+from drills.stores import POSTGRESQL
 from inventories.errors import DrError
 from lab import state as lab_state
 from runbooks import hosts
 from runbooks.engine.rundir import new_run_dir
+from runbooks.probes import tdengine
 
 
 def drill(
@@ -31,7 +33,7 @@ def drill(
     Raises Refused before anything was broken, when the estate is not whole.
     """
     estate = hosts.load("lab")
-    primary, standby = gate(estate)
+    primary, standby = gate(estate, scenario.stores)
     run_dir = new_run_dir(f"drill-{scenario.name}{f'-{twin.name}' if twin else ''}")
     seed = plan.seed if plan.seed is not None else random.SystemRandom().randrange(2**31)
     stage = Stage(lab, estate, primary, standby, lab_state.load(lab).gateway, run_dir, say)
@@ -40,7 +42,7 @@ def drill(
         scenario=scenario.name,
         run_id=str(seed),
         lab=lab,
-        host=primary.name,
+        host=primary.name if POSTGRESQL in scenario.stores else tdengine.hosts(estate)[0].name,
         started_at=datetime.now(UTC),
         summary=scenario.summary,
         expects_new_timeline=scenario.new_timeline and not (twin and twin.runbook_fails),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from drills import archive_faults, mistakes, restores
+from drills import archive_faults, mistakes, restores, tdengine_faults
 from drills.scenario import Result, Scenario, Twin, nothing
 from drills.stage import Stage
 from inventories.errors import BadInput
@@ -109,6 +109,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         *mistakes.SCENARIOS,
         *archive_faults.SCENARIOS,
         *restores.SCENARIOS,
+        *tdengine_faults.SCENARIOS,
     )
 }
 
@@ -133,6 +134,7 @@ TWINS: Mapping[str, Twin] = {
         *mistakes.TWINS,
         *archive_faults.TWINS,
         *restores.TWINS,
+        *tdengine_faults.TWINS,
     )
 }
 

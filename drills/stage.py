@@ -50,20 +50,19 @@ class Stage:
     bad_xid: str = ""  # the transaction that a restore has to stop before
     structure: str = ""  # what a table was before it was dropped
     damaged: str = ""  # label of the backup in which a byte was flipped
-    running: Feed | None = None
+    running: dict[str, Feed] = field(default_factory=dict)  # by the name of the store that it writes to
     undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
 
     @property
     def feed(self) -> Feed:
-        assert self.running is not None, "the feed has not begun"
-        return self.running
+        """The feed, or the first where there are several."""
+        assert self.running, "the feed has not begun"
+        return next(iter(self.running.values()))
 
     @property
     def run_number(self) -> int:
         """The number of the feed's run, which the event ids of its rows begin with."""
-        run = self.feed.ledger.view().run
-        assert run is not None, "a feed that acknowledged rows has said its number"
-        return run
+        return self.feed.run_number
 
     @property
     def database(self) -> str:
@@ -125,6 +124,9 @@ class Stage:
 
     def crash(self, host: Host, pid_file: str) -> None:
         faults.kill_process(self.lab, host.name, pid_file)
+
+    def kill_service(self, host: Host, unit: str) -> None:
+        faults.kill_service(self.lab, host.name, unit)
 
     def remove(self, host: Host) -> None:
         """The host and its disk are gone."""

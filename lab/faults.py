@@ -66,6 +66,12 @@ def kill_process(lab: str, host: str, pid_file: str) -> int:
     return int(engine.execute(box.container, "sh", "-c", script, "sh", pid_file))
 
 
+def kill_service(lab: str, host: str, unit: str) -> None:
+    """SIGKILL every process of a service at once. Whatever restarts it on that host may do so."""
+    engine, box = find(lab, host)
+    engine.execute(box.container, "systemctl", "kill", "--signal=KILL", unit)
+
+
 def isolate(lab: str, host: str, from_: Sequence[str]) -> None:
     """Cut the host off from these addresses, both ways; everybody else still reaches it.
 

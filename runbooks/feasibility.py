@@ -28,6 +28,8 @@ class Way(StrEnum):
     SIDE = "restore beside, then copy or swap"
     CLUSTER = "restore both hosts"
     OFFSITE = "fetch the repository, restore both hosts"
+    ROWS = "restore TDengine's rows"
+    BLANK = "a blank TDengine host, then its rows"
 
 
 WAYS: Mapping[str, Way] = {
@@ -35,12 +37,18 @@ WAYS: Mapping[str, Way] = {
     "bad-update": Way.SIDE,
     "cluster-loss": Way.CLUSTER,
     "offsite-only": Way.OFFSITE,
+    "tdengine-dropped-supertable": Way.ROWS,
+    "tdengine-late-rows": Way.ROWS,
+    "tdengine-host-loss": Way.BLANK,
 }
 RUNBOOKS: Mapping[str, str] = {
     "dropped-table": "restore-table",
     "bad-update": "restore-pitr",
     "cluster-loss": "restore-cluster",
     "offsite-only": "restore-cluster",
+    "tdengine-dropped-supertable": "tdengine-restore",
+    "tdengine-late-rows": "tdengine-restore",
+    "tdengine-host-loss": "tdengine-rebuild",
 }
 
 
@@ -60,18 +68,20 @@ class Sample:
 @dataclass(frozen=True)
 class Sizes:
     """Today's amounts in bytes. `wal`: the most WAL that lay between two backups, or lies behind the newest one now;
-    `wal_every_s`: the seconds in which that was written.
+    `wal_every_s`: the seconds in which that was written. `ticks`: what a restore of TDengine's newest backup reads.
     """
 
     restore: int
     wal: int
     wal_every_s: float
     repository: int
+    ticks: int = 0
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Samples of each kind, newest first. `fixed`: runbook -> seconds of what does not grow with the data, of each
+    """Samples of each kind, newest first; `ticks` of TDengine's restores. `blank`: seconds in which a lost TDengine
+    host was deployed anew. `fixed`: runbook -> seconds of what does not grow with the data, of each
     run; `drills`: scenario -> RTO of each drill that passed.
     """
 
@@ -79,6 +89,8 @@ class Measured:
     replay: Sequence[Sample] = ()
     fetch: Sequence[Sample] = ()
     provision: Sequence[float] = ()
+    ticks: Sequence[Sample] = ()
+    blank: Sequence[float] = ()
     fixed: Mapping[str, Sequence[float]] = field(default_factory=dict)
     drills: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
@@ -130,6 +142,12 @@ def _answer(scenario: str, rto: float, sizes: Sizes, measured: Measured) -> Answ
 def _parts(scenario: str, way: Way, sizes: Sizes, measured: Measured) -> tuple[Part, ...]:
     if way is Way.PROVISIONED:
         return (_worst("recovery", measured.drills.get(scenario, ()), "drills"),)
+    if way in (Way.ROWS, Way.BLANK):
+        rows = _moving("restore", sizes.ticks, measured.ticks, " of TDengine's backups")
+        fixed = _worst("fixed", measured.fixed.get(RUNBOOKS[scenario], ()), f"runs of {RUNBOOKS[scenario]}")
+        if way is Way.ROWS:
+            return (rows, fixed)
+        return (_worst("provision", measured.blank, "TDengine hosts deployed anew"), rows, fixed)
     moved = (
         _moving("restore", sizes.restore, measured.restore),
         _moving("replay", sizes.wal, measured.replay, ", the most between two backups"),

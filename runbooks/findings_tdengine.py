@@ -23,9 +23,13 @@ def findings(servers: Sequence[Server]) -> Iterator[Finding]:
     for one in servers:
         if one.role != "ready":
             yield _silent(one, len(servers))
+        if one.lacking:
+            measured = f"{len(one.lacking)} of its vgroups have no data on its disk"
+            yield Finding(f"copies on {one.name}", measured, "all of them", f"./dr tdengine-rejoin {one.name} --yes")
         if one.default_password:
             hint = "./dr deploy replaces it"
             yield Finding(f"TDengine's root on {one.name}", "everybody knows the password", "ours", hint)
+    yield from _managers(servers)
     yield from _copies(servers)
     versions = sorted({one.version for one in servers if one.online})
     if len(versions) > 1:
@@ -41,6 +45,15 @@ def _silent(server: Server, nodes: int) -> Finding:
     else:
         hint = f"./dr deploy --limit {server.name} starts it; /var/log/taos says why it stopped"
     return Finding(f"TDengine on {server.name}", server.why or server.role, "ready", hint)
+
+
+def _managers(servers: Sequence[Server]) -> Iterator[Finding]:
+    """Nodes that are ready and do not manage the cluster though they should: the next loss may leave no majority."""
+    speaker = tdengine.speaker(servers)
+    for name, role in sorted(speaker.mnodes.items()) if speaker else ():
+        if role not in ("leader", "follower") and speaker and speaker.dnodes.get(name) == "ready":
+            hint = f"./dr tdengine-rejoin {name} --yes"
+            yield Finding(f"management by {name}", role, "leader or follower", hint)
 
 
 def _copies(servers: Sequence[Server]) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from runbooks.engine.history import History, read_history
 from runbooks.engine.outcome import StepOutcome
 from runbooks.feasibility import RUNBOOKS, Measured, Sample, Sizes
 from runbooks.hosts import Estate
-from runbooks.probes import disk, pgbackrest, proofs
+from runbooks.probes import disk, pgbackrest, proofs, td_backups
 from runbooks.probes.pgbackrest import Repository
 from runbooks.probes.postgres import SEGMENT_BYTES
 from runbooks.probes.proofs import Proof
@@ -29,6 +29,7 @@ def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) ->
     past = _past(estate.name, runs)
     copied, replayed = _proofs(proofs.every(estate.backup))
     clusters = [run for run in past if run.procedure == "restore-cluster"]
+    rebuilt = [run for run in past if run.procedure == "tdengine-rebuild"]
     own_copies = list(_samples(clusters, "restore", "bytes"))
     own_replays = list(_samples(clusters, "replay", "wal_bytes"))
     return Measured(
@@ -36,6 +37,8 @@ def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) ->
         replay=[*own_replays, *replayed][:LATEST],
         fetch=list(_samples(clusters, "fetch-repository", "repository_bytes"))[:LATEST],
         provision=[s for run in clusters if (s := _seconds(run).get("provision"))][:LATEST],
+        ticks=_ticks(td_backups.proofs(estate.backup))[:LATEST],
+        blank=[s for run in rebuilt if (s := _seconds(run).get("provision"))][:LATEST],
         fixed={name: _fixed([run for run in past if run.procedure == name]) for name in set(RUNBOOKS.values())},
         drills=drills,
     )
@@ -51,7 +54,15 @@ def sizes(estate: Estate) -> Sizes:
     end = pgbackrest.archive_end(estate.backup, stanza, repository)
     wal, seconds = most_wal(repository, end.at if end else newest.stopped_at)
     used = estate.backup.run("du -sb %s | cut -f1", disk.REPOSITORY, timeout=60).text
-    return Sizes(newest.size_bytes, wal, seconds, int(used))
+    return Sizes(newest.size_bytes, wal, seconds, int(used), _chain(estate))
+
+
+def _chain(estate: Estate) -> int:
+    """Bytes that a restore of TDengine's newest backup reads; 0 where there is none."""
+    if not td_backups.is_there(estate):
+        return 0
+    known = td_backups.look(estate.backup)
+    return known.chain_bytes(known.newest.label) if known.newest else 0
 
 
 def most_wal(repository: Repository, archived_at: float) -> tuple[int, float]:
@@ -107,6 +118,12 @@ def _proofs(records: Sequence[Proof]) -> tuple[list[Sample], list[Sample]]:
     passed = [proof for proof in reversed(records) if proof.passed]
     copied = [Sample(p.restore_bytes, p.restore_s, f"proof of {p.label}") for p in passed if p.restore_s]
     return copied, [Sample(p.wal_bytes, p.replay_s, f"proof of {p.label}") for p in passed if p.replay_s]
+
+
+def _ticks(records: Sequence[td_backups.Proof]) -> list[Sample]:
+    """Restores of TDengine's backups, newest first, from proofs that passed."""
+    passed = [proof for proof in reversed(records) if proof.passed and proof.restore_s]
+    return [Sample(p.restore_bytes, p.restore_s, f"proof of {p.label}") for p in passed]
 
 
 def _number(segment: str) -> int:

@@ -24,6 +24,8 @@ from runbooks.procedures.restore_cluster import RESTORE_CLUSTER, RestoreClusterO
 from runbooks.procedures.restore_pitr import RESTORE_PITR, RestorePitrOptions
 from runbooks.procedures.restore_table import RESTORE_TABLE, RestoreTableOptions
 from runbooks.procedures.switchover import SWITCHOVER, SwitchoverOptions
+from runbooks.procedures.tdengine_rejoin import TDENGINE_REJOIN, TdengineRejoinOptions
+from runbooks.procedures.tdengine_restart import TDENGINE_RESTART, TdengineRestartOptions
 from runbooks.procedures.tdengine_rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
 from runbooks.procedures.tdengine_restore import TDENGINE_RESTORE, TdengineRestoreOptions
 from runbooks.remote_lock import BackupHostLock
@@ -50,6 +52,8 @@ PROCEDURES: Mapping[str, Known] = {
         Known(RESTORE_PITR, RestorePitrOptions),
         Known(RESTORE_CLUSTER, RestoreClusterOptions),
         Known(MEND_ARCHIVE, MendArchiveOptions),
+        Known(TDENGINE_RESTART, TdengineRestartOptions),
+        Known(TDENGINE_REJOIN, TdengineRejoinOptions),
         Known(TDENGINE_RESTORE, TdengineRestoreOptions),
         Known(TDENGINE_REBUILD, TdengineRebuildOptions),
     )

@@ -19,6 +19,11 @@ from tasks import (
     restores,
     runbooks,
     secrets,
+    tdengine,
+)
+
+ns = Collection()
+for _doors in (drills, estate, runbooks, restores, tdengine, prove, plan, bench, checks):
     tdengine_restores,
 )
 

@@ -201,7 +201,7 @@ def list_(c: Context, store: str = "", json: bool = False, inventory: str = "", 
 )  # fmt: skip
 @door
 def check(c: Context, store: str = "", json: bool = False, inventory: str = "", lab: str = "") -> None:
-    """Force a WAL segment, find it in the archive, byte for byte.
+    """Force a WAL segment; find it archived, byte for byte.
 
     An archive_command that lies is caught, and every gap of the archive is named. Of TDengine the newest backup is
     read again with all that it needs.

@@ -15,6 +15,8 @@ from tasks.support import LAB_HELP, door, progress
 if TYPE_CHECKING:
     from inventories.catalog.recovery import Objectives
 
+_PACKAGE_HINT = "TDENGINE_PACKAGE=PATH-OR-URL, with a file .sha256 beside it, installs TDengine in the lab"
+
 
 @task(
     help={
@@ -45,8 +47,10 @@ def drill(
     made_to_fail = scenarios.twin(twin) if twin else None
     chosen = scenarios.scenario(scenario or (made_to_fail.scenario if made_to_fail else "primary-power-loss"))
     plan = Plan(rate=rate, seed=seed or None)
+    if chosen.skipped:
+        raise Exit(f"{chosen.skipped}\nHINT: {_PACKAGE_HINT}", code=3)
     with progress() as say:
-        prepare.estate(lab, say)
+        prepare.estate(lab, say, chosen.stores)
         result, folder = run_drill(chosen, lab, say, plan, made_to_fail)
     if json:
         print(result.model_dump_json(indent=2))
@@ -74,7 +78,8 @@ def scenarios(c: Context) -> None:
     table = Table("scenario", "what happens", "RTO", "RPO", "alarm")
     for name, scenario in SCENARIOS.items():
         promise = promises[scenario.promise]
-        table.add_row(name, scenario.summary, f"{promise.rto_s:g} s", _rpo(promise), _alarm(promise))
+        skipped = " [dim](skipped here: TDENGINE_PACKAGE names no package)[/]" if scenario.skipped else ""
+        table.add_row(name, scenario.summary + skipped, f"{promise.rto_s:g} s", _rpo(promise), _alarm(promise))
     for name, twin in TWINS.items():
         table.add_row(f"--twin {name}", twin.says, "", "", "")
     Console().print(table)

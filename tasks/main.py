@@ -73,8 +73,8 @@ def arguments(argv: list[str]) -> list[str]:
     """Invoke's argument vector for what was typed after ``./dr``."""
     if argv[:1] == ["help"]:
         argv = ["--help", *argv[1:]] if argv[1:] else ["--list"]
-    if argv[:1] == ["rejoin"] and argv[1:] and _is_value(argv[1]):
-        argv = ["rejoin", "--host", *argv[1:]]  # invoke knows no positional argument that may be left out
+    if argv[:1] in (["rejoin"], ["tdengine-rejoin"]) and argv[1:] and _is_value(argv[1]):
+        argv = [argv[0], "--host", *argv[1:]]  # invoke knows no positional argument that may be left out
     return ["dr", *argv]
 
 

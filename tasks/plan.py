@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from runbooks.feasibility import Answer
 
 
+TDENGINE = ("tdengine-", "both-stores-")  # scenarios that need that store
+
+
 @task(help={"json": "print JSON instead of a table", "inventory": INVENTORY_HELP, "lab": LAB_HELP})
 @door
 def plan(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> None:
@@ -31,9 +34,12 @@ def plan(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> 
     from inventories.catalog.load import load_recovery
     from runbooks import feasibility, hosts, measurements
     from runbooks.engine.rundir import runs_dir
+    from runbooks.probes import td_backups
 
     estate = hosts.load(inventory or None)
     promised = {name: objectives.rto_s for name, objectives in load_recovery().scenarios.items()}
+    if not td_backups.is_there(estate):  # what is not deployed promises nothing
+        promised = {name: rto for name, rto in promised.items() if not name.startswith(TDENGINE)}
     found = feasibility.answers(
         promised, measurements.sizes(estate), measurements.gather(estate, runs_dir(), _drills(estate.name))
     )

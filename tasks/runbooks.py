@@ -192,7 +192,8 @@ def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
     from runbooks.engine.plan import plan_rows
 
     groups = read_inventory(inventory or None).groups
-    either = " or ".join(name for group in ("pg_primary", "pg_standby") for name in groups.get(group, ()))
+    stores = ("tdengine",) if procedure.name.startswith("tdengine") else ("pg_primary", "pg_standby")
+    either = " or ".join(name for group in stores for name in groups.get(group, ()))
     where = {"app": ", ".join(groups.get("app", ())), "backup": ", ".join(groups.get("backup", ()))}
     console = Console(highlight=False)
     console.print(f"[bold]{procedure.name}[/]: {procedure.summary}")

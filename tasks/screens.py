@@ -83,7 +83,8 @@ def _servers(status: Status) -> Table:
         if speaker:
             held = [(g, r) for g in speaker.vgroups for r in g.replicas if speaker.numbers.get(server.name) == r.node]
             leads = str(sum(replica.role == "leader" for _, replica in held))
-            copies = f"{sum(replica.serves for _, replica in held)} of {len(held)}"
+            there = [group for group, replica in held if replica.serves and group.id in server.held]
+            copies = f"{len(there)} of {len(held)}"
         manages = speaker.mnodes.get(server.name, "") if speaker else ""
         state = speaker.dnodes.get(server.name, "not joined") if speaker and server.online else server.role
         table.add_row(server.name, state, manages, leads, copies, server.version)

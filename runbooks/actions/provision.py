@@ -18,6 +18,11 @@ def for_restoring(estate: Estate, hosts: Sequence[str], log: Path, say: Callable
     run.deploy(estate.inventory, hosts, log, say, restoring=True)
 
 
+def some(estate: Estate, hosts: Sequence[str], log: Path, say: Callable[[str], None]) -> run.Changes:
+    """Bring these hosts to their declared state; what that changed. Raises DrError."""
+    return run.deploy(estate.inventory, hosts, log, say)
+
+
 def ordinary(estate: Estate, log: Path, say: Callable[[str], None]) -> run.Changes:
     """Bring the whole estate to its declared state; what that changed. Raises DrError."""
     return run.deploy(estate.inventory, (), log, say)

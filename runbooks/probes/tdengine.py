@@ -74,11 +74,19 @@ class Server:
     databases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     columns: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     vgroups: tuple[Vgroup, ...] = ()
+    held: tuple[int, ...] = ()  # vgroups that have data on this very host
     features: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
         return self.host.name
+
+    @property
+    def lacking(self) -> tuple[int, ...]:
+        """Vgroups that the cluster counts on here, and whose data are not on this host."""
+        mine = self.numbers.get(self.name)
+        wanted = [group.id for group in self.vgroups if any(r.node == mine for r in group.replicas)]
+        return tuple(number for number in wanted if number not in self.held)
 
     @property
     def role(self) -> str:
@@ -88,6 +96,22 @@ class Server:
         if not self.installed:
             return "not installed"
         return self.dnodes.get(self.name, "not joined") if self.online else "down"
+
+
+@dataclass(frozen=True)
+class Local:
+    """What lies on one host's disk, whether or not its server runs; dnode 0 where it was never part of a cluster."""
+
+    dnode: int = 0
+    cluster: str = ""
+    vgroups: tuple[int, ...] = ()
+    running: bool = False
+
+
+def local(host: Host) -> Local:
+    """Raises DrError when the host, or its files, cannot be read."""
+    said = host.run("cd /opt/mystocks-dr && exec python3 -m agents.tdengine_seed local").json()
+    return Local(said["dnode"], said["cluster"], tuple(said["vgroups"]), said["running"])
 
 
 def hosts(estate: Estate) -> tuple[Host, ...]:
@@ -120,7 +144,7 @@ def parse(host: Host, said: Any) -> Server:
         users=tuple(said["users"]), dnodes=_by_host(said["dnodes"]), numbers=_by_host(said["numbers"]),
         mnodes=_by_host(said["mnodes"]),
         databases=said["databases"], columns=said["columns"], vgroups=tuple(map(_vgroup, said["vgroups"])),
-        features=said["features"],
+        held=tuple(said["held"]), features=said["features"],
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 from agents.ticks import SHARES
 from deploys.run import deploy
 from drills import feed as feeds
+from drills import stores
 from drills.tally import Writing
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
@@ -64,7 +65,7 @@ def test_password_that_everybody_knows_opens_nothing(server: Host) -> None:
 
 def test_killed_server_costs_no_acknowledged_row(estate_lab: Estate, server: Host, tmp_path: Path) -> None:
     """Killed under load it comes back by itself; what it did not acknowledge went to the outbox."""
-    with feeds.running(estate_lab.app, 5000, 1, tmp_path, feeds.TDENGINE) as feed:
+    with feeds.running(estate_lab.app, 5000, 1, tmp_path, stores.TDENGINE) as feed:
         server.run("systemctl kill -s KILL taosd")
         feed.ledger.wait_for(lambda view: view.writing is Writing.OUTBOX, 30, "rows in the outbox")
         feed.ledger.wait_for(

@@ -289,6 +289,37 @@ def test_old_proofs_and_copies_are_missed(host: BackupHost) -> None:
     assert "the copy on offsite1 is 30.0 h old" in late(host, old)["offsite-copy"]
 
 
+TDENGINE = ("td-full", "td-incr", "td-prove", "td-verify", "td-expire")
+
+
+def test_jobs_of_tdengine_wait_for_one_another_and_not_for_postgresql(host: BackupHost) -> None:
+    locks = {job: jobs.lock_path(host.settings, job).name for job in TDENGINE}
+    assert locks == dict.fromkeys(TDENGINE, "td.lock") | {"td-prove": "td-prove.lock"}
+    assert {*TDENGINE} <= {*jobs.COMMANDS} & {*jobs.CATCH_UP_ORDER}
+    assert {*jobs.CATCH_UP_ORDER} == {*jobs.COMMANDS}, "a job that is not in the order is never caught up with"
+
+
+def test_a_job_is_told_which_backup_in_its_own_words(host: BackupHost) -> None:
+    assert jobs._label_option("prove") == "--set"
+    assert jobs._label_option("td-prove") == "--label"
+    _, err = host.run("run", "full", "--set", "20261121-100000F", code=2)
+    assert "full is of no backup in particular" in err
+
+
+def test_old_proofs_of_tdengine_are_missed_apart_from_postgresqls(host: BackupHost) -> None:
+    host.change(jobs={"prove": {}, "td-prove": {}, "td-full": {}, "td-incr": {"schedule": "0 18 * * *"}})
+    host.settings.proofs.write_text(json.dumps({"label": "x", "proven_at": hours(1), "outcome": "passed"}) + "\n")
+    old = {job: State(job, hours(100), last_success_at=hours(2)) for job in ("prove", "td-prove")}
+    assert late(host, old) == {
+        "td-proof": "no backup of TDengine was ever proven, the limit is 50.0 h"
+    }
+    proof = {"label": "20261118-190000F", "proven_at": hours(60), "outcome": "passed"}
+    host.settings.td_proofs.write_text(json.dumps(proof) + "\n")
+    assert "the last proof of TDengine, of 20261118-190000F, is 60.0 h old" in late(host, old)["td-proof"]
+    told = {"td-full": State("td-full", 0, last_success_at=hours(1)), "td-incr": State("td-incr", 0)}
+    assert late(host, told) == {}, "who has a full backup does not miss the incremental one"
+
+
 @pytest.fixture
 def journal(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
     """What was logged, as (priority, text)."""

@@ -135,3 +135,17 @@ def test_command_line_requeues_and_says_what(tmp_path: Path, capsys: pytest.Capt
     assert said["pending_rows"] == 3
     assert said["shadow_bytes"] > 0
     assert said["shadow_since"] <= time.time()
+
+
+def test_what_a_backup_covers_goes_and_the_newest_segment_stays(settings: ShadowSettings, tmp_path: Path) -> None:
+    for number in range(3):
+        kept(settings, (number * 10 + 1, number * 10 + 2), tmp_path=tmp_path)
+        time.sleep(0.002)
+    files = shadow.segments(settings.path)
+    for at, file in enumerate(files):
+        os.utime(file, (1000 + at, 1000 + at))
+    assert shadow.trim_covered(settings, 1000) == 0
+    assert shadow.trim_covered(settings, 1000.5) == 1
+    assert shadow.segments(settings.path) == files[1:]
+    assert shadow.trim_covered(settings, time.time()) == 1
+    assert shadow.segments(settings.path) == files[2:], "the writer may have it open"

@@ -14,13 +14,18 @@ from runbooks.probes.pgbackrest import Backup, Repository
 from runbooks.probes.proofs import Proof
 
 GIB = 1024 * MIB
-SIZES = Sizes(restore=5 * GIB, wal=1 * GIB, wal_every_s=36000, repository=2 * GIB)
+SIZES = Sizes(restore=5 * GIB, wal=1 * GIB, wal_every_s=36000, repository=2 * GIB, ticks=2 * GIB)
 MEASURED = Measured(
     restore=[Sample(5 * GIB, 10, "a run"), Sample(5 * GIB, 20, "a slower run")],
     replay=[Sample(1 * GIB, 30, "a run")],
     fetch=[Sample(2 * GIB, 8, "a run")],
     provision=[40, 35],
-    fixed={"restore-cluster": [4, 5], "restore-pitr": [7], "restore-table": [6]},
+    ticks=[Sample(1 * GIB, 50, "a proof"), Sample(1 * GIB, 40, "a faster one")],
+    blank=[20, 25],
+    fixed={
+        "restore-cluster": [4, 5], "restore-pitr": [7], "restore-table": [6], "tdengine-restore": [3],
+        "tdengine-rebuild": [8, 9],
+    },
     drills={"primary-crash": [1.5, 2.5]},
 )
 
@@ -37,6 +42,8 @@ def only(scenario: str, rto: float, measured: Measured = MEASURED, sizes: Sizes 
         ("offsite-only", 40 + 8 + 20 + 30 + 5),
         ("bad-update", 20 + 30 + 7),
         ("dropped-table", 20 + 30 + 6),
+        ("tdengine-late-rows", 100 + 3),
+        ("tdengine-host-loss", 25 + 100 + 9),
     ],
 )
 def test_a_scenario_takes_the_sum_of_its_parts_at_the_slowest_rate(scenario: str, total: float) -> None:

@@ -268,6 +268,14 @@ def test_success_that_did_not_come_is_told_once_with_what_to_run() -> None:
     assert "--type offsite" in found["age of the off-site copy"].hint
 
 
+def test_what_is_late_of_tdengine_names_the_store_in_its_remedy() -> None:
+    late = (Late("td-proof", "no backup of TDengine was ever proven", 200_000, 180_000),)
+    failed = replace(CHECKED, name="td-incr", outcome="failed")
+    found = named(replace(WHOLE, jobs=Jobs((failed,), late, "offsite1")))
+    assert "--store tdengine --type prove " in found["age of TDengine's newest proof"].hint
+    assert "--store tdengine --type incr " in found["job td-incr"].hint
+
+
 def test_an_estate_without_an_offsite_copy_is_told_so_and_fails_nothing() -> None:
     alone = replace(WHOLE, jobs=replace(JOBS, offsite=None))
     assert objectives.findings(alone, LIMITS) == ()

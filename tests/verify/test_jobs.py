@@ -11,14 +11,22 @@ from tests.verify.subject import Seen, Subject
 
 CRON = "/etc/cron.d/mystocks-backup"
 SETTINGS = "/etc/mystocks-dr/jobs.json"
+TDENGINE = "/etc/mystocks-dr/td-backup.json"  # there where a package was deployed
 PGBACKREST = {"differential": "diff", "incremental": "incr"}
 
 
 def _wanted(whole: Seen) -> dict[str, str]:
-    """Job -> cron expression; without an off-site host nothing is copied there."""
-    schedule = load_recovery().stores["postgresql"].schedule
+    """Job -> cron expression; without an off-site host nothing is copied there, TDengine is backed up where it is."""
+    stores = load_recovery().stores
     there = bool(whole.estate.groups.get("offsite"))
-    return {PGBACKREST.get(kind, kind): time for kind, time in schedule.items() if there or kind != "offsite"}
+    wanted = {
+        PGBACKREST.get(kind, kind): time
+        for kind, time in stores["postgresql"].schedule.items()
+        if there or kind != "offsite"
+    }
+    if whole.estate.groups.get("tdengine") and whole.estate.backup.run(f"test -e {TDENGINE}", expect=None).rc == 0:
+        wanted |= {f"td-{PGBACKREST.get(kind, kind)}": time for kind, time in stores["tdengine"].schedule.items()}
+    return wanted
 
 
 def _commands(repository: Subject) -> list[list[str]]:

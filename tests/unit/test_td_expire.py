@@ -1,0 +1,165 @@
+"""TDengine's backups expire with what builds on them, by proof, and never what nothing else has."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agents import jobs_config, leases, td_expire, td_manifest
+from agents.expire_plan import Plan
+from agents.jobs_config import Retention
+from agents.td_backup import Busy, locked
+from agents.td_settings import Settings
+from tests.unit.jobs_kit import backup_host
+from tests.unit.td_kit import began, holds, place
+
+OLD, OLD_I = "20260901-190000F", "20260901-190000F_20260902-090000I"
+MID = "20260908-190000F"
+NEW, NEW_I = "20260915-190000F", "20260915-190000F_20260916-090000I"
+HOUR = int(began(OLD) // 3600) - 5
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return place(tmp_path)
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> jobs_config.Settings:
+    (tmp_path / "host").mkdir()
+    host = backup_host(tmp_path / "host")
+    return replace(host.settings, td_retention=Retention(full_copies=1, days=0))
+
+
+@pytest.fixture
+def chains(settings: Settings) -> None:
+    """Three full backups of the same hour, the first and the last with an incremental one each."""
+    for label in (OLD, MID, NEW):
+        holds(settings, label, {"tick_data": {HOUR: label}})
+    for label in (OLD_I, NEW_I):
+        full = label.partition("_")[0]
+        holds(settings, label, {"tick_data": {HOUR: full, HOUR + 1: label}})
+
+
+def proven(settings: Settings, label: str, outcome: str = "passed") -> None:
+    line = {"label": label, "proven_at": time.time(), "outcome": outcome}
+    with settings.proofs.open("a") as out:
+        out.write(json.dumps(line) + "\n")
+
+
+def goes(found: tuple[Plan, list[str]]) -> list[str]:
+    return [one.label for one in found[0].goes]
+
+
+def test_nothing_goes_before_a_backup_was_restored_and_found_whole(
+    settings: Settings, jobs: jobs_config.Settings, chains: None
+) -> None:
+    found, _ = td_expire.look(jobs, settings)
+    assert found.held
+    assert "no backup was ever restored" in found.why
+    td_expire.apply(jobs, settings)
+    assert len(td_manifest.labels(settings)) == 5
+
+
+def test_a_full_one_goes_with_what_builds_on_it(
+    settings: Settings, jobs: jobs_config.Settings, chains: None
+) -> None:
+    proven(settings, NEW_I)
+    assert goes(td_expire.look(jobs, settings)) == [OLD, OLD_I, MID]
+    td_expire.apply(jobs, settings)
+    assert td_manifest.labels(settings) == (NEW, NEW_I)
+    assert [path.name for path in settings.folder.iterdir() if path.name.startswith(".gone")] == []
+
+
+def test_a_proof_of_an_older_one_protects_it_and_what_is_newer(
+    settings: Settings, jobs: jobs_config.Settings, chains: None
+) -> None:
+    proven(settings, MID)
+    assert goes(td_expire.look(jobs, settings)) == [OLD, OLD_I]
+
+
+def test_a_backup_that_was_found_damaged_is_not_counted(
+    settings: Settings, jobs: jobs_config.Settings, chains: None
+) -> None:
+    proven(settings, MID)
+    proven(settings, NEW, "failed")
+    assert goes(td_expire.look(jobs, settings)) == [OLD, OLD_I], "the newest full one is of no use"
+
+
+def test_an_edited_manifest_counts_as_damaged(
+    settings: Settings, jobs: jobs_config.Settings, chains: None
+) -> None:
+    proven(settings, MID)
+    path = settings.folder / NEW / "manifest.json"
+    path.write_text(path.read_text().replace("tick_data", "tick_dat4"))
+    found, _ = td_expire.look(jobs, settings)
+    assert [one.label for one in found.stays if one.damaged] == [NEW]
+    assert MID in [one.label for one in found.stays]
+
+
+def test_a_lease_holds_everything(settings: Settings, jobs: jobs_config.Settings, chains: None) -> None:
+    proven(settings, NEW_I)
+    leases.hold(leases.Lease("x", "a test", "tdengine-restore runs", None, time.time() + 60), jobs.leases)
+    found, _ = td_expire.look(jobs, settings)
+    assert found.held
+    assert "tdengine-restore runs" in found.why
+
+
+def test_what_another_one_needs_never_goes(settings: Settings, jobs: jobs_config.Settings, chains: None) -> None:
+    """An incremental that refers to rows in another chain: none is made so, and none is made useless."""
+    later = "20260915-190000F_20260917-090000I"
+    holds(settings, later, {"tick_data": {HOUR: OLD}})
+    proven(settings, later)
+    found, _ = td_expire.look(jobs, settings)
+    assert found.held
+    assert f"{later}, which stays, holds rows in {OLD}" in found.why
+
+
+def test_hours_that_only_an_old_backup_has_hold_it(settings: Settings, jobs: jobs_config.Settings) -> None:
+    """A supertable that was dropped between two full backups."""
+    holds(settings, OLD, {"tick_data": {HOUR: OLD}, "depth_data": {HOUR: OLD, HOUR + 1: OLD}})
+    holds(settings, NEW, {"tick_data": {HOUR: NEW}})
+    proven(settings, NEW)
+    found, lost = td_expire.look(jobs, settings)
+    assert found.held
+    assert "no backup that stays has 2 hours (20 rows) of depth_data" in found.why
+    assert len(lost) == 1
+    assert goes(td_expire.look(jobs, settings, uncovered=True)) == [OLD]
+    td_expire.apply(jobs, settings)
+    assert td_manifest.labels(settings) == (OLD, NEW)
+
+
+def test_hours_that_the_database_keeps_no_longer_hold_nothing(settings: Settings, jobs: jobs_config.Settings) -> None:
+    short = {"keep": "13d"}
+    holds(settings, OLD, {"tick_data": {HOUR: OLD, HOUR + 24: OLD}}, options=short)
+    holds(settings, NEW, {"tick_data": {HOUR + 24: NEW}}, options=short)
+    proven(settings, NEW)
+    assert goes(td_expire.look(jobs, settings)) == [OLD]
+
+
+@pytest.mark.parametrize(
+    ("keep", "days"), [("3650d,3650d,3650d", 3650), ("5256000m", 3650), ("48h", 2), ("30d,60d,90d", 90), ("", None)]
+)
+def test_the_longest_tier_decides_what_is_kept(keep: str, days: float | None) -> None:
+    assert td_expire.keep_s(keep) == (float("inf") if days is None else days * 86400)
+
+
+def test_nothing_goes_while_a_backup_is_taken(settings: Settings, jobs: jobs_config.Settings, chains: None) -> None:
+    proven(settings, NEW_I)
+    with locked(settings), pytest.raises(Busy):
+        td_expire.apply(jobs, settings)
+    assert len(td_manifest.labels(settings)) == 5
+
+
+def test_what_a_killed_run_left_half_removed_goes(
+    settings: Settings, jobs: jobs_config.Settings, chains: None
+) -> None:
+    torn = settings.folder / f"{td_expire.GOING}{OLD}"
+    torn.mkdir()
+    (torn / "data-0001").write_bytes(b"x")
+    td_expire.apply(jobs, settings)
+    assert not torn.exists()
