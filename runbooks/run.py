@@ -24,9 +24,9 @@ from runbooks.procedures.restore_cluster import RESTORE_CLUSTER, RestoreClusterO
 from runbooks.procedures.restore_pitr import RESTORE_PITR, RestorePitrOptions
 from runbooks.procedures.restore_table import RESTORE_TABLE, RestoreTableOptions
 from runbooks.procedures.switchover import SWITCHOVER, SwitchoverOptions
+from runbooks.procedures.tdengine_rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
 from runbooks.procedures.tdengine_rejoin import TDENGINE_REJOIN, TdengineRejoinOptions
 from runbooks.procedures.tdengine_restart import TDENGINE_RESTART, TdengineRestartOptions
-from runbooks.procedures.tdengine_rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
 from runbooks.procedures.tdengine_restore import TDENGINE_RESTORE, TdengineRestoreOptions
 from runbooks.remote_lock import BackupHostLock
 

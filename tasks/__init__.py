@@ -20,15 +20,11 @@ from tasks import (
     runbooks,
     secrets,
     tdengine,
-)
-
-ns = Collection()
-for _doors in (drills, estate, runbooks, restores, tdengine, prove, plan, bench, checks):
     tdengine_restores,
 )
 
 ns = Collection()
-for _doors in (drills, estate, runbooks, restores, tdengine_restores, prove, plan, bench, checks):
+for _doors in (drills, estate, runbooks, restores, tdengine, tdengine_restores, prove, plan, bench, checks):
     for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
 for _module in (backup, keys, lab, outbox, secrets):
