@@ -17,6 +17,7 @@ import pytest
 
 from agents.ticks import SHARES
 from drills import feed as feeds
+from drills.stores import TDENGINE
 from drills.tally import Writing
 from lab.up import up
 from runbooks.actions import backup as backup_actions
@@ -320,7 +321,7 @@ class TestLost:
         """Backup, then rows that only the shadow has, then rows that only the outbox has: all come back, once."""
         if not td_ground.rows(server_of(estate_lab), MINE):
             filled(estate_lab)
-        with feeds.running(estate_lab.app, 3000, 5, tmp_path, feeds.TDENGINE) as feed:
+        with feeds.running(estate_lab.app, 3000, 5, tmp_path, TDENGINE) as feed:
             take(estate_lab, "incr")
             before = feed.ledger.view().acked
             feed.ledger.wait_for(lambda view: view.acked > before + 20_000, 60, "rows after the backup")
@@ -336,7 +337,7 @@ class TestLost:
         assert state["rows_written"] > 0
         assert state["requeued"] >= 20_000
         until(
-            lambda: app.outbox(estate_lab.app, settings=feeds.TDENGINE), 60, what="an empty outbox",
+            lambda: app.outbox(estate_lab.app, settings=TDENGINE.settings), 60, what="an empty outbox",
             accept=lambda box: not box.pending_records,
         )  # fmt: skip
         view = feed.ledger.view()
