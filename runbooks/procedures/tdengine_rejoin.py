@@ -225,7 +225,9 @@ def joined(context: Run, state: TdengineRejoin) -> None:
         lambda: tdengine.look(context.estate.host(state.asked)),
         context.remaining(),
         what=f"{state.host} to be ready; /var/log/taos there says what it waits for",
-        accept=lambda server: server.dnodes.get(state.host) == "ready" and tdengine.local(_host(context, state)).running,
+        accept=lambda server: (
+            server.dnodes.get(state.host) == "ready" and tdengine.local(_host(context, state)).running
+        ),
         every=0.5,
     )
 
