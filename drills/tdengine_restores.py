@@ -165,11 +165,11 @@ def _corrections_survive(stage: Stage) -> tuple[Check, ...]:
     first = _late_ids(stage)
     rows = ask(
         stage,
-        f"SELECT price, COUNT(*) AS n, FIRST(symbol) AS tag FROM {database(stage)}.{DROPPED} "  # noqa: S608 - ours
+        f"SELECT price, COUNT(*) AS n, FIRST(symbol) AS label FROM {database(stage)}.{DROPPED} "  # noqa: S608 - ours
         f"WHERE event_id BETWEEN {first} AND {first + 0xFFFFFFFF} GROUP BY price",
     )
     found = {float(str(row["price"])): int(str(row["n"])) for row in rows}
-    tags = {str(row["tag"]) for row in rows}
+    tags = {str(row["label"]) for row in rows}
     words = ", ".join(f"{found.get(price, 0)} of {count} rows at {price:g}" for price, count in EXPECTED.items())
     return (check("late and corrected rows are there", found == EXPECTED and tags == {"迟'到"}, words),)
 
