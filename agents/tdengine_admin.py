@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from agents.errors import AgentError, run
-from agents.tdengine import Session, Settings
+from agents.tdengine import Session, Settings, TdengineError
 from agents.tdengine_root import PASSFILE, PORT, READY_S, endpoints, keep_password, open_session, own_name, patient
 from agents.tdengine_state import FEATURES, dnodes, listens, probe, state, vgroups
 
+_TOO_FEW = 0x0334  # out of dnodes
 _JOINED = Path("/var/lib/taos/dnode/dnode.json")
 
 
@@ -99,8 +100,21 @@ def schema(facts: dict[str, Any]) -> None:
     session, _ = patient()
     with session:
         for statement in facts["statements"]:
-            session.execute(statement)
+            _with_nodes(session, statement)
             _until(lambda: _leaderless(session), f"has no leader within {READY_S:g} s")
+
+
+def _with_nodes(session: Session, statement: str) -> None:
+    """Run it; a server that has just begun does not count itself among the nodes yet, which is waited for."""
+    end = time.monotonic() + READY_S
+    while True:
+        try:
+            session.execute(statement)
+            return
+        except TdengineError as error:
+            if error.code != _TOO_FEW or time.monotonic() > end:
+                raise
+            time.sleep(0.2)
 
 
 def features(facts: dict[str, Any]) -> None:
