@@ -20,7 +20,7 @@ _COMMAND_S = 30.0
 
 @dataclass(frozen=True)
 class Late:
-    """What is late: the job, or `proof`, `td-proof`, `offsite-copy`; the age of the last success and its limit (s)."""
+    """What is late: the job, or `proof`, `td-proof`, `offsite-copy`, `td-rows`; since how long, and its limit (s)."""
 
     what: str
     sentence: str
@@ -41,6 +41,7 @@ def _late(settings: Settings, states: Mapping[str, State], now: float) -> Iterat
             yield Late(job.name, sentence, now - last, job.grace_s)
     yield from _unproven(settings, states, now, "prove", settings.proofs, "")
     yield from _unproven(settings, states, now, "td-prove", settings.td_proofs, " of TDengine")
+    yield from _lost(settings, now)
     if settings.offsite and "offsite" in states:
         copied, limit = states["offsite"].last_success_at, settings.max_offsite_age_h * 3600
         age = now - (copied or states["offsite"].armed_at)
@@ -48,6 +49,17 @@ def _late(settings: Settings, states: Mapping[str, State], now: float) -> Iterat
             what = f"the copy on {settings.offsite.host} is {_hours(age)} old"
             none = f"there is no copy on {settings.offsite.host} yet"
             yield Late("offsite-copy", f"{what if copied else none}, the limit is {_hours(limit)}", age, limit)
+
+
+def _lost(settings: Settings, now: float) -> Iterator[Late]:
+    """`td-rows`: rows that an earlier backup has and TDengine no longer, until they are back or not wanted."""
+    try:
+        said = json.loads(settings.td_lost.read_text())
+        yield Late("td-rows", str(said["sentence"]), now - float(said["since"]), 0.0)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield Late("td-rows", f"{settings.td_lost} cannot be read: {error!r}", 0.0, 0.0)
 
 
 def _unproven(

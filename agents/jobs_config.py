@@ -104,6 +104,11 @@ class Settings:
         return self.records / "td-proofs.jsonl"
 
     @property
+    def td_lost(self) -> Path:
+        """What a TDengine backup found missing, as long as it is: {"label", "since", "sentence"}."""
+        return self.states / "td-lost"
+
+    @property
     def td_folders(self) -> tuple[Path, ...]:
         """TDengine's backups, and those of the second engine."""
         return self.records / "tdengine", self.records / "td-dumps"

@@ -3,9 +3,9 @@
     python3 -m agents.td_expire plan                        what would go and what stays; changes nothing
     python3 -m agents.td_expire apply [--uncovered]         run by agents.jobs
 
-A full backup goes only with its incremental ones, and only when a newer backup was restored and found whole. What no
-backup that stays has, a whole hour of a supertable which the database still keeps, holds everything back: a dropped
-supertable may be noticed late. --uncovered lets also that go.
+A full backup goes only with its incremental ones, and only when a newer backup was restored and found whole. Rows that
+no backup that stays has, and that the database would still keep, hold everything back: a dropped supertable may be
+noticed late. --uncovered lets also that go.
 
 Prints one JSON object as agents.expire does, with "uncovered": [sentence].
 """
@@ -18,7 +18,7 @@ import shutil
 import sys
 import time
 from calendar import timegm
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,11 @@ from agents.expire_plan import Backup, Plan, plan
 from agents.jobs_lock import Lock, Owner
 from agents.td_backup import locked
 from agents.td_manifest import Edited, Manifest, NoBackup
+from agents.td_missing import missing
 
 GOING = ".gone-"  # before the name of a backup that is being removed
 _OFFSITE_S = 1800.0  # the off-site copy is let end first: it must not meet a folder that is half gone
 _SHOWN = 3
-_MINUTES = {"m": 1, "h": 60, "d": 1440}
 
 
 def look(jobs: jobs_config.Settings, settings: td_settings.Settings, uncovered: bool = False) -> tuple[Plan, list[str]]:
@@ -57,7 +57,7 @@ def judged(found: Plan, manifests: Mapping[str, Manifest], uncovered: bool) -> t
         needed = sorted(going & set(manifest.chain)) if manifest else []
         if needed:
             return _held(found, f"nothing expires: {one.label}, which stays, holds rows in {needed[0]}"), []
-    lost = list(only_there([manifests[label] for label in going if label in manifests], _staying(found, manifests)))
+    lost = list(missing([manifests[label] for label in going if label in manifests], _staying(found, manifests)))
     if lost and not uncovered:
         return _held(found, f"nothing expires: no backup that stays has {'; '.join(lost[:_SHOWN])}"), lost
     return found, lost
@@ -65,31 +65,6 @@ def judged(found: Plan, manifests: Mapping[str, Manifest], uncovered: bool) -> t
 
 def _staying(found: Plan, manifests: Mapping[str, Manifest]) -> list[Manifest]:
     return [manifests[one.label] for one in found.stays if one.label in manifests and not one.damaged]
-
-
-def only_there(going: Sequence[Manifest], staying: Sequence[Manifest]) -> Iterator[str]:
-    """A sentence for each supertable with hours that only `going` has, though the database still keeps such rows."""
-    if not staying:
-        return
-    newest = max(staying, key=lambda one: one.started_at)
-    kept_from = int((newest.started_at - keep_s(str(newest.options.get("keep", "")))) // 3600)
-    names = sorted({name for one in going for name in one.windows})
-    for name in names:
-        there = {hour for one in staying for hour in one.windows.get(name, {})}
-        lost = {
-            hour: window.rows
-            for one in going for hour, window in one.windows.get(name, {}).items()
-            if hour not in there and hour >= kept_from
-        }  # fmt: skip
-        if lost:
-            first = time.strftime("%Y-%m-%d %H:00 UTC", time.gmtime(min(lost) * 3600))
-            yield f"{len(lost)} hours ({sum(lost.values()):,} rows) of {name}, the first of {first}"
-
-
-def keep_s(keep: str) -> float:
-    """Seconds for which the database keeps rows, the longest of its tiers: `3650d,3650d,3650d` or `5256000m`."""
-    spans = [float(one[:-1]) * _MINUTES[one[-1]] * 60 for one in keep.split(",") if one and one[-1] in _MINUTES]
-    return max(spans, default=float("inf"))
 
 
 def apply(

@@ -1,6 +1,10 @@
 """Take one backup of TDengine, run by agents.jobs, and tell the application host what it covers.
 
     python3 -m agents.td_take full|incr
+    python3 -m agents.td_take accept        what is missing in the newest backup is meant to be gone
+
+A backup of a database that has lost rows covers nothing new: the rows may be in the shadow and nowhere else. Until they
+are back, or `accept` was said, the alarm is raised and the shadow is left to its bounds of age and size.
 
 Prints what agents.td_backup prints.
 """
@@ -13,22 +17,66 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from agents import td_backup, td_cover, td_settings
+from agents import jobs_config, td_backup, td_cover, td_manifest, td_settings
 from agents.errors import AgentError, run
+from agents.jobs_alarm import raise_alarm
+from agents.td_manifest import Manifest
+from agents.td_missing import missing
+from agents.td_settings import Settings
+
+_ACCEPT = "if they are meant to be gone: python3 -m agents.td_take accept, on the backup host"
+
+
+def lost_since(settings: Settings, made: Manifest, covered: str | None) -> list[str]:
+    """What the backup that was noted last has and this one lacks; nothing when that is gone too."""
+    if covered is None or covered == made.label or covered not in td_manifest.labels(settings):
+        return []
+    return list(missing([td_manifest.load(covered, settings)], [made]))
+
+
+def cover(settings: Settings, made: Manifest) -> str:
+    """Note that this one covers what came before it; what to say about it. Raises AgentError."""
+    jobs = jobs_config.load()
+    known = td_cover.look(settings.server())
+    lost = lost_since(settings, made, known.label if known else None)
+    if not lost:
+        publish(settings, jobs, made)
+        return ""
+    assert known is not None
+    sentence = f"TDengine lacks {'; '.join(lost)}, which {known.label} has"
+    jobs.td_lost.write_text(json.dumps({"label": known.label, "since": made.started_at, "sentence": sentence}) + "\n")
+    raise_alarm(jobs, [f"{sentence}; ./dr tdengine-restore --label {known.label}, or {_ACCEPT}"])
+    return f"; {sentence}, so the shadow keeps what it has"
+
+
+def publish(settings: Settings, jobs: jobs_config.Settings, made: Manifest) -> None:
+    td_cover.publish(settings.server(), made.label, made.started_at)
+    jobs.td_lost.unlink(missing_ok=True)
+
+
+def take(settings: Settings, kind: str) -> dict[str, object]:
+    made = td_backup.take(settings, kind)
+    said = td_backup.told(made)
+    try:
+        said["sentence"] += cover(settings, made)
+    except AgentError as error:  # the backup is there in any case; the shadow merely stays as it is
+        said["sentence"] += f"; the application host was not told: {error}"
+    return said
+
+
+def accept(settings: Settings) -> dict[str, object]:
+    newest = td_manifest.newest(settings)
+    publish(settings, jobs_config.load(), newest)
+    return {"label": newest.label, "sentence": f"{newest.label} covers what came before it"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="agents.td_take", description="Back TDengine up, and say what is covered.")
-    parser.add_argument("kind", choices=("full", "incr"))
+    parser.add_argument("command", choices=("full", "incr", "accept"))
     parser.add_argument("--config", type=Path, default=td_settings.PATH)
     options = parser.parse_args(arguments)
     settings = td_settings.load(options.config)
-    made = td_backup.take(settings, options.kind)
-    said = td_backup.told(made)
-    try:
-        td_cover.publish(settings.server(), made.label, made.started_at)
-    except AgentError as error:  # the backup is there in any case; the shadow merely stays as it is
-        said["sentence"] += f"; the application host was not told: {error}"
+    said = accept(settings) if options.command == "accept" else take(settings, options.command)
     print(json.dumps(said), flush=True)
     return 0
 

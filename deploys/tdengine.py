@@ -162,6 +162,13 @@ def node(programs: OperationMeta) -> None:
         dest="/etc/systemd/system/taosd.service", **_READABLE, managed=MANAGED, nofile=host.data.get("tdengine_nofile"),
     )  # fmt: skip
     systemd.daemon_reload(name="systemd reads TDengine's service", _if=unit.did_change)
+    passfile = f"{ETC}/tdengine-root.pass"
+    # Any node can be asked when the first is lost. The first node's own is replaced by whoever tells the server.
+    if host.name != nodes[0].name or not host.get_fact(File, path=passfile):
+        files.put(
+            name="TDengine root's password", src=as_line(estate.secret()["td_root"].get_secret_value()), mode="0600",
+            dest=passfile, user="root", group="root", _temp_dir=UPLOADS,
+        )  # fmt: skip
     td_begin(name="TDengine begins", nodes=[node.name for node in nodes])
     # Before it is started for the first time there is nothing to start anew.
     td_restart(name="TDengine reads its settings", _if=any_changed(conf, unit, programs), _serial=True)
@@ -177,11 +184,6 @@ def database() -> None:
         td_accounts(name="TDengine accounts", passwords=passwords)
         td_cluster(name="TDengine nodes", nodes=[node.name for node in nodes])
         td_schema(name="TDengine tables", shape=td_shape.declared(_values(), load_tables(), len(nodes)))
-    else:  # any node can be asked when the first is lost
-        files.put(
-            name="TDengine root's password", src=as_line(secret["td_root"].get_secret_value()), mode="0600",
-            dest=f"{ETC}/tdengine-root.pass", user="root", group="root", _temp_dir=UPLOADS,
-        )  # fmt: skip
     td_features(name="TDengine features", user=USERS[0], password=secret[USERS[0]].get_secret_value())
 
 

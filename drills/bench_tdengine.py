@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 
+from drills import bench_tdengine_kills as kills
 from drills import memory, prepare
 from drills.bench import Figure
 from inventories.errors import BadInput, Refused
@@ -40,7 +41,9 @@ def bench(lab: str, rows: int, say: Say) -> tuple[Figure, ...]:
         estate = hosts.load("lab")
         if not estate.group("tdengine"):
             raise BadInput("no TDengine package is named", "TDENGINE_PACKAGE=/path/to/package ./dr bench --tdengine")
-        return _measured(estate, rows, say)
+        measured = _measured(estate, rows, say)
+        # Last, because it adds rows to those that the backups were measured with.
+        return (*measured, *kills.kills(estate, lab, say), *kills.profiles(estate, say))
     finally:
         down.down(lab, say)
 

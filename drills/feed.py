@@ -16,8 +16,11 @@ from inventories.errors import TargetFailed
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Host
 
-_COMMAND = "cd /opt/mystocks-dr && exec python3 -m agents.feed --config /etc/mystocks-dr/%s --rate %s --seed %s"
+_COMMAND = (
+    "cd /opt/mystocks-dr && exec python3 -m agents.feed --config /etc/mystocks-dr/%s --rate %s --seed %s --batch %s"
+)
 FEED_ENDS_S = 20.0
+BATCH = 300  # rows
 
 
 @dataclass
@@ -48,9 +51,11 @@ class Feed:
 
 
 @contextmanager
-def running(app: Host, rate: float, seed: int, run_dir: Path, store: Store = POSTGRESQL) -> Iterator[Feed]:
+def running(
+    app: Host, rate: float, seed: int, run_dir: Path, store: Store = POSTGRESQL, batch: int = BATCH
+) -> Iterator[Feed]:
     """A feed of one store that has begun to acknowledge rows. It is ended on the way out, whatever happened."""
-    process = app.start(_COMMAND, store.settings, rate, seed, user="mystocks")
+    process = app.start(_COMMAND, store.settings, rate, seed, batch, user="mystocks")
     assert process.stdout is not None
     assert process.stderr is not None
     threading.Thread(

@@ -32,8 +32,8 @@ _WORDS = {
 }
 NONE = "\N{EM DASH}"
 _MEANS = {
-    "PostgreSQL": "a synchronously replicated commit of PostgreSQL acknowledged it",
-    "TDengine": "TDengine acknowledged it, which syncs its write-ahead log before",
+    "PostgreSQL": "by a synchronously replicated commit of PostgreSQL",
+    "TDengine": "by TDengine, which syncs its write-ahead log first",
 }
 
 
@@ -135,9 +135,9 @@ def humane(name: str) -> str:
 
 
 def promised_by(result: DrillResult) -> str:
-    """What the acknowledgement of each store that was written to means."""
+    """Who acknowledges in this drill, and what that means."""
     says = [_MEANS[store.store] for store in result.stores if store.store in _MEANS] or [_MEANS["PostgreSQL"]]
-    return " or ".join((*says, "the fsynced outbox on the application host did"))
+    return "; ".join((*says, "or by the fsynced outbox on the application host"))
 
 
 def _none(number: int | None) -> str:

@@ -24,6 +24,7 @@ from runbooks.escrow_page import page
 
 TOP = "mystocks-dr-escrow"
 MANIFEST = "MANIFEST.sha256"
+KEYS = ("pgbackrest_cipher", "restic", "td_cipher")  # secrets without which a backup cannot be opened
 SECRETS, KEY_IDS, PAGE = "secrets.yaml", "key-ids.json", "README.txt"
 _GZIP = b"\x1f\x8b"
 
@@ -55,7 +56,7 @@ def collect(inventory: Inventory) -> Bundle:
     hosts = [host.model_dump(mode="json", by_alias=True, exclude={"ssh_key"}) for host in inventory.hosts]
     files = {
         SECRETS: yaml.safe_dump(plain).encode(),
-        KEY_IDS: _json({name: secrets.key_id(stored[name]) for name in ("pgbackrest_cipher", "restic")}),
+        KEY_IDS: _json({name: secrets.key_id(stored[name]) for name in KEYS}),
         "inventory/hosts.json": _json({"hosts": hosts, "groups": inventory.groups}),
         f"inventory/{inventory.path.name}": inventory.path.read_bytes(),
         PAGE: page(inventory, sorted(keys)).encode(),

@@ -1,4 +1,7 @@
-"""Whether the keys in an escrow bundle open what the repository holds: tried there, not only compared."""
+"""Whether the keys in an escrow bundle open what the repository holds: tried there, not only compared.
+
+TDengine's backups are compared: each names the key that it was made with.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass
 from inventories.errors import VerificationFailed
 from runbooks.escrow import Bundle
 from runbooks.hosts import Estate
-from runbooks.probes import pgbackrest
+from runbooks.probes import pgbackrest, td_backups
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ def look(estate: Estate, bundle: Bundle) -> Checked:
     if not seen.backups:
         raise VerificationFailed("the repository holds no backup: nothing was checked", "./dr deploy takes the first")
     needed = {backup.label: backup.annotations.get("key-id", "") for backup in seen.backups}
+    if td_backups.is_there(estate):
+        known = td_backups.look(estate.backup)
+        needed |= {backup.label: backup.key_id for backup in known.backups if backup.key_id}
     have = set(bundle.key_ids.values())
     return Checked(
         backups=len(needed),

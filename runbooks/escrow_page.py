@@ -48,11 +48,18 @@ WITHOUT THE TOOL
       systemctl start postgresql@{version}-main
       sudo -u postgres psql -c 'select pg_is_in_recovery()' {database}
     To stop at a moment instead, add --type=time --target='2026-11-21 10:00:00+00' --target-action=promote in step 5.
+ 8. TDengine, where the estate has it: its backups are in /var/lib/mystocks-dr, also after step 3. Those in tdengine/
+    need this tool. A dump in td-dumps/ does not, only TDengine and its taosdump:
+      sed -n 's/^td_cipher: //p' secrets.yaml >td_cipher; mkdir plain
+      openssl enc -d -aes-256-ctr -pbkdf2 -iter 100000 -md sha256 -pass file:td_cipher <LABEL/dump.tar.zst.enc |
+        zstd -d | tar -x -C plain
+      taos -s "create database market_data precision 'ns' wal_level 2 wal_fsync_period 0"; taosdump -i plain
 
 HOSTS
 {hosts}
 FILES
-  secrets.yaml      passwords of the roles, pgbackrest_cipher (the repository's key), restic (the off-site copy's key)
+  secrets.yaml      passwords of the roles, pgbackrest_cipher (the repository's key), restic (the off-site copy's key),
+                    td_cipher (the key of TDengine's backups)
   key-ids.json      the ids by which backups name their key: the first 12 hex digits of its SHA-256
   inventory/        the inventory as it was, and hosts.json with each host's values
 {keys}"""

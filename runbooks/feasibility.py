@@ -13,6 +13,7 @@ from enum import StrEnum
 
 ENOUGH = 0.25  # a rate measured with less than this share of the amount says nothing about the amount
 MIB = 2**20
+ROWS = (1, "rows")
 
 
 class Verdict(StrEnum):
@@ -54,7 +55,7 @@ RUNBOOKS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Sample:
-    """One measurement: bytes moved in seconds, and where that was seen."""
+    """One measurement: bytes (or rows) moved in seconds, and where that was seen."""
 
     bytes: float
     seconds: float
@@ -68,7 +69,7 @@ class Sample:
 @dataclass(frozen=True)
 class Sizes:
     """Today's amounts in bytes. `wal`: the most WAL that lay between two backups, or lies behind the newest one now;
-    `wal_every_s`: the seconds in which that was written. `ticks`: what a restore of TDengine's newest backup reads.
+    `wal_every_s`: the seconds in which that was written. `ticks`: rows of TDengine's newest backup.
     """
 
     restore: int
@@ -80,9 +81,8 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Measured:
-    """Samples of each kind, newest first; `ticks` of TDengine's restores. `blank`: seconds in which a lost TDengine
-    host was deployed anew. `fixed`: runbook -> seconds of what does not grow with the data, of each
-    run; `drills`: scenario -> RTO of each drill that passed.
+    """Samples of each kind, newest first; those of `ticks`, TDengine's restores, in rows. `fixed`: runbook -> seconds
+    of what does not grow with the data, of each run; `drills`: scenario -> RTO of each drill that passed.
     """
 
     restore: Sequence[Sample] = ()
@@ -90,7 +90,6 @@ class Measured:
     fetch: Sequence[Sample] = ()
     provision: Sequence[float] = ()
     ticks: Sequence[Sample] = ()
-    blank: Sequence[float] = ()
     fixed: Mapping[str, Sequence[float]] = field(default_factory=dict)
     drills: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
@@ -143,11 +142,8 @@ def _parts(scenario: str, way: Way, sizes: Sizes, measured: Measured) -> tuple[P
     if way is Way.PROVISIONED:
         return (_worst("recovery", measured.drills.get(scenario, ()), "drills"),)
     if way in (Way.ROWS, Way.BLANK):
-        rows = _moving("restore", sizes.ticks, measured.ticks, " of TDengine's backups")
         fixed = _worst("fixed", measured.fixed.get(RUNBOOKS[scenario], ()), f"runs of {RUNBOOKS[scenario]}")
-        if way is Way.ROWS:
-            return (rows, fixed)
-        return (_worst("provision", measured.blank, "TDengine hosts deployed anew"), rows, fixed)
+        return (_moving("rows", sizes.ticks, measured.ticks, unit=ROWS), fixed)
     moved = (
         _moving("restore", sizes.restore, measured.restore),
         _moving("replay", sizes.wal, measured.replay, ", the most between two backups"),
@@ -161,16 +157,19 @@ def _parts(scenario: str, way: Way, sizes: Sizes, measured: Measured) -> tuple[P
     return (blank, _moving("fetch", sizes.repository, measured.fetch), *moved)
 
 
-def _moving(name: str, amount: int, samples: Sequence[Sample], of_what: str = "") -> Part:
+def _moving(
+    name: str, amount: int, samples: Sequence[Sample], of_what: str = "", unit: tuple[int, str] = (MIB, "MiB")
+) -> Part:
     """By the slowest rate among samples that were large enough to tell."""
+    size, said = unit
     if not samples:
         return Part(name, None, "never measured here")
     telling = [sample for sample in samples if sample.bytes >= ENOUGH * amount]
     if not telling:
         most = max(sample.bytes for sample in samples)
-        return Part(name, None, f"measured with {most / MIB:.0f} MiB only, not {amount / MIB:.0f} MiB{of_what}")
+        return Part(name, None, f"measured with {most / size:.0f} {said} only, not {amount / size:.0f} {said}{of_what}")
     slowest = min(telling, key=lambda sample: sample.rate)
-    told = f"{amount / MIB:.0f} MiB{of_what} at {slowest.rate / MIB:.0f} MiB/s ({slowest.seen})"
+    told = f"{amount / size:.0f} {said}{of_what} at {slowest.rate / size:.0f} {said}/s ({slowest.seen})"
     return Part(name, amount / slowest.rate, told)
 
 
@@ -195,6 +194,7 @@ def _lever(parts: Sequence[Part], over: float, sizes: Sizes) -> str:
         )
     allowed = f"it may take {max(seconds - over, 0):.0f} s"
     return {
+        "rows": f"{allowed}: more --jobs, faster disks, a shorter KEEP, or three nodes",
         "restore": f"{allowed}: more processes, a faster line to the repository, faster disks",
         "fetch": f"{allowed}: a faster line off-site, or a second backup host",
         "provision": "keep spare hosts provisioned (./dr deploy with them in the inventory)",

@@ -21,7 +21,7 @@ from runbooks.probes.proofs import Proof
 LATEST = 10  # older measurements tell of another size and another machine
 # Steps whose time grows with the data, and is therefore no fixed cost.
 GROWING = frozenset({"provision", "fetch-repository", "restore", "replay", "side-restore"})
-FIRST_WRITE = "write-path"
+LAST = ("write-path", "drain-outbox")  # with the first write, or with the last that waited, a store is back
 
 
 def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) -> Measured:
@@ -29,7 +29,7 @@ def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) ->
     past = _past(estate.name, runs)
     copied, replayed = _proofs(proofs.every(estate.backup))
     clusters = [run for run in past if run.procedure == "restore-cluster"]
-    rebuilt = [run for run in past if run.procedure == "tdengine-rebuild"]
+    rows = [run for run in past if run.procedure.startswith("tdengine-")]
     own_copies = list(_samples(clusters, "restore", "bytes"))
     own_replays = list(_samples(clusters, "replay", "wal_bytes"))
     return Measured(
@@ -37,8 +37,7 @@ def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) ->
         replay=[*own_replays, *replayed][:LATEST],
         fetch=list(_samples(clusters, "fetch-repository", "repository_bytes"))[:LATEST],
         provision=[s for run in clusters if (s := _seconds(run).get("provision"))][:LATEST],
-        ticks=_ticks(td_backups.proofs(estate.backup))[:LATEST],
-        blank=[s for run in rebuilt if (s := _seconds(run).get("provision"))][:LATEST],
+        ticks=[*_samples(rows, "restore", "rows_written"), *_ticks(td_backups.proofs(estate.backup))][:LATEST],
         fixed={name: _fixed([run for run in past if run.procedure == name]) for name in set(RUNBOOKS.values())},
         drills=drills,
     )
@@ -54,15 +53,13 @@ def sizes(estate: Estate) -> Sizes:
     end = pgbackrest.archive_end(estate.backup, stanza, repository)
     wal, seconds = most_wal(repository, end.at if end else newest.stopped_at)
     used = estate.backup.run("du -sb %s | cut -f1", disk.REPOSITORY, timeout=60).text
-    return Sizes(newest.size_bytes, wal, seconds, int(used), _chain(estate))
+    return Sizes(newest.size_bytes, wal, seconds, int(used), _ticks_there(estate))
 
 
-def _chain(estate: Estate) -> int:
-    """Bytes that a restore of TDengine's newest backup reads; 0 where there is none."""
-    if not td_backups.is_there(estate):
-        return 0
-    known = td_backups.look(estate.backup)
-    return known.chain_bytes(known.newest.label) if known.newest else 0
+def _ticks_there(estate: Estate) -> int:
+    """Rows of TDengine's newest backup; 0 where there is none."""
+    newest = td_backups.look(estate.backup).newest if td_backups.is_there(estate) else None
+    return newest.rows if newest else 0
 
 
 def most_wal(repository: Repository, archived_at: float) -> tuple[int, float]:
@@ -101,13 +98,14 @@ def _samples(runs: Sequence[History], step: str, amount: str) -> Iterator[Sample
 
 
 def _fixed(runs: Sequence[History]) -> list[float]:
-    """Seconds until the first write, or the end, of all steps that do not grow with the data."""
+    """Seconds until the store is back, or to the end, of all steps that do not grow with the data."""
     found = []
     for run in runs[:LATEST]:
         names = [step.name for step in run.done]
-        if FIRST_WRITE in run.steps and FIRST_WRITE not in names:
+        last = next((name for name in LAST if name in run.steps), None)
+        if last and last not in names:
             continue
-        until = names.index(FIRST_WRITE) + 1 if FIRST_WRITE in names else len(names)
+        until = names.index(last) + 1 if last else len(names)
         if names:
             found.append(sum(step.seconds for step in run.done[:until] if step.name not in GROWING))
     return found
@@ -123,7 +121,7 @@ def _proofs(records: Sequence[Proof]) -> tuple[list[Sample], list[Sample]]:
 def _ticks(records: Sequence[td_backups.Proof]) -> list[Sample]:
     """Restores of TDengine's backups, newest first, from proofs that passed."""
     passed = [proof for proof in reversed(records) if proof.passed and proof.restore_s]
-    return [Sample(p.restore_bytes, p.restore_s, f"proof of {p.label}") for p in passed]
+    return [Sample(p.restore_rows, p.restore_s, f"proof of {p.label}") for p in passed]
 
 
 def _number(segment: str) -> int:

@@ -225,11 +225,14 @@ def _jobs(status: Status) -> Iterator[Finding]:
 
 _LATE = {
     "proof": "age of the newest proof", "td-proof": "age of TDengine's newest proof",
-    "offsite-copy": "age of the off-site copy",
+    "offsite-copy": "age of the off-site copy", "td-rows": "rows of TDengine",
 }  # fmt: skip
 
 
 def _remedy(what: str) -> str:
+    if what == "td-rows":
+        meant = "on the backup host, python3 -m agents.td_take accept if they are meant to be gone"
+        return f"./dr tdengine-restore shows and restores them; {meant}"
     job = {"proof": "prove", "td-proof": "td-prove", "offsite-copy": "offsite"}.get(what, what)
     store = "--store tdengine " if job.startswith("td-") else ""
     return f"./dr backup.run {store}--type {job.removeprefix('td-')} runs it now and says why it fails"

@@ -220,34 +220,46 @@ def started(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     return state
 
 
+def joined(context: Run, state: TdengineRejoin) -> None:
+    until(
+        lambda: tdengine.look(context.estate.host(state.asked)),
+        context.remaining(),
+        what=f"{state.host} to be ready; /var/log/taos there says what it waits for",
+        accept=lambda server: (
+            server.dnodes.get(state.host) == "ready" and tdengine.local(_host(context, state)).running
+        ),
+        every=0.5,
+    )
+
+
 def caught_up(context: Run, state: TdengineRejoin) -> None:
     """Its own copies have what is committed. Raises TimedOut.
 
     The cluster tells an old position of a copy until that has told its own; a position that was committed without the
     copy cannot be an old one.
     """
-    number = _number(context, state)
+    asked = context.estate.host(state.asked)
 
-    def behind(server: Server) -> list[int]:
-        found = []
-        for group in server.vgroups:
-            mine = next((replica for replica in group.replicas if replica.node == number), None)
-            target = max(state.committed.get(group.id, 0), _leader_at(group))
-            if mine and not (mine.serves and mine.applied >= target and group.id in server.held):
-                found.append(group.id)
-        return found
+    def behind() -> list[str]:
+        """What is still missing, in words."""
+        server = tdengine.look(asked)
+        if server.dnodes.get(state.host) != "ready":
+            return [server.why or f"{state.host} is {server.dnodes.get(state.host, 'unknown')}"]
+        groups = [group for group in server.vgroups if server.numbers[state.host] in {r.node for r in group.replicas}]
+        there = tdengine.local(_host(context, state)).vgroups
+        lacking = [group for group in groups if group.id not in there or not _is_filled(group, server, state)]
+        return [f"vgroup {group.id} is behind" for group in lacking]
 
     until(
-        lambda: tdengine.look(_host(context, state)),
-        context.remaining(),
-        what=f"{state.host} to have every committed row",
-        accept=lambda server: server.role == "ready" and bool(server.vgroups) and not behind(server),
-        every=0.5,
-    )
+        behind, context.remaining(), what=f"{state.host} to have every committed row",
+        accept=lambda missing: not missing, every=0.5,
+    )  # fmt: skip
 
 
-def _leader_at(group: Vgroup) -> int:
-    return max((replica.committed for replica in group.replicas if replica.role == "leader"), default=0)
+def _is_filled(group: Vgroup, server: Server, state: TdengineRejoin) -> bool:
+    mine = next(replica for replica in group.replicas if replica.node == server.numbers[state.host])
+    leader = max((replica.committed for replica in group.replicas if replica.role == "leader"), default=0)
+    return mine.serves and mine.applied >= max(state.committed.get(group.id, 0), leader)
 
 
 def managing(context: Run, state: TdengineRejoin) -> TdengineRejoin:
@@ -350,10 +362,16 @@ TDENGINE_REJOIN: Procedure[TdengineRejoin] = Procedure(
             ),
         ),
         Step(
-            name="start", role="returning host", budget="tdengine.catch_up", action=started,
-            says="Start the server and wait until its copies have what the leaders have committed.",
-            evidence=Evidence("it is ready; its copies are on its own disk and have what is committed", caught_up),
-            commands=("systemctl start taosd", "taos -s 'SHOW VGROUPS'   # v3_applied/committed reaches the leader's"),
+            name="start", role="returning host", budget="tdengine.start", action=started,
+            says="Start the server.",
+            evidence=Evidence("the cluster calls it ready", joined),
+            commands=("systemctl start taosd", "taos -s 'SHOW DNODES'"),
+        ),
+        Step(
+            name="fill", role="returning host", budget="tdengine.catch_up", action=lambda context, state: state,
+            says="Wait until its copies have what the leaders have committed.",
+            evidence=Evidence("each of its copies is on its own disk and has applied what is committed", caught_up),
+            commands=("taos -s 'SHOW VGROUPS'   # its applied/committed reaches the leader's",),
         ),
         Step(
             name="manage", role="returning host", budget="tdengine.settle", action=managing,

@@ -252,6 +252,29 @@ def test_the_shadow_lets_go_of_what_a_backup_covers(estate_lab: Estate, backup: 
     assert app.run("systemctl is-active mystocks-shadow.timer").text == "active"
 
 
+def test_rows_that_vanished_keep_the_shadow_and_raise_the_alarm(estate_lab: Estate, backup: Host) -> None:
+    """Dropped between two backups: what came since the first of them may be in the shadow alone."""
+    feed(estate_lab)
+    assert dr("backup.run", *TICKS, "--type", "incr").code == 0
+    known = labels(backup)[-1]
+    table = "market_data.minute_kline"
+    before = agent(backup, "tdengine", stdin=f"SELECT COUNT(*) AS n FROM {table}\n")[0]["n"]
+    agent(backup, "tdengine", stdin=f"DELETE FROM {table} WHERE ts > 0\n")
+    told = dr("backup.run", *TICKS, "--type", "incr")
+    assert told.code == 0, told.err
+    assert f"TDengine lacks {before:,} rows of minute_kline" in told.out
+    assert json.loads(dr("backup.check", *TICKS, "--json").out)["tdengine"]["covered_label"] == known
+    found = findings(dr("status", "--json"))["rows of TDengine"]
+    assert f"which {known} has" in found["measured"]
+    assert "ALARM: TDengine lacks" in backup.run("journalctl --since=-2min -t mystocks-dr").stdout
+    back = dr("tdengine-restore", "--label", known, "--tables", "minute_kline", "--yes")
+    assert back.code == 0, back.err
+    assert dr("backup.run", *TICKS, "--type", "incr").code == 0
+    assert "rows of TDengine" not in findings(dr("status", "--json"))
+    seen = json.loads(dr("backup.check", *TICKS, "--json").out)["tdengine"]
+    assert seen["covered_label"] == seen["label"] != known
+
+
 def test_a_success_of_tdengine_that_did_not_come_is_told_with_its_remedy(backup: Host) -> None:
     path = f"{STATES}/td-incr.json"
     other = state(backup, "td-full")

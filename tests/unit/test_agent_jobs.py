@@ -320,6 +320,14 @@ def test_old_proofs_of_tdengine_are_missed_apart_from_postgresqls(host: BackupHo
     assert late(host, told) == {}, "who has a full backup does not miss the incremental one"
 
 
+def test_rows_that_tdengine_lost_are_told_until_they_are_back(host: BackupHost) -> None:
+    assert late(host, states(full=hours(1))) == {}
+    host.settings.td_lost.write_text(json.dumps({"label": "x", "since": hours(1), "sentence": "TDengine lacks 5 rows"}))
+    assert late(host, states(full=hours(1))) == {"td-rows": "TDengine lacks 5 rows"}
+    host.settings.td_lost.write_text("{")
+    assert "cannot be read" in late(host, states(full=hours(1)))["td-rows"]
+
+
 @pytest.fixture
 def journal(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
     """What was logged, as (priority, text)."""

@@ -14,14 +14,13 @@ from runbooks.probes.pgbackrest import Backup, Repository
 from runbooks.probes.proofs import Proof
 
 GIB = 1024 * MIB
-SIZES = Sizes(restore=5 * GIB, wal=1 * GIB, wal_every_s=36000, repository=2 * GIB, ticks=2 * GIB)
+SIZES = Sizes(restore=5 * GIB, wal=1 * GIB, wal_every_s=36000, repository=2 * GIB, ticks=2_000_000)
 MEASURED = Measured(
     restore=[Sample(5 * GIB, 10, "a run"), Sample(5 * GIB, 20, "a slower run")],
     replay=[Sample(1 * GIB, 30, "a run")],
     fetch=[Sample(2 * GIB, 8, "a run")],
     provision=[40, 35],
-    ticks=[Sample(1 * GIB, 50, "a proof"), Sample(1 * GIB, 40, "a faster one")],
-    blank=[20, 25],
+    ticks=[Sample(1_000_000, 50, "a proof"), Sample(1_000_000, 40, "a faster one")],
     fixed={
         "restore-cluster": [4, 5], "restore-pitr": [7], "restore-table": [6], "tdengine-restore": [3],
         "tdengine-rebuild": [8, 9],
@@ -43,7 +42,7 @@ def only(scenario: str, rto: float, measured: Measured = MEASURED, sizes: Sizes 
         ("bad-update", 20 + 30 + 7),
         ("dropped-table", 20 + 30 + 6),
         ("tdengine-late-rows", 100 + 3),
-        ("tdengine-host-loss", 25 + 100 + 9),
+        ("tdengine-host-loss", 100 + 9),
     ],
 )
 def test_a_scenario_takes_the_sum_of_its_parts_at_the_slowest_rate(scenario: str, total: float) -> None:
@@ -74,6 +73,14 @@ def test_a_rate_of_a_small_restore_says_nothing_about_a_large_one() -> None:
     found = only("bad-update", 1e6, replace(MEASURED, restore=[Sample(30 * MIB, 3, "a toy")]))
     assert found.verdict is Verdict.UNKNOWN
     assert "measured with 30 MiB only, not 5120 MiB" in found.lever
+
+
+def test_rows_of_tdengine_are_counted_in_rows() -> None:
+    few = replace(MEASURED, ticks=[Sample(10_000, 1, "a toy")])
+    assert "measured with 10000 rows only, not 2000000 rows" in only("tdengine-host-loss", 1e6, few).lever
+    slow = only("tdengine-host-loss", 50)
+    assert slow.parts[0].says == "2000000 rows at 20000 rows/s (a proof)"
+    assert "or three nodes" in slow.lever
 
 
 def test_a_slow_replay_asks_for_more_frequent_incrementals_and_says_how_frequent() -> None:

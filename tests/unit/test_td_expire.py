@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from agents import jobs_config, leases, td_expire, td_manifest
+from agents import jobs_config, leases, td_expire, td_manifest, td_missing, td_take
 from agents.expire_plan import Plan
 from agents.jobs_config import Retention
 from agents.td_backup import Busy, locked
+from agents.td_manifest import Window
+from agents.td_missing import missing
 from agents.td_settings import Settings
 from tests.unit.jobs_kit import backup_host
 from tests.unit.td_kit import began, holds, place
@@ -126,7 +128,7 @@ def test_hours_that_only_an_old_backup_has_hold_it(settings: Settings, jobs: job
     proven(settings, NEW)
     found, lost = td_expire.look(jobs, settings)
     assert found.held
-    assert "no backup that stays has 2 hours (20 rows) of depth_data" in found.why
+    assert "no backup that stays has 20 rows of depth_data in 2 hours, the first 2026-09-01 14:00 UTC" in found.why
     assert len(lost) == 1
     assert goes(td_expire.look(jobs, settings, uncovered=True)) == [OLD]
     td_expire.apply(jobs, settings)
@@ -141,11 +143,24 @@ def test_hours_that_the_database_keeps_no_longer_hold_nothing(settings: Settings
     assert goes(td_expire.look(jobs, settings)) == [OLD]
 
 
+def test_rows_that_went_missing_between_two_backups_are_told(settings: Settings) -> None:
+    """By hour and supertable; a window that grew or that is new is none of it."""
+    old = holds(settings, OLD, {"tick_data": {HOUR: OLD, HOUR + 1: OLD}, "depth_data": {HOUR: OLD}})
+    shrunk = {HOUR: Window(4, "", "", NEW), HOUR + 1: Window(12, "", "", NEW), HOUR + 2: Window(9, "", "", NEW)}
+    windows = {"tick_data": shrunk, "depth_data": old.windows["depth_data"]}
+    new = replace(old, label=NEW, started_at=began(NEW), windows=windows)
+    assert list(missing([old], [new])) == ["6 rows of tick_data in 1 hour, the first 2026-09-01 14:00 UTC"]
+    assert list(missing([old], [new, old])) == []
+    assert td_take.lost_since(settings, new, OLD) == list(missing([old], [new]))
+    assert td_take.lost_since(settings, new, None) == []
+    assert td_take.lost_since(settings, new, "20250101-000000F") == [], "gone itself, nothing is known of it"
+
+
 @pytest.mark.parametrize(
     ("keep", "days"), [("3650d,3650d,3650d", 3650), ("5256000m", 3650), ("48h", 2), ("30d,60d,90d", 90), ("", None)]
 )
 def test_the_longest_tier_decides_what_is_kept(keep: str, days: float | None) -> None:
-    assert td_expire.keep_s(keep) == (float("inf") if days is None else days * 86400)
+    assert td_missing.keep_s(keep) == (float("inf") if days is None else days * 86400)
 
 
 def test_nothing_goes_while_a_backup_is_taken(settings: Settings, jobs: jobs_config.Settings, chains: None) -> None:
