@@ -60,12 +60,12 @@ def replay(config: Config, outbox: Outbox, since: float, only: Sequence[str], op
         raise BadConfig("No shadow is kept here.", "recovery.yaml: stores.tdengine.shadow turns it on.")
     began, done = time.monotonic(), Replayed()
     writing = _Writing(open_store, done)
-    after = since
+    known = float("-inf")
     while True:
-        last = writing.all(_batches(config.shadow, outbox, after, done), only)
-        if last is None or last <= after:
+        last = writing.all(_batches(config.shadow, outbox, max(since, known), done), only, known)
+        if last is None or last <= known:
             break
-        after = last
+        known = last
         time.sleep(SETTLE_S)
     writing.close()
     done.seconds = round(time.monotonic() - began, 3)
@@ -99,13 +99,15 @@ class _Writing:
         self._open, self._done = open_store, done
         self._store: AnyStore | None = None
 
-    def all(self, batches: Iterator[Timed], only: Sequence[str]) -> float | None:
-        """Write them; the time of the last one."""
+    def all(self, batches: Iterator[Timed], only: Sequence[str], known: float) -> float | None:
+        """Write them; the time of the last one. Those up to `known` have been counted before."""
         waiting: list[Part] = []
         last = None
         for last, parts in batches:
-            self._done.since = last if self._done.since is None else min(self._done.since, last)
-            waiting += [part for part in parts if not only or part.table in only]
+            self._done.since = last if self._done.since is None else self._done.since
+            chosen = [part for part in parts if not only or part.table in only]
+            self._done.rows += sum(part.n for part in chosen) if last > known else 0
+            waiting += chosen
             if sum(part.n for part in waiting) >= ROWS:
                 self._write(waiting)
                 waiting = []
@@ -124,7 +126,6 @@ class _Writing:
                 if time.monotonic() > end:
                     raise AgentError(f"The store takes no rows: {error}.", "Does it run? Then repeat.") from error
                 time.sleep(0.5)
-        self._done.rows += sum(part.n for part in parts)
 
     def _written(self, parts: Sequence[Part]) -> None:
         if self._store is None:

@@ -47,7 +47,7 @@ def test_a_label_that_is_not_there_and_one_that_is_broken_are_told_apart() -> No
 def test_without_any_backup_it_is_refused() -> None:
     with pytest.raises(Refused, match="there is no TDengine backup"):
         choose([], {}, "", ())
-    with pytest.raises(Refused, match="none of the TDengine backups can be restored: .*torn"):
+    with pytest.raises(Refused, match=r"none of the TDengine backups can be restored: .*torn"):
         choose([backup(OLD, "torn")], {}, "", ())
 
 
