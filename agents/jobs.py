@@ -42,7 +42,7 @@ COMMANDS = {
     "expire": ("agents.expire", "apply"),
     "td-full": ("agents.td_take", "full"),
     "td-incr": ("agents.td_take", "incr"),
-    "td-verify": ("agents.td_verify",),
+    "td-verify": ("agents.td_verify", "--all"),
     "td-prove": ("agents.td_prove",),
     "td-expire": ("agents.td_expire", "apply"),
 }

@@ -163,9 +163,11 @@ def _holds_something(path: Path) -> bool:
 def _in_the_way(settings: Settings, path: str) -> bool:
     """Backups of TDengine that are here stay as they are; a host that never had any has no place for them."""
     place = Path(path)
-    if place not in settings.td_folders:
+    if place not in (*settings.td_folders, settings.td_proofs):
         return False
-    return any(place.glob("[0-9]*")) if place.exists() else not os.access(place.parent, os.W_OK)
+    if not place.exists():
+        return not os.access(place.parent, os.W_OK)
+    return place.is_dir() and any(place.glob("[0-9]*"))
 
 
 def _bring(offsite: Offsite, snapshot: str, path: str, target: Path) -> Any:

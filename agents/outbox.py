@@ -36,7 +36,6 @@ from agents.records import (
 )
 
 PAGE = 4096
-REQUEUED = 0  # the origin of requeued records, which no feed has
 BUSY_S = 5.0
 CHECKED_BYTES = 256 << 20  # a larger file is not read through each time somebody opens it
 
@@ -161,12 +160,12 @@ class Outbox:
             ).fetchall()
         return [Applied(r[0], r[1], json.loads(r[2]), r[3], r[4], r[5]) for r in rows]
 
-    def applied_parts(self, since: float) -> Iterator[tuple[float, tuple[Part, ...]]]:
-        """What the store took from here at `since` (unix seconds) or later, and when, in the order of application.
+    def applied_parts(self, since: float) -> Iterator[tuple[Part, ...]]:
+        """What the store took from here at `since` (unix seconds) or later, in the order of application."""
+        yield from (parts for _, parts in self.applied_timed(since))
 
-        What was queued again is left out: its originals are kept as long, here or in the shadow, and otherwise each
-        repetition would queue twice as much.
-        """
+    def applied_timed(self, since: float) -> Iterator[tuple[float, tuple[Part, ...]]]:
+        """The same, with the unix time of each application."""
         # Only what is there now: the replayer may be applying what the caller makes of this.
         no, last = 0, self.last_applied_no()
         while True:
@@ -174,37 +173,17 @@ class Outbox:
             if not rows:
                 return
             no = rows[-1][0]
-            yield from (
-                (at, parts) for _, at, data, checksum in rows if (parts := parts_of(data, checksum)) is not None
-            )
-
-    def pending_span(self) -> tuple[int, int]:
-        """Ids of the first and the last record that wait; (1, 0) when none does."""
-        row = self._one("SELECT min(id), max(id) FROM outbox_queue WHERE status = 'pending'")
-        return (int(row[0]), int(row[1])) if row and row[0] is not None else (1, 0)
-
-    def parts_between(self, first: int, last: int) -> Iterator[tuple[Part, ...]]:
-        """Of the records with these ids, in order, whether they still wait or were applied meanwhile."""
-        after = first - 1
-        while True:
-            with self._sentences():
-                rows = self._db.execute(
-                    "SELECT id, CAST(data AS BLOB), checksum FROM outbox_queue WHERE id > ? AND id <= ?"
-                    " AND status IN ('pending', 'applied') ORDER BY id LIMIT 50",
-                    (after, last),
-                ).fetchall()
-            if not rows:
-                return
-            after = rows[-1][0]
-            yield from (parts for _, data, checksum in rows if (parts := parts_of(data, checksum)) is not None)
+            for _, at, data, checksum in rows:
+                parts = parts_of(data, checksum)
+                if parts is not None:
+                    yield float(at), parts
 
     def _applied_page(self, after: int, last: int, since: float) -> list[Any]:
         with self._sentences():
             return self._db.execute(
                 "SELECT applied_no, applied_at, CAST(data AS BLOB), checksum FROM outbox_queue WHERE applied_no > ?"
-                " AND applied_no <= ? AND status = 'applied' AND applied_at >= ? AND origin <> ?"
-                " ORDER BY applied_no LIMIT 50",
-                (after, last, since, REQUEUED),
+                " AND applied_no <= ? AND status = 'applied' AND applied_at >= ? ORDER BY applied_no LIMIT 50",
+                (after, last, since),
             ).fetchall()
 
     def last_applied_at(self) -> float:

@@ -11,7 +11,6 @@ have to meet the loss of both database hosts.
 
 from __future__ import annotations
 
-import heapq
 import os
 import struct
 import sys
@@ -25,7 +24,7 @@ from typing import BinaryIO
 from agents.batch import Batch, Part
 from agents.config import ShadowSettings, Table
 from agents.errors import OutboxFull
-from agents.outbox import REQUEUED, Outbox
+from agents.outbox import Outbox
 from agents.records import checksum_of, data_of, parts_of
 
 FRAME = struct.Struct(">4sdIII")
@@ -34,6 +33,7 @@ SEGMENT_BYTES = 8 << 20
 SEGMENT_S = 30.0
 SUFFIX = ".shadow"
 REQUEUE_ROWS = 2000  # a record of the outbox: large enough to be replayed fast, small enough for one transaction
+REQUEUED = 0  # the origin of requeued records, which no feed has
 FULL_WAIT_S, FULL_TRIES = 0.5, 240
 
 
@@ -155,10 +155,9 @@ class Requeued:
 def requeue(
     settings: ShadowSettings, outbox: Outbox, tables: dict[str, Table], since: float, only: Sequence[str] = ()
 ) -> Requeued:
-    """Put what was acknowledged at `since` (unix seconds) or later back into the outbox, as the store took it.
+    """Put what was acknowledged at `since` (unix seconds) or later back into the outbox, in order.
 
-    Also what the outbox had applied since then. `only` names tables, none means all. May be repeated. What waits in
-    the outbox already is newer: where the store keeps whatever row of a key came last, it is queued behind once more.
+    Also what the outbox had applied since then. `only` names tables, none means all. May be repeated.
     """
     done = Requeued()
 
@@ -166,18 +165,11 @@ def requeue(
         done.damaged_segments += 1
 
     def batches() -> Iterator[tuple[Part, ...]]:
-        taken = heapq.merge(outbox.applied_parts(since), written(), key=lambda one: one[0])
-        yield from (parts for _, parts in taken)
-        for parts in outbox.parts_between(*waits):
-            yield tuple(part for part in parts if part.table in last_wins)
-
-    def written() -> Iterator[tuple[float, tuple[Part, ...]]]:
+        yield from outbox.applied_parts(since)
         for file in segments(settings.path):
             if file.stat().st_mtime >= since:
-                yield from ((at, parts) for at, parts in frames(file, damaged) if at >= since)
+                yield from (parts for at, parts in frames(file, damaged) if at >= since)
 
-    last_wins = {name for name, table in tables.items() if table.tags and table.on_conflict == "newest"}
-    waits = outbox.pending_span()  # before anything is queued here
     waiting: list[Part] = []
     for parts in batches():
         waiting += [part for part in parts if not only or part.table in only]

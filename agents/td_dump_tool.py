@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ PROGRAM = Path("/opt/tdengine/current/bin/taosdump")
 _OUT, _IN = re.compile(r"(\d+) row\(s\) dumped out!"), re.compile(r"OK: (\d+) row\(s\) dumped in!")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 RESULT = "dump_result.txt"  # left where it is started
+_ROOM = 8 << 20  # with less than that a disk is full, whatever taosdump says
 _KNOCK_S = 2.0
 _NOISE = "attribution of the terminal"
 
@@ -55,6 +57,8 @@ def _run(server: Settings, words: Sequence[str], scratch: Path) -> str:
     said = _COLOURS.sub("", done.stdout + done.stderr)
     wrong = [line.strip() for line in said.splitlines() if "ERROR" in line and _NOISE not in line]
     if done.returncode or wrong:
+        if shutil.disk_usage(scratch).free < _ROOM:
+            raise AgentError(f"{scratch.parent} has no room left for a dump.", "Make room there; nothing was kept.")
         why = (wrong or [f"it ended with {done.returncode}"])[0].removeprefix("ERROR:").strip()
         raise AgentError(f"taosdump failed: {why[:300]}.", "Is there room on the disk, and does TDengine answer?")
     return said

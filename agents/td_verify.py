@@ -1,6 +1,7 @@
 """Read TDengine backups again: is every file what was written, and does the chain hold every window it promises?
 
     python3 -m agents.td_verify [--label L]     the newest one, or this one, with all that it needs
+    python3 -m agents.td_verify --all           every one, and everything that is wrong
 
 Prints one JSON object. Exit 0 whole, 1 not.
 """
@@ -80,6 +81,24 @@ def verify(settings: Settings, label: str = "") -> dict[str, Any]:
     return {"label": manifest.label, "chain": list(manifest.chain), "rows": rows, "sentence": sentence}
 
 
+def verify_all(settings: Settings) -> dict[str, Any]:
+    """Verify every backup, each file once. Raises Broken that tells everything that is wrong."""
+    labels = td_manifest.labels(settings)
+    rows, wrong = 0, []
+    for label in labels:
+        try:
+            manifest = td_manifest.load(label, settings)
+            _promised(manifest, td_manifest.links(manifest, settings))
+            rows += int(verify_own(manifest, settings.folder / label, settings)["rows"])
+        except AgentError as error:
+            wrong.append(str(error))
+    if wrong:
+        said = " ".join(dict.fromkeys(wrong))
+        hint = "./dr backup.list says what can be restored; a new full backup begins a sound chain."
+        raise td_file.Broken(f"{len(wrong)} of {len(labels)} backups are not whole: {said}", hint)
+    return {"labels": list(labels), "rows": rows, "sentence": f"{len(labels)} backups are whole: {rows:,} rows read"}
+
+
 def _promised(manifest: Manifest, chain: dict[str, Manifest]) -> None:
     """Raises Broken where a link tells otherwise of a window than the manifest that needs it."""
     for stable, windows in manifest.windows.items():
@@ -96,11 +115,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="agents.td_verify", description="Read TDengine backups again.")
     parser.add_argument("--label", default="", help="with all that it needs (default: the newest)")
     parser.add_argument("--config", type=Path, default=td_settings.PATH)
+    parser.add_argument("--all", action="store_true", help="every one, unless --label names one")
     options = parser.parse_args(arguments)
     settings = td_settings.load(options.config)
     if not td_manifest.labels(settings):
         raise AgentError("There is no TDengine backup to verify.", "./dr backup.run --store tdengine --type full")
-    print(json.dumps(verify(settings, options.label)), flush=True)
+    every = options.all and not options.label
+    print(json.dumps(verify_all(settings) if every else verify(settings, options.label)), flush=True)
     return 0
 
 

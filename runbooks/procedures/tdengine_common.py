@@ -14,7 +14,7 @@ from runbooks.actions import lease
 from runbooks.copying.td_selection import TdSelection
 from runbooks.engine.context import Context
 from runbooks.engine.process import user_at_machine
-from runbooks.engine.step import Gate
+from runbooks.engine.step import Evidence, Gate, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate
 from runbooks.probes import app, td_backups, td_restore, tdengine
@@ -104,17 +104,40 @@ def outbox(context: Run) -> Outbox:
 
 
 def requeue(context: Run, state: S, tables: tuple[str, ...] = ()) -> S:
-    """Queue again what was acknowledged since the backup began; what is there already is written over itself."""
+    """Write again what was acknowledged since the backup began; what is there already is written over itself."""
     box = outbox(context)
     state = state.model_copy(update={"dead_before": box.dead_rows})
-    since = state.backup_at - CLOCKS_S
-    if box.shadow_since is None and box.shadow_bytes is None:
+    if box.shadow_bytes is None:
         return warn(context, state, "the application host keeps no shadow: rows younger than the backup are not there")
-    done = app_actions.requeue_tdengine(context.estate.app, since, tables, context.remaining())
+    done = app_actions.replay_shadow(context.estate.app, state.backup_at - CLOCKS_S, tables, context.remaining())
     state = state.model_copy(update={"requeued": done.rows})
     if done.damaged_segments:
         state = warn(context, state, f"{done.damaged_segments} files of the shadow are damaged at their end")
-    return tell(context, state, f"{done.rows:,} rows that were acknowledged since the backup are queued again")
+    if done.refused:
+        state = warn(context, state, f"TDengine refused {done.refused:,} rows that it took before")
+    return tell(context, state, f"{done.rows:,} rows that were acknowledged since the backup began are written again")
+
+
+def let_drain(context: Run, state: TdState) -> None:
+    app_actions.start_replayer(context.estate.app)
+
+
+def rewriting(**said: Any) -> Step[Any]:
+    """The step that writes the application host's shadow into TDengine again."""
+    return Step(
+        name="requeue", role="app", budget="restore.requeue", undo=let_drain,
+        undo_says="let the outbox drain",
+        says="Write again, in their order, what the application host kept of the rows acknowledged since the backup "
+        "began; the outbox, whose rows are newer, stands still meanwhile.",
+        evidence=Evidence("TDengine acknowledged them, or nothing was kept and that was said"),
+        commands=(
+            "systemctl stop mystocks-replayer-tdengine",
+            "cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.shadow_replay "
+            "--config /etc/mystocks-dr/agent-tdengine.json --since UNIX_SECONDS",
+            "systemctl start mystocks-replayer-tdengine",
+        ),
+        **said,
+    )  # fmt: skip
 
 
 def drained(context: Run, state: TdState) -> None:

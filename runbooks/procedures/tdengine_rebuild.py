@@ -1,8 +1,8 @@
 """Rebuild TDengine: its host is lost with its disk; a blank one gets backup, shadow and outbox back.
 
-Writes go on as soon as the new server runs. What was acknowledged since the backup is queued again before the backup's
-rows come: from then on it is safe on the application host, whatever trims the shadow meanwhile, and a restore leaves
-alone what is there already.
+Writes go on as soon as the new server runs. What was acknowledged since the backup is written again before the backup's
+rows come: a restore leaves alone what is there already, and until it has ended no backup is taken that would let the
+shadow go.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
     summary="Rebuild TDengine on a blank host: backup, shadow, outbox.",
     purpose=(
         "TDengine's host is lost with its disk, or its server does not start any more. Deploys a blank host of the "
-        "same address, queues again what the application host kept of the rows since the newest sound backup, restores "
+        "same address, writes again what the application host kept of the rows since the newest sound backup, restores "
         "that backup, lets the outbox drain, holds every row against the backup and takes a new one. Refuses while a "
         "server has rows, and where a disk holds data, which --replace moves aside and never deletes."
     ),
@@ -256,15 +256,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
             evidence=Evidence("every server is ready and has the database", serves),
             commands=("./dr deploy --limit tsdb1",),
         ),
-        Step(
-            name="requeue", role="app", budget="restore.requeue", action=td.requeue,
-            says="Queue again what the application host kept of the rows acknowledged since the backup began.",
-            evidence=Evidence("they are in the outbox, or nothing was kept and that was said"),
-            commands=(
-                "cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.outbox_cli "
-                "--config /etc/mystocks-dr/agent-tdengine.json requeue --since UNIX_SECONDS",
-            ),
-        ),
+        td.rewriting(action=td.requeue),
         Step(
             name="restore", role="backup", budget="restore.write", action=restore,
             says="Restore the backup; rows that are there already are newer and stay.",

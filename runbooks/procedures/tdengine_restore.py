@@ -156,7 +156,7 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
         "A supertable was dropped, rows were deleted or spoiled, or old ones are to be looked at beside. Compares the "
         "newest sound backup with the database hour by hour, where hours differ row by row, and prints the counts; "
         "with --yes it writes what is missing (--mode overwrite: also what has other content), looks for every row "
-        "again, and queues again what the application host kept of the rows after the backup. Refuses before the first "
+        "again, and writes again what the application host kept of the rows after the backup. Refuses before the first "
         "row what the server would refuse: precision, KEEP, columns, an older version."
     ),
     gate=(td.DEPLOYED,),
@@ -201,15 +201,8 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
                 "cd /opt/mystocks-dr && echo {} | sudo -u postgres python3 -m agents.td_validate --label LABEL --rows",
             ),
         ),
-        Step(
-            name="requeue", role="app", budget="restore.requeue", action=requeue, option="yes",
-            when=lost_rows_of_production, when_says="rows of production were missing",
-            says="Queue again what the application host kept of the rows acknowledged since the backup began.",
-            evidence=Evidence("they are in the outbox, or nothing was kept and that was said"),
-            commands=(
-                "cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.outbox_cli "
-                "--config /etc/mystocks-dr/agent-tdengine.json requeue --since UNIX_SECONDS",
-            ),
+        td.rewriting(
+            action=requeue, option="yes", when=lost_rows_of_production, when_says="rows of production were missing"
         ),
         Step(
             name="drain-outbox", role="app", budget="restore.requeue", action=lambda context, state: state,

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lab.disks import small_disk
 from runbooks.actions import offsite
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
@@ -29,7 +30,10 @@ SETTINGS = "/etc/mystocks-dr/jobs.json"
 STATES = "/var/lib/mystocks-dr/jobs"
 DUMPS = "/var/lib/mystocks-dr/td-dumps"
 SHADOW = "/var/lib/mystocks-dr/shadow-tdengine"
-_FEED = "cd /opt/mystocks-dr && sleep 15 | python3 -m agents.feed --config /etc/mystocks-dr/agent-tdengine.json %s"
+_FEED = (
+    "cd /opt/mystocks-dr && exec python3 -m agents.feed --config /etc/mystocks-dr/agent-tdengine.json --rate 3000 "
+    "--seconds 1"
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -44,7 +48,11 @@ def rows(estate_lab: Estate) -> None:
 
 
 def feed(estate: Estate) -> None:
-    told = estate.app.run(_FEED % "--rate 3000 --seconds 1", user="mystocks", timeout=60).stdout.splitlines()
+    process = estate.app.start(_FEED, user="mystocks")  # it would end with its input
+    assert process.stdin is not None and process.stdout is not None
+    told = process.stdout.read().decode().splitlines()
+    process.stdin.close()
+    assert process.wait(10) == 0
     assert json.loads(told[-1])["acked"] > 1000
 
 
@@ -235,6 +243,18 @@ def test_the_second_engine_takes_dumps_that_come_back_whole(backup: Host) -> Non
         backup.run("sed -i s/tick_data/tick_date/ %s", f"{DUMPS}/{newest['label']}/manifest.json")
         assert "was edited" in agent(backup, "td_dump verify", expect=1)
     assert len(dumps) <= 2
+
+
+def test_a_full_disk_ends_a_dump_with_a_sentence_and_leaves_nothing(estate_lab: Estate, backup: Host) -> None:
+    before = agent(backup, "td_dump list")["dumps"]
+    with small_disk(estate_lab.name.removeprefix("lab-"), backup.name, DUMPS, "cron") as disk:
+        disk.fill()
+        dump = ("backup.run", *TICKS, "--type", "full", "--engine", "taosdump")
+        dr(*dump).assert_told(1, "no room left for a dump", hint="Make room")
+        assert backup.run("ls -A %s | grep partial || true", DUMPS).text == ""
+        assert agent(backup, "td_dump list")["dumps"] == before
+        disk.empty()
+        assert dr(*dump).code == 0
 
 
 def test_the_shadow_lets_go_of_what_a_backup_covers(estate_lab: Estate, backup: Host) -> None:

@@ -11,13 +11,9 @@ from pathlib import Path
 import pytest
 
 from agents import outbox_cli, shadow
-from agents.batch import Batch, encode
-from agents.config import ShadowSettings, Table, load_config, load_tables
+from agents.config import ShadowSettings, load_config
 from agents.outbox import Outbox
 from agents.shadow import REQUEUE_ROWS, Shadow
-from inventories.catalog import load_tables as load_catalogue
-from inventories.catalog.export import tables_json
-from inventories.catalog.tables import Store
 from tests.unit.agent_fixtures import config_file, orders, tables
 
 
@@ -153,67 +149,3 @@ def test_what_a_backup_covers_goes_and_the_newest_segment_stays(settings: Shadow
     assert shadow.segments(settings.path) == files[1:]
     assert shadow.trim_covered(settings, time.time()) == 1
     assert shadow.segments(settings.path) == files[2:], "the writer may have it open"
-
-
-def market(folder: Path) -> dict[str, Table]:
-    """TDengine's tables."""
-    path = folder / "tables-tdengine.json"
-    path.write_text(tables_json(load_catalogue(), Store.TDENGINE), encoding="utf-8")
-    return load_tables(path)
-
-
-def bars(known: dict[str, Table], *events: int) -> Batch:
-    """Minute bars of one and the same minute, of which the store keeps the last one written."""
-    return encode(
-        known,
-        {"minute_kline": [(60 * 10**9, event, 1.0, 1.0, 1.0, 1.0, 1, 1.0, "600000", "1m") for event in events]},
-    )
-
-
-def last_written(folder: Path) -> int:
-    """The event id of the bar that stays when everything that waits is written in order."""
-    outbox = Outbox(folder / "outbox.db")
-    text = [part.text for record in outbox.pending(10**6) for part in record.parts]
-    outbox.close()
-    return int(text[-1].splitlines()[-1].split("\t")[1])
-
-
-def test_what_waits_already_stays_the_newest_where_the_last_row_wins(settings: ShadowSettings, tmp_path: Path) -> None:
-    """A bar that was corrected while the store was away must not be overwritten by what is queued again."""
-    known = market(tmp_path)
-    writer = Shadow(settings, 7)
-    writer.keep(bars(known, 1))
-    writer.close()
-    outbox = Outbox(tmp_path / "outbox.db")
-    outbox.enqueue(bars(known, 2), known, 7)
-    done = shadow.requeue(settings, outbox, known, 0)
-    outbox.close()
-    assert last_written(tmp_path) == 2
-    assert done.rows == 2
-
-
-def test_rows_are_queued_again_as_the_store_took_them(settings: ShadowSettings, tmp_path: Path) -> None:
-    """Replayed in an outage, then corrected: the correction went past the outbox, and stays the newest."""
-    known = market(tmp_path)
-    outbox = Outbox(tmp_path / "outbox.db")
-    outbox.enqueue(bars(known, 1), known, 7)
-    outbox.mark_applied(outbox.pending(10), "tsdb1", 1)
-    writer = Shadow(settings, 7)
-    writer.keep(bars(known, 2))
-    writer.close()
-    time.sleep(0.002)
-    outbox.enqueue(bars(known, 3), known, 7)
-    outbox.mark_applied(outbox.pending(10), "tsdb1", 1)
-    shadow.requeue(settings, outbox, known, 0)
-    outbox.close()
-    assert last_written(tmp_path) == 3
-
-
-def test_what_was_queued_again_is_not_queued_twice(settings: ShadowSettings, tmp_path: Path) -> None:
-    kept(settings, (1, 3), tmp_path=tmp_path)
-    outbox = Outbox(tmp_path / "outbox.db")
-    for _ in range(3):
-        done = shadow.requeue(settings, outbox, tables(tmp_path), 0)
-        outbox.mark_applied(outbox.pending(10), "tsdb1", 1)
-        assert done.rows == 3
-    outbox.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
+from typing import Literal
 
 from agents import cron
 from inventories.catalog import load_recovery
@@ -14,15 +15,29 @@ from inventories.catalog.recovery import BACKUPS
 def test_no_two_scheduled_backups_are_further_apart_than_the_limit_on_their_age() -> None:
     """Otherwise `./dr status` fails every weekend, and people learn to look away."""
     recovery = load_recovery()
-    schedule = recovery.stores["postgresql"].schedule
-    assert _widest([schedule[kind] for kind in BACKUPS if kind in schedule]) < recovery.limits.max_backup_age_h
+    stores: tuple[Literal["postgresql", "tdengine"], ...] = ("postgresql", "tdengine")
+    for store in stores:
+        assert _between_backups(store) < recovery.limits.max_backup_age_h
+
+
+def test_the_shadow_of_tdengine_outlasts_a_backup_that_was_missed() -> None:
+    """There is no WAL in an archive: what lies between two backups is on one node and in the shadow."""
+    shadow = load_recovery().stores["tdengine"].shadow
+    assert shadow is not None
+    assert shadow.keep_h > 2 * _between_backups("tdengine")
 
 
 def test_no_limit_on_the_age_of_a_proof_or_a_copy_is_shorter_than_its_schedule() -> None:
     recovery = load_recovery()
     schedule = recovery.stores["postgresql"].schedule
-    assert _widest([schedule["prove"]]) < recovery.limits.max_proof_age_h
+    for store in ("postgresql", "tdengine"):
+        assert _widest([recovery.stores[store].schedule["prove"]]) < recovery.limits.max_proof_age_h
     assert _widest([schedule["offsite"]]) < recovery.limits.max_offsite_age_h
+
+
+def _between_backups(store: Literal["postgresql", "tdengine"]) -> float:
+    schedule = load_recovery().stores[store].schedule
+    return _widest([schedule[kind] for kind in BACKUPS if kind in schedule])
 
 
 def _widest(expressions: Sequence[str]) -> float:

@@ -70,6 +70,20 @@ def chain(place: Settings) -> Manifest:
     return _backup(place, INCR, [500002], kept)
 
 
+def test_every_backup_is_verified_and_everything_that_is_wrong_is_told(place: Settings, chain: Manifest) -> None:
+    older = _backup(place, "20261114-100000F", [400000])
+    assert td_verify.verify_all(place)["rows"] == 50
+    assert td_verify.verify(place)["rows"] == 40, "the newest chain alone"
+    for label in (older.label, FULL):
+        path = place.folder / label / "data-0001"
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(AgentError) as told:
+        td_verify.verify_all(place)
+    assert "2 of 3 backups are not whole" in str(told.value)
+    assert f"data-0001 of backup {older.label}" in str(told.value)
+    assert f"data-0001 of backup {FULL}" in str(told.value)
+
+
 def test_a_chain_is_whole(place: Settings, chain: Manifest) -> None:
     assert chain.chain == (FULL, INCR)
     assert td_manifest.labels(place) == (FULL, INCR)
