@@ -162,6 +162,10 @@ class Outbox:
 
     def applied_parts(self, since: float) -> Iterator[tuple[Part, ...]]:
         """What the store took from here at `since` (unix seconds) or later, in the order of application."""
+        yield from (parts for _, parts in self.applied_timed(since))
+
+    def applied_timed(self, since: float) -> Iterator[tuple[float, tuple[Part, ...]]]:
+        """The same, with the unix time of each application."""
         # Only what is there now: the replayer may be applying what the caller makes of this.
         no, last = 0, self.last_applied_no()
         while True:
@@ -169,12 +173,15 @@ class Outbox:
             if not rows:
                 return
             no = rows[-1][0]
-            yield from (parts for _, data, checksum in rows if (parts := parts_of(data, checksum)) is not None)
+            for _, at, data, checksum in rows:
+                parts = parts_of(data, checksum)
+                if parts is not None:
+                    yield float(at), parts
 
     def _applied_page(self, after: int, last: int, since: float) -> list[Any]:
         with self._sentences():
             return self._db.execute(
-                "SELECT applied_no, CAST(data AS BLOB), checksum FROM outbox_queue WHERE applied_no > ?"
+                "SELECT applied_no, applied_at, CAST(data AS BLOB), checksum FROM outbox_queue WHERE applied_no > ?"
                 " AND applied_no <= ? AND status = 'applied' AND applied_at >= ? ORDER BY applied_no LIMIT 50",
                 (after, last, since),
             ).fetchall()

@@ -51,7 +51,9 @@ class Request:
 
 @dataclass
 class Done:
-    """What became of it. `missing`: [supertable, hour, rows] that are not there; `other`: rows with other content."""
+    """What became of it. `missing`: [supertable, hour, rows] that are not there; `other`: rows with other content;
+    `bytes`: what one copy of the planned rows took on the servers' disks when they were backed up.
+    """
 
     label: str
     chain: list[str]
@@ -59,6 +61,8 @@ class Done:
     rows_planned: int
     windows: int
     there: bool
+    bytes: int = 0
+    replicas: int = 1
     rows_written: int = 0
     rows_present: int = 0
     other: int = 0
@@ -120,6 +124,9 @@ def restore(settings: Settings, request: Request, server: Server | None = None, 
             sum(map(len, wanted.values())), there,
         )  # fmt: skip
         if plan:
+            done.replicas = int(manifest.options["replica"])
+            size = sum(int(facts[1]) for one in manifest.filesets.values() for facts in one) // done.replicas
+            done.bytes = int(size * done.rows_planned / max(manifest.rows, 1))
             needs = f"{len(done.chain)} backups"
             done.sentence = f"{done.rows_planned:,} rows in {done.windows} hours of {needs} go into {into}"
             return done

@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from agents import jobs_config, td_backup, td_cover, td_manifest, td_settings
@@ -37,16 +38,28 @@ def lost_since(settings: Settings, made: Manifest, covered: str | None) -> list[
 def cover(settings: Settings, made: Manifest) -> str:
     """Note that this one covers what came before it; what to say about it. Raises AgentError."""
     jobs = jobs_config.load()
-    known = td_cover.look(settings.server())
-    lost = lost_since(settings, made, known.label if known else None)
+    before = held_before(settings, jobs, made)
+    lost = lost_since(settings, made, before)
     if not lost:
         publish(settings, jobs, made)
         return ""
-    assert known is not None
-    sentence = f"TDengine lacks {'; '.join(lost)}, which {known.label} has"
-    jobs.td_lost.write_text(json.dumps({"label": known.label, "since": made.started_at, "sentence": sentence}) + "\n")
-    raise_alarm(jobs, [f"{sentence}; ./dr tdengine-restore --label {known.label}, or {_ACCEPT}"])
+    sentence = f"TDengine lacks {'; '.join(lost)}, which {before} has"
+    jobs.td_lost.write_text(json.dumps({"label": before, "since": made.started_at, "sentence": sentence}) + "\n")
+    raise_alarm(jobs, [f"{sentence}; ./dr tdengine-restore --label {before}, or {_ACCEPT}"])
     return f"; {sentence}, so the shadow keeps what it has"
+
+
+def held_before(settings: Settings, jobs: jobs_config.Settings, made: Manifest) -> str | None:
+    """The backup whose rows must all be in this one: the one that was noted, or what a lost note leaves to go by.
+
+    A server on a blank host has no note. What it lacks is then what the last backup before it has.
+    """
+    known = td_cover.look(settings.server())
+    if known:
+        return known.label
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return str(json.loads(jobs.td_lost.read_text())["label"])
+    return next((label for label in reversed(td_manifest.labels(settings)) if label != made.label), None)
 
 
 def publish(settings: Settings, jobs: jobs_config.Settings, made: Manifest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from drills import archive_faults, mistakes, restores, tdengine_faults
+from drills import archive_faults, mistakes, restores, tdengine_faults, tdengine_restores
 from drills.scenario import Result, Scenario, Twin, nothing
 from drills.stage import Stage
 from inventories.errors import BadInput
@@ -110,6 +110,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         *archive_faults.SCENARIOS,
         *restores.SCENARIOS,
         *tdengine_faults.SCENARIOS,
+        *tdengine_restores.SCENARIOS,
     )
 }
 
@@ -135,6 +136,7 @@ TWINS: Mapping[str, Twin] = {
         *archive_faults.TWINS,
         *restores.TWINS,
         *tdengine_faults.TWINS,
+        *tdengine_restores.TWINS,
     )
 }
 

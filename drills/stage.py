@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,8 @@ from drills.fate import Target
 from drills.feed import Feed
 from drills.measure import Mark
 from drills.result import Fact
-from inventories.errors import DrError
+from drills.tally import Feed as State
+from inventories.errors import DrError, TimedOut
 from lab import faults
 from lab.up import up
 from runbooks.engine.context import Options
@@ -67,6 +69,11 @@ class Stage:
     @property
     def database(self) -> str:
         return str(self.estate.data["database"])
+
+    def pause(self, seconds: float) -> None:
+        """Let the feeds write on."""
+        with suppress(TimedOut):
+            self.feed.ledger.wait_for(lambda view: view.feed is State.DIED, seconds, "time to pass")
 
     def fact(self, label: str, says: str) -> None:
         """Something for the report, said aloud now."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from runbooks.agent import ask
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Host
+
+TD_REPLAYER = "mystocks-replayer-tdengine"
 
 
 def replay(host: Host) -> None:
@@ -39,18 +42,28 @@ def requeue(host: Host, since: float, timeout: float) -> None:
 
 
 @dataclass(frozen=True)
-class Requeued:
-    """Rows that were queued again, and files of the shadow whose end could not be read."""
+class Replayed:
+    """Rows that were written again, those that the store refused now, and files of the shadow with a damaged end."""
 
     rows: int
+    refused: int
     damaged_segments: int
 
 
-def requeue_tdengine(host: Host, since: float, tables: Sequence[str], timeout: float) -> Requeued:
-    """The same for TDengine's rows; `tables` empty means all. Raises TargetFailed where no shadow is kept."""
-    said = host.run(
-        "cd /opt/mystocks-dr && exec python3 -m agents.outbox_cli --config /etc/mystocks-dr/agent-tdengine.json "
-        "requeue --since %s --tables %s",
-        f"{since:.3f}", ",".join(tables), user="mystocks", timeout=timeout,
-    ).json()  # fmt: skip
-    return Requeued(int(said["rows"]), int(said["damaged_segments"]))
+def replay_shadow(host: Host, since: float, tables: Sequence[str], timeout: float) -> Replayed:
+    """Write into TDengine again what it acknowledged at `since` (unix seconds) or later; `tables` empty means all.
+
+    The outbox stands still meanwhile, because its rows are newer. Raises BadInput where no shadow is kept.
+    """
+    host.run("systemctl stop %s", TD_REPLAYER, timeout=60)
+    said = ask(
+        host, "shadow_replay", "--config", "/etc/mystocks-dr/agent-tdengine.json", "--since", f"{since:.3f}",
+        "--tables", ",".join(tables), user="mystocks", timeout=timeout,
+    )  # fmt: skip
+    start_replayer(host)
+    return Replayed(int(said["rows"]), int(said["refused"]), int(said["damaged_segments"]))
+
+
+def start_replayer(host: Host) -> None:
+    """Let TDengine's outbox drain; harmless when it does."""
+    host.run("systemctl start %s", TD_REPLAYER, timeout=60)

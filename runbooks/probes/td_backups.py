@@ -13,6 +13,7 @@ from runbooks.probes.proofs import Check
 
 PROOFS = "/var/lib/mystocks-dr/td-proofs.jsonl"
 FOLDER = "/var/lib/mystocks-dr/tdengine"
+LOST = "/var/lib/mystocks-dr/jobs/td-lost"
 SETTINGS = "/etc/mystocks-dr/td-backup.json"
 _AGENTS = "cd /opt/mystocks-dr && exec python3 -m agents."
 
@@ -98,6 +99,15 @@ def labels(backup: Host, timeout: float | None = None) -> tuple[str, ...]:
     """Of what is published, oldest first; quick, and says nothing of what is in it. Raises DrError."""
     ran = backup.run("ls %s 2>/dev/null || true", FOLDER, user="postgres", timeout=timeout)
     return tuple(sorted(ran.stdout.split(), key=lambda label: label[-16:-1]))
+
+
+def lost(backup: Host) -> tuple[str, str]:
+    """The backup that has rows which TDengine, and so every newer backup, lacks; a sentence. Both empty: no such."""
+    try:
+        said = json.loads(backup.run("cat %s 2>/dev/null || true", LOST).stdout)
+        return str(said["label"]), str(said["sentence"])
+    except (ValueError, KeyError, TypeError):
+        return "", ""
 
 
 def proofs(backup: Host) -> tuple[Proof, ...]:

@@ -46,7 +46,12 @@ def newest_sound(context: Run, label: str, tables: Sequence[str]) -> Backup:
     """The same, asked of the backup host, and said where newer ones were passed over."""
     host = context.estate.backup
     records = td_backups.failed(td_backups.proofs(host))
-    backup, passed = choose(td_backups.look(host).backups, records, label, tables)
+    known = td_backups.look(host).backups
+    fuller, sentence = td_backups.lost(host)
+    if fuller and not label:
+        context.say(f"WARNING: {sentence}")
+        known = since_lost(known, fuller)
+    backup, passed = choose(known, records, label, tables)
     for name, why in passed:
         context.say(f"WARNING: {name} is passed over: {why}")
     if label and label in records:
@@ -56,6 +61,12 @@ def newest_sound(context: Run, label: str, tables: Sequence[str]) -> Backup:
         f"ago, a chain of {len(backup.chain)})"
     )
     return backup
+
+
+def since_lost(backups: Sequence[Backup], fuller: str) -> tuple[Backup, ...]:
+    """Without those that were taken after rows had gone, as long as `fuller`, which has them, is there."""
+    last = next((at for at, one in enumerate(backups) if one.label == fuller), len(backups) - 1)
+    return tuple(backups[: last + 1])
 
 
 def is_lost(context: Run) -> bool:

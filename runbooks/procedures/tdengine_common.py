@@ -14,15 +14,16 @@ from runbooks.actions import lease
 from runbooks.copying.td_selection import TdSelection
 from runbooks.engine.context import Context
 from runbooks.engine.process import user_at_machine
-from runbooks.engine.step import Gate
+from runbooks.engine.step import Evidence, Gate, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate
-from runbooks.probes import app, td_backups, td_restore, tdengine
+from runbooks.probes import app, td_backups, td_ground, td_restore, tdengine
 from runbooks.probes.app import Outbox
 
 WRITER = "agent-tdengine.json"
 CLOCKS_S = 300.0  # the hosts' clocks may differ, and a write was under way when the backup began
 LEASE_S = 6 * 3600
+SPARE, MIN_FREE = 1.5, 64 << 20  # of the room that the rows took, for the log and for files that are merged
 Run = Context[Estate, Any]
 
 
@@ -104,17 +105,40 @@ def outbox(context: Run) -> Outbox:
 
 
 def requeue(context: Run, state: S, tables: tuple[str, ...] = ()) -> S:
-    """Queue again what was acknowledged since the backup began; what is there already is written over itself."""
+    """Write again what was acknowledged since the backup began; what is there already is written over itself."""
     box = outbox(context)
     state = state.model_copy(update={"dead_before": box.dead_rows})
-    since = state.backup_at - CLOCKS_S
-    if box.shadow_since is None and box.shadow_bytes is None:
+    if box.shadow_bytes is None:
         return warn(context, state, "the application host keeps no shadow: rows younger than the backup are not there")
-    done = app_actions.requeue_tdengine(context.estate.app, since, tables, context.remaining())
+    done = app_actions.replay_shadow(context.estate.app, state.backup_at - CLOCKS_S, tables, context.remaining())
     state = state.model_copy(update={"requeued": done.rows})
     if done.damaged_segments:
         state = warn(context, state, f"{done.damaged_segments} files of the shadow are damaged at their end")
-    return tell(context, state, f"{done.rows:,} rows that were acknowledged since the backup are queued again")
+    if done.refused:
+        state = warn(context, state, f"TDengine refused {done.refused:,} rows that it took before")
+    return tell(context, state, f"{done.rows:,} rows that were acknowledged since the backup began are written again")
+
+
+def let_drain(context: Run, state: TdState) -> None:
+    app_actions.start_replayer(context.estate.app)
+
+
+def rewriting(**said: Any) -> Step[Any]:
+    """The step that writes the application host's shadow into TDengine again."""
+    return Step(
+        name="requeue", role="app", budget="restore.requeue", undo=let_drain,
+        undo_says="let the outbox drain",
+        says="Write again, in their order, what the application host kept of the rows acknowledged since the backup "
+        "began; the outbox, whose rows are newer, stands still meanwhile.",
+        evidence=Evidence("TDengine acknowledged them, or nothing was kept and that was said"),
+        commands=(
+            "systemctl stop mystocks-replayer-tdengine",
+            "cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.shadow_replay "
+            "--config /etc/mystocks-dr/agent-tdengine.json --since UNIX_SECONDS",
+            "systemctl start mystocks-replayer-tdengine",
+        ),
+        **said,
+    )  # fmt: skip
 
 
 def drained(context: Run, state: TdState) -> None:
@@ -135,3 +159,25 @@ def compare(context: Run, selection: TdSelection, rows: bool) -> td_restore.Comp
     return td_restore.compare(
         context.estate.backup, selection, context.remaining(), required() if rows else None
     )  # fmt: skip
+
+
+def flaws(context: Run, state: S, found: td_restore.Comparison) -> S:
+    """Tell what no writer of ours makes: it was there before, and a restore neither made it nor takes it away."""
+    for flaw in found.flaws:
+        state = warn(context, state, f"{found.database}: {flaw}")
+    return state
+
+
+def room(context: Run, planned: td_restore.Plan, rows: int) -> None:
+    """Raises Refused where a disk has too little room for so many rows of the backup, by what they took before."""
+    ours = tdengine.hosts(context.estate)
+    copies = min(len(ours), planned.replicas)
+    share = rows / planned.rows if planned.rows else 0.0
+    need = int(planned.bytes * share * SPARE * copies / len(ours)) + MIN_FREE
+    for host in ours:
+        free = td_ground.free_bytes(host)
+        if free < need:
+            raise Refused(
+                f"{td_ground.DATA} on {host.name} has {free >> 20} MiB free, {rows:,} rows may need {need >> 20} MiB",
+                "make room there, or restore a part: --tables, --symbols, --from",
+            )

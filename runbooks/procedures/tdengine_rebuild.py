@@ -1,8 +1,8 @@
 """Rebuild TDengine: its host is lost with its disk; a blank one gets backup, shadow and outbox back.
 
-Writes go on as soon as the new server runs. What was acknowledged since the backup is queued again before the backup's
-rows come: from then on it is safe on the application host, whatever trims the shadow meanwhile, and a restore leaves
-alone what is there already.
+Writes go on as soon as the new server runs. What was acknowledged since the backup is written again before the backup's
+rows come: a restore leaves alone what is there already, and until it has ended no backup is taken that would let the
+shadow go.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from runbooks.engine.step import Evidence, Gate, Step
 from runbooks.engine.verify import verify
 from runbooks.engine.wait import until
 from runbooks.probes import td_ground as ground
+from runbooks.probes import td_restore as probe
 from runbooks.probes import tdengine
 from runbooks.probes.td_ground import DATA, Ground
 from runbooks.procedures import tdengine_choice as choice
@@ -171,9 +172,11 @@ def serves(context: Run, state: TdengineRebuild) -> None:
 
 
 def restore(context: Run, state: TdengineRebuild) -> TdengineRebuild:
+    selection = TdSelection(label=state.label)
+    planned = probe.plan(context.estate.backup, selection, context.remaining())
+    td.room(context, planned, planned.rows)
     done = act.restore(
-        context.estate.backup, TdSelection(label=state.label), TdMode.MISSING, context.options.jobs,
-        context.remaining(),
+        context.estate.backup, selection, TdMode.MISSING, context.options.jobs, context.remaining()
     )  # fmt: skip
     return td.tell(context, state, done.sentence).model_copy(
         update={"rows_written": done.rows_written, "rows_present": done.rows_present}
@@ -181,13 +184,13 @@ def restore(context: Run, state: TdengineRebuild) -> TdengineRebuild:
 
 
 def validate(context: Run, state: TdengineRebuild) -> TdengineRebuild:
-    """Every row of the backup is there, and none came twice with shadow and outbox."""
+    """Every row of the backup is there; what was twice in it came back as it was, and is told."""
     found = td.compare(context, TdSelection(label=state.label), rows=True)
-    if not found.sound:
+    if found.lost:
         raise VerificationFailed(
             f"{database(context)}: {found.sentence}", "./dr tdengine-restore --yes writes what is missing"
         )
-    return td.tell(context, state, found.sentence)
+    return td.tell(context, td.flaws(context, state, found), found.sentence)
 
 
 def back_up(context: Run, state: TdengineRebuild) -> TdengineRebuild:
@@ -216,7 +219,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
     summary="Rebuild TDengine on a blank host: backup, shadow, outbox.",
     purpose=(
         "TDengine's host is lost with its disk, or its server does not start any more. Deploys a blank host of the "
-        "same address, queues again what the application host kept of the rows since the newest sound backup, restores "
+        "same address, writes again what the application host kept of the rows since the newest sound backup, restores "
         "that backup, lets the outbox drain, holds every row against the backup and takes a new one. Refuses while a "
         "server has rows, and where a disk holds data, which --replace moves aside and never deletes."
     ),
@@ -256,15 +259,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
             evidence=Evidence("every server is ready and has the database", serves),
             commands=("./dr deploy --limit tsdb1",),
         ),
-        Step(
-            name="requeue", role="app", budget="restore.requeue", action=td.requeue,
-            says="Queue again what the application host kept of the rows acknowledged since the backup began.",
-            evidence=Evidence("they are in the outbox, or nothing was kept and that was said"),
-            commands=(
-                "cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.outbox_cli "
-                "--config /etc/mystocks-dr/agent-tdengine.json requeue --since UNIX_SECONDS",
-            ),
-        ),
+        td.rewriting(action=td.requeue),
         Step(
             name="restore", role="backup", budget="restore.write", action=restore,
             says="Restore the backup; rows that are there already are newer and stay.",
@@ -279,8 +274,8 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
         ),
         Step(
             name="validate", role="backup", budget="restore.compare", action=validate,
-            says="Hold every row against the backup in a fresh process; look for rows that came twice.",
-            evidence=Evidence("no row of the backup is missing, none is there twice"),
+            says="Hold every row against the backup in a fresh process; tell of rows that are there twice.",
+            evidence=Evidence("no row of the backup is missing"),
             commands=(
                 "cd /opt/mystocks-dr && echo {} | sudo -u postgres python3 -m agents.td_validate --label LABEL --rows",
             ),

@@ -91,6 +91,7 @@ def compare(context: Run, state: TdengineRestore) -> TdengineRestore:
     """What the servers would refuse is refused here; then what is missing is counted."""
     planned = probe.plan(context.estate.backup, state.selection, context.remaining())
     found = td.compare(context, state.selection, rows=False)
+    td.room(context, planned, found.lost)
     state = state.model_copy(
         update={
             "database": planned.into, "there": planned.there,
@@ -135,9 +136,7 @@ def check(context: Run, state: TdengineRestore) -> TdengineRestore:
     exact = not state.own and (not state.there or state.mode is TdMode.OVERWRITE)
     if exact and found.other:
         raise VerificationFailed(f"{found.other:,} rows in {state.database} differ from {state.label}")
-    if found.flaws:
-        raise VerificationFailed(f"{state.database}: {'; '.join(found.flaws)}", "./dr validate shows it again")
-    return td.tell(context, state, found.sentence)
+    return td.tell(context, td.flaws(context, state, found), f"checked again: {found.sentence}")
 
 
 def lost_rows_of_production(context: Run, state: TdengineRestore) -> bool:
@@ -156,7 +155,7 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
         "A supertable was dropped, rows were deleted or spoiled, or old ones are to be looked at beside. Compares the "
         "newest sound backup with the database hour by hour, where hours differ row by row, and prints the counts; "
         "with --yes it writes what is missing (--mode overwrite: also what has other content), looks for every row "
-        "again, and queues again what the application host kept of the rows after the backup. Refuses before the first "
+        "again, and writes again what the application host kept of the rows after the backup. Refuses before the first "
         "row what the server would refuse: precision, KEEP, columns, an older version."
     ),
     gate=(td.DEPLOYED,),
@@ -195,21 +194,14 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
         ),
         Step(
             name="check", role="backup", budget="restore.compare", action=check, option="yes",
-            says="Compare again in a fresh process, and look for rows that are there twice or lack a value.",
-            evidence=Evidence("no row of the backup is missing, none is there twice"),
+            says="Compare again in a fresh process, and tell of rows that are there twice or lack a value.",
+            evidence=Evidence("no row of the backup is missing"),
             commands=(
                 "cd /opt/mystocks-dr && echo {} | sudo -u postgres python3 -m agents.td_validate --label LABEL --rows",
             ),
         ),
-        Step(
-            name="requeue", role="app", budget="restore.requeue", action=requeue, option="yes",
-            when=lost_rows_of_production, when_says="rows of production were missing",
-            says="Queue again what the application host kept of the rows acknowledged since the backup began.",
-            evidence=Evidence("they are in the outbox, or nothing was kept and that was said"),
-            commands=(
-                "cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.outbox_cli "
-                "--config /etc/mystocks-dr/agent-tdengine.json requeue --since UNIX_SECONDS",
-            ),
+        td.rewriting(
+            action=requeue, option="yes", when=lost_rows_of_production, when_says="rows of production were missing"
         ),
         Step(
             name="drain-outbox", role="app", budget="restore.requeue", action=lambda context, state: state,

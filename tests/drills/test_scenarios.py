@@ -14,6 +14,7 @@ from drills import prepare, scenarios, verdict
 from drills.result import CheckOutcome, DrillResult, Outcome, read_result
 from drills.run import Plan, drill
 from drills.scenarios import SCENARIOS, TWINS
+from drills.stores import TDENGINE
 from runbooks.engine.journal import Event
 from runbooks.engine.journal import read as read_journal
 from runbooks.hosts import Estate
@@ -22,7 +23,7 @@ from tests.drills.doors import dr
 
 pytestmark = [pytest.mark.lab, pytest.mark.destructive]
 SHORT = Plan(calm_s=2, after_s=2)
-EVIDENCE = ("result.json", "report.html", "junit.xml", "ledger.jsonl", "logs/feed.log")
+EVIDENCE = ("result.json", "report.html", "junit.xml")
 # What each scenario's runbooks are, in order; a refusal is one too.
 RUNBOOKS = {
     "primary-power-loss": ("failover", "rejoin"),
@@ -38,11 +39,17 @@ RUNBOOKS = {
     "bad-update": ("restore-pitr",),
     "cluster-loss": ("restore-cluster",),
     "offsite-only": ("restore-cluster",),
+    "tdengine-crash": ("tdengine-restart",),
+    "both-stores-down": ("failover", "tdengine-restart", "rejoin"),
+    "tdengine-host-loss": ("tdengine-rebuild",),
+    "tdengine-dropped-supertable": ("tdengine-restore",),
+    "tdengine-late-rows": ("tdengine-restore",),
 }
 # Left to ./dr test --all and to the weekly drills, which run every one: their likes are tried each time.
 LONG = {
     "standby-loss", "primary-partition", "planned-switchover", "damaged-backup", "offsite-only",
     "skipped-row", "forgotten-shadow", "believed-archiver", "deaf-alarm",
+    "both-stores-down", "tdengine-late-rows", "phantom-tick", "forgotten-ticks", "unqueued-ticks",
 }  # fmt: skip
 # These two go through the command line, the others through the code behind it.
 BY_COMMAND = ("primary-crash", "phantom-row")
@@ -51,8 +58,17 @@ BY_COMMAND = ("primary-crash", "phantom-row")
 def short_first(names: Iterable[str]) -> list[ParameterSet]:
     """Every name, the long ones marked and last."""
     assert set(names) & LONG, "a name in LONG is misspelt"
-    marked = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in names]
-    return sorted(marked, key=lambda parameter: bool(parameter.marks))
+    marked = [pytest.param(name, marks=marks(name)) for name in names]
+    return sorted(marked, key=lambda parameter: pytest.mark.long in parameter.marks)
+
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """What a TDengine package is needed for is skipped by name where there is none."""
+    known = SCENARIOS[TWINS[name].scenario if name in TWINS else name]
+    found = [pytest.mark.long] if name in LONG else []
+    if TDENGINE in known.stores:
+        found += [pytest.mark.tdengine, pytest.mark.skipif(bool(known.skipped), reason=known.skipped)]
+    return found
 
 
 @pytest.fixture
@@ -71,7 +87,7 @@ def run(estate: Estate, name: str, twin: str = "") -> tuple[DrillResult, Path]:
         result = DrillResult.model_validate(json.loads(ended.out))
         return result, seen.runs() / result.name
     heard: list[str] = []
-    prepare.estate(lab, heard.append)
+    prepare.estate(lab, heard.append, scenarios.scenario(name).stores)
     made_to_fail = scenarios.twin(twin) if twin else None
     return drill(scenarios.scenario(name), lab, heard.append, SHORT, made_to_fail)
 
@@ -107,10 +123,11 @@ def test_scenario_passes_and_leaves_its_evidence(whole: Estate, name: str) -> No
     assert result.acked is not None and result.acked > 0
     assert result.acked_by_store is not None and result.acked_by_store > 0
     assert result.verify.passed > 100
+    assert [store.store for store in result.stores] == [store.name for store in SCENARIOS[name].stores]
     assert result.verify.failed == 0
     assert result.timeline_changed is SCENARIOS[name].new_timeline
     assert result.rto_s is not None
-    assert len(result.tables) >= 4
+    assert len(result.tables) >= 3
     assert all(table.acked > 0 for table in result.tables)
     if result.objectives.detection_s is not None:
         assert result.alarm
@@ -119,7 +136,8 @@ def test_scenario_passes_and_leaves_its_evidence(whole: Estate, name: str) -> No
         assert result.acked_by_outbox, "the outbox took nothing, so the fault was none"
         assert result.replayed == result.acked_by_outbox
 
-    for file in EVIDENCE:
+    ledgers = [file for store in SCENARIOS[name].stores for file in (store.ledger, f"logs/{store.log}")]
+    for file in (*EVIDENCE, *ledgers):
         assert (folder / file).exists(), file
     assert read_result(folder / "result.json") == result
     assert result.outcome.value in (folder / "report.html").read_text()

@@ -46,6 +46,16 @@ def test_lab_that_was_never_made_is_bad_input(task: str, tmp_path: Path) -> None
     assert "HINT: " in done.stderr
 
 
+def test_a_drill_of_tdengine_without_a_package_is_skipped_by_name(tmp_path: Path) -> None:
+    done = dr("drill", "--scenario", "tdengine-crash", "--lab", "never-made", state=tmp_path, TDENGINE_PACKAGE="")
+    assert done.returncode == 3
+    assert "tdengine-crash is skipped, because TDENGINE_PACKAGE names no TDengine package" in done.stderr
+    assert "HINT: TDENGINE_PACKAGE=" in done.stderr
+    assert "Traceback" not in done.stderr
+    listed = dr("scenarios", state=tmp_path, TDENGINE_PACKAGE="", COLUMNS="300")
+    assert "skipped here" in listed.stdout
+
+
 def test_nonsense_in_the_expectation_is_bad_input(tmp_path: Path) -> None:
     done = dr("verify", "--inventory", EXAMPLE, state=tmp_path, DR_VERIFY_EXPECT="{")
     assert done.returncode == 2

@@ -7,9 +7,10 @@ from typing import cast
 
 import pytest
 
-from drills.scenario import Twin, store_lost
+from drills.scenario import PACKAGE, Twin, store_lost
 from drills.scenarios import SCENARIOS, TWINS
 from drills.stage import Stage
+from drills.stores import TDENGINE
 from inventories.catalog.load import load_recovery
 from inventories.errors import TargetFailed
 from runbooks.hosts import Estate, Host
@@ -39,6 +40,24 @@ def test_a_twin_belongs_to_a_scenario_and_changes_something(name: str) -> None:
     twin = TWINS[name]
     assert twin.scenario in SCENARIOS
     assert twin.recover or twin.detect or twin.forge_ledger
+
+
+@pytest.mark.parametrize("name", [name for name, known in SCENARIOS.items() if TDENGINE in known.stores])
+def test_a_scenario_of_tdengine_has_a_twin_and_is_skipped_by_name_without_a_package(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert name in {twin.scenario for twin in TWINS.values()}
+    monkeypatch.setenv(PACKAGE, "/packages/tdengine.tar.gz")
+    assert SCENARIOS[name].skipped == ""
+    monkeypatch.delenv(PACKAGE)
+    assert SCENARIOS[name].skipped == f"{name} is skipped, because TDENGINE_PACKAGE names no TDengine package"
+
+
+def test_a_scenario_of_postgresql_is_never_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PACKAGE, raising=False)
+    assert {name for name, known in SCENARIOS.items() if known.skipped} == {
+        name for name, known in SCENARIOS.items() if TDENGINE in known.stores
+    }
 
 
 @pytest.mark.parametrize("name", BACKUPS)

@@ -1,0 +1,110 @@
+"""What servers say becomes a state, a sentence, a finding; a copy with a blank disk is found whatever is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from inventories.inventory import HostEntry
+from runbooks import findings_tdengine as judge
+from runbooks.hosts import Host
+from runbooks.probes.app import Outbox
+from runbooks.probes.tdengine import Server, abilities, parse, speaker
+
+FEATURES = {
+    "version": "3.3.7.5", "edition": "community", "privileges_hold": False, "restores_dnodes": False, "rest": False,
+}  # fmt: skip
+SAID: dict[str, Any] = {
+    "version": "3.3.7.5", "edition": "community", "default_password": False, "users": ["root"],
+    "dnodes": {f"tsdb{n}:6030": "ready" for n in (1, 2, 3)}, "numbers": {f"tsdb{n}:6030": n for n in (1, 2, 3)},
+    "mnodes": {"tsdb1:6030": "leader", "tsdb2:6030": "follower", "tsdb3:6030": "follower"},
+    "databases": {}, "columns": {}, "held": [2], "features": FEATURES,
+    "vgroups": [
+        {
+            "id": 2, "database": "market_data",
+            "replicas": {"1": ["leader", 9, 9], "2": ["follower", 9, 9], "3": ["follower", 9, 9]},
+        }
+    ],
+}  # fmt: skip
+
+
+def host(name: str) -> Host:
+    return Host(name, HostEntry(name=name, ssh_hostname="192.0.2.1"), Path("/nowhere"))
+
+
+def server(name: str, **changed: Any) -> Server:
+    return parse(host(name), {**SAID, **changed})
+
+
+WHOLE = tuple(server(name) for name in ("tsdb1", "tsdb2", "tsdb3"))
+GONE = Server(host("tsdb3"), ssh=False, why="no answer")
+
+
+def told(*servers: Server) -> dict[str, str]:
+    return {one.objective: one.measured for one in judge.findings(servers)}
+
+
+def test_whole_cluster_meets_everything() -> None:
+    assert told(*WHOLE) == {}
+    assert list(judge.degraded(WHOLE)) == []
+    assert speaker(WHOLE) is WHOLE[0]
+    assert all(group.is_whole for group in WHOLE[0].vgroups)
+
+
+def test_copy_on_a_blank_disk_is_found_though_the_cluster_calls_it_a_follower() -> None:
+    blank = server("tsdb3", held=[])
+    assert blank.lacking == (2,)
+    assert told(*WHOLE[:2], blank) == {"copies on tsdb3": "1 of its vgroups have no data on its disk"}
+
+
+def test_lost_node_is_to_be_rejoined_and_another_speaks() -> None:
+    dnodes = {**SAID["dnodes"], "tsdb1:6030": "offline"}
+    lost = Server(host("tsdb1"), ssh=False, why="no answer")
+    left = (lost, server("tsdb2", dnodes=dnodes), server("tsdb3", dnodes=dnodes))
+    found = {one.objective: one.hint for one in judge.findings(left)}
+    assert "./dr tdengine-rejoin tsdb1" in found["TDengine on tsdb1"]
+    assert speaker(left) is left[1]
+
+
+def test_stopped_server_of_one_is_started_by_a_deploy() -> None:
+    down = Server(host("tsdb1"), ssh=True, why="nobody listens")
+    (found,) = judge.findings([down])
+    assert "./dr deploy --limit tsdb1" in found.hint
+
+
+def test_vgroup_without_a_leader_is_found() -> None:
+    away = [{**SAID["vgroups"][0], "replicas": {"1": ["candidate", 9, 9], "2": ["offline", 0, 0]}}]
+    assert "no leader" in told(server("tsdb1", vgroups=away), WHOLE[1])["vgroup 2 of market_data"]
+
+
+def test_node_that_manages_no_more_is_found() -> None:
+    mnodes = {**SAID["mnodes"], "tsdb3:6030": "offline"}
+    assert told(server("tsdb1", mnodes=mnodes), *WHOLE[1:]) == {"management by tsdb3": "offline"}
+
+
+def test_open_door_and_mixed_versions_are_found() -> None:
+    found = told(WHOLE[0], server("tsdb2", default_password=True), server("tsdb3", version="3.3.8.0"))
+    assert found["TDengine's root on tsdb2"] == "everybody knows the password"
+    assert found["TDengine's version"] == "3.3.7.5 and 3.3.8.0"
+
+
+def test_estate_without_a_package_is_degraded_and_promises_nothing() -> None:
+    bare = parse(host("tsdb1"), None)
+    assert bare.role == "not installed"
+    assert told(bare) == {}
+    assert "TDENGINE_PACKAGE" in next(iter(judge.degraded([bare])))
+
+
+def test_edition_is_one_plain_sentence() -> None:
+    said = abilities(WHOLE)
+    assert said.startswith("TDengine 3.3.7.5 (community): every user may do everything")
+    assert said.count(".") == said.count("3.3.7.5") * 3 + 2  # ./dr and the full stop
+    assert abilities([replace(one, features=None) for one in WHOLE]) == ""
+
+
+def test_outbox_of_its_own_is_judged() -> None:
+    box = Outbox(1, 60, 2, 1.0, None, 4096, 1 << 30, False)
+    names = {one.objective for one in judge.outbox(box, 50)}
+    assert names == {"rows in TDengine's outbox", "dead letters in TDengine's outbox", "TDengine's replayer"}
+    assert list(judge.outbox(None, 50)) == []
