@@ -95,7 +95,7 @@ def _proof(settings: Settings, label: str) -> Proof:
     try:
         manifest = td_manifest.load(label, settings)
         chain = td_manifest.links(manifest, settings)
-        checks.append(Check("chain", True, f"{len(chain)} backups, every manifest sealed with our key"))
+        checks.append(Check("chain", True, f"a chain of {len(chain)}, every manifest sealed with our key"))
         size = sum(link.bytes for link in chain.values())
         _room(settings, size)
         with server(settings.folder / ".proof") as reach:

@@ -127,7 +127,7 @@ def restore(settings: Settings, request: Request, server: Server | None = None, 
             done.replicas = int(manifest.options["replica"])
             size = sum(int(facts[1]) for one in manifest.filesets.values() for facts in one) // done.replicas
             done.bytes = int(size * done.rows_planned / max(manifest.rows, 1))
-            needs = f"{len(done.chain)} backups"
+            needs = f"a chain of {len(done.chain)}"
             done.sentence = f"{done.rows_planned:,} rows in {done.windows} hours of {needs} go into {into}"
             return done
         return _Restoring(settings, request, manifest, chain, wanted, reach, done).run(session)
