@@ -12,7 +12,7 @@ from agents.td_raw import RawSession
 from agents.td_sums import Sums, by_hour, hours, seed
 from agents.tdengine import TdengineError
 
-GONE = (0x2603, 0x0362, 0x2662)  # table, supertable or database does not exist
+GONE = (0x2603, 0x0362, 0x2662, 0x0388)  # table, supertable or database does not exist
 
 
 @dataclass(frozen=True)
