@@ -304,7 +304,8 @@ def test_another_package_comes_into_use_node_by_node_and_an_older_one_is_refused
         assert "no server was touched" in error.value.hint
         assert {three.host(name).run("readlink /opt/tdengine/current").text for name in NODES} == now
     whole(three)
-    with load(three, tmp_path / "back"):
+    (back := tmp_path / "back").mkdir()
+    with load(three, back):
         assert "TDengine in use" in deploy("lab", PARTS).by_operation
     assert three.host("tsdb1").run("readlink /opt/tdengine/current").text == before
 
