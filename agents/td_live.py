@@ -9,10 +9,9 @@ import numpy as np
 from agents.td_block import Array, Block, decode, hashes, join
 from agents.td_manifest import Subtable
 from agents.td_raw import RawSession
+from agents.td_scan import GONE
 from agents.td_sums import Sums, by_hour, hours, seed
 from agents.tdengine import TdengineError
-
-GONE = (0x2603, 0x0362, 0x2662)  # table, supertable or database does not exist
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from types import FrameType
 from agents import leases, proofs, td_manifest, td_settings
 from agents.errors import AgentError, run
 from agents.leases import Lease
+from agents.proofs import Check
 from agents.td_file import Broken
 from agents.td_manifest import Edited, Manifest, NoBackup
 from agents.td_restore import Done, Request, restore
@@ -34,15 +35,6 @@ from agents.tdengine import Settings as Server
 
 _LEASE_S = 6 * 3600.0
 _MIN_FREE = 512 << 20
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,7 @@ def _proof(settings: Settings, label: str) -> Proof:
     try:
         manifest = td_manifest.load(label, settings)
         chain = td_manifest.links(manifest, settings)
-        checks.append(Check("chain", True, f"{len(chain)} backups, every manifest sealed with our key"))
+        checks.append(Check("chain", True, f"a chain of {len(chain)}, every manifest sealed with our key"))
         size = sum(link.bytes for link in chain.values())
         _room(settings, size)
         with server(settings.folder / ".proof") as reach:

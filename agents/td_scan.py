@@ -18,7 +18,7 @@ OPTIONS = ("precision", "keep", "duration", "replica", "vgroups", "wal_level", "
 Range = tuple[int, int]  # of hours, the end exclusive
 _PENDING_ROWS = 200_000
 _TEXTS = ("VARCHAR", "BINARY", "NCHAR")
-_GONE = (0x2603, 0x0362, 0x2662)  # table or supertable does not exist
+GONE = (0x2603, 0x0362, 0x0388, 0x2662)  # table, supertable or database does not exist
 SIZED = (*_TEXTS, "VARBINARY", "GEOMETRY")
 
 
@@ -159,7 +159,7 @@ def of_subtable(session: RawSession, database: str, subtable: str) -> Iterator[b
     try:
         yield from session.blocks(f"SELECT * FROM `{database}`.`{subtable}`")
     except TdengineError as error:
-        if error.code not in _GONE:
+        if error.code not in GONE:
             raise
 
 

@@ -77,7 +77,7 @@ def verify(settings: Settings, label: str = "") -> dict[str, Any]:
     found = {one: verify_own(link, settings.folder / one, settings) for one, link in chain.items()}
     _promised(manifest, chain)
     rows = sum(one["rows"] for one in found.values())
-    sentence = f"{manifest.label} is whole: {len(chain)} backups, {rows:,} rows read"
+    sentence = f"{manifest.label} is whole: a chain of {len(chain)}, {rows:,} rows read"
     return {"label": manifest.label, "chain": list(manifest.chain), "rows": rows, "sentence": sentence}
 
 

@@ -5,7 +5,8 @@ Settings in /etc/mystocks-dr/tdengine.json:
     {"nodes": [{"name": "tsdb1", "port": 6030}, ...], "database": "market_data", "user": "writer",
      "passfile": "/etc/mystocks-dr/tdengine.pass", "rest": false}
 
-The native client (port 6030) is used wherever its library is; with "rest" the server's taosAdapter (6041) is asked.
+The native client (port 6030) is used wherever the package's library fits the host; with "rest", which a deploy writes
+where it does not, the server's taosAdapter (6041) is asked.
 
     python3 -m agents.tdengine --config FILE [--database NAME]      statements on standard input, one a line; prints
                                                                     one JSON list of rows for each
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents import tdengine_rest
 from agents.errors import AgentError, BadConfig, run
 
 CONNECTOR = Path("/opt/mystocks-dr/connector")
@@ -122,12 +124,12 @@ class Session:
 def _connect(settings: Settings, password: str, database: str | None) -> Any:
     if str(CONNECTOR) not in sys.path:
         sys.path.insert(0, str(CONNECTOR))
-    module = __import__("taosrest" if settings.rest else "taos")
+    module = None if settings.rest else __import__("taos")
     last: Exception | None = None
     for name, port in settings.nodes:
         try:
-            if settings.rest:
-                return module.connect(url=f"http://{name}:6041", user=settings.user, password=password)
+            if module is None:
+                return tdengine_rest.Connection(name, settings.user, password, database or "")
             return _natively(
                 module, host=name, port=port, user=settings.user, password=password, database=database or "",
                 config=str(CLIENT_CONFIG),

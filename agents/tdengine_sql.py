@@ -16,25 +16,27 @@ _TEXT = re.compile(r"(binary|nchar|varchar)\b")
 
 
 def inserts(parts: Iterable[Part], tables: dict[str, Table]) -> Iterator[tuple[str, int]]:
-    """Statements that write these rows, each with its number of rows; a subtable is made by its first row."""
+    """Statements that write these rows, each with the number of rows that the server will count; a subtable is made by
+    its first row.
+
+    Of rows with one key the last is written: the server would merge them, and count one.
+    """
     text: list[str] = []
     size = rows = 0
-    for part in parts:
-        table = tables[part.table]
-        for head, values in _by_subtable(part, table):
-            opened = False
-            for value in values:
-                need = len(value.encode()) + (0 if opened else len(head.encode()))
-                if text and size + need > MAX_BYTES:
-                    yield "INSERT INTO " + "".join(text), rows
-                    text, size, rows, opened = [], 0, 0, False
-                if not opened:
-                    text.append(head)
-                    size += len(head.encode())
-                    opened = True
-                text.append(value)
-                size += len(value.encode())
-                rows += 1
+    for head, values in _by_subtable(parts, tables):
+        opened = False
+        for value in values:
+            need = len(value.encode()) + (0 if opened else len(head.encode()))
+            if text and size + need > MAX_BYTES:
+                yield "INSERT INTO " + "".join(text), rows
+                text, size, rows, opened = [], 0, 0, False
+            if not opened:
+                text.append(head)
+                size += len(head.encode())
+                opened = True
+            text.append(value)
+            size += len(value.encode())
+            rows += 1
     if text:
         yield "INSERT INTO " + "".join(text), rows
 
@@ -66,19 +68,31 @@ def _plain(field: str) -> str:
     return _ESCAPED.sub(lambda found: _UNESCAPE.get(found[1], found[1]), field) if "\\" in field else field
 
 
-def _by_subtable(part: Part, table: Table) -> Iterator[tuple[str, list[str]]]:
-    kinds = {column.name: column.type for column in (*table.columns, *table.tags)}
-    tag_names = [tag.name for tag in table.tags]
-    order = {name: at for at, name in enumerate(part.columns)}
-    columns = [name for name in part.columns if name not in tag_names]
-    groups: dict[tuple[str | None, ...], list[str]] = {}
-    places = [(order[name], kinds[name]) for name in columns]
-    tag_places = [order[name] for name in tag_names]
-    for row in rows_of(part):
-        values = ",".join([literal(row[at], kind) for at, kind in places])
-        groups.setdefault(tuple(row[at] for at in tag_places), []).append(f"({values})")
+_Group = tuple[str, tuple[str, ...], tuple[str | None, ...]]  # table, columns, tags
+
+
+def _by_subtable(parts: Iterable[Part], tables: dict[str, Table]) -> Iterator[tuple[str, Iterable[str]]]:
+    """The head of an INSERT and its rows, once for each subtable."""
+    groups: dict[_Group, dict[tuple[str | None, ...], str]] = {}
+    for part in parts:
+        table = tables[part.table]
+        kinds = {column.name: column.type for column in table.columns}
+        order = {name: at for at, name in enumerate(part.columns)}
+        tag_places = [order[tag.name] for tag in table.tags]
+        key_places = [order[name] for name in table.key]
+        columns = tuple(name for name in part.columns if name in kinds)
+        places = [(order[name], kinds[name]) for name in columns]
+        for row in rows_of(part):
+            tags = tuple([row[at] for at in tag_places])
+            rows = groups.setdefault((part.table, columns, tags), {})
+            values = ",".join([literal(row[at], kind) for at, kind in places])
+            rows[tuple([row[at] for at in key_places])] = f"({values})"
+    for (name, columns, tags), rows in groups.items():
+        yield _head(tables[name], columns, tags), rows.values()
+
+
+def _head(table: Table, columns: Sequence[str], tags: Sequence[str | None]) -> str:
     names = ",".join(f"`{name}`" for name in columns)
-    for tags, values_of in groups.items():
-        marks = ",".join(literal(tag, kinds[name]) for tag, name in zip(tags, tag_names, strict=True))
-        where = f"`{table.database}`.`{subtable(table.name, tags)}`"
-        yield f"{where} USING `{table.database}`.`{table.name}` TAGS ({marks}) ({names}) VALUES ", values_of
+    marks = ",".join(literal(value, tag.type) for value, tag in zip(tags, table.tags, strict=True))
+    where = f"`{table.database}`.`{subtable(table.name, tags)}`"
+    return f"{where} USING `{table.database}`.`{table.name}` TAGS ({marks}) ({names}) VALUES "

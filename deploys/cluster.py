@@ -31,7 +31,7 @@ if "offsite" in host.groups:
 if "app" in host.groups:
     programs = app.deploy()
     if has_tdengine:
-        tdengine.writer(*programs, tdengine.install())
+        tdengine.writer(*programs, *tdengine.client())
 if is_tdengine:
     agents.deploy()
     tdengine.node(tdengine.install())

@@ -100,6 +100,17 @@ def install() -> OperationMeta:
     return link
 
 
+def client() -> tuple[OperationMeta, ...]:
+    """The client library on the application host; nothing where it does not fit and the servers speak REST."""
+    return () if _speaks_rest() else (install(),)
+
+
+def _speaks_rest() -> bool:
+    """Whether this host has to ask over HTTP: the package is for another machine, and has a taosAdapter."""
+    package = _package()
+    return package.adapter and "app" in host.groups and host.get_fact(Arch) != package.machine
+
+
 def settings(user: str, owner: str) -> tuple[OperationMeta, ...]:
     """How this host's agents reach the server, as `user`; the password lies apart, for the OS user `owner` alone."""
     where = files.put(
@@ -107,7 +118,7 @@ def settings(user: str, owner: str) -> tuple[OperationMeta, ...]:
         src=as_file({
             "nodes": [{"name": node.name, "port": 6030} for node in estate.nodes("tdengine")],
             "database": host.data.get("tdengine_database"), "user": user, "passfile": f"{ETC}/tdengine.pass",
-            "rest": False,
+            "rest": _speaks_rest(),
         }),
     )  # fmt: skip
     password = files.put(
@@ -173,6 +184,21 @@ def node(programs: OperationMeta) -> None:
     # Before it is started for the first time there is nothing to start anew.
     td_restart(name="TDengine reads its settings", _if=any_changed(conf, unit, programs), _serial=True)
     systemd.service(name="TDengine runs", service="taosd", running=True, enabled=True)
+    if _package().adapter:
+        _adapter(programs)
+
+
+def _adapter(programs: OperationMeta) -> None:
+    """REST and WebSocket, which not every package has."""
+    unit = files.template(
+        name="taosAdapter unit", src=estate.template("tdengine", "taosadapter.service.j2"), **_READABLE,
+        dest="/etc/systemd/system/taosadapter.service", managed=MANAGED, nofile=host.data.get("tdengine_nofile"),
+    )  # fmt: skip
+    systemd.daemon_reload(name="systemd reads taosAdapter's unit", _if=unit.did_change)
+    systemd.service(name="taosAdapter runs", service="taosadapter", running=True, enabled=True)
+    systemd.service(
+        name="taosAdapter is the package's", service="taosadapter", restarted=True, _if=any_changed(unit, programs)
+    )
 
 
 def database() -> None:

@@ -50,7 +50,9 @@ def up(name: str, say: Say, hosts: tuple[HostSpec, ...] = ()) -> state.LabState:
 
 def _start_hosts(engine: Engine, spec: LabSpec, tag: str) -> None:
     there = containers.list_all(engine)
-    everyone = LabSpec(spec.name, spec.subnet, hosts_of_this_lab())
+    # Names that a later, larger lab of this name brings are known from the start: a container that is started again
+    # has the /etc/hosts that it was created with.
+    everyone = LabSpec(spec.name, spec.subnet, (*HOSTS, *TDENGINE_HOSTS))
     for host in spec.hosts:
         box = there.get(container_name(spec.name, host.name))
         if box is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from inventories.catalog.load import load_tables
+from inventories.catalog.tables import Store
 from runbooks.finding import Finding
 from runbooks.probes import tdengine
 from runbooks.probes.app import Outbox
@@ -31,6 +33,7 @@ def findings(servers: Sequence[Server]) -> Iterator[Finding]:
             yield Finding(f"TDengine's root on {one.name}", "everybody knows the password", "ours", hint)
     yield from _managers(servers)
     yield from _copies(servers)
+    yield from _tables(servers)
     versions = sorted({one.version for one in servers if one.online})
     if len(versions) > 1:
         yield Finding("TDengine's version", " and ".join(versions), "one", "./dr deploy brings the same to every host")
@@ -70,6 +73,17 @@ def _copies(servers: Sequence[Server]) -> Iterator[Finding]:
         elif serving < len(group.replicas) and all(one.role == "ready" for one in servers):
             hint = "./dr tdengine-rejoin HOST for the host whose copy is away"
             yield Finding(f"vgroup {group.id} of {group.database}", said, "all", hint)
+
+
+def _tables(servers: Sequence[Server]) -> Iterator[Finding]:
+    """Supertables of the catalogue that somebody dropped: writes to them go to the dead letters."""
+    speaker = tdengine.speaker(servers)
+    if speaker is None:
+        return
+    for table in load_tables().of(Store.TDENGINE):
+        if f"{table.database}.{table.name}" not in speaker.columns:
+            hint = "./dr tdengine-restore shows what the backup has of it, and brings it back with --yes"
+            yield Finding(f"supertable {table.database}.{table.name}", "missing", "there", hint)
 
 
 def degraded(servers: Sequence[Server]) -> Iterator[str]:

@@ -216,7 +216,8 @@ def _jobs(status: Status) -> Iterator[Finding]:
         return
     late = {one.what for one in status.jobs.late}
     for one in status.jobs.late:
-        yield Finding(_LATE.get(one.what, f"job {one.what}"), one.sentence, duration(one.limit_s), _remedy(one.what))
+        limit = duration(one.limit_s) if one.limit_s else "none are missing"
+        yield Finding(_LATE.get(one.what, f"job {one.what}"), one.sentence, limit, _remedy(one.what))
     for job in status.jobs.jobs:
         if job.broken and job.name not in late:
             ago = duration(status.at - (job.ended_at or status.at))

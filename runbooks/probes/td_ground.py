@@ -62,6 +62,11 @@ def rows(host: Host, database: str) -> int:
     )
 
 
+def free_bytes(host: Host) -> int:
+    """Room where the data directory is. Raises DrError."""
+    return int(host.run("df -B1 --output=avail %s | tail -n1", DATA).text)
+
+
 def ask(host: Host, statement: str) -> list[dict[str, object]]:
     """The rows of one statement, as root on the server's own host. Raises DrError."""
     found = host.run(

@@ -14,7 +14,9 @@ from runbooks.hosts import Host
 
 @dataclass(frozen=True)
 class Plan:
-    """`there`: the database exists already. `rows` is at most what is restored: hours count as a whole."""
+    """`there`: the database exists already. `rows` is at most what is restored: hours count as a whole. `bytes`: what
+    one copy of them took on the servers' disks, of `replicas` there were.
+    """
 
     label: str
     chain: tuple[str, ...]
@@ -22,6 +24,8 @@ class Plan:
     rows: int
     windows: int
     there: bool
+    bytes: int
+    replicas: int
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def plan(backup: Host, selection: TdSelection, timeout: float) -> Plan:
     said = ask(backup, "td_restore", *selection.words(), "--plan", timeout=timeout)
     return Plan(
         said["label"], tuple(said["chain"]), said["into"], int(said["rows_planned"]), int(said["windows"]),
-        bool(said["there"]),
+        bool(said["there"]), int(said["bytes"]), int(said["replicas"]),
     )  # fmt: skip
 
 

@@ -17,12 +17,13 @@ from runbooks.engine.process import user_at_machine
 from runbooks.engine.step import Evidence, Gate, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate
-from runbooks.probes import app, td_backups, td_restore, tdengine
+from runbooks.probes import app, td_backups, td_ground, td_restore, tdengine
 from runbooks.probes.app import Outbox
 
 WRITER = "agent-tdengine.json"
 CLOCKS_S = 300.0  # the hosts' clocks may differ, and a write was under way when the backup began
 LEASE_S = 6 * 3600
+SPARE, MIN_FREE = 1.5, 96 << 20  # for files that are merged; TDengine writes nothing more below 50 MiB
 Run = Context[Estate, Any]
 
 
@@ -122,6 +123,21 @@ def let_drain(context: Run, state: TdState) -> None:
     app_actions.start_replayer(context.estate.app)
 
 
+def fetching(**said: Any) -> Step[Any]:
+    """The step that brings lost backups back from the off-site copy."""
+    return Step(
+        name="fetch", role="backup", budget="restore.fetch", observes=True,
+        when=lambda context, state: state.offsite, when_says="the backups' folder is lost",
+        says="Fetch the backups from the off-site copy, and choose the newest sound one.",
+        evidence=Evidence("a backup whose chain is whole is named"),
+        commands=(
+            "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.offsite restore "
+            "--only /var/lib/mystocks-dr/tdengine",
+        ),
+        **said,
+    )  # fmt: skip
+
+
 def rewriting(**said: Any) -> Step[Any]:
     """The step that writes the application host's shadow into TDengine again."""
     return Step(
@@ -158,3 +174,25 @@ def compare(context: Run, selection: TdSelection, rows: bool) -> td_restore.Comp
     return td_restore.compare(
         context.estate.backup, selection, context.remaining(), required() if rows else None
     )  # fmt: skip
+
+
+def flaws(context: Run, state: S, found: td_restore.Comparison) -> S:
+    """Tell what no writer of ours makes: it was there before, and a restore neither made it nor takes it away."""
+    for flaw in found.flaws:
+        state = warn(context, state, f"{found.database}: {flaw}")
+    return state
+
+
+def room(context: Run, planned: td_restore.Plan, rows: int) -> None:
+    """Raises Refused where a disk has too little room for so many rows of the backup, by what they took before."""
+    ours = tdengine.hosts(context.estate)
+    copies = min(len(ours), planned.replicas)
+    share = rows / planned.rows if planned.rows else 0.0
+    need = int(planned.bytes * share * SPARE * copies / len(ours)) + MIN_FREE
+    for host in ours:
+        free = td_ground.free_bytes(host)
+        if free < need:
+            raise Refused(
+                f"{td_ground.DATA} on {host.name} has {free >> 20} MiB free, {rows:,} rows may need {need >> 20} MiB",
+                "make room there, or restore a part: --tables, --symbols, --from",
+            )

@@ -20,6 +20,7 @@ from runbooks.engine.step import Evidence, Gate, Step
 from runbooks.engine.verify import verify
 from runbooks.engine.wait import until
 from runbooks.probes import td_ground as ground
+from runbooks.probes import td_restore as probe
 from runbooks.probes import tdengine
 from runbooks.probes.td_ground import DATA, Ground
 from runbooks.procedures import tdengine_choice as choice
@@ -171,9 +172,11 @@ def serves(context: Run, state: TdengineRebuild) -> None:
 
 
 def restore(context: Run, state: TdengineRebuild) -> TdengineRebuild:
+    selection = TdSelection(label=state.label)
+    planned = probe.plan(context.estate.backup, selection, context.remaining())
+    td.room(context, planned, planned.rows)
     done = act.restore(
-        context.estate.backup, TdSelection(label=state.label), TdMode.MISSING, context.options.jobs,
-        context.remaining(),
+        context.estate.backup, selection, TdMode.MISSING, context.options.jobs, context.remaining()
     )  # fmt: skip
     return td.tell(context, state, done.sentence).model_copy(
         update={"rows_written": done.rows_written, "rows_present": done.rows_present}
@@ -181,13 +184,13 @@ def restore(context: Run, state: TdengineRebuild) -> TdengineRebuild:
 
 
 def validate(context: Run, state: TdengineRebuild) -> TdengineRebuild:
-    """Every row of the backup is there, and none came twice with shadow and outbox."""
+    """Every row of the backup is there; what was twice in it came back as it was, and is told."""
     found = td.compare(context, TdSelection(label=state.label), rows=True)
-    if not found.sound:
+    if found.lost:
         raise VerificationFailed(
             f"{database(context)}: {found.sentence}", "./dr tdengine-restore --yes writes what is missing"
         )
-    return td.tell(context, state, found.sentence)
+    return td.tell(context, td.flaws(context, state, found), found.sentence)
 
 
 def back_up(context: Run, state: TdengineRebuild) -> TdengineRebuild:
@@ -233,16 +236,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
             evidence=Evidence("a backup whose chain is whole is named, or the off-site copy"),
             commands=("cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.td_list   # on the backup host",),
         ),
-        Step(
-            name="fetch", role="backup", budget="restore.fetch", action=fetch, observes=True,
-            when=lambda context, state: state.offsite, when_says="the backups' folder is lost",
-            says="Fetch the backups from the off-site copy, and choose the newest sound one.",
-            evidence=Evidence("a backup whose chain is whole is named"),
-            commands=(
-                "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.offsite restore "
-                "--only /var/lib/mystocks-dr/tdengine",
-            ),
-        ),
+        td.fetching(action=fetch),
         Step(
             name="put-aside", role="TDengine's hosts", budget="restore.prepare", action=put_aside, destructive=True,
             option="replace", when=lambda context, state: bool(state.replaced), when_says="a disk holds data",
@@ -271,8 +265,8 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
         ),
         Step(
             name="validate", role="backup", budget="restore.compare", action=validate,
-            says="Hold every row against the backup in a fresh process; look for rows that came twice.",
-            evidence=Evidence("no row of the backup is missing, none is there twice"),
+            says="Hold every row against the backup in a fresh process; tell of rows that are there twice.",
+            evidence=Evidence("no row of the backup is missing"),
             commands=(
                 "cd /opt/mystocks-dr && echo {} | sudo -u postgres python3 -m agents.td_validate --label LABEL --rows",
             ),

@@ -91,6 +91,7 @@ def compare(context: Run, state: TdengineRestore) -> TdengineRestore:
     """What the servers would refuse is refused here; then what is missing is counted."""
     planned = probe.plan(context.estate.backup, state.selection, context.remaining())
     found = td.compare(context, state.selection, rows=False)
+    td.room(context, planned, found.lost)
     state = state.model_copy(
         update={
             "database": planned.into, "there": planned.there,
@@ -135,9 +136,7 @@ def check(context: Run, state: TdengineRestore) -> TdengineRestore:
     exact = not state.own and (not state.there or state.mode is TdMode.OVERWRITE)
     if exact and found.other:
         raise VerificationFailed(f"{found.other:,} rows in {state.database} differ from {state.label}")
-    if found.flaws:
-        raise VerificationFailed(f"{state.database}: {'; '.join(found.flaws)}", "./dr validate shows it again")
-    return td.tell(context, state, found.sentence)
+    return td.tell(context, td.flaws(context, state, found), f"checked again: {found.sentence}")
 
 
 def lost_rows_of_production(context: Run, state: TdengineRestore) -> bool:
@@ -168,16 +167,7 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
             evidence=Evidence("a backup whose chain is whole is named, or the off-site copy"),
             commands=("cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.td_list",),
         ),
-        Step(
-            name="fetch", role="backup", budget="restore.fetch", action=fetch, observes=True,
-            when=lambda context, state: state.offsite, when_says="the backups' folder is lost",
-            says="Fetch the backups from the off-site copy, and choose the newest sound one.",
-            evidence=Evidence("a backup whose chain is whole is named"),
-            commands=(
-                "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.offsite restore "
-                "--only /var/lib/mystocks-dr/tdengine",
-            ),
-        ),
+        td.fetching(action=fetch),
         Step(
             name="compare", role="backup", budget="restore.compare", action=compare, observes=True,
             says="Ask whether the server can take the rows, count those that are missing or differ.",
@@ -195,8 +185,8 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
         ),
         Step(
             name="check", role="backup", budget="restore.compare", action=check, option="yes",
-            says="Compare again in a fresh process, and look for rows that are there twice or lack a value.",
-            evidence=Evidence("no row of the backup is missing, none is there twice"),
+            says="Compare again in a fresh process, and tell of rows that are there twice or lack a value.",
+            evidence=Evidence("no row of the backup is missing"),
             commands=(
                 "cd /opt/mystocks-dr && echo {} | sudo -u postgres python3 -m agents.td_validate --label LABEL --rows",
             ),

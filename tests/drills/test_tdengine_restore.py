@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ pytestmark = [
 MINE = "market_data"
 SIDE = "market_side"
 ROWS = 120_000
+MANY = 1 << 62  # no feed counts so high
 DAYS = 5
 AGENT = "cd /opt/mystocks-dr && exec python3 -m agents."
 SPOILT = "sh -c 'head -c 100000 %s; printf xxxx; tail -c +100005 %s'"  # four other bytes in the middle
@@ -92,14 +94,18 @@ def filled(estate: Estate) -> None:
 def scene(estate_lab: Estate) -> Iterator[Scene]:
     server = server_of(estate_lab)
     td_ground.ask(server, f"DROP DATABASE IF EXISTS {SIDE}")
+    for table in SHARES:
+        td_ground.ask(server, f"DELETE FROM {MINE}.{table}")
     filled(estate_lab)
     for number, symbol in enumerate(ODD, 1):
         td_ground.ask(
             server,
             f"INSERT INTO {MINE}.odd_{number} USING {MINE}.tick_data TAGS ({symbol}, '上海') "
-            f"(ts, event_id, price, volume) VALUES (NOW - 1d, {number}, 1.5, 100)",
+            f"(ts, event_id, price, volume) VALUES (NOW - 1d, {MANY + number}, 1.5, 100)",
         )  # fmt: skip
-    yield Scene(estate_lab, server, take(estate_lab, "full"))
+    label = take(estate_lab, "full")
+    estate_lab.backup.run(f"{AGENT}td_take accept", user="postgres", timeout=60)  # what was deleted is meant to be gone
+    yield Scene(estate_lab, server, label)
     for name in ("odd_1", "odd_2"):
         td_ground.ask(server, f"DROP TABLE IF EXISTS {MINE}.{name}")
     td_ground.ask(server, f"DROP DATABASE IF EXISTS {SIDE}")
@@ -152,9 +158,9 @@ class TestMistakes:
         first, last = scene.spans("600007")
         middle = (first + last) // 2
         wanted = scene.count(f"WHERE symbol IN ('600007', '600008') AND ts >= {middle}")
-        moment = scene.sql(f"SELECT TO_ISO8601({middle}, '+08:00') AS t")[0]["t"]
+        moment = datetime.fromtimestamp(middle // 1000 / 10**6, UTC).isoformat()
         ended = scene.restore(
-            "--tables", "tick_data", "--symbols", "600007,600008", "--from", str(moment), "--into", SIDE, "--yes"
+            "--tables", "tick_data", "--symbols", "600007,600008", "--from", moment, "--into", SIDE, "--yes"
         )
         assert ended.code == 0, ended.err
         assert abs(scene.count(database=SIDE) - wanted) <= 2  # the moment is told in whole microseconds
@@ -163,7 +169,7 @@ class TestMistakes:
         options = scene.sql(f"SELECT `precision`, wal_level {where}")
         assert (options[0]["precision"], str(options[0]["wal_level"])) == ("ns", "2")
         again = scene.restore(
-            "--tables", "tick_data", "--symbols", "600007,600008", "--from", str(moment), "--into", SIDE, "--yes"
+            "--tables", "tick_data", "--symbols", "600007,600008", "--from", moment, "--into", SIDE, "--yes"
         )
         assert again.code == 0, again.err
         scene.sql(f"DROP DATABASE {SIDE}")
@@ -201,7 +207,7 @@ class TestMistakes:
         row = scene.sql(f"SELECT CAST(ts AS BIGINT) AS ts, event_id FROM {MINE}.{table} LIMIT 1")[0]
         ts = int(str(row["ts"])) + 7
         scene.sql(f"INSERT INTO {MINE}.{table} (ts, event_id, price, volume) VALUES ({ts}, {row['event_id']}, 1.0, 1)")
-        scene.sql(f"INSERT INTO {MINE}.{table} (ts, event_id, volume) VALUES ({ts + 1}, 4611686018427387904, 1)")
+        scene.sql(f"INSERT INTO {MINE}.{table} (ts, event_id, volume) VALUES ({ts + 1}, {MANY}, 1)")
         told = dr("validate")
         assert told.code == 1
         assert "1 rows of tick_data are there a second time" in told.out
@@ -277,6 +283,23 @@ class TestRefusals:
             scene.restore("--yes").assert_told(3, scene.label, "edited")
         assert scene.restore("--yes").code == 0
 
+    def test_a_disk_without_room(self, scene: Scene) -> None:
+        """On a disk of its own, so that nobody else's fills up."""
+        before = scene.count()
+        with seen.small_disk(scene.estate, scene.server.name, td_ground.DATA, "taosd"):
+            until(lambda: td_ground.look(scene.server, MINE), 60, what="TDengine", accept=lambda one: bool(one.rows))
+            filler = f"{td_ground.DATA}/filler"
+            scene.sql(f"DELETE FROM {MINE}.{scene.subtable('600030')}")
+            lacking = before - scene.count()
+            free = td_ground.free_bytes(scene.server)
+            scene.server.run("fallocate -l %s %s", free - (60 << 20), filler)
+            scene.restore("--yes").assert_told(3, "MiB free", f"{lacking:,} rows", hint="make room")
+            assert scene.count() == before - lacking
+            scene.server.run("rm %s", filler)
+            ended = scene.restore("--yes")
+            assert ended.code == 0, ended.err
+            assert scene.count() == before
+
     def test_a_missing_link(self, scene: Scene) -> None:
         scene.sql(f"INSERT INTO {MINE}.{scene.subtable('600021')} (ts, event_id, price) VALUES (NOW, 77, 3.5)")
         newest = take(scene.estate, "incr")
@@ -327,7 +350,11 @@ class TestLost:
             feed.ledger.wait_for(lambda view: view.acked > before + 20_000, 60, "rows after the backup")
             lose(estate_lab)
             feed.ledger.wait_for(lambda view: view.writing is Writing.OUTBOX, 30, "rows in the outbox")
-            ended = dr("tdengine-rebuild", "--yes", "--json", timeout=500)
+            started = Started("tdengine-rebuild", "--yes")
+            started.hears("6/11 restore")
+            started.send(signal.SIGINT)
+            assert started.ends().code == 4
+            ended = dr("tdengine-rebuild", "--resume", "--yes", "--json", timeout=500)
             assert ended.code == 0, ended.err
             feed.ledger.wait_for(
                 lambda view: view.writing is Writing.STORE and not view.awaiting_replay, 120, "rows in the store again"
@@ -350,6 +377,21 @@ class TestLost:
             lacking = set(numbers) - set(found)
             assert not lacking, f"{len(lacking)} of {len(set(numbers))} acknowledged rows are missing in {table}"
         assert dr("validate").code == 0
+
+
+    def test_a_server_that_starts_no_more_is_moved_aside_and_nothing_is_deleted(self, estate_lab: Estate) -> None:
+        server = server_of(estate_lab)
+        if not td_ground.rows(server, MINE):
+            filled(estate_lab)
+        take(estate_lab, "incr")
+        before = td_ground.rows(server, MINE)
+        server.run("systemctl stop taosd && printf torn > /var/lib/taos/mnode/mnode.json")
+        ended = dr("tdengine-rebuild", "--replace", "--yes", timeout=500)
+        assert ended.code == 0, ended.err
+        assert td_ground.rows(server, MINE) == before
+        kept = server.run("ls -d /var/lib/taos.replaced-*").text
+        assert kept in ended.out
+        server.run("rm -rf %s", kept)
 
 
 def ids(server: Host, table: str, run: int) -> list[int]:

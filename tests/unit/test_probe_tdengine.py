@@ -15,11 +15,12 @@ from runbooks.probes.tdengine import Server, abilities, parse, speaker
 FEATURES = {
     "version": "3.3.7.5", "edition": "community", "privileges_hold": False, "restores_dnodes": False, "rest": False,
 }  # fmt: skip
+TABLES = ("depth_data", "index_quotes", "level2_snapshot", "minute_kline", "tick_data")
 SAID: dict[str, Any] = {
     "version": "3.3.7.5", "edition": "community", "default_password": False, "users": ["root"],
     "dnodes": {f"tsdb{n}:6030": "ready" for n in (1, 2, 3)}, "numbers": {f"tsdb{n}:6030": n for n in (1, 2, 3)},
     "mnodes": {"tsdb1:6030": "leader", "tsdb2:6030": "follower", "tsdb3:6030": "follower"},
-    "databases": {}, "columns": {}, "held": [2], "features": FEATURES,
+    "databases": {}, "columns": {f"market_data.{name}": [] for name in TABLES}, "held": [2], "features": FEATURES,
     "vgroups": [
         {
             "id": 2, "database": "market_data",
@@ -50,6 +51,13 @@ def test_whole_cluster_meets_everything() -> None:
     assert list(judge.degraded(WHOLE)) == []
     assert speaker(WHOLE) is WHOLE[0]
     assert all(group.is_whole for group in WHOLE[0].vgroups)
+
+
+def test_a_supertable_that_was_dropped_is_found_with_the_way_back() -> None:
+    left = {f"market_data.{name}": [] for name in TABLES if name != "tick_data"}
+    (lost,) = judge.findings([server("tsdb1", columns=left), *WHOLE[1:]])
+    assert (lost.objective, lost.measured) == ("supertable market_data.tick_data", "missing")
+    assert "tdengine-restore" in lost.hint
 
 
 def test_copy_on_a_blank_disk_is_found_though_the_cluster_calls_it_a_follower() -> None:

@@ -34,6 +34,19 @@ def test_every_row_of_a_batch_is_written_once(tables: dict[str, Table]) -> None:
     assert ids == {(7 << 32) + number for number in range(1, 1001)}
 
 
+def test_rows_that_come_twice_are_sent_once_and_the_last_wins(tables: dict[str, Table]) -> None:
+    """The server merges rows of one key and counts one: a queue with a row twice would wait for ever."""
+    batch = encode(tables, Ticks(7).batch(500))
+    statements = list(inserts([*batch.parts, *batch.parts], tables))
+    assert sum(rows for _, rows in statements) == batch.n == 500
+    assert sum(len(re.findall(r"\(\d{18,},", text)) for text, _ in statements) == 500
+    bar = (1700000000000000000, 1, 1.0, 1.0, 1.0, 1.0, 10, 1.0, "600000", "1m")
+    corrected = (bar[0], 2, 1.0, 9.0, *bar[4:])
+    (text, rows), = inserts(encode(tables, {"minute_kline": [bar, corrected]}).parts, tables)
+    assert rows == 1
+    assert "(1700000000000000000,2," in text and "(1700000000000000000,1," not in text
+
+
 def test_ticks_of_one_instant_are_told_apart_by_their_key(tables: dict[str, Table]) -> None:
     rows = Ticks(7).batch(1000)["tick_data"]
     instants = {(row[0], row[-2]) for row in rows}
