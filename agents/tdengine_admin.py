@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif command == "sql":
         print(json.dumps(sql(json.load(sys.stdin)), default=str), flush=True)
     else:
-        _CHANGES[command](json.load(sys.stdin))
+        _CHANGES[command](json.loads(sys.stdin.read() or "{}"))
     return 0
 
 

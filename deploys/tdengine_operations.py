@@ -112,8 +112,9 @@ def td_begin(nodes: Sequence[str]) -> Commands:
 @operation()
 def td_restart() -> Commands:
     """Restart a server that runs, and wait until it is back in its cluster: with three nodes, one after the other."""
-    script = f"systemctl is-active -q taosd || exit 0; systemctl restart taosd && {_ADMIN} ready"
-    yield StringCommand("sh", "-c", QuoteString(script), _stdin="{}\n")
+    # Nothing on standard input: a shell that ends before it is written there fails the deploy.
+    script = f"systemctl is-active -q taosd || exit 0; systemctl restart taosd && {_ADMIN} ready </dev/null"
+    yield StringCommand("sh", "-c", QuoteString(script))
 
 
 @operation()

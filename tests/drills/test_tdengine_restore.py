@@ -289,10 +289,10 @@ class TestRefusals:
         with seen.small_disk(scene.estate, scene.server.name, td_ground.DATA, "taosd"):
             until(lambda: td_ground.look(scene.server, MINE), 60, what="TDengine", accept=lambda one: bool(one.rows))
             filler = f"{td_ground.DATA}/filler"
-            free = td_ground.free_bytes(scene.server)
-            scene.server.run("fallocate -l %s %s", free - (20 << 20), filler)
             scene.sql(f"DELETE FROM {MINE}.{scene.subtable('600030')}")
             lacking = before - scene.count()
+            free = td_ground.free_bytes(scene.server)
+            scene.server.run("fallocate -l %s %s", free - (60 << 20), filler)
             scene.restore("--yes").assert_told(3, "MiB free", f"{lacking:,} rows", hint="make room")
             assert scene.count() == before - lacking
             scene.server.run("rm %s", filler)
@@ -350,7 +350,11 @@ class TestLost:
             feed.ledger.wait_for(lambda view: view.acked > before + 20_000, 60, "rows after the backup")
             lose(estate_lab)
             feed.ledger.wait_for(lambda view: view.writing is Writing.OUTBOX, 30, "rows in the outbox")
-            ended = dr("tdengine-rebuild", "--yes", "--json", timeout=500)
+            started = Started("tdengine-rebuild", "--yes")
+            started.hears("6/11 restore")
+            started.send(signal.SIGINT)
+            assert started.ends().code == 4
+            ended = dr("tdengine-rebuild", "--resume", "--yes", "--json", timeout=500)
             assert ended.code == 0, ended.err
             feed.ledger.wait_for(
                 lambda view: view.writing is Writing.STORE and not view.awaiting_replay, 120, "rows in the store again"
@@ -373,6 +377,21 @@ class TestLost:
             lacking = set(numbers) - set(found)
             assert not lacking, f"{len(lacking)} of {len(set(numbers))} acknowledged rows are missing in {table}"
         assert dr("validate").code == 0
+
+
+    def test_a_server_that_starts_no_more_is_moved_aside_and_nothing_is_deleted(self, estate_lab: Estate) -> None:
+        server = server_of(estate_lab)
+        if not td_ground.rows(server, MINE):
+            filled(estate_lab)
+        take(estate_lab, "incr")
+        before = td_ground.rows(server, MINE)
+        server.run("systemctl stop taosd && printf torn > /var/lib/taos/mnode/mnode.json")
+        ended = dr("tdengine-rebuild", "--replace", "--yes", timeout=500)
+        assert ended.code == 0, ended.err
+        assert td_ground.rows(server, MINE) == before
+        kept = server.run("ls -d /var/lib/taos.replaced-*").text
+        assert kept in ended.out
+        server.run("rm -rf %s", kept)
 
 
 def ids(server: Host, table: str, run: int) -> list[int]:

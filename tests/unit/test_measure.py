@@ -3,7 +3,18 @@ from __future__ import annotations
 import pytest
 
 from drills.events import Acked, By, Event, StoreDown
-from drills.measure import Mark, Moments, Phase, ack_gap, longest_gap, measure, phases, rows_per_s, store_gap
+from drills.measure import (
+    Mark,
+    Moments,
+    Phase,
+    ack_gap,
+    longest,
+    longest_gap,
+    measure,
+    phases,
+    rows_per_s,
+    store_gap,
+)
 from drills.rates import rates
 from inventories.errors import VerificationFailed
 
@@ -126,3 +137,20 @@ def test_buckets_of_a_tenth_cover_the_window_without_a_spare_one() -> None:
     assert found.store == pytest.approx((1000.0, 0.0, 1000.0))
     with pytest.raises(ValueError, match="no buckets"):
         rates((), 1.0, 1.0)
+
+
+def test_of_several_stores_the_one_that_was_silent_longest_speaks_for_all() -> None:
+    quick = tuple(acked(at) for at in (9.0, 10.0, 10.4, 11.0, 11.8, 12.6, 13.5))
+    slow, other = measure(FAILOVER, MOMENTS), measure(quick, MOMENTS)
+    for both in (longest((slow, other)), longest((other, slow))):
+        assert both.rto_s == slow.rto_s
+        assert both.max_ack_gap_s == slow.max_ack_gap_s
+        assert both.rows_per_s == pytest.approx((slow.rows_per_s or 0) + (other.rows_per_s or 0))
+    assert longest((slow, other)).timeline_changed
+
+
+def test_a_store_that_never_wrote_again_leaves_nothing_measured_for_all() -> None:
+    silent = tuple(event for event in FAILOVER if event.at < 10.2)
+    both = longest((measure(FAILOVER, MOMENTS), measure(silent, MOMENTS)))
+    assert both.rto_s is None
+    assert any("writing never resumed" in problem for problem in both.problems)

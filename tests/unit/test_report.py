@@ -10,7 +10,7 @@ from drills.charts import close_view, overview, phase_chart
 from drills.events import Event
 from drills.measure import Moments, Phase, measure
 from drills.report import headline, render, seconds, write_report
-from drills.result import DrillResult, Outcome
+from drills.result import DrillResult, Outcome, StoreResult
 from drills.shapes import Scale, ceiling, markers, rate_ticks, stepped_area, tick_step, time_ticks
 from drills.tally import tally
 from tests.unit.sample_drill import (
@@ -205,3 +205,36 @@ def test_an_area_leaves_out_what_is_empty() -> None:
 )
 def test_durations_read_naturally(value: float | None, text: str) -> None:
     assert seconds(value) == text
+
+
+def store(name: str, pause: float) -> StoreResult:
+    return StoreResult(
+        store=name, acked=100, acked_by_store=80, acked_by_outbox=20, replayed=20, rto_s=pause, lost=0, duplicated=0
+    )
+
+
+def test_a_page_of_two_stores_speaks_of_each(passed: Drill) -> None:
+    stores = (store("PostgreSQL", 2.4), store("TDengine", 1.3))
+    result = passed[0].model_copy(update={"stores": stores, "scenario": "both-stores-down"})
+    assert headline(result).endswith("PostgreSQL took rows again after 2.40 s, TDengine took rows again after 1.30 s.")
+    page = render(result, passed[1])
+    assert "Each store by itself" in page
+    assert "by a synchronously replicated commit of PostgreSQL; by TDengine, which syncs its write-ahead log" in page
+
+
+def test_a_page_of_tdengine_alone_says_what_its_acknowledgement_means(passed: Drill) -> None:
+    result = passed[0].model_copy(update={"stores": (store("TDengine", 1.3),), "scenario": "tdengine-crash"})
+    assert "TDengine took rows again after" in headline(result)
+    page = render(result, passed[1])
+    assert "<h1>TDengine crash</h1>" in page
+    assert "Each store by itself" not in page and "commit of PostgreSQL" not in page
+
+
+def test_the_page_reads_the_ledger_of_every_store(passed: Drill, tmp_path: Path) -> None:
+    lines = power_loss_ledger()
+    for name in ("ledger.jsonl", "ledger-tdengine.jsonl"):
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    both = write_report(passed[0], tmp_path).read_text()
+    (tmp_path / "ledger-tdengine.jsonl").unlink()
+    assert both != write_report(passed[0], tmp_path).read_text()
+    assert "every acknowledgement of TDengine" in both

@@ -1,0 +1,175 @@
+"""What TDengine's runbooks decide without a server: selections, refusals, the words of the agents."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inventories.errors import BadInput, DrError, Refused, TargetFailed
+from runbooks.agent import ask, failure
+from runbooks.copying.td_selection import TdMode, TdSelection, check_name, mode_of
+from runbooks.engine.context import Context
+from runbooks.hosts import Host, Ran
+from runbooks.probes import td_ground, td_restore
+from runbooks.probes.td_ground import Ground
+from runbooks.procedures import tdengine_rebuild, tdengine_restore
+from runbooks.procedures.common import Run
+from runbooks.procedures.tdengine_rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
+from runbooks.procedures.tdengine_restore import TDENGINE_RESTORE, TdengineRestore, TdengineRestoreOptions
+from runbooks.td_validation import Validation
+
+SAID = {
+    "label": "20261121-100000F", "database": "market_data", "started_at": 1.0, "seconds": 0.5,
+    "tables": {"tick_data": {"rows": 10, "missing": 4, "other": 1, "live": 6}},
+    "missing": [["tick_data", 494000, 4]], "flaws": [], "sentence": "4 of 10 rows are NOT in market_data",
+}  # fmt: skip
+
+
+class FakeHost:
+    """A host whose one command ends as told: the process boundary."""
+
+    name = "backup1"
+
+    def __init__(self, rc: int = 0, stdout: str = "", stderr: str = "") -> None:
+        self._ran = Ran(rc, stdout, stderr, 0.1)
+        self.asked: tuple[object, ...] = ()
+
+    def run(self, command: str, *args: object, **_: object) -> Ran:
+        self.asked = (command, *args)
+        return self._ran
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class _Nowhere:
+    name, inventory, data = "nowhere", "lab", {"tdengine_database": "market_data"}
+
+
+def context(options: Any) -> Run:
+    return Context(estate=_Nowhere(), options=options, run_dir=Path("20261121T100000Z-tdengine"))  # type: ignore[arg-type]
+
+
+def host(*ended: Any) -> Any:
+    return FakeHost(*ended)
+
+
+@pytest.mark.parametrize(("rc", "family"), [(1, TargetFailed), (2, BadInput), (3, Refused), (-9, TargetFailed)])
+def test_an_agent_that_ended_badly_is_an_error_of_its_family(rc: int, family: type[DrError]) -> None:
+    with pytest.raises(family, match=r"backup1: KEEP refuses\.") as told:
+        ask(host(rc, "", "Restoring data-0001\nKEEP refuses.\nHINT: ALTER it.\n"), "td_restore", timeout=5)
+    assert type(told.value) is family
+    assert told.value.hint == "ALTER it."
+
+
+def test_an_agent_that_says_nothing_is_still_a_sentence() -> None:
+    assert str(failure(host(), Ran(1, "", "", 0.0))) == "backup1: it said nothing"
+
+
+def test_a_comparison_that_found_rows_missing_is_an_answer_and_anything_else_is_not() -> None:
+    found = td_restore.compare(host(1, json.dumps(SAID)), TdSelection(), 5)
+    assert (found.lost, found.other, found.sound) == (4, 1, False)
+    with pytest.raises(TargetFailed, match="lets nobody in"):
+        td_restore.compare(host(1, "", "TDengine lets nobody in.\n"), TdSelection(), 5)
+
+
+def test_what_was_selected_reaches_the_agent_word_by_word() -> None:
+    here = host(0, json.dumps(SAID))
+    selection = TdSelection(label="L", tables=("a", "b"), symbols=("600000",), since="T", until="U", into="side")
+    td_restore.compare(here, selection, 5)
+    words = ("--label=L", "--into=side", "--tables=a,b", "--symbols=600000", "--from=T", "--to=U")
+    assert here.asked[1:] == words
+    assert selection.is_part and not TdSelection(label="L").is_part
+
+
+def test_a_symbol_that_looks_like_an_option_stays_a_symbol() -> None:
+    assert tuple(TdSelection(symbols=("--plan",)).words()) == ("--symbols=--plan",)
+
+
+def test_modes_and_names_that_there_are_not_are_bad_input() -> None:
+    assert mode_of(" Overwrite ") is TdMode.OVERWRITE
+    with pytest.raises(BadInput, match="'upsert'"):
+        mode_of("upsert")
+    for name in ("information_schema", "mystocks_dr", "a b", "Ä", "x`y", "1st"):
+        with pytest.raises(BadInput, match="is no name"):
+            check_name(name)
+    check_name("")
+    check_name("market_side")
+
+
+def test_jobs_out_of_range_are_bad_input_before_a_host_is_asked() -> None:
+    with pytest.raises(BadInput, match="--jobs is 99"):
+        TDENGINE_RESTORE.initial(context(TdengineRestoreOptions(jobs=99)))
+
+
+@pytest.mark.parametrize(
+    ("own", "mode", "lost", "there", "wanted"),
+    [
+        (True, TdMode.MISSING, 5, True, True),
+        (True, TdMode.MISSING, 0, True, False),
+        (True, TdMode.MISSING, 0, False, True),
+        (True, TdMode.OVERWRITE, 5, True, False),  # the shadow would bring back what is taken back
+        (False, TdMode.MISSING, 5, False, False),
+    ],
+)
+def test_the_shadow_is_written_again_only_where_production_lost_rows(
+    own: bool, mode: TdMode, lost: int, there: bool, wanted: bool
+) -> None:
+    state = TdengineRestore(own=own, mode=mode, lost=lost, there=there)
+    assert tdengine_restore.lost_rows_of_production(context(TdengineRestoreOptions()), state) is wanted
+
+
+def ground(name: str, **facts: Any) -> Ground:
+    return Ground(Host(name, entry=None, ssh_config=Path()), ssh=True, **facts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("seen", "replace", "words", "hint"),
+    [
+        ([{"online": True, "rows": 7, "holds": True}], False, "serves 7 rows", "tdengine-restore"),
+        ([{"holds": True}], False, "holds data, and TDengine does not run", "--replace"),
+        ([{"holds": True, "mounted": True}], True, "file system of its own", "by hand"),
+        ([{}, {"online": True, "rows": 7, "holds": True}], True, "tsdb2 serves 7 rows", "tdengine-rejoin"),
+    ],
+)
+def test_what_is_not_lost_is_not_rebuilt(
+    monkeypatch: pytest.MonkeyPatch, seen: list[dict[str, Any]], replace: bool, words: str, hint: str
+) -> None:
+    hosts = tuple(ground(f"tsdb{number}", **facts) for number, facts in enumerate(seen, 1))
+    monkeypatch.setattr(td_ground, "survey", lambda estate, database: hosts)
+    with pytest.raises(Refused, match=words) as told:
+        tdengine_rebuild.nothing_is_served(context(TdengineRebuildOptions(replace=replace)))
+    assert hint in told.value.hint
+
+
+@pytest.mark.parametrize(
+    ("facts", "replace"),
+    [({}, False), ({"online": True, "rows": 0, "holds": True}, False), ({"holds": True}, True)],
+)
+def test_a_blank_host_an_empty_server_and_data_to_be_moved_aside_are_rebuilt(
+    monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], replace: bool
+) -> None:
+    monkeypatch.setattr(td_ground, "survey", lambda estate, database: (ground("tsdb1", **facts),))
+    tdengine_rebuild.nothing_is_served(context(TdengineRebuildOptions(replace=replace)))
+
+
+def test_data_are_moved_to_the_same_place_by_every_attempt_of_a_run() -> None:
+    assert tdengine_rebuild.aside(context(TdengineRebuildOptions())) == "/var/lib/taos.replaced-20261121T100000Z"
+
+
+def test_rows_come_from_the_shadow_before_the_backup_and_what_waits_comes_last() -> None:
+    names = TDENGINE_REBUILD.step_names
+    assert names.index("deploy") < names.index("requeue") < names.index("restore") < names.index("drain-outbox")
+    assert names.index("validate") < names.index("backup"), "what is not whole is not backed up as the newest"
+
+
+def test_a_validation_tells_each_table_and_what_to_run() -> None:
+    text = Validation(td_restore.parse(SAID), 3, 1).render()
+    assert "tick_data: 10 rows in 20261121-100000F, 4 missing, 1 with other content, 6 live" in text
+    assert "3 rows wait, 1 dead letters" in text
+    assert "HINT: ./dr tdengine-restore" in text
+    assert Validation(td_restore.parse({**SAID, "tables": {}}), 0, 0).sound
+    assert not Validation(td_restore.parse({**SAID, "tables": {}}), 0, 1).sound, "a dead letter is a row that is lost"
