@@ -126,6 +126,7 @@ def restore(settings: Settings, request: Request, server: Server | None = None, 
         if plan:
             done.replicas = int(manifest.options["replica"])
             size = sum(int(facts[1]) for one in manifest.filesets.values() for facts in one) // done.replicas
+            size = max(size, sum(link.bytes for link in chain.values()))  # rows in memory were in no file yet
             done.bytes = int(size * done.rows_planned / max(manifest.rows, 1))
             needs = f"a chain of {len(done.chain)}"
             done.sentence = f"{done.rows_planned:,} rows in {done.windows} hours of {needs} go into {into}"

@@ -23,7 +23,7 @@ from runbooks.probes.app import Outbox
 WRITER = "agent-tdengine.json"
 CLOCKS_S = 300.0  # the hosts' clocks may differ, and a write was under way when the backup began
 LEASE_S = 6 * 3600
-SPARE, MIN_FREE = 1.5, 96 << 20  # for files that are merged; TDengine writes nothing more below 50 MiB
+SPARE, MIN_FREE = 1.5, (2 << 30) + (96 << 20)  # for files that are merged; below 2 GiB TDengine writes nothing
 Run = Context[Estate, Any]
 
 

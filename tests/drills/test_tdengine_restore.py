@@ -62,8 +62,10 @@ class Scene:
     def sql(self, statement: str) -> list[dict[str, object]]:
         return td_ground.ask(self.server, statement)
 
-    def count(self, where: str = "", table: str = "tick_data", database: str = MINE) -> int:
-        rows = self.sql(f"SELECT COUNT(*) AS n FROM {database}.{table} {where}")
+    def count(self, condition: str = "1 = 1", table: str = "tick_data", database: str = MINE) -> int:
+        """Of the rows that these tests made: what a feed wrote shortly before may come back out of the shadow."""
+        ours = f"(event_id <= {ROWS} OR event_id > {MANY})"
+        rows = self.sql(f"SELECT COUNT(*) AS n FROM {database}.{table} WHERE {ours} AND {condition}")
         return int(str(rows[0]["n"])) if rows else 0
 
     def subtable(self, symbol: str) -> str:
@@ -71,7 +73,7 @@ class Scene:
 
     def spans(self, symbol: str) -> tuple[int, int]:
         """First and last moment (ns) of a symbol's rows."""
-        where = f"FROM {MINE}.tick_data WHERE symbol = '{symbol}'"
+        where = f"FROM {MINE}.tick_data WHERE symbol = '{symbol}' AND event_id <= {ROWS}"
         first = self.sql(f"SELECT CAST(MIN(CAST(ts AS BIGINT)) AS BIGINT) AS a, MAX(CAST(ts AS BIGINT)) AS b {where}")
         return int(str(first[0]["a"])), int(str(first[0]["b"]))
 
@@ -148,16 +150,16 @@ class TestMistakes:
         ended = scene.restore("--symbols", "600005", "--yes")
         assert ended.code == 0, ended.err
         assert "3 with other content" in ended.out
-        assert scene.count("WHERE symbol = '600005' AND price = 99.5") == 3
+        assert scene.count("symbol = '600005' AND price = 99.5") == 3
         assert dr("validate", "--label", scene.label).code == 0  # a correction is no loss
         ended = scene.restore("--symbols", "600005", "--mode", "overwrite", "--yes")
         assert ended.code == 0, ended.err
-        assert scene.count("WHERE symbol = '600005' AND price = 99.5") == 0
+        assert scene.count("symbol = '600005' AND price = 99.5") == 0
 
     def test_some_symbols_and_hours_go_into_a_side_database(self, scene: Scene) -> None:
         first, last = scene.spans("600007")
         middle = (first + last) // 2
-        wanted = scene.count(f"WHERE symbol IN ('600007', '600008') AND ts >= {middle}")
+        wanted = scene.count(f"symbol IN ('600007', '600008') AND ts >= {middle}")
         moment = datetime.fromtimestamp(middle // 1000 / 10**6, UTC).isoformat()
         ended = scene.restore(
             "--tables", "tick_data", "--symbols", "600007,600008", "--from", moment, "--into", SIDE, "--yes"
@@ -166,7 +168,7 @@ class TestMistakes:
         assert abs(scene.count(database=SIDE) - wanted) <= 2  # the moment is told in whole microseconds
         assert scene.count(database=SIDE) > 0
         where = f"FROM information_schema.ins_databases WHERE name = '{SIDE}'"
-        options = scene.sql(f"SELECT `precision`, wal_level {where}")
+        options = scene.sql(f"SELECT `precision`, `wal_level` {where}")
         assert (options[0]["precision"], str(options[0]["wal_level"])) == ("ns", "2")
         again = scene.restore(
             "--tables", "tick_data", "--symbols", "600007,600008", "--from", moment, "--into", SIDE, "--yes"
@@ -207,7 +209,7 @@ class TestMistakes:
         row = scene.sql(f"SELECT CAST(ts AS BIGINT) AS ts, event_id FROM {MINE}.{table} LIMIT 1")[0]
         ts = int(str(row["ts"])) + 7
         scene.sql(f"INSERT INTO {MINE}.{table} (ts, event_id, price, volume) VALUES ({ts}, {row['event_id']}, 1.0, 1)")
-        scene.sql(f"INSERT INTO {MINE}.{table} (ts, event_id, volume) VALUES ({ts + 1}, {MANY}, 1)")
+        scene.sql(f"INSERT INTO {MINE}.{table} (ts, event_id, volume) VALUES ({ts + 1}, {MANY + 9}, 1)")
         told = dr("validate")
         assert told.code == 1
         assert "1 rows of tick_data are there a second time" in told.out
@@ -286,19 +288,16 @@ class TestRefusals:
     def test_a_disk_without_room(self, scene: Scene) -> None:
         """On a disk of its own, so that nobody else's fills up."""
         before = scene.count()
+        scene.sql(f"DELETE FROM {MINE}.{scene.subtable('600030')}")
+        lacking = before - scene.count()
         with seen.small_disk(scene.estate, scene.server.name, td_ground.DATA, "taosd"):
             until(lambda: td_ground.look(scene.server, MINE), 60, what="TDengine", accept=lambda one: bool(one.rows))
-            filler = f"{td_ground.DATA}/filler"
-            scene.sql(f"DELETE FROM {MINE}.{scene.subtable('600030')}")
-            lacking = before - scene.count()
-            free = td_ground.free_bytes(scene.server)
-            scene.server.run("fallocate -l %s %s", free - (60 << 20), filler)
             scene.restore("--yes").assert_told(3, "MiB free", f"{lacking:,} rows", hint="make room")
             assert scene.count() == before - lacking
-            scene.server.run("rm %s", filler)
-            ended = scene.restore("--yes")
-            assert ended.code == 0, ended.err
-            assert scene.count() == before
+        until(lambda: td_ground.look(scene.server, MINE), 60, what="TDengine", accept=lambda one: bool(one.rows))
+        ended = scene.restore("--yes")
+        assert ended.code == 0, ended.err
+        assert scene.count() == before
 
     def test_a_missing_link(self, scene: Scene) -> None:
         scene.sql(f"INSERT INTO {MINE}.{scene.subtable('600021')} (ts, event_id, price) VALUES (NOW, 77, 3.5)")
