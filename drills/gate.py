@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from drills.stage import Stage
 from drills.stores import TDENGINE, Store
 from inventories.errors import DrError, Refused
+from runbooks.actions import app as apps
 from runbooks.actions import tdengine as act
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
@@ -72,7 +73,11 @@ def clean_up(stage: Stage) -> None:
 
 
 def _serve_again(stage: Stage) -> None:
-    """Power and a running service for every TDengine node."""
+    """Power and a running service for every TDengine node, and a replayer, which a runbook may have left stopped."""
+    try:
+        apps.start_replayer(stage.estate.app)
+    except DrError as error:
+        stage.say(f"WARNING: TDengine's outbox is not drained: {error}; ./dr status")
     for server in tdengine.survey(stage.estate, _LOOK_S):
         if server.online:
             continue
