@@ -16,6 +16,15 @@ PATH = Path("/var/lib/mystocks-dr/proofs.jsonl")
 
 
 @dataclass(frozen=True)
+class Check:
+    """One check; `detail` is a sentence without its full stop."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
 class Proof:
     """That a backup was restored and found whole, or not, at `proven_at` (unix seconds)."""
 

@@ -24,7 +24,8 @@ from agents import leases, pgbackrest, proofs, side_restore
 from agents.errors import AgentError, run
 from agents.leases import Lease
 from agents.pgbackrest import Backup, Damaged, Missing, Repository
-from agents.prove_checks import Check, after_promotion, at_rest, while_paused
+from agents.proofs import Check
+from agents.prove_checks import after_promotion, at_rest, while_paused
 from agents.side_place import BadRequest, Place, find
 from agents.side_recovery import NotReached
 from agents.side_restore import Request

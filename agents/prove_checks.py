@@ -10,12 +10,12 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agents import rows
 from agents.errors import AgentError
+from agents.proofs import Check
 from agents.rows import TABLES, Counted
 from agents.side_place import PORT, Place
 
@@ -34,15 +34,6 @@ from (select c.relname as name,
 """
 _HYPERTABLE = """(select column_name from timescaledb_information.dimensions d
      where d.hypertable_schema = 'public' and d.hypertable_name = c.relname and d.dimension_number = 1)"""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check; `detail` is a sentence without its full stop."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 def while_paused(place: Place, annotation: Mapping[str, str]) -> list[Check]:

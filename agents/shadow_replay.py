@@ -3,9 +3,9 @@
     python3 -m agents.shadow_replay --config FILE --since UNIX_SECONDS [--tables A,B]
 
 Straight from shadow and outbox into the store, so that hours of rows need no room. The replayer must stand still: what
-waits in the outbox is newer, and where the newest row of a key wins it has to come last. Rows that a writer puts past
-the outbox meanwhile are in the shadow too, and come again. Prints one JSON object; may be repeated. Exit 0 done, 1 not,
-3 the replayer runs.
+waits in the outbox is newer, and where the newest row of a key wins it has to come last. So that no writer goes past
+the outbox meanwhile, something is made to wait there first: the newest row of the shadow once more. Prints one JSON
+object; may be repeated. Exit 0 done, 1 not, 3 the replayer runs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import heapq
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -23,8 +24,8 @@ from pathlib import Path
 
 from agents import shadow
 from agents.backend import AnyStore, Failure, backend, is_at_fault
-from agents.batch import Part
-from agents.config import DEFAULT, Config, ShadowSettings, load_config, load_tables
+from agents.batch import Batch, Part
+from agents.config import DEFAULT, Config, ShadowSettings, Table, load_config, load_tables
 from agents.errors import AgentError, BadConfig, NoPrimary, run
 from agents.lease import Lease
 from agents.outbox import Outbox
@@ -52,13 +53,15 @@ class Replayed:
     seconds: float = 0.0
 
 
-def replay(config: Config, outbox: Outbox, since: float, only: Sequence[str], open_store: Callable[[], AnyStore]) -> (
-    Replayed
-):  # fmt: skip
+def replay(
+    config: Config, tables: dict[str, Table], outbox: Outbox, since: float, only: Sequence[str],
+    open_store: Callable[[], AnyStore],
+) -> Replayed:  # fmt: skip
     """Write everything that was acknowledged at `since` (unix seconds) or later. Raises AgentError."""
     if config.shadow is None:
         raise BadConfig("No shadow is kept here.", "recovery.yaml: stores.tdengine.shadow turns it on.")
     began, done = time.monotonic(), Replayed()
+    _turn_writers(config.shadow, tables, outbox)
     writing = _Writing(open_store, done)
     known = float("-inf")
     while True:
@@ -70,6 +73,23 @@ def replay(config: Config, outbox: Outbox, since: float, only: Sequence[str], op
     writing.close()
     done.seconds = round(time.monotonic() - began, 3)
     return done
+
+
+def _turn_writers(settings: ShadowSettings, tables: dict[str, Table], outbox: Outbox) -> None:
+    """Make writers queue: they go past the outbox only while nothing waits there, and a store that takes rows again
+    would have them write on as fast as they are read here, without end. The row that waits is one that may be written
+    again at any time; of those whose newest one wins only where there are no others.
+    """
+    if outbox.waiting():
+        return
+    for file in reversed(shadow.segments(settings.path)):
+        with suppress(FileNotFoundError):
+            last = deque(shadow.frames(file), maxlen=1)
+            if last:
+                newest = last[0][1]
+                harmless = tuple(part for part in newest if tables[part.table].on_conflict != "newest")
+                outbox.enqueue(Batch(harmless or newest), tables, shadow.REQUEUED)
+                return
 
 
 def _batches(settings: ShadowSettings, outbox: Outbox, since: float, done: Replayed) -> Iterator[Timed]:
@@ -161,7 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not lease.take():
         raise Runs("The replayer drains the outbox.", "systemctl stop its service first, and start it afterwards.")
     try:
-        done = replay(config, outbox, options.since, only, lambda: reached.open(reached.connect(10.0, None), tables))
+        done = replay(
+            config, tables, outbox, options.since, only, lambda: reached.open(reached.connect(10.0, None), tables)
+        )
     finally:
         lease.release()
         outbox.close()

@@ -24,6 +24,7 @@ from types import FrameType
 from agents import leases, proofs, td_manifest, td_settings
 from agents.errors import AgentError, run
 from agents.leases import Lease
+from agents.proofs import Check
 from agents.td_file import Broken
 from agents.td_manifest import Edited, Manifest, NoBackup
 from agents.td_restore import Done, Request, restore
@@ -34,15 +35,6 @@ from agents.tdengine import Settings as Server
 
 _LEASE_S = 6 * 3600.0
 _MIN_FREE = 512 << 20
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 @dataclass(frozen=True)

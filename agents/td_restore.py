@@ -28,7 +28,7 @@ from agents.errors import AgentError, run
 from agents.td_block import Array, Block, decode, encode, pick
 from agents.td_manifest import HOUR_NS, Manifest, Subtable, Window
 from agents.td_raw import RawSession
-from agents.td_select import EVER, BadRequest, Selection
+from agents.td_select import BadRequest, Selection
 from agents.td_settings import Settings
 from agents.td_sums import Sums, hours, runs_of
 from agents.tdengine import Settings as Server
@@ -331,11 +331,7 @@ class _Restoring:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    selection = Selection(
-        td_select.names(options.tables), td_select.names(options.symbols),
-        td_select.nanoseconds(getattr(options, "from"), -EVER), td_select.nanoseconds(options.to, EVER),
-    )  # fmt: skip
-    request = Request(options.label, options.into, selection, options.mode, options.jobs)
+    request = Request(options.label, options.into, td_select.chosen(options), options.mode, options.jobs)
     done = restore(td_settings.load(options.config), request, plan=options.plan)
     print(json.dumps(vars(done)), flush=True)
     if done.missing:
@@ -345,12 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="agents.td_restore", description="Restore TDengine.")
-    parser.add_argument("--label", default="", help="the backup (default: the newest)")
-    parser.add_argument("--into", default="", help="database (default: the backup's own)")
-    parser.add_argument("--tables", default="", help="supertables, with commas (default: all)")
-    parser.add_argument("--symbols", default="", help="first tags, with commas (default: all)")
-    parser.add_argument("--from", default="", help="from this time on, with its zone")
-    parser.add_argument("--to", default="", help="up to and without this time")
+    td_select.add_options(parser)
     parser.add_argument("--mode", choices=MODES, default="missing")
     parser.add_argument("--jobs", type=int, default=1, help="files at the same time")
     parser.add_argument("--plan", action="store_true", help="look, write nothing")

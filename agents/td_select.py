@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -92,6 +93,22 @@ def nanoseconds(text: str, unset: int) -> int:
     if moment.tzinfo is None:
         raise BadRequest(f"{text!r} has no time zone.", f"Write {text}+08:00, or {text}Z for UTC.")
     return int(moment.timestamp()) * 10**9 + moment.microsecond * 1000
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What a restore and a comparison are asked for alike."""
+    parser.add_argument("--label", default="", help="the backup (default: the newest)")
+    parser.add_argument("--into", default="", help="database (default: the backup's own)")
+    parser.add_argument("--tables", default="", help="supertables, with commas (default: all)")
+    parser.add_argument("--symbols", default="", help="first tags, with commas (default: all)")
+    parser.add_argument("--from", default="", help="from this time on, with its zone")
+    parser.add_argument("--to", default="", help="up to and without this time")
+
+
+def chosen(options: argparse.Namespace) -> Selection:
+    """What these options select. Raises BadRequest."""
+    start, end = nanoseconds(getattr(options, "from"), -EVER), nanoseconds(options.to, EVER)
+    return Selection(names(options.tables), names(options.symbols), start, end)
 
 
 def names(text: str) -> tuple[str, ...]:

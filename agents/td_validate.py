@@ -26,7 +26,6 @@ from agents.errors import run
 from agents.td_block import Array, decode
 from agents.td_raw import RawSession
 from agents.td_restore import Request, compare
-from agents.td_select import EVER, Selection
 
 AT_ONCE = 8_000_000  # event ids in memory
 AHEAD_NS = 86_400 * 10**9  # a clock may be wrong, by less than a day
@@ -98,21 +97,13 @@ def _ids(session: RawSession, sql: str) -> Array:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="agents.td_validate", description="Hold TDengine against a backup.")
-    parser.add_argument("--label", default="", help="the backup (default: the newest)")
-    parser.add_argument("--into", default="", help="database (default: the backup's own)")
-    parser.add_argument("--tables", default="", help="supertables, with commas (default: all)")
-    parser.add_argument("--symbols", default="", help="first tags, with commas (default: all)")
-    parser.add_argument("--from", default="", help="from this time on, with its zone")
-    parser.add_argument("--to", default="", help="up to and without this time")
+    td_select.add_options(parser)
     parser.add_argument("--rows", action="store_true", help="look at the rows themselves too")
     parser.add_argument("--config", type=Path, default=td_settings.PATH)
     options = parser.parse_args(arguments)
-    selection = Selection(
-        td_select.names(options.tables), td_select.names(options.symbols),
-        td_select.nanoseconds(getattr(options, "from"), -EVER), td_select.nanoseconds(options.to, EVER),
-    )  # fmt: skip
     required = json.loads(sys.stdin.read() or "{}") if options.rows else None
-    said = validate(td_settings.load(options.config), Request(options.label, options.into, selection), required)
+    request = Request(options.label, options.into, td_select.chosen(options))
+    said = validate(td_settings.load(options.config), request, required)
     print(json.dumps(said), flush=True)
     return 1 if said["missing"] or said["flaws"] else 0
 

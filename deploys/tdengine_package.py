@@ -159,10 +159,12 @@ def without_executable_stack(program: bytes) -> bytes:
 
     No code of it needs that, and a C library from 2.41 on refuses to load such a library into a running program.
     """
-    if program[:6] != b"\x7fELF\x02\x01":
+    if program[:6] != b"\x7fELF\x02\x01" or len(program) < 64:
         return program
     changed = bytearray(program)
     offset, size, count = *struct.unpack_from("<Q", program, 32), *struct.unpack_from("<HH", program, 54)
+    if size < 8 or offset + size * count > len(program):
+        return program  # no table that could be read; whether it is a program is asked elsewhere
     for at in range(offset, offset + size * count, size):
         kind, flags = struct.unpack_from("<II", program, at)
         if kind == _GNU_STACK:

@@ -131,7 +131,11 @@ def look(host: Host, timeout: float | None = None) -> Server:
         return Server(host, ssh=True, why=str(error))
     except DrError as error:
         return Server(host, ssh=False, why=str(error))
-    return parse(host, said)
+    try:
+        return parse(host, said)
+    except KeyError as error:
+        why = f"its agents tell nothing of {error.args[0]}, as older ones do: ./dr deploy --limit {host}"
+        return Server(host, ssh=True, why=why)
 
 
 def parse(host: Host, said: Any) -> Server:

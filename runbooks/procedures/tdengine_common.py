@@ -123,6 +123,21 @@ def let_drain(context: Run, state: TdState) -> None:
     app_actions.start_replayer(context.estate.app)
 
 
+def fetching(**said: Any) -> Step[Any]:
+    """The step that brings lost backups back from the off-site copy."""
+    return Step(
+        name="fetch", role="backup", budget="restore.fetch", observes=True,
+        when=lambda context, state: state.offsite, when_says="the backups' folder is lost",
+        says="Fetch the backups from the off-site copy, and choose the newest sound one.",
+        evidence=Evidence("a backup whose chain is whole is named"),
+        commands=(
+            "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.offsite restore "
+            "--only /var/lib/mystocks-dr/tdengine",
+        ),
+        **said,
+    )  # fmt: skip
+
+
 def rewriting(**said: Any) -> Step[Any]:
     """The step that writes the application host's shadow into TDengine again."""
     return Step(

@@ -236,16 +236,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
             evidence=Evidence("a backup whose chain is whole is named, or the off-site copy"),
             commands=("cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.td_list   # on the backup host",),
         ),
-        Step(
-            name="fetch", role="backup", budget="restore.fetch", action=fetch, observes=True,
-            when=lambda context, state: state.offsite, when_says="the backups' folder is lost",
-            says="Fetch the backups from the off-site copy, and choose the newest sound one.",
-            evidence=Evidence("a backup whose chain is whole is named"),
-            commands=(
-                "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.offsite restore "
-                "--only /var/lib/mystocks-dr/tdengine",
-            ),
-        ),
+        td.fetching(action=fetch),
         Step(
             name="put-aside", role="TDengine's hosts", budget="restore.prepare", action=put_aside, destructive=True,
             option="replace", when=lambda context, state: bool(state.replaced), when_says="a disk holds data",

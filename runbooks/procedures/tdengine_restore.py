@@ -167,16 +167,7 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
             evidence=Evidence("a backup whose chain is whole is named, or the off-site copy"),
             commands=("cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.td_list",),
         ),
-        Step(
-            name="fetch", role="backup", budget="restore.fetch", action=fetch, observes=True,
-            when=lambda context, state: state.offsite, when_says="the backups' folder is lost",
-            says="Fetch the backups from the off-site copy, and choose the newest sound one.",
-            evidence=Evidence("a backup whose chain is whole is named"),
-            commands=(
-                "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.offsite restore "
-                "--only /var/lib/mystocks-dr/tdengine",
-            ),
-        ),
+        td.fetching(action=fetch),
         Step(
             name="compare", role="backup", budget="restore.compare", action=compare, observes=True,
             says="Ask whether the server can take the rows, count those that are missing or differ.",

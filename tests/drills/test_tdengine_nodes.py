@@ -98,8 +98,9 @@ def load(estate: Estate, folder: Path, rate: float = RATE) -> Iterator[feeds.Fee
 
 def count_all(estate: Estate, feed: feeds.Feed) -> None:
     """Every acknowledged row is in the store, once, as a node that is ready tells it."""
-    speaker = tdengine.speaker(tdengine.survey(estate))
-    assert speaker is not None
+    speaker = until(
+        lambda: tdengine.speaker(tdengine.survey(estate)), 60, what="a node that speaks for the cluster", every=0.5
+    )  # a new leader of the management hears of the nodes one after the other
     for table, numbers in feed.ledger.acked_ids().items():
         found = ids(speaker.host, table, feed.run_number)
         assert len(found) == len(set(found)), f"{table} has rows twice"
@@ -303,7 +304,8 @@ def test_another_package_comes_into_use_node_by_node_and_an_older_one_is_refused
         assert "no server was touched" in error.value.hint
         assert {three.host(name).run("readlink /opt/tdengine/current").text for name in NODES} == now
     whole(three)
-    with load(three, tmp_path / "back"):
+    (back := tmp_path / "back").mkdir()
+    with load(three, back):
         assert "TDengine in use" in deploy("lab", PARTS).by_operation
     assert three.host("tsdb1").run("readlink /opt/tdengine/current").text == before
 

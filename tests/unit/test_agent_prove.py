@@ -10,8 +10,7 @@ import pytest
 
 from agents import manifest, proofs, prove, rows
 from agents.pgbackrest import Backup, Missing
-from agents.proofs import Proof
-from agents.prove_checks import Check
+from agents.proofs import Check, Proof
 from agents.rows import Counted
 from inventories.catalog import load_tables
 from inventories.catalog.export import tables_json

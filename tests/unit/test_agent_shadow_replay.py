@@ -12,7 +12,7 @@ import pytest
 
 from agents import shadow_replay
 from agents.batch import Part
-from agents.config import Config, load_config
+from agents.config import Config, load_config, load_tables
 from agents.errors import AgentError, BadConfig
 from agents.lease import Lease
 from agents.outbox import Outbox
@@ -98,7 +98,7 @@ def kept(config: Config, folder: Path, first: int, last: int, origin: int = 7) -
 def replayed(config: Config, store: FakeStore, since: float = 0, only: tuple[str, ...] = ()) -> shadow_replay.Replayed:
     outbox = Outbox(config.outbox.path)
     try:
-        return shadow_replay.replay(config, outbox, since, only, store.open)
+        return shadow_replay.replay(config, load_tables(config.tables), outbox, since, only, store.open)
     finally:
         outbox.close()
 
@@ -191,3 +191,23 @@ def test_beside_a_replayer_it_does_nothing(tmp_path: Path) -> None:
         assert told.value.exit_code == 3
     finally:
         lease.release()
+
+
+def test_a_writer_that_goes_on_is_turned_to_the_outbox_so_that_the_replay_ends(
+    config: Config, tmp_path: Path
+) -> None:
+    """A store that takes rows again is written to as fast as the shadow is read: each look would find more."""
+    kept(config, tmp_path, 1, 3)
+    outbox, late = Outbox(tmp_path / "outbox.db"), iter(range(4, 1000))
+
+    class BusyStore(FakeStore):
+        def write(self, parts: Iterable[Part], deadline_s: float) -> None:
+            super().write(parts, deadline_s)
+            if not outbox.waiting():  # what agents.writer looks at
+                number = next(late)
+                kept(config, tmp_path, number, number)
+
+    done = replayed(config, BusyStore())
+    assert (done.rows, outbox.waiting()) == (3, 1)
+    assert ids(part for record in outbox.pending(100) for part in record.parts) == [1, 2, 3]
+    outbox.close()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from inventories.inventory import HostEntry
 from runbooks import findings_tdengine as judge
-from runbooks.hosts import Host
+from runbooks.hosts import Host, Ran
 from runbooks.probes.app import Outbox
-from runbooks.probes.tdengine import Server, abilities, parse, speaker
+from runbooks.probes.tdengine import Server, abilities, look, parse, speaker
 
 FEATURES = {
     "version": "3.3.7.5", "edition": "community", "privileges_hold": False, "restores_dnodes": False, "rest": False,
@@ -44,6 +47,15 @@ GONE = Server(host("tsdb3"), ssh=False, why="no answer")
 
 def told(*servers: Server) -> dict[str, str]:
     return {one.objective: one.measured for one in judge.findings(servers)}
+
+
+def test_agents_of_an_older_tool_are_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    older = {name: said for name, said in SAID.items() if name != "edition"}
+    monkeypatch.setattr(Host, "reachable", lambda *_: True)
+    monkeypatch.setattr(Host, "run", lambda *_, **__: Ran(0, json.dumps(older), "", 0.1))
+    seen = look(host("tsdb1"))
+    assert not seen.online
+    assert "nothing of edition" in seen.why and "./dr deploy --limit tsdb1" in seen.why
 
 
 def test_whole_cluster_meets_everything() -> None:

@@ -120,7 +120,8 @@ def test_no_library_asks_for_an_executable_stack_any_more() -> None:
     """A C library from 2.41 on refuses to load one that does."""
     changed = without_executable_stack(elf(stack_flags=7))
     assert struct.unpack_from("<II", changed, 64) == (STACK, 6)
-    assert without_executable_stack(b"no program") == b"no program"
+    for other in (b"no program", b"\x7fELF\x02\x01", b"\x7fELF\x02\x01".ljust(64, b"\0"), elf()[:100]):
+        assert without_executable_stack(other) == other
 
 
 def test_environment_names_the_package_where_group_data_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
