@@ -88,6 +88,13 @@ def take(estate: Estate, kind: str) -> str:
     return td_backups.labels(estate.backup)[-1]
 
 
+def accepted(estate: Estate) -> str:
+    """A full backup now, of which what was deleted before is meant to be gone; its label."""
+    label = take(estate, "full")
+    estate.backup.run(f"{AGENT}td_take accept", user="postgres", timeout=60)
+    return label
+
+
 def filled(estate: Estate) -> None:
     estate.backup.run(f"{AGENT}td_fill --rows %s --days %s", ROWS, DAYS, user="postgres", timeout=120)
 
@@ -105,12 +112,11 @@ def scene(estate_lab: Estate) -> Iterator[Scene]:
             f"INSERT INTO {MINE}.odd_{number} USING {MINE}.tick_data TAGS ({symbol}, '上海') "
             f"(ts, event_id, price, volume) VALUES (NOW - 1d, {MANY + number}, 1.5, 100)",
         )  # fmt: skip
-    label = take(estate_lab, "full")
-    estate_lab.backup.run(f"{AGENT}td_take accept", user="postgres", timeout=60)  # what was deleted is meant to be gone
-    yield Scene(estate_lab, server, label)
+    yield Scene(estate_lab, server, accepted(estate_lab))
     for name in ("odd_1", "odd_2"):
         td_ground.ask(server, f"DROP TABLE IF EXISTS {MINE}.{name}")
     td_ground.ask(server, f"DROP DATABASE IF EXISTS {SIDE}")
+    accepted(estate_lab)
 
 
 class TestMistakes:
