@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +110,7 @@ class _Taking:
         self._database = settings.database
         self._sums = Sums()  # by supertable
         self._in_file = Sums()  # by subtable
+        self._days: dict[str, dict[int, str]] = {}
         self._files: dict[str, dict[str, Any]] = {}
         self._writer: Writer | None = None
         self._held = 0
@@ -141,7 +142,7 @@ class _Taking:
         manifest = Manifest(
             self._label, "incr" if self._base else "full", self._base.label if self._base else None, started,
             time.time(), self._session.server, self._database, options, tables, subtables, windows,
-            {stable: _total(found.values()) for stable, found in windows.items()}, self._files, filesets,
+            {stable: _total(found.values()) for stable, found in windows.items()}, self._files, filesets, self._days,
             sum(window.rows for found in windows.values() for window in found.values()), dumped,
             sum(one["bytes"] for one in self._files.values()), self._settings.key_id(), 0.0,
         )  # fmt: skip
@@ -152,38 +153,41 @@ class _Taking:
         self, tables: dict[str, Any], filesets: dict[str, Any], options: dict[str, Any]
     ) -> tuple[Marks, dict[str, set[int]] | None]:
         """The marks of the hours that were looked at, and the hours that changed; None: all of them."""
+        for name, shape in tables.items():
+            self._days[name] = td_scan.days(self._session, self._database, name, shape)
         if self._base is None:
             every = {name: td_scan.marks(self._session, self._database, name, tables[name]) for name in tables}
             return every, None
-        touched = [
+        written = [
             td_scan.fileset_hours(number, options["duration"])
             for number in filesets if filesets[number] != self._base.filesets.get(number)
         ]  # fmt: skip
         marks: Marks = {}
         changed: dict[str, set[int]] = {}
         for name, shape in tables.items():
-            before = self._base.windows.get(name, {})
-            if self._base.supertables.get(name) != shape:
-                before = {}  # another column, another row
-            counts = td_scan.counts(self._session, self._database, name)
-            suspect = {
-                hour for hour, rows in counts.items()
-                if hour not in before or before[hour].rows != rows or any(a <= hour < b for a, b in touched)
-            }  # fmt: skip
-            looked = td_scan.marks(self._session, self._database, name, shape, td_scan.spans(suspect))
-            marks[name] = {hour: mark for hour, mark in looked.items() if hour in suspect}
+            same_shape = self._base.supertables.get(name) == shape  # another column, another row
+            before = self._base.windows.get(name, {}) if same_shape else {}
+            looked = {hour for start, end in [*written, *self._other_days(name)] for hour in range(start, end)}
+            touched = td_scan.spans(looked) if same_shape else None
+            marks[name] = td_scan.marks(self._session, self._database, name, shape, touched)
             changed[name] = {
                 hour for hour, (rows, mark) in marks[name].items()
                 if hour not in before or (before[hour].rows, before[hour].mark) != (rows, mark)
             }  # fmt: skip
-            self._kept(name, before, counts, changed[name])
+            self._kept(name, before, looked, marks[name].keys() - changed[name])
         return marks, changed
 
-    def _kept(self, name: str, before: dict[int, Window], counts: dict[int, int], changed: set[int]) -> None:
-        """Hours whose rows lie in an earlier backup."""
+    def _other_days(self, name: str) -> list[Range]:
+        """The hours of the days whose sums are other ones than those of the backup before."""
+        assert self._base is not None
+        now, before = self._days[name], self._base.days.get(name, {})
+        return [td_scan.day_hours(day) for day in now.keys() | before.keys() if now.get(day) != before.get(day)]
+
+    def _kept(self, name: str, before: dict[int, Window], looked: Collection[int], same: Collection[int]) -> None:
+        """Hours whose rows lie in an earlier backup: nobody touched them, or they were looked at and are the same."""
         windows = self._sums.found.setdefault(name, {})
         for hour, window in before.items():
-            if hour in counts and hour not in changed:
+            if hour in same or hour not in looked:
                 windows[hour] = (window.rows, int(window.hash, 16))
 
     def _dump(

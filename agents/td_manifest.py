@@ -53,8 +53,8 @@ class Subtable(NamedTuple):
 @dataclass(frozen=True)
 class Manifest:
     """Times in unix seconds. `supertables`: {"columns": [[name, type, is key]], "tags": [[name, type]]} by name;
-    `files`: {"bytes", "sha256", "rows"} by name; `totals`: [rows, hash] by supertable; `filesets`: what tells whether
-    anything was written since, by number; `verified`: what reading it again has shown.
+    `files`: {"bytes", "sha256", "rows"} by name; `totals`: [rows, hash] by supertable; `filesets` and
+    `days`: what tells where anything was written since, by number; `verified`: what reading it again has shown.
     """
 
     label: str
@@ -71,6 +71,7 @@ class Manifest:
     totals: dict[str, list[Any]]
     files: dict[str, dict[str, Any]]
     filesets: dict[str, Any]
+    days: dict[str, dict[int, str]]
     rows: int
     rows_dumped: int
     bytes: int
@@ -121,6 +122,9 @@ def load(label: str, settings: Settings) -> Manifest:
     raw["windows"] = {
         stable: {int(hour): Window(*window) for hour, window in windows.items()}
         for stable, windows in raw["windows"].items()
+    }
+    raw["days"] = {
+        stable: {int(day): digest for day, digest in days.items()} for stable, days in raw["days"].items()
     }
     raw["subtables"] = [Subtable(*one) for one in raw["subtables"]]
     return Manifest(**raw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -69,7 +70,8 @@ def plain_tables(session: RawSession, database: str) -> list[str]:
 def filesets(session: RawSession, database: str) -> dict[str, list[list[int]]]:
     """[[vgroup, bytes, last compaction]] of each group of data files by its number, with memory written out first.
 
-    A write that reaches the files makes them longer, so that what has the same size holds the same rows.
+    Another size tells that something was written. The same size tells nothing for sure: rows that replace rows which
+    were written lately may take as many bytes, so that `days` is asked too.
     """
     # It begins and does not wait for its end; but a second one begins only when the first has ended.
     for _ in range(2):
@@ -89,6 +91,30 @@ def fileset_hours(number: str, duration: str) -> Range:
     minutes = int(duration[:-1]) * {"m": 1, "h": 60, "d": 1440}[duration[-1]]
     start = int(number) * minutes
     return start // 60, -(-(start + minutes) // 60)
+
+
+def days(session: RawSession, database: str, stable: str, shape: dict[str, Any]) -> dict[int, str]:
+    """A digest of each day's sums, by its number since 1970. The server has most of them beside its blocks.
+
+    Numbers are added up as they are, texts weighted by the key: another row, or another value in one, changes a sum.
+    """
+    columns = shape["columns"]
+    plain = [f"SUM({_number(name, kind)})" for name, kind, _ in columns[1:] if kind.partition("(")[0] not in _TEXTS]
+    texts_ = [one for one in _aggregates(columns) if "CRC32" in one]
+    found: dict[int, list[Any]] = {}
+    for aggregates in (["COUNT(*)", *plain], ["COUNT(*)", *texts_] if texts_ else []):
+        if aggregates:
+            rows = session.rows(f"SELECT _wstart, {', '.join(aggregates)} FROM `{database}`.`{stable}` INTERVAL(1d)")
+            for start, *sums in rows:
+                found.setdefault(int(start) // (24 * HOUR_NS), []).append(sums)
+    return {
+        day: hashlib.blake2b(repr(sums).encode(), digest_size=8).hexdigest() for day, sums in found.items()
+    }
+
+
+def day_hours(day: int) -> Range:
+    """The hours of a day of `days`."""
+    return day * 24, (day + 1) * 24
 
 
 def counts(session: RawSession, database: str, stable: str) -> dict[int, int]:
@@ -131,16 +157,18 @@ def _aggregates(columns: Sequence[Sequence[Any]]) -> Iterator[str]:
         if key and name == keys[-1]:
             yield f"SUM({value})" if _is_number(columns, name) else f"SUM(CRC32({value}))"
             continue
-        if kind.partition("(")[0] in _TEXTS:
-            value = f"CRC32({value})"
-        elif kind == "TIMESTAMP":
-            value = f"CAST({value} AS BIGINT)"
-        elif kind == "BOOL":
-            value = f"CAST({value} AS INT)"
-        elif kind.partition("(")[0] in SIZED:
-            raise AgentError(f"Column {name} has the type {kind}, whose changes are not seen.", "Leave it out.")
-        yield f"COUNT(`{name}`)"
-        yield f"SUM({value} * {weight})"
+        yield f"COUNT({value})"
+        yield f"SUM({_number(name, kind)} * {weight})"
+
+
+def _number(name: str, kind: str) -> str:
+    """A number that changes with the value of this column."""
+    plain = kind.partition("(")[0]
+    if plain in _TEXTS:
+        return f"CRC32(`{name}`)"
+    if plain in SIZED:
+        raise AgentError(f"Column {name} has the type {kind}, whose changes are not seen.", "Leave it out.")
+    return {"TIMESTAMP": f"CAST(`{name}` AS BIGINT)", "BOOL": f"CAST(`{name}` AS INT)"}.get(plain, f"`{name}`")
 
 
 def _is_number(columns: Sequence[Sequence[Any]], name: str) -> bool:

@@ -39,8 +39,8 @@ def holds(
     told = {name: {hour: Window(10, "0" * 16, "", link) for hour, link in one.items()} for name, one in said.items()}
     manifest = Manifest(
         label, "incr" if "_" in label else "full", None, began(label), began(label) + 60, "3.3.7.5", "market_data",
-        dict(options), {name: {} for name in said}, [], told, {}, {"data-0001": {"bytes": len(data), "sha256": ""}}, {},
-        sum(len(one) * 10 for one in said.values()), 10, len(data), settings.key_id(), 1.0,
+        dict(options), {name: {} for name in said}, [], told, {}, {"data-0001": {"bytes": len(data), "sha256": ""}},
+        {}, {}, sum(len(one) * 10 for one in said.values()), 10, len(data), settings.key_id(), 1.0,
     )  # fmt: skip
     td_manifest.save(manifest, folder, settings)
     return manifest

@@ -55,7 +55,7 @@ def _backup(place: Settings, label: str, hours: list[int], kept: dict[int, Windo
     files = {"data-0001": {"bytes": writer.bytes, "sha256": writer.sha256, "rows": writer.rows}}
     manifest = Manifest(
         label, "incr" if "_" in label else "full", None, 1.0, 2.0, "3.3.7.5", "market_data", {}, SHAPE, [TICKS],
-        {"tick_data": windows}, {}, files, {}, sum(w.rows for w in windows.values()), writer.rows, writer.bytes,
+        {"tick_data": windows}, {}, files, {}, {}, sum(w.rows for w in windows.values()), writer.rows, writer.bytes,
         place.key_id(), 1.0,
     )  # fmt: skip
     td_manifest.save(manifest, folder, place)
