@@ -15,15 +15,16 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agents import td_manifest, td_scan, td_settings
+from agents import td_changes, td_manifest, td_scan, td_settings
 from agents.errors import AgentError, run
 from agents.td_block import Block, decode, encode, rows_of
+from agents.td_changes import Changes
 from agents.td_file import Writer
 from agents.td_manifest import Manifest, Subtable, Window
 from agents.td_raw import RawSession
@@ -34,7 +35,6 @@ from agents.td_verify import verify_own
 
 FILE_BYTES = 256 << 20  # of blocks, before they are compressed
 _MIN_FREE = 256 << 20
-Marks = dict[str, dict[int, tuple[int, str]]]
 
 
 class Busy(AgentError):  # noqa: N818 - named after what is, as in the rest of the agents
@@ -110,7 +110,6 @@ class _Taking:
         self._database = settings.database
         self._sums = Sums()  # by supertable
         self._in_file = Sums()  # by subtable
-        self._days: dict[str, dict[int, str]] = {}
         self._files: dict[str, dict[str, Any]] = {}
         self._writer: Writer | None = None
         self._held = 0
@@ -123,16 +122,17 @@ class _Taking:
         tables = td_scan.supertables(self._session, self._database)
         if not tables:
             raise AgentError(f"Database {self._database} has no supertable to back up.", "Deploy the TDengine nodes.")
-        marks, changed = self._changes(tables, filesets, options)
         subtables = td_scan.subtables(self._session, self._database, tables)
+        found = td_changes.find(self._session, self._database, tables, subtables, filesets, options, self._base)
+        self._sums.found.update(found.kept)
         try:
-            self._dump(tables, subtables, changed)
+            self._dump(tables, subtables, found.changed)
             self._close()
         except BaseException:
             if self._writer is not None:
                 self._writer.abandon()
             raise
-        windows = self._windows(tables, marks, changed)
+        windows = self._windows(tables, found)
         dumped = sum(one["rows"] for one in self._files.values())
         if self._base is None and dumped == 0:
             raise AgentError(
@@ -142,53 +142,12 @@ class _Taking:
         manifest = Manifest(
             self._label, "incr" if self._base else "full", self._base.label if self._base else None, started,
             time.time(), self._session.server, self._database, options, tables, subtables, windows,
-            {stable: _total(found.values()) for stable, found in windows.items()}, self._files, filesets, self._days,
+            {stable: _total(found.values()) for stable, found in windows.items()}, self._files, filesets, found.days,
             sum(window.rows for found in windows.values() for window in found.values()), dumped,
             sum(one["bytes"] for one in self._files.values()), self._settings.key_id(), 0.0,
         )  # fmt: skip
         verified = verify_own(manifest, self._folder, self._settings)
         return replace(manifest, verified=verified, ended_at=time.time(), seconds=time.monotonic() - began)
-
-    def _changes(
-        self, tables: dict[str, Any], filesets: dict[str, Any], options: dict[str, Any]
-    ) -> tuple[Marks, dict[str, set[int]] | None]:
-        """The marks of the hours that were looked at, and the hours that changed; None: all of them."""
-        for name, shape in tables.items():
-            self._days[name] = td_scan.days(self._session, self._database, name, shape)
-        if self._base is None:
-            every = {name: td_scan.marks(self._session, self._database, name, tables[name]) for name in tables}
-            return every, None
-        written = [
-            td_scan.fileset_hours(number, options["duration"])
-            for number in filesets if filesets[number] != self._base.filesets.get(number)
-        ]  # fmt: skip
-        marks: Marks = {}
-        changed: dict[str, set[int]] = {}
-        for name, shape in tables.items():
-            same_shape = self._base.supertables.get(name) == shape  # another column, another row
-            before = self._base.windows.get(name, {}) if same_shape else {}
-            looked = {hour for start, end in [*written, *self._other_days(name)] for hour in range(start, end)}
-            touched = td_scan.spans(looked) if same_shape else None
-            marks[name] = td_scan.marks(self._session, self._database, name, shape, touched)
-            changed[name] = {
-                hour for hour, (rows, mark) in marks[name].items()
-                if hour not in before or (before[hour].rows, before[hour].mark) != (rows, mark)
-            }  # fmt: skip
-            self._kept(name, before, looked, marks[name].keys() - changed[name])
-        return marks, changed
-
-    def _other_days(self, name: str) -> list[Range]:
-        """The hours of the days whose sums are other ones than those of the backup before."""
-        assert self._base is not None
-        now, before = self._days[name], self._base.days.get(name, {})
-        return [td_scan.day_hours(day) for day in now.keys() | before.keys() if now.get(day) != before.get(day)]
-
-    def _kept(self, name: str, before: dict[int, Window], looked: Collection[int], same: Collection[int]) -> None:
-        """Hours whose rows lie in an earlier backup: nobody touched them, or they were looked at and are the same."""
-        windows = self._sums.found.setdefault(name, {})
-        for hour, window in before.items():
-            if hour in same or hour not in looked:
-                windows[hour] = (window.rows, int(window.hash, 16))
 
     def _dump(
         self, tables: dict[str, Any], subtables: list[Subtable], changed: dict[str, set[int]] | None
@@ -237,16 +196,14 @@ class _Taking:
         self._files[writer.path.name] = {"bytes": writer.bytes, "sha256": writer.sha256, "rows": writer.rows}
         self._writer, self._in_file, self._held = None, Sums(), 0
 
-    def _windows(
-        self, tables: dict[str, Any], marks: Marks, changed: dict[str, set[int]] | None
-    ) -> dict[str, dict[int, Window]]:
+    def _windows(self, tables: dict[str, Any], changes: Changes) -> dict[str, dict[int, Window]]:
         found: dict[str, dict[int, Window]] = {name: {} for name in tables}
         for name, hours in self._sums.told().items():
             before = self._base.windows.get(name, {}) if self._base else {}
             for hour, (rows, digest) in sorted(hours.items()):
-                fresh = changed is None or hour in changed[name]
+                fresh = changes.changed is None or hour in changes.changed[name]
                 # A row that came between the mark and the dump: an hour without a mark counts as changed next time.
-                mark = marks[name].get(hour, (0, ""))[1] or ("" if fresh else before[hour].mark)
+                mark = changes.marks[name].get(hour, (0, ""))[1] or ("" if fresh else before[hour].mark)
                 held_in = self._label if fresh else before[hour].held_in
                 found[name][hour] = Window(rows, digest, mark, held_in)
         return found

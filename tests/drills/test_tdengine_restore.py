@@ -41,7 +41,7 @@ pytestmark = [
 MINE = "market_data"
 SIDE = "market_side"
 ROWS = 120_000
-MANY = 1 << 62  # no feed counts so high
+MANY = 1 << 62  # ids of a feed are far above or below
 DAYS = 5
 AGENT = "cd /opt/mystocks-dr && exec python3 -m agents."
 SPOILT = "sh -c 'head -c 100000 %s; printf xxxx; tail -c +100005 %s'"  # four other bytes in the middle
@@ -64,7 +64,7 @@ class Scene:
 
     def count(self, condition: str = "1 = 1", table: str = "tick_data", database: str = MINE) -> int:
         """Of the rows that these tests made: what a feed wrote shortly before may come back out of the shadow."""
-        ours = f"(event_id <= {ROWS} OR event_id > {MANY})"
+        ours = f"(event_id BETWEEN 1 AND {ROWS} OR event_id BETWEEN {MANY} AND {MANY + 1000})"
         rows = self.sql(f"SELECT COUNT(*) AS n FROM {database}.{table} WHERE {ours} AND {condition}")
         return int(str(rows[0]["n"])) if rows else 0
 
@@ -73,7 +73,7 @@ class Scene:
 
     def spans(self, symbol: str) -> tuple[int, int]:
         """First and last moment (ns) of a symbol's rows."""
-        where = f"FROM {MINE}.tick_data WHERE symbol = '{symbol}' AND event_id <= {ROWS}"
+        where = f"FROM {MINE}.tick_data WHERE symbol = '{symbol}' AND event_id BETWEEN 1 AND {ROWS}"
         first = self.sql(f"SELECT CAST(MIN(CAST(ts AS BIGINT)) AS BIGINT) AS a, MAX(CAST(ts AS BIGINT)) AS b {where}")
         return int(str(first[0]["a"])), int(str(first[0]["b"]))
 
