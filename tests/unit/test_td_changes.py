@@ -119,6 +119,13 @@ def test_another_mark_of_the_same_rows_costs_a_look_and_no_row(server: Server) -
     assert sorted(found.kept["tick_data"]) == HOURS
 
 
+def test_few_such_rows_are_taken_without_a_look(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = base(server)
+    server.odd_days, server.odd_marks = {DAY}, {HOURS[0]}
+    monkeypatch.setattr(td_changes, "WORTH_A_LOOK", 0.5)
+    assert find(made).changed == {"tick_data": {HOURS[0]}}
+
+
 def test_new_hours_are_taken_and_deleted_ones_are_dropped(server: Server) -> None:
     made = base(server)
     server.rows[HOURS[2] + 1] = block(HOURS[2] + 1)
