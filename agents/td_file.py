@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from agents.errors import AgentError
 
@@ -114,28 +114,19 @@ class Writer:
 def read(path: Path, key: Path, expected: dict[str, Any]) -> Iterator[tuple[int, bytes]]:
     """(subtable, block) of each frame; the last is (END, JSON). `expected` is the manifest's {"bytes", "sha256"}.
 
-    Raises Broken at the first byte that is not what was written, at the latest when all have been read: only then is
-    what came before known to be whole.
+    The whole file is held against its hash before the first frame is given out: no row of a damaged one reaches a
+    server. Raises Broken.
     """
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise Broken(f"{path.name} of backup {path.parent.name} is missing: {error.strerror}.", _OTHER) from error
-    if size != expected["bytes"]:
-        raise Broken(
-            f"{path.name} of backup {path.parent.name} has {size} bytes instead of {expected['bytes']}.", _OTHER
+    _check(path, expected)
+    with path.open("rb") as source:
+        unlock = subprocess.Popen(
+            [*ENC, "-d", "-pass", f"file:{key}"], stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-    digest = hashlib.sha256()
-    unlock = subprocess.Popen(
-        [*ENC, "-d", "-pass", f"file:{key}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
     unzip = subprocess.Popen(
         ["zstd", "-q", "-d", "-c"], stdin=unlock.stdout, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    assert unlock.stdin is not None and unlock.stdout is not None and unzip.stdout is not None
+    assert unlock.stdout is not None and unzip.stdout is not None
     unlock.stdout.close()
-    feeder = threading.Thread(target=_feed, args=(path, unlock.stdin, digest), daemon=True)
-    feeder.start()
     try:
         ended = False
         while head := unzip.stdout.read(_FRAME.size):
@@ -146,14 +137,9 @@ def read(path: Path, key: Path, expected: dict[str, Any]) -> Iterator[tuple[int,
             if len(data) < length:
                 raise ValueError("a frame is cut off")
             ended = number == END
-            if not ended:
-                yield number, data
+            yield number, data
         if not ended:
-            raise ValueError("it has no end")
-        feeder.join()
-        if digest.hexdigest() != expected["sha256"]:
-            raise ValueError("its content is not what was written")
-        yield END, data
+            raise ValueError("it has no end, or was locked with another key")
     except ValueError as error:
         raise Broken(f"{path.name} of backup {path.parent.name} is damaged: {error}.", _OTHER) from error
     finally:
@@ -161,14 +147,23 @@ def read(path: Path, key: Path, expected: dict[str, Any]) -> Iterator[tuple[int,
             child.kill()
             child.wait()
         unzip.stdout.close()
-        feeder.join()
+
+
+def _check(path: Path, expected: dict[str, Any]) -> None:
+    """Raises Broken unless the file is what was written, byte for byte."""
+    where = f"{path.name} of backup {path.parent.name}"
+    try:
+        size = path.stat().st_size
+        if size != expected["bytes"]:
+            raise Broken(f"{where} has {size} bytes instead of {expected['bytes']}.", _OTHER)
+        with path.open("rb") as source:
+            digest = hashlib.sha256()
+            while chunk := source.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise Broken(f"{where} is missing or cannot be read: {error.strerror}.", _OTHER) from error
+    if digest.hexdigest() != expected["sha256"]:
+        raise Broken(f"{where} is damaged: its content is not what was written.", _OTHER)
 
 
 _OTHER = "Restore an older backup (./dr backup.list), or fetch this one from the off-site copy."
-
-
-def _feed(path: Path, sink: IO[bytes], digest: Any) -> None:
-    with path.open("rb") as source, suppress(BrokenPipeError), sink:
-        while chunk := source.read(_CHUNK):
-            digest.update(chunk)
-            sink.write(chunk)
