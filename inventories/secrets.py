@@ -49,6 +49,11 @@ def key_id(secret: SecretStr) -> str:
     return hashlib.sha256(secret.get_secret_value().encode()).hexdigest()[:12]
 
 
+def _new() -> str:
+    """A random one with the kinds of characters that TDengine asks a password for."""
+    return f"Aa1-{secrets.token_urlsafe(24)}"
+
+
 def make(path: str | Path) -> Path:
     """Write a new secrets file (mode 0600). Refuses to replace one: lost keys are lost backups."""
     file = Path(path).expanduser()
@@ -58,7 +63,7 @@ def make(path: str | Path) -> Path:
     except FileExistsError as error:
         raise BadInput(f"{file} exists already", "remove it yourself if nothing uses its secrets") from error
     with os.fdopen(handle, "w") as out:
-        yaml.safe_dump({name: secrets.token_urlsafe(24) for name in NAMES}, out)
+        yaml.safe_dump({name: _new() for name in NAMES}, out)
     return file
 
 
@@ -71,7 +76,7 @@ def complete(path: str | Path) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = file.with_name(f".{file.name}.{os.getpid()}")
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            yaml.safe_dump({**stored, **{name: secrets.token_urlsafe(24) for name in missing}}, out)
+            yaml.safe_dump({**stored, **{name: _new() for name in missing}}, out)
             out.flush()
             os.fsync(out.fileno())
         partial.replace(file)
