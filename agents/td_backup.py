@@ -79,10 +79,9 @@ def locked(settings: Settings) -> Iterator[None]:
 
 
 def _preflight(settings: Settings, base: Manifest | None) -> None:
-    """Before anything is written: room for what the newest backup took and a third more."""
-    found = td_manifest.labels(settings)
-    last = base or (td_manifest.load(found[-1], settings) if found else None)
-    need = _MIN_FREE + int((last.bytes if last and not base else 0) * 1.3)
+    """Before anything is written: for a full one, room for what the newest backup took and a third more."""
+    last = None if base or not td_manifest.labels(settings) else td_manifest.newest(settings)
+    need = _MIN_FREE + int((last.bytes if last else 0) * 1.3)
     free = shutil.disk_usage(settings.folder).free
     if free < need:
         raise AgentError(

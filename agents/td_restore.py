@@ -25,7 +25,7 @@ import numpy as np
 
 from agents import td_file, td_ground, td_live, td_manifest, td_scan, td_select, td_settings
 from agents.errors import AgentError, run
-from agents.td_block import Array, Block, decode, encode, pick
+from agents.td_block import Array, Block, decode, encode, pick, rows_of
 from agents.td_manifest import HOUR_NS, Manifest, Subtable, Window
 from agents.td_raw import RawSession
 from agents.td_select import BadRequest, Selection
@@ -240,15 +240,11 @@ class _Restoring:
             written, present = pick(block, missing), int((~missing).sum())
         if written.rows:
             # Untouched, the bytes go as they came.
-            session.write(one.name, raw if written.rows == block.rows and self._is_all(raw, block) else encode(written))
+            session.write(one.name, raw if written.rows == rows_of(raw) else encode(written))
         with self._lock:
             self._expected.add(one.stable, runs)
             self._done.rows_written += written.rows
             self._done.rows_present += present
-
-    @staticmethod
-    def _is_all(raw: bytes, block: Block) -> bool:
-        return int.from_bytes(raw[8:12], "little") == block.rows
 
     def _is_live(self, one: Subtable, block: Block) -> bool:
         return bool(self._live[one.stable].intersection(np.unique(hours(block)).tolist()))

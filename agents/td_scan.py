@@ -59,14 +59,6 @@ def subtables(session: RawSession, database: str, tables: dict[str, Any]) -> lis
     return found
 
 
-def plain_tables(session: RawSession, database: str) -> list[str]:
-    """Tables without a supertable: no part of the catalogue, and of no backup."""
-    rows = session.rows(
-        f"SELECT table_name FROM information_schema.ins_tables WHERE db_name = '{database}' AND type = 'NORMAL_TABLE'"
-    )
-    return sorted(str(name) for (name,) in rows)
-
-
 def filesets(session: RawSession, database: str) -> dict[str, list[list[int]]]:
     """[[vgroup, bytes, last compaction]] of each group of data files by its number, with memory written out first.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from runbooks.hosts import Host
 from runbooks.layout import PROOFS
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,16 @@ def newest(backup: Host, since: float = 0) -> Proof | None:
 
 
 def parse(lines: str) -> tuple[Proof, ...]:
+    """The same of the file's text."""
+    return records(lines, _proof)
+
+
+def records(lines: str, make: Callable[[dict[str, Any]], P]) -> tuple[P, ...]:
+    """What `make` makes of each line of a file of proofs; a line that is torn is passed over."""
     found = []
     for line in lines.splitlines():
         try:
-            found.append(_proof(json.loads(line)))
+            found.append(make(json.loads(line)))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return tuple(found)

@@ -9,7 +9,7 @@ from typing import Any
 
 from runbooks.hosts import Estate, Host
 from runbooks.probes.jobs import Fate, Retention
-from runbooks.probes.proofs import Check
+from runbooks.probes.proofs import Check, records
 
 PROOFS = "/var/lib/mystocks-dr/td-proofs.jsonl"
 FOLDER = "/var/lib/mystocks-dr/tdengine"
@@ -116,13 +116,8 @@ def proofs(backup: Host) -> tuple[Proof, ...]:
 
 
 def parse(lines: str) -> tuple[Proof, ...]:
-    found = []
-    for line in lines.splitlines():
-        try:
-            found.append(_proof(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
-    return tuple(found)
+    """The same of the file's text."""
+    return records(lines, _proof)
 
 
 def failed(records: Sequence[Proof]) -> dict[str, str]:
