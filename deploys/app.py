@@ -11,7 +11,7 @@ from pyinfra.operations.util import any_changed
 
 from deploys import agents, estate
 from deploys.base import UPLOADS
-from deploys.operations import packages
+from deploys.postgresql.operations import packages
 from deploys.text import MANAGED, as_file
 from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Shadow

@@ -9,7 +9,7 @@ from pyinfra.operations import files, server, systemd
 
 from deploys import estate
 from deploys.facts import MARKS, IsContainer
-from deploys.operations import etc_hosts, packages
+from deploys.postgresql.operations import etc_hosts, packages
 from deploys.text import MANAGED
 
 PACKAGES = ("acl", "ca-certificates", "cron", "openssh-server", "python3", "sudo", "tzdata", "util-linux", "zstd")

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import agents, app, base, estate, jobs, offsite, pgbackrest, postgres, schema, td_backups, tdengine
-from deploys.operations import stage
+from deploys import agents, app, base, estate, jobs, offsite
+from deploys.postgresql import pgbackrest, schema
+from deploys.postgresql import server as postgres
+from deploys.postgresql.operations import stage
+from deploys.tdengine import backups
+from deploys.tdengine import server as tdengine
 
 is_postgres = any(group in host.groups for group in estate.POSTGRES_GROUPS)
 is_backup = "backup" in host.groups
@@ -25,7 +29,7 @@ if is_postgres or is_backup:
 if is_backup:
     jobs.deploy()
     if has_tdengine:
-        td_backups.deploy()
+        backups.deploy()
 if "offsite" in host.groups:
     offsite.deploy()
 if "app" in host.groups:

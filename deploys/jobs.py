@@ -7,9 +7,10 @@ from typing import Any
 from pyinfra import host
 from pyinfra.facts.files import File
 
-from deploys import estate, offsite, tdengine
-from deploys.operations import jobs_armed
+from deploys import estate, offsite
 from deploys.placed import Place, folder, placed, rendered
+from deploys.postgresql.operations import jobs_armed
+from deploys.tdengine import server
 from deploys.text import MANAGED, as_file
 from inventories.catalog.load import load_recovery
 
@@ -19,7 +20,7 @@ AGENTS_ROOT = "/opt/mystocks-dr"
 # The catalogue's words, and pgBackRest's for the same.
 NAMES = {"differential": "diff", "incremental": "incr"}
 TDENGINE = "td-"  # before the names of that store's jobs
-TD_SETTINGS = f"{tdengine.ETC}/td-backup.json"
+TD_SETTINGS = f"{server.ETC}/td-backup.json"
 CATCH_UP = "50 * * * *"
 _ARCHIVE_WAIT_S = 60
 
@@ -71,11 +72,11 @@ def times() -> list[tuple[str, str]]:
 
 def has_tdengine() -> bool:
     """Also when this deploy was given no package: what backs up a store that is there is not taken away unasked."""
-    return bool(estate.nodes("tdengine")) and (tdengine.is_named() or bool(host.get_fact(File, path=TD_SETTINGS)))
+    return bool(estate.nodes("tdengine")) and (server.is_named() or bool(host.get_fact(File, path=TD_SETTINGS)))
 
 
 def settings() -> dict[str, Any]:
-    """/etc/mystocks-dr/jobs.json, see agents/jobs_config.py."""
+    """/etc/mystocks-dr/jobs.json, see agents/jobs/config.py."""
     recovery = load_recovery()
     store, limits = recovery.stores["postgresql"], recovery.limits
     kinds = {NAMES.get(kind, kind): one.model_dump() for kind, one in recovery.jobs.kinds.items()}

@@ -9,8 +9,8 @@ from pyinfra import host, inventory
 from pyinfra.operations import server
 
 from deploys import estate, pki
-from deploys.operations import known_host
 from deploys.placed import Place, folder, placed, rendered
+from deploys.postgresql.operations import known_host
 from deploys.text import MANAGED
 from inventories.catalog.load import load_recovery
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from deploys import tdengine_package
+from deploys.tdengine import package
 from deploys.text import DOWNGRADE, NOT_EMPTY, OTHER_MACHINE
 from inventories import secrets
 from inventories.catalog.load import load_recovery, load_tables
@@ -109,9 +109,9 @@ def require_sound_files(inventory: str | None) -> None:
     load_recovery()
     if "secrets_file" in found.data:
         secrets.load(str(found.data["secrets_file"]))
-    where, digest = tdengine_package.named(found.data)
+    where, digest = package.named(found.data)
     if where and found.groups.get("tdengine"):
-        tdengine_package.fetch(where, digest, tdengine_package.cache(str(found.data["pki_dir"])))
+        package.fetch(where, digest, package.cache(str(found.data["pki_dir"])))
 
 
 def _listen(child: subprocess.Popen[str], kept: IO[str] | None, say: Callable[[str], None] | None) -> str:

@@ -10,24 +10,25 @@ from dataclasses import dataclass, replace
 
 from drills import feed as feeds
 from drills import gather
-from drills.compare import Comparison, TableComparison, compare, with_phantom_row
-from drills.events import Event
-from drills.fate import Fate, Window, fate, oldest_ack
 from drills.gate import clean_up
-from drills.ledger import read_ledger
-from drills.measure import Measured, Moments, longest, measure
-from drills.result import Check, CheckOutcome, DrillResult, Outcome
-from drills.scenario import Result, Scenario, Twin
+from drills.judging.compare import Comparison, TableComparison, compare, with_phantom_row
+from drills.judging.fate import Fate, Window, fate, oldest_ack
+from drills.judging.result import Check, CheckOutcome, DrillResult, Outcome
+from drills.measuring.events import Event
+from drills.measuring.ledger import read_ledger
+from drills.measuring.measure import Measured, Moments, longest, measure
+from drills.measuring.tally import Feed, Writing
+from drills.scenarios.parts import Result, Scenario, Twin
 from drills.stage import Stage
 from drills.stores import POSTGRESQL, Finder, Store
-from drills.tally import Feed, Writing
 from inventories.errors import BadInput, DrError, TargetFailed, TimedOut, VerificationFailed
 from runbooks.engine import outcome as ended
 from runbooks.engine.budgets import budget
 from runbooks.engine.verify import EVERYTHING, verify
 from runbooks.engine.wait import until
 from runbooks.hosts import Host
-from runbooks.probes import app, postgres
+from runbooks.probes import app
+from runbooks.probes.postgresql import server
 
 Events = Mapping[Store, tuple[Event, ...]]
 Fates = Mapping[Store, Fate]
@@ -225,9 +226,9 @@ class Course:
         """The standby, once it has replayed what the primary has written, holds what the primary holds as well."""
         name = "the standby holds every acknowledged row"
         try:
-            written = postgres.the_primary(postgres.survey(self.stage.estate)).written or 0
+            written = server.the_primary(server.survey(self.stage.estate)).written or 0
             node = until(
-                lambda: next((node for node in postgres.survey(self.stage.estate) if node.streams), None),
+                lambda: next((node for node in server.survey(self.stage.estate) if node.streams), None),
                 "standby.catch_up",
                 what="a standby that has replayed everything",
                 accept=lambda node: node is not None and (node.replayed or 0) >= written,

@@ -9,15 +9,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from drills.ledger import Ledger
+from drills.measuring.ledger import Ledger
+from drills.measuring.tally import Feed as State
 from drills.stores import POSTGRESQL, Store
-from drills.tally import Feed as State
 from inventories.errors import TargetFailed
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Host
 
 _COMMAND = (
-    "cd /opt/mystocks-dr && exec python3 -m agents.feed --config /etc/mystocks-dr/%s --rate %s --seed %s --batch %s"
+    "cd /opt/mystocks-dr && exec python3 -m agents.feed.feeder "
+    "--config /etc/mystocks-dr/%s --rate %s --seed %s --batch %s"
 )
 FEED_ENDS_S = 20.0
 BATCH = 300  # rows

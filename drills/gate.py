@@ -8,11 +8,14 @@ from drills.stage import Stage
 from drills.stores import TDENGINE, Store
 from inventories.errors import DrError, Refused
 from runbooks.actions import app as apps
-from runbooks.actions import tdengine as act
+from runbooks.actions.tdengine import servers as act
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
-from runbooks.probes import app, backup, postgres, tdengine
-from runbooks.procedures.rejoin import REJOIN, RejoinOptions
+from runbooks.probes import app
+from runbooks.probes.postgresql import mode as backup
+from runbooks.probes.postgresql import server as postgres
+from runbooks.probes.tdengine import servers
+from runbooks.procedures.postgresql.rejoin import REJOIN, RejoinOptions
 
 _LOOK_S = 10.0
 
@@ -78,7 +81,7 @@ def _serve_again(stage: Stage) -> None:
         apps.start_replayer(stage.estate.app)
     except DrError as error:
         stage.say(f"WARNING: TDengine's outbox is not drained: {error}; ./dr status")
-    for server in tdengine.survey(stage.estate, _LOOK_S):
+    for server in servers.survey(stage.estate, _LOOK_S):
         if server.online:
             continue
         stage.say(f"cleaning up {server.name}")

@@ -10,15 +10,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from drills.compare import FoundIds, parse_found, ranges_sql
-from drills.fingerprint import Fingerprint, fingerprint
-from drills.result import Check, CheckOutcome, Objectives, Step
+from drills.judging.compare import FoundIds, parse_found, ranges_sql
+from drills.judging.result import Check, CheckOutcome, Objectives, Step
+from drills.measuring.fingerprint import Fingerprint, fingerprint
 from inventories.catalog.load import load_recovery
 from inventories.errors import BadInput, DrError
 from lab.engine import find_engine
 from runbooks.engine.result import RunResult
 from runbooks.hosts import Estate, Host
-from runbooks.probes import postgres, tdengine
+from runbooks.probes.postgresql import server
+from runbooks.probes.tdengine import servers
 
 Results = Iterable[tuple[str, RunResult[Any]]]
 _LOGS = {
@@ -95,7 +96,7 @@ def _check(case: ET.Element, stage: str) -> Check:
 
 def whole(estate: Estate) -> tuple[Check, ...]:
     """Whether the estate is whole in the end, as one check that never depends on what a runbook believed."""
-    nodes = postgres.survey(estate)
+    nodes = server.survey(estate)
     primaries = [node for node in nodes if node.is_primary]
     streaming = [node for node in nodes if node.streams]
     good = (
@@ -140,7 +141,7 @@ def versions(estate: Estate) -> dict[str, str]:
 
 def _tdengine(estate: Estate) -> dict[str, str]:
     """TDengine's version, where the estate has one that answers."""
-    speaker = tdengine.speaker(tdengine.survey(estate, timeout=5))
+    speaker = servers.speaker(servers.survey(estate, timeout=5))
     return {"tdengine": f"{speaker.version} ({speaker.edition})"} if speaker else {}
 
 

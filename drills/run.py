@@ -8,21 +8,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from drills import gather, verdict
+from drills import gather
 from drills.course import Course, Plan
 from drills.gate import clean_up, gate
-from drills.junit import write_junit
-from drills.measure import phases
-from drills.report import write_report
-from drills.result import DrillResult, NegativeTwin, Outcome, write_result
-from drills.scenario import Scenario, Twin
+from drills.judging import verdict
+from drills.judging.junit import write_junit
+from drills.judging.result import DrillResult, NegativeTwin, Outcome, write_result
+from drills.measuring.measure import phases
+from drills.page.report import write_report
+from drills.scenarios.parts import Scenario, Twin
 from drills.stage import Stage
 from drills.stores import POSTGRESQL
 from inventories.errors import DrError
 from lab import state as lab_state
 from runbooks import hosts
 from runbooks.engine.rundir import new_run_dir
-from runbooks.probes import tdengine
+from runbooks.probes.tdengine import servers
 
 
 def drill(
@@ -42,7 +43,7 @@ def drill(
         scenario=scenario.name,
         run_id=str(seed),
         lab=lab,
-        host=primary.name if POSTGRESQL in scenario.stores else tdengine.hosts(estate)[0].name,
+        host=primary.name if POSTGRESQL in scenario.stores else servers.hosts(estate)[0].name,
         started_at=datetime.now(UTC),
         summary=scenario.summary,
         expects_new_timeline=scenario.new_timeline and not (twin and twin.runbook_fails),

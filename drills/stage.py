@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from drills.fate import Target
 from drills.feed import Feed
-from drills.measure import Mark
-from drills.result import Fact
-from drills.tally import Feed as State
+from drills.judging.fate import Target
+from drills.judging.result import Fact
+from drills.measuring.measure import Mark
+from drills.measuring.tally import Feed as State
 from inventories.errors import DrError, TimedOut
 from lab import faults
 from lab.up import up

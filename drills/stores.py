@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from drills import gather
-from drills.compare import FoundIds, parse_found
+from drills.judging.compare import FoundIds, parse_found
 from inventories.errors import BadInput
 from runbooks.hosts import Estate
-from runbooks.probes import app, postgres, tdengine
+from runbooks.probes import app
+from runbooks.probes.postgresql import server
+from runbooks.probes.tdengine import servers as tdengine
 
 Finder = Callable[[str], FoundIds]
-_IDS = "cd /opt/mystocks-dr && exec python3 -m agents.td_ids --run %s %s"
+_IDS = "cd /opt/mystocks-dr && exec python3 -m agents.tdengine.ids --run %s %s"
 _PATIENCE_S = 300.0
 
 
@@ -32,7 +34,7 @@ class Store:
 
 
 def _in_postgresql(estate: Estate, run: int) -> Finder:
-    primary = postgres.the_primary(postgres.survey(estate)).host
+    primary = server.the_primary(server.survey(estate)).host
     return gather.finder(primary, str(estate.data["database"]), run)
 
 

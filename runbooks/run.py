@@ -16,18 +16,18 @@ from runbooks.engine.history import open_run
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.result import RunResult
 from runbooks.hosts import Estate
-from runbooks.procedures.detach import DETACH, DetachOptions
-from runbooks.procedures.failover import FAILOVER, FailoverOptions
-from runbooks.procedures.mend_archive import MEND_ARCHIVE, MendArchiveOptions
-from runbooks.procedures.rejoin import REJOIN, RejoinOptions
-from runbooks.procedures.restore_cluster import RESTORE_CLUSTER, RestoreClusterOptions
-from runbooks.procedures.restore_pitr import RESTORE_PITR, RestorePitrOptions
-from runbooks.procedures.restore_table import RESTORE_TABLE, RestoreTableOptions
-from runbooks.procedures.switchover import SWITCHOVER, SwitchoverOptions
-from runbooks.procedures.tdengine_rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
-from runbooks.procedures.tdengine_rejoin import TDENGINE_REJOIN, TdengineRejoinOptions
-from runbooks.procedures.tdengine_restart import TDENGINE_RESTART, TdengineRestartOptions
-from runbooks.procedures.tdengine_restore import TDENGINE_RESTORE, TdengineRestoreOptions
+from runbooks.procedures.postgresql.detach import DETACH, DetachOptions
+from runbooks.procedures.postgresql.failover import FAILOVER, FailoverOptions
+from runbooks.procedures.postgresql.mend_archive import MEND_ARCHIVE, MendArchiveOptions
+from runbooks.procedures.postgresql.rejoin import REJOIN, RejoinOptions
+from runbooks.procedures.postgresql.restore_cluster import RESTORE_CLUSTER, RestoreClusterOptions
+from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, RestorePitrOptions
+from runbooks.procedures.postgresql.restore_table import RESTORE_TABLE, RestoreTableOptions
+from runbooks.procedures.postgresql.switchover import SWITCHOVER, SwitchoverOptions
+from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
+from runbooks.procedures.tdengine.rejoin import TDENGINE_REJOIN, TdengineRejoinOptions
+from runbooks.procedures.tdengine.restart import TDENGINE_RESTART, TdengineRestartOptions
+from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineRestoreOptions
 from runbooks.remote_lock import BackupHostLock
 
 S = TypeVar("S", bound=BaseModel)

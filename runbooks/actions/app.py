@@ -20,7 +20,7 @@ def replay(host: Host) -> None:
     seconds = budget("outbox.drain")
     host.run(
         "cd /opt/mystocks-dr && "
-        "exec python3 -m agents.replayer --config /etc/mystocks-dr/agent.json --once --timeout %s",
+        "exec python3 -m agents.writing.replayer --config /etc/mystocks-dr/agent.json --once --timeout %s",
         seconds,
         user="mystocks",
         timeout=seconds + 10,
@@ -34,7 +34,7 @@ def requeue(host: Host, since: float, timeout: float) -> None:
     """
     host.run(
         "cd /opt/mystocks-dr && "
-        "exec python3 -m agents.outbox_cli --config /etc/mystocks-dr/agent.json requeue --since %s",
+        "exec python3 -m agents.writing.outbox_cli --config /etc/mystocks-dr/agent.json requeue --since %s",
         f"{since:.3f}",
         user="mystocks",
         timeout=timeout,

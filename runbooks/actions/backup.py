@@ -39,7 +39,7 @@ def take(backup: Host, kind: str, timeout: float) -> str:
 def take_native(backup: Host, kind: str, timeout: float) -> str:
     """Take a backup with PostgreSQL's own programs, full or incr, beside the repository; what became of it."""
     ran = backup.run(
-        "cd /opt/mystocks-dr && exec python3 -m agents.native take %s",
+        "cd /opt/mystocks-dr && exec python3 -m agents.postgresql.native take %s",
         kind, user="postgres", timeout=timeout, expect=None,
     )  # fmt: skip
     if ran.rc:
@@ -51,7 +51,8 @@ def take_native(backup: Host, kind: str, timeout: float) -> str:
 def take_dump(backup: Host, timeout: float) -> str:
     """Dump TDengine with its own taosdump, beside its other backups; what became of it."""
     ran = backup.run(
-        "cd /opt/mystocks-dr && exec python3 -m agents.td_dump take", user="postgres", timeout=timeout, expect=None
+        "cd /opt/mystocks-dr && exec python3 -m agents.tdengine.backup.dump take",
+        user="postgres", timeout=timeout, expect=None
     )
     if ran.rc:
         sentence, hint = _told(ran.stderr)
@@ -77,7 +78,7 @@ def run_job(
     patience = f" --io-timeout {io_timeout_s:g}" if io_timeout_s else ""
     chosen, further = (" --set %s", (label,)) if label else ("", ())
     ran = backup.run(
-        f"cd /opt/mystocks-dr && python3 -m agents.jobs run %s --wait %s{patience}{chosen}",
+        f"cd /opt/mystocks-dr && python3 -m agents.jobs.runner run %s --wait %s{patience}{chosen}",
         job, int(wait_s), *further, user="postgres", timeout=timeout + wait_s + 10, expect=None,
     )  # fmt: skip
     if ran.rc == 0:

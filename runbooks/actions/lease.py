@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runbooks.hosts import Host
 
-_AGENT = "cd /opt/mystocks-dr && python3 -m agents.leases"
+_AGENT = "cd /opt/mystocks-dr && python3 -m agents.jobs.leases"
 
 
 def hold(backup: Host, identity: str, owner: str, why: str, seconds: float, label: str | None = None) -> None:

@@ -11,7 +11,7 @@ from runbooks.hosts import Host
 
 _REPOSITORY = "/var/lib/pgbackrest"
 _TDENGINE = "/var/lib/mystocks-dr/tdengine"
-_AGENT = "cd /opt/mystocks-dr && exec python3 -m agents.offsite"
+_AGENT = "cd /opt/mystocks-dr && exec python3 -m agents.offsite.copies"
 _ASIDE = """
 set -eu
 test -n "$(ls -A %s/backup 2>/dev/null)" || exit 0

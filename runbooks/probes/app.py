@@ -51,7 +51,7 @@ class Outbox:
 
 def try_to_write(app: Host, seconds: float, only: str | None = None) -> WriteAttempt:
     """Try one committed write to whoever is primary, or to exactly the host named `only`."""
-    command, arguments = _AGENT % "write_probe" + " --timeout %s", [str(seconds)]
+    command, arguments = _AGENT % "writing.write_probe" + " --timeout %s", [str(seconds)]
     if only:
         command, arguments = command + " --host %s", [*arguments, only]
     ran = app.run(command, *arguments, user="mystocks", expect=None, timeout=seconds + 5)
@@ -63,5 +63,6 @@ def outbox(app: Host, timeout: float = 10, settings: str = "agent.json") -> Outb
 
     Raises DrError when the host, or the program, does not answer.
     """
-    said = app.run(_PROGRAM.format(settings) % "outbox_cli" + " status", user="mystocks", timeout=timeout).json()
+    command = _PROGRAM.format(settings) % "writing.outbox_cli" + " status"
+    said = app.run(command, user="mystocks", timeout=timeout).json()
     return Outbox(**{key: said[key] for key in Outbox.__dataclass_fields__})

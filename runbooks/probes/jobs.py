@@ -72,13 +72,13 @@ class Retention:
 
 def look(backup: Host, timeout: float | None = None) -> Jobs:
     """Asked of the runner itself, which reckons the schedules. Raises DrError."""
-    said = backup.run(f"{_AGENTS} agents.jobs status", user="postgres", timeout=timeout).json()
+    said = backup.run(f"{_AGENTS} agents.jobs.runner status", user="postgres", timeout=timeout).json()
     return Jobs(tuple(map(_job, said["jobs"])), tuple(Late(**one) for one in said["late"]), said["offsite"])
 
 
 def retention(backup: Host, timeout: float = 60) -> Retention:
-    """The plan of agents/expire.py, which changes nothing. Raises DrError."""
-    said = backup.run(f"{_AGENTS} agents.expire plan", user="postgres", timeout=timeout).json()
+    """The plan of agents/postgresql/expire.py, which changes nothing. Raises DrError."""
+    said = backup.run(f"{_AGENTS} agents.postgresql.expire plan", user="postgres", timeout=timeout).json()
     return Retention(
         tuple(Fate(**one) for one in said["goes"]), tuple(Fate(**one) for one in said["stays"]), said["why"],
         said["held"], said["restorable_from"],

@@ -45,7 +45,7 @@ class Ended:
 
 def command(*words: str) -> list[str]:
     """The same as ./dr, which would first make a virtual environment."""
-    return [sys.executable, "-m", "tasks.main", *words]
+    return [sys.executable, "-m", "doors.main", *words]
 
 
 def dr(*words: str, env: Mapping[str, str] | None = None, timeout: float = 300) -> Ended:

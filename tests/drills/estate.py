@@ -10,10 +10,10 @@ from pathlib import Path
 from deploys.run import deploy
 from drills import feed as feeds
 from drills import gather
-from drills.compare import Comparison, compare
-from drills.fate import Fate
 from drills.gate import gate
-from drills.tally import LedgerView, Writing
+from drills.judging.compare import Comparison, compare
+from drills.judging.fate import Fate
+from drills.measuring.tally import LedgerView, Writing
 from inventories.errors import DrError
 from lab import disks, faults, state
 from lab.engine import find_engine
@@ -23,8 +23,9 @@ from runbooks.engine.budgets import budget
 from runbooks.engine.rundir import runs_dir
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
-from runbooks.probes import app, postgres
-from runbooks.procedures.rejoin import REJOIN, RejoinOptions
+from runbooks.probes import app
+from runbooks.probes.postgresql import server
+from runbooks.procedures.postgresql.rejoin import REJOIN, RejoinOptions
 from runbooks.run import execute
 
 UNIT = "postgresql@17-main"
@@ -101,7 +102,7 @@ def roles(estate: Estate) -> tuple[str, str]:
 
 
 def timeline(estate: Estate) -> int:
-    return postgres.the_primary(postgres.survey(estate)).timeline or 0
+    return server.the_primary(server.survey(estate)).timeline or 0
 
 
 @dataclass
@@ -139,7 +140,7 @@ def load(estate: Estate, folder: Path, rate: float = 1000.0) -> Iterator[Load]:
     view = feed.ledger.view()
     until(lambda: app.outbox(estate.app), 60, what="an empty outbox", accept=lambda box: not box.pending_records)
     assert view.run is not None
-    primary = postgres.the_primary(postgres.survey(estate)).host
+    primary = server.the_primary(server.survey(estate)).host
     found = compare(Fate(feed.ledger.acked_ids()), gather.finder(primary, str(estate.data["database"]), view.run))
     writing.compared.append(found)
     assert found.acked > 0

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from runbooks.actions import backup as backups
-from runbooks.actions import side as actions
-from runbooks.actions.side import SideRequest
+from runbooks.actions.postgresql import side as actions
+from runbooks.actions.postgresql.side import SideRequest
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
-from runbooks.probes import pgbackrest, postgres, side
+from runbooks.probes.postgresql import pgbackrest, server, side
 
 DATABASE = "quant_research"
 NAME = "tested"
@@ -46,7 +46,7 @@ class Points:
 
 
 def primary(estate: Estate) -> Host:
-    return postgres.the_primary(postgres.survey(estate)).host
+    return server.the_primary(server.survey(estate)).host
 
 
 def take(estate: Estate, kind: str) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from deploys.run import Changes, deploy, drift
-from runbooks import drift as beyond
-from runbooks.drift import Difference
 from runbooks.engine.verify import EVERYTHING, verify
 from runbooks.hosts import Estate, Host
+from runbooks.look import drift as beyond
+from runbooks.look.drift import Difference
 from tests.drills import estate as seen
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]

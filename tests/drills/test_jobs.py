@@ -17,7 +17,7 @@ import pytest
 from runbooks.actions import lease
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host, Ran
-from runbooks.probes import pgbackrest
+from runbooks.probes.postgresql import pgbackrest
 from tests.drills.doors import Ended, dr
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]

@@ -14,15 +14,16 @@ from pathlib import Path
 import pytest
 
 from drills import feed as feeds
-from drills.moments import shoot
+from drills.benches.moments import shoot
 from inventories.errors import TargetFailed
-from runbooks.actions import side as sides
+from runbooks.actions.postgresql import side as sides
 from runbooks.engine.procedure import replace_step
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
-from runbooks.probes import app, postgres
-from runbooks.probes import side as side_probe
-from runbooks.procedures.restore_pitr import RESTORE_PITR, SIDE, RestorePitr, RestorePitrOptions
+from runbooks.probes import app
+from runbooks.probes.postgresql import server
+from runbooks.probes.postgresql import side as side_probe
+from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, SIDE, RestorePitr, RestorePitrOptions
 from runbooks.run import execute
 from tests.drills import estate as seen
 from tests.drills.doors import Started, dr
@@ -51,7 +52,7 @@ def whole(estate_lab: Estate) -> Iterator[Estate]:
 
 
 def primary(estate: Estate) -> Host:
-    return postgres.the_primary(postgres.survey(estate)).host
+    return server.the_primary(server.survey(estate)).host
 
 
 def psql(estate: Estate, sql: str) -> list[list[str]]:

@@ -11,7 +11,7 @@ import pytest
 from inventories.errors import TargetFailed
 from runbooks.actions import backup as actions
 from runbooks.hosts import Estate, Host
-from runbooks.probes import proofs
+from runbooks.probes.postgresql import proofs
 from tests.drills import side_kit as kit
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -36,7 +36,7 @@ def backup(estate_lab: Estate, label: str) -> Iterator[Host]:
     yield estate_lab.backup
     assert kit.processes(estate_lab.backup) == []
     assert estate_lab.backup.run("ls -d /var/lib/postgresql/17/side-proof* 2>/dev/null || true").text == ""
-    leases = estate_lab.backup.run("cd /opt/mystocks-dr && python3 -m agents.leases list", user="postgres").json()
+    leases = estate_lab.backup.run("cd /opt/mystocks-dr && python3 -m agents.jobs.leases list", user="postgres").json()
     assert [one for one in leases if one["id"].startswith("prove-")] == []
 
 

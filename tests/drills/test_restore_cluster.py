@@ -21,9 +21,9 @@ from lab.up import up
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate
 from runbooks.layout import PROOFS
-from runbooks.probes import backup as notes
-from runbooks.probes import pgbackrest, postgres
-from runbooks.procedures.restore_cluster import RESTORE_CLUSTER
+from runbooks.probes.postgresql import mode as notes
+from runbooks.probes.postgresql import pgbackrest, server
+from runbooks.procedures.postgresql.restore_cluster import RESTORE_CLUSTER
 from tests.drills import estate as seen
 from tests.drills.doors import Started, dr
 from tests.drills.estate import DATA, UNIT, inside, load
@@ -216,4 +216,4 @@ def test_the_backup_host_is_lost_too_and_the_off_site_copy_brings_all_back(whole
     assert json.loads(ended.out)["state"]["offsite"]
     assert labels < {backup.label for backup in repository(whole).backups}
     assert_back(whole, timeline)
-    assert postgres.the_primary(postgres.survey(whole)).name == "pg1"
+    assert server.the_primary(server.survey(whole)).name == "pg1"

@@ -18,17 +18,17 @@ from pathlib import Path
 import pytest
 
 from inventories.catalog import load_tables
-from runbooks.actions import side as side_act
-from runbooks.copying.counts import Mode
+from runbooks.actions.postgresql import side as side_act
 from runbooks.engine.context import Context
 from runbooks.engine.outcome import Outcome
 from runbooks.engine.procedure import replace_step
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
-from runbooks.probes import postgres, schema, side
-from runbooks.procedures import restore_table
-from runbooks.procedures.restore_table import RESTORE_TABLE, SIDE, RestoreTable, RestoreTableOptions
+from runbooks.probes.postgresql import schema, server, side
+from runbooks.procedures.postgresql import restore_table
+from runbooks.procedures.postgresql.restore_table import RESTORE_TABLE, SIDE, RestoreTable, RestoreTableOptions
 from runbooks.run import execute
+from runbooks.table_copy.counts import Mode
 from tests.drills import estate as seen
 from tests.drills.doors import Ended, Started, dr
 from tests.drills.estate import load
@@ -90,7 +90,7 @@ def whole(estate_lab: Estate) -> Estate:
 
 
 def primary_of(estate: Estate) -> Host:
-    return postgres.the_primary(postgres.survey(estate)).host
+    return server.the_primary(server.survey(estate)).host
 
 
 @pytest.fixture(scope="class")

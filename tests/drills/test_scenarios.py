@@ -10,10 +10,12 @@ from xml.etree import ElementTree
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from drills import prepare, scenarios, verdict
-from drills.result import CheckOutcome, DrillResult, Outcome, read_result
+from drills import prepare
+from drills.judging import verdict
+from drills.judging.result import CheckOutcome, DrillResult, Outcome, read_result
 from drills.run import Plan, drill
-from drills.scenarios import SCENARIOS, TWINS
+from drills.scenarios import catalogue
+from drills.scenarios.catalogue import SCENARIOS, TWINS
 from drills.stores import TDENGINE
 from runbooks.engine.journal import Event
 from runbooks.engine.journal import read as read_journal
@@ -87,9 +89,9 @@ def run(estate: Estate, name: str, twin: str = "") -> tuple[DrillResult, Path]:
         result = DrillResult.model_validate(json.loads(ended.out))
         return result, seen.runs() / result.name
     heard: list[str] = []
-    prepare.estate(lab, heard.append, scenarios.scenario(name).stores)
-    made_to_fail = scenarios.twin(twin) if twin else None
-    return drill(scenarios.scenario(name), lab, heard.append, SHORT, made_to_fail)
+    prepare.estate(lab, heard.append, catalogue.scenario(name).stores)
+    made_to_fail = catalogue.twin(twin) if twin else None
+    return drill(catalogue.scenario(name), lab, heard.append, SHORT, made_to_fail)
 
 
 def faults(result: DrillResult) -> tuple[str, ...]:

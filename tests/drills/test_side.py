@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from inventories.errors import BadInput, DrError, TargetFailed
-from runbooks.actions import side as actions
 from runbooks.actions.backup import take_native
-from runbooks.actions.side import SideRequest
+from runbooks.actions.postgresql import side as actions
+from runbooks.actions.postgresql.side import SideRequest
 from runbooks.hosts import Estate, Host
-from runbooks.probes import side
+from runbooks.probes.postgresql import side
 from tests.drills import side_kit as kit
 from tests.drills.side_kit import NAME, Points
 
@@ -168,7 +168,8 @@ def test_another_key_is_not_taken_for_damage(backup: Host) -> None:
     backup.run("sed %s /etc/pgbackrest/restore.conf > /tmp/another.conf", other)
     backup.run("chmod 0644 /tmp/another.conf")
     ran = backup.run(
-        "cd /opt/mystocks-dr && python3 -m agents.side restore --name %s --config /tmp/another.conf", NAME,
+        "cd /opt/mystocks-dr && python3 -m agents.postgresql.side.cluster restore --name %s --config /tmp/another.conf",
+        NAME,
         user="postgres", expect=1,
     )  # fmt: skip
     assert "does not open repository 1" in ran.stderr
@@ -187,7 +188,7 @@ def test_an_extension_of_another_version_is_told_before_anything_is_restored(bac
 
 def test_a_restore_that_is_interrupted_leaves_nothing_and_begins_anew(backup: Host) -> None:
     script = (
-        "cd /opt/mystocks-dr; python3 -m agents.side restore --name %s >/dev/null 2>&1 & pid=$!; "
+        "cd /opt/mystocks-dr; python3 -m agents.postgresql.side.cluster restore --name %s >/dev/null 2>&1 & pid=$!; "
         "for try in $(seq 100); do test -e /var/lib/postgresql/17/side-%s/base && break; sleep 0.05; done; "
         "kill -TERM $pid; wait $pid; echo $?"
     )

@@ -18,7 +18,7 @@ from lab.disks import small_disk
 from runbooks.actions import offsite
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
-from runbooks.probes import td_backups
+from runbooks.probes.tdengine import backups
 from tests.drills.doors import Ended, dr
 
 pytestmark = [
@@ -31,7 +31,8 @@ STATES = "/var/lib/mystocks-dr/jobs"
 DUMPS = "/var/lib/mystocks-dr/td-dumps"
 SHADOW = "/var/lib/mystocks-dr/shadow-tdengine"
 _FEED = (
-    "cd /opt/mystocks-dr && exec python3 -m agents.feed --config /etc/mystocks-dr/agent-tdengine.json --rate 3000 "
+    "cd /opt/mystocks-dr && exec python3 -m agents.feed.feeder "
+    "--config /etc/mystocks-dr/agent-tdengine.json --rate 3000 "
     "--seconds 1"
 )  # fmt: skip
 
@@ -64,7 +65,7 @@ def agent(backup: Host, words: str, expect: int = 0, stdin: str = "", settings: 
 
 
 def labels(backup: Host) -> list[str]:
-    return list(td_backups.labels(backup))
+    return list(backups.labels(backup))
 
 
 def state(backup: Host, job: str) -> dict[str, Any]:
@@ -150,8 +151,8 @@ def test_a_proof_is_recorded_and_shown(backup: Host) -> None:
 
 def test_a_byte_that_flipped_is_found_by_every_door(backup: Host) -> None:
     full = listed()["backups"][-1]["chain"][0]  # whose rows the newest one needs
-    data = f"{td_backups.FOLDER}/{full}/data-0001.blocks.zst.enc"
-    with kept(backup, f"{td_backups.FOLDER}/{full}"), kept_proofs(backup):
+    data = f"{backups.FOLDER}/{full}/data-0001.blocks.zst.enc"
+    with kept(backup, f"{backups.FOLDER}/{full}"), kept_proofs(backup):
         backup.run("printf '\\377\\376' | dd of=%s bs=1 seek=900 conv=notrunc status=none", data)
         dr("backup.check", *TICKS).assert_told(1, "data-0001")
         dr("backup.run", *TICKS, "--type", "verify").assert_told(1, "data-0001")
@@ -170,28 +171,28 @@ def test_a_byte_that_flipped_is_found_by_every_door(backup: Host) -> None:
 @contextmanager
 def kept_proofs(backup: Host) -> Iterator[None]:
     """The records as they were: nothing else in this module asks for a proof that failed."""
-    backup.run("cp -a %s %s.kept", td_backups.PROOFS, td_backups.PROOFS)
+    backup.run("cp -a %s %s.kept", backups.PROOFS, backups.PROOFS)
     try:
         yield
     finally:
-        backup.run("mv %s.kept %s", td_backups.PROOFS, td_backups.PROOFS)
+        backup.run("mv %s.kept %s", backups.PROOFS, backups.PROOFS)
 
 
 def test_nothing_expires_without_a_proof_and_then_whole_chains_do(backup: Host) -> None:
     assert dr("backup.run", *TICKS, "--type", "full").code == 0
     there = labels(backup)
     newest = there[-1]
-    with kept(backup, td_backups.FOLDER), kept_proofs(backup), retention(backup, 1, 0) as settings:
-        backup.run(": > %s", td_backups.PROOFS)
-        said = agent(backup, "td_expire apply", settings=settings)
+    with kept(backup, backups.FOLDER), kept_proofs(backup), retention(backup, 1, 0) as settings:
+        backup.run(": > %s", backups.PROOFS)
+        said = agent(backup, "tdengine.backup.expire apply", settings=settings)
         assert "no backup was ever restored and found whole" in said["sentence"]
         assert labels(backup) == there
         proof = {"label": newest, "proven_at": time.time(), "outcome": "passed"}
-        backup.run("cat >> %s", td_backups.PROOFS, stdin=json.dumps(proof) + "\n")
-        said = agent(backup, "jobs run td-expire", settings=settings)
+        backup.run("cat >> %s", backups.PROOFS, stdin=json.dumps(proof) + "\n")
+        said = agent(backup, "jobs.runner run td-expire", settings=settings)
         assert f"expired: {there[0]}" in said["sentence"]
         assert labels(backup) == [newest]
-        assert agent(backup, "td_verify")["label"] == newest
+        assert agent(backup, "tdengine.backup.verify")["label"] == newest
 
 
 def test_expire_says_what_stays_and_changes_nothing(backup: Host) -> None:
@@ -205,61 +206,64 @@ def test_expire_says_what_stays_and_changes_nothing(backup: Host) -> None:
 def test_a_lost_folder_comes_back_from_the_copy(backup: Host) -> None:
     assert dr("backup.run", "--type", "offsite").code == 0
     before = labels(backup)
-    said = agent(backup, f"offsite restore --only {td_backups.FOLDER}", expect=1)
+    said = agent(backup, f"offsite.copies restore --only {backups.FOLDER}", expect=1)
     assert "holds backups, and nothing is restored over them" in said
-    with kept(backup, td_backups.FOLDER):
-        backup.run("rm -rf %s", td_backups.FOLDER)
-        assert "cannot be made here" in agent(backup, f"offsite restore --only {td_backups.FOLDER}", expect=1)
+    with kept(backup, backups.FOLDER):
+        backup.run("rm -rf %s", backups.FOLDER)
+        assert "cannot be made here" in agent(backup, f"offsite.copies restore --only {backups.FOLDER}", expect=1)
         assert "there is none, though there was one" in findings(dr("status", "--json"))["TDengine's newest backup"][
             "measured"
         ]
         dr("backup.run", "--type", "offsite").assert_told(1, "none of the TDengine backups that were taken")
         assert offsite.restore_tdengine(backup, 120).bytes > 0
         assert labels(backup) == before
-        assert agent(backup, "td_verify")["label"] == before[-1]
+        assert agent(backup, "tdengine.backup.verify")["label"] == before[-1]
     assert dr("backup.run", "--type", "offsite").code == 0
 
 
 def test_the_second_engine_takes_dumps_that_come_back_whole(backup: Host) -> None:
     done = dr("backup.run", *TICKS, "--type", "full", "--engine", "taosdump")
     assert done.code == 0, done.err
-    dumps = agent(backup, "td_dump list")["dumps"]
+    dumps = agent(backup, "tdengine.backup.dump list")["dumps"]
     newest = dumps[-1]
     assert newest["label"] in done.out
     assert backup.run("stat -c %%a %s", f"{DUMPS}/{newest['label']}").text == "700"
-    agent(backup, "tdengine", stdin="DROP DATABASE IF EXISTS td_beside\n")
+    agent(backup, "tdengine.session", stdin="DROP DATABASE IF EXISTS td_beside\n")
     try:
-        back = agent(backup, f"td_dump restore {newest['label']} --into td_beside")
+        back = agent(backup, f"tdengine.backup.dump restore {newest['label']} --into td_beside")
         assert back["rows"] == newest["counts"]
-        over = agent(backup, f"td_dump restore {newest['label']} --into td_beside", expect=1)
+        over = agent(backup, f"tdengine.backup.dump restore {newest['label']} --into td_beside", expect=1)
         assert "nothing is written over it" in over
-        options = agent(backup, "tdengine", stdin="SHOW CREATE DATABASE td_beside\n")
+        options = agent(backup, "tdengine.session", stdin="SHOW CREATE DATABASE td_beside\n")
         assert "WAL_LEVEL 2" in options[0]["Create Database"], "taosdump forgets it"
     finally:
-        agent(backup, "tdengine", stdin="DROP DATABASE IF EXISTS td_beside\n")
+        agent(backup, "tdengine.session", stdin="DROP DATABASE IF EXISTS td_beside\n")
     with kept(backup, f"{DUMPS}/{newest['label']}"):
         backup.run("truncate -s -1 %s", f"{DUMPS}/{newest['label']}/dump.tar.zst.enc")
-        assert "bytes instead of" in agent(backup, "td_dump verify", expect=1)
+        assert "bytes instead of" in agent(backup, "tdengine.backup.dump verify", expect=1)
         backup.run("sed -i s/tick_data/tick_date/ %s", f"{DUMPS}/{newest['label']}/manifest.json")
-        assert "was edited" in agent(backup, "td_dump verify", expect=1)
+        assert "was edited" in agent(backup, "tdengine.backup.dump verify", expect=1)
     assert len(dumps) <= 2
 
 
 def test_a_full_disk_ends_a_dump_with_a_sentence_and_leaves_nothing(estate_lab: Estate, backup: Host) -> None:
-    before = agent(backup, "td_dump list")["dumps"]
+    before = agent(backup, "tdengine.backup.dump list")["dumps"]
     with small_disk(estate_lab.name.removeprefix("lab-"), backup.name, DUMPS, "cron") as disk:
         disk.fill()
         dump = ("backup.run", *TICKS, "--type", "full", "--engine", "taosdump")
         dr(*dump).assert_told(1, hint="Make room")
         assert backup.run("ls -A %s | grep partial || true", DUMPS).text == ""
-        assert agent(backup, "td_dump list")["dumps"] == before
+        assert agent(backup, "tdengine.backup.dump list")["dumps"] == before
         disk.empty()
         assert dr(*dump).code == 0
 
 
 def test_the_shadow_lets_go_of_what_a_backup_covers(estate_lab: Estate, backup: Host) -> None:
     app = estate_lab.app
-    trim = "cd /opt/mystocks-dr && python3 -m agents.td_cover trim --config /etc/mystocks-dr/agent-tdengine.json"
+    trim = (
+        "cd /opt/mystocks-dr && python3 -m agents.tdengine.backup.cover trim "
+        "--config /etc/mystocks-dr/agent-tdengine.json"
+    )
     feed(estate_lab)
     before = app.run("ls %s", SHADOW, user="mystocks").stdout.split()
     app.run("touch -d '-20 minutes' %s/*.shadow".replace("%s", SHADOW))
@@ -278,8 +282,8 @@ def test_rows_that_vanished_keep_the_shadow_and_raise_the_alarm(estate_lab: Esta
     assert dr("backup.run", *TICKS, "--type", "incr").code == 0
     known = labels(backup)[-1]
     table = "market_data.minute_kline"
-    before = agent(backup, "tdengine", stdin=f"SELECT COUNT(*) AS n FROM {table}\n")[0]["n"]
-    agent(backup, "tdengine", stdin=f"DELETE FROM {table} WHERE ts > 0\n")
+    before = agent(backup, "tdengine.session", stdin=f"SELECT COUNT(*) AS n FROM {table}\n")[0]["n"]
+    agent(backup, "tdengine.session", stdin=f"DELETE FROM {table} WHERE ts > 0\n")
     told = dr("backup.run", *TICKS, "--type", "incr")
     assert told.code == 0, told.err
     assert f"TDengine lacks {before:,} rows of minute_kline" in told.out

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agents.ticks import SHARES
+from agents.feed.ticks import SHARES
 from deploys.run import deploy
 from drills import feed as feeds
 from drills import stores
-from drills.tally import Writing
+from drills.measuring.tally import Writing
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
 from runbooks.probes import app
@@ -31,7 +31,7 @@ def server(estate_lab: Estate) -> Host:
 def ask(server: Host, statement: str) -> list[dict[str, object]]:
     """Rows of one statement, asked as root on the server's own host."""
     text = server.run(
-        "cd /opt/mystocks-dr && python3 -m agents.tdengine_admin sql", stdin=json.dumps({"sql": statement})
+        "cd /opt/mystocks-dr && python3 -m agents.tdengine.admin sql", stdin=json.dumps({"sql": statement})
     ).text
     rows = json.loads(text)
     assert isinstance(rows, list)
@@ -55,7 +55,7 @@ def test_second_deploy_changes_nothing(estate_lab: Estate, server: Host) -> None
 
 
 def test_password_that_everybody_knows_opens_nothing(server: Host) -> None:
-    state = json.loads(server.run("cd /opt/mystocks-dr && python3 -m agents.tdengine_admin state").text)
+    state = json.loads(server.run("cd /opt/mystocks-dr && python3 -m agents.tdengine.admin state").text)
     assert state["default_password"] is False
     assert {"td_writer", "td_backup"} <= set(state["users"])
     options = state["databases"]["market_data"]

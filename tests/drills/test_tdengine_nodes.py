@@ -16,23 +16,24 @@ from pathlib import Path
 
 import pytest
 
-from agents.ticks import SHARES
+from agents.feed.ticks import SHARES
 from deploys.run import deploy, drift
 from drills import feed as feeds
 from drills import stores
-from drills.tally import Writing
+from drills.measuring.tally import Writing
 from inventories.errors import BadInput, Refused
 from lab import faults
 from lab.down import down
 from lab.up import up
-from runbooks import drift as beyond
 from runbooks import hosts
-from runbooks.actions.tdengine import execute
+from runbooks.actions.tdengine.servers import execute
 from runbooks.engine.verify import verify
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate
-from runbooks.probes import app, tdengine
-from runbooks.procedures.tdengine_rejoin import TDENGINE_REJOIN, TdengineRejoin, TdengineRejoinOptions
+from runbooks.look import drift as beyond
+from runbooks.probes import app
+from runbooks.probes.tdengine import servers as tdengine
+from runbooks.procedures.tdengine.rejoin import TDENGINE_REJOIN, TdengineRejoin, TdengineRejoinOptions
 from runbooks.run import execute as run_procedure
 from tests.drills.test_tdengine import ids
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.ticks import SHARES
+from agents.feed.ticks import SHARES
 from drills import feed as feeds
+from drills.measuring.tally import Writing
 from drills.stores import TDENGINE
-from drills.tally import Writing
 from lab.up import up
 from runbooks.actions import backup as backup_actions
 from runbooks.engine.context import Context
@@ -27,9 +27,10 @@ from runbooks.engine.outcome import Outcome
 from runbooks.engine.procedure import replace_step
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
-from runbooks.probes import app, td_backups, td_ground
-from runbooks.procedures import tdengine_restore
-from runbooks.procedures.tdengine_restore import TDENGINE_RESTORE, TdengineRestore, TdengineRestoreOptions
+from runbooks.probes import app
+from runbooks.probes.tdengine import backups, ground
+from runbooks.procedures.tdengine import restore as tdengine_restore
+from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineRestore, TdengineRestoreOptions
 from runbooks.run import execute
 from tests.drills import estate as seen
 from tests.drills.doors import Ended, Started, dr
@@ -60,7 +61,7 @@ class Scene:
         return dr("tdengine-restore", "--label", self.label, *words)
 
     def sql(self, statement: str) -> list[dict[str, object]]:
-        return td_ground.ask(self.server, statement)
+        return ground.ask(self.server, statement)
 
     def count(self, condition: str = "1 = 1", table: str = "tick_data", database: str = MINE) -> int:
         """Of the rows that these tests made: what a feed wrote shortly before may come back out of the shadow."""
@@ -85,37 +86,37 @@ def server_of(estate: Estate) -> Host:
 def take(estate: Estate, kind: str) -> str:
     """A backup now; its label."""
     backup_actions.run_job(estate.backup, f"td-{kind}", 300, wait_s=60)
-    return td_backups.labels(estate.backup)[-1]
+    return backups.labels(estate.backup)[-1]
 
 
 def accepted(estate: Estate) -> str:
     """A full backup now, of which what was deleted before is meant to be gone; its label."""
     label = take(estate, "full")
-    estate.backup.run(f"{AGENT}td_take accept", user="postgres", timeout=60)
+    estate.backup.run(f"{AGENT}tdengine.backup.take accept", user="postgres", timeout=60)
     return label
 
 
 def filled(estate: Estate) -> None:
-    estate.backup.run(f"{AGENT}td_fill --rows %s --days %s", ROWS, DAYS, user="postgres", timeout=120)
+    estate.backup.run(f"{AGENT}tdengine.fill --rows %s --days %s", ROWS, DAYS, user="postgres", timeout=120)
 
 
 @pytest.fixture(scope="class")
 def scene(estate_lab: Estate) -> Iterator[Scene]:
     server = server_of(estate_lab)
-    td_ground.ask(server, f"DROP DATABASE IF EXISTS {SIDE}")
+    ground.ask(server, f"DROP DATABASE IF EXISTS {SIDE}")
     for table in SHARES:
-        td_ground.ask(server, f"DELETE FROM {MINE}.{table}")
+        ground.ask(server, f"DELETE FROM {MINE}.{table}")
     filled(estate_lab)
     for number, symbol in enumerate(ODD, 1):
-        td_ground.ask(
+        ground.ask(
             server,
             f"INSERT INTO {MINE}.odd_{number} USING {MINE}.tick_data TAGS ({symbol}, '上海') "
             f"(ts, event_id, price, volume) VALUES (NOW - 1d, {MANY + number}, 1.5, 100)",
         )  # fmt: skip
     yield Scene(estate_lab, server, accepted(estate_lab))
     for name in ("odd_1", "odd_2"):
-        td_ground.ask(server, f"DROP TABLE IF EXISTS {MINE}.{name}")
-    td_ground.ask(server, f"DROP DATABASE IF EXISTS {SIDE}")
+        ground.ask(server, f"DROP TABLE IF EXISTS {MINE}.{name}")
+    ground.ask(server, f"DROP DATABASE IF EXISTS {SIDE}")
     accepted(estate_lab)
 
 
@@ -278,7 +279,7 @@ class TestRefusals:
             scene.restore("--yes").assert_told(1, "backup1", hint="")
 
     def test_a_truncated_file_and_an_edited_manifest(self, scene: Scene) -> None:
-        folder = f"{td_backups.FOLDER}/{scene.label}"
+        folder = f"{backups.FOLDER}/{scene.label}"
         data = scene.estate.backup.run("ls %s | grep ^data | head -n1", folder, user="postgres").text
         with changed(scene.estate.backup, f"{folder}/{data}", "head -c 1000 %s"):
             scene.restore("--yes").assert_told(3, scene.label, "cannot be restored", data)
@@ -296,11 +297,11 @@ class TestRefusals:
         before = scene.count()
         scene.sql(f"DELETE FROM {MINE}.{scene.subtable('600030')}")
         lacking = before - scene.count()
-        with seen.small_disk(scene.estate, scene.server.name, td_ground.DATA, "taosd"):
-            until(lambda: td_ground.look(scene.server, MINE), 60, what="TDengine", accept=lambda one: bool(one.rows))
+        with seen.small_disk(scene.estate, scene.server.name, ground.DATA, "taosd"):
+            until(lambda: ground.look(scene.server, MINE), 60, what="TDengine", accept=lambda one: bool(one.rows))
             scene.restore("--yes").assert_told(3, "MiB free", f"{lacking:,} rows", hint="make room")
             assert scene.count() == before - lacking
-        until(lambda: td_ground.look(scene.server, MINE), 60, what="TDengine", accept=lambda one: bool(one.rows))
+        until(lambda: ground.look(scene.server, MINE), 60, what="TDengine", accept=lambda one: bool(one.rows))
         ended = scene.restore("--yes")
         assert ended.code == 0, ended.err
         assert scene.count() == before
@@ -308,7 +309,7 @@ class TestRefusals:
     def test_a_missing_link(self, scene: Scene) -> None:
         scene.sql(f"INSERT INTO {MINE}.{scene.subtable('600021')} (ts, event_id, price) VALUES (NOW, 77, 3.5)")
         newest = take(scene.estate, "incr")
-        folder = f"{td_backups.FOLDER}/{scene.label}"
+        folder = f"{backups.FOLDER}/{scene.label}"
         scene.estate.backup.run("mv %s %s.away", folder, folder)
         try:
             ended = dr("tdengine-restore", "--label", newest, "--yes")
@@ -341,13 +342,13 @@ def test_a_server_that_has_rows_is_not_rebuilt(scene: Scene) -> None:
         dr("tdengine-rebuild").assert_told(3, "holds data", "does not run", hint="--replace")
     finally:
         scene.server.run("systemctl start taosd")
-        until(lambda: td_ground.look(scene.server, MINE), 60, what="TDengine", accept=lambda one: bool(one.rows))
+        until(lambda: ground.look(scene.server, MINE), 60, what="TDengine", accept=lambda one: bool(one.rows))
 
 
 class TestLost:
     def test_a_lost_host_costs_no_acknowledged_row(self, estate_lab: Estate, tmp_path: Path) -> None:
         """Backup, then rows that only the shadow has, then rows that only the outbox has: all come back, once."""
-        if not td_ground.rows(server_of(estate_lab), MINE):
+        if not ground.rows(server_of(estate_lab), MINE):
             filled(estate_lab)
         with feeds.running(estate_lab.app, 3000, 5, tmp_path, TDENGINE) as feed:
             take(estate_lab, "incr")
@@ -386,14 +387,14 @@ class TestLost:
 
     def test_a_server_that_starts_no_more_is_moved_aside_and_nothing_is_deleted(self, estate_lab: Estate) -> None:
         server = server_of(estate_lab)
-        if not td_ground.rows(server, MINE):
+        if not ground.rows(server, MINE):
             filled(estate_lab)
         take(estate_lab, "incr")
-        before = td_ground.rows(server, MINE)
+        before = ground.rows(server, MINE)
         server.run("systemctl stop taosd && printf torn > /var/lib/taos/mnode/mnode.json")
         ended = dr("tdengine-rebuild", "--replace", "--yes", timeout=500)
         assert ended.code == 0, ended.err
-        assert td_ground.rows(server, MINE) == before
+        assert ground.rows(server, MINE) == before
         kept = server.run("ls -d /var/lib/taos.replaced-*").text
         assert kept in ended.out
         server.run("rm -rf %s", kept)
@@ -403,5 +404,5 @@ def ids(server: Host, table: str, run: int) -> list[int]:
     """The numbers of one feed's rows in a supertable, each as often as it is there."""
     low = run << 32
     where = f"event_id BETWEEN {low} AND {low + (1 << 32) - 1}"
-    rows = td_ground.ask(server, f"SELECT event_id FROM {MINE}.`{table}` WHERE {where}")
+    rows = ground.ask(server, f"SELECT event_id FROM {MINE}.`{table}` WHERE {where}")
     return sorted(int(str(row["event_id"])) - low for row in rows)

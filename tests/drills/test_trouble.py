@@ -17,14 +17,15 @@ import pytest
 
 from inventories.errors import DrError
 from lab import faults
-from runbooks.actions import postgres as act
+from runbooks.actions.postgresql import server as act
 from runbooks.engine.journal import Event
 from runbooks.engine.journal import read as read_journal
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
 from runbooks.layout import FENCED, Layout
-from runbooks.probes import app, pgbackrest, postgres
-from runbooks.procedures.failover import FAILOVER
+from runbooks.probes import app
+from runbooks.probes.postgresql import pgbackrest, server
+from runbooks.procedures.postgresql.failover import FAILOVER
 from tests.drills import estate as seen
 from tests.drills.doors import Ended, Started, dr
 from tests.drills.estate import DATA, UNIT, inside, load
@@ -120,7 +121,7 @@ class TestUnreachable:
         try:
             for text, told in (('say "no"\\\nto pg1\n', "say 'no'/ to pg1"), ("", "no reason given")):
                 host.run("printf '%%s' %s > %s", text, FENCED)
-                assert postgres.look(host, 17).fenced == told
+                assert server.look(host, 17).fenced == told
         finally:
             host.run("rm -f %s", FENCED)
 
@@ -226,7 +227,7 @@ class TestKilledFailover:
         deployed = dr("deploy")
         assert deployed.code == 0, deployed.err
         assert "nothing changed" in deployed.out
-        nodes = {node.name: node for node in postgres.survey(whole)}
+        nodes = {node.name: node for node in server.survey(whole)}
         assert nodes[ended.old].fenced and not nodes[ended.old].online
         assert nodes[ended.new].is_primary and not nodes[ended.new].synchronous
 
@@ -240,7 +241,7 @@ class TestKilledFailover:
         assert "is the primary now" in start(whole, ended.old, f"pg_ctlcluster 17 main start; systemctl start {UNIT}")
         faults.power_off(seen.lab_of(whole), ended.old)
         faults.power_on(seen.lab_of(whole), ended.old)
-        assert not postgres.look(host, 17).online
+        assert not server.look(host, 17).online
 
     def test_wrecked_old_primary_comes_back_from_the_repository(self, whole: Estate, ended: Interrupted) -> None:
         host = whole.host(ended.old)
@@ -283,7 +284,7 @@ class TestLossThatWasAccepted:
         faults.power_off(seen.lab_of(whole), primary)
         refused = dr("failover", "--yes")
         refused.assert_told(3, f"promoting {standby} may lose acknowledged rows", hint="--accept-loss")
-        assert postgres.look(whole.host(standby), 17).is_standby
+        assert server.look(whole.host(standby), 17).is_standby
         accepted = dr("failover", "--yes", "--accept-loss", "--json")
         assert accepted.code == 0, accepted.err
         assert state_of(accepted)["possible_loss_bytes"] is None
@@ -307,12 +308,12 @@ class TestLossThatWasAccepted:
 def commits_kept_without_the_segment_of_the_fork(estate: Estate, old: str, new: str) -> int:
     """A server that wrote on alone for long may have recycled it: what is left is kept, and called incomplete."""
     host, folder = estate.host(old), "/var/lib/postgresql/mystocks-kept/incomplete"
-    timeline = postgres.last_timeline(host, 17)
-    fork = postgres.fork_points(estate.host(new), 17, timeline + 1)[timeline]
-    first = postgres.segment(timeline, fork)
+    timeline = server.last_timeline(host, 17)
+    fork = server.fork_points(estate.host(new), 17, timeline + 1)[timeline]
+    first = server.segment(timeline, fork)
     host.run("mv %s/pg_wal/%s /var/lib/postgresql/away", DATA, first)
     try:
-        act.keep_fork(host, LAYOUT, timeline, postgres.as_lsn(fork), first, folder)
+        act.keep_fork(host, LAYOUT, timeline, server.as_lsn(fork), first, folder)
         assert {"commits.txt", "incomplete"} <= set(host.run("ls %s", folder).text.split())
         return int(host.run("grep -c COMMIT %s/commits.txt", folder, expect=None).text)
     finally:
@@ -397,7 +398,7 @@ class TestFullDisks:
             disk.fill()
             until(lambda: not writes_wal(primary), 60, what="the end of the segments that are there already", every=0)
             writing.goes_to_outbox()
-            until(lambda: not postgres.look(primary, 17).online, 60, what="a server that cannot write")
+            until(lambda: not server.look(primary, 17).online, 60, what="a server that cannot write")
             writing.writes_on()
             status = dr("status", "--json")
             assert status.code == 1
@@ -422,7 +423,7 @@ def writes_wal(primary: Host) -> bool:
 
 def archives_all(estate: Estate) -> bool:
     """Wakes the archiver, which sleeps for a minute after three failures."""
-    primary = postgres.the_primary(postgres.survey(estate)).host
+    primary = server.the_primary(server.survey(estate)).host
     primary.execute("SELECT pg_switch_wal();")
     archiver = pgbackrest.archiving(primary)
     return not archiver.failing and archiver.waiting == 0

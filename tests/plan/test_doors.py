@@ -16,7 +16,7 @@ EXAMPLE = str(ROOT / "inventories" / "production.example.py")
 def dr(*arguments: str, state: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("DR_")}
     return subprocess.run(
-        [sys.executable, "-m", "tasks.main", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60,
+        [sys.executable, "-m", "doors.main", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60,
         check=False, env={**clean, "DR_STATE": str(state), "DR_RUNS": str(state / "runs"), **environment},
     )  # fmt: skip
 
@@ -105,7 +105,7 @@ def test_a_runbook_is_shown_without_any_host(tmp_path: Path, name: str) -> None:
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m tasks.main runbook.show failover | head -1"
+    command = f"{sys.executable} -m doors.main runbook.show failover | head -1"
     environment = {**os.environ, "DR_STATE": str(tmp_path)}
     ended = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],

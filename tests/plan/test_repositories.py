@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.repositories import SUPPORTED, Release, choose
+from deploys.postgresql.repositories import SUPPORTED, Release, choose
 from inventories.errors import BadInput
 
 TRIXIE, BOOKWORM = Release("debian", 13, "trixie"), Release("debian", 12, "bookworm")

@@ -7,7 +7,7 @@ import re
 
 from pydantic import SecretStr
 
-from deploys.scram import ITERATIONS, keys, verifier
+from deploys.postgresql.scram import ITERATIONS, keys, verifier
 
 # The exchange that RFC 7677 prints in full.
 SALT = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agents import start_guard
-from agents.start_guard import Verdict
+from agents.guard import start_guard
+from agents.guard.start_guard import Verdict
 
 CONFIG: dict[str, Any] = {
     "version": 17, "stanza": "main", "fenced": "/etc/mystocks-dr/fenced", "ca": "/ca", "passfile": "/pass",

@@ -107,7 +107,7 @@ def test_repository_knows_both_nodes_and_lets_only_them_in() -> None:
         "tls-server-auth=pg1=main", "tls-server-auth=pg2=main",
     ]  # fmt: skip
     assert "expire-auto=n" in lines
-    assert not [line for line in lines if "retention" in line], "only agents/expire.py says what expires"
+    assert not [line for line in lines if "retention" in line], "only agents/postgresql/expire.py says what expires"
 
 
 def test_client_knows_the_repository_and_itself() -> None:
@@ -119,13 +119,13 @@ def test_client_knows_the_repository_and_itself() -> None:
 def test_backup_schedule_is_the_catalogues() -> None:
     times = list(load_recovery().stores["postgresql"].schedule.items())
     text = rendered("jobs/cron.j2", times=times, catch_up="50 * * * *", root="/opt/mystocks-dr")
-    jobs = [line for line in text.splitlines() if "agents.jobs run" in line]
+    jobs = [line for line in text.splitlines() if "agents.jobs.runner run" in line]
     assert len(jobs) == len(times) > 5
     for line, (kind, time) in zip(jobs, times, strict=True):
         assert line.startswith(f"{time} postgres cd /opt/mystocks-dr && ")
-        assert line.endswith(f" agents.jobs run {kind} --scheduled")
+        assert line.endswith(f" agents.jobs.runner run {kind} --scheduled")
     # What was missed while the host was off is run at boot, and every hour.
-    again = [line for line in text.splitlines() if line.endswith("agents.jobs catch-up")]
+    again = [line for line in text.splitlines() if line.endswith("agents.jobs.runner catch-up")]
     assert [line.split(" postgres ")[0] for line in again] == ["50 * * * *", "@reboot"]
     assert {"TZ=UTC", "CRON_TZ=UTC"} <= set(text.splitlines())
     # In a crontab an unescaped percent sign ends the command; a failure must not be talked away.

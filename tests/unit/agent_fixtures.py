@@ -6,8 +6,8 @@ import json
 from datetime import datetime, timezone
 from pathlib import Path
 
-from agents.batch import Batch, encode
-from agents.config import Config, Table, load_config, load_tables
+from agents.base.config import Config, Table, load_config, load_tables
+from agents.writing.batch import Batch, encode
 from inventories.catalog import load_tables as load_catalogue
 from inventories.catalog.export import tables_json
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents import jobs_state
-from agents.jobs_config import Settings, load
-from agents.jobs_state import State
+from agents.jobs import state as jobs_state
+from agents.jobs.config import Settings, load
+from agents.jobs.state import State
 
 ROOT = Path(__file__).resolve().parents[2]
 # Notes how it was called; `info` says what is in info.json, everything else does what script.sh says.
@@ -75,7 +75,7 @@ class BackupHost:
     def start(self, *words: str) -> subprocess.Popen[str]:
         path = f"{self.folder}/bin:{os.environ['PATH']}"
         return subprocess.Popen(
-            [sys.executable, "-m", "agents.jobs", "--config", str(self.folder / "jobs.json"), *words], cwd=ROOT,
+            [sys.executable, "-m", "agents.jobs.runner", "--config", str(self.folder / "jobs.json"), *words], cwd=ROOT,
             env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 

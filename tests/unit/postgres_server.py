@@ -15,7 +15,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from inventories.catalog import ddl, load_tables
+from inventories.catalog import load_tables
+from inventories.catalog.postgresql import ddl
 
 DATABASE = "quant_research"
 

@@ -12,14 +12,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from drills.compare import Comparison, FoundIds, compare, with_phantom_row
-from drills.events import Acked, Event, parse_line
-from drills.fate import Fate, Target, Window, fate
-from drills.fingerprint import fingerprint
-from drills.junit import write_junit
-from drills.measure import Mark, Moments, Phase, measure, phases
-from drills.report import write_report
-from drills.result import (
+from drills.judging.compare import Comparison, FoundIds, compare, with_phantom_row
+from drills.judging.fate import Fate, Target, Window, fate
+from drills.judging.junit import write_junit
+from drills.judging.result import (
     Check,
     CheckOutcome,
     DrillResult,
@@ -30,8 +26,12 @@ from drills.result import (
     Step,
     write_result,
 )
-from drills.tally import Tally, tally
-from drills.verdict import judge
+from drills.judging.verdict import judge
+from drills.measuring.events import Acked, Event, parse_line
+from drills.measuring.fingerprint import fingerprint
+from drills.measuring.measure import Mark, Moments, Phase, measure, phases
+from drills.measuring.tally import Tally, tally
+from drills.page.report import write_report
 
 CLOCK = 5000.0  # the drill's start on the monotonic clock
 FAULT, FAILOVER, RESUMED, STOP = 24.37, 25.62, 26.79, 58.0

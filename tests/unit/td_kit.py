@@ -8,9 +8,9 @@ from pathlib import Path
 from time import strptime
 from typing import Any
 
-from agents import td_manifest
-from agents.td_manifest import Manifest, Window
-from agents.td_settings import Settings
+from agents.tdengine.backup import manifest as td_manifest
+from agents.tdengine.backup.manifest import Manifest, Window
+from agents.tdengine.backup.settings import Settings
 
 OPTIONS = {"keep": "3650d,3650d,3650d"}
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from agents.archive import entries, take, told
-from agents.archive_map import SEGMENT_BYTES, Archive, Base, Piece, history, name, number
+from agents.postgresql.wal.archive import entries, take, told
+from agents.postgresql.wal.archive_map import SEGMENT_BYTES, Archive, Base, Piece, history, name, number
 
 SHA = "beb7d7e16f35d825488acd0240d31448da84ca3a"
 
@@ -195,7 +195,7 @@ def test_listing_is_read_in_pieces_of_any_size(monkeypatch: pytest.MonkeyPatch) 
     paths = [f"0000000100000000/{name(1, nr)}-{SHA}.zst" for nr in range(1, 6)]
     text = listing([*paths, f"0000000100000000/{name(1, 6)}.partial-{SHA}.zst", "00000002.history"])
     for chunk in (1, 7, 64, 1 << 16):
-        monkeypatch.setattr("agents.archive._CHUNK", chunk)
+        monkeypatch.setattr("agents.postgresql.wal.archive._CHUNK", chunk)
         seen, known = Archive(), []
         for path, size, at in entries(io.StringIO(text)):
             known.append(take(seen, path, size, at))

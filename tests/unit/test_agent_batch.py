@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.batch import copy_text, encode
-from agents.errors import BadRow
+from agents.base.errors import BadRow
+from agents.writing.batch import copy_text, encode
 from tests.unit.agent_fixtures import order, orders, tables
 
 UNESCAPED = {"\\\\": "\\", "\\t": "\t", "\\n": "\n", "\\r": "\r", "\\b": "\b", "\\f": "\f", "\\v": "\v"}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import cron
-from agents.errors import BadConfig
+from agents.base.errors import BadConfig
+from agents.jobs import cron
 from inventories.catalog.recovery import _cron
 
 

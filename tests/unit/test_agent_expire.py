@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents import proofs
-from agents.expire_plan import Backup, Plan, plan
-from agents.jobs_config import Retention
-from agents.proofs import Proof, verdicts
+from agents.jobs import proofs
+from agents.jobs.config import Retention
+from agents.jobs.proofs import Proof, verdicts
+from agents.jobs.retention import Backup, Plan, plan
 
 DAY = 86400.0
 NOW = 100 * DAY

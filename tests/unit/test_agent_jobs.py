@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from agents import jobs, jobs_alarm, jobs_child, jobs_state
-from agents.errors import BadConfig
-from agents.jobs_config import load
-from agents.jobs_lock import Held, Lock, Owner, holder
-from agents.jobs_state import State
+from agents.base.errors import BadConfig
+from agents.jobs import alarm, runner
+from agents.jobs import child as jobs_child
+from agents.jobs import state as jobs_state
+from agents.jobs.config import load
+from agents.jobs.lock import Held, Lock, Owner, holder
+from agents.jobs.state import State
 from tests.unit.jobs_kit import BackupHost, backup_host
 
 # 2026-11-21 is a Saturday.
@@ -248,7 +250,7 @@ def hours(count: float) -> float:
 def late(host: BackupHost, found: dict[str, State], now: float = SATURDAY_2000) -> dict[str, str]:
     settings = host.settings
     chosen = replace(settings, jobs={name: settings.jobs[name] for name in found if name in settings.jobs})
-    return {one.what: one.sentence for one in jobs_alarm.late(chosen, found, now)}
+    return {one.what: one.sentence for one in alarm.late(chosen, found, now)}
 
 
 def test_a_success_is_missed_when_its_time_and_grace_are_over(host: BackupHost) -> None:
@@ -293,15 +295,15 @@ TDENGINE = ("td-full", "td-incr", "td-prove", "td-verify", "td-expire")
 
 
 def test_jobs_of_tdengine_wait_for_one_another_and_not_for_postgresql(host: BackupHost) -> None:
-    locks = {job: jobs.lock_path(host.settings, job).name for job in TDENGINE}
+    locks = {job: runner.lock_path(host.settings, job).name for job in TDENGINE}
     assert locks == dict.fromkeys(TDENGINE, "td.lock") | {"td-prove": "td-prove.lock"}
-    assert {*TDENGINE} <= {*jobs.COMMANDS} & {*jobs.CATCH_UP_ORDER}
-    assert {*jobs.CATCH_UP_ORDER} == {*jobs.COMMANDS}, "a job that is not in the order is never caught up with"
+    assert {*TDENGINE} <= {*runner.COMMANDS} & {*runner.CATCH_UP_ORDER}
+    assert {*runner.CATCH_UP_ORDER} == {*runner.COMMANDS}, "a job that is not in the order is never caught up with"
 
 
 def test_a_job_is_told_which_backup_in_its_own_words(host: BackupHost) -> None:
-    assert jobs._label_option("prove") == "--set"
-    assert jobs._label_option("td-prove") == "--label"
+    assert runner._label_option("prove") == "--set"
+    assert runner._label_option("td-prove") == "--label"
     _, err = host.run("run", "full", "--set", "20261121-100000F", code=2)
     assert "full is of no backup in particular" in err
 
@@ -332,16 +334,16 @@ def test_rows_that_tdengine_lost_are_told_until_they_are_back(host: BackupHost) 
 def journal(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
     """What was logged, as (priority, text)."""
     said: list[tuple[int, str]] = []
-    monkeypatch.setattr(jobs_alarm.syslog, "syslog", lambda priority, text: said.append((priority, text)))
+    monkeypatch.setattr(alarm.syslog, "syslog", lambda priority, text: said.append((priority, text)))
     return said
 
 
 def test_the_alarm_is_told_to_the_journal_and_to_the_command(host: BackupHost, journal: list[tuple[int, str]]) -> None:
     host.change(alarm_command=["tee", str(host.folder / "told")])
-    found = jobs_alarm.late(host.settings, states(full=None, incr=0, verify=0, expire=0), SATURDAY_2000)
+    found = alarm.late(host.settings, states(full=None, incr=0, verify=0, expire=0), SATURDAY_2000)
     assert len(found) > 1
-    jobs_alarm.raise_alarm(host.settings, [one.sentence for one in found])
-    error = jobs_alarm.syslog.LOG_ERR
+    alarm.raise_alarm(host.settings, [one.sentence for one in found])
+    error = alarm.syslog.LOG_ERR
     assert journal == [(error, f"ALARM: {one.sentence}.") for one in found]
     assert (host.folder / "told").read_text() == "".join(f"{one.sentence}.\n" for one in found)
 
@@ -351,13 +353,13 @@ def test_an_alarm_that_cannot_be_raised_is_one_more_line_in_the_journal(
     host: BackupHost, journal: list[tuple[int, str]], command: list[str]
 ) -> None:
     host.change(alarm_command=command)
-    jobs_alarm.raise_alarm(host.settings, ["full is late"])
+    alarm.raise_alarm(host.settings, ["full is late"])
     assert "the alarm command" in journal[-1][1]
 
 
 def test_no_alarm_is_raised_for_nothing(host: BackupHost, journal: list[tuple[int, str]]) -> None:
     host.change(alarm_command=["touch", str(host.folder / "told")])
-    jobs_alarm.raise_alarm(host.settings, [])
+    alarm.raise_alarm(host.settings, [])
     assert journal == []
     assert not (host.folder / "told").exists()
 
@@ -398,8 +400,8 @@ def test_an_unknown_job_and_one_that_is_not_scheduled_here_are_told_apart(host: 
 
 
 def test_every_job_has_a_program_and_an_order() -> None:
-    assert set(jobs.CATCH_UP_ORDER) == set(jobs.COMMANDS)
-    assert set(jobs.ALONE) < set(jobs.COMMANDS)
+    assert set(runner.CATCH_UP_ORDER) == set(runner.COMMANDS)
+    assert set(runner.ALONE) < set(runner.COMMANDS)
 
 
 def test_a_torn_state_is_as_good_as_none(host: BackupHost) -> None:
@@ -426,7 +428,9 @@ def test_expire_does_nothing_while_a_lease_lives(host: BackupHost) -> None:
     host.settings.proofs.write_text(json.dumps(proof) + "\n")
     lease = ["hold", "x", "--owner", "o", "--why", "restore-pitr", "--seconds", "60"]
     folder = ["--folder", str(host.settings.leases)]
-    subprocess.run([sys.executable, "-m", "agents.leases", *lease, *folder], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run(
+        [sys.executable, "-m", "agents.jobs.leases", *lease, *folder], check=True, cwd=Path(__file__).parents[2]
+    )
     answer, _ = host.run("run", "expire")
     assert "restore-pitr" in answer["sentence"]
     assert not [call for call in host.calls if call.endswith("expire")]

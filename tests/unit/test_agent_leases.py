@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agents import leases
-from agents.errors import AgentError
-from agents.leases import Lease, exclusively, hold, live, release
+from agents.base.errors import AgentError
+from agents.jobs import leases
+from agents.jobs.leases import Lease, exclusively, hold, live, release
 
 
 def lease(identity: str = "pitr-1", seconds: float = 60, label: str | None = None) -> Lease:

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from agents import outbox_cli
-from agents.errors import OutboxDamaged, OutboxFull
-from agents.lease import Lease
-from agents.outbox import Outbox
+from agents.base.errors import OutboxDamaged, OutboxFull
+from agents.writing import outbox_cli
+from agents.writing.lease import Lease
+from agents.writing.outbox import Outbox
 from tests.unit.agent_fixtures import config_file, orders, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
 import sys
 from pathlib import Path
-from agents.outbox import Outbox
+from agents.writing.outbox import Outbox
 from tests.unit.agent_fixtures import orders, tables
 folder = Path(sys.argv[1])
 outbox, known = Outbox(folder / "outbox.db"), tables(folder)
@@ -192,7 +192,7 @@ def test_purging_keeps_young_records_and_numbers_never_start_again(outbox: Outbo
 def test_the_lease_has_one_holder_and_ends_with_the_holder_however_it_dies(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     program = (
-        "import sys, time; from pathlib import Path; from agents.lease import Lease;"
+        "import sys, time; from pathlib import Path; from agents.writing.lease import Lease;"
         "lease = Lease(Path(sys.argv[1])); print(lease.take(), flush=True); time.sleep(60)"
     )
     child = subprocess.Popen(

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from agents import manifest, proofs, prove, rows
-from agents.pgbackrest import Backup, Missing
-from agents.proofs import Check, Proof
-from agents.rows import Counted
+from agents.jobs import proofs
+from agents.jobs.proofs import Check, Proof
+from agents.postgresql import manifest, prove, rows
+from agents.postgresql.pgbackrest import Backup, Missing
+from agents.postgresql.rows import Counted
 from inventories.catalog import load_tables
 from inventories.catalog.export import tables_json
-from runbooks.probes import proofs as probe
+from runbooks.probes.postgresql import proofs as probe
 
 
 def backup(label: str) -> Backup:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from agents import outbox_cli, shadow
-from agents.config import ShadowSettings, load_config
-from agents.outbox import Outbox
-from agents.shadow import REQUEUE_ROWS, Shadow
+from agents.base.config import ShadowSettings, load_config
+from agents.writing import outbox_cli, shadow
+from agents.writing.outbox import Outbox
+from agents.writing.shadow import REQUEUE_ROWS, Shadow
 from tests.unit.agent_fixtures import config_file, orders, tables
 
 

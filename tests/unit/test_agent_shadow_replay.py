@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from agents import shadow_replay
-from agents.batch import Part
-from agents.config import Config, load_config, load_tables
-from agents.errors import AgentError, BadConfig
-from agents.lease import Lease
-from agents.outbox import Outbox
-from agents.shadow import Shadow, segments
-from agents.tdengine import TdengineError
+from agents.base.config import Config, load_config, load_tables
+from agents.base.errors import AgentError, BadConfig
+from agents.tdengine.session import TdengineError
+from agents.writing import shadow_replay
+from agents.writing.batch import Part
+from agents.writing.lease import Lease
+from agents.writing.outbox import Outbox
+from agents.writing.shadow import Shadow, segments
 from tests.unit.agent_fixtures import config_file, orders, tables
 
 REFUSED = 0x2602  # a code that says the rows are at fault
@@ -203,7 +203,7 @@ def test_a_writer_that_goes_on_is_turned_to_the_outbox_so_that_the_replay_ends(
     class BusyStore(FakeStore):
         def write(self, parts: Iterable[Part], deadline_s: float) -> None:
             super().write(parts, deadline_s)
-            if not outbox.waiting():  # what agents.writer looks at
+            if not outbox.waiting():  # what agents.writing.writer looks at
                 number = next(late)
                 kept(config, tmp_path, number, number)
 

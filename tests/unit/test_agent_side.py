@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from agents import pgbackrest, side_recovery
-from agents.pgbackrest import Backup, Damaged, KeyFailed, Missing, NoSpace, Repository, RepositoryAway
-from agents.side_place import BadRequest, Place, every, find
-from agents.side_recovery import NeedsMore, NotReached
-from agents.side_release import _NOT_KEPT
-from agents.side_settings import demanded
-from agents.side_target import BadTarget, Target, moment, position
+from agents.postgresql import pgbackrest
+from agents.postgresql.pgbackrest import Backup, Damaged, KeyFailed, Missing, NoSpace, Repository, RepositoryAway
+from agents.postgresql.side import recovery
+from agents.postgresql.side.place import BadRequest, Place, every, find
+from agents.postgresql.side.recovery import NeedsMore, NotReached
+from agents.postgresql.side.release import _NOT_KEPT
+from agents.postgresql.side.settings import demanded
+from agents.postgresql.side.target import BadTarget, Target, moment, position
 
 FULL = Backup(
     label="20261121-062046F", kind="full", started_at=1000, stopped_at=1010, lsn_start="0/3000028",
@@ -176,7 +177,7 @@ _LAST = "LOG:  last completed transaction was at log time 2026-11-21 06:33:18.49
 
 def why(place: Place, log: str, target: Target, asked: str = "") -> Exception:
     place.wal_log.write_text(asked)
-    return side_recovery._why(place, log, target, "1F", None)
+    return recovery._why(place, log, target, "1F", None)
 
 
 def test_a_target_that_was_not_reached_names_the_last_commit(place: Place) -> None:
@@ -188,17 +189,17 @@ def test_a_target_that_was_not_reached_names_the_last_commit(place: Place) -> No
 
 def test_a_segment_is_absent_when_no_timeline_has_it() -> None:
     asked = "000000020000000000000009 1\n000000010000000000000009 1\n00000003.history 1\n"
-    assert side_recovery._absent(asked) == "000000020000000000000009"
-    assert side_recovery._absent("000000020000000000000005 1\n000000010000000000000005 0\n") is None
-    assert side_recovery._absent("") is None
+    assert recovery._absent(asked) == "000000020000000000000009"
+    assert recovery._absent("000000020000000000000005 1\n000000010000000000000005 0\n") is None
+    assert recovery._absent("") is None
 
 
 def test_a_client_that_comes_too_early_is_no_failure_of_recovery() -> None:
-    assert side_recovery._fatal("FATAL:  the database system is starting up\n") == []
+    assert recovery._fatal("FATAL:  the database system is starting up\n") == []
 
 
 def test_a_gap_is_not_the_end_of_the_archive(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(side_recovery, "_later", lambda repository, absent: "00000001000000000000000B")
+    monkeypatch.setattr(recovery, "_later", lambda repository, absent: "00000001000000000000000B")
     error = why(place, _LAST + _ENDED, Target("xid", "9"), "000000010000000000000005 1\n")
     assert isinstance(error, Missing)
     assert "000000010000000000000005 is missing" in str(error)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from agents import td_dump_pack
-from agents.errors import AgentError
+from agents.base.errors import AgentError
+from agents.tdengine.backup import dump_pack
 
 pytest.importorskip("numpy")
-from agents import td_dump, td_dump_tool
+from agents.tdengine.backup import dump, dump_tool
 
 pytestmark = pytest.mark.skipif(not shutil.which("zstd"), reason="zstd is not installed")
 
@@ -34,57 +34,57 @@ def plain(tmp_path: Path) -> Path:
 
 def test_what_was_packed_comes_back_and_is_not_readable_in_between(tmp_path: Path, plain: Path, key: Path) -> None:
     packed, back = tmp_path / "dump", tmp_path / "back"
-    expected = td_dump_pack.pack(plain, packed, key, 1)
+    expected = dump_pack.pack(plain, packed, key, 1)
     assert expected["bytes"] == packed.stat().st_size
     assert b"CREATE DATABASE" not in packed.read_bytes()
     back.mkdir()
-    td_dump_pack.unpack(packed, back, key, expected)
+    dump_pack.unpack(packed, back, key, expected)
     assert (back / "data" / "贵州茅台.avro").read_bytes() == b"rows" * 100_000
-    assert len(td_dump_pack.read(packed, key, expected)) == 4
+    assert len(dump_pack.read(packed, key, expected)) == 4
 
 
 def test_a_byte_that_flipped_and_a_file_that_is_cut_off_are_found_before_anything_is_unpacked(
     tmp_path: Path, plain: Path, key: Path
 ) -> None:
     packed, back = tmp_path / "dump", tmp_path / "back"
-    expected = td_dump_pack.pack(plain, packed, key, 1)
+    expected = dump_pack.pack(plain, packed, key, 1)
     back.mkdir()
     data = bytearray(packed.read_bytes())
     data[100] ^= 1
     packed.write_bytes(bytes(data))
     with pytest.raises(AgentError, match="is not what was written"):
-        td_dump_pack.unpack(packed, back, key, expected)
+        dump_pack.unpack(packed, back, key, expected)
     packed.write_bytes(bytes(data[:-1]))
     with pytest.raises(AgentError, match=f"instead of {len(data)}"):
-        td_dump_pack.unpack(packed, back, key, expected)
+        dump_pack.unpack(packed, back, key, expected)
     packed.unlink()
     with pytest.raises(AgentError, match="cannot be read"):
-        td_dump_pack.read(packed, key, expected)
+        dump_pack.read(packed, key, expected)
     assert list(back.iterdir()) == []
 
 
 def test_another_key_opens_nothing(tmp_path: Path, plain: Path, key: Path) -> None:
     packed = tmp_path / "dump"
-    expected = td_dump_pack.pack(plain, packed, key, 1)
+    expected = dump_pack.pack(plain, packed, key, 1)
     key.write_text("another\n")
     with pytest.raises(AgentError, match="cannot be opened"):
-        td_dump_pack.read(packed, key, expected)
+        dump_pack.read(packed, key, expected)
 
 
 @pytest.mark.parametrize(("rows", "fine"), [(99, False), (100, True), (105, True), (110, True), (111, False)])
 def test_rows_that_came_meanwhile_may_be_in_it_and_no_others_may_lack(rows: int, fine: bool) -> None:
     before, after = {"tick_data": 60, "depth_data": 40}, {"tick_data": 70, "depth_data": 40}
     if fine:
-        td_dump._account(before, after, rows)
+        dump._account(before, after, rows)
     else:
         with pytest.raises(AgentError, match=f"brought {rows} rows, the server has 100 to 110"):
-            td_dump._account(before, after, rows)
+            dump._account(before, after, rows)
 
 
 @pytest.mark.parametrize("said", ["", "OK: Database market_data dumped\nOK: 0 row(s) dumped out!\n"])
 def test_a_dump_of_nothing_is_no_dump(said: str) -> None:
     with pytest.raises(AgentError, match="dumped no row"):
-        td_dump_tool._counted(td_dump_tool._OUT, said, "dumped no row of market_data")
+        dump_tool._counted(dump_tool._OUT, said, "dumped no row of market_data")
 
 
 def test_the_database_is_made_with_what_a_dump_forgets() -> None:
@@ -92,7 +92,7 @@ def test_the_database_is_made_with_what_a_dump_forgets() -> None:
         "precision": "ns", "keep": "3650d,3650d,3650d", "duration": "10d", "replica": "1", "vgroups": "2",
         "wal_level": "2", "wal_fsync_period": "0",
     }  # fmt: skip
-    assert td_dump.create_statement("beside", options) == (
+    assert dump.create_statement("beside", options) == (
         "CREATE DATABASE `beside` PRECISION 'ns' KEEP 3650d,3650d,3650d DURATION 10d REPLICA 1 VGROUPS 2 "
         "WAL_LEVEL 2 WAL_FSYNC_PERIOD 0"
     )

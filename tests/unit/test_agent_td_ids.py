@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from agents.td_ids import told
-from drills.compare import parse_found
+from agents.tdengine.ids import told
+from drills.judging.compare import parse_found
 
 
 def test_numbers_become_ranges_and_a_copy_is_counted_once_however_often_it_is_there() -> None:

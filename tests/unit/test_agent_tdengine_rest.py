@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import pytest
 
-from agents.tdengine_rest import Connection, RestError, nanoseconds
+from agents.tdengine.rest import Connection, RestError, nanoseconds
 
 PASSWORD = "geheim-genug"
 

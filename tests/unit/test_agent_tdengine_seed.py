@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from agents import tdengine_seed
-from agents.errors import AgentError, BadConfig
-from agents.tdengine_seed import exported, imported, local, seed
+from agents.base.errors import AgentError, BadConfig
+from agents.tdengine import seed as tdengine_seed
+from agents.tdengine.seed import exported, imported, local, seed
 
 NODES = ("tsdb1", "tsdb2", "tsdb3")
 

@@ -7,11 +7,11 @@ import struct
 
 import pytest
 
-from agents import check
-from agents.check import Forced
-from agents.errors import AgentError
-from agents.segment import header, holds
-from agents.verify import judge
+from agents.base.errors import AgentError
+from agents.postgresql import check
+from agents.postgresql.check import Forced
+from agents.postgresql.verify import judge
+from agents.postgresql.wal.segment import header, holds
 
 # As pgBackRest 2.55.1 writes it.
 SOUND = """stanza: main

@@ -11,13 +11,13 @@ from typing import Any, cast
 import psycopg2
 import pytest
 
-from agents.batch import Batch, Part
-from agents.deadline import DeadlineExceeded
-from agents.errors import NoPrimary, OutboxFull
-from agents.outbox import Outbox
-from agents.primary import Primary
-from agents.store import Unconfirmed
-from agents.writer import By, Writer
+from agents.base.deadline import DeadlineExceeded
+from agents.base.errors import NoPrimary, OutboxFull
+from agents.postgresql.primary import Primary
+from agents.postgresql.store import Unconfirmed
+from agents.writing.batch import Batch, Part
+from agents.writing.outbox import Outbox
+from agents.writing.writer import By, Writer
 from tests.unit.agent_fixtures import config, orders, tables
 
 

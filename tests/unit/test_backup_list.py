@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from runbooks.backups import Listing, listing
-from runbooks.probes.archive import Archive, Covered, Gap, Line, Reach
-from runbooks.probes.pgbackrest import Backup, Repository
-from tasks.backup_screen import listing as screen
+from doors.backup_screen import listing as screen
+from runbooks.backups.postgresql import Listing, listing
+from runbooks.probes.postgresql.archive import Archive, Covered, Gap, Line, Reach
+from runbooks.probes.postgresql.pgbackrest import Backup, Repository
 
 FULL = "20261121-062140F"
 INCR = "20261121-062140F_20261121-065123I"

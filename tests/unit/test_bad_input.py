@@ -48,7 +48,7 @@ class Machine:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("DR_")}
         ours = {"DR_STATE": str(self.folder / "state"), "DR_RUNS": str(self.folder / "runs"), "DR_LAB": "made"}
         return subprocess.run(
-            [sys.executable, "-m", "tasks.main", *words], cwd=root, env={**clean, **ours, **environment},
+            [sys.executable, "-m", "doors.main", *words], cwd=root, env={**clean, **ours, **environment},
             capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -166,7 +166,7 @@ def test_secrets_that_others_may_read_are_refused(machine: Machine) -> None:
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository, to be spoilt."""
     root = tmp_path_factory.mktemp("copy") / "repository"
-    packages = ("agents", "deploys", "drills", "inventories", "lab", "runbooks", "tasks", "templates")
+    packages = ("agents", "deploys", "drills", "inventories", "lab", "runbooks", "doors", "templates")
     for name in packages:
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "invoke.yaml", root / "invoke.yaml")

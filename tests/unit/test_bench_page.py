@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from drills.bench import Figure
-from drills.bench_restore import MARK, page, write_page
+from drills.benches.headline import Figure
+from drills.benches.restore import MARK, page, write_page
 from inventories.errors import BadInput
 
 FIGURES = (

@@ -14,9 +14,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inventories.catalog import ddl, load_recovery, load_tables
+from inventories.catalog import load_recovery, load_tables
 from inventories.catalog.export import tables_json
 from inventories.catalog.load import RECOVERY, TABLES
+from inventories.catalog.postgresql import ddl
 from inventories.catalog.recovery import _cron
 from inventories.catalog.tables import OnConflict, Store
 from inventories.errors import BadInput, ExitCode

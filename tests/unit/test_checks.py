@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from doors import checks
+from doors.main import DrProgram, arguments
 from inventories.errors import ExitCode
-from tasks import checks
-from tasks.main import DrProgram, arguments
 
 
 @pytest.fixture

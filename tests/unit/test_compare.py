@@ -5,9 +5,9 @@ import sqlite3
 
 import pytest
 
-from drills.compare import FoundIds, compare, parse_found, ranges_sql, with_phantom_row
-from drills.fate import Fate
-from drills.ranges import RangeSet
+from drills.judging.compare import FoundIds, compare, parse_found, ranges_sql, with_phantom_row
+from drills.judging.fate import Fate
+from drills.measuring.ranges import RangeSet
 from inventories.errors import BadInput, VerificationFailed
 
 RUN = 1790000000

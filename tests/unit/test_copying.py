@@ -13,15 +13,15 @@ from typing import Any, cast
 import pytest
 
 from inventories.errors import TargetFailed, TimedOut
-from runbooks.actions import copies as act
-from runbooks.copying import compare as compare_sql
-from runbooks.copying import write as sql
-from runbooks.copying.compare import Pair
-from runbooks.copying.counts import Counts, Mode, TablePlan
-from runbooks.copying.shape import Column, ForeignKey, Shape, quoted
-from runbooks.copying.source import Source
+from runbooks.actions.postgresql import table_copy as act
 from runbooks.hosts import Host
-from runbooks.procedures import copying
+from runbooks.procedures.postgresql import table_copy
+from runbooks.table_copy import compare as compare_sql
+from runbooks.table_copy import write as sql
+from runbooks.table_copy.compare import Pair
+from runbooks.table_copy.counts import Counts, Mode, TablePlan
+from runbooks.table_copy.shape import Column, ForeignKey, Shape, quoted
+from runbooks.table_copy.source import Source
 from tests.unit.postgres_server import DATABASE, Server, folder_for_server, programs
 
 ODD = 'odd "name\'s'
@@ -72,7 +72,7 @@ class Two:
             TablePlan(copied=pair.copy, live=pair.live, counts=found)
             for pair, found in zip(pairs, self.compare(*pairs), strict=True)
         ]
-        body = copying.body(plans, pairs, mode, self.source, keep)
+        body = table_copy.body(plans, pairs, mode, self.source, keep)
         return act.write(self.host, DATABASE, body, "restore-table test", 60)
 
     def psql(self, script: str) -> str:
@@ -307,7 +307,7 @@ def test_the_program_of_a_copy_that_fails_ends_the_transaction(two: Two) -> None
     nowhere = Source(str(programs()), str(Path("/nonexistent")), 1, DATABASE)
     counts = Counts(table="plain", restored=10, missing=10)
     plan = TablePlan(copied=two.made["plain"], live=two.made["plain"], counts=counts)
-    body = copying.body([plan], [two.pair("plain")], Mode.MERGE, nowhere, False)
+    body = table_copy.body([plan], [two.pair("plain")], Mode.MERGE, nowhere, False)
     with pytest.raises(TargetFailed, match=r"nothing was written.*side cluster gave no rows"):
         act.write(two.host, DATABASE, body, "mark", 30)
     assert two.rows("plain") == []

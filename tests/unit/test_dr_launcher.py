@@ -18,7 +18,7 @@ case "$1 $2" in
 "-c "*) echo python3.11-venv ;;
 "-m venv") sleep "${SLOW:-0}"; mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
 "-m pip") exit "${NO_INDEX:-0}" ;;
-"-m tasks.main") shift 2; echo "cwd=$PWD caller=$DR_CALLER_CWD"; printf '<%s>' "$@"; exit "${TASK:-0}" ;;
+"-m doors.main") shift 2; echo "cwd=$PWD caller=$DR_CALLER_CWD"; printf '<%s>' "$@"; exit "${TASK:-0}" ;;
 esac
 """
 
@@ -69,7 +69,7 @@ def test_the_second_call_starts_nothing_but_the_task(machine: Machine) -> None:
     machine.dr()
     machine.calls_file.unlink()
     done = machine.dr("x")
-    assert machine.calls_file.read_text() == "-m|tasks.main|x|\n"
+    assert machine.calls_file.read_text() == "-m|doors.main|x|\n"
     assert done.stderr == ""
 
 
@@ -113,7 +113,7 @@ def test_two_at_once_make_one_environment(machine: Machine) -> None:
     assert [process.wait(20) for process in both] == [0, 0]
     assert machine.calls("-m|venv|") == 1
     assert machine.calls("-m|pip|") == 1
-    assert machine.calls("-m|tasks.main|") == 2
+    assert machine.calls("-m|doors.main|") == 2
 
 
 def test_an_old_python_is_one_sentence_and_a_hint(machine: Machine) -> None:

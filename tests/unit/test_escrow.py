@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from inventories import secrets
 from inventories.errors import BadInput, ExitCode, Refused
 from inventories.inventory import Inventory, read_inventory
-from runbooks import escrow, sealed
+from runbooks.escrow import bundle as escrow
+from runbooks.escrow import sealed
 from tests.drills.doors import dr
 
 ONE, TWO = SecretStr("a long passphrase"), SecretStr("another passphrase")

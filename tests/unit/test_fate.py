@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from drills.compare import FoundIds, compare
-from drills.events import Acked, By
-from drills.fate import Fate, Target, Window, fate, oldest_ack
-from drills.ranges import RangeSet
+from drills.judging.compare import FoundIds, compare
+from drills.judging.fate import Fate, Target, Window, fate, oldest_ack
+from drills.measuring.events import Acked, By
+from drills.measuring.ranges import RangeSet
 
 
 def ack(at: float, by: By, first: int, last: int, timeline: int | None = None) -> Acked:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from runbooks import measurements
-from runbooks.feasibility import MIB, Measured, Sample, Sizes, Verdict, answers
-from runbooks.probes.pgbackrest import Backup, Repository
-from runbooks.probes.proofs import Proof
+from runbooks.judge.feasibility import MIB, Measured, Sample, Sizes, Verdict, answers
+from runbooks.look import measurements
+from runbooks.probes.postgresql.pgbackrest import Backup, Repository
+from runbooks.probes.postgresql.proofs import Proof
 
 GIB = 1024 * MIB
 SIZES = Sizes(restore=5 * GIB, wal=1 * GIB, wal_every_s=36000, repository=2 * GIB, ticks=2_000_000)

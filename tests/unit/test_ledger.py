@@ -10,9 +10,9 @@ from typing import IO
 
 import pytest
 
-from drills.events import Acked, By, Clock, Ended, Malformed, parse_line
-from drills.ledger import Ledger, read_ledger
-from drills.tally import Feed, Writing, tally
+from drills.measuring.events import Acked, By, Clock, Ended, Malformed, parse_line
+from drills.measuring.ledger import Ledger, read_ledger
+from drills.measuring.tally import Feed, Writing, tally
 from inventories.errors import BadInput, TargetFailed, TimedOut
 
 START = {"kind": "start", "run": 1790000000, "rate": 6000.0, "tables": ["orders", "trades"]}

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from drills.events import Acked, By, Event, StoreDown
-from drills.measure import (
+from drills.measuring.events import Acked, By, Event, StoreDown
+from drills.measuring.measure import (
     Mark,
     Moments,
     Phase,
@@ -15,7 +15,7 @@ from drills.measure import (
     rows_per_s,
     store_gap,
 )
-from drills.rates import rates
+from drills.measuring.rates import rates
 from inventories.errors import VerificationFailed
 
 

@@ -11,16 +11,16 @@ import pytest
 from inventories.catalog import load_recovery
 from inventories.catalog.recovery import Limits
 from inventories.inventory import HostEntry
-from runbooks import objectives
 from runbooks.hosts import Host
+from runbooks.judge import objectives
+from runbooks.look.status import Status, as_json
 from runbooks.probes import disk
 from runbooks.probes.app import Outbox
-from runbooks.probes.backup import Mode
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Job, Jobs, Late
-from runbooks.probes.pgbackrest import Archiving, Backup, Repository
-from runbooks.probes.postgres import Node, Standby
-from runbooks.status import Status, as_json
+from runbooks.probes.postgresql.mode import Mode
+from runbooks.probes.postgresql.pgbackrest import Archiving, Backup, Repository
+from runbooks.probes.postgresql.server import Node, Standby
 
 LIMITS = Limits(
     max_loss_bytes=0, max_replication_lag_bytes=1 << 20, max_backup_age_h=26, max_archive_lag_s=180, max_outbox_rows=50,

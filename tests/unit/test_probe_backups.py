@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from inventories.errors import BadInput, Refused
-from runbooks.probes import backups
-from runbooks.probes.pgbackrest import Backup, Repository
-from runbooks.probes.proofs import Check, Proof
+from runbooks.probes.postgresql import backups
+from runbooks.probes.postgresql.pgbackrest import Backup, Repository
+from runbooks.probes.postgresql.proofs import Check, Proof
 
 
 def backup(label: str, at: int, *, error: bool = False, references: tuple[str, ...] = ()) -> Backup:

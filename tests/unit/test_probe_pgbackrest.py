@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from runbooks.probes.pgbackrest import _open_bytes, _repository
+from runbooks.probes.postgresql.pgbackrest import _open_bytes, _repository
 
 SAID = {
     "archive": [{"id": "17-1", "max": "000000010000000000000007", "min": "000000010000000000000001"}],

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from inventories.catalog import load_tables
-from inventories.catalog.ddl import PROBE
+from inventories.catalog.postgresql.ddl import PROBE
 from inventories.catalog.tables import Store, Table
-from runbooks.probes import schema
-from runbooks.probes.schema import LiveColumn, LiveTable
+from runbooks.probes.postgresql import schema
+from runbooks.probes.postgresql.schema import LiveColumn, LiveTable
 
 DECLARED = load_tables().of(Store.POSTGRESQL)
 GRANTS = {"writer": schema.WRITER, "reader": schema.READER}

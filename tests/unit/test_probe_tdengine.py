@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from inventories.inventory import HostEntry
-from runbooks import findings_tdengine as judge
 from runbooks.hosts import Host, Ran
+from runbooks.judge import tdengine as judge
 from runbooks.probes.app import Outbox
-from runbooks.probes.tdengine import Server, abilities, look, parse, speaker
+from runbooks.probes.tdengine.servers import Server, abilities, look, parse, speaker
 
 FEATURES = {
     "version": "3.3.7.5", "edition": "community", "privileges_hold": False, "restores_dnodes": False, "rest": False,

@@ -12,8 +12,8 @@ from inventories.errors import Refused
 from inventories.inventory import HostEntry
 from runbooks.hosts import Host
 from runbooks.layout import slot
-from runbooks.probes import backup, postgres
-from runbooks.procedures.failover import _possible_loss
+from runbooks.probes.postgresql import mode, server
+from runbooks.procedures.postgresql.failover import _possible_loss
 
 SERVER = {
     "in_recovery": False, "timeline": 3, "written": "1/2000060", "replayed": None, "replay_age_s": None,
@@ -33,18 +33,18 @@ def host(name: str) -> Host:
     return Host(name, HostEntry(name=name, ssh_hostname="192.0.2.1"), Path("unused"))
 
 
-def node(name: str, **said: object) -> postgres.Node:
+def node(name: str, **said: object) -> server.Node:
     beside = {"standby_signal": False, "installed": True, "fenced": ""}
-    return postgres._node(host(name), {**beside, "server": {**SERVER, **said}})
+    return server._node(host(name), {**beside, "server": {**SERVER, **said}})
 
 
 @given(st.integers(min_value=0, max_value=2**64 - 1))
 def test_a_position_survives_its_text(position: int) -> None:
-    assert postgres.lsn(postgres.as_lsn(position)) == position
+    assert server.lsn(server.as_lsn(position)) == position
 
 
 def test_no_position_is_none_and_not_zero() -> None:
-    assert postgres.lsn(None) is None
+    assert server.lsn(None) is None
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_no_position_is_none_and_not_zero() -> None:
     ],
 )
 def test_segments_are_named_as_postgresql_names_them(timeline: int, position: str, name: str) -> None:
-    at = postgres.lsn(position)
+    at = server.lsn(position)
     assert at is not None
-    assert postgres.segment(timeline, at) == name
+    assert server.segment(timeline, at) == name
 
 
 def test_a_primary_is_read_with_its_standbys() -> None:
@@ -71,7 +71,7 @@ def test_a_primary_is_read_with_its_standbys() -> None:
 
 def test_a_node_without_a_server_is_seen_and_offline() -> None:
     said = {"standby_signal": True, "installed": True, "fenced": "failover\n", "server": None}
-    read = postgres._node(host("pg1"), said)
+    read = server._node(host("pg1"), said)
     assert read.ssh and not read.online and read.fenced == "failover" and read.standby_signal
     assert not read.is_primary and not read.is_standby
 
@@ -83,17 +83,17 @@ def test_a_standby_that_receives_nothing_does_not_stream() -> None:
 
 def test_two_primaries_are_refused_with_their_timelines() -> None:
     with pytest.raises(Refused, match=r"two primaries: pg1 \(timeline 3\) and pg2 \(timeline 4\)"):
-        postgres.the_primary([node("pg1"), node("pg2", timeline=4)])
+        server.the_primary([node("pg1"), node("pg2", timeline=4)])
 
 
 def test_no_primary_is_refused() -> None:
     with pytest.raises(Refused, match="no PostgreSQL node takes writes"):
-        postgres.the_primary([node("pg2", in_recovery=True)])
+        server.the_primary([node("pg2", in_recovery=True)])
 
 
 def test_a_loss_is_nothing_only_where_every_commit_waited() -> None:
-    assert _possible_loss(backup.Mode("synchronous", "2026-01-01", "deployed"))[0] == 0
-    assert _possible_loss(backup.Mode("degraded", "2026-01-01", "pg2 is out"))[0] is None
+    assert _possible_loss(mode.Mode("synchronous", "2026-01-01", "deployed"))[0] == 0
+    assert _possible_loss(mode.Mode("degraded", "2026-01-01", "pg2 is out"))[0] is None
     assert _possible_loss(None)[0] is None
 
 

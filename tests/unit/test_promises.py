@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import Literal
 
-from agents import cron
+from agents.jobs import cron
 from inventories.catalog import load_recovery
 from inventories.catalog.recovery import BACKUPS
 

@@ -13,11 +13,11 @@ import yaml
 from invoke.exceptions import ParseError
 from invoke.parser import Parser
 
-import tasks
-from drills.scenarios import SCENARIOS, TWINS
+import doors
+from doors.main import arguments
+from drills.scenarios.catalogue import SCENARIOS, TWINS
 from drills.stores import TDENGINE
 from runbooks.run import PROCEDURES
-from tasks.main import arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -46,7 +46,7 @@ def parse(words: list[str]) -> list[str]:
     """Names of the tasks that would run, with nothing executed. Raises ParseError."""
     kept = words[: words.index("--")] if "--" in words else words
     typed = arguments([] if kept[:1] == ["help"] else kept)[1:]
-    return [str(context.name) for context in Parser(contexts=tasks.ns.to_contexts()).parse_argv(typed) if context.name]
+    return [str(context.name) for context in Parser(contexts=doors.ns.to_contexts()).parse_argv(typed) if context.name]
 
 
 @pytest.mark.parametrize("command", commands())
@@ -67,24 +67,24 @@ def test_a_command_that_does_not_exist_is_caught(command: str) -> None:
 
 def test_the_table_of_tasks_is_what_the_launcher_lists() -> None:
     rows = dict(re.findall(r"^\| `([a-z.-]+)` \| (.*?) \|$", README, re.MULTILINE))
-    wanted = {name: (tasks.ns[name].__doc__ or "").strip().splitlines()[0] for name in tasks.ns.task_names}
+    wanted = {name: (doors.ns[name].__doc__ or "").strip().splitlines()[0] for name in doors.ns.task_names}
     assert rows == wanted
 
 
 def test_every_hint_in_the_code_names_a_task_that_there_is() -> None:
-    sources = [path for folder in tasks_and_below() for path in folder.rglob("*.py")]
+    sources = [path for folder in doors_and_below() for path in folder.rglob("*.py")]
     named = {
         (path.relative_to(ROOT).as_posix(), task)
         for path in sources
         for task in re.findall(r"\./dr ([a-z]+(?:[.-][a-z]+)*)", path.read_text())
     }
     assert named, "no hint was found"
-    there = {*tasks.ns.task_names, "help"} | PROSE
+    there = {*doors.ns.task_names, "help"} | PROSE
     assert {(path, task) for path, task in named if task not in there} == set()
 
 
-def tasks_and_below() -> list[Path]:
-    return [ROOT / name for name in ("agents", "deploys", "drills", "inventories", "lab", "runbooks", "tasks")]
+def doors_and_below() -> list[Path]:
+    return [ROOT / name for name in ("agents", "deploys", "drills", "inventories", "lab", "runbooks", "doors")]
 
 
 def test_every_file_that_a_page_links_to_is_there() -> None:

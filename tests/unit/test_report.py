@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from drills.charts import close_view, overview, phase_chart
-from drills.events import Event
-from drills.measure import Moments, Phase, measure
-from drills.report import headline, render, seconds, write_report
-from drills.result import DrillResult, Outcome, StoreResult
-from drills.shapes import Scale, ceiling, markers, rate_ticks, stepped_area, tick_step, time_ticks
-from drills.tally import tally
+from drills.judging.result import DrillResult, Outcome, StoreResult
+from drills.measuring.events import Event
+from drills.measuring.measure import Moments, Phase, measure
+from drills.measuring.tally import tally
+from drills.page.charts import close_view, overview, phase_chart
+from drills.page.report import headline, render, seconds, write_report
+from drills.page.shapes import Scale, ceiling, markers, rate_ticks, stepped_area, tick_step, time_ticks
 from tests.unit.sample_drill import (
     CLOCK,
     FAULT,

@@ -12,12 +12,12 @@ from inventories.errors import Refused
 from runbooks.engine.context import Context
 from runbooks.hosts import Ran
 from runbooks.layout import Layout
-from runbooks.probes import ground, pgbackrest
-from runbooks.probes.ground import Ground, Holds
-from runbooks.probes.pgbackrest import ArchiveEnd, Backup
-from runbooks.probes.restore import Replay
-from runbooks.procedures import restore_ground
-from runbooks.procedures.restore_ground import RestoreClusterOptions
+from runbooks.probes.postgresql import ground, pgbackrest
+from runbooks.probes.postgresql.ground import Ground, Holds
+from runbooks.probes.postgresql.pgbackrest import ArchiveEnd, Backup
+from runbooks.probes.postgresql.progress import Replay
+from runbooks.procedures.postgresql import restore_ground
+from runbooks.procedures.postgresql.restore_ground import RestoreClusterOptions
 
 GIB = 2**30
 BACKUP = Backup("F", "full", 2, False, 10 * GIB, 1, "000000010000000000000004", wal_start="000000010000000000000003")

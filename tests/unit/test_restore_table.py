@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from inventories.catalog import ddl, load_tables
-from inventories.catalog.policies import policies_of
+from inventories.catalog import load_tables
+from inventories.catalog.postgresql import ddl
+from inventories.catalog.postgresql.policies import policies_of
 from inventories.catalog.tables import Store
 from inventories.errors import BadInput, Refused
-from runbooks.copying import structure
-from runbooks.copying.counts import Counts, Mode, TablePlan, sentence, unfit
-from runbooks.copying.shape import Column, ForeignKey, Shape, parents_first
 from runbooks.engine.context import Context
-from runbooks.procedures import copying
-from runbooks.procedures.common import Run
-from runbooks.procedures.restore_table import RESTORE_TABLE, RestoreTableOptions, mode_of, wanted
+from runbooks.procedures.postgresql import table_copy
+from runbooks.procedures.postgresql.common import Run
+from runbooks.procedures.postgresql.restore_table import RESTORE_TABLE, RestoreTableOptions, mode_of, wanted
+from runbooks.table_copy import structure
+from runbooks.table_copy.counts import Counts, Mode, TablePlan, sentence, unfit
+from runbooks.table_copy.shape import Column, ForeignKey, Shape, parents_first
 
 TIME = "2026-11-21 10:00:00+08"
 
@@ -79,23 +80,23 @@ def test_an_unknown_mode_names_those_there_are() -> None:
 
 def test_an_unknown_table_is_told_with_the_nearest_and_all_others() -> None:
     with pytest.raises(BadInput, match="'order_record'") as told:
-        copying.known_names(["order_record"], {}, anything=False)
+        table_copy.known_names(["order_record"], {}, anything=False)
     assert "did you mean order_records" in told.value.hint
     assert "account_funds" in told.value.hint
-    copying.known_names(["order_record"], {}, anything=True)
-    copying.known_names(["mine"], {"mine": shape("mine")}, anything=False)
+    table_copy.known_names(["order_record"], {}, anything=True)
+    table_copy.known_names(["mine"], {"mine": shape("mine")}, anything=False)
 
 
 def test_what_an_earlier_restore_left_is_never_overwritten() -> None:
     there = {"a_replaced": shape("a_replaced"), "b_restored": shape("b_restored")}
     with pytest.raises(Refused, match="a_replaced is there already"):
-        copying.free_names(["a"], Mode.REPLACE, True, there)
+        table_copy.free_names(["a"], Mode.REPLACE, True, there)
     with pytest.raises(Refused, match="b_restored is there already"):
-        copying.free_names(["b"], Mode.BESIDE, True, there)
-    copying.free_names(["a", "b"], Mode.MERGE, True, there)
-    copying.free_names(["a"], Mode.REPLACE, False, there)
+        table_copy.free_names(["b"], Mode.BESIDE, True, there)
+    table_copy.free_names(["a", "b"], Mode.MERGE, True, there)
+    table_copy.free_names(["a"], Mode.REPLACE, False, there)
     with pytest.raises(BadInput, match="63"):
-        copying.free_names(["x" * 60], Mode.BESIDE, True, {})
+        table_copy.free_names(["x" * 60], Mode.BESIDE, True, {})
 
 
 def test_a_dropped_table_is_made_with_every_statement_of_the_deploy() -> None:
@@ -130,30 +131,30 @@ def test_a_column_that_changed_since_is_told() -> None:
 
 def test_nothing_to_restore_is_a_refusal_not_a_success() -> None:
     with pytest.raises(Refused, match="had no rows at that point"):
-        copying.judge([plan(restored=0)], Mode.REPLACE)
+        table_copy.judge([plan(restored=0)], Mode.REPLACE)
 
 
 def test_rows_without_their_parent_are_refused_with_the_parent_proposed() -> None:
     orphaned = plan(missing=3, orphans={"kids_parents": 3})
     with pytest.raises(Refused, match="3 rows to be restored into kids") as told:
-        copying.judge([orphaned], Mode.MERGE)
+        table_copy.judge([orphaned], Mode.MERGE)
     assert "--tables parents,kids" in told.value.hint
-    copying.judge([orphaned], Mode.BESIDE)
+    table_copy.judge([orphaned], Mode.BESIDE)
 
 
 def test_a_foreign_key_that_was_dropped_with_its_parent_comes_back_once() -> None:
     kids = refers("kids", "parents")
     parents = TablePlan(copied=shape("parents"), referred_by=(kids,))
-    assert copying.lost_keys([parents, plan(live=True)]) == (kids,)
-    assert copying.lost_keys([parents, plan(live=False)]) == (kids,)
+    assert table_copy.lost_keys([parents, plan(live=True)]) == (kids,)
+    assert table_copy.lost_keys([parents, plan(live=False)]) == (kids,)
     dumped = plan(live=False).model_copy(update={"dumped": True})
-    assert copying.lost_keys([parents, dumped]) == (), "its own definition has it"
+    assert table_copy.lost_keys([parents, dumped]) == (), "its own definition has it"
 
 
 @pytest.mark.parametrize("where", ["1 = 1; DROP TABLE x", "1 = 1 -- all", "/* */ true"])
 def test_more_than_a_condition_never_reaches_a_server(where: str) -> None:
     with pytest.raises(BadInput, match="more than one condition"):
-        copying.check_condition(None, [plan()], where)  # type: ignore[arg-type]
+        table_copy.check_condition(None, [plan()], where)  # type: ignore[arg-type]
 
 
 def test_the_plan_says_what_each_mode_would_do() -> None:

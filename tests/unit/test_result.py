@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from drills.fingerprint import fingerprint
-from drills.junit import cases, write_junit
-from drills.result import Check, CheckOutcome, read_result, write_result
-from drills.summary import past_runs, row
+from drills.judging.junit import cases, write_junit
+from drills.judging.result import Check, CheckOutcome, read_result, write_result
+from drills.judging.summary import past_runs, row
+from drills.measuring.fingerprint import fingerprint
 from inventories.errors import BadInput
 from tests.unit.sample_drill import begun, failed, power_loss, refused
 

@@ -30,7 +30,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, code: int, out: str = "", err: str 
 def test_a_job_that_passed_tells_its_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     given = answers(monkeypatch, 0, json.dumps({"outcome": "passed", "sentence": "20261121F: full"}))
     assert run_job(BACKUP, "full", 60, wait_s=30, io_timeout_s=2) == "20261121F: full"
-    assert "agents.jobs run full --wait 30 --io-timeout 2" in given[0]
+    assert "agents.jobs.runner run full --wait 30 --io-timeout 2" in given[0]
 
 
 @pytest.mark.parametrize(("code", "family"), [(1, TargetFailed), (2, BadInput), (3, Refused)])

@@ -1,6 +1,6 @@
 """The paper runbooks that are committed are those of the steps that run."""
 
-from tasks.runbooks import ROOT, pages
+from doors.runbooks import ROOT, pages
 
 
 def test_the_committed_pages_are_the_rendered_ones() -> None:

@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from drills.scenario import PACKAGE, Twin, store_lost
-from drills.scenarios import SCENARIOS, TWINS
+from drills.scenarios.catalogue import SCENARIOS, TWINS
+from drills.scenarios.parts import PACKAGE, Twin, store_lost
 from drills.stage import Stage
 from drills.stores import TDENGINE
 from inventories.catalog.load import load_recovery

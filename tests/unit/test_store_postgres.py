@@ -16,17 +16,17 @@ from typing import Any
 import psycopg2
 import pytest
 
-from agents import replayer as replayer_program
-from agents import write_probe
-from agents.batch import Batch, encode
-from agents.config import Config, Host, Table, load_config
-from agents.deadline import Deadline, DeadlineExceeded
-from agents.errors import NoPrimary
-from agents.outbox import Outbox
-from agents.primary import connect, find_primary
-from agents.replayer import Replayer, drain_once
-from agents.store import Store, Unconfirmed, is_data_error
-from agents.writer import By, Writer
+from agents.base.config import Config, Host, Table, load_config
+from agents.base.deadline import Deadline, DeadlineExceeded
+from agents.base.errors import NoPrimary
+from agents.postgresql.primary import connect, find_primary
+from agents.postgresql.store import Store, Unconfirmed, is_data_error
+from agents.writing import replayer as replayer_program
+from agents.writing import write_probe
+from agents.writing.batch import Batch, encode
+from agents.writing.outbox import Outbox
+from agents.writing.replayer import Replayer, drain_once
+from agents.writing.writer import By, Writer
 from tests.unit.agent_fixtures import config_file, order, orders, setting, tables
 from tests.unit.postgres_server import CuttingProxy, Server, folder_for_server
 
@@ -357,7 +357,7 @@ def test_the_session_on_the_standby_becomes_the_primary_at_the_promotion(
 
 def probed(folder: Path, config: Config, *arguments: str) -> dict[str, Any]:
     run = subprocess.run(
-        [sys.executable, "-m", "agents.write_probe", "--config", str(folder / "agent.json"), *arguments],
+        [sys.executable, "-m", "agents.writing.write_probe", "--config", str(folder / "agent.json"), *arguments],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     outcome: dict[str, Any] = json.loads(run.stdout)
@@ -404,8 +404,8 @@ def test_a_commit_that_only_waits_for_its_standby_is_no_proof_of_a_fence(
 
 def test_the_feed_loses_and_repeats_nothing_when_the_server_crashes(server: Server, tmp_path: Path) -> None:
     path = config_at(tmp_path, server.port)
-    replayer = start("agents.replayer", path)
-    feed = start("agents.feed", path, "--rate", "2000", "--batch", "100")
+    replayer = start("agents.writing.replayer", path)
+    feed = start("agents.feed.feeder", path, "--rate", "2000", "--batch", "100")
     ledger = Reader(feed)
     try:
         wait_for(lambda: ledger.count("ack") > 10)
@@ -436,8 +436,8 @@ def test_the_feed_loses_and_repeats_nothing_when_the_server_crashes(server: Serv
 
 def test_the_feed_ends_by_itself_after_its_time_and_by_signal(server: Server, tmp_path: Path) -> None:
     path = config_at(tmp_path, server.port)
-    by_time = start("agents.feed", path, "--rate", "500", "--batch", "50", "--seconds", "0.5")
-    by_signal = start("agents.feed", path, "--rate", "500", "--batch", "50")
+    by_time = start("agents.feed.feeder", path, "--rate", "500", "--batch", "50", "--seconds", "0.5")
+    by_signal = start("agents.feed.feeder", path, "--rate", "500", "--batch", "50")
     ledger = Reader(by_signal)
     wait_for(lambda: ledger.count("ack") > 2)
     by_signal.send_signal(signal.SIGTERM)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from inventories.errors import BadInput, Refused
-from runbooks.probes.archive import Archive, Covered, Gap, Reach
-from runbooks.targets import Target, choose, moment, parse
+from runbooks.probes.postgresql.archive import Archive, Covered, Gap, Reach
+from runbooks.procedures.postgresql.targets import Target, choose, moment, parse
 
 SEGMENT = 16 << 20
 

@@ -7,9 +7,9 @@ import sys
 import pytest
 from invoke.exceptions import Exit
 
+from doors import support
+from doors.main import DrProgram, arguments
 from inventories.errors import BadInput, ExitCode, Refused
-from tasks import support
-from tasks.main import DrProgram, arguments
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.td_block import Block, Column, NoBlock, decode, encode, hashes, join, pick, rows_of, texts, without_first
+from agents.tdengine.backup.block import (
+    Block,
+    Column,
+    NoBlock,
+    decode,
+    encode,
+    hashes,
+    join,
+    pick,
+    rows_of,
+    texts,
+    without_first,
+)
 
 # What a TDengine 3.3.7.5 server gave out for (ts, e bigint primary key, a int, v varchar, n nchar, b bool, d double):
 # (…000, 1, 5, 'abc', '中文', true, 1.5), (…001, 2, NULL, NULL, '', false, NULL), (…002, 3, 7, '', 'x', NULL, 2.5)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents import td_changes, td_scan
-from agents.td_block import Block, Column
-from agents.td_manifest import HOUR_NS, Manifest, Subtable, Window
-from agents.td_sums import Sums, runs_of
+from agents.tdengine.backup import changes, scan
+from agents.tdengine.backup.block import Block, Column
+from agents.tdengine.backup.manifest import HOUR_NS, Manifest, Subtable, Window
+from agents.tdengine.backup.sums import Sums, runs_of
 
 ONE = Subtable("t1", "tick_data", ["600000"])
 SHAPE = {"tick_data": {"columns": [["ts", "TIMESTAMP", True]], "tags": [["symbol", "VARCHAR(20)"]]}}
@@ -59,11 +59,11 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     found = Server()
-    monkeypatch.setattr(td_scan, "days", found.days)
+    monkeypatch.setattr(scan, "days", found.days)
     monkeypatch.setattr(
-        td_scan, "marks", lambda session, database, name, shape, ranges=None: found.marks(0, 0, 0, 0, ranges)
+        scan, "marks", lambda session, database, name, shape, ranges=None: found.marks(0, 0, 0, 0, ranges)
     )
-    monkeypatch.setattr(td_scan, "of_range", found.of_range)
+    monkeypatch.setattr(scan, "of_range", found.of_range)
     return found
 
 
@@ -76,10 +76,10 @@ def base(server: Server) -> Manifest:
     )  # fmt: skip
 
 
-def find(made: Manifest | None, size: int = 100, shape: dict[str, Any] = SHAPE) -> td_changes.Changes:
+def find(made: Manifest | None, size: int = 100, shape: dict[str, Any] = SHAPE) -> changes.Changes:
     session: Any = None
     filesets = {"20000": [[2, size, 0]]}
-    return td_changes.find(session, "market_data", shape, [ONE], filesets, {"duration": "1d"}, made)
+    return changes.find(session, "market_data", shape, [ONE], filesets, {"duration": "1d"}, made)
 
 
 def test_a_full_backup_takes_everything(server: Server) -> None:
@@ -122,7 +122,7 @@ def test_another_mark_of_the_same_rows_costs_a_look_and_no_row(server: Server) -
 def test_few_such_rows_are_taken_without_a_look(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     made = base(server)
     server.odd_days, server.odd_marks = {DAY}, {HOURS[0]}
-    monkeypatch.setattr(td_changes, "WORTH_A_LOOK", 0.5)
+    monkeypatch.setattr(changes, "WORTH_A_LOOK", 0.5)
     assert find(made).changed == {"tick_data": {HOURS[0]}}
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from agents import jobs_config, leases, td_expire, td_manifest, td_missing, td_take
-from agents.expire_plan import Plan
-from agents.jobs_config import Retention
-from agents.td_backup import Busy, locked
-from agents.td_manifest import Window
-from agents.td_missing import missing
-from agents.td_settings import Settings
+from agents.jobs import config, leases
+from agents.jobs.config import Retention
+from agents.jobs.retention import Plan
+from agents.tdengine.backup import expire, manifest, take
+from agents.tdengine.backup import missing as td_missing
+from agents.tdengine.backup.manifest import Window
+from agents.tdengine.backup.missing import missing
+from agents.tdengine.backup.rows import Busy, locked
+from agents.tdengine.backup.settings import Settings
 from tests.unit.jobs_kit import backup_host
 from tests.unit.td_kit import began, holds, place
 
@@ -31,7 +33,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> jobs_config.Settings:
+def jobs(tmp_path: Path) -> config.Settings:
     (tmp_path / "host").mkdir()
     host = backup_host(tmp_path / "host")
     return replace(host.settings, td_retention=Retention(full_copies=1, days=0))
@@ -58,89 +60,89 @@ def goes(found: tuple[Plan, list[str]]) -> list[str]:
 
 
 def test_nothing_goes_before_a_backup_was_restored_and_found_whole(
-    settings: Settings, jobs: jobs_config.Settings, chains: None
+    settings: Settings, jobs: config.Settings, chains: None
 ) -> None:
-    found, _ = td_expire.look(jobs, settings)
+    found, _ = expire.look(jobs, settings)
     assert found.held
     assert "no backup was ever restored" in found.why
-    td_expire.apply(jobs, settings)
-    assert len(td_manifest.labels(settings)) == 5
+    expire.apply(jobs, settings)
+    assert len(manifest.labels(settings)) == 5
 
 
 def test_a_full_one_goes_with_what_builds_on_it(
-    settings: Settings, jobs: jobs_config.Settings, chains: None
+    settings: Settings, jobs: config.Settings, chains: None
 ) -> None:
     proven(settings, NEW_I)
-    assert goes(td_expire.look(jobs, settings)) == [OLD, OLD_I, MID]
-    td_expire.apply(jobs, settings)
-    assert td_manifest.labels(settings) == (NEW, NEW_I)
+    assert goes(expire.look(jobs, settings)) == [OLD, OLD_I, MID]
+    expire.apply(jobs, settings)
+    assert manifest.labels(settings) == (NEW, NEW_I)
     assert [path.name for path in settings.folder.iterdir() if path.name.startswith(".gone")] == []
 
 
 def test_a_proof_of_an_older_one_protects_it_and_what_is_newer(
-    settings: Settings, jobs: jobs_config.Settings, chains: None
+    settings: Settings, jobs: config.Settings, chains: None
 ) -> None:
     proven(settings, MID)
-    assert goes(td_expire.look(jobs, settings)) == [OLD, OLD_I]
+    assert goes(expire.look(jobs, settings)) == [OLD, OLD_I]
 
 
 def test_a_backup_that_was_found_damaged_is_not_counted(
-    settings: Settings, jobs: jobs_config.Settings, chains: None
+    settings: Settings, jobs: config.Settings, chains: None
 ) -> None:
     proven(settings, MID)
     proven(settings, NEW, "failed")
-    assert goes(td_expire.look(jobs, settings)) == [OLD, OLD_I], "the newest full one is of no use"
+    assert goes(expire.look(jobs, settings)) == [OLD, OLD_I], "the newest full one is of no use"
 
 
 def test_an_edited_manifest_counts_as_damaged(
-    settings: Settings, jobs: jobs_config.Settings, chains: None
+    settings: Settings, jobs: config.Settings, chains: None
 ) -> None:
     proven(settings, MID)
     path = settings.folder / NEW / "manifest.json"
     path.write_text(path.read_text().replace("tick_data", "tick_dat4"))
-    found, _ = td_expire.look(jobs, settings)
+    found, _ = expire.look(jobs, settings)
     assert [one.label for one in found.stays if one.damaged] == [NEW]
     assert MID in [one.label for one in found.stays]
 
 
-def test_a_lease_holds_everything(settings: Settings, jobs: jobs_config.Settings, chains: None) -> None:
+def test_a_lease_holds_everything(settings: Settings, jobs: config.Settings, chains: None) -> None:
     proven(settings, NEW_I)
     leases.hold(leases.Lease("x", "a test", "tdengine-restore runs", None, time.time() + 60), jobs.leases)
-    found, _ = td_expire.look(jobs, settings)
+    found, _ = expire.look(jobs, settings)
     assert found.held
     assert "tdengine-restore runs" in found.why
 
 
-def test_what_another_one_needs_never_goes(settings: Settings, jobs: jobs_config.Settings, chains: None) -> None:
+def test_what_another_one_needs_never_goes(settings: Settings, jobs: config.Settings, chains: None) -> None:
     """An incremental that refers to rows in another chain: none is made so, and none is made useless."""
     later = "20260915-190000F_20260917-090000I"
     holds(settings, later, {"tick_data": {HOUR: OLD}})
     proven(settings, later)
-    found, _ = td_expire.look(jobs, settings)
+    found, _ = expire.look(jobs, settings)
     assert found.held
     assert f"{later}, which stays, holds rows in {OLD}" in found.why
 
 
-def test_hours_that_only_an_old_backup_has_hold_it(settings: Settings, jobs: jobs_config.Settings) -> None:
+def test_hours_that_only_an_old_backup_has_hold_it(settings: Settings, jobs: config.Settings) -> None:
     """A supertable that was dropped between two full backups."""
     holds(settings, OLD, {"tick_data": {HOUR: OLD}, "depth_data": {HOUR: OLD, HOUR + 1: OLD}})
     holds(settings, NEW, {"tick_data": {HOUR: NEW}})
     proven(settings, NEW)
-    found, lost = td_expire.look(jobs, settings)
+    found, lost = expire.look(jobs, settings)
     assert found.held
     assert "no backup that stays has 20 rows of depth_data in 2 hours, the first 2026-09-01 14:00 UTC" in found.why
     assert len(lost) == 1
-    assert goes(td_expire.look(jobs, settings, uncovered=True)) == [OLD]
-    td_expire.apply(jobs, settings)
-    assert td_manifest.labels(settings) == (OLD, NEW)
+    assert goes(expire.look(jobs, settings, uncovered=True)) == [OLD]
+    expire.apply(jobs, settings)
+    assert manifest.labels(settings) == (OLD, NEW)
 
 
-def test_hours_that_the_database_keeps_no_longer_hold_nothing(settings: Settings, jobs: jobs_config.Settings) -> None:
+def test_hours_that_the_database_keeps_no_longer_hold_nothing(settings: Settings, jobs: config.Settings) -> None:
     short = {"keep": "13d"}
     holds(settings, OLD, {"tick_data": {HOUR: OLD, HOUR + 24: OLD}}, options=short)
     holds(settings, NEW, {"tick_data": {HOUR + 24: NEW}}, options=short)
     proven(settings, NEW)
-    assert goes(td_expire.look(jobs, settings)) == [OLD]
+    assert goes(expire.look(jobs, settings)) == [OLD]
 
 
 def test_rows_that_went_missing_between_two_backups_are_told(settings: Settings) -> None:
@@ -151,9 +153,9 @@ def test_rows_that_went_missing_between_two_backups_are_told(settings: Settings)
     new = replace(old, label=NEW, started_at=began(NEW), windows=windows)
     assert list(missing([old], [new])) == ["6 rows of tick_data in 1 hour, the first 2026-09-01 14:00 UTC"]
     assert list(missing([old], [new, old])) == []
-    assert td_take.lost_since(settings, new, OLD) == list(missing([old], [new]))
-    assert td_take.lost_since(settings, new, None) == []
-    assert td_take.lost_since(settings, new, "20250101-000000F") == [], "gone itself, nothing is known of it"
+    assert take.lost_since(settings, new, OLD) == list(missing([old], [new]))
+    assert take.lost_since(settings, new, None) == []
+    assert take.lost_since(settings, new, "20250101-000000F") == [], "gone itself, nothing is known of it"
 
 
 @pytest.mark.parametrize(
@@ -163,18 +165,18 @@ def test_the_longest_tier_decides_what_is_kept(keep: str, days: float | None) ->
     assert td_missing.keep_s(keep) == (float("inf") if days is None else days * 86400)
 
 
-def test_nothing_goes_while_a_backup_is_taken(settings: Settings, jobs: jobs_config.Settings, chains: None) -> None:
+def test_nothing_goes_while_a_backup_is_taken(settings: Settings, jobs: config.Settings, chains: None) -> None:
     proven(settings, NEW_I)
     with locked(settings), pytest.raises(Busy):
-        td_expire.apply(jobs, settings)
-    assert len(td_manifest.labels(settings)) == 5
+        expire.apply(jobs, settings)
+    assert len(manifest.labels(settings)) == 5
 
 
 def test_what_a_killed_run_left_half_removed_goes(
-    settings: Settings, jobs: jobs_config.Settings, chains: None
+    settings: Settings, jobs: config.Settings, chains: None
 ) -> None:
-    torn = settings.folder / f"{td_expire.GOING}{OLD}"
+    torn = settings.folder / f"{expire.GOING}{OLD}"
     torn.mkdir()
     (torn / "data-0001").write_bytes(b"x")
-    td_expire.apply(jobs, settings)
+    expire.apply(jobs, settings)
     assert not torn.exists()

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import td_file, td_manifest, td_verify
-from agents.errors import AgentError, BadConfig
-from agents.td_block import Block, Column, encode
-from agents.td_manifest import HOUR_NS, Edited, Manifest, NoBackup, Subtable, Window
-from agents.td_select import BadRequest, Selection, names, nanoseconds
-from agents.td_settings import Settings, load
-from agents.td_sums import Sums, runs_of
+from agents.base.errors import AgentError, BadConfig
+from agents.tdengine.backup import file, verify
+from agents.tdengine.backup import manifest as td_manifest
+from agents.tdengine.backup.block import Block, Column, encode
+from agents.tdengine.backup.manifest import HOUR_NS, Edited, Manifest, NoBackup, Subtable, Window
+from agents.tdengine.backup.selection import BadRequest, Selection, names, nanoseconds
+from agents.tdengine.backup.settings import Settings, load
+from agents.tdengine.backup.sums import Sums, runs_of
 
 TICKS = Subtable("tick_data_1", "tick_data", ["600000", "SSE"])
 SHAPE = {"tick_data": {"columns": [["ts", "TIMESTAMP", True]], "tags": [["symbol", "VARCHAR(20)"]]}}
@@ -43,7 +44,7 @@ def _backup(place: Settings, label: str, hours: list[int], kept: dict[int, Windo
     folder = place.folder / label
     folder.mkdir()
     sums, in_file = Sums(), Sums()
-    with td_file.Writer(folder / "data-0001", place.cipher, 1) as writer:
+    with file.Writer(folder / "data-0001", place.cipher, 1) as writer:
         for hour in hours:
             block = _block(hour * HOUR_NS, 10)
             sums.add("tick_data", runs_of(block, TICKS))
@@ -72,13 +73,13 @@ def chain(place: Settings) -> Manifest:
 
 def test_every_backup_is_verified_and_everything_that_is_wrong_is_told(place: Settings, chain: Manifest) -> None:
     older = _backup(place, "20261114-100000F", [400000])
-    assert td_verify.verify_all(place)["rows"] == 50
-    assert td_verify.verify(place)["rows"] == 40, "the newest chain alone"
+    assert verify.verify_all(place)["rows"] == 50
+    assert verify.verify(place)["rows"] == 40, "the newest chain alone"
     for label in (older.label, FULL):
         path = place.folder / label / "data-0001"
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(AgentError) as told:
-        td_verify.verify_all(place)
+        verify.verify_all(place)
     assert "2 of 3 backups are not whole" in str(told.value)
     assert f"data-0001 of backup {older.label}" in str(told.value)
     assert f"data-0001 of backup {FULL}" in str(told.value)
@@ -88,7 +89,7 @@ def test_a_chain_is_whole(place: Settings, chain: Manifest) -> None:
     assert chain.chain == (FULL, INCR)
     assert td_manifest.labels(place) == (FULL, INCR)
     assert td_manifest.newest(place).label == INCR
-    found = td_verify.verify(place)
+    found = verify.verify(place)
     assert (found["label"], found["rows"], found["chain"]) == (INCR, 40, [FULL, INCR])
 
 
@@ -103,18 +104,18 @@ def test_a_flipped_byte_is_found_and_its_file_named(place: Settings, chain: Mani
     content = bytearray(path.read_bytes())
     content[at] ^= 1
     path.write_bytes(content)
-    with pytest.raises(td_file.Broken, match=f"data-0001 of backup {FULL}"):
-        td_verify.verify(place)
+    with pytest.raises(file.Broken, match=f"data-0001 of backup {FULL}"):
+        verify.verify(place)
 
 
 def test_a_truncated_file_is_found(place: Settings, chain: Manifest) -> None:
     path = place.folder / FULL / "data-0001"
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(td_file.Broken, match="bytes instead of"):
-        td_verify.verify(place)
+    with pytest.raises(file.Broken, match="bytes instead of"):
+        verify.verify(place)
     path.unlink()
-    with pytest.raises(td_file.Broken, match="cannot be read"):
-        td_verify.verify(place)
+    with pytest.raises(file.Broken, match="cannot be read"):
+        verify.verify(place)
 
 
 def test_an_edited_manifest_is_found(place: Settings, chain: Manifest) -> None:
@@ -131,9 +132,9 @@ def test_an_edited_manifest_is_found(place: Settings, chain: Manifest) -> None:
 def test_another_key_opens_nothing(place: Settings, chain: Manifest) -> None:
     place.cipher.write_text("another secret altogether\n")
     with pytest.raises(Edited, match="another key"):
-        td_verify.verify(place)
-    with pytest.raises(td_file.Broken):
-        list(td_file.read(place.folder / FULL / "data-0001", place.cipher, _files(chain, place)))
+        verify.verify(place)
+    with pytest.raises(file.Broken):
+        list(file.read(place.folder / FULL / "data-0001", place.cipher, _files(chain, place)))
     place.cipher.unlink()
     with pytest.raises(BadConfig, match="cannot be read"):
         place.key()
@@ -147,14 +148,14 @@ def _files(chain: Manifest, place: Settings) -> dict[str, object]:
 def test_a_missing_link_is_named(place: Settings, chain: Manifest) -> None:
     (place.folder / FULL).rename(place.folder / "elsewhere")
     with pytest.raises(NoBackup, match=f"{INCR} needs {FULL}"):
-        td_verify.verify(place)
+        verify.verify(place)
 
 
 def test_a_link_that_was_replaced_is_noticed(place: Settings, chain: Manifest) -> None:
     (place.folder / FULL).rename(place.folder / "elsewhere")
     _backup(place, FULL, [500000])
-    with pytest.raises(td_file.Broken, match="does not hold what"):
-        td_verify.verify(place)
+    with pytest.raises(file.Broken, match="does not hold what"):
+        verify.verify(place)
 
 
 def test_no_backup_and_no_such_backup(place: Settings) -> None:
@@ -167,7 +168,7 @@ def test_no_backup_and_no_such_backup(place: Settings) -> None:
 
 
 def test_a_disk_that_takes_nothing_is_one_sentence_and_leaves_no_file(place: Settings) -> None:
-    writer = td_file.Writer(place.folder / "gone" / "x", place.cipher, 1)
+    writer = file.Writer(place.folder / "gone" / "x", place.cipher, 1)
     with pytest.raises(AgentError, match="was not written"):
         writer.add(0, b"x" * 100, 1)
         writer.close({})
@@ -215,5 +216,5 @@ def test_a_window_is_no_part_of_a_backup_that_only_says_so(place: Settings, chai
     """The negative: one row fewer than promised is found although every file is what was written."""
     window = chain.windows["tick_data"][500002]
     wrong = {**chain.windows["tick_data"], 500002: window._replace(rows=11)}
-    with pytest.raises(td_file.Broken, match="10 rows of tick_data"):
-        td_verify.verify_own(replace(chain, windows={"tick_data": wrong}), place.folder / INCR, place)
+    with pytest.raises(file.Broken, match="10 rows of tick_data"):
+        verify.verify_own(replace(chain, windows={"tick_data": wrong}), place.folder / INCR, place)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from agents import td_ground, td_scan
-from agents.td_manifest import Manifest, Window
-from agents.td_select import BadRequest
+from agents.tdengine.backup import ground, scan
+from agents.tdengine.backup.manifest import Manifest, Window
+from agents.tdengine.backup.selection import BadRequest
 
 OPTIONS = {"precision": "ns", "keep": "3650d,3650d,3650d", "duration": "1d", "replica": "1", "vgroups": "2",
            "wal_level": "2", "wal_fsync_period": "0"}  # fmt: skip
@@ -35,15 +35,15 @@ def manifest(version: str = "3.3.7.5", **options: str) -> Manifest:
 
 
 def check(session: Any, made: Manifest, hour: int = NOW) -> bool:
-    return td_ground.check(session, "market_data", made, {"tick_data": {hour: Window(10, "", "", made.label)}})
+    return ground.check(session, "market_data", made, {"tick_data": {hour: Window(10, "", "", made.label)}})
 
 
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Options and supertables of the database that is there."""
     found = {"options": dict(OPTIONS), "tables": dict(SHAPE)}
-    monkeypatch.setattr(td_scan, "options", lambda session, database: found["options"])
-    monkeypatch.setattr(td_scan, "supertables", lambda session, database: found["tables"])
+    monkeypatch.setattr(scan, "options", lambda session, database: found["options"])
+    monkeypatch.setattr(scan, "supertables", lambda session, database: found["tables"])
     return found
 
 
@@ -99,4 +99,4 @@ def test_another_column_is_named(live: dict[str, Any]) -> None:
     ],
 )
 def test_tags_are_written_as_they_are(value: object, kind: str, written: str) -> None:
-    assert td_ground.literal(value, kind) == written
+    assert ground.literal(value, kind) == written

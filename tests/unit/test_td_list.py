@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from agents import td_list
-from agents.td_settings import Settings
-from runbooks import backups_tdengine
-from runbooks.backups_tdengine import Listing
-from runbooks.findings_tdengine import backups as findings
-from runbooks.findings_tdengine import taken_at
-from runbooks.probes import td_backups
+from agents.tdengine.backup import listing
+from agents.tdengine.backup.settings import Settings
+from doors.tdengine import backups as backup_tdengine
+from runbooks.backups import tdengine
+from runbooks.backups.tdengine import Listing
+from runbooks.judge.tdengine import backups as findings
+from runbooks.judge.tdengine import taken_at
 from runbooks.probes.jobs import Job, Jobs
-from runbooks.probes.td_backups import Backup, Known
-from tasks import backup_tdengine
+from runbooks.probes.tdengine import backups as td_backups
+from runbooks.probes.tdengine.backups import Backup, Known
 from tests.unit.td_kit import began, holds, place
 
 FULL, INCR = "20260915-190000F", "20260915-190000F_20260916-090000I"
@@ -35,11 +35,11 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def told(settings: Settings) -> dict[str, str]:
-    return {one["label"]: one["why"] for one in td_list.backups(settings)}
+    return {one["label"]: one["why"] for one in listing.backups(settings)}
 
 
 def test_a_whole_chain_is_told_with_what_it_needs(settings: Settings) -> None:
-    full, incr = td_list.backups(settings)
+    full, incr = listing.backups(settings)
     assert (full["label"], full["ok"], full["chain"]) == (FULL, True, [FULL])
     assert (incr["label"], incr["ok"], incr["chain"]) == (INCR, True, [FULL, INCR])
     assert (incr["rows"], incr["bytes"]) == (20, 4)
@@ -84,7 +84,7 @@ def proof(label: str, outcome: str = "passed") -> str:
 
 def listed(*proofs: str, why: str = "", copied_at: float | None = None) -> Listing:
     parsed = td_backups.parse("\n".join(("torn {", *proofs)))
-    return backups_tdengine.listing(known(why=why), parsed, (copied_at, "offsite1"), NOW)
+    return tdengine.listing(known(why=why), parsed, (copied_at, "offsite1"), NOW)
 
 
 def test_each_backup_says_what_it_holds_when_it_was_proven_and_where_it_is() -> None:
@@ -105,7 +105,7 @@ def test_a_failed_proof_spoils_what_needs_that_backup() -> None:
 
 def test_what_cannot_be_restored_is_not_sound_nor_is_nothing_at_all() -> None:
     assert not listed(why="it lacks a link").sound
-    assert not backups_tdengine.listing(Known((), ()), (), (None, ""), NOW).sound
+    assert not tdengine.listing(Known((), ()), (), (None, ""), NOW).sound
 
 
 def test_the_screen_is_80_columns_wide_and_tells_trouble() -> None:
@@ -131,7 +131,7 @@ def test_status_tells_an_old_backup_and_one_that_is_gone() -> None:
     (old,) = findings((FULL,), jobs, NOW, 2)
     assert (old.objective, old.measured, old.limit) == ("age of TDengine's newest backup", "15.0 h", "2 h")
     (gone,) = findings((), jobs, NOW, 26)
-    assert "offsite restore" in gone.hint
+    assert "agents.offsite.copies restore" in gone.hint
 
 
 def test_what_was_never_taken_is_missed_by_its_job_and_not_twice() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from inventories.catalog import load_tables
-from inventories.catalog.td_shape import Shape, canonical, declared, differences, keep_days, repairs
+from inventories.catalog.tdengine.shape import Shape, canonical, declared, differences, keep_days, repairs
 
 DATA: Mapping[str, object] = {
     "tdengine_keep_days": 3650, "tdengine_duration_days": 10, "tdengine_vgroups": 2, "tdengine_profile": "no-loss",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from inventories.errors import BadInput, Refused
-from runbooks.probes.td_backups import Backup
-from runbooks.procedures.tdengine_choice import choose, since_lost, span
+from runbooks.probes.tdengine.backups import Backup
+from runbooks.procedures.tdengine.choice import choose, since_lost, span
 
 OLD, MID, NEW = "20261119-190000F", "20261120-190000F", "20261121-190000F"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deploys import tdengine_package
-from deploys.tdengine_package import fetch, named, without_executable_stack
+from deploys.tdengine import package as tdengine_package
+from deploys.tdengine.package import fetch, named, without_executable_stack
 from inventories.errors import BadInput
 
 STACK = 0x6474E551

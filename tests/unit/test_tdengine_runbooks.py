@@ -10,16 +10,18 @@ import pytest
 
 from inventories.errors import BadInput, DrError, Refused, TargetFailed
 from runbooks.agent import ask, failure
-from runbooks.copying.td_selection import TdMode, TdSelection, check_name, mode_of
+from runbooks.backups.tdengine_validation import Validation
 from runbooks.engine.context import Context
 from runbooks.hosts import Host, Ran
-from runbooks.probes import td_ground, td_restore
-from runbooks.probes.td_ground import Ground
-from runbooks.procedures import tdengine_rebuild, tdengine_restore
-from runbooks.procedures.common import Run
-from runbooks.procedures.tdengine_rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
-from runbooks.procedures.tdengine_restore import TDENGINE_RESTORE, TdengineRestore, TdengineRestoreOptions
-from runbooks.td_validation import Validation
+from runbooks.probes.tdengine import ground as td_ground
+from runbooks.probes.tdengine import restore as td_restore
+from runbooks.probes.tdengine.ground import Ground
+from runbooks.procedures.postgresql.common import Run
+from runbooks.procedures.tdengine import rebuild
+from runbooks.procedures.tdengine import restore as tdengine_restore
+from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
+from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineRestore, TdengineRestoreOptions
+from runbooks.table_copy.td_selection import TdMode, TdSelection, check_name, mode_of
 
 SAID = {
     "label": "20261121-100000F", "database": "market_data", "started_at": 1.0, "seconds": 0.5,
@@ -141,7 +143,7 @@ def test_what_is_not_lost_is_not_rebuilt(
     hosts = tuple(ground(f"tsdb{number}", **facts) for number, facts in enumerate(seen, 1))
     monkeypatch.setattr(td_ground, "survey", lambda estate, database: hosts)
     with pytest.raises(Refused, match=words) as told:
-        tdengine_rebuild.nothing_is_served(context(TdengineRebuildOptions(replace=replace)))
+        rebuild.nothing_is_served(context(TdengineRebuildOptions(replace=replace)))
     assert hint in told.value.hint
 
 
@@ -153,11 +155,11 @@ def test_a_blank_host_an_empty_server_and_data_to_be_moved_aside_are_rebuilt(
     monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], replace: bool
 ) -> None:
     monkeypatch.setattr(td_ground, "survey", lambda estate, database: (ground("tsdb1", **facts),))
-    tdengine_rebuild.nothing_is_served(context(TdengineRebuildOptions(replace=replace)))
+    rebuild.nothing_is_served(context(TdengineRebuildOptions(replace=replace)))
 
 
 def test_data_are_moved_to_the_same_place_by_every_attempt_of_a_run() -> None:
-    assert tdengine_rebuild.aside(context(TdengineRebuildOptions())) == "/var/lib/taos.replaced-20261121T100000Z"
+    assert rebuild.aside(context(TdengineRebuildOptions())) == "/var/lib/taos.replaced-20261121T100000Z"
 
 
 def test_rows_come_from_the_shadow_before_the_backup_and_what_waits_comes_last() -> None:

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.batch import encode
-from agents.config import Table, load_tables
-from agents.tdengine_sql import MAX_BYTES, inserts, literal, rows_of, subtable
-from agents.ticks import SHARES, TOGETHER, Ticks
+from agents.base.config import Table, load_tables
+from agents.feed.ticks import SHARES, TOGETHER, Ticks
+from agents.tdengine.sql import MAX_BYTES, inserts, literal, rows_of, subtable
+from agents.writing.batch import encode
 from inventories.catalog import load_tables as load_catalogue
-from inventories.catalog.ddl_tdengine import database_statement, supertables
 from inventories.catalog.export import tables_json
 from inventories.catalog.tables import Store
+from inventories.catalog.tdengine.ddl import database_statement, supertables
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # The keys of public repositories, and where such a repository is, are named in one place.
-_PUBLIC = {"deploys/repositories.py"}
+_PUBLIC = {"deploys/postgresql/repositories.py"}
 _FORBIDDEN = {
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
     "a cloud's access key": r"\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b",

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from drills.compare import Comparison, TableComparison
-from drills.measure import Moments, measure
-from drills.ranges import RangeSet
-from drills.result import Check, CheckOutcome, DrillResult, NegativeTwin, Objectives, Outcome, Verify
-from drills.tally import Feed, LedgerView
-from drills.verdict import judge, objectives
+from drills.judging.compare import Comparison, TableComparison
+from drills.judging.result import Check, CheckOutcome, DrillResult, NegativeTwin, Objectives, Outcome, Verify
+from drills.judging.verdict import judge, objectives
+from drills.measuring.measure import Moments, measure
+from drills.measuring.ranges import RangeSet
+from drills.measuring.tally import Feed, LedgerView
 from tests.unit.sample_drill import STARTED, begun, failed, power_loss, refused
 
 

@@ -20,7 +20,8 @@ import testinfra
 from inventories.errors import DrError
 from runbooks import hosts
 from runbooks.expect import Expected, from_environment
-from runbooks.probes import postgres, tdengine
+from runbooks.probes.postgresql import server
+from runbooks.probes.tdengine import servers
 from tests.verify.subject import Seen, Subject
 
 
@@ -31,8 +32,8 @@ def seen() -> Seen:
     limit = frozenset(filter(None, os.environ.get("DR_VERIFY_LIMIT", "").split(",")))
     for name in sorted(expected.named | limit):
         estate.host(name)
-    has_tdengine = any(one.installed and one.ssh for one in tdengine.survey(estate))
-    return Seen(estate, expected, {node.name: node for node in postgres.survey(estate)}, limit, has_tdengine)
+    has_tdengine = any(one.installed and one.ssh for one in servers.survey(estate))
+    return Seen(estate, expected, {node.name: node for node in server.survey(estate)}, limit, has_tdengine)
 
 
 def _everyone(s: Seen) -> Sequence[hosts.Host]:
@@ -52,7 +53,7 @@ ROLES: dict[str, Callable[[Seen], Sequence[hosts.Host]]] = {
     "pgbackrest": lambda s: [*s.estate.group("backup"), *s.databases],
     "application": _group("app"),
     "offsite": lambda s: [host for host in s.estate.hosts if host.name in s.estate.groups.get("offsite", ())],
-    "tsdb": lambda s: tdengine.hosts(s.estate) if s.has_tdengine else (),
+    "tsdb": lambda s: servers.hosts(s.estate) if s.has_tdengine else (),
     "ticker": lambda s: s.estate.group("app") if s.has_tdengine else (),
     "fenced": lambda s: [s.estate.host(name) for name in s.expected.fenced],
 }

@@ -8,7 +8,7 @@ import testinfra.host
 
 from runbooks import hosts
 from runbooks.expect import Expected
-from runbooks.probes.postgres import Node
+from runbooks.probes.postgresql.server import Node
 
 
 @dataclass(frozen=True)

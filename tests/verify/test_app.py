@@ -28,7 +28,7 @@ cur.execute("select host(inet_server_addr()), ssl, current_user, pg_is_in_recove
 print(json.dumps(cur.fetchone()))
 """
 _COUNT_TABLES = f"""
-import pathlib, agents.config as c
+import pathlib, agents.base.config as c
 print(len(c.load_tables(c.load_config(pathlib.Path("{CONFIG}")).tables)))
 """
 
@@ -41,7 +41,9 @@ def settings(application: Subject) -> dict[str, Any]:
 
 
 def test_agents_are_there_and_start(application: Subject) -> None:
-    done = application.machine.run("cd /opt/mystocks-dr && runuser -u mystocks -- python3 -m agents.replayer --help")
+    done = application.machine.run(
+        "cd /opt/mystocks-dr && runuser -u mystocks -- python3 -m agents.writing.replayer --help"
+    )
     assert done.rc == 0, done.stderr
 
 

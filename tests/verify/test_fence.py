@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runbooks.probes.postgres import FENCED
+from runbooks.probes.postgresql.server import FENCED
 from tests.verify.subject import Seen, Subject
 
 

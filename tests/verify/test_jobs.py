@@ -32,7 +32,7 @@ def _wanted(whole: Seen) -> dict[str, str]:
 def _commands(repository: Subject) -> list[list[str]]:
     """The lines of the cron file as [five fields or @reboot, user, command]."""
     text = repository.machine.file(CRON).content_string
-    lines = [line for line in text.splitlines() if "agents.jobs" in line and not line.startswith("#")]
+    lines = [line for line in text.splitlines() if "agents.jobs.runner" in line and not line.startswith("#")]
     found = []
     for line in lines:
         fields = 1 if line.startswith("@") else 5
@@ -44,7 +44,8 @@ def _commands(repository: Subject) -> list[list[str]]:
 def test_every_job_of_the_catalogue_is_called_by_cron_as_postgres(repository: Subject, whole: Seen) -> None:
     found = _commands(repository)
     assert {user for _, user, _ in found} == {"postgres"}
-    called = {command.split("agents.jobs run ")[1].split()[0]: time for time, _, command in found if " run " in command}
+    runs = ((time, command) for time, _, command in found if " run " in command)
+    called = {command.split("agents.jobs.runner run ")[1].split()[0]: time for time, command in runs}
     assert called == _wanted(whole)
     assert all(command.endswith("--scheduled") for _, _, command in found if " run " in command)
 
@@ -96,7 +97,7 @@ def test_the_backup_host_may_watch_read_and_copy_the_databases_and_write_nothing
 
 
 def test_runner_knows_every_job_and_counts_for_it(repository: Subject, whole: Seen) -> None:
-    command = "cd /opt/mystocks-dr && python3 -m agents.jobs status"
+    command = "cd /opt/mystocks-dr && python3 -m agents.jobs.runner status"
     said = repository.host.run(command, user="postgres").json()
     assert {job["job"] for job in said["jobs"]} == set(_wanted(whole))
     assert all(job["armed_at"] for job in said["jobs"])

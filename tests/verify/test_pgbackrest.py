@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runbooks.engine.wait import until
-from runbooks.probes import pgbackrest as probe
+from runbooks.probes.postgresql import pgbackrest as probe
 from tests.verify.subject import Seen, Subject
 
 # The newest segment of the current timeline that the archiver called done, with the hash of its content. All in one
@@ -78,7 +78,7 @@ def test_backups_are_of_this_cluster(info: probe.Repository, primary: Subject, w
 
 
 def test_pgbackrest_itself_expires_nothing(repository: Subject) -> None:
-    """Retention goes by proof, see agents/expire.py: a number in here would let the last good backup go."""
+    """Retention goes by proof, see agents/postgresql/expire.py: a number in here would let the last good backup go."""
     lines = repository.machine.file("/etc/pgbackrest.conf").content_string.splitlines()
     assert "expire-auto=n" in lines
     assert not [line for line in lines if "retention" in line and not line.startswith("#")]

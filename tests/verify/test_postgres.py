@@ -10,7 +10,7 @@ from cryptography import x509
 
 from inventories.catalog import load_recovery
 from runbooks.expect import Expected
-from runbooks.probes.postgres import FENCED
+from runbooks.probes.postgresql.server import FENCED
 from tests.verify.subject import Seen, Subject
 
 SETTINGS = {

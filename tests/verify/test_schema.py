@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from inventories.catalog import load_tables
-from inventories.catalog.ddl import PROBE
+from inventories.catalog.postgresql.ddl import PROBE
 from inventories.catalog.tables import Store, Table
-from runbooks.probes import schema
+from runbooks.probes.postgresql import schema
 from tests.verify.subject import Seen, Subject
 
 TABLES = load_tables().of(Store.POSTGRESQL)

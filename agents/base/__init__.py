@@ -1,0 +1,1 @@
+"""What every agent needs: its errors, its configuration."""

@@ -1,0 +1,213 @@
+"""The off-site copy of the backups of both stores and their records, kept by restic on a host that offers only sftp.
+
+    python3 -m agents.offsite.copies copy                   run by agents.jobs.runner, which holds the repository's lock
+    python3 -m agents.offsite.copies list                               the snapshots, as JSON
+    python3 -m agents.offsite.copies restore [--snapshot ID] [--target DIR] [--only PATH]
+                                         into a host whose repository is empty; with --target beside everything else
+    python3 -m agents.offsite.copies restore --only /var/lib/mystocks-dr/tdengine[/LABEL]
+                                         brings TDengine's backups back, or one of them, where they are lost
+
+Prints one JSON object. No job writes the repository during a copy; WAL that arrives meanwhile is in the next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.base.errors import AgentError, run
+from agents.jobs import leases, proofs
+from agents.jobs import state as jobs_state
+from agents.jobs.config import PATH, Offsite, Settings, load
+from agents.offsite import restic
+from agents.postgresql.expire import backups
+
+CHECKED = "offsite.checked"  # beside the states; its time of change is when the copy was last checked
+TAG = "mystocks-dr"
+# The last two are TDengine backups that are being made or removed.
+_NOT_COPIED = (".backup.lock", "*.pgbackrest.tmp", "*.lock", ".partial-*", ".gone-*")
+
+
+def copied(settings: Settings) -> list[str]:
+    """What a snapshot holds: the backups of both stores, the state of the jobs, the proofs."""
+    every = (settings.repository, settings.states, settings.proofs, settings.td_proofs, *settings.td_folders)
+    return [str(path) for path in every if path.exists()]
+
+
+def copy(settings: Settings) -> dict[str, Any]:
+    """Take a snapshot, let old ones go, check now and then. Raises AgentError."""
+    offsite = _offsite(settings)
+    _worth_copying(settings)
+    first = _ready(offsite)
+    excluded = [word for pattern in _NOT_COPIED for word in ("--exclude", pattern)]
+    told = restic.summary(
+        restic.run(offsite, "backup", "--host", settings.stanza, "--tag", TAG, *excluded, *copied(settings))
+    )
+    snapshot, added = str(told.get("snapshot_id", "")), int(told.get("data_added_packed", 0))
+    if not snapshot:
+        raise AgentError("restic ended well and named no snapshot.", "`restic snapshots` shows what is there.")
+    kept = _forget(settings, offsite)
+    checked = _check(settings.states / CHECKED, offsite, first)
+    sentence = f"snapshot {snapshot[:8]} on {offsite.host}: {added / 2**20:.1f} MiB new; {kept}{checked}"
+    return {"snapshot": snapshot, "host": offsite.host, "bytes_added": added, "sentence": sentence}
+
+
+def _offsite(settings: Settings) -> Offsite:
+    if settings.offsite is None:
+        raise AgentError("This estate has no off-site host.", "Add a group `offsite` to the inventory; ./dr deploy.")
+    return settings.offsite
+
+
+def _worth_copying(settings: Settings) -> None:
+    """Copying an emptied repository day after day would push the good copies out."""
+    if not backups(settings.stanza):
+        holds_none = f"{settings.repository} holds no backups of {settings.stanza}"
+        raise AgentError(f"{holds_none}, so it is not copied.", "./dr backup.list")
+    taken = [jobs_state.read(job, settings.states) for job in ("td-full", "td-incr") if job in settings.jobs]
+    if any(state and state.last_success_at for state in taken) and not _td_backups(settings):
+        gone = f"{settings.td_folders[0]} holds none of the TDengine backups that were taken"
+        raise AgentError(f"{gone}, so nothing is copied.", f"Bring them back: {_WAY_BACK}.")
+
+
+def _td_backups(settings: Settings) -> list[str]:
+    """Their labels, oldest first."""
+    return sorted(path.parent.name for path in settings.td_folders[0].glob("[0-9]*/manifest.json"))
+
+
+_WAY_BACK = "python3 -m agents.offsite.copies restore --only /var/lib/mystocks-dr/tdengine"
+
+
+def _ready(offsite: Offsite) -> bool:
+    """Make the repository once; True when it is new. Locks of processes that are gone are taken away."""
+    try:
+        restic.run(offsite, "cat", "config")
+    except restic.NoRepository:
+        restic.run(offsite, "init")
+        return True
+    restic.run(offsite, "unlock")
+    return False
+
+
+def _forget(settings: Settings, offsite: Offsite) -> str:
+    """Retention, held back while somebody restores and while nothing in the newest copy was ever proven."""
+    held = [lease.sentence for lease in leases.live(settings.leases)]
+    if not any(proof.passed for proof in proofs.verdicts(proofs.read(settings.proofs)).values()):
+        held.append("no backup was ever restored and found whole")
+    td_proven = any(proof.passed for proof in proofs.verdicts(proofs.read(settings.td_proofs)).values())
+    if _td_backups(settings) and not td_proven:
+        held.append("no backup of TDengine was ever restored and found whole")
+    if held:
+        return f"nothing expires there: {held[0]}"
+    rules = [f"--keep-last={offsite.keep_last}", f"--keep-daily={offsite.keep_daily}"]
+    rules.append(f"--keep-weekly={offsite.keep_weekly}")
+    groups = restic.run(offsite, "forget", "--group-by=", "--tag", TAG, "--prune", *rules)
+    gone = sum(len(group.get("remove") or ()) for group in groups)
+    left = sum(len(group.get("keep") or ()) for group in groups)
+    return f"{left} snapshots stay, {gone} went"
+
+
+def _check(mark: Path, offsite: Offsite, first: bool) -> str:
+    """Read a part of the copy back when that is due: a different one each time."""
+    age_s = time.time() - mark.stat().st_mtime if mark.exists() else None
+    if age_s is not None and age_s < offsite.check_days * 86400 and not first:
+        return ""
+    restic.run(offsite, "check", f"--read-data-subset={offsite.check_percent:g}%")
+    mark.touch()
+    return f"; checked, {offsite.check_percent:g}% of it read"
+
+
+def snapshots(settings: Settings) -> list[dict[str, Any]]:
+    """Oldest first: {"id", "at", "paths"}."""
+    listed = restic.run(_offsite(settings), "snapshots", "--tag", TAG)
+    found = [{"id": one["id"], "at": one["time"], "paths": one.get("paths", [])} for one in listed if "id" in one]
+    return sorted(found, key=lambda one: str(one["at"]))
+
+
+def restore(settings: Settings, snapshot: str, target: Path | None, only: str) -> dict[str, Any]:
+    """Bring a snapshot back. Raises AgentError when it would go over backups that are there."""
+    offsite, started = _offsite(settings), time.monotonic()
+    there = Path(only) if only else settings.repository
+    if target is None and _holds_something(there if only else there / "backup"):
+        hint = f"Move {there} aside, or give --target to restore beside it."
+        raise AgentError(f"{there} holds backups, and nothing is restored over them.", hint)
+    if target is None and only and not there.exists() and not os.access(there.parent, os.W_OK):
+        raise AgentError(f"There is no {there}, and it cannot be made here.", "./dr deploy makes it, empty.")
+    known = snapshots(settings)
+    chosen = [one for one in known if str(one["id"]).startswith(snapshot)] if snapshot != "latest" else known[-1:]
+    if len(chosen) != 1:
+        listed = ", ".join(str(one["id"])[:8] for one in known) or "none"
+        raise AgentError(f"{offsite.host} holds no snapshot {snapshot}.", f"It holds {listed}.")
+    files = size = 0
+    paths = [only] if only else [path for path in chosen[0]["paths"] if target or not _in_the_way(settings, path)]
+    for path in paths:
+        told = _bring(offsite, str(chosen[0]["id"]), path, target or Path("/"))
+        files, size = files + int(told.get("files_restored", 0)), size + int(told.get("bytes_restored", 0))
+    if not files:
+        raise AgentError(f"Nothing was restored from snapshot {chosen[0]['id'][:8]}.", "`list` shows what it holds.")
+    seconds = time.monotonic() - started
+    sentence = f"snapshot {chosen[0]['id'][:8]} of {chosen[0]['at']}: {files} files, {size / 2**20:.1f} MiB"
+    return {
+        "snapshot": chosen[0]["id"], "at": chosen[0]["at"], "files": files, "bytes": size,
+        "seconds": round(seconds, 3), "sentence": f"{sentence} in {seconds:.1f} s",
+    }  # fmt: skip
+
+
+def _holds_something(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _in_the_way(settings: Settings, path: str) -> bool:
+    """Backups of TDengine that are here stay as they are; a host that never had any has no place for them."""
+    place = Path(path)
+    if place not in (*settings.td_folders, settings.td_proofs):
+        return False
+    if not place.exists():
+        return not os.access(place.parent, os.W_OK)
+    return place.is_dir() and any(place.glob("[0-9]*"))
+
+
+def _bring(offsite: Offsite, snapshot: str, path: str, target: Path) -> Any:
+    """One path of a snapshot to the same path below `target`: a file, or a folder with all that is in it.
+
+    A folder that is there keeps its owner: postgres may not change that of what root made.
+    """
+    parent = str(Path(path).parent)
+    into = target / parent.lstrip("/")
+    if not into.exists():
+        into.mkdir(parents=True)
+    name = Path(path).name
+    return restic.summary(
+        restic.run(offsite, "restore", f"{snapshot}:{parent}", "--target", str(into), "--include", f"/{name}")
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="agents.offsite.copies", description="The off-site copy.")
+    parser.add_argument("--config", type=Path, default=PATH)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("copy", help="take a snapshot")
+    commands.add_parser("list", help="the snapshots")
+    bringing = commands.add_parser("restore", help="bring a snapshot back")
+    bringing.add_argument("--snapshot", default="latest")
+    bringing.add_argument("--target", type=Path, default=None)
+    bringing.add_argument("--only", default="", metavar="PATH")
+    options = parser.parse_args(arguments)
+    settings = load(options.config)
+    if options.command == "copy":
+        answer: Any = copy(settings)
+    elif options.command == "list":
+        answer = {"snapshots": snapshots(settings)}
+    else:
+        answer = restore(settings, options.snapshot, options.target, options.only)
+    print(json.dumps(answer), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,154 @@
+"""What a backup engine does, so that nothing else knows which one it is: take, list, restore, verify.
+
+pgBackRest is the first path: encrypted, compressed, with the archive. PostgreSQL's own pg_basebackup is the second, for
+the day on which the first one's repository or program is what is broken; see agents/postgresql/native.py.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from agents.base.errors import AgentError
+from agents.postgresql import native, pgbackrest
+from agents.postgresql.pgbackrest import Backup, Repository
+from agents.postgresql.side.place import BadRequest, Place
+
+NAMES = ("pgbackrest", "native")
+
+
+class Engine(Protocol):
+    """One way to keep backups. Every method raises AgentError, a family of its own for each thing that is wrong."""
+
+    @property
+    def name(self) -> str: ...
+
+    def take(self, kind: str) -> Backup:
+        """Take a backup: full or incr."""
+
+    def backups(self) -> tuple[Backup, ...]:
+        """Every backup, oldest first."""
+
+    def restore(self, backup: Backup, place: Place, processes: int, lock: int) -> None:
+        """Put it into the empty data directory of a side cluster, writing no recovery settings."""
+
+    def wal(self, place: Place) -> list[str] | None:
+        """The command before `archive-get`; None where a backup carries the WAL it needs, and no other is there."""
+
+    def verify(self, label: str) -> tuple[str, ...]:
+        """What is damaged of it; empty when nothing is."""
+
+
+@dataclass(frozen=True)
+class PgBackRest:
+    """The estate's repository, as this host may restore from it."""
+
+    repository: Repository
+    name: str = "pgbackrest"
+
+    def take(self, kind: str) -> Backup:
+        """As the repository's host configures it; annotated and recorded only through agents.jobs.runner."""
+        known = {one.label for one in self.backups()}
+        done = pgbackrest.run(
+            ["pgbackrest", f"--stanza={self.repository.stanza}", f"--type={kind}", "backup"], timeout=86400
+        )
+        if done.returncode:
+            raise pgbackrest.failure(done.returncode, done.stderr, f"a {kind} backup")
+        made = [one for one in self.backups() if one.label not in known]
+        if not made:
+            raise AgentError("pgBackRest ended well, and the repository holds no new backup.", "Look at its log.")
+        return made[-1]
+
+    def backups(self) -> tuple[Backup, ...]:
+        return self.repository.backups()
+
+    def restore(self, backup: Backup, place: Place, processes: int, lock: int) -> None:
+        command = self.repository.command(
+            f"--pg1-path={place.data}", f"--set={backup.label}", "--type=none", "--archive-mode=off",
+            "--job-retry=1", "--job-retry-interval=1", f"--process-max={processes or os.cpu_count() or 1}",
+            f"--lock-path={place.folder}", f"--log-path={place.folder}",
+            f"--tablespace-map-all={place.tablespaces}", "restore",
+        )  # fmt: skip
+        code, said = watched(command, place.folder / "restore.log", lock)
+        if code:
+            raise pgbackrest.restore_failure(code, said, backup.label, place.data)
+
+    def wal(self, place: Place) -> list[str] | None:
+        return self.repository.command(
+            f"--pg1-path={place.data}", f"--lock-path={place.folder}", f"--log-path={place.folder}"
+        )
+
+    def verify(self, label: str) -> tuple[str, ...]:
+        full = label.partition("_")[0]
+        # Files of other full backups are not this one's; the archive is everybody's.
+        return tuple(one for one in pgbackrest.damaged_files(self.repository) if full in one or "F/" not in one)
+
+
+@dataclass(frozen=True)
+class Native:
+    """Plain directories on this host."""
+
+    store: native.Store
+    name: str = "native"
+
+    def take(self, kind: str) -> Backup:
+        return self.store.take(kind)
+
+    def backups(self) -> tuple[Backup, ...]:
+        """`size` is what the whole chain takes: an upper bound of what a restore of it does."""
+        every = {one.label: one for one in self.store.backups()}
+        return tuple(
+            replace(one, size=sum(every[path.name].size for path in self.store.chain(one.label)))
+            for one in every.values()
+        )
+
+    def restore(self, backup: Backup, place: Place, processes: int, lock: int) -> None:
+        chain = self.store.chain(backup.label)
+        damaged = self.store.damaged(chain)
+        if damaged:
+            named = "; ".join(damaged[:3])
+            raise pgbackrest.Damaged(
+                f"Backup {backup.label} is damaged: {named}.", "Restore an older one with --set.", damaged
+            )
+        command = [place.program("pg_combinebackup"), *(str(one) for one in chain), "-o", str(place.data)]
+        code, said = watched(command, place.folder / "restore.log", lock)
+        if code:
+            raise AgentError(f"{backup.label} cannot be combined: {said.strip()[-300:]}.", "Restore an older one.")
+
+    def wal(self, place: Place) -> list[str] | None:
+        return None
+
+    def verify(self, label: str) -> tuple[str, ...]:
+        return self.store.damaged(self.store.chain(label))
+
+
+def of(name: str, config: Path, repo: int) -> Engine:
+    """The engine of this name. Raises BadRequest."""
+    if name == "pgbackrest":
+        return PgBackRest(Repository(config, repo))
+    if name == "native":
+        return Native(native.Store())
+    raise BadRequest(f"There is no engine {name!r}.", f"One of {', '.join(NAMES)}.")
+
+
+def watched(command: Sequence[str], log: Path, lock: int) -> tuple[int, str]:
+    """Run a program that restores, its words in `log`; it ends with us, and holds the name's lock until it has."""
+    with log.open("w") as file:
+        child = subprocess.Popen(
+            command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, cwd="/", pass_fds=(lock,)
+        )
+        try:
+            code = child.wait()
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                try:
+                    child.wait(10)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+    return code, log.read_text(errors="replace")

@@ -1,0 +1,1 @@
+"""Side clusters: a backup restored beside whatever runs."""

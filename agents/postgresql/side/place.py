@@ -1,0 +1,189 @@
+"""A side cluster's files, its process and what it says of itself.
+
+The data directory holds nothing of ours: configuration, socket, log and state lie in a folder beside it, so that
+a side cluster becomes the main one by a rename.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.base.errors import AgentError
+
+ROOT = Path("/var/lib/postgresql")
+PORT = 5433
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+
+
+class BadRequest(AgentError):  # noqa: N818 - named after what is wrong, as in the rest of the repository
+    """What was asked for cannot be done, whatever the state of things."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the side cluster `name` of a PostgreSQL major version lies on this host."""
+
+    name: str
+    version: int
+    root: Path = ROOT
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise BadRequest(f"{self.name!r} is no name for a side cluster.", "Lower-case letters, digits and dashes.")
+
+    @property
+    def data(self) -> Path:
+        return self.root / str(self.version) / f"side-{self.name}"
+
+    @property
+    def folder(self) -> Path:
+        """Configuration, socket, log and state; 0700."""
+        return self.data.with_name(f"{self.data.name}.d")
+
+    @property
+    def tablespaces(self) -> Path:
+        return self.data.with_name(f"{self.data.name}.tablespaces")
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "postgresql.log"
+
+    @property
+    def wal_log(self) -> Path:
+        """One line a file that recovery asked the archive for: its name, the exit code."""
+        return self.folder / "wal.log"
+
+    def program(self, name: str) -> str:
+        return f"/usr/lib/postgresql/{self.version}/bin/{name}"
+
+    # ---- state ----
+
+    def state(self) -> dict[str, Any]:
+        """What restore() wrote down; empty where there is no side cluster of this name."""
+        try:
+            said = json.loads((self.folder / "state.json").read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            return {"phase": "failed"}  # torn by a power loss
+        return said if isinstance(said, dict) else {}
+
+    def note(self, **changes: Any) -> dict[str, Any]:
+        """Change the state, durably."""
+        state = {**self.state(), **changes}
+        new = self.folder / "state.json.new"
+        with new.open("w") as file:
+            json.dump(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.folder / "state.json")
+        return state
+
+    # ---- process ----
+
+    def running(self) -> bool:
+        done = subprocess.run([self.program("pg_ctl"), "-D", self.data, "status"], capture_output=True, check=False)
+        return done.returncode == 0
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the server without waiting for it; it outlives us. The process tells when it has ended."""
+        (self.data / "postmaster.pid").unlink(missing_ok=True)  # of a host that lost its power
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [self.program("postgres"), "-D", self.data, "-c", f"config_file={self.folder}/postgresql.conf"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
+            )  # fmt: skip
+
+    def halt(self, mode: str = "fast", timeout: int = 120) -> None:
+        """Stop the server; one that does not stop is killed with everything it started."""
+        if not (self.data / "postmaster.pid").exists():
+            return
+        done = subprocess.run(
+            [self.program("pg_ctl"), "-D", self.data, "-s", "-m", mode, "-t", str(timeout), "-w", "stop"],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        if done.returncode and self.running():
+            with suppress(OSError, ValueError, IndexError):
+                pid = int((self.data / "postmaster.pid").read_text().split()[0])
+                os.kill(pid, signal.SIGQUIT)
+                time.sleep(1)
+                os.kill(pid, signal.SIGKILL)
+
+    def query(self, sql: str, database: str = "postgres", timeout: float = 3600) -> str:
+        """What psql prints, unaligned. Raises AgentError with the server's words."""
+        done = subprocess.run(
+            ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(PORT), "-d", database],
+            input=sql, capture_output=True, text=True, check=False, timeout=timeout, cwd="/",
+            env={**os.environ, "PGCONNECT_TIMEOUT": "10", "PGOPTIONS": "-c statement_timeout=0", "PGUSER": "postgres"},
+        )  # fmt: skip
+        if done.returncode:
+            raise AgentError(
+                f"The side cluster {self.name} refused a statement: {' '.join(done.stderr.split())[:400]}",
+                f"Its log is {self.log}.",
+            )
+        return done.stdout.strip()
+
+    def remove(self, keep_log: bool = False) -> None:
+        """Stop the server and delete the data; the folder with the log too, unless it is to be kept."""
+        self.halt("immediate", 20)
+        for path in (self.data, self.tablespaces, *(() if keep_log else (self.folder,))):
+            shutil.rmtree(path, ignore_errors=True)
+            if path.exists():
+                raise AgentError(f"{path} cannot be removed.", "See who owns what is in it.")
+
+    @contextmanager
+    def locked(self, patience: float = 0) -> Iterator[int]:
+        """Hold the name; the kernel lets go of it however its holder dies.
+
+        What restores inherits the file, so the name stays taken until an orphaned pgBackRest has ended too.
+        """
+        folder = Path("/run/lock") if Path("/run/lock").is_dir() else Path("/tmp")  # noqa: S108 - O_NOFOLLOW below
+        path = folder / f"mystocks-side-{self.name}.lock"
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        deadline = time.monotonic() + patience
+        try:
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise AgentError(
+                            f"Another process works on the side cluster {self.name} of this host.",
+                            "Wait for it, or use another --name.",
+                        ) from None
+                    time.sleep(0.1)
+            yield handle
+        finally:
+            os.close(handle)
+
+
+def find(name: str, root: Path = ROOT) -> Place | None:
+    """The side cluster of this name, whatever its version."""
+    Place(name, 0)
+    found = [place for place in every(root) if place.name == name]
+    return found[0] if found else None
+
+
+def every(root: Path = ROOT) -> tuple[Place, ...]:
+    """Every side cluster of this host, by name."""
+    folders = sorted(root.glob("*/side-*.d"))
+    return tuple(
+        Place(folder.name[len("side-") : -len(".d")], int(folder.parent.name), root)
+        for folder in folders
+        if folder.parent.name.isdigit() and _NAME.fullmatch(folder.name[len("side-") : -len(".d")])
+    )

@@ -1,0 +1,217 @@
+"""Write batches into PostgreSQL.
+
+COPY into a temporary staging table, then INSERT with the catalogue's conflict policy.
+
+Staging exists because COPY itself knows no ON CONFLICT. One staging table per target and connection; it
+empties itself at every commit. Several tables go into one transaction.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+import psycopg2
+from psycopg2 import extensions, sql
+
+from agents.base.config import Table
+from agents.base.deadline import Deadline, DeadlineExceeded
+from agents.postgresql.primary import Primary
+from agents.writing.batch import Part
+
+# Data exceptions and integrity violations: the row itself is at fault, and trying again changes nothing.
+DATA_ERRORS = ("22", "23")
+
+# What may go wrong with the store while the batch is sound.
+StoreFailure = (psycopg2.Error, DeadlineExceeded, OSError)
+
+
+class Unconfirmed(psycopg2.OperationalError):
+    """COMMIT came back with a warning: committed here, perhaps not on the standby.
+
+    Not acknowledged, so send it again.
+    """
+
+
+def is_data_error(error: BaseException) -> bool:
+    code = getattr(error, "pgcode", None)
+    return isinstance(code, str) and code[:2] in DATA_ERRORS
+
+
+class Store:
+    """One session on the primary. After any exception but a data error it is of no further use: close it."""
+
+    def __init__(self, primary: Primary, tables: Mapping[str, Table]) -> None:
+        self.primary = primary
+        self._connection = primary.connection
+        self._tables = tables
+        self._staged: set[str] = set()
+        self._filled: set[str] = set()
+        self._deadline: Deadline | None = None
+
+    def write(self, parts: Iterable[Part], deadline_s: float) -> None:
+        """Commit all parts in one transaction; returns only if the store acknowledges.
+
+        Raises StoreFailure.
+        """
+        try:
+            with Deadline(self._connection, deadline_s) as deadline:
+                self._deadline = deadline
+                for part in merged(parts):
+                    self._place(part)
+                self._commit()
+        except psycopg2.Error as error:
+            if is_data_error(error):
+                self._rollback()
+            raise
+        if deadline.expired:
+            # Committed and acknowledged at the last moment; the next call needs another session.
+            self.close()
+
+    def write_sound_rows(
+        self, parts: Iterable[Part], deadline_s: float
+    ) -> tuple[list[Part], list[tuple[Part, str]]]:
+        """Like write, but rows with a data error are left out.
+
+        Returns what was committed and (row, why) of the rest.
+        """
+        sound: list[Part] = []
+        poison: list[tuple[Part, str]] = []
+        with Deadline(self._connection, deadline_s):
+            for part in parts:
+                self._stage(part.table)
+                self._separate(part, sound, poison)
+            self._commit()
+        return sound, poison
+
+    def ping(self, deadline_s: float) -> None:
+        """Raise StoreFailure unless the session answers in time and still takes writes."""
+        with Deadline(self._connection, deadline_s), self._connection.cursor() as cursor:
+            cursor.execute("SELECT pg_is_in_recovery()")
+            row = cursor.fetchone()
+            self._connection.rollback()
+        if row is None or row[0]:
+            raise psycopg2.OperationalError("the server has become a standby")
+
+    def abandon(self) -> None:
+        """From another thread: end a write that hangs, with DeadlineExceeded."""
+        if self._deadline is not None:
+            self._deadline.give_up()
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._connection.closed)
+
+    def close(self) -> None:
+        try:
+            self._connection.close()
+        except psycopg2.Error:
+            return  # it was gone already
+
+    def _commit(self) -> None:
+        del self._connection.notices[:]
+        self._connection.commit()
+        self._filled.clear()
+        # A COMMIT has nothing to say unless its wait for the standby was broken off. The text depends on the
+        # server's language, so any notice counts.
+        if self._connection.notices:
+            raise Unconfirmed(self._connection.notices[-1].strip())
+
+    def _rollback(self) -> None:
+        try:
+            self._connection.rollback()
+        except psycopg2.Error:
+            self.close()
+        # A staging table created in this transaction went with it.
+        self._staged.clear()
+        self._filled.clear()
+
+    def _separate(self, part: Part, sound: list[Part], poison: list[tuple[Part, str]]) -> None:
+        """Place the part; if its data is at fault, halve it until each poison row stands alone."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("SAVEPOINT part")
+            try:
+                self._place(part)
+            except psycopg2.Error as error:
+                if not is_data_error(error):
+                    raise
+                cursor.execute("ROLLBACK TO SAVEPOINT part")
+                why = str(error).strip().splitlines()[0]
+            else:
+                cursor.execute("RELEASE SAVEPOINT part")
+                sound.append(part)
+                return
+        if part.n == 1:
+            poison.append((part, why))
+            return
+        for half in part.halves():
+            self._separate(half, sound, poison)
+
+    def _place(self, part: Part) -> None:
+        self._stage(part.table)
+        stage = _stage_name(part.table)
+        columns = sql.SQL(", ").join(map(sql.Identifier, part.columns))
+        with self._connection.cursor() as cursor:
+            if part.table in self._filled:
+                cursor.execute(sql.SQL("TRUNCATE {}").format(stage))
+            self._filled.add(part.table)
+            copy = sql.SQL("COPY {} ({}) FROM STDIN").format(stage, columns)
+            cursor.copy_expert(copy, io.BytesIO(part.text.encode()), size=1 << 16)
+            cursor.execute(_insert(self._tables[part.table], part.columns))
+
+    def _stage(self, table: str) -> None:
+        if table in self._staged:
+            return
+        statement = "CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS"
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql.SQL(statement).format(_stage_name(table), sql.Identifier("public", table)))
+        self._staged.add(table)
+
+
+def merged(parts: Iterable[Part]) -> list[Part]:
+    """Consecutive rows of one table as one part, order kept; one COPY costs much less than many."""
+    groups: dict[tuple[str, tuple[str, ...]], list[Part]] = {}
+    for part in parts:
+        groups.setdefault((part.table, part.columns), []).append(part)
+    return [_joined(group) for group in groups.values()]
+
+
+def _joined(group: Sequence[Part]) -> Part:
+    if len(group) == 1:
+        return group[0]
+    return Part(
+        group[0].table,
+        group[0].columns,
+        min(part.first for part in group),
+        max(part.last for part in group),
+        sum(part.n for part in group),
+        "".join(part.text for part in group),
+    )
+
+
+def _stage_name(table: str) -> sql.Identifier:
+    return sql.Identifier(f"stage_{table}"[:63])
+
+
+def _insert(table: Table, columns: Sequence[str]) -> sql.Composed:
+    """INSERT from the staging table. Of several rows with one natural key in the batch the newest wins."""
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    key = sql.SQL(", ").join(map(sql.Identifier, table.key))
+    target, stage = sql.Identifier("public", table.name), _stage_name(table.name)
+    if table.on_conflict == "ignore":
+        return sql.SQL("INSERT INTO {} AS t ({}) SELECT {} FROM {} ON CONFLICT ({}) DO NOTHING").format(
+            target, names, names, stage, key
+        )
+    changes = sql.SQL(", ").join(
+        sql.SQL("{} = excluded.{}").format(sql.Identifier(name), sql.Identifier(name))
+        for name in columns
+        if name not in table.key
+    )
+    return sql.SQL(
+        "INSERT INTO {} AS t ({}) SELECT DISTINCT ON ({}) {} FROM {} ORDER BY {}, event_id DESC"
+        " ON CONFLICT ({}) DO UPDATE SET {} WHERE excluded.event_id >= t.event_id"
+    ).format(target, names, key, names, stage, key, key, changes)
+
+
+def in_transaction(connection: extensions.connection) -> bool:
+    return connection.info.transaction_status != extensions.TRANSACTION_STATUS_IDLE

@@ -1,0 +1,1 @@
+"""What the archive holds and what its WAL says."""

@@ -1,0 +1,241 @@
+"""TDengine's raw blocks: what its client library hands out by the thousand rows, and takes back as it is.
+
+A block is one table's rows by column (little endian): version, length, rows, columns, flags (4 bytes each), group (8);
+type and width of each column (1 + 4); size of each column (4); then each column: a bitmap of NULLs and values of equal
+width, or, for text, the offset of each value (4, -1 for NULL) and the values, each behind its length (2); one byte.
+Source: blockEncode in TDengine's tdatablock.c, block version 1.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from agents.base.errors import AgentError
+
+Array: TypeAlias = np.ndarray[Any, Any]
+VERSION = 1
+TIMESTAMP, BIGINT = 9, 5
+_HEAD = struct.Struct("<iiiiIQ")
+_COLUMN = struct.Struct("<bi")
+_FLAGS = 1 << 31
+# VARCHAR, NCHAR, VARBINARY, GEOMETRY; JSON is a type of tags alone.
+_TEXT = frozenset((8, 10, 16, 20))
+_FIXED = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13, 14))
+_ODD = 0x9E3779B97F4A7C15
+_MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+
+
+class NoBlock(AgentError):  # noqa: N818
+    """Bytes that are no block of the version that is understood."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. Fixed width: `values` uint8[rows, width] and `nulls` bool[rows]. Text: `values` uint8[bytes], the
+    values one after another without their lengths, and `ends` int64[rows], where each ends; `nulls` as above.
+    """
+
+    kind: int
+    width: int
+    nulls: Array
+    values: Array
+    ends: Array | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of one table by column, as `SELECT *` has them."""
+
+    rows: int
+    columns: tuple[Column, ...]
+
+    def words(self, at: int) -> Array:
+        """Column `at`, eight bytes wide such as a timestamp, as int64[rows]."""
+        return _as_words(self.columns[at]).view(np.int64)
+
+
+def rows_of(raw: bytes) -> int:
+    """The number of rows, without a look at them."""
+    return int(_HEAD.unpack_from(raw)[2])
+
+
+def decode(raw: bytes) -> Block:
+    """Take a block apart; the arrays point into `raw`. Raises NoBlock."""
+    try:
+        return _decode(raw)
+    except (struct.error, ValueError, IndexError) as error:
+        raise NoBlock(f"{len(raw)} bytes are no TDengine block: {error}.", "The file is damaged.") from error
+
+
+def _decode(raw: bytes) -> Block:
+    version, length, rows, columns, _, _ = _HEAD.unpack_from(raw)
+    if version != VERSION:
+        raise NoBlock(f"A block of version {version} is not understood.", "This server needs a newer mystocks-dr.")
+    if length != len(raw) or rows <= 0 or columns <= 0:
+        raise ValueError(f"{length} bytes and {rows} rows announced")
+    at = _HEAD.size
+    kinds = [_COLUMN.unpack_from(raw, at + n * _COLUMN.size) for n in range(columns)]
+    at += columns * _COLUMN.size
+    sizes = struct.unpack_from(f"<{columns}i", raw, at)
+    at += columns * 4
+    found = []
+    for (kind, width), size in zip(kinds, sizes, strict=True):
+        if kind in _TEXT:
+            offsets = np.frombuffer(raw, "<i4", rows, at)
+            at += rows * 4
+            found.append(_text(kind, width, offsets, np.frombuffer(raw, np.uint8, size, at)))
+        elif kind in _FIXED:
+            bitmap = np.frombuffer(raw, np.uint8, (rows + 7) // 8, at)
+            at += len(bitmap)
+            values = np.frombuffer(raw, np.uint8, rows * width, at).reshape(rows, width)
+            found.append(Column(kind, width, np.unpackbits(bitmap, count=rows).view(bool), values))
+        else:
+            raise NoBlock(f"A column of TDengine's type {kind} is not understood.", "Leave the table out.")
+        at += size
+    if at + 1 != len(raw):
+        raise ValueError(f"{len(raw) - at - 1} bytes too many")
+    return Block(rows, tuple(found))
+
+
+def _text(kind: int, width: int, offsets: Array, payload: Array) -> Column:
+    nulls = offsets < 0
+    starts = np.where(nulls, 0, offsets).astype(np.int64)
+    if len(payload) == 0:
+        lengths = np.zeros(len(offsets), np.int64)
+    else:
+        lengths = payload[starts].astype(np.int64) | (payload[starts + 1].astype(np.int64) << 8)
+    lengths = np.where(nulls, 0, lengths)
+    return Column(kind, width, nulls, payload[_spans(starts + 2, lengths)], np.cumsum(lengths))
+
+
+def _spans(starts: Array, lengths: Array) -> Array:
+    """The positions of spans one after another."""
+    total = int(lengths.sum())
+    ends = np.cumsum(lengths)
+    found: Array = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
+    return found
+
+
+def encode(block: Block) -> bytes:
+    """Put a block together again."""
+    parts: list[bytes] = []
+    sizes = []
+    for column in block.columns:
+        if column.ends is None:
+            parts += [np.packbits(column.nulls).tobytes(), np.ascontiguousarray(column.values).tobytes()]
+            sizes.append(block.rows * column.width)
+        else:
+            offsets, payload = _packed(column)
+            parts += [offsets, payload]
+            sizes.append(len(payload))
+    kinds = b"".join(_COLUMN.pack(column.kind, column.width) for column in block.columns)
+    body = b"".join((kinds, struct.pack(f"<{len(sizes)}i", *sizes), *parts, b"\0"))
+    head = _HEAD.pack(VERSION, _HEAD.size + len(body), block.rows, len(block.columns), _FLAGS, 0)
+    return head + body
+
+
+def _packed(column: Column) -> tuple[bytes, bytes]:
+    assert column.ends is not None
+    lengths = np.diff(column.ends, prepend=0)
+    held = np.where(column.nulls, 0, lengths + 2)
+    ends = np.cumsum(held)
+    starts = ends - held
+    payload = np.zeros(int(held.sum()), np.uint8)
+    there = ~column.nulls
+    payload[starts[there]] = (lengths[there] & 255).astype(np.uint8)
+    payload[starts[there] + 1] = (lengths[there] >> 8).astype(np.uint8)
+    payload[_spans(starts + 2, lengths)] = column.values
+    return np.where(column.nulls, -1, starts).astype("<i4").tobytes(), payload.tobytes()
+
+
+def pick(block: Block, chosen: Array) -> Block:
+    """The rows at these positions, in their order; a mask of booleans serves as well."""
+    if chosen.dtype == bool:
+        chosen = np.flatnonzero(chosen)
+    found = []
+    for column in block.columns:
+        nulls = column.nulls[chosen]
+        if column.ends is None:
+            found.append(Column(column.kind, column.width, nulls, column.values[chosen]))
+        else:
+            lengths = np.diff(column.ends, prepend=0)
+            span = _spans((column.ends - lengths)[chosen], lengths[chosen])
+            ends = np.cumsum(lengths[chosen])
+            found.append(Column(column.kind, column.width, nulls, column.values[span], ends))
+    return Block(len(chosen), tuple(found))
+
+
+def join(blocks: Sequence[Block]) -> Block:
+    """Blocks of one table as one."""
+    if len(blocks) == 1:
+        return blocks[0]
+    found = []
+    for same in zip(*(block.columns for block in blocks), strict=True):
+        nulls = np.concatenate([column.nulls for column in same])
+        values = np.concatenate([column.values for column in same])
+        ends = None
+        if same[0].ends is not None:
+            ends = np.cumsum(np.concatenate([np.diff(column.ends, prepend=0) for column in same]))
+        found.append(Column(same[0].kind, same[0].width, nulls, values, ends))
+    return Block(sum(block.rows for block in blocks), tuple(found))
+
+
+def without_first(block: Block) -> Block:
+    """The block without its first column."""
+    return Block(block.rows, block.columns[1:])
+
+
+def texts(column: Column) -> list[bytes]:
+    """The values of a text column, NULL as nothing."""
+    assert column.ends is not None
+    data, ends = column.values.tobytes(), column.ends.tolist()
+    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def hashes(block: Block, seed: int, first: int = 0) -> Array:
+    """A hash of each row from column `first` on, uint64[rows]: equal rows of one seed have equal hashes.
+
+    The sum of many, modulo 2^64, tells sets of rows apart whatever their order.
+    """
+    with np.errstate(over="ignore"):
+        found = np.full(block.rows, seed & (2**64 - 1), np.uint64)
+        for number, column in enumerate(block.columns[first:], 1):
+            words = _as_words(column) if column.ends is None else _text_words(column)
+            words = np.where(column.nulls, np.uint64(_MIX[0] + number), words * np.uint64(_ODD) + np.uint64(number))
+            found = (found ^ (words ^ (words >> np.uint64(29)))) * np.uint64(_MIX[0])
+            found ^= found >> np.uint64(32)
+        found *= np.uint64(_MIX[1])
+        return found ^ (found >> np.uint64(31))
+
+
+def _as_words(column: Column) -> Array:
+    if column.width == 8:
+        return np.ascontiguousarray(column.values).view("<u8").reshape(-1)
+    padded = np.zeros((len(column.values), -(-column.width // 8) * 8), np.uint8)
+    padded[:, : column.width] = column.values
+    words: Array = padded.view("<u8")
+    return words[:, 0] if words.shape[1] == 1 else words[:, 0] * np.uint64(_MIX[1]) + words[:, 1]
+
+
+def _text_words(column: Column) -> Array:
+    """One word a value: of its bytes, eight at a time, and of its length."""
+    assert column.ends is not None
+    lengths = np.diff(column.ends, prepend=0)
+    width = int(lengths.max(initial=0))
+    steps = -(-width // 8)
+    words = lengths.astype(np.uint64) * np.uint64(_MIX[1])
+    if not steps:
+        return words
+    matrix = np.zeros((len(lengths), steps * 8), np.uint8)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    matrix[rows, _spans(np.zeros(len(lengths), np.int64), lengths)] = column.values
+    for step, part in enumerate(matrix.view("<u8").T):
+        mixed = (words ^ part) * np.uint64(_MIX[0])
+        # A shorter value has the same word beside a longer one and without it.
+        words = np.where(lengths > step * 8, mixed ^ (mixed >> np.uint64(31)), words)
+    return words

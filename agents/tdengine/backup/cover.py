@@ -1,0 +1,84 @@
+"""Up to when TDengine's rows are in a backup that was read again: noted on the server, read where the shadow lies.
+
+    python3 -m agents.tdengine.backup.cover show --config FILE       what is covered, and what the shadow holds
+    python3 -m agents.tdengine.backup.cover trim --config FILE  let go of what is covered: a timer's work, on app hosts
+
+The server is what both hosts reach. When it is lost, the note is lost with it and nothing more goes, which is right:
+the shadow is needed then. FILE is the writer's settings (agent-tdengine.json).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from agents.base.config import DEFAULT, load_config
+from agents.base.errors import BadConfig, run
+from agents.tdengine.session import Session, Settings, TdengineError, load_settings
+from agents.writing import shadow
+
+DATABASE = "mystocks_dr"
+_MARGIN_S = 300.0  # for clocks that differ between the hosts, and for a write that was under way
+_NO_SUCH = (0x0388, 0x2603, 0x0362)  # database or table does not exist
+# As small as TDengine lets a database be.
+_MAKE = (
+    f"CREATE DATABASE IF NOT EXISTS {DATABASE} PRECISION 'ms' VGROUPS 1 BUFFER 3 PAGES 64 KEEP 3650d WAL_LEVEL 2 "
+    "WAL_FSYNC_PERIOD 0",
+    f"CREATE TABLE IF NOT EXISTS {DATABASE}.covered (ts TIMESTAMP, started_at DOUBLE, label VARCHAR(64))",
+)
+
+
+@dataclass(frozen=True)
+class Covered:
+    """The newest backup that was noted: everything acknowledged before `started_at` (unix seconds) is in it."""
+
+    label: str
+    started_at: float
+
+
+def publish(server: Settings, label: str, started_at: float) -> None:
+    """Note a backup that is whole. Raises TdengineError."""
+    with Session(server) as session:
+        for statement in _MAKE:
+            session.execute(statement)
+        session.execute(f"INSERT INTO {DATABASE}.covered VALUES (NOW, {started_at!r}, '{label}')")
+
+
+def look(server: Settings) -> Covered | None:
+    """What was noted last; None when nothing ever was, on this server."""
+    try:
+        with Session(server) as session:
+            rows = session.rows(f"SELECT label, started_at FROM {DATABASE}.covered ORDER BY ts DESC LIMIT 1")
+    except TdengineError as error:
+        if error.code in _NO_SUCH:
+            return None
+        raise
+    return Covered(str(rows[0][0]), float(rows[0][1])) if rows else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="agents.tdengine.backup.cover", description="What a backup covers.")
+    parser.add_argument("command", choices=("show", "trim"))
+    parser.add_argument("--config", type=Path, default=DEFAULT)
+    options = parser.parse_args(arguments)
+    config = load_config(options.config)
+    if config.tdengine is None:
+        raise BadConfig(f"{options.config} is not of TDengine's writer.", "It is agent-tdengine.json.")
+    if config.shadow is None:
+        print(json.dumps({"covered": None, "segments_gone": 0}), flush=True)
+        return 0
+    covered = look(load_settings(config.tdengine))
+    gone = 0
+    if covered and options.command == "trim":
+        gone = shadow.trim_covered(config.shadow, covered.started_at - _MARGIN_S)
+    kept = shadow.look(config.shadow)
+    print(json.dumps({"covered": covered and asdict(covered), "segments_gone": gone, **asdict(kept)}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

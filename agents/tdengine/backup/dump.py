@@ -1,0 +1,235 @@
+"""The second way to back TDengine up: its own taosdump, packed and locked, kept beside the other backups.
+
+    python3 -m agents.tdengine.backup.dump take                              prints what was taken
+    python3 -m agents.tdengine.backup.dump list
+    python3 -m agents.tdengine.backup.dump verify [LABEL]                    exit 1 when anything is damaged
+    python3 -m agents.tdengine.backup.dump restore [LABEL] --into DATABASE   into a database that is not there yet
+
+Always a whole database, and portable: any TDengine reads what taosdump wrote. Rows are counted on the server before and
+after, since taosdump ends well whatever it left out; and it forgets options of the database, which are kept beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hmac
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.base.errors import AgentError, run
+from agents.tdengine.backup import dump_pack, dump_tool, scan
+from agents.tdengine.backup import settings as td_settings
+from agents.tdengine.backup.manifest import seal
+from agents.tdengine.backup.raw import RawSession
+from agents.tdengine.backup.settings import Settings
+
+FOLDER_NAME = "td-dumps"
+KEEP = 2
+DATA = "dump.tar.zst.enc"
+_LABEL = re.compile(r"\d{8}-\d{6}D")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+
+
+@dataclass(frozen=True)
+class Dump:
+    """What is known of one. Times in unix seconds; `counts`: rows by supertable when it began; `options` of the
+    database; `file`: {"bytes", "sha256"}.
+    """
+
+    label: str
+    started_at: float
+    ended_at: float
+    server_version: str
+    database: str
+    options: dict[str, Any]
+    counts: dict[str, int]
+    rows: int
+    file: dict[str, Any]
+    key_id: str
+    seconds: float
+
+    @property
+    def sentence(self) -> str:
+        size = self.file["bytes"] / 2**20
+        return f"{self.label}: {self.rows:,} rows in {self.seconds:.1f} s with taosdump, {size:.1f} MiB, read again"
+
+
+class Dumps:
+    """The folder with the dumps: LABEL/ with the packed dump and what is known of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.folder = settings.folder.with_name(FOLDER_NAME)
+
+    def take(self) -> Dump:
+        """Take one, read it again, then let go of those that two newer ones cover. Raises AgentError."""
+        with self._locked():
+            began, started = time.monotonic(), time.time()
+            label = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}D"
+            with self._scratch(label) as partial:
+                plain = partial / "plain"
+                options, before, version = self._ask()
+                rows = dump_tool.out(self._settings.server(), self._settings.database, plain, partial)
+                _, after, _ = self._ask()
+                _account(before, after, rows)
+                file = dump_pack.pack(plain, partial / DATA, self._settings.cipher, self._settings.zstd_level)
+                shutil.rmtree(plain)
+                (partial / dump_tool.RESULT).unlink(missing_ok=True)
+                dump_pack.read(partial / DATA, self._settings.cipher, file)
+                made = Dump(
+                    label, started, time.time(), version, self._settings.database, options, before, rows, file,
+                    self._settings.key_id(), round(time.monotonic() - began, 3),
+                )  # fmt: skip
+                self._publish(made, partial)
+            for old in self.labels()[:-KEEP]:
+                shutil.rmtree(self.folder / old)
+            return made
+
+    def labels(self) -> list[str]:
+        """Those that are whole, oldest first."""
+        return sorted(path.name for path in self.folder.glob("*") if _LABEL.fullmatch(path.name))
+
+    def load(self, label: str = "") -> Dump:
+        """One, or the newest. Raises AgentError for one that is not there or was edited."""
+        known = self.labels()
+        if not known or (label and label not in known):
+            there = ", ".join(known) or "none"
+            raise AgentError(f"There is no dump{f' {label}' if label else ''}.", f"There is {there}.")
+        path = self.folder / (label or known[-1]) / "manifest.json"
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            if hmac.compare_digest(str(said["seal"]), seal(said["body"], self._settings)):
+                return Dump(**json.loads(said["body"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AgentError(f"{path} cannot be used: {error!r}.", "Use another dump.") from error
+        raise AgentError(f"{path} was edited, or sealed with another key.", "Use another dump.")
+
+    def verify(self, label: str = "") -> Dump:
+        """Read it to its end. Raises Broken."""
+        found = self.load(label)
+        dump_pack.read(self.folder / found.label / DATA, self._settings.cipher, found.file)
+        return found
+
+    def restore(self, label: str, target: str) -> dict[str, Any]:
+        """Bring one back as the new database `target`, and count its rows there. Raises AgentError."""
+        if not _NAME.fullmatch(target):
+            raise AgentError(f"{target!r} is no name for a database.", "Use letters, digits and underscores.")
+        began, found = time.monotonic(), self.load(label)
+        with self._locked(), self._scratch(f"{found.label}-restore") as partial:
+            plain = partial / "plain"
+            plain.mkdir(mode=0o700)
+            dump_pack.unpack(self.folder / found.label / DATA, plain, self._settings.cipher, found.file)
+            with RawSession(self._settings.server()) as session:
+                if session.rows(f"SELECT name FROM information_schema.ins_databases WHERE name = '{target}'"):
+                    raise AgentError(f"Database {target} is there, and nothing is written over it.", "Name another.")
+                session.execute(create_statement(target, found.options))
+                told = dump_tool.into(self._settings.server(), plain, found.database, target, partial)
+                there = _counts(session, target)
+        lacking = {name: rows - there.get(name, 0) for name, rows in found.counts.items() if rows > there.get(name, 0)}
+        if lacking or sum(there.values()) < found.rows:
+            names = ", ".join(f"{rows} rows of {name}" for name, rows in lacking.items()) or f"rows of {target}"
+            raise AgentError(f"The restore of {found.label} lacks {names}.", f"taosdump said that it wrote {told}.")
+        seconds = round(time.monotonic() - began, 3)
+        sentence = f"{found.label}: {sum(there.values()):,} rows in {target} after {seconds:.1f} s"
+        return {"label": found.label, "into": target, "rows": there, "seconds": seconds, "sentence": sentence}
+
+    def _ask(self) -> tuple[dict[str, Any], dict[str, int], str]:
+        database = self._settings.database
+        with RawSession(self._settings.server()) as session:
+            return scan.options(session, database), _counts(session, database), session.server
+
+    def _publish(self, made: Dump, partial: Path) -> None:
+        body = json.dumps(asdict(made), sort_keys=True)
+        with (partial / "manifest.json").open("x", encoding="utf-8") as out:
+            json.dump({"seal": seal(body, self._settings), "body": body}, out)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.rename(self.folder / made.label)
+
+    @contextmanager
+    def _scratch(self, name: str) -> Iterator[Path]:
+        """A new folder beside the dumps, gone afterwards; so are those of runs that were killed."""
+        for torn in self.folder.glob(".partial-*"):
+            shutil.rmtree(torn)
+        path = self.folder / f".partial-{name}"
+        path.mkdir(mode=0o700)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise AgentError(f"{self.folder} cannot be used: {error.strerror}.", "Deploy the backup host.") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise AgentError("Another dump is being taken or restored.", "Wait for it.") from None
+        finally:
+            os.close(handle)
+
+
+def create_statement(database: str, options: Mapping[str, Any]) -> str:
+    """CREATE DATABASE with what a dump forgets; three values of KEEP are one for each tier."""
+    return (
+        f"CREATE DATABASE `{database}` PRECISION '{options['precision']}' KEEP {options['keep']} "
+        f"DURATION {options['duration']} REPLICA {options['replica']} VGROUPS {options['vgroups']} "
+        f"WAL_LEVEL {options['wal_level']} WAL_FSYNC_PERIOD {options['wal_fsync_period']}"
+    )
+
+
+def _counts(session: RawSession, database: str) -> dict[str, int]:
+    tables = scan.supertables(session, database)
+    return {name: int(session.rows(f"SELECT COUNT(*) FROM `{database}`.`{name}`")[0][0]) for name in tables}
+
+
+def _account(before: Mapping[str, int], after: Mapping[str, int], rows: int) -> None:
+    """Raises AgentError when taosdump left rows out; rows that came meanwhile may be in it or not."""
+    low, high = sorted((sum(before.values()), sum(after.values())))
+    if not low <= rows <= high:
+        span = f"{low}" if low == high else f"{low} to {high}"
+        raise AgentError(
+            f"taosdump brought {rows} rows, the server has {span}.", "Run it again, with a smaller -B when it repeats."
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="agents.tdengine.backup.dump", description="TDengine's own dumps.")
+    parser.add_argument("--config", type=Path, default=td_settings.PATH)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("take", help="dump the whole database")
+    commands.add_parser("list", help="the dumps as JSON")
+    commands.add_parser("verify", help="read one again").add_argument("label", nargs="?", default="")
+    restoring = commands.add_parser("restore", help="into a new database")
+    restoring.add_argument("label", nargs="?", default="")
+    restoring.add_argument("--into", required=True, metavar="DATABASE")
+    options = parser.parse_args(arguments)
+    dumps = Dumps(td_settings.load(options.config))
+    if options.command == "list":
+        answer: Any = {"dumps": [asdict(dumps.load(label)) for label in dumps.labels()]}
+    elif options.command == "restore":
+        answer = dumps.restore(options.label, options.into)
+    else:
+        found = dumps.take() if options.command == "take" else dumps.verify(options.label)
+        verb = found.sentence if options.command == "take" else f"{found.label} is whole: {found.rows:,} rows"
+        answer = {**asdict(found), "sentence": verb}
+    print(json.dumps(answer), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

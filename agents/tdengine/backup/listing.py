@@ -1,0 +1,91 @@
+"""Every backup of TDengine with what is known of it, and the dumps of the second engine.
+
+    python3 -m agents.tdengine.backup.listing
+
+Prints {"backups": [{"label", "kind", "base", "started_at", "ended_at", "rows", "rows_dumped", "bytes", "key_id",
+"seconds", "server_version", "totals", "verified", "chain": [label], "ok", "why"}], "dumps": [...]}, oldest first. One
+that is not ok cannot be restored; of one whose manifest cannot be read, nothing else is told. Files are measured here
+and not read: agents.tdengine.backup.verify does that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from agents.base.errors import AgentError, run
+from agents.tdengine.backup import manifest as td_manifest
+from agents.tdengine.backup import settings as td_settings
+from agents.tdengine.backup.dump import Dumps
+from agents.tdengine.backup.manifest import Manifest
+from agents.tdengine.backup.settings import Settings
+
+_TOLD = (
+    "label", "kind", "base", "started_at", "ended_at", "rows", "rows_dumped", "bytes", "key_id", "seconds",
+    "server_version", "totals", "verified",
+)  # fmt: skip
+
+
+def backups(settings: Settings) -> list[dict[str, Any]]:
+    """Those that are published."""
+    found: dict[str, Manifest | str] = {}
+    for label in td_manifest.labels(settings):
+        try:
+            found[label] = td_manifest.load(label, settings)
+        except AgentError as error:
+            found[label] = str(error)
+    return [_told(label, manifest, found, settings) for label, manifest in found.items()]
+
+
+def _told(
+    label: str, manifest: Manifest | str, known: Mapping[str, Manifest | str], settings: Settings
+) -> dict[str, Any]:
+    if isinstance(manifest, str):
+        return {"label": label, "kind": "incr" if label.endswith("I") else "full", "ok": False, "why": manifest}
+    why = next((said for link in manifest.chain if (said := _wrong(link, known, settings))), "")
+    facts = {name: getattr(manifest, name) for name in _TOLD}
+    return {**facts, "chain": list(manifest.chain), "ok": not why, "why": why}
+
+
+def _wrong(link: str, known: Mapping[str, Manifest | str], settings: Settings) -> str:
+    """Why this link of a chain is of no use; empty when it is."""
+    manifest = known.get(link)
+    if manifest is None:
+        return f"{link}, which it needs, is not there"
+    if isinstance(manifest, str):
+        return manifest
+    for name, expected in manifest.files.items():
+        path = settings.folder / link / name
+        size = path.stat().st_size if path.exists() else None
+        if size != expected["bytes"]:
+            there = "is missing" if size is None else f"has {size} bytes instead of {expected['bytes']}"
+            return f"{name} of {link} {there}"
+    return ""
+
+
+def dumps(settings: Settings) -> list[dict[str, Any]]:
+    """What the second engine took; one that cannot be used is told with its reason."""
+    store, found = Dumps(settings), []
+    for label in store.labels():
+        try:
+            found.append({**asdict(store.load(label)), "ok": True, "why": ""})
+        except AgentError as error:
+            found.append({"label": label, "ok": False, "why": str(error)})
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="agents.tdengine.backup.listing", description="Every backup of TDengine.")
+    parser.add_argument("--config", type=Path, default=td_settings.PATH)
+    settings = td_settings.load(parser.parse_args(arguments).config)
+    print(json.dumps({"backups": backups(settings), "dumps": dumps(settings)}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,1 @@
+"""How a row is acknowledged and never lost: batches, outbox, replayer, shadow."""

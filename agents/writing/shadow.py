@@ -1,0 +1,195 @@
+"""What the store acknowledged lately, kept on this host until an archive or a backup elsewhere holds it too.
+
+Two hosts with the newest rows may be lost together, before the archive has them. These files are not: `requeue` puts
+what they hold back into the outbox, and writing a row again is harmless. They are bounded by age and size and are
+never waited for: a disk that takes no more costs this second chance, not the row.
+
+A segment is a file of frames: magic, unix time, rows, bytes, CRC-32, then the batch as the outbox would store it,
+compressed. It is not synced at each write: the page cache outlives this process, and a power cut here as well would
+have to meet the loss of both database hosts.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from agents.base.config import ShadowSettings, Table
+from agents.base.errors import OutboxFull
+from agents.writing.batch import Batch, Part
+from agents.writing.outbox import Outbox
+from agents.writing.records import checksum_of, data_of, parts_of
+
+FRAME = struct.Struct(">4sdIII")
+MAGIC = b"DRS1"
+SEGMENT_BYTES = 8 << 20
+SEGMENT_S = 30.0
+SUFFIX = ".shadow"
+REQUEUE_ROWS = 2000  # a record of the outbox: large enough to be replayed fast, small enough for one transaction
+REQUEUED = 0  # the origin of requeued records, which no feed has
+FULL_WAIT_S, FULL_TRIES = 0.5, 240
+
+
+class Shadow:
+    """Appends acknowledged batches, for one thread. Never raises: what it cannot keep is said once."""
+
+    def __init__(self, settings: ShadowSettings, origin: int) -> None:
+        self._settings = settings
+        self._origin = origin
+        self._file: BinaryIO | None = None
+        self._since = 0.0
+        self._failed = ""
+
+    def keep(self, batch: Batch) -> None:
+        """Remember a batch that the store has just acknowledged."""
+        try:
+            data = zlib.compress(data_of(batch.parts).encode(), 1)
+            file = self._segment(len(data))
+            file.write(FRAME.pack(MAGIC, time.time(), batch.n, len(data), zlib.crc32(data)) + data)
+            file.flush()
+            self._failed = ""
+        except OSError as error:
+            self.close()
+            if str(error) != self._failed:
+                self._failed = str(error)
+                print(f"The shadow {self._settings.path} takes no more: {error}.", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _segment(self, size: int) -> BinaryIO:
+        now = time.time()
+        if self._file and (self._file.tell() + size > SEGMENT_BYTES or now - self._since > SEGMENT_S):
+            os.fdatasync(self._file.fileno())
+            self.close()
+            trim(self._settings, now)
+        if self._file is None:
+            self._settings.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            name = f"{int(now * 1000):015d}-{self._origin}-{os.getpid()}{SUFFIX}"
+            self._file = (self._settings.path / name).open("ab")
+            self._since = now
+        return self._file
+
+
+def trim(settings: ShadowSettings, now: float) -> None:
+    """Delete segments that are too old, then the oldest until the rest is small enough; the newest stays."""
+    files = segments(settings.path)
+    size = sum(file.stat().st_size for file in files)
+    for file in files[:-1]:
+        found = file.stat()
+        if found.st_mtime >= now - settings.keep_s and size <= settings.max_bytes:
+            break
+        file.unlink(missing_ok=True)
+        size -= found.st_size
+
+
+def trim_covered(settings: ShadowSettings, until: float) -> int:
+    """Delete segments whose every batch was acknowledged before `until` (unix seconds); returns how many.
+
+    A segment was last written when its last batch was acknowledged. One that may still be open is younger.
+    """
+    gone = 0
+    for file in segments(settings.path)[:-1]:
+        if file.stat().st_mtime >= until:
+            break
+        file.unlink(missing_ok=True)
+        gone += 1
+    return gone
+
+
+def segments(folder: Path) -> list[Path]:
+    """Every segment, oldest first."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the shadow holds. `since` is the unix time of the oldest batch, None when there is none."""
+
+    segments: int
+    size_bytes: int
+    since: float | None
+
+
+def look(settings: ShadowSettings) -> Kept:
+    files = segments(settings.path)
+    first = next((at for file in files for at, _ in frames(file)), None)
+    return Kept(len(files), sum(file.stat().st_size for file in files), first)
+
+
+def frames(file: Path, damaged: Callable[[], None] = lambda: None) -> Iterator[tuple[float, tuple[Part, ...]]]:
+    """Time and parts of each batch. Ends at the first frame that is cut off or damaged, after calling `damaged`."""
+    with file.open("rb") as source:
+        while header := source.read(FRAME.size):
+            if len(header) < FRAME.size:
+                return damaged()
+            magic, at, _, size, crc = FRAME.unpack(header)
+            data = source.read(size) if magic == MAGIC else b""
+            if len(data) < size or zlib.crc32(data) != crc or not data:
+                return damaged()
+            text = zlib.decompress(data)
+            parts = parts_of(text, checksum_of(text.decode()))
+            assert parts is not None, "the checksum was taken from this very text"
+            yield at, parts
+    return None
+
+
+@dataclass
+class Requeued:
+    """Rows and records put into the outbox, and segments whose end could not be read."""
+
+    rows: int = 0
+    records: int = 0
+    damaged_segments: int = 0
+
+
+def requeue(
+    settings: ShadowSettings, outbox: Outbox, tables: dict[str, Table], since: float, only: Sequence[str] = ()
+) -> Requeued:
+    """Put what was acknowledged at `since` (unix seconds) or later back into the outbox, in order.
+
+    Also what the outbox had applied since then. `only` names tables, none means all. May be repeated.
+    """
+    done = Requeued()
+
+    def damaged() -> None:
+        done.damaged_segments += 1
+
+    def batches() -> Iterator[tuple[Part, ...]]:
+        yield from outbox.applied_parts(since)
+        for file in segments(settings.path):
+            if file.stat().st_mtime >= since:
+                yield from (parts for at, parts in frames(file, damaged) if at >= since)
+
+    waiting: list[Part] = []
+    for parts in batches():
+        waiting += [part for part in parts if not only or part.table in only]
+        if sum(part.n for part in waiting) >= REQUEUE_ROWS:
+            _enqueue(outbox, tables, waiting, done)
+            waiting = []
+    if waiting:
+        _enqueue(outbox, tables, waiting, done)
+    return done
+
+
+def _enqueue(outbox: Outbox, tables: dict[str, Table], parts: Sequence[Part], done: Requeued) -> None:
+    batch = Batch(tuple(parts))
+    for left in range(FULL_TRIES, -1, -1):
+        try:
+            outbox.enqueue(batch, tables, REQUEUED)
+            break
+        except OutboxFull:
+            if not left:
+                raise
+            time.sleep(FULL_WAIT_S)  # the replayer makes room
+    done.rows += batch.n
+    done.records += 1

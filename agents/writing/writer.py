@@ -1,0 +1,122 @@
+"""Write so that the caller never waits long and never loses an acknowledged row.
+
+Store up: the store acknowledges. Anything else (error, timeout, no primary, an ambiguous commit): the batch
+goes to the outbox and that acknowledges. While the outbox holds anything, new batches queue behind it,
+because order matters; when the replayer has emptied it, the writer goes back to the store by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from agents.base.config import Config, Table
+from agents.base.errors import NoPrimary
+from agents.writing.backend import AnyStore, Failure, backend
+from agents.writing.batch import Batch
+from agents.writing.outbox import Outbox
+from agents.writing.shadow import Shadow
+
+# A batch that meets an almost empty outbox waits this long for the replayer to finish, because a steady
+# stream of small batches would otherwise keep the outbox from ever being empty. Well below the longest
+# silence we allow (1 s).
+HANDOVER_S = 0.15
+HANDOVER_RECORDS = 3
+HANDOVER_POLL_S = 0.004
+
+
+class By(str, Enum):
+    """Who acknowledged."""
+
+    STORE = "store"
+    OUTBOX = "outbox"
+
+
+@dataclass(frozen=True)
+class Ack:
+    """`host` and `timeline` when the store acknowledged.
+
+    `record` (the outbox id) and `why` when the outbox did.
+    """
+
+    by: By
+    host: str | None = None
+    timeline: int | None = None
+    record: int | None = None
+    why: str | None = None
+
+
+class Writer:
+    """One stream of batches, for one thread. `origin` marks its records in the outbox."""
+
+    def __init__(
+        self,
+        config: Config,
+        tables: dict[str, Table],
+        outbox: Outbox,
+        origin: int,
+        connect: Callable[[float], Any] | None = None,
+        open_store: Callable[[Any, dict[str, Table]], AnyStore] | None = None,
+    ) -> None:
+        reached = backend(config, "mystocks-writer")
+        self._shadow = Shadow(config.shadow, origin) if config.shadow else None
+        self._deadline_s = config.deadline_s
+        self._tables = tables
+        self._outbox = outbox
+        self._origin = origin
+        self._connect = connect or (lambda timeout_s: reached.connect(timeout_s, None))
+        self._open_store = open_store or reached.open
+        self._store: AnyStore | None = None
+        self._tick = threading.Event()
+
+    def write(self, batch: Batch) -> Ack:
+        """Acknowledge the batch, by the store or by the outbox, within about the deadline.
+
+        Raises OutboxFull or OutboxDamaged: then the batch is not acknowledged (it may be in the store) and
+        may be written again as it is.
+        """
+        if self._must_queue():
+            return self._queue(batch, "the outbox is being drained")
+        end = time.monotonic() + self._deadline_s
+        try:
+            store = self._ready_store(end)
+            store.write(batch.parts, end - time.monotonic())
+        except (NoPrimary, *Failure) as error:
+            self._leave_store()
+            return self._queue(batch, str(error).strip() or type(error).__name__)
+        if self._shadow is not None:
+            self._shadow.keep(batch)
+        return Ack(By.STORE, store.primary.host, store.primary.timeline)
+
+    def close(self) -> None:
+        self._leave_store()
+        if self._shadow is not None:
+            self._shadow.close()
+
+    def _leave_store(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _queue(self, batch: Batch, why: str) -> Ack:
+        return Ack(By.OUTBOX, record=self._outbox.enqueue(batch, self._tables, self._origin), why=why)
+
+    def _ready_store(self, end: float) -> AnyStore:
+        if self._store is None or self._store.closed:
+            self._store = self._open_store(self._connect(end - time.monotonic()), self._tables)
+        return self._store
+
+    def _must_queue(self) -> bool:
+        end = time.monotonic() + HANDOVER_S
+        while waiting := self._outbox.waiting(HANDOVER_RECORDS + 1):
+            draining = time.time() - self._outbox.last_applied_at() < 1.0
+            if waiting > HANDOVER_RECORDS or not draining or time.monotonic() > end:
+                # The old session belongs to a primary that may be gone.
+                self._leave_store()
+                return True
+            self._tick.wait(HANDOVER_POLL_S)
+        return False

@@ -1,0 +1,1 @@
+"""Provision PostgreSQL, its roles and schema, and pgBackRest."""

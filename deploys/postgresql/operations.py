@@ -1,0 +1,383 @@
+"""Operations that pyinfra does not ship: PostgreSQL clusters, roles, schema, slots; pgBackRest stanza and backup.
+
+Each reads a fact, yields commands only where the fact differs, and so can be drift-checked. All run as the OS user
+`postgres` unless they say otherwise. SQL travels on standard input: neither a password nor its verifier is ever seen
+in a process list.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pyinfra import host, inventory
+from pyinfra.api import OperationError, QuoteString, StringCommand, operation
+from pyinfra.facts.deb import DebPackages
+from pyinfra.facts.files import FileContents
+
+from deploys.facts import (
+    BLANK,
+    FENCED,
+    ArmedJobs,
+    HoldsFiles,
+    PgBackRestInfo,
+    PgCluster,
+    PgPrimaryElsewhere,
+    PgRows,
+    SshHostKey,
+)
+from deploys.text import NOT_EMPTY, hosts_file
+
+Commands = Generator[str | StringCommand, None, None]
+
+
+def _psql(sql: str, database: str = "postgres") -> StringCommand:
+    return StringCommand("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", QuoteString(database), _stdin=f"{sql}\n")
+
+
+def _state(version: int) -> dict[str, bool]:
+    return host.get_fact(PgCluster, version=version, _su_user="postgres")
+
+
+def _rows(sql: str, database: str = "postgres") -> list[dict[str, Any]] | None:
+    return host.get_fact(PgRows, sql=sql, database=database, _su_user="postgres")
+
+
+def _is_primary(version: int) -> bool:
+    return _state(version).get("primary", False)
+
+
+@operation()
+def stage() -> Commands:
+    """Do nothing, on every host: pyinfra orders operations host by host, so what all hosts share is a barrier."""
+    host.noop("every host got here")
+    yield from ()
+
+
+@operation()
+def packages(names: Sequence[str], release: str = "") -> Commands:
+    """Install distribution packages; refresh the package index only when it does not know one of them."""
+    missing = sorted(set(names) - set(host.get_fact(DebPackages)))
+    if not missing:
+        host.noop("all installed")
+        return
+    install = (
+        "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "
+        f"-o DPkg::Lock::Timeout=120 {f'-t {release} ' if release else ''}{' '.join(missing)}"
+    )
+    yield StringCommand("sh", "-c", QuoteString(f"{install} || {{ apt-get update -q && {install}; }}"))
+
+
+@operation()
+def etc_hosts(nodes: Sequence[tuple[str, str]]) -> Commands:
+    """Keep `(address, name)` of every estate host in /etc/hosts: recovery must not wait for a name server.
+
+    The file is rewritten in place, because in a container it is a bind mount that cannot be replaced.
+    """
+    lines = list(host.get_fact(FileContents, path="/etc/hosts") or [])
+    wanted = hosts_file(lines, nodes)
+    if wanted == lines:
+        host.noop("every host is there")
+        return
+    yield StringCommand("tee", "/etc/hosts", ">/dev/null", _stdin="\n".join(wanted) + "\n")
+
+
+@operation()
+def pg_cluster(version: int) -> Commands:
+    """Make an empty cluster that never starts by itself, marked blank until somebody writes to it. Runs as root."""
+    state = _state(version)
+    if state.get("exists"):
+        host.noop(f"cluster {version}/main exists")
+        return
+    # The builtin C.UTF-8 provider sorts by code point in every release: no libc or ICU upgrade corrupts an index.
+    provider = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if version >= 17 else []
+    shape = ("--locale=C.UTF-8", "--encoding=UTF8")
+    if state.get("configured"):  # only its data are gone; pg_createcluster refuses to make a cluster that it knows
+        yield StringCommand(
+            "runuser", "-u", "postgres", "--", f"/usr/lib/postgresql/{version}/bin/initdb", "--no-instructions",
+            "-D", _data(version), *shape, "--data-checksums", *provider,
+        )  # fmt: skip
+    else:
+        yield StringCommand(
+            "pg_createcluster", str(version), "main", "--start-conf=manual", *shape, "--", "--data-checksums", *provider
+        )
+    yield StringCommand("install", "-o", "postgres", "-g", "postgres", "/dev/null", f"{_data(version)}/{BLANK}")
+
+
+@operation()
+def pg_primary(
+    version: int, first: bool, peers: Sequence[str], ca: str, passfile: str, stanza: str, copies: Mapping[str, str]
+) -> Commands:
+    """Start this host's cluster as the primary, unless it is fenced, a standby, or somebody else is primary already.
+
+    An empty one only where the inventory says that this host is the `first` primary, and never where the repository
+    holds backups of `stanza`, or a host of `copies` (name -> directory) something: an empty database would take the
+    place of the one that can be restored.
+
+    Runs as root: only then does pg_ctlcluster go through systemd, where the start guard stands.
+    """
+    state = _state(version)
+    if state["online"] or state["standby"] or state["fenced"] or (state["blank"] and not first):
+        host.noop("online, a standby, fenced or empty")
+        return
+    if _elsewhere(peers, ca, passfile):
+        host.noop("another host is primary")
+        return
+    if state["blank"]:
+        _refuse_to_begin(stanza, copies)
+    yield _start(version)
+    yield StringCommand("rm", "-f", f"{_data(version)}/{BLANK}")
+
+
+def _refuse_to_begin(stanza: str, copies: Mapping[str, str]) -> None:
+    """Raises OperationError when repository or off-site copy hold what this empty cluster would take the place of."""
+    info = host.get_fact(PgBackRestInfo, stanza=stanza, _su_user="postgres")
+    kept = [backup["label"] for known in info for backup in known.get("backup") or []]
+    if kept:
+        raise OperationError(
+            f"{host.name}: {NOT_EMPTY}: the repository holds backups of stanza {stanza}, the newest {kept[-1]}"
+        )
+    for name, directory in copies.items():
+        node = inventory.get_host(name)
+        if node and node.connected and node.get_fact(HoldsFiles, path=directory):
+            raise OperationError(f"{host.name}: {NOT_EMPTY}: {name} holds off-site copies of the repository")
+
+
+@operation()
+def pg_standby(version: int, node: str, peers: Sequence[str], ca: str, passfile: str) -> Commands:
+    """Clone the primary into a blank cluster, or start a standby that is down. Never touches a cluster with data."""
+    state = _state(version)
+    if state["online"] or state["fenced"] or not (state["blank"] or state["standby"]):
+        host.noop("online, fenced or not a standby")
+        return
+    if state["blank"]:
+        primary = _elsewhere(peers, ca, passfile)
+        if not primary:
+            raise OperationError(f"{node} is blank and no primary answers at {', '.join(peers)}")
+        data = _data(version)
+        dsn = (
+            f"host={primary} port=5432 user=replicator application_name={node} sslmode=verify-full "
+            f"sslrootcert={ca} passfile={passfile}"
+        )
+        # A fresh directory beside the blank one: nothing is deleted until the copy is whole.
+        yield StringCommand("rm", "-rf", f"{data}.clone")
+        yield StringCommand(
+            "runuser", "-u", "postgres", "--", "pg_basebackup", "-d", QuoteString(dsn), "-D", f"{data}.clone",
+            "-X", "stream", "-c", "fast", "-S", _slot(node), "--no-password",
+        )  # fmt: skip
+        yield StringCommand(
+            "install", "-o", "postgres", "-g", "postgres", "-m", "0600", "/dev/null", f"{data}.clone/standby.signal"
+        )
+        yield StringCommand("rm", "-rf", data)
+        yield StringCommand("mv", f"{data}.clone", data)
+    yield _start(version)
+
+
+def _start(version: int) -> StringCommand:
+    """Start through systemd; what the start guard said comes with the failure."""
+    unit = f"postgresql@{version}-main"
+    script = f"systemctl start {unit} || {{ journalctl -u {unit} -n 30 -o cat --no-pager >&2; exit 1; }}"
+    return StringCommand("sh", "-c", QuoteString(script))
+
+
+@operation()
+def pg_roles(version: int, roles: Mapping[str, tuple[str, str]]) -> Commands:
+    """Make login roles: name -> (attributes, SCRAM verifier). Only on the primary; replication carries them over."""
+    if not _is_primary(version):
+        host.noop("not the primary")
+        return
+    there = {
+        row["rolname"]: row
+        for row in _rows("select rolname, rolpassword, rolreplication, rolsuper from pg_authid") or []
+    }
+    for name, (attributes, verifier) in roles.items():
+        row = there.get(name)
+        wants_replication = "REPLICATION" in attributes.split()
+        if (
+            row
+            and row["rolpassword"] == verifier
+            and row["rolreplication"] == wants_replication
+            and not row["rolsuper"]
+        ):
+            continue
+        verb = "ALTER" if row else "CREATE"
+        yield _psql(f"{verb} ROLE {name} LOGIN NOSUPERUSER {attributes} PASSWORD '{verifier}';")
+
+
+@operation()
+def pg_sql(version: int, database: str, missing: str, statements: Sequence[str]) -> Commands:
+    """Run `statements` in one transaction on the primary when the query `missing` returns any row."""
+    if not _is_primary(version) or _rows(missing, database) == []:
+        host.noop("not the primary, or nothing is missing")
+        return
+    body = "\n".join(f"{statement.rstrip().rstrip(';')};" for statement in statements)
+    yield _psql(f"BEGIN;\n{body}\nCOMMIT;", database)
+
+
+@operation()
+def pg_database(version: int, database: str) -> Commands:
+    """Create the database on the primary."""
+    if not _is_primary(version) or _rows(f"select 1 from pg_database where datname = '{database}'"):
+        host.noop("not the primary, or the database exists")
+        return
+    yield _psql(f"CREATE DATABASE {database};")
+
+
+@operation()
+def pg_slots(version: int, names: Sequence[str]) -> Commands:
+    """Keep one physical replication slot for each other node on the primary; a standby keeps none."""
+    state = _state(version)
+    if not state["online"]:
+        host.noop("offline")
+        return
+    there = {
+        row["slot_name"]
+        for row in _rows("select slot_name from pg_replication_slots where slot_type = 'physical'") or []
+    }
+    wanted = {_slot(name) for name in names} if state["primary"] else set()
+    for slot in sorted(wanted - there):
+        yield _psql(f"SELECT pg_create_physical_replication_slot('{slot}', true);")
+
+
+@operation()
+def pg_reset_overrides(version: int, settings: Sequence[str]) -> Commands:
+    """Undo ALTER SYSTEM for the settings that the configuration file declares."""
+    rows = _rows("select name from pg_file_settings where sourcefile like '%postgresql.auto.conf'") or []
+    names = sorted({row["name"] for row in rows} & set(settings))
+    if not names:
+        host.noop("no setting is overridden")
+        return
+    for name in names:
+        yield _psql(f'ALTER SYSTEM RESET "{name}";')
+    yield _psql("SELECT pg_reload_conf();")
+
+
+# What was committed while nobody waited has arrived when the standby has flushed what is written now: 10 s for that.
+_UNTIL_IN_STEP = """
+DO $$ DECLARE written pg_lsn := pg_current_wal_lsn(); BEGIN
+  FOR tried IN 1..200 LOOP
+    EXIT WHEN EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= written);
+    PERFORM pg_sleep(0.05);
+  END LOOP;
+END $$;
+"""
+
+
+@operation()
+def pg_synchronous(version: int, path: str, line: str) -> Commands:
+    """Switch synchronous replication on where a standby streams; where none does, it is off on purpose."""
+    if not _is_primary(version):
+        host.noop("not the primary")
+        return
+    rows = _rows(
+        "select current_setting('synchronous_standby_names') as names, "
+        "exists (select from pg_stat_replication where state = 'streaming') as streams"
+    )
+    if not rows or rows[0]["names"] or not rows[0]["streams"]:
+        host.noop("on already, or no standby streams")
+        return
+    yield StringCommand("tee", path, ">/dev/null", _stdin=f"{line}\n")
+    yield _psql("SELECT pg_reload_conf();")
+    yield _psql(_UNTIL_IN_STEP)
+
+
+_IN_STEP = """
+select exists (select from pg_stat_replication where sync_state in ('sync', 'quorum')) as in_step
+where not pg_is_in_recovery()
+"""
+
+
+@operation()
+def replication_mode(path: str, nodes: Sequence[str]) -> Commands:
+    """Note on the backup host that commits wait for the standby, when they do and the note does not say so.
+
+    Without the note a failover cannot tell whether the standby has every acknowledged row, and refuses.
+    """
+    noted = "".join(host.get_fact(FileContents, path=path) or []) or "{}"
+    if json.loads(noted).get("mode") == "synchronous":
+        host.noop("it is noted")
+        return
+    if not any(_in_step(name) for name in nodes):
+        host.noop("no commit waits for a standby")
+        return
+    text = json.dumps(
+        {"mode": "synchronous", "since": datetime.now(UTC).isoformat(timespec="seconds"), "why": "deployed"}
+    )
+    yield StringCommand("tee", path, ">/dev/null", _stdin=f"{text}\n")
+
+
+def _in_step(name: str) -> bool:
+    """Whether this node is a primary whose commits wait for a standby; False for one that was not asked to answer."""
+    node = inventory.get_host(name)
+    rows = node.get_fact(PgRows, sql=_IN_STEP, _su_user="postgres") if node and node.connected else None
+    return bool(rows and rows[0]["in_step"])
+
+
+@operation()
+def pgbackrest_stanza(stanza: str) -> Commands:
+    """Create the stanza in the repository when it is missing."""
+    info = host.get_fact(PgBackRestInfo, stanza=stanza, _su_user="postgres")
+    if info and info[0].get("status", {}).get("code") in (0, 2):  # 2: no valid backup yet, but the stanza is there
+        host.noop("the stanza exists")
+        return
+    yield StringCommand("pgbackrest", QuoteString(f"--stanza={stanza}"), "--log-level-console=warn", "stanza-create")
+
+
+@operation()
+def pgbackrest_first_backup(stanza: str, root: str) -> Commands:
+    """Take a full backup when the repository holds none, through the runner, so that it is recorded like any other."""
+    info = host.get_fact(PgBackRestInfo, stanza=stanza, _su_user="postgres")
+    if info and info[0].get("backup"):
+        host.noop("a backup exists")
+        return
+    yield StringCommand("cd", root, "&&", "python3", "-m", "agents.jobs.runner", "run", "full", "--wait", "600")
+
+
+@operation()
+def jobs_armed(jobs: Sequence[str], root: str) -> Commands:
+    """Begin to count for the jobs that have no state yet: from now on one that does not succeed is missed."""
+    there = host.get_fact(ArmedJobs, folder="/var/lib/mystocks-dr/jobs")
+    if all(job in there for job in jobs):
+        host.noop("every job is armed")
+        return
+    yield StringCommand("cd", root, "&&", "python3", "-m", "agents.jobs.runner", "arm", ">/dev/null")
+
+
+@operation()
+def known_host(path: str, node: str) -> Commands:
+    """Pin another host's key, as that host itself says it over the operator's own, pinned connection."""
+    there = inventory.get_host(node)
+    if not (there and there.connected):
+        host.noop(f"{node} is not part of this run")
+        return
+    key = there.get_fact(SshHostKey)
+    if not key:
+        raise OperationError(f"{node} has no ed25519 host key")
+    line = f"{node} {key}"
+    if list(host.get_fact(FileContents, path=path) or []) == [line]:
+        host.noop("it is known")
+        return
+    yield StringCommand("tee", path, ">/dev/null", _stdin=f"{line}\n")
+
+
+def _data(version: int) -> str:
+    return f"/var/lib/postgresql/{version}/main"
+
+
+def _slot(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name.lower())
+
+
+def _elsewhere(peers: Sequence[str], ca: str, passfile: str) -> str | None:
+    if not peers:
+        return None
+    return host.get_fact(PgPrimaryElsewhere, hosts=tuple(peers), ca=ca, passfile=passfile, _su_user="postgres")
+
+
+__all__ = [
+    "FENCED", "etc_hosts", "jobs_armed", "known_host", "packages", "pg_cluster", "pg_database", "pg_primary",
+    "pg_reset_overrides", "pg_roles", "pg_slots", "pg_sql", "pg_standby", "pg_synchronous", "pgbackrest_first_backup",
+    "pgbackrest_stanza", "replication_mode", "stage",
+]  # fmt: skip

@@ -1,0 +1,168 @@
+"""PostgreSQL on both nodes: the same files everywhere, one primary, the others its synchronous standbys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyinfra import host
+from pyinfra.operations import files, server, systemd
+from pyinfra.operations.util import any_changed
+
+from deploys import estate
+from deploys.base import UPLOADS
+from deploys.facts import FENCED
+from deploys.postgresql import repositories, roles
+from deploys.postgresql.operations import (
+    packages,
+    pg_cluster,
+    pg_database,
+    pg_primary,
+    pg_reset_overrides,
+    pg_roles,
+    pg_slots,
+    pg_sql,
+    pg_standby,
+    pg_synchronous,
+)
+from deploys.postgresql.settings import CERTIFICATES, settings
+from deploys.text import MANAGED, as_file, cidr, network
+
+_MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
+
+
+def cluster() -> None:
+    """Packages, an empty cluster, the configuration and the start guard; nothing is started yet."""
+    version = host.data.get("postgres_version")
+    install()
+    pg_cluster(name="cluster", version=version)
+    _certificates()
+    conf = _configuration(version)
+    _guard(version)
+    files.template(
+        name="passwords of the nodes", src=estate.template("postgres", "pgpass.j2"), dest=estate.PG_PASSFILE,
+        mode="0600", **_MINE, _temp_dir=UPLOADS,
+        passwords={name: estate.secret()[name] for name in ("replicator", "rewind", "monitor")},
+    )  # fmt: skip
+    server.shell(
+        name="reload PostgreSQL", _if=conf,
+        # A cluster that is down reads the files when it starts.
+        commands=[f"! pg_lsclusters -h {version} main | grep -q online || pg_ctlcluster {version} main reload"],
+    )  # fmt: skip
+
+
+def install(*further: str) -> None:
+    """The server, TimescaleDB and pgBackRest without a cluster, and what else this host needs beside them."""
+    timescaledb = repositories.deploy()
+    files.directory(name="postgresql-common settings", path="/etc/postgresql-common", mode="0755")
+    files.line(
+        name="Debian makes no cluster of its own", path="/etc/postgresql-common/createcluster.conf",
+        line="create_main_cluster = false", replace="create_main_cluster = false",
+    )  # fmt: skip
+    server_package = f"postgresql-{host.data.get('postgres_version')}"
+    packages(name="PostgreSQL packages", names=[server_package, timescaledb, "pgbackrest", *further])
+
+
+def primary() -> None:
+    """Start the primary where there is none, then its roles and its database."""
+    version, database = host.data.get("postgres_version"), host.data.get("database")
+    pg_primary(
+        name="primary", version=version, first="pg_primary" in host.groups, peers=_peers(), ca=estate.CA,
+        passfile=estate.PG_PASSFILE, stanza=host.data.get("stanza"),
+        copies={node.name: estate.SNAPSHOTS for node in estate.nodes("offsite")},
+    )  # fmt: skip
+    pg_roles(name="roles", version=version, roles=roles.verifiers(), _su_user="postgres")
+    pg_sql(
+        name="grants", version=version, database="postgres", missing=roles.NOT_GRANTED, statements=roles.GRANTS,
+        _su_user="postgres",
+    )  # fmt: skip
+    pg_database(name="database", version=version, database=database, _su_user="postgres")
+    pg_slots(
+        name="replication slots", version=version, names=[n.name for n in estate.others(*estate.POSTGRES_GROUPS)],
+        _su_user="postgres",
+    )  # fmt: skip
+
+
+def standby() -> None:
+    """Clone what is blank, start what is down, then make replication synchronous."""
+    version = host.data.get("postgres_version")
+    pg_standby(
+        name="standby", version=version, node=host.name, peers=_peers(), ca=estate.CA, passfile=estate.PG_PASSFILE
+    )
+
+
+def synchronous() -> None:
+    version = host.data.get("postgres_version")
+    names = ", ".join(f'"{node.name}"' for node in estate.nodes(*estate.POSTGRES_GROUPS))
+    pg_synchronous(
+        name="synchronous replication", version=version, path=f"{_etc(version)}/conf.d/90-synchronous.conf",
+        line=f"synchronous_standby_names = 'FIRST 1 ({names})'", _su_user="postgres",
+    )  # fmt: skip
+    pg_reset_overrides(
+        name="no setting is overridden", version=version, settings=list(settings(version)), _su_user="postgres"
+    )
+
+
+def _configuration(version: int) -> Any:
+    directory = _etc(version)
+    files.directory(name="room for the runbooks' own settings", path=f"{directory}/conf.d", mode="0755", **_MINE)
+    changed = [
+        files.template(
+            name="settings", src=estate.template("postgres", "postgresql.conf.j2"),
+            dest=f"{directory}/postgresql.conf", mode="0644", **_MINE,
+            managed=MANAGED, settings={name: value.replace("'", "''") for name, value in settings(version).items()},
+        ),
+        files.template(
+            name="who may connect", src=estate.template("postgres", "pg_hba.conf.j2"),
+            dest=f"{directory}/pg_hba.conf", mode="0640", **_MINE,
+            managed=MANAGED, database=host.data.get("database"),
+            postgres=[cidr(node.address) for node in estate.nodes(*estate.POSTGRES_GROUPS)],
+            everyone=[cidr(node.address) for node in estate.nodes()],
+            # The backup host counts rows around a backup, so that its restore can be held to them, and takes
+            # pg_basebackup's as well.
+            repositories=[cidr(node.address) for node in estate.nodes("backup")],
+            clients=[
+                *(cidr(n.address) for n in estate.nodes("app")), *map(network, host.data.get("client_networks")),
+            ],
+        ),
+        files.template(
+            name="peer names", src=estate.template("postgres", "pg_ident.conf.j2"),
+            dest=f"{directory}/pg_ident.conf", mode="0640", **_MINE, managed=MANAGED,
+        ),
+    ]  # fmt: skip
+    return any_changed(*changed)
+
+
+def _certificates() -> None:
+    files.directory(name="certificates", path=CERTIFICATES, mode="0750", **_MINE)
+    mine = estate.certificate()
+    files.put(name="certificate", src=str(mine.certificate), dest=f"{CERTIFICATES}/host.crt", mode="0644", **_MINE)
+    files.put(name="key", src=str(mine.key), dest=f"{CERTIFICATES}/host.key", mode="0600", _temp_dir=UPLOADS, **_MINE)
+
+
+def _guard(version: int) -> None:
+    files.put(
+        name="start guard", src=str(estate.AGENTS / "guard" / "start_guard.py"), dest="/opt/mystocks-dr/start_guard.py",
+        mode="0755", user="root", group="root",
+    )  # fmt: skip
+    peers = [{"name": n.name, "address": n.address} for n in estate.others(*estate.POSTGRES_GROUPS)]
+    files.put(
+        name="what the guard asks", dest="/etc/mystocks-dr/guard.json", mode="0644", user="root", group="root",
+        src=as_file({
+            "version": version, "stanza": host.data.get("stanza"), "peers": peers, "fenced": FENCED,
+            "ca": estate.CA, "passfile": estate.PG_PASSFILE,
+        }),
+    )  # fmt: skip
+    unit = files.template(
+        name="guard before every start", src=estate.template("guard", "guard.conf.j2"),
+        dest=f"/etc/systemd/system/postgresql@{version}-main.service.d/10-mystocks-guard.conf",
+        mode="0644", user="root", group="root", managed=MANAGED,
+    )  # fmt: skip
+    systemd.daemon_reload(name="systemd reads the guard", _if=unit.did_change)
+
+
+def _peers() -> tuple[str, ...]:
+    return estate.addresses(estate.others(*estate.POSTGRES_GROUPS))
+
+
+def _etc(version: int) -> str:
+    return f"/etc/postgresql/{version}/main"

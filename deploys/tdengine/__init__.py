@@ -1,0 +1,1 @@
+"""Provision TDengine from the package that the operator names, and its backups."""

@@ -1,0 +1,149 @@
+"""What holds this repository to its word: lint, and tests from cheap to dear."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from doors.support import door, progress
+from inventories.errors import DrError, ExitCode
+
+ROOT = Path(__file__).resolve().parent.parent
+SHELL_SCRIPTS = ("dr", ".ci/run", "lab/recipe/customise.sh")
+SUITES = ("tests/unit", "tests/plan", "tests/drills")  # tests/verify needs an estate: ./dr verify
+NO_LAB = "not lab"
+NO_LONG = "not long"
+# pytest's own codes; every other one is a failure, also 2, with which it gives up where a file cannot be imported.
+_ENDS = {0: ExitCode.PASSED, 4: ExitCode.BAD_INPUT}
+_NOTHING_RAN = 5
+
+
+@task
+@door
+def lint(c: Context) -> None:
+    """Check style, types and shell scripts."""
+    _lint()
+
+
+@task(
+    help={
+        "keyword": "only tests whose names match, as pytest's -k",
+        "markers": "only tests with these markers, as pytest's -m",
+        "fast": "leave out the tests that need a lab",
+        "all": "also the long tests in the lab: every drill, every kind of trouble, each step interrupted",
+        "lab": "name of the lab that tests make and remove (default: $DR_TEST_LAB, else t-main)",
+    }
+)
+def test(
+    c: Context, keyword: str = "", markers: str = "", fast: bool = False, all: bool = False, lab: str = ""
+) -> None:
+    """Run lint, then unit, plan and lab tests.
+
+    What follows -- goes to pytest. DR_TEST_KEEP=1 keeps the lab for a look at it.
+    """
+    # Not `lab`: the door would resolve that to the lab that drills run in, which tests must never touch.
+    _test(keyword=keyword, markers=markers, fast=fast, long=all, test_lab=lab)
+
+
+@door
+def _test(keyword: str, markers: str, fast: bool, long: bool, test_lab: str) -> None:
+    _lint()
+    if not fast:
+        _prepare_for_labs()
+    environment = {**os.environ, **({"DR_TEST_LAB": test_lab} if test_lab else {})}
+    ended = _run(pytest_command(keyword, markers, fast, long, _after_dashes(sys.argv)), environment)
+    if ended == _NOTHING_RAN:
+        raise Exit(
+            "No test ran, which proves nothing.\nHINT: -k and -m select from what pytest --collect-only lists.",
+            code=int(ExitCode.FAILED),
+        )
+    if ended:
+        # No sentence: pytest's closing line stays the last one, where a CI looks for it.
+        raise Exit(code=int(_ENDS.get(ended, ExitCode.FAILED)))
+
+
+def pytest_command(
+    keyword: str, markers: str, fast: bool, long: bool = False, further: Sequence[str] = ()
+) -> list[str]:
+    """One process for every suite, so that one closing line counts all; without a lab the lab tests are left out.
+
+    The long ones run when they are asked for, all of them or by a selection of one's own.
+    """
+    short = not (long or keyword or markers)
+    chosen = " and ".join(
+        [*([f"({markers})"] if markers else []), *([NO_LAB] if fast else []), *([NO_LONG] if short else [])]
+    )
+    return [
+        sys.executable, "-m", "pytest", "-v",  # with -q of pyproject.toml: a line for each file, as it goes on
+        *SUITES[: 2 if fast else 3],
+        *(["-k", keyword] if keyword else []),
+        *(["-m", chosen] if chosen else []),
+        *further,
+    ]  # fmt: skip
+
+
+def _prepare_for_labs() -> None:
+    """Install what labs need; where that cannot be, the tests that need a lab say so, and the others still run."""
+    from lab.machine import ensure_engine, ensure_ssh
+
+    with progress() as say:
+        try:
+            ensure_ssh(say)
+            ensure_engine(say)
+        except DrError as why:
+            say(f"Tests that need a lab will fail (--fast leaves them out): {why} {why.hint}")
+
+
+def _lint() -> None:
+    failed: list[str] = []
+    with progress() as say:
+        for name, command in _linters(say):
+            say(name)
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            if done.returncode:
+                failed.append(f"{done.stdout}{done.stderr}".strip() or f"{name} ended with {done.returncode}.")
+    if failed:
+        raise Exit("\n".join(failed), code=int(ExitCode.FAILED))
+
+
+def _linters(say: Callable[[str], None]) -> Iterator[tuple[str, Sequence[str]]]:
+    yield "ruff check", (sys.executable, "-m", "ruff", "check", "--quiet", "--output-format", "concise", ".")
+    yield "mypy --strict", (sys.executable, "-m", "mypy", "--strict")
+    if _has_shellcheck(say):
+        yield "shellcheck", ("shellcheck", *SHELL_SCRIPTS)
+
+
+def _has_shellcheck(say: Callable[[str], None]) -> bool:
+    from lab.machine import ensure_programs
+
+    try:
+        ensure_programs({"shellcheck": "shellcheck"}, say)
+    except DrError as why:
+        say(f"Shell scripts stay unchecked: {why}")
+    return shutil.which("shellcheck") is not None
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """The child's exit code. An interrupt reaches the child too, and it is given the time to remove its lab."""
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as child:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            child.wait()
+            raise
+
+
+def _after_dashes(argv: Sequence[str]) -> list[str]:
+    """What was typed after ``--``, word by word; invoke hands it on as one string, without its quotes."""
+    return list(argv[argv.index("--") + 1 :]) if "--" in argv else []
+
+
+TOP_LEVEL = (lint, test)

@@ -1,0 +1,135 @@
+"""Drills: break the lab on purpose, recover it, prove it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+from rich.console import Console
+from rich.table import Table
+
+from doors.support import LAB_HELP, door, progress
+
+if TYPE_CHECKING:
+    from inventories.catalog.recovery import Objectives
+
+_PACKAGE_HINT = "TDENGINE_PACKAGE=PATH-OR-URL, with a file .sha256 beside it, installs TDengine in the lab"
+
+
+@task(
+    help={
+        "scenario": "what to break (./dr scenarios lists them)",
+        "twin": "run a negative twin, which must fail for its own reason",
+        "rate": "rows a second that the feed writes",
+        "seed": "repeat the random moment of an earlier drill (its run_id)",
+        "json": "print result.json instead of the summary",
+        "lab": LAB_HELP,
+    }
+)
+@door
+def drill(
+    c: Context,
+    scenario: str = "",
+    twin: str = "",
+    rate: float = 6000.0,
+    seed: int = 0,
+    json: bool = False,
+    lab: str = "",
+) -> None:
+    """Break a lab under load, recover it, prove it on one page."""
+    from drills import prepare
+    from drills.judging.result import Outcome
+    from drills.run import Plan
+    from drills.run import drill as run_drill
+    from drills.scenarios import catalogue as scenarios
+
+    made_to_fail = scenarios.twin(twin) if twin else None
+    chosen = scenarios.scenario(scenario or (made_to_fail.scenario if made_to_fail else "primary-power-loss"))
+    plan = Plan(rate=rate, seed=seed or None)
+    if chosen.skipped:
+        raise Exit(f"{chosen.skipped}\nHINT: {_PACKAGE_HINT}", code=3)
+    with progress() as say:
+        prepare.estate(lab, say, chosen.stores)
+        result, folder = run_drill(chosen, lab, say, plan, made_to_fail)
+    if json:
+        print(result.model_dump_json(indent=2))
+    else:
+        _summary(result, folder)
+    if result.negative_twin:
+        if not result.negative_twin.held:
+            raise Exit(f"the negative twin {twin} did not fail for its reason: {result.negative_twin.reason}", code=1)
+        return
+    if result.outcome is not Outcome.PASSED:
+        hint = result.hint or f"the report is {folder}/report.html"
+        raise Exit(
+            f"{result.reasons[0] if result.reasons else result.outcome}\nHINT: {hint}", code=_code(result.outcome)
+        )
+
+
+@task
+@door
+def scenarios(c: Context) -> None:
+    """List what a drill can break, and the negative twins."""
+    from drills.scenarios.catalogue import SCENARIOS, TWINS
+    from inventories.catalog.load import load_recovery
+
+    promises = load_recovery().scenarios
+    table = Table("scenario", "what happens", "RTO", "RPO", "alarm")
+    for name, scenario in SCENARIOS.items():
+        promise = promises[scenario.promise]
+        skipped = " [dim](skipped here: TDENGINE_PACKAGE names no package)[/]" if scenario.skipped else ""
+        table.add_row(name, scenario.summary + skipped, f"{promise.rto_s:g} s", _rpo(promise), _alarm(promise))
+    for name, twin in TWINS.items():
+        table.add_row(f"--twin {name}", twin.says, "", "", "")
+    Console().print(table)
+
+
+def _rpo(promise: Objectives) -> str:
+    since = f" older than {promise.rpo_s:g} s" if promise.rpo_s else ""
+    return f"{promise.rpo_rows} rows{since}"
+
+
+def _alarm(promise: Objectives) -> str:
+    return f"{promise.detect_s:g} s" if promise.detect_s else ""
+
+
+@task
+@door
+def runs(c: Context) -> None:
+    """List past drills with their verdicts."""
+    from drills.judging.summary import HEADINGS, past_runs, row
+    from runbooks.engine.rundir import runs_dir
+
+    found = past_runs(runs_dir())
+    table = Table(*HEADINGS, box=None, padding=(0, 1, 0, 0))
+    for run in found.runs:
+        table.add_row(*row(run))
+    Console().print(table)
+    if found.runs:
+        print(f"newest: {found.runs[0].folder}/report.html")
+    for note in found.notes:
+        print(note)
+
+
+def _summary(result: object, folder: object) -> None:
+    from drills.judging.result import DrillResult
+    from drills.page.report import headline
+
+    assert isinstance(result, DrillResult)
+    console = Console(highlight=False)
+    twin = result.negative_twin
+    word = ("twin held" if twin.held else "twin broken") if twin else result.outcome.value
+    colour = "green" if word in ("passed", "twin held") else "red"
+    console.print(f"[bold {colour}]{word.upper()}[/] {headline(result)}", soft_wrap=True)
+    for sentence in result.degraded:
+        console.print(f"[yellow]while degraded:[/] {sentence}")
+    console.print(f"report: {folder}/report.html", soft_wrap=True)  # a path is copied whole, or not at all
+
+
+def _code(outcome: object) -> int:
+    return {"failed": 1, "refused": 3, "interrupted": 4}[str(outcome)]
+
+
+TOP_LEVEL = (drill, scenarios, runs)

@@ -1,0 +1,107 @@
+"""The runbooks that bring data back, as tasks."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from doors.runbooks import HELP, run_procedure
+from doors.support import door
+
+TARGET_HELP = {
+    "to_time": "the moment, with its zone: 2026-11-21 10:00:00+08",
+    "to_lsn": "a WAL position: 0/3000060",
+    "to_xid": "a transaction id; it is left out unless --inclusive",
+    "to_name": "a restore point",
+    "inclusive": "what the target names is restored too (default: it is the first thing that is not)",
+    "set": "start from this backup (default: the newest good one that ended before the target)",
+    "repo": "number of the repository",
+    "timeline": "follow this timeline (default: the primary's own)",
+}
+
+
+@task(
+    help={
+        **HELP,
+        **TARGET_HELP,
+        "swap": "put what was restored in the primary's place; needs --yes",
+        "replace": "drop an open side cluster of another target first",
+        "drop_replaced": "delete the replaced data directory after everything was verified",
+    }
+)
+@door
+def restore_pitr(
+    c: Context, to_time: str = "", to_lsn: str = "", to_xid: str = "", to_name: str = "", inclusive: bool = False,
+    set: str = "", repo: int = 1, timeline: int = 0, swap: bool = False, replace: bool = False,
+    drop_replaced: bool = False, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False,
+    inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Bring the database back to a point in time.
+
+    Beside the primary first, which goes on untouched; with --swap --yes in its place.
+    """
+    from runbooks.procedures.postgresql.restore_pitr import RestorePitrOptions
+
+    options = RestorePitrOptions(
+        yes=yes, to_time=to_time, to_lsn=to_lsn, to_xid=to_xid, to_name=to_name, inclusive=inclusive, backup_set=set,
+        repo=repo, timeline=timeline, swap=swap, replace=replace, drop_replaced=drop_replaced,
+    )  # fmt: skip
+    run_procedure("restore-pitr", options, plan, resume, json, inventory)
+
+
+@task(
+    help={
+        **HELP,
+        "replace": "move data directories aside that lie in the way; nothing is deleted",
+        "set": "restore this backup (default: the newest sound one)",
+        "from_offsite": "take the off-site copy although the backup host has a repository",
+        "accept_loss": "promote before a gap in the archive, although more WAL lies behind it",
+    }
+)
+@door
+def restore_cluster(
+    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, replace: bool = False,
+    set: str = "",
+    from_offsite: bool = False, accept_loss: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Restore the lost cluster onto blank hosts."""
+    from runbooks.procedures.postgresql.restore_cluster import RestoreClusterOptions
+
+    options = RestoreClusterOptions(
+        yes=yes, replace=replace, backup_set=set, from_offsite=from_offsite, accept_loss=accept_loss
+    )
+    run_procedure("restore-cluster", options, plan, resume, json, inventory)
+
+
+@task(
+    auto_shortflags=False,  # there are more options than letters
+    help={
+        **HELP,
+        **TARGET_HELP,
+        "tables": "which tables, with commas between them",
+        "mode": "merge inserts the missing rows, replace makes the content the copy's, beside leaves TABLE_restored",
+        "from": "take a side cluster that is open already, such as pitr, instead of a target",
+        "where": "only rows for which this SQL condition holds",
+        "keep_replaced": "keep the old content as TABLE_replaced (with --mode replace)",
+        "replace": "drop an open side cluster of another target first",
+    }
+)
+@door
+def restore_table(
+    c: Context, tables: str = "", mode: str = "merge", to_time: str = "", to_lsn: str = "", to_xid: str = "",
+    to_name: str = "", inclusive: bool = False, set: str = "", repo: int = 1, timeline: int = 0, from_: str = "",
+    where: str = "", keep_replaced: bool = True, replace: bool = False, plan: bool = False, resume: bool = False,
+    yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Restore tables from a point in time, or lay them beside."""
+    from runbooks.procedures.postgresql.restore_table import RestoreTableOptions, mode_of
+
+    options = RestoreTableOptions(
+        yes=yes, tables=tuple(name.strip() for name in tables.split(",") if name.strip()), mode=mode_of(mode),
+        to_time=to_time, to_lsn=to_lsn, to_xid=to_xid, to_name=to_name, inclusive=inclusive, backup_set=set, repo=repo,
+        timeline=timeline, source=from_, where=where, keep_replaced=keep_replaced, replace=replace,
+    )  # fmt: skip
+    run_procedure("restore-table", options, plan, resume, json, inventory)
+
+
+TOP_LEVEL = (restore_pitr, restore_cluster, restore_table)

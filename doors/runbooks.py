@@ -1,0 +1,223 @@
+"""The runbooks as tasks, and the runbooks as paper."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+from rich.console import Console
+from rich.table import Table
+
+from doors.support import INVENTORY_HELP, LAB_HELP, door, progress
+
+if TYPE_CHECKING:
+    from runbooks.engine.context import Options
+    from runbooks.engine.procedure import Procedure
+    from runbooks.engine.result import RunResult
+
+ROOT = Path(__file__).resolve().parent.parent
+HELP = {
+    "plan": "print every step with host, evidence and deadline; touch nothing",
+    "resume": "go on with the newest run that did not end",
+    "yes": "consent to destructive steps",
+    "json": "print the result as JSON",
+    "inventory": INVENTORY_HELP,
+    "lab": LAB_HELP,
+}
+
+
+@task(
+    help={
+        **HELP,
+        "accept_loss": "promote although acknowledged rows may be missing",
+        "accept_split_brain": "promote although the old primary is not fenced",
+    }
+)
+@door
+def failover(
+    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, accept_loss: bool = False,
+    accept_split_brain: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Fence the lost primary and promote the standby."""
+    from runbooks.procedures.postgresql.failover import FailoverOptions
+
+    options = FailoverOptions(yes=yes, accept_loss=accept_loss, accept_split_brain=accept_split_brain)
+    run_procedure("failover", options, plan, resume, json, inventory)
+
+
+@task(
+    help={
+        **HELP,
+        "host": "which host rejoins (default: the one that does not stream)",
+        "reclone": "restore from the repository instead of rewinding",
+    }
+)
+@door
+def rejoin(
+    c: Context, host: str = "", plan: bool = False, resume: bool = False, yes: bool = False, reclone: bool = False,
+    json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Make a lost node the synchronous standby again."""
+    from runbooks.procedures.postgresql.rejoin import RejoinOptions
+
+    run_procedure("rejoin", RejoinOptions(yes=yes, host=host, reclone=reclone), plan, resume, json, inventory)
+
+
+@task(help=HELP)
+@door
+def switchover(
+    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "",
+    lab: str = "",
+) -> None:  # fmt: skip
+    """Move the primary's role to the standby without loss."""
+    from runbooks.procedures.postgresql.switchover import SwitchoverOptions
+
+    run_procedure("switchover", SwitchoverOptions(yes=yes), plan, resume, json, inventory)
+
+
+@task(help={**HELP, "accept_loss": "go on although the backup host cannot note that the standby lacks rows"})
+@door
+def detach(
+    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, accept_loss: bool = False,
+    json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Let the primary commit alone because its standby is lost."""
+    from runbooks.procedures.postgresql.detach import DetachOptions
+
+    run_procedure("detach", DetachOptions(yes=yes, accept_loss=accept_loss), plan, resume, json, inventory)
+
+
+@task(help=HELP, name="mend-archive")
+@door
+def mend_archive(
+    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "",
+    lab: str = "",
+) -> None:  # fmt: skip
+    """Mend an archive_command that lies; push what it left."""
+    from runbooks.procedures.postgresql.mend_archive import MendArchiveOptions
+
+    run_procedure("mend-archive", MendArchiveOptions(yes=yes), plan, resume, json, inventory)
+
+
+@task(help={"name": "failover, rejoin, switchover or detach"})
+@door
+def show(c: Context, name: str) -> None:
+    """Print a runbook as Markdown, from the steps that run."""
+    from runbooks.engine.paper import render
+    from runbooks.run import known
+
+    print(render(known(name).procedure))
+
+
+@task
+@door
+def render(c: Context) -> None:
+    """Write the paper runbooks of docs/runbooks anew.
+
+    They are committed, so that they can be read and printed where this tool cannot run.
+    """
+    for path, text in pages().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        print(path.relative_to(ROOT))
+
+
+def pages() -> dict[Path, str]:
+    """Every paper runbook: its file and what belongs in it."""
+    from runbooks.engine import paper
+    from runbooks.run import PROCEDURES
+
+    return {ROOT / "docs/runbooks" / f"{name}.md": paper.render(known.procedure) for name, known in PROCEDURES.items()}
+
+
+@task(name="list")
+@door
+def list_(c: Context) -> None:
+    """List the runbooks."""
+    from runbooks.run import PROCEDURES
+
+    table = Table("runbook", "what it does", "steps")
+    for name, known in PROCEDURES.items():
+        table.add_row(name, known.procedure.summary, str(len(known.procedure.steps)))
+    Console().print(table)
+
+
+def run_procedure(name: str, options: Options, plan: bool, resume: bool, json: bool, inventory: str) -> None:
+    from runbooks import hosts
+    from runbooks.run import execute, known
+
+    procedure = known(name).procedure
+    if plan:
+        _print_plan(procedure, inventory)
+        return
+    estate = hosts.load(inventory or None)
+    with progress() as say:
+        result = execute(procedure, estate, options, say, resume=resume)
+    if json:
+        print(jsonlib.dumps(_as_json(result), indent=2))
+    if result.exit_code:
+        raise Exit(result.render(), code=int(result.exit_code))
+    if not json:
+        degraded = getattr(result.state, "degraded", ())
+        print(f"{name} passed: {len(result.steps)} steps in {result.seconds:.1f} s; journal in {result.run_dir}")
+        for sentence in getattr(result.state, "told", ()):
+            print(sentence)
+        for sentence in degraded:
+            print(f"DEGRADED: {sentence}")
+
+
+def _as_json(result: RunResult[Any]) -> dict[str, Any]:
+    return {
+        "outcome": result.outcome.value,
+        "error": result.error,
+        "hint": result.hint,
+        "seconds": round(result.seconds, 3),
+        "run_dir": str(result.run_dir),
+        "state": result.state.model_dump(mode="json"),
+        "steps": [
+            {"name": step.name, "outcome": step.outcome.value, "seconds": round(step.seconds, 3)}
+            for step in result.steps
+        ],
+    }
+
+
+def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
+    """Every step with its host, evidence and deadline, readable on a narrow terminal too."""
+    from inventories.inventory import read_inventory
+    from runbooks.engine.plan import plan_rows
+
+    groups = read_inventory(inventory or None).groups
+    stores = ("tdengine",) if procedure.name.startswith("tdengine") else ("pg_primary", "pg_standby")
+    either = " or ".join(name for group in stores for name in groups.get(group, ()))
+    where = {"app": ", ".join(groups.get("app", ())), "backup": ", ".join(groups.get("backup", ()))}
+    console = Console(highlight=False)
+    console.print(f"[bold]{procedure.name}[/]: {procedure.summary}")
+    table = Table.grid(padding=(0, 1), expand=False)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for gate in procedure.gate:
+        table.add_row("gate", gate.name, gate.says)
+    for row in plan_rows(procedure):
+        names = where.get(row.where) or ("" if row.where == "all hosts" else either)
+        table.add_row(f"[bold]{row.nr}[/]", f"[bold]{row.step}[/]", row.does)
+        table.add_row(
+            "", "", f"[dim]on[/] {row.where}{f' ({names})' if names else ''}[dim], within[/] {row.deadline:g} s"
+        )
+        table.add_row("", "", f"[dim]expect[/] {row.evidence}")
+        if row.only_when:
+            table.add_row("", "", f"[dim]only when[/] {row.only_when}")
+        if row.undo:
+            table.add_row("", "", f"[dim]if it fails[/] {row.undo}")
+        if row.destructive:
+            table.add_row("", "", "[bold red]destructive: needs --yes[/]")
+    console.print(table)
+
+
+collection = Collection("runbook", show, list_, render)
+TOP_LEVEL = (failover, rejoin, switchover, detach, mend_archive)

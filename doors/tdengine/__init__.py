@@ -1,0 +1,1 @@
+"""TDengine's doors."""

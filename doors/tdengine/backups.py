@@ -1,0 +1,63 @@
+"""What the doors to backups show of TDengine's: lines of at most 80 columns, nothing decided here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from runbooks.backups.tdengine import Listed, Listing
+from runbooks.judge.objectives import duration, size
+from runbooks.probes.tdengine.backups import Dump, Proof
+
+
+def listing(seen: Listing) -> Iterator[Text]:
+    """A few lines for each backup and dump, then everything that is wrong."""
+    for one in seen.backups:
+        yield from _backup(one)
+    for dump in seen.dumps:
+        yield from _dump(dump, seen.at)
+    if not seen.backups:
+        yield Text("There is no TDengine backup: ./dr backup.run --store tdengine --type full takes one.", style="red")
+    for trouble in seen.troubles:
+        yield Text(f"TROUBLE  {trouble}.", style="red")
+    if seen.sound:
+        yield Text("No backup of TDengine lacks anything or is known to be damaged.", style="green")
+
+
+def _backup(one: Listed) -> Iterator[Text]:
+    yield Text.assemble((one.label, "bold"), f"  {one.kind}, {duration(one.age_s)} old")
+    yield Text(f"  tdengine: {one.rows:,} rows, {one.own_rows:,} of them its own, {size(one.bytes)}")
+    yield Text(f"  proven {_utc(one.proven_at)}; key {one.key_id or '?'}; a restore reads {len(one.chain)} backups")
+    yield Text(f"  on {' + '.join(one.copies)}")
+    if one.trouble:
+        yield Text(f"  {one.trouble}", style="red")
+
+
+def _dump(one: Dump, at: float) -> Iterator[Text]:
+    yield Text.assemble((one.label, "bold"), f"  taosdump, {duration(at - one.ended_at)} old")
+    yield Text(f"  tdengine: {one.rows:,} rows, {size(one.bytes)}")
+    if one.why:
+        yield Text(f"  {one.why}", style="red")
+
+
+def retention(stays: int, uncovered: Sequence[str]) -> Iterator[str]:
+    """What it comes to: each backup restores the database as it was when that one began."""
+    for lost in uncovered:
+        yield f"No backup that stays has {lost}."
+    yield f"Afterwards {stays} backups stay; each restores what the database held when it began."
+
+
+def proof(found: Proof) -> Iterator[str]:
+    rate = found.restore_rows / found.restore_s if found.restore_s else 0
+    for name in found.damaged:
+        yield f"damaged: {name}"
+    yield (
+        f"{found.label} is {'proven' if found.passed else 'NOT proven'}: {found.restore_rows:,} rows restored in "
+        f"{found.restore_s:.1f} s ({rate:,.0f} rows/s), {found.seconds:.1f} s in all"
+    )
+
+
+def _utc(at: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at)) if at else "never"

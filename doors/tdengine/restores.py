@@ -1,0 +1,109 @@
+"""What brings TDengine's rows back, and what holds them against a backup, as tasks."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from dataclasses import asdict
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from doors.runbooks import HELP, run_procedure
+from doors.support import INVENTORY_HELP, LAB_HELP, door, progress
+from inventories.errors import ExitCode
+
+SELECTION_HELP = {
+    "label": "the backup (default: the newest sound one)",
+    "into": "a database beside production's, such as market_side (default: the backup's own)",
+    "tables": "which supertables, with commas between them (default: all)",
+    "symbols": "which symbols, with commas between them (default: all)",
+    "from": "rows from this moment on, with its zone: 2026-11-21T10:00:00+08:00",
+    "to": "rows before this moment",
+}
+
+
+def names(text: str) -> tuple[str, ...]:
+    """A list with commas, each name once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+@task(
+    auto_shortflags=False,  # there are more options than letters
+    name="tdengine-restore",
+    help={
+        **HELP,
+        **SELECTION_HELP,
+        "mode": "missing writes what is not there, overwrite also what is there with other content",
+        "jobs": "files of the backup at the same time",
+    },
+)
+@door
+def tdengine_restore(
+    c: Context, label: str = "", into: str = "", tables: str = "", symbols: str = "", from_: str = "", to: str = "",
+    mode: str = "missing", jobs: int = 2, plan: bool = False, resume: bool = False, yes: bool = False,
+    json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Restore TDengine's rows into the same or a side database.
+
+    Without --yes it counts what is missing and writes nothing.
+    """
+    from runbooks.procedures.tdengine.restore import TdengineRestoreOptions
+    from runbooks.table_copy.td_selection import mode_of
+
+    options = TdengineRestoreOptions(
+        yes=yes, label=label, into=into, tables=names(tables), symbols=names(symbols), since=from_, until=to,
+        mode=mode_of(mode), jobs=jobs,
+    )  # fmt: skip
+    run_procedure("tdengine-restore", options, plan, resume, json, inventory)
+
+
+@task(
+    name="tdengine-rebuild",
+    help={
+        **HELP,
+        "label": SELECTION_HELP["label"],
+        "replace": "move data aside that lie in the way; nothing is deleted",
+        "jobs": "files of the backup at the same time",
+    },
+)
+@door
+def tdengine_rebuild(
+    c: Context, label: str = "", replace: bool = False, jobs: int = 2, plan: bool = False, resume: bool = False,
+    yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Rebuild TDengine on a blank host: backup, shadow, outbox."""
+    from runbooks.procedures.tdengine.rebuild import TdengineRebuildOptions
+
+    options = TdengineRebuildOptions(yes=yes, label=label, replace=replace, jobs=jobs)
+    run_procedure("tdengine-rebuild", options, plan, resume, json, inventory)
+
+
+@task(auto_shortflags=False, help={**SELECTION_HELP, "json": "print JSON", "inventory": INVENTORY_HELP,
+                                   "lab": LAB_HELP})  # fmt: skip
+@door
+def validate(
+    c: Context, label: str = "", into: str = "", tables: str = "", symbols: str = "", from_: str = "", to: str = "",
+    json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Hold TDengine's tables against the newest backup.
+
+    Rows by hour, where hours differ row by row; then events that are there twice and values that must not be missing.
+    Ends with 1 when a row is missing or should not be there.
+    """
+    from runbooks import hosts
+    from runbooks.backups import tdengine_validation
+    from runbooks.table_copy.td_selection import TdSelection
+
+    selection = TdSelection(
+        label=label, into=into, tables=names(tables), symbols=names(symbols), since=from_, until=to
+    )
+    with progress() as say:
+        say("Holding TDengine's tables against the backup")
+        found = tdengine_validation.validate(hosts.load(inventory or None), selection)
+    print(jsonlib.dumps(asdict(found)) if json else found.render())
+    if not found.sound:
+        raise Exit(code=int(ExitCode.FAILED))
+
+
+TOP_LEVEL = (tdengine_restore, tdengine_rebuild, validate)

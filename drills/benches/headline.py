@@ -1,0 +1,219 @@
+"""Measure what the product promises, side by side in one run, on this machine: never a test, always a table."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from deploys import run as deploys
+from drills import feed as feeds
+from drills import gather, prepare
+from drills.benches import moments
+from drills.judging.result import DrillResult, Outcome
+from drills.run import Plan, drill
+from drills.scenarios.catalogue import scenario
+from inventories.errors import BadInput, Refused, TimedOut
+from lab import containers, down, image, status, up
+from lab.engine import find_engine
+from runbooks import hosts
+from runbooks.engine.rundir import new_run_dir
+from runbooks.engine.verify import EVERYTHING, verify
+
+T = TypeVar("T")
+PHASES = ("gate", "assess", "fence", "promote", "write-path")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured thing. `values` are all runs, in `unit`; `target` is what the issue asks for, None for none."""
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+    target: float | None = None
+    at_least: bool = False
+    every: bool = False  # the target holds for every run, not for the median
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def worst(self) -> float:
+        return min(self.values) if self.at_least else max(self.values)
+
+    @property
+    def met(self) -> bool | None:
+        if self.target is None:
+            return None
+        judged = self.worst if self.every else self.median
+        return judged >= self.target if self.at_least else judged <= self.target
+
+
+def bench(
+    lab: str, runs: int, say: Callable[[str], None], *, build_image: bool, rate: float, targets: int = 20
+) -> tuple[Figure, ...]:
+    """Bare containers to a drilled estate, in a lab of its own that is removed afterwards."""
+    if runs < 1:
+        raise BadInput(f"{runs} drills would measure nothing", "--runs 5 is the default")
+    if targets < 1:
+        raise BadInput(f"{targets} points in time would measure nothing", "--targets 20 is the default")
+    Plan(rate=rate)
+    engine = find_engine()
+    if containers.of_lab(engine, lab):
+        raise Refused(
+            f"lab {lab} is there already, and the benchmark would remove it in the end",
+            f"choose another name, or remove it first: ./dr lab.down --lab {lab}",
+        )
+    figures: list[Figure] = []
+    if build_image:
+        figures.append(_once("image build", "s", lambda: image.build_anew(engine, say)))
+    try:
+        ready = _once("lab up", "s", lambda: up.up(lab, say))
+        say("provisioning the bare hosts")
+        deployed = _once("first deploy of four hosts", "s", lambda: prepare.estate(lab, say))
+        say("verifying")
+        verified = _once(
+            "verification",
+            "s",
+            lambda: verify(
+                EVERYTHING,
+                run_dir=new_run_dir("bench-verify"),
+                budget="verify",
+                env={"DR_INVENTORY": "lab", "DR_LAB": lab},
+            ),
+        )
+        whole = sum(figure.values[0] for figure in (ready, deployed, verified))
+        figures += [ready, deployed, verified, Figure("bare containers to verified estate", "s", (whole,), target=150)]
+        figures += _deploys(say)
+        figures.append(
+            Figure(
+                "memory of the whole lab",
+                "MiB",
+                (sum(host.memory_bytes or 0 for host in status.look(lab)) / 2**20,),
+                target=3072,
+            )
+        )
+        figures.append(_feed(lab, rate, say))
+        figures += _moments(targets, say)
+        figures += _drills(lab, runs, say)
+    finally:
+        down.down(lab, say)
+    return tuple(figures)
+
+
+def _deploys(say: Callable[[str], None]) -> list[Figure]:
+    """No-change deploys: all hosts, then one, two and three of them, for the price of a host more."""
+    say("no-change deploys")
+    names = [host.name for host in hosts.load("lab").hosts]
+    full = tuple(_seconds(lambda: deploys.deploy("lab")) for _ in range(3))
+    fewer = {count: _seconds(lambda count=count: deploys.deploy("lab", limit=names[:count])) for count in (1, 2, 3)}  # type: ignore[misc]
+    slope = (statistics.median(full) - fewer[1]) / (len(names) - 1)
+    return [
+        Figure("no-change deploy of four hosts", "s", full, target=12),
+        Figure("no-change deploy, a host more", "s", (slope,)),
+    ]
+
+
+def _feed(lab: str, rate: float, say: Callable[[str], None]) -> Figure:
+    """Rows a second that the store acknowledges when the feed is not held back."""
+    say("feed at full speed")
+    estate = hosts.load("lab")
+    folder = new_run_dir("bench-feed")
+    with feeds.running(estate.app, rate, 1, folder) as feed:
+        before, began = feed.ledger.view().by_store, time.monotonic()
+        with suppress(TimedOut):
+            feed.ledger.wait_for(lambda view: view.feed.value == "died", 10.0, "ten seconds")
+        rows = (feed.ledger.view().by_store - before) / (time.monotonic() - began)
+    return Figure("feed, rows acknowledged by the synchronous store", "rows/s", (rows,), target=5000, at_least=True)
+
+
+def _moments(count: int, say: Callable[[str], None]) -> list[Figure]:
+    """Random points in time under load, each restored beside the primary and compared with the primary's own WAL."""
+    say(f"{count} random points in time")
+    folder = new_run_dir("bench-pitr")
+    hits = moments.shoot(hosts.load("lab"), count, int(time.time()), folder, say)
+    reached = float(sum(not hit.wrong for hit in hits))
+    return [
+        Figure(f"of {count} random points in time under load, reached exactly", "", (reached,), count, at_least=True),
+        Figure("restore-pitr beside the primary", "s", tuple(hit.seconds for hit in hits)),
+    ]
+
+
+def _drills(lab: str, runs: int, say: Callable[[str], None]) -> list[Figure]:
+    """`primary-power-loss`, the kill at a random moment each time."""
+    results: list[DrillResult] = []
+    for nr in range(1, runs + 1):
+        say(f"drill {nr} of {runs}")
+        result, folder = drill(scenario("primary-power-loss"), lab, lambda _sentence: None, Plan())
+        say(f"drill {nr}: {result.outcome.value}, RTO {result.rto_s} s, lost {result.lost}; {folder.name}")
+        if result.outcome is Outcome.INTERRUPTED:
+            raise KeyboardInterrupt
+        results.append(result)
+    figures = [
+        _of(results, "drills that did not pass", "", lambda r: float(r.outcome.value != "passed"), 0, every=True),
+        _of(results, "rows lost", "rows", lambda r: r.lost, 0, every=True),
+        _of(results, "rows duplicated", "rows", lambda r: r.duplicated, 0, every=True),
+        _of(results, "RTO, longest pause of the store", "s", lambda r: r.rto_s, 5),
+        _of(results, "detection", "s", lambda r: r.detection_s),
+        _of(results, "failover started to first row on the new primary", "s", lambda r: r.rto_from_failover_s, 2),
+        _of(results, "longest wait for any acknowledgement", "s", lambda r: r.max_ack_gap_s, 1, every=True),
+        _of(
+            results,
+            "rows acknowledged a second across the fault",
+            "rows/s",
+            lambda r: r.rows_per_s,
+            5000,
+            at_least=True,
+        ),
+    ]
+    phases = (_of(results, f"phase {name}", "s", partial(_phase, name=name)) for name in PHASES)
+    return [*figures, *phases]
+
+
+def _phase(result: DrillResult, name: str) -> float | None:
+    return next((phase.seconds for phase in result.phases if phase.name == name), None)
+
+
+def _of(
+    results: Iterable[DrillResult], name: str, unit: str, value: Callable[[DrillResult], float | None],
+    target: float | None = None, *, at_least: bool = False, every: bool = False,
+) -> Figure:  # fmt: skip
+    """A figure over every drill; one that was not measured counts as worse than any target."""
+    missing = float("-inf") if at_least else float("inf")
+    found = tuple(missing if (measured := value(result)) is None else measured for result in results)
+    return Figure(name, unit, found, target, at_least, every)
+
+
+def _once(name: str, unit: str, action: Callable[[], object]) -> Figure:
+    return Figure(name, unit, (_seconds(action),))
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    began = time.monotonic()
+    action()
+    return time.monotonic() - began
+
+
+def write(figures: tuple[Figure, ...], folder: Path) -> Path:
+    """bench/<timestamp>.json: every value, its median, the machine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    now = datetime.now(UTC)
+    document = {
+        "at": now.isoformat(timespec="seconds"),
+        "machine": asdict(gather.machine()),
+        "figures": [
+            asdict(figure) | {"median": figure.median, "worst": figure.worst, "met": figure.met} for figure in figures
+        ],
+    }
+    path = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    return path

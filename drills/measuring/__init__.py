@@ -1,0 +1,1 @@
+"""Keep what the feed said, and turn it into numbers."""

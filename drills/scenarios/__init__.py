@@ -1,0 +1,1 @@
+"""What is broken and how it is recovered, a folder a store."""

@@ -1,0 +1,110 @@
+"""What a scenario and its negative twin are made of."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from drills.judging.result import Check
+from drills.measuring.tally import Writing
+from drills.stage import Stage
+from drills.stores import POSTGRESQL, TDENGINE, Store
+from runbooks.engine.budgets import budget
+from runbooks.engine.result import RunResult
+
+Result = RunResult[Any]
+PACKAGE = "TDENGINE_PACKAGE"  # in the environment, as the lab reads it
+
+
+def store_lost(stage: Stage) -> str:
+    """An operator's alarm: the store has stopped acknowledging the feed's rows. Raises TimedOut."""
+    says = []
+    # The quickest to recover is looked at first, in what it has already said.
+    for name, feed in reversed(stage.running.items()):
+        view = feed.ledger.wait_for(
+            lambda view: view.writing is Writing.OUTBOX, budget("feed.start"), "the feed to notice the fault"
+        )
+        why = view.store_down_why.strip().partition("\n")[0]
+        which = f" of {name}" if len(stage.running) > 1 else ""
+        says.append(f"rows go to the outbox{which}: {why or 'the store does not answer'}")
+    return "; ".join(says)
+
+
+def nothing(_stage: Stage) -> None:
+    """The estate is whole already."""
+
+
+def no_checks(_stage: Stage) -> tuple[Check, ...]:
+    """The ledger and the runbooks' own verification say it all."""
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """`prepare` sets the scene while the feed writes; `fault` breaks the estate; `detect` waits for the alarm, says it
+    in its own words and raises TimedOut or VerificationFailed when there is none; `recover` is what an operator does
+    about it; `restore` makes the estate whole again; `check` is what must hold then besides the ledger.
+
+    `objectives` names the entry of recovery.yaml; `refused` means that the runbook must refuse, and that writing must
+    go on once the fault is gone. `rate` bounds the feed's rows a second where a long recovery would fill the outbox.
+    `stores` are written to, each by a feed of its own.
+    """
+
+    name: str
+    summary: str
+    fault: Callable[[Stage], None]
+    recover: Callable[[Stage], Result]
+    restore: Callable[[Stage], None] = nothing
+    prepare: Callable[[Stage], None] | None = None
+    detect: Callable[[Stage], str] | None = store_lost
+    check: Callable[[Stage], tuple[Check, ...]] = no_checks
+    objectives: str = ""
+    new_timeline: bool = True
+    refused: bool = False
+    rate: float | None = None
+    stores: tuple[Store, ...] = (POSTGRESQL,)
+
+    @property
+    def promise(self) -> str:
+        return self.objectives or self.name
+
+    @property
+    def skipped(self) -> str:
+        """Why it cannot be run here, in one sentence; empty when it can."""
+        if TDENGINE in self.stores and not os.environ.get(PACKAGE):
+            return f"{self.name} is skipped, because {PACKAGE} names no TDengine package"
+        return ""
+
+    @property
+    def loses_store(self) -> bool:
+        """Whether it is noticed by the store falling silent, so that the outbox has to take rows."""
+        return self.detect is store_lost
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A drill made to fail: `reason` is the pattern that each of its reasons must begin with.
+
+    `recover` and `detect` take the place of the scenario's own. A runbook that does not notice what was done to it is
+    meant to pass (`runbook_passes`); ledger or checks must find it then.
+    """
+
+    name: str
+    says: str
+    reason: str
+    scenario: str  # the one it is the twin of, when none is named
+    recover: Callable[[Stage], Result] | None = None
+    detect: Callable[[Stage], str] | None = None
+    runbook_passes: bool = False
+    forge_ledger: bool = False
+
+    def is_why(self, reasons: Collection[str]) -> bool:
+        """Whether these are the reasons that it was built for, and no others."""
+        return bool(reasons) and all(re.match(self.reason, reason) for reason in reasons)
+
+    @property
+    def runbook_fails(self) -> bool:
+        return self.recover is not None and not self.runbook_passes

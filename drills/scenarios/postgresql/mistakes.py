@@ -1,0 +1,193 @@
+"""Somebody's mistake, which the standby repeats within milliseconds: a dropped table, an UPDATE without WHERE."""
+
+from __future__ import annotations
+
+import json
+
+from drills.judging.fate import Target
+from drills.judging.result import Check
+from drills.scenarios.common import RATE, check, drop_side, primary_now
+from drills.scenarios.parts import Result, Scenario, Twin
+from drills.stage import Stage
+from inventories.errors import DrError
+from runbooks.engine.procedure import Procedure, replace_step
+from runbooks.engine.wait import until
+from runbooks.hosts import Host
+from runbooks.probes.postgresql import server
+from runbooks.procedures.postgresql import restore_pitr, restore_table
+from runbooks.procedures.postgresql.common import Run, primary_of
+from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, RestorePitrOptions
+from runbooks.procedures.postgresql.restore_table import RESTORE_TABLE, RestoreTable, RestoreTableOptions
+
+DROPPED, SPOILED = "order_records", "position_records"
+BAD_STATEMENT = "bad statement"
+NOTICED_S = 10.0
+
+# What an operator sees of a table besides its rows.
+_STRUCTURE = """
+SELECT json_build_object(
+  'columns', (SELECT json_agg(json_build_array(attname, format_type(atttypid, atttypmod), attnotnull) ORDER BY attnum)
+              FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped),
+  'indexes', (SELECT json_agg(indexdef ORDER BY indexdef) FROM pg_indexes
+              WHERE schemaname = 'public' AND tablename = c.relname),
+  'dimensions', (SELECT json_agg(json_build_array(column_name, time_interval::text))
+                 FROM timescaledb_information.dimensions WHERE hypertable_name = c.relname),
+  'owner', c.relowner::regrole::text,
+  'grants', (SELECT json_agg(grant_ ORDER BY grant_) FROM unnest(c.relacl::text[]) AS grant_))
+FROM pg_class c WHERE c.oid = to_regclass('public.order_records');
+"""
+
+
+def _psql(stage: Stage, host: Host, script: str) -> str:
+    """The one line that a script prints."""
+    ran = host.run("psql -qAtX -v ON_ERROR_STOP=1 -d %s", stage.database, user="postgres", stdin=script, timeout=120)
+    return ran.text
+
+
+# ---- dropped-table
+
+
+def _note_structure(stage: Stage) -> None:
+    stage.structure = _psql(stage, stage.primary, _STRUCTURE)
+
+
+def _drop(stage: Stage) -> None:
+    """The table goes in a transaction of its own, whose number says where to stop."""
+    stage.later("the side cluster", lambda: drop_side(stage, restore_table.SIDE))
+    script = f"BEGIN; SELECT pg_current_xact_id(); DROP TABLE public.{DROPPED}; COMMIT;"
+    stage.bad_xid = _psql(stage, stage.primary, script)
+    stage.fact(BAD_STATEMENT, f"DROP TABLE {DROPPED}, transaction {stage.bad_xid}")
+
+
+def _restore_table(stage: Stage, procedure: Procedure[RestoreTable] = RESTORE_TABLE) -> Result:
+    options = RestoreTableOptions(yes=True, tables=(DROPPED,), to_xid=stage.bad_xid, replace=True)
+    result = stage.run(procedure, options)
+    for table, verb, count in result.state.rows:
+        stage.fact("restored", f"{table}: {count:,} rows {verb}, from backup {_label(result.state)}")
+    return result
+
+
+def _label(state: RestoreTable) -> str:
+    return state.aim.label if state.aim else "of a side cluster"
+
+
+def _same_structure(stage: Stage) -> tuple[Check, ...]:
+    now = _psql(stage, primary_now(stage), _STRUCTURE)
+    detail = "columns, indexes, chunks, owner and grants are as before" if now == stage.structure else now[:500]
+    return (check(f"{DROPPED} is the table that it was", now == stage.structure and bool(now), detail),)
+
+
+def _forgetful(stage: Stage) -> Procedure[RestoreTable]:
+    """The negative twin's restore-table: the first row that the feed wrote stays away."""
+
+    def all_but_one(context: Run, state: RestoreTable) -> RestoreTable:
+        state = restore_table.write(context, state)
+        first = f"SELECT min(event_id) FROM public.{DROPPED} WHERE event_id > {stage.run_number << 32}"  # noqa: S608
+        primary_of(context, state).execute(
+            f"DELETE FROM public.{DROPPED} WHERE event_id = ({first});", stage.database  # noqa: S608 - our own table
+        )
+        return state
+
+    return replace_step(RESTORE_TABLE, "write", action=all_but_one)
+
+
+# ---- bad-update
+
+
+def _spoil(stage: Stage) -> None:
+    """The UPDATE begins with a lock on the first table that every batch writes: what is committed by then comes before
+    the bad statement, and everything else after it. Taken later, it could meet a batch that waits for a spoiled row.
+    """
+    low, high = stage.run_number << 32, ((stage.run_number + 1) << 32) - 1
+    tables = stage.feed.ledger.view().tables
+    last = ", ".join(
+        f"'{table}', (SELECT coalesce(max(event_id), {low}) - {low} FROM public.{table} "  # noqa: S608 - our own tables
+        f"WHERE event_id BETWEEN {low} AND {high})"
+        for table in tables
+    )
+    stage.later("the side cluster", lambda: drop_side(stage, restore_pitr.SIDE))
+    statement = f"UPDATE {SPOILED} SET quantity = {_bad(stage)}"  # noqa: S608 - the mistake of this drill
+    script = (
+        f"BEGIN; LOCK TABLE public.{DROPPED} IN SHARE ROW EXCLUSIVE MODE; {statement}; "
+        f"SELECT json_build_object('xid', pg_current_xact_id()::text, 'last', json_build_object({last})); COMMIT;"
+    )
+    said = json.loads(_psql(stage, stage.primary, script))
+    stage.bad_xid = said["xid"]
+    stage.target = Target(server.look(stage.primary, server.version(stage.estate)).timeline or 0, said["last"])
+    stage.fact(BAD_STATEMENT, f"{statement}, transaction {stage.bad_xid}")
+
+
+def _bad(stage: Stage) -> int:
+    """A value that no other drill has written."""
+    return -stage.run_number
+
+
+def _spoiled(stage: Stage) -> int:
+    sql = f"SELECT count(*) FROM public.{SPOILED} WHERE quantity = {_bad(stage)};"  # noqa: S608 - our own table
+    return int(_psql(stage, primary_now(stage), sql))
+
+
+def _noticed(stage: Stage) -> str:
+    """Somebody looks at their positions."""
+    rows = until(lambda: _spoiled(stage), NOTICED_S, what="spoiled rows", retry=(DrError,))
+    return f"{rows:,} rows of {SPOILED} have the quantity {_bad(stage)}"
+
+
+def _restore_to_before(stage: Stage, *, inclusive: bool = False) -> Result:
+    options = RestorePitrOptions(
+        yes=True, to_xid=stage.bad_xid, inclusive=inclusive, swap=True, replace=True, drop_replaced=True
+    )
+    result = stage.run(RESTORE_PITR, options)
+    stage.fact("restored", f"backup {result.state.label} to {result.state.target}")
+    for sentence in result.state.before[-1:]:
+        stage.fact("last commit that is in it", sentence)
+    for sentence in result.state.after[:1]:
+        stage.fact("first commit that is not", sentence)
+    return result
+
+
+def _undone(stage: Stage) -> tuple[Check, ...]:
+    rows = _spoiled(stage)
+    return (check("the bad statement is undone", not rows, f"{rows:,} rows of {SPOILED} are still spoiled"),)
+
+
+SCENARIOS = (
+    Scenario(
+        name="dropped-table",
+        summary=f"{DROPPED}, a hypertable that the feed writes, is dropped under load.",
+        rate=RATE,
+        prepare=_note_structure,
+        fault=_drop,
+        recover=_restore_table,
+        check=_same_structure,
+        new_timeline=False,
+    ),
+    Scenario(
+        name="bad-update",
+        summary=f"An UPDATE without WHERE spoils every row of {SPOILED} under load.",
+        rate=RATE,
+        fault=_spoil,
+        detect=_noticed,
+        recover=_restore_to_before,
+        check=_undone,
+    ),
+)
+
+TWINS = (
+    Twin(
+        name="skipped-row",
+        says="The table is restored without one of its rows: the comparison must miss it.",
+        reason=rf"{DROPPED}: of [\d,]+ rows of the copy 1 are missing|1 of [\d,]+ acknowledged rows is lost in",
+        scenario="dropped-table",
+        recover=lambda stage: _restore_table(stage, _forgetful(stage)),
+    ),
+    Twin(
+        name="inclusive-target",
+        says="The restore goes up to the bad statement and includes it: the rows must still be spoiled.",
+        reason=r"1 check of the verification failed: the bad statement is undone",
+        scenario="bad-update",
+        recover=lambda stage: _restore_to_before(stage, inclusive=True),
+        runbook_passes=True,
+    ),
+)
+

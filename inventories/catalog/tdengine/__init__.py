@@ -1,0 +1,1 @@
+"""The catalogue as TDengine's statements and options."""

@@ -1,0 +1,1 @@
+"""Change PostgreSQL on its hosts."""

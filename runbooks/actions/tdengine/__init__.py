@@ -1,0 +1,1 @@
+"""Change TDengine on its hosts."""

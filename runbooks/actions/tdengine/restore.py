@@ -1,0 +1,43 @@
+"""Restore rows of TDengine from a backup, on the backup host, which writes them into the servers; clear a host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runbooks.agent import ask
+from runbooks.hosts import Host
+from runbooks.table_copy.td_selection import TdMode, TdSelection
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a restore: rows that were written, and rows that were there before."""
+
+    label: str
+    into: str
+    rows_written: int
+    rows_present: int
+    seconds: float
+    sentence: str
+
+
+def restore(backup: Host, selection: TdSelection, mode: TdMode, jobs: int, timeout: float) -> Written:
+    """Write what the backup has; harmless when repeated. Every row is looked for again before this returns.
+
+    Raises BadInput for what the servers would refuse, TargetFailed naming how many rows are not there, or the damage.
+    """
+    said = ask(
+        backup, "tdengine.backup.restore", *selection.words(), f"--mode={mode}", f"--jobs={jobs}", timeout=timeout
+    )  # fmt: skip
+    return Written(
+        said["label"], said["into"], int(said["rows_written"]), int(said["rows_present"]), float(said["seconds"]),
+        said["sentence"],
+    )  # fmt: skip
+
+
+def put_aside(host: Host, data: str, aside: str) -> None:
+    """Stop the server and move what it holds to the directory `aside`; nothing is deleted. Harmless when repeated."""
+    host.run(
+        "systemctl disable --now taosd 2>/dev/null; test -e %s || test ! -e %s || mv %s %s", aside, data, data, aside,
+        timeout=120,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Backups as an operator asks for them, a module a store."""

@@ -1,0 +1,1 @@
+"""The keys of an estate, sealed into one file for a safe."""

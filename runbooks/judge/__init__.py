@@ -1,0 +1,1 @@
+"""Judge what was seen against what was promised."""

@@ -1,0 +1,306 @@
+"""Judge what was seen against what was promised: findings with measured and limit, degraded states as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from inventories.catalog.recovery import Limits
+from runbooks.judge import tdengine
+from runbooks.judge.finding import Finding as Finding
+from runbooks.look.status import Status
+from runbooks.probes.postgresql.server import Node
+
+SYNCHRONOUS = ("sync", "quorum")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What would be lost if the primary's host vanished now: WAL bytes (None: nobody can tell), as a sentence."""
+
+    wal_bytes: int | None
+    sentence: str
+
+
+def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
+    """Everything that is not as promised; empty when all is well."""
+    return (
+        *_primaries(status),
+        *_servers(status),
+        *_replication(status, limits),
+        *_noted(status),
+        *_backups(status, limits),
+        *_jobs(status),
+        *_archive(status, limits),
+        *_outbox(status, limits),
+        *tdengine.findings(status.tdengine),
+        *tdengine.outbox(status.tdengine_outbox, limits.max_outbox_rows),
+        *tdengine.backups(status.tdengine_backups, status.jobs, status.at, limits.max_backup_age_h),
+        *_disks(status, limits),
+    )
+
+
+def possible_loss(status: Status) -> Loss:
+    """Of the rows that the store has acknowledged; the outbox keeps its own on the application host."""
+    primary = status.primary
+    if primary is None:
+        return Loss(None, "unknown: there is no single primary. New rows are acknowledged by the outbox.")
+    streaming = [standby for standby in primary.standbys if standby.streams]
+    in_step = [standby.name for standby in streaming if standby.sync in SYNCHRONOUS]
+    if primary.synchronous and in_step:
+        return Loss(0, f"none of the acknowledged rows: each is on {primary.name} and on {' or '.join(in_step)}.")
+    if primary.synchronous:
+        return Loss(0, "none of the acknowledged rows: commits wait for a standby, and none streams, so they hang.")
+    if streaming:
+        behind = min((primary.written or 0) - (standby.flushed or 0) for standby in streaming)
+        names = " and ".join(standby.name for standby in streaming)
+        return Loss(max(0, behind), f"{size(max(0, behind))} of WAL: {names} streams, but no commit waits for it.")
+    return _loss_without_standby(status, primary)
+
+
+def _loss_without_standby(status: Status, primary: Node) -> Loss:
+    archiver = status.archiving.get(primary.name)
+    if archiver is None or archiver.open_bytes is None or archiver.last_archived_age_s is None:
+        why = f"only {primary.name} has it, and no segment of its timeline is archived yet"
+        return Loss(None, f"everything since the newest backup: {why}.")
+    if not archiver.open_bytes:
+        return Loss(0, f"none at this moment: {primary.name} stands alone, and the archive holds all of its WAL.")
+    return Loss(
+        archiver.open_bytes,
+        f"the rows of the last {duration(archiver.last_archived_age_s)} ({size(archiver.open_bytes)} of WAL): "
+        f"only {primary.name} has them, the archive ends at {archiver.last_archived}.",
+    )
+
+
+def degraded(status: Status) -> tuple[str, ...]:
+    """States that work and protect less than they should, each as a sentence."""
+    return (*_degraded(status), *tdengine.degraded(status.tdengine))
+
+
+def _degraded(status: Status) -> Iterator[str]:
+    for node in status.nodes:
+        if node.fenced:
+            yield f"{node.name} is fenced: {node.fenced}."
+        if node.pending_restart:
+            yield f"{node.name} needs a restart for {', '.join(node.pending_restart)}."
+        if node.lost_slots:
+            yield f"{node.name} has slots that lost their WAL: {', '.join(node.lost_slots)}."
+        if node.name in status.archiving and status.archiving[node.name].failing:
+            yield f"The archiver of {node.name} failed at its last attempt."
+    primary = status.primary
+    if primary and not primary.synchronous:
+        why = f" It is noted as {status.mode.mode} since {status.mode.since}: {status.mode.why}." if status.mode else ""
+        yield f"Replication is asynchronous: {primary.name} acknowledges rows that nobody else has.{why}"
+    if primary and _hangs(primary):
+        yield f"Commits on {primary.name} wait for a standby that is not there."
+    newest = status.repository.newest if status.repository else None
+    if primary and newest and newest.timeline != primary.timeline:
+        yield (
+            f"The newest backup is of timeline {newest.timeline} and {primary.name} is on {primary.timeline}: "
+            "a restore needs every segment in between."
+        )
+    if status.jobs and status.jobs.offsite is None:
+        yield "There is no off-site copy: the inventory has no host in group offsite."
+    box = status.outbox
+    if box and box.pending_rows:
+        yield f"The outbox holds {box.pending_rows} rows, the oldest for {duration(box.oldest_age_s or 0)}."
+
+
+def _hangs(primary: Node) -> bool:
+    return primary.synchronous and not any(s.sync in SYNCHRONOUS and s.streams for s in primary.standbys)
+
+
+def _primaries(status: Status) -> Iterator[Finding]:
+    if len(status.primaries) > 1:
+        names = " and ".join(f"{node.name} (timeline {node.timeline})" for node in status.primaries)
+        hint = "./dr rejoin HOST for the one on the lower timeline: stops it, keeps what only it has"
+        yield Finding("hosts that take writes", names, "one", hint)
+    if not status.primaries:
+        yield _no_primary(status)
+
+
+def _no_primary(status: Status) -> Finding:
+    """None that answers here; a standby that still streams knows better."""
+    streaming = [node for node in status.nodes if node.streams]
+    if not streaming:
+        return Finding("hosts that take writes", "none", "one", "./dr failover promotes the standby")
+    silent = " and ".join(node.name for node in status.nodes if not node.ssh)
+    measured = f"none answers here; {streaming[0].name} still streams from {streaming[0].receiving_from}"
+    hint = f"./dr failover, which looks whether the application still writes; if it does, mend SSH to {silent}"
+    return Finding("hosts that take writes", measured, "one", hint)
+
+
+def _servers(status: Status) -> Iterator[Finding]:
+    for node in status.nodes:
+        if node.is_primary:
+            continue
+        if not node.ssh:
+            hint = f"bring the host back, then ./dr rejoin {node.name}"
+            yield Finding(f"{node.name} as a standby", f"not reachable ({node.why})", "streaming", hint)
+        elif not node.installed:
+            yield Finding(f"{node.name} as a standby", "PostgreSQL is not installed", "streaming", "./dr deploy")
+        elif not node.online:
+            measured = "fenced" if node.fenced else "PostgreSQL is down"
+            starts = node.standby_signal and not node.fenced
+            hint = f"./dr deploy --limit {node.name}" if starts else f"./dr rejoin {node.name}"
+            yield Finding(f"{node.name} as a standby", measured, "streaming", hint)
+        elif node.replay_paused:
+            hint = f"psql -c 'select pg_wal_replay_resume()' on {node.name}"
+            yield Finding(f"replay of {node.name}", "paused", "goes on", hint)
+        elif not node.streams and status.primaries:
+            hint = f"./dr rejoin {node.name}, if it does not find its primary by itself"
+            yield Finding(f"{node.name} as a standby", "does not stream", "streaming", hint)
+    for node in status.nodes:
+        for slot in node.lost_slots:
+            yield Finding(f"slot {slot} on {node.name}", "lost its WAL", "held", f"./dr rejoin {slot}")
+
+
+def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
+    primary, loss = status.primary, possible_loss(status)
+    if primary is None:
+        return
+    if _hangs(primary):
+        hint = "./dr detach lets the primary commit alone"
+        yield Finding("commits", "hang: no standby answers them", "answered", hint)
+    streams = any(standby.streams for standby in primary.standbys)
+    others = " ".join(node.name for node in status.nodes if node is not primary)
+    hint = "./dr deploy makes commits wait for the standby" if streams else f"./dr rejoin {others}"
+    if loss.wal_bytes is None or loss.wal_bytes > limits.max_loss_bytes:
+        measured = "unbounded" if loss.wal_bytes is None else size(loss.wal_bytes)
+        yield Finding("possible loss", measured, size(limits.max_loss_bytes), hint)
+    for standby in primary.standbys:
+        behind = lag_bytes(primary, standby.replayed)
+        if behind is not None and behind > limits.max_replication_lag_bytes:
+            hint = f"look at the load of {standby.name} and at the line between the two"
+            limit = size(limits.max_replication_lag_bytes)
+            yield Finding(f"replication lag of {standby.name}", size(behind), limit, hint)
+
+
+def _noted(status: Status) -> Iterator[Finding]:
+    """What is noted decides what a failover may do, so it must not lag behind what is."""
+    primary, mode = status.primary, status.mode
+    in_step = primary and primary.synchronous and not _hangs(primary)
+    if status.repository is not None and in_step and not (mode and mode.synchronous):
+        noted = f"{mode.mode} since {mode.since}" if mode else "nothing"
+        hint = "./dr deploy notes that commits wait for the standby; until then a failover refuses"
+        yield Finding("noted replication mode", noted, "synchronous", hint)
+
+
+def _backups(status: Status, limits: Limits) -> Iterator[Finding]:
+    repository = status.repository
+    if repository is None:
+        yield Finding(
+            "backup repository", status.unknown.get("repository", ""), "answers", "bring the backup host back"
+        )
+        return
+    if repository.status != 0:
+        yield Finding("backup repository", repository.message, "ok", "./dr deploy makes what is missing of it")
+    newest, limit = repository.newest, f"{limits.max_backup_age_h:g} h"
+    hint = "./dr backup.run takes one now and says why it fails"
+    if newest is None:
+        yield Finding("age of the newest backup", "there is none", limit, "./dr deploy takes the first one")
+    elif newest.error:
+        yield Finding(
+            "newest backup", f"{newest.label} met damaged pages", "sound", "look into its log, and verify checksums"
+        )
+    elif status.at - newest.stopped_at > limits.max_backup_age_h * 3600:
+        yield Finding("age of the newest backup", duration(status.at - newest.stopped_at), limit, hint)
+
+
+def _jobs(status: Status) -> Iterator[Finding]:
+    """Success that did not come is told, whatever the reason; a run that failed is told at once."""
+    if status.repository is None:
+        return  # told already: the backup host is silent
+    if status.jobs is None:
+        yield Finding("scheduled jobs", status.unknown.get("jobs", ""), "answer", "./dr deploy puts the runner there")
+        return
+    late = {one.what for one in status.jobs.late}
+    for one in status.jobs.late:
+        limit = duration(one.limit_s) if one.limit_s else "none are missing"
+        yield Finding(_LATE.get(one.what, f"job {one.what}"), one.sentence, limit, _remedy(one.what))
+    for job in status.jobs.jobs:
+        if job.broken and job.name not in late:
+            ago = duration(status.at - (job.ended_at or status.at))
+            yield Finding(f"job {job.name}", f"{job.outcome} {ago} ago: {job.sentence}", "passes", _remedy(job.name))
+
+
+_LATE = {
+    "proof": "age of the newest proof", "td-proof": "age of TDengine's newest proof",
+    "offsite-copy": "age of the off-site copy", "td-rows": "rows of TDengine",
+}  # fmt: skip
+
+
+def _remedy(what: str) -> str:
+    if what == "td-rows":
+        meant = "on the backup host, python3 -m agents.tdengine.backup.take accept if they are meant to be gone"
+        return f"./dr tdengine-restore shows and restores them; {meant}"
+    job = {"proof": "prove", "td-proof": "td-prove", "offsite-copy": "offsite"}.get(what, what)
+    store = "--store tdengine " if job.startswith("td-") else ""
+    return f"./dr backup.run {store}--type {job.removeprefix('td-')} runs it now and says why it fails"
+
+
+def _archive(status: Status, limits: Limits) -> Iterator[Finding]:
+    primary = status.primary
+    archiver = status.archiving.get(primary.name) if primary else None
+    if primary is None or archiver is None:
+        return
+    lag = archiver.oldest_waiting_s or 0
+    if archiver.failing:
+        hint = f"PostgreSQL's log on {primary.name} says why archive_command fails; is the repository's disk full?"
+        measured = f"failed at its last attempt, {archiver.waiting} segments wait"
+        yield Finding(f"archiver of {primary.name}", measured, "works", hint)
+    if lag > limits.max_archive_lag_s:
+        measured = f"{duration(lag)} ({archiver.waiting} segments wait)"
+        hint = f"PostgreSQL's log on {primary.name} says why archive_command fails; is the repository's disk full?"
+        yield Finding("archive lag", measured, duration(limits.max_archive_lag_s), hint)
+
+
+def _outbox(status: Status, limits: Limits) -> Iterator[Finding]:
+    box = status.outbox
+    if box is None:
+        why = status.unknown.get("outbox", "")
+        yield Finding("outbox", why, "answers", "bring the application host back; ./dr deploy puts the agents there")
+        return
+    if box.pending_rows > limits.max_outbox_rows:
+        yield Finding("rows in the outbox", str(box.pending_rows), str(limits.max_outbox_rows), "./dr outbox.replay")
+    if box.dead_rows:
+        hint = "./dr outbox.status names them; they were acknowledged and are in no table"
+        yield Finding("dead letters in the outbox", str(box.dead_rows), "0", hint)
+    if not box.replayer_running:
+        yield Finding("replayer", "not running", "running", "./dr deploy starts it")
+
+
+def _disks(status: Status, limits: Limits) -> Iterator[Finding]:
+    for host, disks in status.disks.items():
+        for disk in disks:
+            if disk.used_percent > limits.max_disk_used_percent:
+                measured = f"{disk.used_percent:.0f}% full, {size(disk.free_bytes)} free"
+                hint = f"make room on {host}: a server that cannot write stops"
+                yield Finding(f"disk {disk.mount} of {host}", measured, f"{limits.max_disk_used_percent:g}%", hint)
+
+
+def lag_bytes(primary: Node, position: int | None) -> int | None:
+    """WAL bytes between the primary and a position; None when either is unknown."""
+    if primary.written is None or position is None:
+        return None
+    return max(0, primary.written - position)
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `0.4 s`, `45 s`, `12 min`, `26.5 h`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

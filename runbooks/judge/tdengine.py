@@ -1,0 +1,129 @@
+"""What of TDengine's servers is not as promised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from inventories.catalog.load import load_tables
+from inventories.catalog.tables import Store
+from runbooks.judge.finding import Finding
+from runbooks.probes.app import Outbox
+from runbooks.probes.jobs import Jobs
+from runbooks.probes.tdengine import servers as tdengine
+from runbooks.probes.tdengine.servers import Server
+
+TAKING = ("td-full", "td-incr")  # jobs that take backups
+QUORUM_OF = 3  # nodes: with fewer there is one copy of every row
+
+
+def findings(servers: Sequence[Server]) -> Iterator[Finding]:
+    """Servers that do not serve, copies that are missing, a door that stands open."""
+    if not any(one.installed and one.ssh for one in servers):
+        yield from (_silent(one, len(servers)) for one in servers if not one.ssh)
+        return  # nothing was deployed here: `degraded` says so
+    for one in servers:
+        if one.role != "ready":
+            yield _silent(one, len(servers))
+        if one.lacking:
+            measured = f"{len(one.lacking)} of its vgroups have no data on its disk"
+            yield Finding(f"copies on {one.name}", measured, "all of them", f"./dr tdengine-rejoin {one.name} --yes")
+        if one.default_password:
+            hint = "./dr deploy replaces it"
+            yield Finding(f"TDengine's root on {one.name}", "everybody knows the password", "ours", hint)
+    yield from _managers(servers)
+    yield from _copies(servers)
+    yield from _tables(servers)
+    versions = sorted({one.version for one in servers if one.online})
+    if len(versions) > 1:
+        yield Finding("TDengine's version", " and ".join(versions), "one", "./dr deploy brings the same to every host")
+
+
+def _silent(server: Server, nodes: int) -> Finding:
+    if not server.ssh:
+        again = f"./dr tdengine-rejoin {server.name}" if nodes >= QUORUM_OF else f"./dr deploy --limit {server.name}"
+        hint = f"bring the host back, then {again}"
+    elif nodes >= QUORUM_OF:
+        hint = f"./dr tdengine-rejoin {server.name}"
+    else:
+        hint = f"./dr deploy --limit {server.name} starts it; /var/log/taos says why it stopped"
+    return Finding(f"TDengine on {server.name}", server.why or server.role, "ready", hint)
+
+
+def _managers(servers: Sequence[Server]) -> Iterator[Finding]:
+    """Nodes that are ready and do not manage the cluster though they should: the next loss may leave no majority."""
+    speaker = tdengine.speaker(servers)
+    for name, role in sorted(speaker.mnodes.items()) if speaker else ():
+        if role not in ("leader", "follower") and speaker and speaker.dnodes.get(name) == "ready":
+            hint = f"./dr tdengine-rejoin {name} --yes"
+            yield Finding(f"management by {name}", role, "leader or follower", hint)
+
+
+def _copies(servers: Sequence[Server]) -> Iterator[Finding]:
+    """Copies that do not take part although every node says that it is ready."""
+    speaker = tdengine.speaker(servers)
+    if speaker is None:
+        return
+    for group in speaker.vgroups:
+        serving = sum(replica.serves for replica in group.replicas)
+        said = f"{serving} of {len(group.replicas)} copies serve"
+        if not group.has_leader:
+            hint = "writes to it wait in the outbox; /var/log/taos of its nodes says why they elect none"
+            yield Finding(f"vgroup {group.id} of {group.database}", f"no leader, {said}", "a leader", hint)
+        elif serving < len(group.replicas) and all(one.role == "ready" for one in servers):
+            hint = "./dr tdengine-rejoin HOST for the host whose copy is away"
+            yield Finding(f"vgroup {group.id} of {group.database}", said, "all", hint)
+
+
+def _tables(servers: Sequence[Server]) -> Iterator[Finding]:
+    """Supertables of the catalogue that somebody dropped: writes to them go to the dead letters."""
+    speaker = tdengine.speaker(servers)
+    if speaker is None:
+        return
+    for table in load_tables().of(Store.TDENGINE):
+        if f"{table.database}.{table.name}" not in speaker.columns:
+            hint = "./dr tdengine-restore shows what the backup has of it, and brings it back with --yes"
+            yield Finding(f"supertable {table.database}.{table.name}", "missing", "there", hint)
+
+
+def degraded(servers: Sequence[Server]) -> Iterator[str]:
+    """States that work and protect less than they should."""
+    if servers and not any(one.installed for one in servers if one.ssh) and any(one.ssh for one in servers):
+        names = ", ".join(one.name for one in servers)
+        yield f"No TDengine is installed on {names}: name its package (TDENGINE_PACKAGE) and deploy again."
+
+
+def outbox(box: Outbox | None, limit: int) -> Iterator[Finding]:
+    """TDengine's outbox on the application host, which is apart from PostgreSQL's."""
+    if box is None:
+        return
+    if box.pending_rows > limit:
+        hint = "what is not ready above keeps them waiting"
+        yield Finding("rows in TDengine's outbox", str(box.pending_rows), str(limit), hint)
+    if box.dead_rows:
+        hint = "agents.writing.outbox_cli --config /etc/mystocks-dr/agent-tdengine.json status names them"
+        yield Finding("dead letters in TDengine's outbox", str(box.dead_rows), "0", hint)
+    if not box.replayer_running:
+        yield Finding("TDengine's replayer", "not running", "running", "./dr deploy starts it")
+
+
+def backups(labels: Sequence[str] | None, jobs: Jobs | None, at: float, limit_h: float) -> Iterator[Finding]:
+    """The newest backup is too old, or all of them are gone. What was never taken is missed by its job."""
+    taken = [job for job in jobs.jobs if job.name in TAKING and job.last_success_at] if jobs else []
+    if labels is None or not taken:
+        return
+    hint = "./dr backup.run --store tdengine takes one now and says why it fails"
+    if not labels:
+        was = "there is none, though there was one"
+        back = "agents.offsite.copies restore --only /var/lib/mystocks-dr/tdengine on the backup host brings them back"
+        yield Finding("TDengine's newest backup", was, "there is one", back)
+    elif (age_h := (at - taken_at(labels[-1])) / 3600) > limit_h:
+        yield Finding("age of TDengine's newest backup", f"{age_h:.1f} h", f"{limit_h:g} h", hint)
+
+
+def taken_at(label: str) -> float:
+    """When a backup began, in unix seconds, by its label; 0 for what is no label."""
+    try:
+        return datetime.strptime(label[-16:-1], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,130 @@
+"""What was measured on this estate: rates of restores and replays, what runs took, and today's sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+from inventories.errors import BadInput, Refused
+from runbooks.engine import journal
+from runbooks.engine.history import History, read_history
+from runbooks.engine.outcome import StepOutcome
+from runbooks.hosts import Estate
+from runbooks.judge.feasibility import RUNBOOKS, Measured, Sample, Sizes
+from runbooks.probes import disk
+from runbooks.probes.postgresql import pgbackrest, proofs
+from runbooks.probes.postgresql.pgbackrest import Repository
+from runbooks.probes.postgresql.proofs import Proof
+from runbooks.probes.postgresql.server import SEGMENT_BYTES
+from runbooks.probes.tdengine import backups
+
+LATEST = 10  # older measurements tell of another size and another machine
+# Steps whose time grows with the data, and is therefore no fixed cost.
+GROWING = frozenset({"provision", "fetch-repository", "restore", "replay", "side-restore"})
+LAST = ("write-path", "drain-outbox")  # with the first write, or with the last that waited, a store is back
+
+
+def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) -> Measured:
+    """From proofs on the backup host and from the journals of runs; `drills`: scenario -> RTOs. Raises DrError."""
+    past = _past(estate.name, runs)
+    copied, replayed = _proofs(proofs.every(estate.backup))
+    clusters = [run for run in past if run.procedure == "restore-cluster"]
+    rows = [run for run in past if run.procedure.startswith("tdengine-")]
+    own_copies = list(_samples(clusters, "restore", "bytes"))
+    own_replays = list(_samples(clusters, "replay", "wal_bytes"))
+    return Measured(
+        restore=[*own_copies, *copied][:LATEST],
+        replay=[*own_replays, *replayed][:LATEST],
+        fetch=list(_samples(clusters, "fetch-repository", "repository_bytes"))[:LATEST],
+        provision=[s for run in clusters if (s := _seconds(run).get("provision"))][:LATEST],
+        ticks=[*_samples(rows, "restore", "rows_written"), *_ticks(backups.proofs(estate.backup))][:LATEST],
+        fixed={name: _fixed([run for run in past if run.procedure == name]) for name in set(RUNBOOKS.values())},
+        drills=drills,
+    )
+
+
+def sizes(estate: Estate) -> Sizes:
+    """Today's amounts, from the repository alone: also when the database hosts are lost. Raises DrError."""
+    stanza = str(estate.data["stanza"])
+    repository = pgbackrest.info(estate.backup, stanza)
+    newest = repository.newest
+    if newest is None:
+        raise Refused("the repository holds no backup, so nothing can be restored", "./dr deploy takes the first one")
+    end = pgbackrest.archive_end(estate.backup, stanza, repository)
+    wal, seconds = most_wal(repository, end.at if end else newest.stopped_at)
+    used = estate.backup.run("du -sb %s | cut -f1", disk.REPOSITORY, timeout=60).text
+    return Sizes(newest.size_bytes, wal, seconds, int(used), _ticks_there(estate))
+
+
+def _ticks_there(estate: Estate) -> int:
+    """Rows of TDengine's newest backup; 0 where there is none."""
+    newest = backups.look(estate.backup).newest if backups.is_there(estate) else None
+    return newest.rows if newest else 0
+
+
+def most_wal(repository: Repository, archived_at: float) -> tuple[int, float]:
+    """(bytes, seconds) of the interval between two backups, or since the newest, in which most WAL was written."""
+    ordered = sorted(repository.backups, key=lambda backup: backup.stopped_at)
+    marks = [(_number(backup.wal_stop), float(backup.stopped_at)) for backup in ordered]
+    if repository.archive_max:
+        marks.append((_number(repository.archive_max), max(archived_at, marks[-1][1])))
+    spans = [((later[0] - first[0]) * SEGMENT_BYTES, later[1] - first[1]) for first, later in pairwise(marks)]
+    # What is being written is not archived yet: one segment more is replayed than is counted.
+    wal, seconds = max(spans, default=(0, 0.0))
+    return max(0, wal) + SEGMENT_BYTES, max(seconds, 1.0)
+
+
+def _past(estate: str, runs: Path) -> list[History]:
+    """Runs of this estate that came as far as a write, newest first."""
+    found = []
+    for path in (*runs.glob(f"*/{journal.FILE_NAME}"), *runs.glob(f"*/runbooks/*/{journal.FILE_NAME}")):
+        with suppress(BadInput, KeyError, ValueError):
+            past = read_history(path.parent)
+            if past and past.estate == estate and past.state and past.procedure in RUNBOOKS.values():
+                found.append(past)
+    return sorted(found, key=lambda past: past.opened_at, reverse=True)
+
+
+def _seconds(run: History) -> dict[str, float]:
+    """Step -> seconds, of those that did something."""
+    return {step.name: step.seconds for step in run.done if step.outcome is StepOutcome.PASSED}
+
+
+def _samples(runs: Sequence[History], step: str, amount: str) -> Iterator[Sample]:
+    for run in runs:
+        seconds, state = _seconds(run).get(step), run.state or {}
+        if seconds and state.get(amount):
+            yield Sample(float(state[amount]), seconds, run.run_dir.name)
+
+
+def _fixed(runs: Sequence[History]) -> list[float]:
+    """Seconds until the store is back, or to the end, of all steps that do not grow with the data."""
+    found = []
+    for run in runs[:LATEST]:
+        names = [step.name for step in run.done]
+        last = next((name for name in LAST if name in run.steps), None)
+        if last and last not in names:
+            continue
+        until = names.index(last) + 1 if last else len(names)
+        if names:
+            found.append(sum(step.seconds for step in run.done[:until] if step.name not in GROWING))
+    return found
+
+
+def _proofs(records: Sequence[Proof]) -> tuple[list[Sample], list[Sample]]:
+    """Samples of restores and of replays, newest first, from proofs that passed."""
+    passed = [proof for proof in reversed(records) if proof.passed]
+    copied = [Sample(p.restore_bytes, p.restore_s, f"proof of {p.label}") for p in passed if p.restore_s]
+    return copied, [Sample(p.wal_bytes, p.replay_s, f"proof of {p.label}") for p in passed if p.replay_s]
+
+
+def _ticks(records: Sequence[backups.Proof]) -> list[Sample]:
+    """Restores of TDengine's backups, newest first, from proofs that passed."""
+    passed = [proof for proof in reversed(records) if proof.passed and proof.restore_s]
+    return [Sample(p.restore_rows, p.restore_s, f"proof of {p.label}") for p in passed]
+
+
+def _number(segment: str) -> int:
+    return int(segment[8:16], 16) * 256 + int(segment[16:24], 16)

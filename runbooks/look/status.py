@@ -1,0 +1,150 @@
+"""Look at the whole estate at once: bounded, in parallel, never stopped by a host that is down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
+
+from inventories.errors import DrError, Unreachable
+from runbooks.engine.budgets import budget
+from runbooks.hosts import Estate, Host
+from runbooks.probes import app, disk, jobs
+from runbooks.probes.app import Outbox
+from runbooks.probes.disk import Disk
+from runbooks.probes.jobs import Jobs
+from runbooks.probes.postgresql import mode as backup
+from runbooks.probes.postgresql import pgbackrest
+from runbooks.probes.postgresql import server as postgres
+from runbooks.probes.postgresql.mode import Mode
+from runbooks.probes.postgresql.pgbackrest import Archiving, Repository
+from runbooks.probes.postgresql.server import Node
+from runbooks.probes.tdengine import backups
+from runbooks.probes.tdengine import servers as tdengine
+from runbooks.probes.tdengine.servers import Server
+
+T = TypeVar("T")
+_SLACK_S = 0.3  # between the bound of one command and the bound of all: threads have to start, processes to end
+
+
+@dataclass(frozen=True)
+class Status:
+    """What was seen at `at` (unix seconds), within `seconds`. `unknown`: part -> sentence why nobody can tell."""
+
+    estate: str
+    at: float
+    seconds: float
+    nodes: tuple[Node, ...]
+    archiving: Mapping[str, Archiving]  # by the name of a PostgreSQL host that is up
+    repository: Repository | None
+    outbox: Outbox | None
+    disks: Mapping[str, tuple[Disk, ...]] = field(default_factory=dict)  # by host that answered
+    mode: Mode | None = None  # the replication mode that the runbooks noted on the backup host
+    jobs: Jobs | None = None  # what the backup host's scheduled jobs have come to
+    tdengine: tuple[Server, ...] = ()
+    tdengine_outbox: Outbox | None = None  # None also where no TDengine is deployed
+    tdengine_backups: tuple[str, ...] | None = None  # labels, oldest first; None where nobody can tell
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def primaries(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if node.is_primary)
+
+    @property
+    def primary(self) -> Node | None:
+        """The one that takes writes; None when there is none, or more than one."""
+        return self.primaries[0] if len(self.primaries) == 1 else None
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """The same as JSON values; a node carries its host's name and not how it is reached."""
+    plain = asdict(replace(status, nodes=(), tdengine=()))
+    servers = [_server_json(server) for server in status.tdengine]
+    return {**plain, "nodes": [_node_json(node) for node in status.nodes], "tdengine": servers}
+
+
+def _server_json(server: Server) -> dict[str, Any]:
+    left_out = ("host", "columns")
+    values = {name: getattr(server, name) for name in server.__dataclass_fields__ if name not in left_out}
+    return {"name": server.name, "role": server.role, **values, "vgroups": [asdict(one) for one in server.vgroups]}
+
+
+def _node_json(node: Node) -> dict[str, Any]:
+    values = {name: getattr(node, name) for name in node.__dataclass_fields__ if name not in ("host", "standbys")}
+    role = "primary" if node.is_primary else "standby" if node.is_standby else "fenced" if node.fenced else "down"
+    return {"name": node.name, "role": role, **values, "standbys": [asdict(one) for one in node.standbys]}
+
+
+def look(estate: Estate) -> Status:
+    """Everything `./dr status` shows. Takes at most the budget `status.host` and what reaching a host may take."""
+    started, at = time.monotonic(), time.time()
+    version, stanza, patience = postgres.version(estate), str(estate.data["stanza"]), budget("status.host")
+    pool = ThreadPoolExecutor(4 * len(estate.hosts))
+    try:
+        nodes = {h: pool.submit(postgres.look, h, version, patience) for h in estate.postgres}
+        archivers = {h: _ask(pool, h, lambda h: pgbackrest.archiving(h, timeout=patience)) for h in estate.postgres}
+        repository = _ask(pool, estate.backup, lambda h: pgbackrest.info(h, stanza, timeout=patience))
+        noted = _ask(pool, estate.backup, backup.replication_mode)
+        scheduled = _ask(pool, estate.backup, lambda h: jobs.look(h, timeout=patience))
+        waiting = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience))
+        servers = {h: pool.submit(tdengine.look, h, patience) for h in tdengine.hosts(estate)}
+        ticks = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience, settings="agent-tdengine.json"))
+        labels = _ask(pool, estate.backup, lambda h: backups.labels(h, timeout=patience))
+        full = {h: _ask(pool, h, lambda h: disk.look(h, disk.paths(estate, h), patience)) for h in estate.hosts}
+        everything: list[Future[Any]] = [
+            *nodes.values(), *archivers.values(), *full.values(), repository, noted, scheduled, waiting,
+            *servers.values(), ticks, labels,
+        ]  # fmt: skip
+        wait(everything, timeout=patience + budget("ssh.reach") + _SLACK_S)
+        unknown: dict[str, str] = {}
+        return Status(
+            estate=estate.name,
+            at=at,
+            nodes=tuple(_node(host, answer) for host, answer in nodes.items()),
+            # A server that is down has told so already.
+            archiving={h.name: found for h, answer in archivers.items() if (found := _answer(answer, "", {}))},
+            disks={h.name: seen for h, answer in full.items() if (seen := _answer(answer, "", {}))},
+            repository=_answer(repository, "repository", unknown),
+            outbox=_answer(waiting, "outbox", unknown),
+            mode=_answer(noted, "", {}),
+            jobs=_answer(scheduled, "jobs", unknown),
+            tdengine=tuple(_server(host, answer) for host, answer in servers.items()),
+            tdengine_outbox=_answer(ticks, "", {}) if servers else None,
+            tdengine_backups=_answer(labels, "", {}) if servers else None,
+            unknown=unknown,
+            seconds=time.monotonic() - started,
+        )
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _ask(pool: ThreadPoolExecutor, host: Host, question: Callable[[Host], T]) -> Future[T]:
+    """Knock first: a host without power must cost half a second, not a connection's timeout."""
+
+    def asked() -> T:
+        if not host.reachable():
+            raise Unreachable(f"{host.name} does not answer at {host.address}:{host.entry.ssh_port}")
+        return question(host)
+
+    return pool.submit(asked)
+
+
+def _node(host: Host, answer: Future[Node]) -> Node:
+    return answer.result() if answer.done() else Node(host, ssh=False, why="did not answer in time")
+
+
+def _server(host: Host, answer: Future[Server]) -> Server:
+    return answer.result() if answer.done() else Server(host, ssh=False, why="did not answer in time")
+
+
+def _answer(answer: Future[T], part: str, unknown: dict[str, str]) -> T | None:
+    if not answer.done():
+        unknown[part] = "did not answer in time"
+        return None
+    try:
+        return answer.result()
+    except DrError as error:
+        unknown[part] = str(error)
+        return None

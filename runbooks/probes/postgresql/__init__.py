@@ -1,0 +1,1 @@
+"""What PostgreSQL's hosts, archive and repository say of themselves."""

@@ -1,0 +1,127 @@
+"""The schema as it is on a PostgreSQL host, and where it differs from the catalogue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inventories.catalog.postgresql.ddl import PROBE
+from inventories.catalog.tables import Store, Table, Tables
+from runbooks.hosts import Host
+
+WRITER = frozenset({"INSERT", "SELECT", "UPDATE"})
+READER = frozenset({"SELECT"})
+_TABLES = """
+select c.relname as name,
+  (select json_agg(json_build_object('name', attname, 'type', format_type(atttypid, atttypmod),
+       'nullable', not attnotnull) order by attnum)
+     from pg_attribute where attrelid = c.oid and attnum > 0 and not attisdropped) as columns,
+  (select json_agg(a.attname order by k.nr)
+     from pg_index i, unnest(i.indkey) with ordinality k(attnum, nr), pg_attribute a
+     where i.indrelid = c.oid and i.indisprimary and a.attrelid = c.oid and a.attnum = k.attnum) as key,
+  (select column_name from timescaledb_information.dimensions d
+     where d.hypertable_schema = 'public' and d.hypertable_name = c.relname and d.dimension_number = 1) as time_column,
+  (select json_object_agg(grantee, privileges) from (
+     select r.rolname as grantee, json_agg(x.privilege_type) as privileges from aclexplode(c.relacl) x
+     join pg_roles r on r.oid = x.grantee where x.grantee <> c.relowner group by 1) g) as grants
+from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') order by 1
+"""
+
+
+@dataclass(frozen=True)
+class LiveColumn:
+    name: str
+    type: str  # as format_type writes it
+    nullable: bool
+
+
+@dataclass(frozen=True)
+class LiveTable:
+    """One table of schema public. `time_column` is None for one that is no hypertable; `grants`: role -> privileges."""
+
+    name: str
+    columns: tuple[LiveColumn, ...]
+    key: tuple[str, ...]
+    time_column: str | None
+    grants: Mapping[str, frozenset[str]]
+
+
+def look(host: Host, database: str, timeout: float | None = None) -> dict[str, LiveTable]:
+    """Every table of schema public by name. Raises DrError when the server does not answer."""
+    return {row["name"]: _live(row) for row in host.query(_TABLES, database, timeout=timeout)}
+
+
+def differences(tables: Tables, live: Mapping[str, LiveTable]) -> list[str]:
+    """Sentences, one for each thing that the catalogue declares and the database has not, or has otherwise."""
+    declared = tables.of(Store.POSTGRESQL)
+    found = [line for table in declared for line in of_table(table, live.get(table.name))]
+    if PROBE not in live:
+        found.append(f"table {PROBE} is missing")
+    return found
+
+
+def of_table(table: Table, live: LiveTable | None) -> list[str]:
+    """What differs in one table; empty when nothing does."""
+    if live is None:
+        return [f"table {table.name} is missing"]
+    return [*_columns(table, live), *_shape(table, live), *grants(table.name, live)]
+
+
+def grants(name: str, live: LiveTable) -> Iterable[str]:
+    """Where the privileges of writer and reader are others than declared, more of them included."""
+    for role, wanted in (("writer", WRITER), ("reader", READER)):
+        has = live.grants.get(role, frozenset())
+        if has != wanted:
+            yield f"{name}: {role} may {_listed(has)}, declared is {_listed(wanted)}"
+
+
+def canonical(declared: str) -> str:
+    """A catalogue type as PostgreSQL's format_type writes it."""
+    if declared == "timestamptz":
+        return "timestamp with time zone"
+    return re.sub(r"^varchar\(", "character varying(", declared)
+
+
+def _columns(table: Table, live: LiveTable) -> Iterable[str]:
+    there = {column.name: column for column in live.columns}
+    for column in table.columns:
+        has = there.pop(column.name, None)
+        wanted = _described(canonical(column.type), column.nullable)
+        if has is None:
+            yield f"{table.name}.{column.name} is missing, declared is {wanted}"
+        elif _described(has.type, has.nullable) != wanted:
+            yield f"{table.name}.{column.name} is {_described(has.type, has.nullable)}, declared is {wanted}"
+    for extra in there.values():
+        yield f"{table.name}.{extra.name} is not in the catalogue"
+
+
+def _shape(table: Table, live: LiveTable) -> Iterable[str]:
+    if live.key != table.key:
+        yield f"{table.name}: primary key is ({', '.join(live.key)}), declared is ({', '.join(table.key)})"
+    wanted = table.hypertable.time_column if table.hypertable else None
+    if live.time_column != wanted:
+        yield f"{table.name}: {_hypertable(live.time_column)}, declared is {_hypertable(wanted)}"
+
+
+def _described(type_name: str, nullable: bool) -> str:
+    return type_name if nullable else f"{type_name} not null"
+
+
+def _hypertable(column: str | None) -> str:
+    return f"hypertable by {column}" if column else "a plain table"
+
+
+def _listed(names: frozenset[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
+
+
+def _live(row: dict[str, Any]) -> LiveTable:
+    return LiveTable(
+        name=row["name"],
+        columns=tuple(LiveColumn(c["name"], c["type"], c["nullable"]) for c in row["columns"] or []),
+        key=tuple(row["key"] or ()),
+        time_column=row["time_column"],
+        grants={role: frozenset(names) for role, names in (row["grants"] or {}).items()},
+    )

@@ -1,0 +1,1 @@
+"""What TDengine's servers and backups say of themselves."""

@@ -1,0 +1,1 @@
+"""PostgreSQL's runbooks, and the steps that they share."""

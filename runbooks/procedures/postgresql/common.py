@@ -1,0 +1,356 @@
+"""Steps that several procedures share, over a state that says which host is primary and which returns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from inventories.errors import DrError, Refused, TimedOut, Unreachable, VerificationFailed
+from runbooks.actions import backup as backup_actions
+from runbooks.actions.postgresql import server as act
+from runbooks.engine.context import Context
+from runbooks.engine.step import Evidence, Gate, Step
+from runbooks.engine.verify import EVERYTHING, verify
+from runbooks.engine.wait import until
+from runbooks.hosts import Estate, Host
+from runbooks.layout import Layout
+from runbooks.probes import app, disk, network
+from runbooks.probes.postgresql import server
+
+STALLED_S = 1.5  # a standby that has flushed nothing new for so long does not follow, whatever is said of it
+
+
+class Roles(BaseModel):
+    """Who takes writes after the procedure, who does not, and what the operator must know."""
+
+    model_config = ConfigDict(frozen=True)
+
+    primary: str = ""  # takes writes in the end
+    other: str = ""  # the other PostgreSQL host
+    old_timeline: int = 0
+    timeline: int = 0
+    degraded: tuple[str, ...] = ()
+
+
+R = TypeVar("R", bound=Roles)
+Run = Context[Estate, Any]
+
+
+def layout(context: Run) -> Layout:
+    return Layout(server.version(context.estate))
+
+
+def primary_of(context: Run, state: Roles) -> Host:
+    return context.estate.host(state.primary)
+
+
+def other_of(context: Run, state: Roles) -> Host:
+    return context.estate.host(state.other)
+
+
+def two_nodes(context: Run) -> None:
+    """Raises Refused unless there are at least two PostgreSQL hosts to choose from."""
+    if len(context.estate.postgres) < 2:
+        raise Refused("the inventory has one PostgreSQL host, so there is nothing to fail over to")
+
+
+TWO_NODES = Gate("two-nodes", "The inventory names at least two PostgreSQL hosts.", two_nodes)
+
+
+def one_answers(context: Run) -> None:
+    """Raises Refused when no PostgreSQL host answers SSH: then there is nothing to work with."""
+    hosts = context.estate.postgres
+    pool = ThreadPoolExecutor(len(hosts))
+    answers = as_completed([pool.submit(host.reachable) for host in hosts])
+    found = any(answer.result() for answer in answers)
+    pool.shutdown(wait=False)  # the first answer is enough; a dead host is not waited for
+    if not found:
+        names = ", ".join(f"{host.name} ({host.address})" for host in hosts)
+        raise Refused(
+            f"no PostgreSQL host answers: {names}",
+            "check the operator's own network; are both lost? README.md says what is left to do",
+        )
+
+
+ONE_ANSWERS = Gate("one-answers", "At least one PostgreSQL host answers SSH.", one_answers)
+
+
+def promoted(context: Run, state: R) -> R:
+    """Promote `state.primary`, holding WAL for the other host from the first record of the new timeline on.
+
+    Raises VerificationFailed unless it takes writes on a higher timeline afterwards.
+    """
+    new = primary_of(context, state)
+    act.promote(new, layout(context), other_of(context, state), context.remaining())
+    node = server.look(new, layout(context).version)
+    if not node.is_primary or (node.timeline or 0) <= state.old_timeline:
+        raise VerificationFailed(f"{new.name} is not a primary on a timeline above {state.old_timeline}")
+    return state.model_copy(update={"timeline": node.timeline})
+
+
+def degraded(context: Run, state: R) -> R:
+    """Write down on the backup host that there is one copy of every new row, and say it aloud."""
+    record_mode(context, "degraded", one_copy(state))
+    state = say_degraded(context, state, one_copy(state))
+    if context.estate.backup.reachable():
+        return state
+    why = f"{context.estate.backup} does not answer: no backup is taken, and WAL waits on {state.primary}"
+    return say_degraded(context, state, why)
+
+
+def one_copy(state: Roles) -> str:
+    """The sentence for a primary without a standby."""
+    return f"{state.other} is out; what {state.primary} commits exists once until ./dr rejoin {state.other}"
+
+
+def say_degraded(context: Run, state: R, why: str) -> R:
+    context.say(f"DEGRADED: {why}")
+    return state.model_copy(update={"degraded": (*state.degraded, why)})
+
+
+def following(context: Run, primary: server.Node) -> set[str]:
+    """Standbys that really follow. The primary calls a dead one streaming until its own timeout of 10 s is over."""
+    before = {standby.name: standby for standby in primary.standbys if standby.streams}
+    reached = {name for name in before if network.port_open(primary.host, context.estate.host(name), 5432, 0.5)}
+    if not reached:
+        return set()
+    try:
+        now = until(
+            lambda: server.look(primary.host, layout(context).version),
+            STALLED_S,
+            what="a standby that answers",
+            accept=lambda node: any(
+                s.name in reached and (s.flushed or 0) >= (primary.written or 0) for s in node.standbys
+            ),
+        )
+    except TimedOut:
+        return set()  # its host answers, its replication does not
+    return {s.name for s in now.standbys if s.streams} & reached
+
+
+def follows(context: Run, state: Roles) -> None:
+    """The other host streams from the primary, on its timeline. Raises TimedOut."""
+    until(
+        lambda: server.look(other_of(context, state), layout(context).version),
+        context.remaining(),
+        what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
+        accept=lambda node: node.streams and node.timeline == state.timeline,
+    )
+
+
+def must_write(context: Run, state: R) -> R:
+    """Commit a row from the application host over its own connection settings, to the new primary."""
+    attempt = until(
+        lambda: app.try_to_write(context.estate.app, 2.0),
+        min(context.remaining(), 20.0),
+        what=f"a committed write to {state.primary} from {context.estate.app}",
+        accept=lambda tried: tried.wrote and tried.host == primary_of(context, state).address,
+    )
+    if attempt.timeline != state.timeline:
+        raise VerificationFailed(
+            f"{state.primary} took a write on timeline {attempt.timeline}, expected {state.timeline}"
+        )
+    context.say(f"{context.estate.app} wrote to {state.primary} on timeline {attempt.timeline} in {attempt.ms:.0f} ms")
+    return state
+
+
+def write_path(kind: type[R]) -> Step[R]:
+    return Step(
+        name="write-path",
+        role="app",
+        says="Commit a row from the application host over the application's own connection settings.",
+        action=must_write,
+        evidence=Evidence[R]("the row was committed by the new primary, on the new timeline"),
+        budget="write.probe",
+        commands=("cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.writing.write_probe",),
+    )
+
+
+def drained(context: Run, state: R) -> R:
+    until(
+        lambda: app.outbox(context.estate.app),
+        context.remaining(),
+        what="an empty outbox",
+        accept=lambda box: box.pending_records == 0,
+        every=0.2,
+    )
+    return state
+
+
+def drain(kind: type[R]) -> Step[R]:
+    return Step(
+        name="drain-outbox",
+        role="app",
+        says="Wait until the replayer has put the outbox's rows into the database.",
+        action=drained,
+        evidence=Evidence[R]("no record is pending in the outbox"),
+        budget="outbox.drain",
+        commands=(
+            "cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.writing.outbox_cli status",
+            "systemctl status mystocks-replayer",
+        ),
+    )
+
+
+def archived(context: Run, state: R) -> R:
+    """Give the repository what the old primary had not pushed, and the first segment of the new timeline."""
+    primary, paths = primary_of(context, state), layout(context)
+    try:
+        knock(context.estate.backup)
+        backup_actions.drop_connections(context.estate.backup)
+    except DrError as error:
+        context.say(f"WARNING: the repository may still wait for {state.other}: {error}")
+    # Until its first checkpoint the new primary's control file names the old timeline, and pgBackRest refuses.
+    act.checkpoint(primary)
+    forks = server.fork_points(primary, paths.version, state.timeline)
+    if forks:
+        act.archive_again(primary, paths, server.segment(max(forks), forks[max(forks)]))
+    act.switch_wal(primary, f"timeline-{state.timeline}")
+    return state
+
+
+def room_for_wal(context: Run, state: Roles) -> None:
+    """Raises VerificationFailed when the repository's disk is full; one that cannot be asked is told elsewhere."""
+    host = context.estate.backup
+    try:
+        knock(host)
+        disks = disk.look(host, (disk.REPOSITORY,), 10)
+    except DrError:
+        return
+    for full in disks:
+        if full.free_bytes < 2 * server.SEGMENT_BYTES:
+            raise VerificationFailed(
+                f"{full.mount} on {host} is full ({full.free_bytes} bytes are free), so the repository takes no WAL",
+                f"make room there, then --resume; {state.primary} takes writes and keeps its WAL meanwhile",
+            )
+
+
+def archive(kind: type[R]) -> Step[R]:
+    return Step(
+        name="archive",
+        role="primary",
+        says="Archive what the old primary had not, name a restore point and close the WAL segment.",
+        action=archived,
+        evidence=Evidence[R](
+            "the restore point is written and the repository has room; verify finds the segment in it", room_for_wal
+        ),
+        budget="backup",
+        commands=(
+            "systemctl restart pgbackrest-server   # on the backup host",
+            "psql -c checkpoint",
+            "psql -c \"select pg_create_restore_point('timeline-N'), pg_switch_wal()\"",
+        ),
+    )
+
+
+def backed_up(context: Run, state: R) -> R:
+    backup_actions.take(context.estate.backup, "incr", context.remaining())
+    return state
+
+
+def new_backup(kind: type[R]) -> Step[R]:
+    return Step(
+        name="backup",
+        role="backup",
+        says="Take a backup on the new timeline.",
+        action=backed_up,
+        evidence=Evidence[R]("pgBackRest finished a backup"),
+        budget="backup",
+        when=lambda context, state: context.estate.backup.reachable(),
+        when_says="the backup host answers",
+        commands=("sudo -u postgres pgbackrest --stanza=main --type=incr backup",),
+    )
+
+
+def verification(kind: type[R], *, without: str | Callable[[R], str] = "") -> Step[R]:
+    """Run tests/verify in a fresh process.
+
+    `without` says what has become of the other node: `fenced`, `lost` (whether or not its host answers), or nothing.
+    A backup host that does not answer is left out then, as it stops no recovery.
+    """
+
+    def check(context: Run, state: R) -> None:
+        # The off-site host stops no recovery either; status tells that its copy grows old.
+        away = [name for name in context.estate.groups.get("offsite", ()) if not context.estate.host(name).reachable()]
+        expected: dict[str, Any] = {"primary": state.primary, "off": away}
+        fate = without if isinstance(without, str) else without(state)
+        if fate:
+            there = fate == "fenced" and other_of(context, state).reachable()
+            off = [] if there else [state.other]
+            off += [] if context.estate.backup.reachable() else [context.estate.backup.name]
+            expected |= {"fenced": [state.other] if there else [], "off": [*away, *off], "degraded": True}
+        result = verify(
+            EVERYTHING,
+            run_dir=context.run_dir,
+            budget=context.remaining(),
+            env={"DR_INVENTORY": context.estate.inventory, "DR_VERIFY_EXPECT": json.dumps(expected)},
+            report=f"verify-{state.primary}-{state.timeline}.xml",
+        )
+        result.raise_if_failed()
+        context.say(f"{result.passed} checks passed, {result.skipped} skipped")
+
+    return Step(
+        name="verify",
+        role="all hosts",
+        says="Check every host against its specification, in a fresh process.",
+        action=lambda context, state: state,
+        evidence=Evidence[R]("every testinfra check of every reachable host passed", check),
+        budget="verify",
+        commands=("./dr verify",),
+    )
+
+
+def now_synchronous(context: Run, state: R) -> R:
+    """Make the primary wait for its standby again, once that streams, and write the mode down."""
+    primary, other = primary_of(context, state), other_of(context, state)
+    names = tuple(host.name for host in context.estate.postgres)
+    act.synchronous_on(primary, layout(context), names)
+    alone = server.look(primary, layout(context).version).written or 0  # committed without the standby up to here
+    until(
+        lambda: server.look(primary, layout(context).version),
+        context.remaining(),
+        what=f"{other.name} to be the synchronous standby of {primary.name}",
+        accept=lambda node: any(
+            s.name == other.name and s.streams and s.sync == "sync" and (s.flushed or 0) >= alone for s in node.standbys
+        ),
+    )
+    record_mode(context, "synchronous", f"{other.name} streams from {primary.name}")
+    return state
+
+
+def synchronous(kind: type[R]) -> Step[R]:
+    return Step(
+        name="synchronous",
+        role="primary",
+        says="Make every commit wait for the standby again.",
+        action=now_synchronous,
+        evidence=Evidence[R]("the primary reports the standby as sync"),
+        budget="rejoin.stream",
+        commands=(
+            'echo "synchronous_standby_names = \'FIRST 1 (\\"pg1\\", \\"pg2\\")\'" '
+            "> /etc/postgresql/17/main/conf.d/90-synchronous.conf",
+            "psql -c 'select pg_reload_conf()'",
+        ),
+    )
+
+
+def record_mode(context: Run, mode: str, why: str) -> bool:
+    """Write the mode down on the backup host. False when it could not be, which is said and stops nothing here."""
+    host = context.estate.backup
+    try:
+        knock(host)
+        backup_actions.record_mode(host, mode, why)
+    except DrError as error:
+        context.say(f"WARNING: the replication mode ({mode}) could not be written down: {error}")
+        return False
+    return True
+
+
+def knock(host: Host) -> None:
+    """Raises Unreachable, at once and not after a connection's timeout, when a host does not answer."""
+    if not host.reachable():
+        raise Unreachable(f"{host} does not answer")

@@ -1,0 +1,101 @@
+"""Detach: the standby is lost; let the primary commit alone, and say that it does."""
+
+from __future__ import annotations
+
+from inventories.errors import Refused, VerificationFailed
+from runbooks.actions.postgresql import server as act
+from runbooks.engine.context import Options
+from runbooks.engine.procedure import Procedure
+from runbooks.engine.step import Evidence, Step
+from runbooks.engine.wait import until
+from runbooks.probes.postgresql import server
+from runbooks.procedures.postgresql import common
+from runbooks.procedures.postgresql.common import Roles, Run, layout, primary_of
+
+
+class DetachOptions(Options):
+    """`accept_loss`: commit alone although nobody could note that the standby lacks rows from now on."""
+
+    accept_loss: bool = False
+
+
+class Detach(Roles):
+    """Roles only."""
+
+
+def assess(context: Run, state: Detach) -> Detach:
+    """Refuses while a synchronous standby follows: then nothing hangs."""
+    nodes = server.survey(context.estate)
+    primary = server.the_primary(nodes)
+    other = next(node for node in nodes if node.name != primary.name)
+    if other.name in common.following(context, primary):
+        raise Refused(f"{other.name} follows {primary.name}: nothing waits in vain")
+    return state.model_copy(
+        update={
+            "primary": primary.name, "other": other.name,
+            "timeline": primary.timeline, "old_timeline": primary.timeline,
+        }
+    )  # fmt: skip
+
+
+def note(context: Run, state: Detach) -> Detach:
+    """Before it is so: a standby that comes back must never be promoted in ignorance of what it missed."""
+    if not common.record_mode(context, "degraded", common.one_copy(state)) and not context.options.accept_loss:
+        raise Refused(
+            f"{context.estate.backup} cannot note that {state.primary} commits alone, so that a later failover might "
+            f"promote {state.other} without the rows it lacks",
+            f"bring {context.estate.backup} back, the outbox takes rows meanwhile; "
+            "--accept-loss goes on without the note",
+        )
+    return common.say_degraded(context, state, common.one_copy(state))
+
+
+def alone(context: Run, state: Detach) -> Detach:
+    act.synchronous_off(primary_of(context, state), layout(context))
+    act.drop_walsender(primary_of(context, state), state.other)
+    return state
+
+
+def commits(context: Run, state: Detach) -> None:
+    until(
+        lambda: server.look(primary_of(context, state), layout(context).version),
+        context.remaining(),
+        what=f"{state.primary} to commit alone",
+        accept=lambda node: node.is_primary and not node.synchronous,
+    )
+    if not primary_of(context, state).query("select pg_current_wal_flush_lsn() as flushed"):
+        raise VerificationFailed(f"{state.primary} does not answer")
+
+
+DETACH: Procedure[Detach] = Procedure(
+    name="detach",
+    summary="Let the primary commit alone because its standby is lost.",
+    purpose=(
+        "Commits wait for a standby that is gone. Until it rejoins there is one copy of every new row: this says so "
+        "and writes it down, so that a stale standby is never promoted unasked. Refuses while a standby streams, "
+        "and when the backup host cannot take the note."
+    ),
+    gate=(common.TWO_NODES, common.ONE_ANSWERS),
+    initial=lambda context: Detach(),
+    steps=(
+        Step(
+            name="assess", role="primary", budget="ssh.command", action=assess, observes=True,
+            says="Make sure that no standby streams.",
+            evidence=Evidence("one primary answers and nobody follows it"),
+        ),
+        Step(
+            name="note", role="backup", budget="ssh.command", action=note,
+            says="Write down that there is one copy of every new row, before it is so, and say it aloud.",
+            evidence=Evidence("the mode is recorded on the backup host, or --accept-loss was given"),
+        ),
+        Step(
+            name="commit-alone", role="primary", budget="promote", action=alone,
+            says="Switch synchronous replication off.",
+            evidence=Evidence("the primary no longer waits for anybody", commits),
+            commands=("rm /etc/postgresql/17/main/conf.d/90-synchronous.conf", "psql -c 'select pg_reload_conf()'"),
+        ),
+        common.write_path(Detach),
+        common.drain(Detach),
+        common.verification(Detach, without="lost"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,218 @@
+"""Failover: the primary is lost; fence it, promote the standby, prove that writing works."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from inventories.catalog.load import load_recovery
+from inventories.errors import DrError, Refused, Unreachable, VerificationFailed
+from runbooks.actions import fencing
+from runbooks.actions.postgresql import server as act
+from runbooks.engine.budgets import budget
+from runbooks.engine.context import Options
+from runbooks.engine.procedure import Procedure
+from runbooks.engine.step import Evidence, Step
+from runbooks.hosts import Host
+from runbooks.probes import app, network
+from runbooks.probes.postgresql import mode as backup
+from runbooks.probes.postgresql import server
+from runbooks.procedures.postgresql import common
+from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of
+
+
+class FailoverOptions(Options):
+    """`accept_loss`: promote although acknowledged rows may be missing. `accept_split_brain`: promote unfenced."""
+
+    accept_loss: bool = False
+    accept_split_brain: bool = False
+
+
+class Failover(Roles):
+    """`possible_loss_bytes`: WAL that the old primary may have acknowledged alone; None when nobody can tell."""
+
+    possible_loss_bytes: int | None = None
+    loss_reason: str = ""
+    unreplayed_bytes: int = 0
+    ssh_answers: bool = False  # of the old primary
+    fenced_by: str = ""
+
+
+def assess(context: Run, state: Failover) -> Failover:
+    """Choose the standby that received most, and say what promoting it may lose. Refuses while a primary lives."""
+    with ThreadPoolExecutor(2) as pool:
+        recorded = pool.submit(_recorded_mode, context)
+        written = pool.submit(_application_writes, context)
+        nodes = server.survey(context.estate)
+        mode, writes_to = recorded.result(), written.result()
+    alive = [node for node in nodes if node.is_primary]
+    if writes_to and not alive:
+        raise Refused(
+            f"a primary at {writes_to} takes writes from {context.estate.app}, although nobody here can reach it",
+            "the operator's own network is cut, not the estate's: run this from another place",
+        )
+    if alive:
+        raise Refused(
+            f"{alive[0].name} is a primary that answers and takes writes",
+            "./dr switchover moves the role without loss",
+        )
+    standbys = sorted((node for node in nodes if node.is_standby), key=lambda node: node.written or 0)
+    if not standbys:
+        seen = ", ".join(f"{node.name}: {node.why or 'its server does not answer'}" for node in nodes)
+        raise Refused(f"there is no standby to promote ({seen})", "are both lost? README.md says what is left to do")
+    best = standbys[-1]
+    old = next(node for node in nodes if node is not best)
+    unreplayed = (best.written or 0) - (best.replayed or 0)
+    loss, reason = _possible_loss(mode)
+    context.say(
+        f"{best.name} received up to {server.as_lsn(best.written or 0)}, "
+        f"{unreplayed} bytes of it still to be replayed; "
+        f"possible loss: {'unknown' if loss is None else f'{loss} bytes'} ({reason})"
+    )
+    allowed = load_recovery().limits.max_loss_bytes
+    if (loss is None or loss > allowed) and not context.options.accept_loss:
+        raise Refused(
+            f"promoting {best.name} may lose acknowledged rows: {reason}",
+            f"bring {old.name} back if you can; --accept-loss promotes all the same",
+        )
+    return state.model_copy(
+        update={
+            "primary": best.name, "other": old.name, "old_timeline": best.timeline or 0, "possible_loss_bytes": loss,
+            "loss_reason": reason, "unreplayed_bytes": unreplayed, "ssh_answers": old.ssh,
+        }
+    )  # fmt: skip
+
+
+def _application_writes(context: Run) -> str | None:
+    """Address of the host that committed a row for the application just now; None when none did."""
+    try:
+        attempt = app.try_to_write(context.estate.app, budget("assess.write"))
+    except DrError as error:
+        context.say(f"WARNING: {context.estate.app} cannot be asked whether it still writes: {error}")
+        return None
+    return attempt.host if attempt.wrote else None
+
+
+def _recorded_mode(context: Run) -> backup.Mode | None:
+    try:
+        common.knock(context.estate.backup)
+        return backup.replication_mode(context.estate.backup)
+    except DrError:
+        return None
+
+
+def _possible_loss(mode: backup.Mode | None) -> tuple[int | None, str]:
+    """Bytes and why: nothing while every commit waited for the standby, unknown as soon as one did not."""
+    if mode is None:
+        return None, "the backup host does not say whether commits waited for the standby"
+    if mode.synchronous:
+        return 0, f"every commit has waited for the standby since {mode.since}"
+    return None, f"commits have not waited for the standby since {mode.since}: {mode.why}"
+
+
+def fence(context: Run, state: Failover) -> Failover:
+    """Over SSH where it answers, else by the host's hook; with neither, refuse."""
+    old = other_of(context, state)
+    reason = f"failover to {state.primary}, run {context.run_dir.name}"
+    if state.ssh_answers:
+        try:
+            act.fence(old, layout(context), reason, budget("fence.ssh"))
+            return state.model_copy(update={"fenced_by": "ssh"})
+        except Unreachable as error:
+            context.say(f"{old.name} answers on its SSH port and no further: {error}")
+    if old.entry.fence_command:
+        fencing.power_off(old, budget("fence.hook"))
+        return state.model_copy(update={"fenced_by": "hook"})
+    if context.options.accept_split_brain:
+        context.say(f"WARNING: {old.name} is not fenced; if it lives, it takes writes that nobody will see again")
+        return state.model_copy(update={"fenced_by": "nobody (accepted)"})
+    raise Refused(
+        f"{old.name} cannot be fenced: SSH does not reach it and the inventory gives it no fence_command",
+        f"make sure by hand that {old.name} is off, then repeat with --accept-split-brain",
+    )
+
+
+def prove_fence(context: Run, state: Failover) -> None:
+    """Every client's view must agree: no write is taken, and no connection either, since a slow host is not a dead one.
+
+    Raises VerificationFailed otherwise.
+    """
+    if state.fenced_by.startswith("nobody"):
+        return
+    old, seconds = other_of(context, state), budget("fence.prove")
+    with ThreadPoolExecutor(4) as pool:
+        attempt = pool.submit(app.try_to_write, context.estate.app, seconds, old.name)
+        doors = {
+            viewer.name: pool.submit(network.port_open, viewer, old, 5432, seconds)
+            for viewer in _viewers(context, state)
+        }
+        open_from = [name for name, door in doors.items() if door.result()]
+        tried = attempt.result()
+    if not tried.refused:
+        raise VerificationFailed(
+            f"the fence leaks: {old.name} {'took a write' if tried.wrote else 'got as far as a commit'} "
+            f"from {context.estate.app}",
+            f"cut {old.name} off by hand before anything is promoted",
+        )
+    if open_from:
+        raise VerificationFailed(
+            f"the fence leaks: {old.name} still listens on its port 5432, seen from {', '.join(open_from)}"
+        )
+    context.say(f"a write to {old.name} from {context.estate.app} failed as it must: {tried.error}")
+
+
+def _viewers(context: Run, state: Failover) -> tuple[Host, ...]:
+    return (context.estate.host(state.primary), context.estate.backup, context.estate.app)
+
+
+FAILOVER: Procedure[Failover] = Procedure(
+    name="failover",
+    summary="Promote the standby because the primary is lost.",
+    purpose=(
+        "The primary's host or server is gone and writing must go on. Refuses while a primary still takes writes, "
+        "when the standby may lack acknowledged rows, and when the old primary can be fenced neither over SSH nor by "
+        "its hook."
+    ),
+    gate=(common.TWO_NODES, common.ONE_ANSWERS),
+    initial=lambda context: Failover(),
+    steps=(
+        Step(
+            name="assess", role="standby", budget="ssh.command", action=assess, observes=True,
+            says="Look at every node; choose the standby; state in bytes what may be lost.",
+            evidence=Evidence("no node takes writes, one standby answers, the possible loss is within the objective"),
+            commands=(
+                "psql -c 'select pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()'",
+                "cat /var/lib/mystocks-dr/replication-mode.json   # on the backup host",
+            ),
+        ),
+        Step(
+            name="fence", role="old primary", budget="fence", action=fence, destructive=True,
+            says="Stop the old primary, mask its unit and mark it fenced; where SSH cannot reach it, cut its power.",
+            evidence=Evidence("a write to the old primary fails, and nobody finds its port open", prove_fence),
+            commands=(
+                "echo fenced > /etc/mystocks-dr/fenced",
+                "systemctl mask --now postgresql@17-main",
+                "# unreachable: cut the power, and make sure",
+            ),
+        ),
+        Step(
+            name="promote", role="standby", budget="promote",
+            action=common.promoted,
+            says="Promote the standby; it holds WAL for the old primary from now on.",
+            evidence=Evidence("it is out of recovery, on a higher timeline"),
+            commands=(
+                "rm -f /etc/postgresql/17/main/conf.d/90-synchronous.conf",
+                "psql -c 'select pg_reload_conf(), pg_promote(true, 60)'",
+            ),
+        ),
+        common.write_path(Failover),
+        Step(
+            name="say-degraded", role="backup", budget="ssh.command", action=common.degraded,
+            says="Write down that there is one copy of every new row, and say it aloud.",
+            evidence=Evidence("the mode is recorded on the backup host, or its absence was said"),
+        ),
+        common.archive(Failover),
+        common.drain(Failover),
+        common.verification(Failover, without="fenced"),
+        common.new_backup(Failover),
+    ),
+)  # fmt: skip

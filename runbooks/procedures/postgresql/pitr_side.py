@@ -1,0 +1,98 @@
+"""restore-pitr, beside the primary: restore, recover to the target, show what is in it, prove where it stands."""
+
+from __future__ import annotations
+
+from inventories.errors import VerificationFailed
+from runbooks.actions.postgresql import side as sides
+from runbooks.actions.postgresql import swap as swaps
+from runbooks.layout import STANZA
+from runbooks.probes.postgresql import archive, content, server
+from runbooks.probes.postgresql import side as side_probe
+from runbooks.procedures.postgresql.common import Run, layout, primary_of
+from runbooks.procedures.postgresql.pitr_state import RestorePitr, is_same, side_of
+from runbooks.procedures.postgresql.targets import Target
+
+
+def side_restore(context: Run, state: RestorePitr) -> RestorePitr:
+    """Restore and recover beside the primary, on the same file system, so that a swap is a rename."""
+    host = primary_of(context, state)
+    swaps.clear_leftover(host, layout(context), state.side)
+    request = sides.SideRequest(
+        name=state.side, kind=state.target.kind, target=state.target.value, inclusive=state.target.inclusive,
+        timeline=str(state.goal), set=state.label, repo=context.options.repo, replace=_is_other(context, state),
+    )  # fmt: skip
+    sides.restore(host, request, context.remaining())
+    seen = side_of(context, state)
+    return state.model_copy(
+        update={
+            "side_lsn": server.lsn(seen.lsn) or 0, "restore_s": seen.restore_s, "replay_s": seen.replay_s,
+            "bytes": seen.bytes, "wal_bytes": seen.wal_bytes,
+        }
+    )  # fmt: skip
+
+
+def _is_other(context: Run, state: RestorePitr) -> bool:
+    """Only one of another request is replaced, so that a resumed run keeps what it has restored."""
+    there = side_probe.look(primary_of(context, state), state.side)
+    return bool(context.options.replace) and there is not None and not is_same(there, state)
+
+
+def stands(context: Run, state: RestorePitr) -> None:
+    """It is at the target, and nothing was promoted by itself."""
+    seen = side_of(context, state)
+    if not seen.ready or not (seen.paused or seen.promoted):
+        raise VerificationFailed(f"the side cluster is {seen.phase}, not paused at {state.target}: {seen.sentence}")
+
+
+def inspect(context: Run, state: RestorePitr) -> RestorePitr:
+    """Show what is in it, and the commits on either side of where it stands."""
+    host = primary_of(context, state)
+    database = str(context.estate.data["database"])
+    near = archive.around(
+        context.estate.backup, STANZA, state.goal, state.side_lsn, 3, 3, context.options.repo, context.remaining()
+    )
+    tables = content.look(lambda sql: side_probe.query(host, state.side, database, sql, context.remaining()))
+    written = server.look(host, layout(context).version).written or 0
+    told = (
+        f"side cluster {state.side} on {state.primary}: backup {state.label}, restored in {state.restore_s:.1f} s, "
+        f"{state.wal_bytes >> 20} MiB of WAL replayed in {state.replay_s:.1f} s, at {server.as_lsn(state.side_lsn)}",
+        *(f"commit before the target, in it: {commit}" for commit in near.before),
+        *(f"commit after the target, not in it: {commit}" for commit in near.after),
+        *(f"table {table}" for table in tables),
+        _how_to_look(side_of(context, state)),
+    )
+    for sentence in told:
+        context.say(sentence)
+    return state.model_copy(
+        update={
+            "before": tuple(map(str, near.before)), "after": tuple(map(str, near.after)),
+            "tables": tuple(map(str, tables)), "told": told,
+            "discarded_bytes": max(0, written - state.side_lsn) if state.goal == state.old_timeline else 0,
+        }
+    )  # fmt: skip
+
+
+def _how_to_look(seen: side_probe.SideCluster) -> str:
+    return f"look at it as postgres: psql {' '.join(seen.connection)}; --swap --yes puts it in the primary's place"
+
+
+def reached(context: Run, state: RestorePitr) -> None:
+    """Every commit before the stop is on the wanted side of the target, and the first one after it on the other."""
+    near = archive.around(
+        context.estate.backup, STANZA, state.goal, state.side_lsn, 1, 1, context.options.repo, context.remaining()
+    )
+    last = near.before[-1] if near.before else None
+    first = near.after[0] if near.after else None
+    if last is not None and _beyond(state.target, last, state.located):
+        raise VerificationFailed(f"the side cluster holds {last}, which lies behind {state.target}")
+    if first is not None and not _beyond(state.target, first, state.located):
+        raise VerificationFailed(f"the side cluster lacks {first}, which lies before {state.target}")
+
+
+def _beyond(target: Target, commit: archive.Commit, located: int | None) -> bool:
+    """Whether this commit should be absent."""
+    if target.at is not None:
+        return commit.at > target.at or (commit.at == target.at and not target.inclusive)
+    position = target.position if located is None else located
+    assert position is not None
+    return commit.lsn > position or (commit.lsn == position and not target.inclusive)

@@ -1,0 +1,88 @@
+"""What restore-pitr is told, and what it knows on its way."""
+
+from __future__ import annotations
+
+from inventories.errors import VerificationFailed
+from runbooks.engine.context import Options
+from runbooks.probes.postgresql import side
+from runbooks.procedures.postgresql import targets
+from runbooks.procedures.postgresql.common import Roles, Run, primary_of
+from runbooks.procedures.postgresql.targets import Target
+
+SIDE = "pitr"  # the side cluster's name
+
+
+class RestorePitrOptions(Options):
+    """One of the four targets, exclusive unless `inclusive`. Empty `backup_set` chooses the backup, `timeline` 0
+    follows the primary's own. `swap`: put the side cluster in the primary's place. `replace`: drop an open side cluster
+    of another request. `drop_replaced`: delete the replaced data directory once everything is verified.
+    """
+
+    to_time: str = ""
+    to_lsn: str = ""
+    to_xid: str = ""
+    to_name: str = ""
+    inclusive: bool = False
+    backup_set: str = ""
+    repo: int = 1
+    timeline: int = 0
+    replace: bool = False
+    swap: bool = False
+    drop_replaced: bool = False
+
+
+class RestorePitr(Roles):
+    """`goal`: the timeline that recovery follows; `covered`: the archive holds a commit of the living primary that is
+    later than the target; `located`: LSN of a transaction's end or a restore point; `told`: what the operator reads.
+    """
+
+    target: Target
+    side: str = SIDE  # the side cluster's name
+    goal: int = 0
+    covered: bool = False
+    located: int | None = None
+    label: str = ""
+    skipped: tuple[str, ...] = ()
+    side_lsn: int = 0
+    restore_s: float = 0.0
+    replay_s: float = 0.0
+    bytes: int = 0
+    wal_bytes: int = 0
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    discarded_bytes: int = 0
+    replaced: str = ""
+    replaced_bytes: int = 0
+    rebuilt: bool = False
+    told: tuple[str, ...] = ()
+
+
+def wanted(context: Run) -> RestorePitr:
+    """The target as the operator gave it. Raises BadInput."""
+    given = context.options
+    target = targets.parse(
+        to_time=given.to_time, to_lsn=given.to_lsn, to_xid=given.to_xid, to_name=given.to_name,
+        inclusive=given.inclusive,
+    )  # fmt: skip
+    return RestorePitr(target=target)
+
+
+def lease_of(context: Run) -> str:
+    return context.run_dir.name
+
+
+def is_same(there: side.SideCluster, state: RestorePitr) -> bool:
+    """Whether the side cluster was restored for this very target, from this backup."""
+    asked, target = there.target, state.target
+    return asked is not None and (asked.kind, asked.value, asked.inclusive, asked.timeline, there.set) == (
+        target.kind, target.value, target.inclusive, str(state.goal), state.label,
+    )  # fmt: skip
+
+
+def side_of(context: Run, state: RestorePitr) -> side.SideCluster:
+    """Raises VerificationFailed when it is gone."""
+    seen = side.look(primary_of(context, state), state.side)
+    if seen is None:
+        raise VerificationFailed(f"{state.primary} has no side cluster {state.side}", "start afresh, without --resume")
+    return seen

@@ -1,0 +1,252 @@
+"""Rejoin: a host that was primary, or a standby that fell out, becomes the synchronous standby again."""
+
+from __future__ import annotations
+
+from inventories.errors import BadInput, DrError, Refused, TargetFailed, TimedOut, VerificationFailed
+from runbooks.actions.postgresql import server as act
+from runbooks.engine.budgets import budget
+from runbooks.engine.context import Options
+from runbooks.engine.procedure import Procedure
+from runbooks.engine.step import Evidence, Step
+from runbooks.hosts import Host
+from runbooks.layout import KEPT
+from runbooks.probes.postgresql import server
+from runbooks.procedures.postgresql import common
+from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of, primary_of
+
+
+class RejoinOptions(Options):
+    """`host`: which one rejoins; empty takes the only one that is not streaming."""
+
+    host: str = ""
+    reclone: bool = False  # do not try pg_rewind
+
+
+class Rejoin(Roles):
+    """`kept_*` describe what only the returning host had: commits, bytes, and the folder on that host."""
+
+    was_standby: bool = False
+    fork: int | None = None
+    kept: str = ""
+    kept_commits: int = 0
+    kept_bytes: int = 0
+    rebuilt_by: str = ""
+
+
+def wanted(context: Run) -> Rejoin:
+    """Nothing is known yet, but for the host that was named: it must be one. Raises BadInput."""
+    name, candidates = context.options.host, [host.name for host in context.estate.postgres]
+    if name and name not in candidates:
+        raise BadInput(
+            f"{name!r} is no PostgreSQL host of inventory {context.estate.inventory}",
+            f"its PostgreSQL hosts are {' and '.join(candidates)}",
+        )
+    return Rejoin()
+
+
+def assess(context: Run, state: Rejoin) -> Rejoin:
+    """Find the primary and the host to bring back. Refuses when it streams already or cannot be reached."""
+    nodes = server.survey(context.estate)
+    wanted = context.options.host
+    out = [node for node in nodes if not node.streams and (node.name == wanted or not (wanted or node.is_primary))]
+    primaries = [node for node in nodes if node.is_primary and node.name != wanted]
+    primary = server.the_primary(primaries)
+    if not out:
+        raise Refused(
+            f"{wanted or 'every other node'} streams from {primary.name} already: there is nothing to rejoin",
+            "./dr status shows what else is missing; ./dr deploy makes commits wait for a standby that streams",
+        )
+    node = out[0]
+    if not node.ssh:
+        raise Refused(
+            f"{node.name} cannot be reached ({node.why})",
+            "power it on first; PostgreSQL stays down until it is rejoined",
+        )
+    if not node.installed:
+        raise Refused(f"PostgreSQL is not installed on {node.name}", "./dr deploy installs it and clones the primary")
+    if node.is_primary and (node.timeline or 0) >= (primary.timeline or 0):
+        raise Refused(
+            f"{node.name} is primary on timeline {node.timeline}, no lower than that of {primary.name}",
+            f"./dr rejoin {primary.name} if it is {node.name} that shall go on; both keep what only they have",
+        )
+    return state.model_copy(
+        update={
+            "primary": primary.name, "other": node.name,
+            "timeline": primary.timeline, "was_standby": node.standby_signal,
+        }
+    )  # fmt: skip
+
+
+def stop(context: Run, state: Rejoin) -> Rejoin:
+    act.fence(other_of(context, state), layout(context), f"rejoin, run {context.run_dir.name}")
+    return state
+
+
+def stopped(context: Run, state: Rejoin) -> None:
+    if other_of(context, state).reachable(5432):
+        raise VerificationFailed(f"something still listens on port 5432 of {state.other}")
+
+
+def keep(context: Run, state: Rejoin) -> Rejoin:
+    """Copy what lies behind the fork, and count the commits in it, before the rebuild erases them."""
+    host, paths = other_of(context, state), layout(context)
+    if not server.has_wal(host, paths.version):
+        context.say(f"WARNING: {state.other} has no WAL left, so nothing of it can be kept")
+        return state
+    forks = server.fork_points(primary_of(context, state), paths.version, state.timeline)
+    mine = _timeline_of(context, state, forks)
+    fork = forks.get(mine)
+    folder = f"{KEPT}/{context.run_dir.name}"
+    if fork is None:
+        return _keep_everything(context, state.model_copy(update={"old_timeline": mine}), folder)
+    first = server.segment(mine, fork)
+    act.keep_fork(host, paths, mine, server.as_lsn(fork), first, folder)
+    commits, size, whole = _what_was_kept(host, folder)
+    if not commits and whole:
+        act.forget_kept(host, folder)
+        context.say(f"{state.other} had no commit behind the fork at {server.as_lsn(fork)}: nothing to keep")
+        return state.model_copy(update={"old_timeline": mine, "fork": fork})
+    context.say(
+        f"{state.other} had {commits if whole else f'at least {commits}'} commits behind the fork at "
+        f"{server.as_lsn(fork)}; "
+        f"{size} bytes of WAL are kept in {folder}"
+    )
+    return state.model_copy(
+        update={"old_timeline": mine, "fork": fork, "kept": folder, "kept_commits": commits, "kept_bytes": size}
+    )
+
+
+def _timeline_of(context: Run, state: Rejoin, forks: dict[int, int]) -> int:
+    """The timeline that the returning host wrote last; where its control file is gone, the one before the primary's."""
+    try:
+        return server.last_timeline(other_of(context, state), layout(context).version)
+    except TargetFailed as error:
+        guessed = max(forks, default=0)
+        context.say(f"WARNING: {state.other} cannot say which timeline it wrote, taken for {guessed}: {error}")
+        return guessed
+
+
+def _keep_everything(context: Run, state: Rejoin, folder: str) -> Rejoin:
+    """Where the primary's history does not say where the two parted, all WAL is kept: nothing tells what is new."""
+    size = act.keep_wal(other_of(context, state), layout(context), folder)
+    context.say(
+        f"WARNING: the history of {state.primary} on timeline {state.timeline} has no fork from timeline "
+        f"{state.old_timeline} of {state.other}; all of its WAL, {size} bytes, is kept in {folder}"
+    )
+    return state.model_copy(update={"kept": folder, "kept_bytes": size})
+
+
+def _what_was_kept(host: Host, folder: str) -> tuple[int, int, bool]:
+    """Commits, bytes, and whether the WAL was there from the fork on."""
+    ran = host.run(
+        "grep -c 'desc: COMMIT' %s/commits.txt; du -sb %s | cut -f1; test ! -e %s/incomplete && echo whole",
+        folder, folder, folder, expect=None,
+    )  # fmt: skip
+    commits, size, *rest = ran.stdout.split()
+    return int(commits), int(size), rest == ["whole"]
+
+
+def rebuild(context: Run, state: Rejoin) -> Rejoin:
+    """pg_rewind; where that cannot work, restore over the directory from the repository."""
+    host, source, paths = other_of(context, state), primary_of(context, state), layout(context)
+    act.checkpoint(source)
+    act.hold_wal(source, host.name)
+    how = "pg_rewind"
+    try:
+        if context.options.reclone:
+            raise TargetFailed("asked for a re-clone")
+        act.rewind(host, paths, source, budget("rejoin.rewind") / 2)
+    except DrError as error:
+        context.say(f"re-cloning {host.name} from the repository: {error}")
+        act.reclone(host, paths, context.remaining())
+        how = "re-clone from the repository"
+    act.make_standby(host, paths)
+    return state.model_copy(update={"rebuilt_by": how})
+
+
+def rebuilt(context: Run, state: Rejoin) -> None:
+    host, paths = other_of(context, state), layout(context)
+    host.run("test -e %s/standby.signal && test -e %s/PG_VERSION", paths.data, paths.data)
+
+
+def start(context: Run, state: Rejoin) -> Rejoin:
+    """Let it start again, as a standby, and forget the slots that it brought from its time as a primary."""
+    host, paths = other_of(context, state), layout(context)
+    act.hold_wal(primary_of(context, state), host.name)
+    act.unfence(host, paths)
+    try:
+        act.start(host, paths)
+    except TargetFailed as error:
+        raise TargetFailed(str(error), _reclone_hint(state)) from error
+    act.drop_slots(host)
+    return state
+
+
+def streaming(context: Run, state: Rejoin) -> None:
+    try:
+        common.follows(context, state)
+    except TimedOut as error:
+        raise TimedOut(str(error), _reclone_hint(state)) from error
+
+
+def _reclone_hint(state: Rejoin) -> str:
+    return f"./dr rejoin {state.other} --reclone --yes (without --resume) restores it from the repository"
+
+
+REJOIN: Procedure[Rejoin] = Procedure(
+    name="rejoin",
+    summary="Make a lost node the synchronous standby again.",
+    purpose=(
+        "Redundancy is missing: every commit exists once. Rewinds the former primary to the fork, or re-clones it from "
+        "the repository, after keeping a copy of what only it had. Refuses when there is no primary to follow."
+    ),
+    gate=(common.TWO_NODES, common.ONE_ANSWERS),
+    initial=wanted,
+    steps=(
+        Step(
+            name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
+            says="Find the primary and the node that does not follow it.",
+            evidence=Evidence("one primary answers, the returning host answers SSH and does not stream"),
+        ),
+        Step(
+            name="stop", role="returning host", budget="ssh.command", action=stop,
+            says="Stop PostgreSQL there and keep it fenced until it is a standby.",
+            evidence=Evidence("nothing listens on port 5432", stopped),
+            commands=("systemctl mask --now postgresql@17-main",),
+        ),
+        Step(
+            name="keep-fork", role="returning host", budget="rejoin.rewind", action=keep,
+            when=lambda context, state: not state.was_standby, when_says="it was a primary",
+            says="Copy the WAL that only this host has and list its commits.",
+            evidence=Evidence("the copy and the number of commits are in the journal"),
+            commands=(
+                "pg_waldump --timeline=OLD --start=FORK --rmgr=Transaction --path=/var/lib/postgresql/17/main/pg_wal",
+            ),
+        ),
+        Step(
+            name="rebuild", role="returning host", budget="rejoin.rewind", action=rebuild, destructive=True,
+            when=lambda context, state: not state.was_standby or context.options.reclone,
+            when_says="it was a primary, or a re-clone was asked for",
+            says="Rewind the data directory to the fork; where that fails restore it from the repository.",
+            evidence=Evidence("standby.signal is there", rebuilt),
+            commands=(
+                "pg_rewind -D /var/lib/postgresql/17/main --source-server='host=PRIMARY user=rewind dbname=postgres' "
+                "--restore-target-wal --config-file=/etc/postgresql/17/main/postgresql.conf",
+                "touch /var/lib/postgresql/17/main/standby.signal",
+                "# or: pgbackrest --stanza=main --delta --type=standby restore",
+            ),
+        ),
+        Step(
+            name="start", role="returning host", budget="rejoin.stream", action=start,
+            says="Take the fence away and start it as a standby.",
+            evidence=Evidence("it streams from the primary on the primary's timeline", streaming),
+            commands=(
+                "rm /etc/mystocks-dr/fenced",
+                "systemctl unmask postgresql@17-main",
+                "systemctl start postgresql@17-main",
+            ),
+        ),
+        common.synchronous(Rejoin),
+        common.verification(Rejoin),
+    ),
+)  # fmt: skip

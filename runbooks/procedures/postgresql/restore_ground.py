@@ -1,0 +1,258 @@
+"""What restore-cluster must know before it touches anything: hosts, repository, key, backup, room."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from inventories.errors import Refused
+from runbooks.actions import offsite
+from runbooks.engine.context import Options
+from runbooks.hosts import Host
+from runbooks.layout import Layout
+from runbooks.probes.postgresql import backups, ground, pgbackrest
+from runbooks.probes.postgresql.ground import Ground, Holds
+from runbooks.probes.postgresql.pgbackrest import Repository
+from runbooks.probes.postgresql.server import SEGMENT_BYTES
+from runbooks.procedures.postgresql.common import Roles, Run, layout
+
+EMPTY = (1, 2, 3)  # of pgBackRest's status: no stanza, no backup, nothing there
+SPARE = 1.3  # room for the restored files, as a multiple of their size
+
+
+class RestoreClusterOptions(Options):
+    """`replace`: move data aside that lie where the cluster is restored to. `backup_set`: this backup and no other.
+
+    `from_offsite`: take the off-site copy although the repository answers. `accept_loss`: promote before a gap in the
+    archive.
+    """
+
+    replace: bool = False
+    backup_set: str = ""
+    from_offsite: bool = False
+    accept_loss: bool = False
+
+
+class RestoreCluster(Roles):
+    """What was found, chosen and measured. Times are unix seconds."""
+
+    provision: tuple[str, ...] = ()  # hosts to be deployed first
+    replaced: tuple[str, ...] = ()  # hosts whose data directory is moved aside
+    offsite: bool = False
+    offsite_at: float | None = None  # when the off-site copy was made
+    together: bool = True  # both directories are restored at the same time
+    label: str = ""
+    backup_at: int = 0
+    bytes: int = 0
+    wal_bytes: int = 0  # to be replayed
+    repository_bytes: int = 0  # fetched from off-site
+    passed_over: tuple[str, ...] = ()
+    archive_end: str = ""  # newest segment of the archive
+    archived_at: float | None = None
+    last_commit_at: float | None = None  # the last commit that came back
+    requeued: bool = False
+
+
+def needed(context: Run) -> tuple[Host, ...]:
+    estate = context.estate
+    return (*estate.postgres, estate.backup, estate.app)
+
+
+def hosts_answer(context: Run) -> None:
+    """Raises Refused naming those that do not: one that is only cut off may still take writes."""
+    silent = [host for host in needed(context) if not host.reachable()]
+    if silent:
+        names = ", ".join(f"{host.name} ({host.address})" for host in silent)
+        raise Refused(
+            f"{names} cannot be reached",
+            "power it on, or put another machine in its place in the inventory; a blank one will do",
+        )
+
+
+def nothing_runs(context: Run) -> None:
+    """Raises Refused while a server runs, or where data would be overwritten unasked."""
+    seen = ground.survey(context.estate.postgres, layout(context), context.estate)
+    running = [one.host.name for one in seen if one.running]
+    if running:
+        raise Refused(
+            f"PostgreSQL runs on {' and '.join(running)}, so the cluster is not lost",
+            "./dr status says what it is; ./dr failover or ./dr rejoin mends one host",
+        )
+    held = [one for one in seen if one.holds is Holds.DATA]
+    if held and not context.options.replace:
+        raise Refused(
+            f"{' and '.join(one.host.name for one in held)}: {layout(context).data} holds data",
+            "./dr restore-cluster --replace moves it aside and deletes nothing; --resume goes on with a restore",
+        )
+    fixed = [one.host.name for one in held if one.mounted]
+    if fixed:
+        raise Refused(
+            f"{layout(context).data} on {' and '.join(fixed)} is a file system of its own and cannot be renamed",
+            "move its contents to another file system by hand, then repeat without --replace",
+        )
+
+
+def aside(context: Run, paths: Layout) -> str:
+    """Where the data of this host are moved: the same place for every attempt of one run."""
+    return paths.beside(f"main.{_stamp(context)}")
+
+
+def _stamp(context: Run) -> str:
+    return f"replaced-{context.run_dir.name.partition('-')[0]}"
+
+
+def assess(context: Run, state: RestoreCluster) -> RestoreCluster:
+    estate = context.estate
+    seen = {one.host.name: one for one in ground.survey(needed(context), layout(context), estate)}
+    first = estate.groups["pg_primary"][0]
+    other = next(host.name for host in estate.postgres if host.name != first)
+    state = state.model_copy(
+        update={
+            "primary": first, "other": other,
+            "provision": _unprovisioned(context, seen),
+            "replaced": tuple(h.name for h in estate.postgres if seen[h.name].holds is Holds.DATA),
+            # Restoring takes a client's cores, ten times those of the repository: on one machine the first would wait.
+            "together": seen[first].machine != seen[other].machine,
+        }
+    )  # fmt: skip
+    repository = _repository(context, seen[estate.backup.name])
+    if repository is None:
+        return _offsite(context, state)
+    return chosen(context, state, repository, [seen[host.name] for host in estate.postgres])
+
+
+def _unprovisioned(context: Run, seen: Mapping[str, Ground]) -> tuple[str, ...]:
+    """Hosts to be deployed first; a new backup host learns the off-site host's key from that host itself."""
+    names = tuple(name for name, one in seen.items() if not one.ready)
+    if context.estate.backup.name not in names:
+        return names
+    copies = [context.estate.host(name) for name in context.estate.groups.get("offsite", ())]
+    return (*names, *(host.name for host in copies if host.reachable()))
+
+
+def _repository(context: Run, seen: Ground) -> Repository | None:
+    """What the backup host holds; None when that is nothing, or shall not be used."""
+    if not seen.provisioned:
+        return None
+    repository = pgbackrest.info(seen.host, str(context.estate.data["stanza"]))
+    if repository.status in EMPTY and not repository.backups:
+        return None
+    if context.options.from_offsite:
+        if context.options.replace:
+            return None
+        raise Refused(
+            f"the repository on {seen.host} is not empty, and nothing is fetched over it",
+            "./dr restore-cluster --from-offsite --replace moves it aside and deletes nothing",
+        )
+    if repository.status:
+        raise _unreadable(repository)
+    return repository
+
+
+def _unreadable(repository: Repository) -> Refused:
+    first = repository.trouble.splitlines()[0] if repository.trouble else repository.message
+    if "FormatError" in repository.trouble or "CryptoError" in repository.trouble:
+        return Refused(
+            "the repository cannot be read with the key pgbackrest_cipher that this estate's secrets hold",
+            "./dr keys.restore lays out the keys of an escrow bundle; put them into place and repeat",
+        )
+    return Refused(f"the repository cannot be read: {first[:200]}", "mend it, or take --from-offsite")
+
+
+def _offsite(context: Run, state: RestoreCluster) -> RestoreCluster:
+    """Raises Refused when there is no off-site host either."""
+    if not context.estate.groups.get("offsite"):
+        raise Refused(
+            f"{context.estate.backup} holds no backup, and the inventory names no off-site host",
+            "bring back what holds a copy of the repository",
+        )
+    copy = context.estate.group("offsite")[0]
+    if not copy.reachable():
+        raise Refused(f"{context.estate.backup} holds no backup, and {copy} does not answer", "bring either back")
+    context.say(f"the off-site copy on {copy} is fetched before anything is restored")
+    return state.model_copy(update={"offsite": True})
+
+
+def fetch(context: Run, state: RestoreCluster) -> RestoreCluster:
+    """Bring the repository back from off-site, then choose as if it had been there."""
+    estate = context.estate
+    if context.options.replace:
+        offsite.put_aside(estate.backup, f"/var/lib/pgbackrest.{_stamp(context)}")
+    copy = offsite.restore(estate.backup, context.remaining())
+    age = max(0.0, time.time() - copy.made_at)
+    context.say(f"the off-site copy was made {_utc(copy.made_at)}, {_span(age)} ago: what is younger is not in it")
+    repository = pgbackrest.info(estate.backup, str(estate.data["stanza"]))
+    if repository.status:
+        raise _unreadable(repository)
+    state = state.model_copy(update={"offsite_at": copy.made_at, "repository_bytes": copy.bytes})
+    return chosen(context, state, repository, ground.survey(estate.postgres, layout(context), estate))
+
+
+def chosen(context: Run, state: RestoreCluster, repository: Repository, hosts: list[Ground] | tuple[Ground, ...]) -> (
+    RestoreCluster
+):  # fmt: skip
+    """The backup, the end of the archive, and the room for both. Raises Refused, BadInput."""
+    estate = context.estate
+    choice = backups.choose(repository, backups.failed_proofs(estate.backup), context.options.backup_set)
+    backup = choice.backup
+    for label, why in choice.passed_over:
+        context.say(f"WARNING: {label} is passed over: {why}")
+    end = pgbackrest.archive_end(estate.backup, str(estate.data["stanza"]), repository)
+    _room(backup, _wal(backup, end), hosts)
+    context.say(
+        f"restoring {backup.label} ({backup.type}, {backup.size_bytes / 2**20:.0f} MiB, "
+        f"{_span(time.time() - backup.stopped_at)} old)"
+    )
+    context.say(_missing(end))
+    return state.model_copy(
+        update={
+            "label": backup.label, "backup_at": backup.stopped_at, "bytes": backup.size_bytes,
+            "wal_bytes": _wal(backup, end),
+            "passed_over": tuple(label for label, _ in choice.passed_over),
+            "archive_end": end.segment if end else "", "archived_at": end.at if end else None,
+        }
+    )  # fmt: skip
+
+
+def _wal(backup: pgbackrest.Backup, end: pgbackrest.ArchiveEnd | None) -> int:
+    """Bytes of WAL from the backup's first segment to the end of the archive."""
+    if end is None or not backup.wal_start:
+        return 0
+    return max(0, _number(end.segment) + 1 - _number(backup.wal_start)) * SEGMENT_BYTES
+
+
+def _room(backup: pgbackrest.Backup, wal: int, hosts: list[Ground] | tuple[Ground, ...]) -> None:
+    wanted = int(backup.size_bytes * SPARE) + min(wal, 2**30)
+    for one in hosts:
+        if one.free_bytes < wanted:
+            raise Refused(
+                f"{one.host.name} has {one.free_bytes / 2**30:.1f} GiB free for the data directory, "
+                f"{wanted / 2**30:.1f} GiB are needed for {backup.label}",
+                "give it a larger disk",
+            )
+
+
+def _number(segment: str) -> int:
+    """Position of a segment on whatever timeline."""
+    return int(segment[8:16], 16) * 256 + int(segment[16:24], 16)
+
+
+def _missing(end: pgbackrest.ArchiveEnd | None) -> str:
+    """How much may be missing afterwards, as a sentence."""
+    if end is None:
+        return "the archive holds no WAL: everything after the backup is missing"
+    return (
+        f"the archive ends with {end.segment}, archived {_utc(end.at)}: what was committed after it, "
+        f"at most {_span(end.age_s)} if the cluster was lost only now, is missing unless the application host kept it"
+    )
+
+
+def _utc(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,341 @@
+"""Restore tables from a point in time: a side cluster, a comparison by key, one transaction, a check."""
+
+from __future__ import annotations
+
+from inventories.catalog.load import load_tables
+from inventories.errors import BadInput, Refused, VerificationFailed
+from runbooks.actions import lease
+from runbooks.actions.postgresql import side as side_act
+from runbooks.actions.postgresql import table_copy as act
+from runbooks.engine.context import Options
+from runbooks.engine.procedure import Procedure
+from runbooks.engine.process import user_at_machine
+from runbooks.engine.step import Evidence, Step
+from runbooks.engine.wait import until
+from runbooks.probes.postgresql import schema, server, tables
+from runbooks.probes.postgresql import side as sides
+from runbooks.probes.postgresql import table_copy as copies
+from runbooks.probes.postgresql.tables import Server
+from runbooks.procedures.postgresql import common, pitr_side, pitr_target
+from runbooks.procedures.postgresql import table_copy as copying
+from runbooks.procedures.postgresql.common import Roles, Run, layout, primary_of
+from runbooks.procedures.postgresql.pitr_state import RestorePitr
+from runbooks.procedures.postgresql.pitr_state import wanted as pitr_wanted
+from runbooks.table_copy.compare import Pair
+from runbooks.table_copy.counts import Counts, Mode, TablePlan, outside, sentence
+from runbooks.table_copy.source import Source
+
+SIDE = "table"
+
+
+class RestoreTableOptions(Options):
+    """A target as restore-pitr takes it, or `source`, the name of a side cluster that is open already.
+
+    `where` restricts both the copy and the live table. `replace` drops an open side cluster of another target.
+    """
+
+    tables: tuple[str, ...] = ()
+    mode: Mode = Mode.MERGE
+    to_time: str = ""
+    to_lsn: str = ""
+    to_xid: str = ""
+    to_name: str = ""
+    inclusive: bool = False
+    backup_set: str = ""
+    repo: int = 1
+    timeline: int = 0
+    source: str = ""
+    where: str = ""
+    keep_replaced: bool = True
+    replace: bool = False
+
+
+class RestoreTable(Roles):
+    """What is restored, from where (`aim` is None for a side cluster that was open already), what was found and what
+    was written; `xid` is the transaction that wrote it, `told` what the operator reads.
+    """
+
+    tables: tuple[str, ...] = ()
+    mode: Mode = Mode.MERGE
+    where: str = ""
+    keep_replaced: bool = True
+    side: str = SIDE
+    aim: RestorePitr | None = None
+    plans: tuple[TablePlan, ...] = ()
+    written: bool = False
+    xid: int = 0
+    rows: tuple[tuple[str, str, int], ...] = ()
+    told: tuple[str, ...] = ()
+
+
+def mode_of(text: str) -> Mode:
+    """Raises BadInput naming the modes there are."""
+    try:
+        return Mode(text.strip().lower())
+    except ValueError:
+        known = ", ".join(Mode)
+        raise BadInput(f"there is no mode {text!r}", f"--mode is one of {known}") from None
+
+
+def wanted(context: Run) -> RestoreTable:
+    """What the operator said. Raises BadInput."""
+    said: RestoreTableOptions = context.options
+    if not said.tables:
+        raise BadInput("no table was named", "--tables order_records, or several with commas between them")
+    twice = sorted({name for name in said.tables if said.tables.count(name) > 1})
+    if twice:
+        raise BadInput(f"{', '.join(twice)} is named twice in --tables", "name each table once")
+    if said.source and any((said.to_time, said.to_lsn, said.to_xid, said.to_name)):
+        raise BadInput("a target and --from were both given", "an open side cluster stands where it was stopped")
+    aim = None if said.source else pitr_wanted(context).model_copy(update={"side": SIDE})
+    return RestoreTable(
+        tables=said.tables, mode=said.mode, where=said.where.strip(), keep_replaced=said.keep_replaced,
+        side=said.source or SIDE, aim=aim,
+    )  # fmt: skip
+
+
+def assess(context: Run, state: RestoreTable) -> RestoreTable:
+    """Find the primary, and make sure that the tables' names are right as far as it can be told without a copy."""
+    node = server.the_primary(server.survey(context.estate))
+    state = state.model_copy(update={"primary": node.name, "timeline": node.timeline})
+    live = tables.shapes(live_server(context, state))
+    copying.known_names(state.tables, live, anything=state.aim is None)
+    copying.free_names(state.tables, state.mode, state.keep_replaced, live)
+    return state.model_copy(update={"aim": state.aim and pitr_target.assess(context, state.aim)})
+
+
+def from_target(context: Run, state: RestoreTable) -> bool:
+    return state.aim is not None
+
+
+def cover(context: Run, state: RestoreTable) -> RestoreTable:
+    """As restore-pitr: the archive must lead to the target and to a commit behind it; then choose the backup."""
+    assert state.aim is not None
+    return state.model_copy(update={"aim": pitr_target.choose(context, pitr_target.cover(context, state.aim))})
+
+
+def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
+    """Restore beside the live cluster up to the target; one that is open with the same target is taken as it is.
+
+    The lease keeps the repository from expiring meanwhile; once recovery stands at its target nothing more is read.
+    """
+    assert state.aim is not None
+    backup, name = context.estate.backup, context.run_dir.name
+    why = f"restoring {', '.join(state.tables)} from {state.aim.label} to {state.aim.target}"
+    lease.hold(backup, name, user_at_machine(), why, context.remaining(), state.aim.label)
+    try:
+        pitr_target.still_there(context, state.aim)
+        aim = pitr_side.side_restore(context, state.aim)
+        # Paused before the commit of a DROP TABLE, recovery holds that statement's lock, and no query would ever end.
+        side_act.promote(primary_of(context, state), state.side, context.remaining())
+        return state.model_copy(update={"aim": aim})
+    finally:
+        lease.release(backup, name)
+
+
+def reached(context: Run, state: RestoreTable) -> None:
+    assert state.aim is not None
+    pitr_side.stands(context, state.aim)
+    context.say(
+        f"the side cluster {state.side} stands at {server.as_lsn(state.aim.side_lsn)}: "
+        f"{state.aim.bytes >> 20} MiB restored in {state.aim.restore_s:.1f} s, "
+        f"{state.aim.wal_bytes >> 20} MiB of WAL replayed in {state.aim.replay_s:.1f} s"
+    )
+
+
+def live_server(context: Run, state: RestoreTable) -> Server:
+    return Server(primary_of(context, state), str(context.estate.data["database"]))
+
+
+def source_of(context: Run, state: RestoreTable) -> Source:
+    """The open side cluster. Raises Refused when there is none, or when it has not reached its target."""
+    host = primary_of(context, state)
+    there = sides.look(host, state.side)
+    if there is None or not there.ready:
+        why = f"is {there.phase}: {there.sentence}" if there else "is not there"
+        raise Refused(f"the side cluster {state.side} on {host} {why}", "restore it first, or leave --from out")
+    return Source(layout(context).bin, there.socket, there.port, str(context.estate.data["database"]))
+
+
+def compare(context: Run, state: RestoreTable) -> RestoreTable:
+    """Both shapes, the way from one to the other, and the counts; everything that can be refused is refused here."""
+    live, source = live_server(context, state), source_of(context, state)
+    copy = Server(live.host, live.database, source.connect)
+    if copies.locked(copy):
+        context.say(f"a transaction in flight at the target has locked tables: {state.side} is promoted to undo it")
+        side_act.promote(live.host, state.side, context.remaining())
+    plans = copying.planned(live, copy, state.tables, state.mode, layout(context).bin)
+    if state.where:
+        copying.check_condition(copy, plans, state.where)
+    found = copies.compare(live, pairs(plans, state), source, context.remaining())
+    plans = tuple(plan.model_copy(update={"counts": counts}) for plan, counts in zip(plans, found, strict=True))
+    copying.judge(plans, state.mode)
+    copying.room(context, live.host, plans, state.mode)
+    told = tuple(sentence(plan, state.mode) for plan in plans)
+    if not context.options.yes:
+        told += (
+            f"nothing was written; the side cluster {state.side} stays open on {state.primary} "
+            f"({_megabytes(plans)} MiB in these tables): repeat with --yes, or drop it there with "
+            "agents.postgresql.side.cluster",
+        )
+    for line in told:
+        context.say(line)
+    return state.model_copy(update={"plans": plans, "told": told})
+
+
+def _megabytes(plans: tuple[TablePlan, ...]) -> int:
+    return sum(plan.copied.size_bytes for plan in plans) >> 20
+
+
+def pairs(plans: tuple[TablePlan, ...], state: RestoreTable) -> tuple[Pair, ...]:
+    names = [plan.name for plan in plans]
+    return tuple(
+        Pair(
+            plan.copied, plan.live, state.where,
+            parents=outside((plan.live or plan.copied).foreign_keys, names, "parent"),
+            children=outside(plan.live.referred_by if plan.live else (), names, "child"),
+        )
+        for plan in plans
+    )  # fmt: skip
+
+
+def write(context: Run, state: RestoreTable) -> RestoreTable:
+    """One transaction. A run that was cut off in it finds by its mark whether it was committed."""
+    live, mark = live_server(context, state), copying.mark_of(context)
+    act.end_sessions(live.host, live.database)
+    until(lambda: copies.sessions(live), 30, what="the sessions of an earlier run to end", accept=lambda n: n == 0)
+    if copies.committed(live, mark):
+        context.say("an earlier attempt of this run had committed already: nothing is written twice")
+        return state.model_copy(update={"written": True})
+    source = source_of(context, state)
+    body = copying.body(state.plans, pairs(state.plans, state), state.mode, source, state.keep_replaced)
+    done = act.write(live.host, live.database, body, mark, context.remaining())
+    for table, verb, count in done.rows:
+        context.say(f"{table}: {count} rows {verb}")
+    return state.model_copy(update={"written": True, "xid": done.xid, "rows": done.rows})
+
+
+def is_committed(context: Run, state: RestoreTable) -> None:
+    if not copies.committed(live_server(context, state), copying.mark_of(context)):
+        raise VerificationFailed(f"the transaction of this run is not in {state.primary}")
+
+
+def check(context: Run, state: RestoreTable) -> RestoreTable:
+    """Every row of the copy is live with the same values, or was superseded; what was made is as declared."""
+    live, source = live_server(context, state), source_of(context, state)
+    there = tables.shapes(live)
+    again = copying.targets(pairs(state.plans, state), state.mode, there, state.xid)
+    found = copies.compare(live, again, source, context.remaining())
+    _all_there(state, found)
+    made = {plan.name for plan in state.plans if plan.live is None} if state.mode is not Mode.BESIDE else set()
+    declared = load_tables().tables
+    structure = schema.look(live.host, live.database)
+    wrong = [line for name in made if name in declared for line in schema.of_table(declared[name], structure.get(name))]
+    if wrong:
+        raise VerificationFailed(f"the tables that were made again differ from the catalogue: {'; '.join(wrong)}")
+    told = tuple(
+        f"{counts.table}: all {counts.restored} rows of the copy are there, {counts.superseded} superseded since"
+        for counts in found
+    )
+    for line in told:
+        context.say(line)
+    return state.model_copy(update={"told": (*state.told, *told)})
+
+
+def _all_there(state: RestoreTable, found: tuple[Counts, ...]) -> None:
+    """Merging leaves alone what was altered before; anything else that differs was not restored."""
+    for plan, counts in zip(state.plans, found, strict=True):
+        known = plan.counts.altered if plan.counts and state.mode is Mode.MERGE and plan.live else 0
+        if counts.restored == 0 or counts.missing or counts.altered > known:
+            raise VerificationFailed(
+                f"{counts.table}: of {counts.restored} rows of the copy {counts.missing} are missing and "
+                f"{counts.altered - known} hold other values than restored",
+                f"the side cluster {state.side} is still open on {state.primary}: compare by hand",
+            )
+
+
+def drop_side(context: Run, state: RestoreTable) -> RestoreTable:
+    side_act.drop(primary_of(context, state), state.side, context.remaining())
+    return state
+
+
+def dropped(context: Run, state: RestoreTable) -> None:
+    if sides.look(primary_of(context, state), state.side):
+        raise VerificationFailed(f"the side cluster {state.side} is still on {state.primary}")
+
+
+RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
+    name="restore-table",
+    summary="Restore tables from a point in time beside or into the live database.",
+    purpose=(
+        "Rows, or whole tables, were dropped, deleted or overwritten, and everything else must stay. Restores a side "
+        "cluster at the point in time, compares by key, and prints the counts; with --yes it merges the missing rows, "
+        "replaces the content or leaves the copy beside, in one transaction. Refuses without a primary, for a target "
+        "that the archive does not reach, and where a foreign key would break."
+    ),
+    gate=(common.ONE_ANSWERS,),
+    initial=wanted,
+    steps=(
+        Step(
+            name="assess", role="primary", budget="ssh.command", action=assess, observes=True,
+            says="Find the primary and make sure that the tables are known.",
+            evidence=Evidence("one primary answers, every table is live, in the catalogue or in an open copy"),
+        ),
+        Step(
+            name="cover", role="primary and backup", budget="restore.locate", action=cover, observes=True,
+            when=from_target, when_says="the side cluster is this run's own",
+            says="Close the WAL segment, find the target in the archive and the newest good backup that ended before.",
+            evidence=Evidence("a sound backup is named, and its WAL is whole up to the target and a commit behind it"),
+            commands=(
+                "psql -c 'select pg_current_xact_id()' -c 'select pg_switch_wal()'", "pgbackrest --stanza=main info",
+            ),
+        ),
+        Step(
+            name="side-restore", role="primary", budget="restore.side", action=side_restore, observes=True,
+            when=from_target, when_says="the side cluster is this run's own",
+            says="Restore a side cluster beside the live one, up to the target, cut off from the world.",
+            evidence=Evidence("it is paused at the target, not merely up", reached),
+            commands=(
+                "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.postgresql.side.cluster restore "
+                "--name table --type time "
+                "--target '2026-11-21 10:00:00+08'",
+            ),
+        ),
+        Step(
+            name="compare", role="primary", budget="restore.compare", action=compare, observes=True,
+            says="Compare the copy with the live tables by key, and say what would be written.",
+            evidence=Evidence("rows live, restored, missing and differing are counted for every table"),
+            commands=(
+                "# as postgres on the primary; SIDE stands for -h /var/lib/postgresql/17/side-table.d -p 5433",
+                "psql SIDE -d quant_research -c 'select count(*) from TABLE'",
+                "psql -d quant_research -c 'select count(*) from TABLE'",
+            ),
+        ),
+        Step(
+            name="write", role="primary", budget="restore.write", action=write, destructive=True, option="yes",
+            says="Write the rows, all tables in one transaction.",
+            evidence=Evidence("the transaction is committed on the primary", is_committed),
+            commands=(
+                "psql -d quant_research   # a dropped table first: ./dr deploy, or its lines of catalog/ddl.py",
+                "  begin; create temp table stage as select * from TABLE with no data;",
+                "  copy stage from program 'psql SIDE -d quant_research -c \"copy TABLE to stdout\"';",
+                "  insert into TABLE select * from stage on conflict do nothing; commit;",
+            ),
+        ),
+        Step(
+            name="check", role="primary", budget="restore.compare", action=check, option="yes",
+            says="Compare again: what the copy holds must be live, or superseded by something written later.",
+            evidence=Evidence("every row of the copy is live or superseded, tables made again are as declared"),
+        ),
+        Step(
+            name="drop-side", role="primary", budget="ssh.command", action=drop_side, option="yes",
+            when=from_target, when_says="the side cluster is this run's own",
+            says="Remove the side cluster.",
+            evidence=Evidence("it is gone", dropped),
+            commands=(
+                "cd /opt/mystocks-dr && sudo -u postgres "
+                "python3 -m agents.postgresql.side.cluster drop --name table",
+            ),
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,164 @@
+"""Switchover: move the primary's role to the standby on purpose, without loss and without a fork. Also the failback."""
+
+from __future__ import annotations
+
+from inventories.catalog.load import load_recovery
+from inventories.errors import Refused, VerificationFailed
+from runbooks.actions.postgresql import server as act
+from runbooks.engine.context import Options
+from runbooks.engine.procedure import Procedure
+from runbooks.engine.step import Evidence, Step
+from runbooks.engine.wait import until
+from runbooks.probes.postgresql import server
+from runbooks.procedures.postgresql import common
+from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of, primary_of
+
+
+class SwitchoverOptions(Options):
+    """Nothing to choose."""
+
+
+class Switchover(Roles):
+    """`shutdown_lsn`: where the old primary's last record is, so that the standby must have received it."""
+
+    shutdown_lsn: int = 0
+
+
+def assess(context: Run, state: Switchover) -> Switchover:
+    """Both nodes must answer, one streaming from the other, close behind and synchronous."""
+    nodes = server.survey(context.estate)
+    primary = server.the_primary(nodes)
+    following = common.following(context, primary)
+    standbys = [node for node in nodes if node.streams and node.name in following]
+    if not standbys:
+        raise Refused(
+            f"no standby keeps up with {primary.name} ({server.told(node for node in nodes if node is not primary)})",
+            "./dr status shows why; ./dr rejoin brings a standby back",
+        )
+    standby = max(standbys, key=lambda node: node.written or 0)
+    if standby.replay_paused:
+        raise Refused(
+            f"{standby.name} has been told to pause its replay, so it would never catch up",
+            f"psql -c 'select pg_wal_replay_resume()' on {standby.name}",
+        )
+    behind = max(0, (primary.written or 0) - min(standby.written or 0, standby.replayed or 0))
+    allowed = load_recovery().limits.max_replication_lag_bytes
+    if behind > allowed:
+        raise Refused(
+            f"{standby.name} is {behind} bytes behind {primary.name}, more than {allowed}",
+            "wait until it has caught up: ./dr status",
+        )
+    if not context.estate.app.reachable():
+        raise Refused(
+            f"{context.estate.app} does not answer SSH, so nobody could prove the write path", "bring it back first"
+        )
+    if not context.estate.backup.reachable():
+        raise Refused(
+            f"{context.estate.backup} does not answer SSH, so nobody could note who has which rows",
+            "bring it back first: what is planned can wait",
+        )
+    return state.model_copy(
+        update={"primary": standby.name, "other": primary.name, "old_timeline": primary.timeline or 0}
+    )
+
+
+def settle(context: Run, state: Switchover) -> Switchover:
+    """A checkpoint now makes the one at shutdown short, which is most of the pause that writers see."""
+    act.checkpoint(other_of(context, state))
+    return state
+
+
+def step_down(context: Run, state: Switchover) -> Switchover:
+    """Stop the old primary cleanly; from here on it can only come back as a standby."""
+    old, paths = other_of(context, state), layout(context)
+    act.stop(old, paths)
+    act.make_standby(old, paths)
+    return state.model_copy(update={"shutdown_lsn": server.control_data(old, paths.version).checkpoint})
+
+
+def step_up_again(context: Run, state: Switchover) -> None:
+    new = server.look(primary_of(context, state), layout(context).version)
+    if new.is_primary:
+        raise Refused(f"{new.name} is primary already, so {state.other} stays a standby", "repeat with --resume")
+    act.make_primary_again(other_of(context, state), layout(context))
+
+
+def no_fork(context: Run, state: Switchover) -> None:
+    """The old one is down cleanly, and the standby has its last record: nothing exists only there."""
+    paths = layout(context)
+    seen = server.control_data(other_of(context, state), paths.version)
+    if seen.state not in ("shut down", "shut down in recovery"):
+        raise VerificationFailed(f"{state.other} is not shut down cleanly but {seen.state!r}")
+    until(
+        lambda: server.look(primary_of(context, state), paths.version),
+        "standby.catch_up",
+        what=f"{state.primary} to replay {server.as_lsn(state.shutdown_lsn)}, the last record of {state.other}",
+        accept=lambda node: (node.replayed or 0) > state.shutdown_lsn,
+        every=0.02,
+    )
+
+
+def promote(context: Run, state: Switchover) -> Switchover:
+    """Promote, and note that for a moment nobody follows the new primary."""
+    state = common.promoted(context, state)
+    common.record_mode(context, "degraded", f"switchover to {state.primary}: {state.other} does not follow yet")
+    return state
+
+
+def follow(context: Run, state: Switchover) -> Switchover:
+    old, paths = other_of(context, state), layout(context)
+    act.start(old, paths)
+    act.drop_slots(old)
+    return state
+
+
+SWITCHOVER: Procedure[Switchover] = Procedure(
+    name="switchover",
+    summary="Move the primary's role to the standby, as planned.",
+    purpose=(
+        "Maintenance, or the way back after a failover. Loses nothing and makes no fork: the old primary ends cleanly "
+        "and the standby is promoted only when it has the last record. Refuses without a standby that streams "
+        "and is close."
+    ),
+    gate=(common.TWO_NODES, common.ONE_ANSWERS),
+    initial=lambda context: Switchover(),
+    steps=(
+        Step(
+            name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
+            says="Find the primary and the standby that takes over.",
+            evidence=Evidence("a standby streams from the primary and is within the allowed lag"),
+            commands=("psql -c 'select * from pg_stat_replication'",),
+        ),
+        Step(
+            name="settle", role="old primary", budget="backup", action=settle,
+            says="Write a checkpoint, so that the shutdown is short.",
+            evidence=Evidence("CHECKPOINT returned"),
+            commands=("psql -c checkpoint",),
+        ),
+        Step(
+            name="step-down", role="old primary", budget="standby.catch_up", action=step_down,
+            says="Stop the old primary cleanly and mark it as a standby.",
+            evidence=Evidence("it is shut down and the standby has replayed its last record", no_fork),
+            undo=step_up_again, undo_says="Start the old primary as a primary again.",
+            commands=("systemctl stop postgresql@17-main", "touch /var/lib/postgresql/17/main/standby.signal"),
+        ),
+        Step(
+            name="promote", role="new primary", budget="promote", action=promote,
+            says="Promote the standby.",
+            evidence=Evidence("it is out of recovery, on a higher timeline"),
+            commands=("psql -c 'select pg_promote(true, 60)'",),
+        ),
+        common.write_path(Switchover),
+        Step(
+            name="follow", role="old primary", budget="rejoin.stream", action=follow,
+            says="Start the old primary as the new one's standby.",
+            evidence=Evidence("it streams from the new primary on its timeline", common.follows),
+            commands=("systemctl start postgresql@17-main",),
+        ),
+        common.synchronous(Switchover),
+        common.archive(Switchover),
+        common.drain(Switchover),
+        common.verification(Switchover),
+        common.new_backup(Switchover),
+    ),
+)  # fmt: skip

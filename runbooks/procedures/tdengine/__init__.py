@@ -1,0 +1,1 @@
+"""TDengine's runbooks, and the steps that they share."""

@@ -1,0 +1,199 @@
+"""What the restores of TDengine share: its gate, its backups' lease, rows that are queued again, the outbox."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from inventories.catalog import load_tables
+from inventories.catalog.tables import Store
+from inventories.errors import BadInput, DrError, Refused, VerificationFailed
+from runbooks.actions import app as app_actions
+from runbooks.actions import lease
+from runbooks.engine.context import Context
+from runbooks.engine.process import user_at_machine
+from runbooks.engine.step import Evidence, Gate, Step
+from runbooks.engine.wait import until
+from runbooks.hosts import Estate
+from runbooks.probes import app
+from runbooks.probes.app import Outbox
+from runbooks.probes.tdengine import backups, ground, restore, servers
+from runbooks.table_copy.td_selection import TdSelection
+
+WRITER = "agent-tdengine.json"
+CLOCKS_S = 300.0  # the hosts' clocks may differ, and a write was under way when the backup began
+LEASE_S = 6 * 3600
+SPARE, MIN_FREE = 1.5, (2 << 30) + (96 << 20)  # for files that are merged; below 2 GiB TDengine writes nothing
+Run = Context[Estate, Any]
+
+
+class TdState(BaseModel):
+    """What every restore of TDengine knows: the backup, the rows acknowledged after it, what the operator reads."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str = ""
+    chain: tuple[str, ...] = ()
+    backup_at: float = 0.0  # when the backup began: what was acknowledged later may be missing in it
+    offsite: bool = False
+    requeued: int = 0
+    dead_before: int = 0
+    told: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
+
+
+S = TypeVar("S", bound=TdState)
+
+
+def deployed(context: Run) -> None:
+    """Raises BadInput where the inventory names no TDengine host, Refused where its backups are not deployed."""
+    if not servers.hosts(context.estate):
+        raise BadInput(
+            f"inventory {context.estate.inventory} has no host in group tdengine", "name one, and its package"
+        )
+    if not backups.is_there(context.estate):
+        raise Refused(
+            f"{context.estate.backup} has no settings for TDengine's backups",
+            "./dr deploy with tdengine_package, or TDENGINE_PACKAGE",
+        )
+
+
+DEPLOYED = Gate("tdengine", "The inventory names TDengine hosts, and the backup host can back them up.", deployed)
+
+
+def tell(context: Run, state: S, *sentences: str) -> S:
+    for sentence in sentences:
+        context.say(sentence)
+    return state.model_copy(update={"told": (*state.told, *sentences)})
+
+
+def warn(context: Run, state: S, why: str) -> S:
+    context.say(f"DEGRADED: {why}")
+    return state.model_copy(update={"degraded": (*state.degraded, why)})
+
+
+def hold(context: Run, state: TdState, why: str) -> None:
+    """Nothing expires meanwhile, and the backup is still there."""
+    host = context.estate.backup
+    lease.hold(host, lease_of(context), user_at_machine(), why, LEASE_S, state.label)
+    if state.label not in backups.labels(host):
+        raise Refused(f"backup {state.label} has expired meanwhile", "repeat without --resume to choose another")
+
+
+def lease_of(context: Run) -> str:
+    return f"tdengine-{context.run_dir.name}"[:100]
+
+
+def end(context: Run, state: S) -> S:
+    try:
+        lease.release(context.estate.backup, lease_of(context))
+    except DrError as error:
+        context.say(f"WARNING: the lease was not given back and ends by itself: {error}")
+    return state
+
+
+def required() -> dict[str, tuple[str, ...]]:
+    """The columns of each supertable in which the catalogue wants a value."""
+    return {
+        table.name: tuple(column.name for column in table.columns if not column.nullable)
+        for table in load_tables().of(Store.TDENGINE)
+    }
+
+
+def outbox(context: Run) -> Outbox:
+    return app.outbox(context.estate.app, settings=WRITER)
+
+
+def requeue(context: Run, state: S, tables: tuple[str, ...] = ()) -> S:
+    """Write again what was acknowledged since the backup began; what is there already is written over itself."""
+    box = outbox(context)
+    state = state.model_copy(update={"dead_before": box.dead_rows})
+    if box.shadow_bytes is None:
+        return warn(context, state, "the application host keeps no shadow: rows younger than the backup are not there")
+    done = app_actions.replay_shadow(context.estate.app, state.backup_at - CLOCKS_S, tables, context.remaining())
+    state = state.model_copy(update={"requeued": done.rows})
+    if done.damaged_segments:
+        state = warn(context, state, f"{done.damaged_segments} files of the shadow are damaged at their end")
+    if done.refused:
+        state = warn(context, state, f"TDengine refused {done.refused:,} rows that it took before")
+    return tell(context, state, f"{done.rows:,} rows that were acknowledged since the backup began are written again")
+
+
+def let_drain(context: Run, state: TdState) -> None:
+    app_actions.start_replayer(context.estate.app)
+
+
+def fetching(**said: Any) -> Step[Any]:
+    """The step that brings lost backups back from the off-site copy."""
+    return Step(
+        name="fetch", role="backup", budget="restore.fetch", observes=True,
+        when=lambda context, state: state.offsite, when_says="the backups' folder is lost",
+        says="Fetch the backups from the off-site copy, and choose the newest sound one.",
+        evidence=Evidence("a backup whose chain is whole is named"),
+        commands=(
+            "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.offsite.copies restore "
+            "--only /var/lib/mystocks-dr/tdengine",
+        ),
+        **said,
+    )  # fmt: skip
+
+
+def rewriting(**said: Any) -> Step[Any]:
+    """The step that writes the application host's shadow into TDengine again."""
+    return Step(
+        name="requeue", role="app", budget="restore.requeue", undo=let_drain,
+        undo_says="let the outbox drain",
+        says="Write again, in their order, what the application host kept of the rows acknowledged since the backup "
+        "began; the outbox, whose rows are newer, stands still meanwhile.",
+        evidence=Evidence("TDengine acknowledged them, or nothing was kept and that was said"),
+        commands=(
+            "systemctl stop mystocks-replayer-tdengine",
+            "cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.writing.shadow_replay "
+            "--config /etc/mystocks-dr/agent-tdengine.json --since UNIX_SECONDS",
+            "systemctl start mystocks-replayer-tdengine",
+        ),
+        **said,
+    )  # fmt: skip
+
+
+def drained(context: Run, state: TdState) -> None:
+    """Nothing waits, and no further row was refused. Raises TimedOut, VerificationFailed."""
+    left = until(
+        lambda: outbox(context), context.remaining(), what="TDengine's empty outbox",
+        accept=lambda box: box.pending_records == 0, every=0.5,
+    )  # fmt: skip
+    if left.dead_rows > state.dead_before:
+        raise VerificationFailed(
+            f"TDengine refused {left.dead_rows - state.dead_before} rows of the outbox",
+            f"agents.writing.outbox_cli --config /etc/mystocks-dr/{WRITER} dead names them on {context.estate.app}",
+        )
+
+
+def compare(context: Run, selection: TdSelection, rows: bool) -> restore.Comparison:
+    """Hold the database against the backup; `rows` looks at the rows themselves too."""
+    return restore.compare(
+        context.estate.backup, selection, context.remaining(), required() if rows else None
+    )  # fmt: skip
+
+
+def flaws(context: Run, state: S, found: restore.Comparison) -> S:
+    """Tell what no writer of ours makes: it was there before, and a restore neither made it nor takes it away."""
+    for flaw in found.flaws:
+        state = warn(context, state, f"{found.database}: {flaw}")
+    return state
+
+
+def room(context: Run, planned: restore.Plan, rows: int) -> None:
+    """Raises Refused where a disk has too little room for so many rows of the backup, by what they took before."""
+    ours = servers.hosts(context.estate)
+    copies = min(len(ours), planned.replicas)
+    share = rows / planned.rows if planned.rows else 0.0
+    need = int(planned.bytes * share * SPARE * copies / len(ours)) + MIN_FREE
+    for host in ours:
+        free = ground.free_bytes(host)
+        if free < need:
+            raise Refused(
+                f"{ground.DATA} on {host.name} has {free >> 20} MiB free, {rows:,} rows may need {need >> 20} MiB",
+                "make room there, or restore a part: --tables, --symbols, --from",
+            )

@@ -1,0 +1,397 @@
+"""TDengine rejoin: a lost node of three comes back with its data, or is replaced by a blank host of the same name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from inventories.errors import BadInput, Refused, VerificationFailed
+from runbooks.actions import provision
+from runbooks.actions.tdengine import servers as act
+from runbooks.engine.context import Context, Options
+from runbooks.engine.procedure import Procedure
+from runbooks.engine.step import Evidence, Gate, Step
+from runbooks.engine.verify import verify
+from runbooks.engine.wait import until
+from runbooks.hosts import Estate, Host
+from runbooks.probes.tdengine import servers as tdengine
+from runbooks.probes.tdengine.servers import Local, Server, Vgroup
+
+Run = Context[Estate, Any]
+LEAST = 3
+_FLUSH = "FLUSH DATABASE `%s`"
+
+
+class TdengineRejoinOptions(Options):
+    """`host`: which one; empty takes the only one that is out. `replace`: move its data aside and fill it anew."""
+
+    host: str = ""
+    replace: bool = False
+
+
+class TdengineRejoin(BaseModel):
+    """`committed`: vgroup id -> the entry of its log up to which the returning copy must come."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str = ""
+    asked: str = ""  # a node that is ready and speaks for the cluster
+    cluster: str = ""
+    installed: bool = True
+    lacking: tuple[int, ...] = ()  # vgroups whose data are not on the returning host
+    manages: bool = False  # it is one of the nodes that manage the cluster, and does not
+    aside: str = ""
+    committed: dict[int, int] = {}
+    told: tuple[str, ...] = ()
+
+    @property
+    def blank(self) -> bool:
+        return bool(self.lacking)
+
+
+def three_nodes(context: Run) -> None:
+    """Raises Refused with fewer: then there is one copy of every row, and nothing to rejoin."""
+    count = len(tdengine.hosts(context.estate))
+    if count < LEAST:
+        raise Refused(
+            f"the inventory names {count} TDengine host{'s' if count != 1 else ''}, so no other has a copy of its rows",
+            "./dr deploy starts one that is down; a lost one is rebuilt from its backup",
+        )
+
+
+def wanted(context: Run) -> TdengineRejoin:
+    """Nothing is known yet, but for the host that was named: it must be one. Raises BadInput."""
+    names = [host.name for host in tdengine.hosts(context.estate)]
+    if context.options.host and context.options.host not in names:
+        raise BadInput(
+            f"{context.options.host!r} is no TDengine host of inventory {context.estate.inventory}",
+            f"its TDengine hosts are {', '.join(names) or 'none'}",
+        )
+    return TdengineRejoin()
+
+
+def assess(context: Run, state: TdengineRejoin) -> TdengineRejoin:
+    """Find the node that is out, and what is left of its data. Raises Refused."""
+    servers = tdengine.survey(context.estate)
+    out = _choose(context, servers)
+    if not out.ssh:
+        raise Refused(f"{out.name} cannot be reached ({out.why})", "power it on, or put a blank host in its place")
+    others = [server for server in servers if server.name != out.name]
+    asked = tdengine.speaker(others)
+    if asked is None:
+        raise Refused(
+            "no other TDengine node is ready, so nobody can fill this one",
+            "./dr deploy starts nodes that are down; two of three must answer",
+        )
+    _others_lead(asked, out.name)
+    local = tdengine.local(out.host) if out.installed else Local()
+    neighbour = tdengine.local(asked.host)
+    if local.cluster and local.cluster != neighbour.cluster and not context.options.replace:
+        raise Refused(
+            f"{out.name} has data of another cluster ({local.cluster}, not {neighbour.cluster})",
+            "look what they are; --replace moves them aside and fills the node from the others",
+        )
+    mine = asked.numbers.get(out.name)
+    if mine is None:
+        raise Refused(f"{out.name} is no node of the cluster yet", "./dr deploy makes it one")
+    members = [group.id for group in asked.vgroups if any(replica.node == mine for replica in group.replicas)]
+    held = () if context.options.replace else local.vgroups
+    return state.model_copy(
+        update={
+            "host": out.name, "asked": asked.name, "cluster": neighbour.cluster, "installed": out.installed,
+            "lacking": tuple(number for number in members if number not in held),
+            "manages": out.name in asked.mnodes,
+            "aside": f"/var/lib/taos.replaced-{context.run_dir.name}" if context.options.replace else "",
+        }
+    )  # fmt: skip
+
+
+def _choose(context: Run, servers: tuple[Server, ...]) -> Server:
+    if context.options.host:
+        chosen = next(server for server in servers if server.name == context.options.host)
+        if _is_whole(chosen) and not context.options.replace:
+            raise Refused(f"{chosen.name} is ready and has all of its data: there is nothing to rejoin")
+        return chosen
+    out = [server for server in servers if not _is_whole(server)]
+    if not out:
+        raise Refused("every TDengine node is ready and has its data: there is nothing to rejoin", "./dr status")
+    if len(out) > 1:
+        names = " and ".join(server.name for server in out)
+        raise Refused(f"{names} are out", "name the one that shall come back first: ./dr tdengine-rejoin HOST")
+    return out[0]
+
+
+def _is_whole(server: Server) -> bool:
+    mnode = server.mnodes.get(server.name)
+    return server.role == "ready" and not server.lacking and mnode in (None, "leader", "follower")
+
+
+def _others_lead(asked: Server, lost: str) -> None:
+    """Raises Refused unless every vgroup, and the cluster itself, has a leader elsewhere."""
+    serving = [name for name, role in asked.mnodes.items() if name != lost and role in ("leader", "follower")]
+    if 2 * len(serving) <= len(asked.mnodes):
+        raise Refused(
+            f"{len(serving)} of {len(asked.mnodes)} nodes manage the cluster, which is no majority without {lost}",
+            "bring back another one first; without a majority nothing about the cluster can be changed",
+        )
+    mine = asked.numbers.get(lost)
+    for group in asked.vgroups:
+        if not any(replica.role == "leader" and replica.node != mine for replica in group.replicas):
+            raise Refused(
+                f"vgroup {group.id} of {group.database} has no leader on another node",
+                "two of its three copies must serve before the third can be filled",
+            )
+
+
+def provisioned(context: Run, state: TdengineRejoin) -> TdengineRejoin:
+    """Packages, settings, agents; the server starts, and joins under its old name with nothing on its disk."""
+    names = [host.name for host in tdengine.hosts(context.estate)]
+    provision.for_restoring(context.estate, names, context.run_dir / "provision.log", context.say)
+    return state
+
+
+def is_installed(context: Run, state: TdengineRejoin) -> None:
+    if not tdengine.look(_host(context, state)).installed:
+        raise VerificationFailed(
+            f"the deploy installed no TDengine on {state.host}", "name the package: TDENGINE_PACKAGE, then --resume"
+        )
+
+
+def emptied(context: Run, state: TdengineRejoin) -> TdengineRejoin:
+    act.move_aside(_host(context, state), state.aside, context.remaining())
+    context.say(f"what {state.host} had lies in {state.aside}")
+    return state.model_copy(update={"told": (*state.told, f"What {state.host} had lies in {state.aside} there.")})
+
+
+def settled(context: Run, state: TdengineRejoin) -> TdengineRejoin:
+    """Stop the returning node and commit something in each of its vgroups without it.
+
+    A copy that forgot what it had acknowledged must not vote with one that is behind. An entry that the two others have
+    committed alone proves that neither is: what was acknowledged before is before it in both logs.
+    """
+    act.stop(_host(context, state), context.remaining())
+    asked = context.estate.host(state.asked)
+    before = {group.id: _committed(group) for group in _groups(context, state)}
+    for database in sorted({group.database for group in _groups(context, state)}):
+        act.execute(asked, _FLUSH % database, context.remaining())
+    number = _number(context, state)
+    groups = until(
+        lambda: _groups(context, state),
+        context.remaining(),
+        what="the two other copies of every vgroup to agree",
+        accept=lambda found: all(_agree(group, number, before[group.id]) for group in found),
+    )
+    return state.model_copy(update={"committed": {group.id: _committed(group) for group in groups}})
+
+
+def _agree(group: Vgroup, without: int, beyond: int) -> bool:
+    others = [replica for replica in group.replicas if replica.node != without]
+    last = max(replica.committed for replica in others)
+    return last > beyond and group.has_leader and all(r.serves and r.applied >= last for r in others)
+
+
+def _committed(group: Vgroup) -> int:
+    return max(replica.committed for replica in group.replicas)
+
+
+def laid(context: Run, state: TdengineRejoin) -> TdengineRejoin:
+    """Tell the returning server of the copies that it lacks, from what the survivors know of them."""
+    seeds: dict[str, Any] = {}
+    for server in tdengine.hosts(context.estate):
+        if server.name != state.host and server.reachable():
+            seeds = {**act.export_seeds(server, state.host)["vgroups"], **seeds}
+    missing = [number for number in state.lacking if str(number) not in seeds]
+    if missing:
+        raise VerificationFailed(f"no other node knows vgroup {', '.join(map(str, missing))}")
+    numbers = act.lay_seeds(_host(context, state), {"vgroups": seeds})
+    context.say(f"{state.host} is to be filled with vgroup {', '.join(map(str, numbers)) or 'none, all are there'}")
+    return state
+
+
+def is_laid(context: Run, state: TdengineRejoin) -> None:
+    lacking = set(state.lacking) - set(tdengine.local(_host(context, state)).vgroups)
+    if lacking:
+        raise VerificationFailed(f"{state.host} still knows nothing of vgroup {', '.join(map(str, sorted(lacking)))}")
+
+
+def started(context: Run, state: TdengineRejoin) -> TdengineRejoin:
+    act.start(_host(context, state), context.remaining())
+    return state
+
+
+def joined(context: Run, state: TdengineRejoin) -> None:
+    until(
+        lambda: tdengine.look(context.estate.host(state.asked)),
+        context.remaining(),
+        what=f"{state.host} to be ready; /var/log/taos there says what it waits for",
+        accept=lambda server: (
+            server.dnodes.get(state.host) == "ready" and tdengine.local(_host(context, state)).running
+        ),
+        every=0.5,
+    )
+
+
+def caught_up(context: Run, state: TdengineRejoin) -> None:
+    """Its own copies have what is committed. Raises TimedOut.
+
+    The cluster tells an old position of a copy until that has told its own; a position that was committed without the
+    copy cannot be an old one.
+    """
+    asked = context.estate.host(state.asked)
+
+    def behind() -> list[str]:
+        """What is still missing, in words."""
+        server = tdengine.look(asked)
+        if server.dnodes.get(state.host) != "ready":
+            return [server.why or f"{state.host} is {server.dnodes.get(state.host, 'unknown')}"]
+        groups = [group for group in server.vgroups if server.numbers[state.host] in {r.node for r in group.replicas}]
+        there = tdengine.local(_host(context, state)).vgroups
+        lacking = [group for group in groups if group.id not in there or not _is_filled(group, server, state)]
+        return [f"vgroup {group.id} is behind" for group in lacking]
+
+    until(
+        behind, context.remaining(), what=f"{state.host} to have every committed row",
+        accept=lambda missing: not missing, every=0.5,
+    )  # fmt: skip
+
+
+def _is_filled(group: Vgroup, server: Server, state: TdengineRejoin) -> bool:
+    mine = next(replica for replica in group.replicas if replica.node == server.numbers[state.host])
+    leader = max((replica.committed for replica in group.replicas if replica.role == "leader"), default=0)
+    return mine.serves and mine.applied >= max(state.committed.get(group.id, 0), leader)
+
+
+def managing(context: Run, state: TdengineRejoin) -> TdengineRejoin:
+    act.manage_again(context.estate.host(state.asked), state.host, context.remaining())
+    return state
+
+
+def manages(context: Run, state: TdengineRejoin) -> None:
+    until(
+        lambda: tdengine.look(context.estate.host(state.asked)),
+        context.remaining(),
+        what=f"{state.host} to manage the cluster with the others",
+        accept=lambda server: server.mnodes.get(state.host) in ("leader", "follower"),
+        every=0.5,
+    )
+
+
+def _manages_not(context: Run, state: TdengineRejoin) -> bool:
+    server = tdengine.look(context.estate.host(state.asked))
+    return server.mnodes.get(state.host) not in ("leader", "follower")
+
+
+def deployed(context: Run, state: TdengineRejoin) -> TdengineRejoin:
+    names = [host.name for host in tdengine.hosts(context.estate)]
+    provision.some(context.estate, names, context.run_dir / "deploy.log", context.say)
+    return state
+
+
+def verified(context: Run, state: TdengineRejoin) -> None:
+    result = verify(
+        ("test_tdengine.py",), run_dir=context.run_dir, budget=context.remaining(),
+        env={"DR_INVENTORY": context.estate.inventory}, report=f"verify-{state.host}.xml",
+    )  # fmt: skip
+    result.raise_if_failed()
+    context.say(f"{result.passed} checks passed")
+
+
+def _host(context: Run, state: TdengineRejoin) -> Host:
+    return context.estate.host(state.host)
+
+
+def _number(context: Run, state: TdengineRejoin) -> int:
+    return tdengine.look(context.estate.host(state.asked)).numbers[state.host]
+
+
+def _groups(context: Run, state: TdengineRejoin) -> list[Vgroup]:
+    server = tdengine.look(context.estate.host(state.asked))
+    mine = server.numbers.get(state.host)
+    return [group for group in server.vgroups if any(replica.node == mine for replica in group.replicas)]
+
+
+TDENGINE_REJOIN: Procedure[TdengineRejoin] = Procedure(
+    name="tdengine-rejoin",
+    summary="Bring a lost TDengine node of three back, or fill a blank host in its place.",
+    purpose=(
+        "Two of three copies of every row are left; one more loss stops writing, two lose rows. A node that has its "
+        "data is started and waited for; a blank host of the same name gets the empty copies that it lacks, and the "
+        "others fill them. Refuses while the others are no quorum, and for data of another cluster. RESTORE DNODE is "
+        "not used: the Community edition answers OK to it and does nothing, and goes on calling a copy a follower "
+        "whose disk is blank."
+    ),
+    gate=(Gate("three-nodes", "The inventory names at least three TDengine hosts.", three_nodes),),
+    initial=wanted,
+    steps=(
+        Step(
+            name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
+            says="Find the node that is out, what is left on its disk, and another that speaks for the cluster.",
+            evidence=Evidence("the returning host answers SSH; every vgroup has a leader on another node"),
+            commands=("taos -s 'SHOW DNODES; SHOW VGROUPS'   # on another node",),
+        ),
+        Step(
+            name="provision", role="returning host", budget="provision", action=provisioned,
+            when=lambda context, state: not state.installed, when_says="no TDengine is installed on it",
+            says="Install the package, settings and agents; the server joins under its old name with a blank disk.",
+            evidence=Evidence("TDengine is installed there", is_installed),
+            commands=("./dr deploy --limit tsdb1,tsdb2,tsdb3",),
+        ),
+        Step(
+            name="move-aside", role="returning host", budget="tdengine.stop", action=emptied, destructive=True,
+            when=lambda context, state: bool(state.aside), when_says="--replace was given",
+            says="Stop the server and move its data aside; nothing is deleted.",
+            evidence=Evidence("its data lie in a folder of their own, which the report names"),
+            commands=("systemctl stop taosd", "mv /var/lib/taos/* /var/lib/taos.replaced-RUN/"),
+        ),
+        Step(
+            name="settle", role="other hosts", budget="tdengine.settle", action=settled,
+            when=lambda context, state: state.blank, when_says="it lacks data of a vgroup",
+            says="Stop the returning server; commit an entry in each of its vgroups without it.",
+            evidence=Evidence("both other copies of each vgroup have applied an entry that is newer than the loss"),
+            commands=("systemctl stop taosd   # on the returning host", "taos -s 'FLUSH DATABASE market_data'"),
+        ),
+        Step(
+            name="seed", role="returning host", budget="ssh.command", action=laid,
+            when=lambda context, state: state.blank, when_says="it lacks data of a vgroup",
+            says="Lay an empty copy of each vgroup that it lacks, from what another node knows of it.",
+            evidence=Evidence("each vgroup that the cluster counts on there has its folder", is_laid),
+            commands=(
+                "cd /opt/mystocks-dr && python3 -m agents.tdengine.seed export --for HOST >seeds   # on another node",
+                "cd /opt/mystocks-dr && python3 -m agents.tdengine.seed import --for HOST <seeds   # on HOST",
+            ),
+        ),
+        Step(
+            name="start", role="returning host", budget="tdengine.start", action=started,
+            says="Start the server.",
+            evidence=Evidence("the cluster calls it ready", joined),
+            commands=("systemctl start taosd", "taos -s 'SHOW DNODES'"),
+        ),
+        Step(
+            name="fill", role="returning host", budget="tdengine.catch_up", action=lambda context, state: state,
+            says="Wait until its copies have what the leaders have committed.",
+            evidence=Evidence("each of its copies is on its own disk and has applied what is committed", caught_up),
+            commands=("taos -s 'SHOW VGROUPS'   # its applied/committed reaches the leader's",),
+        ),
+        Step(
+            name="manage", role="returning host", budget="tdengine.settle", action=managing,
+            when=lambda context, state: state.manages and _manages_not(context, state),
+            when_says="it managed the cluster and does not any more",
+            says="Replace its management node.",
+            evidence=Evidence("the cluster calls it a follower, or its leader", manages),
+            commands=("taos -s 'DROP MNODE ON DNODE N; CREATE MNODE ON DNODE N'",),
+        ),
+        Step(
+            name="deploy", role="TDengine hosts", budget="provision", action=deployed,
+            says="Bring what else belongs on it: passwords, the note of what the server can do.",
+            evidence=Evidence("the deploy ended without an error"),
+            commands=("./dr deploy --limit tsdb1,tsdb2,tsdb3",),
+        ),
+        Step(
+            name="verify", role="TDengine hosts", budget="verify", action=lambda context, state: state,
+            says="Check every TDengine host against its specification, in a fresh process.",
+            evidence=Evidence("every testinfra check of TDengine passed", verified),
+            commands=("./dr verify",),
+        ),
+    ),
+)  # fmt: skip

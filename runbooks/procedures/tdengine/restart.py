@@ -1,0 +1,158 @@
+"""Tdengine-restart: the server was killed or hangs in a loop of restarts; have every node serve again, lose nothing."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from inventories.errors import Refused, Unreachable
+from runbooks.actions.tdengine import servers as act
+from runbooks.engine.context import Options
+from runbooks.engine.procedure import Procedure
+from runbooks.engine.step import Evidence, Gate, Step
+from runbooks.engine.verify import verify
+from runbooks.engine.wait import until
+from runbooks.probes import app
+from runbooks.probes.tdengine import servers as tdengine
+from runbooks.procedures.postgresql.common import Run
+
+WRITER = "agent-tdengine.json"  # the settings of TDengine's writer on the application host
+LOOK_S = 5.0  # a server that starts answers nobody; it is asked again
+
+
+class TdengineRestartOptions(Options):
+    """Nothing to choose: a node that runs is left alone."""
+
+
+class TdengineRestart(BaseModel):
+    """`nodes` are the inventory's, `down` those that did not answer when it began."""
+
+    model_config = ConfigDict(frozen=True)
+
+    nodes: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
+
+    @property
+    def primary(self) -> str:
+        """Where the steps happen, for a report."""
+        return ", ".join(self.down or self.nodes)
+
+
+def has_nodes(context: Run) -> None:
+    """Raises Refused without a TDengine host, or when none answers SSH."""
+    nodes = tdengine.hosts(context.estate)
+    if not nodes:
+        raise Refused(
+            f"inventory {context.estate.inventory} has no TDengine host",
+            "name one in group tdengine; in a lab TDENGINE_PACKAGE brings it",
+        )
+    away = [host.name for host in nodes if not host.reachable()]
+    if len(away) == len(nodes):
+        raise Refused(
+            f"{', '.join(away)}: no TDengine host answers SSH",
+            "give it power first; one that is gone for good is replaced by ./dr tdengine-rebuild",
+        )
+
+
+def assess(context: Run, state: TdengineRestart) -> TdengineRestart:
+    servers = tdengine.survey(context.estate, LOOK_S)
+    down = tuple(one.name for one in servers if not one.online)
+    context.say(f"{', '.join(down)} does not answer" if down else "every node answers; none is started")
+    return state.model_copy(update={"nodes": tuple(one.name for one in servers), "down": down})
+
+
+def start(context: Run, state: TdengineRestart) -> TdengineRestart:
+    """What systemd has started meanwhile is not started again."""
+    for name in state.down:
+        host = context.estate.host(name)
+        if not host.reachable():
+            raise Unreachable(f"{name} does not answer SSH", "give it power, then --resume")
+        act.start(host, context.remaining())
+    return state
+
+
+def _lacking(servers: tuple[tdengine.Server, ...]) -> str:
+    """What keeps these servers from serving; empty when nothing does."""
+    for one in servers:
+        if not one.online:
+            return f"{one.name} does not answer ({one.why})"
+        away = [other.name for other in servers if one.dnodes.get(other.name) != "ready"]
+        if away:
+            return f"{one.name} calls {', '.join(away)} not ready"
+        leaderless = [group.id for group in one.vgroups if not group.has_leader]
+        if leaderless:
+            return f"vgroup {leaderless[0]} has no leader yet"
+    return ""
+
+
+def serves(context: Run, state: TdengineRestart) -> None:
+    """Raises TimedOut."""
+    until(
+        lambda: tdengine.survey(context.estate, min(LOOK_S, max(context.remaining(), 1.0))),
+        context.remaining(),
+        what="every TDengine node to serve",
+        accept=lambda servers: not _lacking(servers),
+        every=0.2,
+    )
+
+
+def drained(context: Run, state: TdengineRestart) -> TdengineRestart:
+    until(
+        lambda: app.outbox(context.estate.app, settings=WRITER),
+        context.remaining(),
+        what="an empty outbox of TDengine",
+        accept=lambda box: box.pending_records == 0,
+        every=0.2,
+    )
+    return state
+
+
+def checked(context: Run, state: TdengineRestart) -> None:
+    result = verify(
+        ("test_tdengine.py",), run_dir=context.run_dir, budget=context.remaining(),
+        env={"DR_INVENTORY": context.estate.inventory}, report="verify-tdengine.xml",
+    )  # fmt: skip
+    result.raise_if_failed()
+    context.say(f"{result.passed} checks passed, {result.skipped} skipped")
+
+
+TDENGINE_RESTART: Procedure[TdengineRestart] = Procedure(
+    name="tdengine-restart",
+    summary="Have TDengine serve again after its process died.",
+    purpose=(
+        "What TDengine had acknowledged is in its write-ahead log, which it reads at its start; what it had not is in "
+        "the outbox. This starts what does not run, waits until every table has a leader and the outbox is empty, and "
+        "checks the nodes. Refuses when no TDengine host answers."
+    ),
+    gate=(Gate("nodes", "The inventory names a TDengine host, and one answers SSH.", has_nodes),),
+    initial=lambda context: TdengineRestart(),
+    steps=(
+        Step(
+            name="assess", role="tdengine", budget="ssh.command", action=assess, observes=True,
+            says="Ask every TDengine node whether it serves.",
+            evidence=Evidence("each host was asked"),
+            commands=("cd /opt/mystocks-dr && python3 -m agents.tdengine.admin state",),
+        ),
+        Step(
+            name="start", role="tdengine", budget="tdengine.start", action=start,
+            says="Start the service where it does not run.",
+            evidence=Evidence("every node answers and is ready, every share of the tables has a leader", serves),
+            commands=("systemctl reset-failed taosd; systemctl start taosd", "journalctl -u taosd -n 50"),
+        ),
+        Step(
+            name="drain-outbox", role="app", budget="outbox.drain", action=drained,
+            says="Wait until the replayer has put the outbox's rows into TDengine.",
+            evidence=Evidence("no record is pending in TDengine's outbox"),
+            commands=(
+                "cd /opt/mystocks-dr && "
+                f"sudo -u mystocks python3 -m agents.writing.outbox_cli --config /etc/mystocks-dr/{WRITER} status",
+                "systemctl status mystocks-replayer-tdengine",
+            ),
+        ),
+        Step(
+            name="verify", role="tdengine", budget="verify", action=lambda context, state: state,
+            says="Check every TDengine host against its specification, in a fresh process.",
+            evidence=Evidence("every check passed", checked),
+            commands=("./dr verify --limit tsdb1",),
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,54 @@
+"""Where the copy's rows come from: a side cluster, read by a program that the live server starts on its own host."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from runbooks.table_copy.shape import literal
+
+# The same text and the same hash for the same value on both servers, whatever their settings are.
+PLAIN = {
+    "timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "1",
+    "bytea_output": "hex", "search_path": "public", "jit": "off",
+}  # fmt: skip
+# What COPY says when the program that should read the copy ended before it wrote a row; why is in the server's log.
+NO_ROWS = ("COPY file signature not recognized", "program \"", "unexpected EOF in COPY data")
+
+
+def gave_no_rows(error: str) -> bool:
+    return any(text in error for text in NO_ROWS)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A server behind a unix socket; `bin` is the folder of its programs."""
+
+    bin: str
+    socket: str
+    port: int
+    database: str
+
+    @property
+    def connect(self) -> str:
+        """psql's options, quoted for a shell."""
+        return f"-h {shlex.quote(self.socket)} -p {self.port}"
+
+    def command(self, query: str) -> str:
+        """A shell command that writes the query's rows as binary COPY."""
+        options = " ".join(f"-c {name}={value}" for name, value in PLAIN.items())
+        copy = f"COPY ({query}) TO STDOUT (FORMAT binary)"
+        return (
+            f"PGOPTIONS={shlex.quote(options)} {self.bin}/psql -qAtX -v ON_ERROR_STOP=1 {self.connect} "
+            f"-d {shlex.quote(self.database)} -c {shlex.quote(copy)}"
+        )
+
+    def program(self, query: str) -> str:
+        """The command as an SQL constant, for COPY ... FROM PROGRAM."""
+        return literal(self.command(query))
+
+
+def plain_settings() -> str:
+    """Statements that give the live session the settings that the source's has."""
+    values = "".join(f"SET {name} = {literal(value)};\n" for name, value in PLAIN.items() if name != "search_path")
+    return values + "SET search_path = public;\nSET client_min_messages = warning;\n"

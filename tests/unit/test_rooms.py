@@ -1,0 +1,43 @@
+"""Programs are started by dotted names in strings, which no import checks: every one that is named exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("agents", "deploys", "doors", "docs", "drills", "inventories", "runbooks", "templates", "tests")
+NAMED = re.compile(r"(?<![\w./])agents((?:\.[a-z_]+)+)\b(?!\()")
+ATTRIBUTE_OF = 1  # a name may go one step into a module, as in `monkeypatch.setattr("agents.x.y", ...)`
+
+
+def named() -> dict[str, set[str]]:
+    """Dotted name of a program of ours -> the files that name it."""
+    found: dict[str, set[str]] = {}
+    for folder in FOLDERS:
+        for path in (path for path in (ROOT / folder).rglob("*") if _told(path)):
+            for match in NAMED.finditer(path.read_text()):
+                found.setdefault(f"agents{match[1]}", set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+def _told(path: Path) -> bool:
+    return path.suffix in (".py", ".md", ".j2", ".yaml") and path != Path(__file__)
+
+
+def exists(name: str) -> bool:
+    parts = name.split(".")
+    candidates = [parts[:length] for length in range(len(parts), max(1, len(parts) - ATTRIBUTE_OF) - 1, -1)]
+    paths = [ROOT.joinpath(*candidate) for candidate in candidates]
+    return any(path.with_suffix(".py").exists() for path in paths) or paths[0].is_dir()
+
+
+def test_every_program_that_is_named_exists() -> None:
+    names = named()
+    assert len(names) > 60, "too few names: the pattern no longer fits what the sources say"
+    assert {name: files for name, files in names.items() if not exists(name)} == {}
+
+
+def test_a_program_that_moved_is_missed() -> None:
+    assert not exists("agents.td_backup")
+    assert exists("agents.jobs.runner")
