@@ -59,8 +59,8 @@ def run(
         raise BadInput(f"there is no job {type!r} of {store}", f"the jobs are {', '.join(known)}")
     if engine not in ENGINES[store]:
         raise BadInput(f"{store} has no engine {engine!r}", f"the engines are {' and '.join(ENGINES[store])}")
-    if engine == "native" and type not in ("full", "incr"):
-        raise BadInput(f"the native engine has no job {type!r}", "it takes full and incr backups")
+    if engine == "native" and type != "full":
+        raise BadInput(f"the native engine has no job {type!r}", "it takes full backups: --type full")
     if engine == "taosdump" and type != "full":
         raise BadInput(f"taosdump has no job {type!r}", "it dumps the whole database: --type full")
     if wait < 0:
@@ -74,7 +74,7 @@ def run(
     with progress() as say:
         say(f"Running {type} of {store} on {backup}")
         if engine == "native":
-            sentence = actions.take_native(backup, type, limit_s)
+            sentence = actions.take_native(backup, limit_s)
         elif engine == "taosdump":
             sentence = actions.take_dump(backup, limit_s)
         else:

@@ -1,4 +1,4 @@
-"""What a backup engine does, so that nothing else knows which one it is: take, list, restore, verify.
+"""What a backup engine does, so that nothing else knows which one it is: list, restore, verify.
 
 pgBackRest is the first path: encrypted, compressed, with the archive. PostgreSQL's own pg_basebackup is the second, for
 the day on which the first one's repository or program is what is broken; see agents/postgresql/native.py.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -26,9 +26,6 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str: ...
-
-    def take(self, kind: str) -> Backup:
-        """Take a backup: full or incr."""
 
     def backups(self) -> tuple[Backup, ...]:
         """Every backup, oldest first."""
@@ -49,19 +46,6 @@ class PgBackRest:
 
     repository: Repository
     name: str = "pgbackrest"
-
-    def take(self, kind: str) -> Backup:
-        """As the repository's host configures it; annotated and recorded only through agents.jobs.runner."""
-        known = {one.label for one in self.backups()}
-        done = pgbackrest.run(
-            ["pgbackrest", f"--stanza={self.repository.stanza}", f"--type={kind}", "backup"], timeout=86400
-        )
-        if done.returncode:
-            raise pgbackrest.failure(done.returncode, done.stderr, f"a {kind} backup")
-        made = [one for one in self.backups() if one.label not in known]
-        if not made:
-            raise AgentError("pgBackRest ended well, and the repository holds no new backup.", "Look at its log.")
-        return made[-1]
 
     def backups(self) -> tuple[Backup, ...]:
         return self.repository.backups()
@@ -95,35 +79,27 @@ class Native:
     store: native.Store
     name: str = "native"
 
-    def take(self, kind: str) -> Backup:
-        return self.store.take(kind)
-
     def backups(self) -> tuple[Backup, ...]:
-        """`size` is what the whole chain takes: an upper bound of what a restore of it does."""
-        every = {one.label: one for one in self.store.backups()}
-        return tuple(
-            replace(one, size=sum(every[path.name].size for path in self.store.chain(one.label)))
-            for one in every.values()
-        )
+        return self.store.backups()
 
     def restore(self, backup: Backup, place: Place, processes: int, lock: int) -> None:
-        chain = self.store.chain(backup.label)
-        damaged = self.store.damaged(chain)
+        source = self.store.directory(backup.label)
+        damaged = self.store.damaged(source)
         if damaged:
             named = "; ".join(damaged[:3])
             raise pgbackrest.Damaged(
                 f"Backup {backup.label} is damaged: {named}.", "Restore an older one with --set.", damaged
             )
-        command = [place.program("pg_combinebackup"), *(str(one) for one in chain), "-o", str(place.data)]
+        command = ["cp", "-a", "--reflink=auto", f"{source}/.", str(place.data)]
         code, said = watched(command, place.folder / "restore.log", lock)
         if code:
-            raise AgentError(f"{backup.label} cannot be combined: {said.strip()[-300:]}.", "Restore an older one.")
+            raise AgentError(f"{backup.label} cannot be copied: {said.strip()[-300:]}.", "Is the disk full?")
 
     def wal(self, place: Place) -> list[str] | None:
         return None
 
     def verify(self, label: str) -> tuple[str, ...]:
-        return self.store.damaged(self.store.chain(label))
+        return self.store.damaged(self.store.directory(label))
 
 
 def of(name: str, config: Path, repo: int) -> Engine:

@@ -1,13 +1,13 @@
-"""The second way to back up: PostgreSQL's own pg_basebackup, full and incremental, kept on the backup host as it is.
+"""The second way to back up: PostgreSQL's own pg_basebackup, always in full, kept on the backup host as it is.
 
-    python3 -m agents.postgresql.native take full|incr    prints what was taken; an incremental one builds on the newest
+    python3 -m agents.postgresql.native take               prints what was taken
     python3 -m agents.postgresql.native list
     python3 -m agents.postgresql.native verify [LABEL]     exit 1 when anything is damaged
 
 Nothing of pgBackRest is needed to take, verify or restore one. Each is a plain directory with PostgreSQL's manifest,
-since pg_combinebackup combines nothing else, so it is neither compressed nor encrypted: the folder is open to postgres
-only and belongs on an encrypted disk. It carries the WAL that makes it consistent and no other: it is restored as it
-ended.
+since pg_verifybackup of PostgreSQL 17 verifies nothing else, so it is neither compressed nor encrypted: the folder is
+open to postgres only and belongs on an encrypted disk. It carries the WAL that makes it consistent and no other: it is
+restored as it ended. There are no incremental ones: what they need of the server may stop a promotion.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ from agents.postgresql.pgbackrest import Backup, Missing
 
 FOLDER = Path("/var/lib/mystocks-dr/native")
 KEEP_FULL = 2
-_LABEL = re.compile(r"\d{8}-\d{6}[FI]")
+_LABEL = re.compile(r"\d{8}-\d{6}F")
+_OURS = re.compile(r"\d{8}-\d{6}[FI]")  # earlier releases took incremental ones too
 
 
 @dataclass(frozen=True)
@@ -43,66 +44,49 @@ class Store:
     folder: Path = FOLDER
     config: Path = PATH
 
-    def take(self, kind: str) -> Backup:
-        """Take one, verify it, then let go of chains that two newer full ones cover. Raises AgentError."""
+    def take(self) -> Backup:
+        """Take one, verify it, then let go of those that two newer ones cover. Raises AgentError."""
         settings = load(self.config)
         with self._locked():
-            prior = self._newest() if kind == "incr" else None
-            if kind == "incr" and prior is None:
-                raise Missing("There is no full native backup to build on.", "Take a full one first.")
-            label = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}{'I' if prior else 'F'}"
+            label = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}F"
             partial = self.folder / f"{label}.partial"
             for torn in self.folder.glob("*.partial"):
                 shutil.rmtree(torn)
             started = int(time.time())
-            self._fetch(settings, partial, prior)
-            bad = self.damaged((partial,))
+            self._fetch(settings, partial)
+            bad = self.damaged(partial)
             if bad:
                 raise AgentError(f"What pg_basebackup brought is damaged: {bad[0]}.", "Run it again.")
-            made = _described(label, partial, "incr" if prior else "full", started)
+            made = _described(label, partial, started)
             partial.rename(self.folder / label)
-            said = {**asdict(made), "prior": prior}
-            (self.folder / f"{label}.json").write_text(json.dumps(said))
-            if not prior:
-                self._let_go()
+            (self.folder / f"{label}.json").write_text(json.dumps(asdict(made)))
+            self._let_go()
             return made
 
     def backups(self) -> tuple[Backup, ...]:
-        """Every one with all that it builds on, oldest first."""
-        found = []
-        for path in sorted(self.folder.glob("*.json")):
-            with suppress(Missing):
-                self.chain(path.stem)
-                found.append(self._known(path))
-        return tuple(found)
+        """Every one, oldest first."""
+        found = sorted(path for path in self.folder.glob("*.json") if self._is_whole(path))
+        return tuple(_known(path) for path in found)
 
-    def chain(self, label: str) -> tuple[Path, ...]:
-        """The directories that it takes to restore one, the full one first. Raises Missing."""
-        found: list[Path] = []
-        wanted: str | None = label
-        while wanted:
-            path = self.folder / f"{wanted}.json"
-            if not _LABEL.fullmatch(wanted) or not self._is_whole(path):
-                there = ", ".join(path.stem for path in sorted(self.folder.glob("*.json"))) or "none"
-                raise Missing(f"There is no native backup {wanted}.", f"There is {there}.")
-            found.insert(0, self.folder / wanted)
-            wanted = json.loads(path.read_text()).get("prior")
-        return tuple(found)
+    def directory(self, label: str) -> Path:
+        """Where one lies. Raises Missing."""
+        if not self._is_whole(self.folder / f"{label}.json"):
+            there = ", ".join(one.label for one in self.backups()) or "none"
+            raise Missing(f"There is no native backup {label}.", f"There is {there}.")
+        return self.folder / label
 
-    def damaged(self, chain: Sequence[Path]) -> tuple[str, ...]:
+    def damaged(self, path: Path) -> tuple[str, ...]:
         """What pg_verifybackup finds wrong, each with the backup it is in."""
-        wrong: list[str] = []
-        for path in chain:
-            done = subprocess.run(
-                [_program(path, "pg_verifybackup"), "--quiet", path], capture_output=True, text=True,
-                errors="replace", check=False, cwd="/", stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-            if done.returncode:
-                said = [line.split("error: ", 1)[-1] for line in done.stderr.splitlines() if "error: " in line]
-                wrong += [f"{path.name}: {line}" for line in said or [done.stderr.strip()[-200:]]]
-        return tuple(wrong)
+        done = subprocess.run(
+            [_program(path, "pg_verifybackup"), "--quiet", str(path)], capture_output=True, text=True,
+            errors="replace", check=False, cwd="/", stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        if not done.returncode:
+            return ()
+        said = [line.split("error: ", 1)[-1] for line in done.stderr.splitlines() if "error: " in line]
+        return tuple(f"{path.name}: {line}" for line in said or [done.stderr.strip()[-200:]])
 
-    def _fetch(self, settings: Settings, target: Path, prior: str | None) -> None:
+    def _fetch(self, settings: Settings, target: Path) -> None:
         """Run pg_basebackup against the primary, over TLS, as a role that may only replicate."""
         database = settings.database
         dsn = {
@@ -114,8 +98,7 @@ class Store:
         }  # fmt: skip
         command = [
             "pg_basebackup", "-d", " ".join(f"{name}={value}" for name, value in dsn.items() if value.strip(",")),
-            "-D", target, "-X", "stream", "-c", "fast", "--manifest-checksums=SHA256", "--no-password",
-            *((f"--incremental={self.folder / prior / 'backup_manifest'}",) if prior else ()),
+            "-D", str(target), "-X", "stream", "-c", "fast", "--manifest-checksums=SHA256", "--no-password",
         ]  # fmt: skip
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False, cwd="/", stdin=subprocess.DEVNULL
@@ -124,31 +107,17 @@ class Store:
             shutil.rmtree(target, ignore_errors=True)
             said = [line.split("error: ", 1)[-1] for line in done.stderr.splitlines() if "error: " in line]
             why = said[-1] if said else done.stderr.strip()[-300:]
-            hint = "summarize_wal must be on since the backup it builds on; else take a full one."
-            raise AgentError(f"pg_basebackup took nothing: {why}.", hint if prior else "See that the primary answers.")
+            raise AgentError(f"pg_basebackup took nothing: {why}.", "See that the primary answers.")
 
     def _let_go(self) -> None:
-        """Remove every chain that begins before the full backups that are kept."""
-        full_of = {one.label: self.chain(one.label)[0].name for one in self.backups()}
-        kept = sorted(set(full_of.values()))[-KEEP_FULL:]
-        for path in self.folder.glob("*.json"):
-            if full_of.get(path.stem) not in kept:
-                path.unlink()
+        """Remove what is not among the backups that are kept."""
+        kept = {one.label for one in self.backups()[-KEEP_FULL:]}
         for path in self.folder.iterdir():
-            if path.is_dir() and _LABEL.fullmatch(path.name) and not path.with_name(f"{path.name}.json").exists():
-                shutil.rmtree(path)
-
-    def _newest(self) -> str | None:
-        every = self.backups()
-        return every[-1].label if every else None
+            if _OURS.fullmatch(path.stem) and path.stem not in kept:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _is_whole(self, path: Path) -> bool:
-        return path.exists() and path.with_suffix("").is_dir()
-
-    def _known(self, path: Path) -> Backup:
-        said: dict[str, Any] = json.loads(path.read_text())
-        del said["prior"]
-        return Backup(**said)
+        return _LABEL.fullmatch(path.stem) is not None and path.exists() and path.with_suffix("").is_dir()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -162,14 +131,20 @@ class Store:
             os.close(handle)
 
 
-def _described(label: str, path: Path, kind: str, started: int) -> Backup:
+def _known(path: Path) -> Backup:
+    said: dict[str, Any] = json.loads(path.read_text())
+    said.pop("prior", None)  # earlier releases wrote it
+    return Backup(**said)
+
+
+def _described(label: str, path: Path, started: int) -> Backup:
     """From PostgreSQL's own manifest and label file."""
     manifest = json.loads((path / "backup_manifest").read_text())
     span = manifest["WAL-Ranges"][-1]
     segment = re.search(r"\(file ([0-9A-F]{24})\)", (path / "backup_label").read_text())
     first = segment.group(1) if segment else ""
     return Backup(
-        label=label, kind=kind, started_at=started, stopped_at=int(time.time()), lsn_start=span["Start-LSN"],
+        label=label, kind="full", started_at=started, stopped_at=int(time.time()), lsn_start=span["Start-LSN"],
         lsn_stop=span["End-LSN"], wal_start=first, wal_stop=first, error=False,
         size=sum(_size(one) for one in manifest["Files"]), version=_version(path), archive_max="", annotation={},
     )  # fmt: skip
@@ -192,14 +167,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=PATH)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("take").add_argument("kind", choices=("full", "incr"))
+    commands.add_parser("take")
     commands.add_parser("list")
     commands.add_parser("verify").add_argument("label", nargs="?", default="")
     options = parser.parse_args(arguments)
     store = Store(options.folder, options.config)
     if options.command == "take":
-        made = store.take(options.kind)
-        sentence = f"{made.label}: native {made.kind}, {made.size / 2**20:.1f} MiB"
+        made = store.take()
+        sentence = f"{made.label}: native full, {made.size / 2**20:.1f} MiB"
         print(json.dumps({**asdict(made), "sentence": sentence}), flush=True)
         return 0
     if options.command == "list":
@@ -211,11 +186,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _verify(store: Store, label: str) -> int:
     labels = [label] if label else [one.label for one in store.backups()]
     if not labels:
-        raise Missing("There is no native backup to verify.", "Take one: python3 -m agents.postgresql.native take full")
-    bad = tuple(dict.fromkeys(line for one in labels for line in store.damaged(store.chain(one))))
+        raise Missing("There is no native backup to verify.", "Take one: python3 -m agents.postgresql.native take")
+    bad = tuple(line for one in labels for line in store.damaged(store.directory(one)))
     print(json.dumps({"verified": labels, "damaged": bad}), flush=True)
     if bad:
-        raise AgentError(f"Native backups are damaged: {'; '.join(bad[:3])}.", "Take a full one.")
+        raise AgentError(f"Native backups are damaged: {'; '.join(bad[:3])}.", "Take another one.")
     return 0
 
 

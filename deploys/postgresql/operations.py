@@ -254,6 +254,16 @@ def pg_reset_overrides(version: int, settings: Sequence[str]) -> Commands:
     yield _psql("SELECT pg_reload_conf();")
 
 
+@operation()
+def pg_no_summaries(version: int) -> Commands:
+    """Remove what the WAL summarizer left: while it is off nobody else does."""
+    folder = f"{_data(version)}/pg_wal/summaries"
+    if not host.get_fact(HoldsFiles, path=folder, _su_user="postgres"):
+        host.noop("there are no summaries")
+        return
+    yield StringCommand("find", QuoteString(folder), "-type", "f", "-delete")
+
+
 # What was committed while nobody waited has arrived when the standby has flushed what is written now: 10 s for that.
 _UNTIL_IN_STEP = """
 DO $$ DECLARE written pg_lsn := pg_current_wal_lsn(); BEGIN
@@ -377,7 +387,7 @@ def _elsewhere(peers: Sequence[str], ca: str, passfile: str) -> str | None:
 
 
 __all__ = [
-    "FENCED", "etc_hosts", "jobs_armed", "known_host", "packages", "pg_cluster", "pg_database", "pg_primary",
-    "pg_reset_overrides", "pg_roles", "pg_slots", "pg_sql", "pg_standby", "pg_synchronous", "pgbackrest_first_backup",
-    "pgbackrest_stanza", "replication_mode", "stage",
+    "FENCED", "etc_hosts", "jobs_armed", "known_host", "packages", "pg_cluster", "pg_database", "pg_no_summaries",
+    "pg_primary", "pg_reset_overrides", "pg_roles", "pg_slots", "pg_sql", "pg_standby", "pg_synchronous",
+    "pgbackrest_first_backup", "pgbackrest_stanza", "replication_mode", "stage",
 ]  # fmt: skip

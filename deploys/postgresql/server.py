@@ -16,6 +16,7 @@ from deploys.postgresql.operations import (
     packages,
     pg_cluster,
     pg_database,
+    pg_no_summaries,
     pg_primary,
     pg_reset_overrides,
     pg_roles,
@@ -100,6 +101,7 @@ def synchronous() -> None:
     pg_reset_overrides(
         name="no setting is overridden", version=version, settings=list(settings(version)), _su_user="postgres"
     )
+    pg_no_summaries(name="nothing summarizes WAL", version=version, _su_user="postgres")
 
 
 def _configuration(version: int) -> Any:

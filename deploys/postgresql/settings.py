@@ -15,8 +15,8 @@ def settings(version: int) -> dict[str, str]:
     nodes = estate.nodes(*estate.POSTGRES_GROUPS)
     stanza = data.get("stanza")
     return {
-        # What pg_basebackup needs to take an incremental backup.
-        **({"summarize_wal": "on"} if version >= 17 else {}),
+        # A promotion waits for the summarizer, and ends the server where that lacks WAL.
+        **({"summarize_wal": "off"} if version >= 17 else {}),
         "data_directory": f"/var/lib/postgresql/{version}/main",
         "hba_file": f"/etc/postgresql/{version}/main/pg_hba.conf",
         "ident_file": f"/etc/postgresql/{version}/main/pg_ident.conf",

@@ -36,12 +36,11 @@ def take(backup: Host, kind: str, timeout: float) -> str:
     return run_job(backup, kind, timeout, wait_s=timeout, io_timeout_s=2)
 
 
-def take_native(backup: Host, kind: str, timeout: float) -> str:
-    """Take a backup with PostgreSQL's own programs, full or incr, beside the repository; what became of it."""
+def take_native(backup: Host, timeout: float) -> str:
+    """Take a full backup with PostgreSQL's own programs, beside the repository; what became of it."""
     ran = backup.run(
-        "cd /opt/mystocks-dr && exec python3 -m agents.postgresql.native take %s",
-        kind, user="postgres", timeout=timeout, expect=None,
-    )  # fmt: skip
+        "cd /opt/mystocks-dr && exec python3 -m agents.postgresql.native take", user="postgres", timeout=timeout, expect=None
+    )
     if ran.rc:
         sentence, hint = _told(ran.stderr)
         raise TargetFailed(f"{backup}: {sentence}", hint)

@@ -24,7 +24,9 @@ def broken_behind_its_back(estate_lab: Estate) -> Iterator[Estate]:
     (pg1, pg2), backup = hosts_by_role(estate_lab), estate_lab.backup
     pg2.run("echo 'host all all 0.0.0.0/0 trust' >> %s", HBA)
     pg1.execute("ALTER SYSTEM SET log_lock_waits = off; ALTER SYSTEM SET work_mem = '64MB'; SELECT pg_reload_conf();")
-    pg2.execute("ALTER SYSTEM SET max_connections = 90; SELECT pg_reload_conf();")
+    pg2.execute("ALTER SYSTEM SET max_connections = 90; ALTER SYSTEM SET summarize_wal = on; SELECT pg_reload_conf();")
+    summaries = "/var/lib/postgresql/17/main/pg_wal/summaries"
+    pg2.run("until ls %s | grep -q .; do sleep 0.1; done", summaries)
     pg1.execute("ALTER TABLE data_sources ADD COLUMN by_hand text;", "quant_research")
     backup.run("systemctl stop cron")
     yield estate_lab
@@ -74,6 +76,7 @@ def test_drift_shows_what_was_changed_and_a_deploy_takes_it_back(broken_behind_i
     assert changes.by_operation["who may connect"] == (standby,)
     assert changes.by_operation["cron runs"] == ("backup1",)
     assert set(changes.by_operation["no setting is overridden"]) == {"pg1", "pg2"}
+    assert changes.by_operation["nothing summarizes WAL"] == (standby,)
 
     found = beyond.look(broken_behind_its_back)
     assert told(found) == {
@@ -84,9 +87,12 @@ def test_drift_shows_what_was_changed_and_a_deploy_takes_it_back(broken_behind_i
     assert "data_sources.by_hand is not in the catalogue" in details
     assert "work_mem" in details
     assert "max_connections" in details
+    assert "summarize_wal" in details
 
     repaired = deploy("lab")
-    assert set(repaired.by_operation) >= {"who may connect", "cron runs", "no setting is overridden"}
+    assert set(repaired.by_operation) >= {
+        "who may connect", "cron runs", "no setting is overridden", "nothing summarizes WAL",
+    }  # fmt: skip
     assert drift("lab").by_operation == {}
     # What nobody declared is shown, and never altered or dropped unasked.
     assert {one.detail for one in beyond.look(broken_behind_its_back)} == {

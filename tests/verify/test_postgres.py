@@ -84,6 +84,14 @@ def test_settings_keep_what_was_acknowledged(settings: dict[str, str]) -> None:
     assert {name: settings.get(name) for name in SETTINGS} == SETTINGS
 
 
+def test_nothing_summarizes_wal(settings: dict[str, str], database: Subject, layout: dict[str, str]) -> None:
+    """A promotion would wait for the summarizer, and end the server where that lacks WAL."""
+    assert settings.get("summarize_wal", "off") == "off"
+    folder = f"{layout['data']}/pg_wal/summaries"
+    left = database.machine.run("find %s -type f 2>/dev/null | head -3", folder).stdout.split()
+    assert left == [], "the summarizer's files are nobody's any more: ./dr deploy removes them"
+
+
 def test_no_setting_waits_for_a_restart(database: Subject) -> None:
     assert database.node.pending_restart == ()
 
