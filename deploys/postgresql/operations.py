@@ -261,7 +261,8 @@ def pg_no_summaries(version: int) -> Commands:
     if not host.get_fact(HoldsFiles, path=folder, _su_user="postgres"):
         host.noop("there are no summaries")
         return
-    yield StringCommand("find", QuoteString(folder), "-type", "f", "-delete")
+    # find wants to come back to where it began, which is no folder of postgres.
+    yield StringCommand("cd", "/", "&&", "find", QuoteString(folder), "-type", "f", "-delete")
 
 
 # What was committed while nobody waited has arrived when the standby has flushed what is written now: 10 s for that.
