@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inventories.catalog.recovery import Limits
-from runbooks.judge import tdengine
+from runbooks.judge import promotion, tdengine
 from runbooks.judge.finding import Finding as Finding
 from runbooks.look.status import Status
 from runbooks.probes.postgresql.server import Node
@@ -27,6 +27,7 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
     return (
         *_primaries(status),
         *_servers(status),
+        *promotion.findings(status.nodes, status.promotions, status.unknown),
         *_replication(status, limits),
         *_noted(status),
         *_backups(status, limits),
@@ -144,7 +145,7 @@ def _servers(status: Status) -> Iterator[Finding]:
             starts = node.standby_signal and not node.fenced
             hint = f"./dr deploy --limit {node.name}" if starts else f"./dr rejoin {node.name}"
             yield Finding(f"{node.name} as a standby", measured, "streaming", hint)
-        elif node.replay_paused:
+        elif node.replay_paused and node.name not in status.promotions:
             hint = f"psql -c 'select pg_wal_replay_resume()' on {node.name}"
             yield Finding(f"replay of {node.name}", "paused", "goes on", hint)
         elif not node.streams and status.primaries:
