@@ -117,6 +117,16 @@ def make_standby(host: Host, layout: Layout) -> None:
     )
 
 
+def as_standby(host: Host, layout: Layout) -> None:
+    """Let the stopped cluster recover as a standby: one whose promotion broke off has lost the mark of it."""
+    host.run("install -o postgres -g postgres -m 0600 /dev/null %s", f"{layout.data}/standby.signal")
+
+
+def as_primary(host: Host, layout: Layout) -> None:
+    """Let the stopped cluster take writes again when it starts: only for the one that has everything."""
+    host.run("rm -f %s", f"{layout.data}/standby.signal")
+
+
 def make_primary_again(host: Host, layout: Layout) -> None:
     """Undo `make_standby` and start: only for a cluster that nobody has succeeded."""
     host.run(f"rm -f {layout.data}/standby.signal {FENCED}; systemctl unmask {layout.unit} 2>/dev/null; true")
