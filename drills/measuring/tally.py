@@ -59,11 +59,13 @@ class LedgerView:
 @dataclass
 class Tally:
     view: LedgerView = LedgerView()
+    torn: bool = False  # the last line could not be read, which is how a feed ends whose host dies
     acked: dict[str, RangeSet] = field(default_factory=dict)
     replayed: dict[str, RangeSet] = field(default_factory=dict)
 
     def take(self, event: Event) -> None:
         self.view = self._after(event)
+        self.torn = isinstance(event, Malformed) or (self.torn and isinstance(event, Ended))
 
     def _after(self, event: Event) -> LedgerView:
         view = self.view
@@ -74,7 +76,12 @@ class Tally:
             case Acked():
                 return self._acknowledged(event)
             case Started():
-                return replace(view, run=event.run, tables=event.tables)
+                # A second one goes on with the run of a feed that died; what it was saying then is no trouble.
+                unread = view.malformed - (self.torn and view.feed is Feed.DIED)
+                return replace(
+                    view, run=event.run, tables=event.tables, feed=Feed.RUNNING, malformed=unread,
+                    first_malformed=view.first_malformed if unread else "",
+                )  # fmt: skip
             case StoreDown():
                 return replace(view, writing=Writing.OUTBOX, store_down_why=event.why)
             case StoreUp():

@@ -62,7 +62,10 @@ def hold_wal(host: Host, name: str) -> None:
 
 
 def _slot_sql(name: str) -> str:
+    """A slot that lost its WAL holds nothing any more, and is made anew."""
     return (
+        f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+        f"WHERE slot_name = '{slot(name)}' AND wal_status = 'lost' AND NOT active;\n"
         f"SELECT pg_create_physical_replication_slot('{slot(name)}', true) "
         f"WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '{slot(name)}');\n"
     )

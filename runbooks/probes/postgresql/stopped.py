@@ -26,7 +26,8 @@ _LSN = r"([0-9A-F]+/[0-9A-F]+)"
 _LOOK = """
 export LC_ALL=C
 data=%s bin=%s
-runs() { pid=$(head -n1 $data/postmaster.pid 2>/dev/null) && test -n "$pid" && kill -0 "$pid" 2>/dev/null; }
+# After a power cut the number in it may be anybody's.
+runs() { pid=$(head -n1 $data/postmaster.pid 2>/dev/null) && test "$(cat /proc/$pid/comm 2>/dev/null)" = postgres; }
 echo "installed=$(test -x $bin/postgres && echo yes)"
 echo "fenced=$(test -e %s && echo yes)"
 echo "runs=$(runs && echo yes)"
