@@ -44,7 +44,9 @@ class Ledger:
         self._tally = tally(before)
         self._trouble = ""
         self._source = source
-        if not before:
+        if before:
+            self._tally.again()
+        else:
             self._keep([_clock_line(clock())])
         self._threads = [
             threading.Thread(target=self._stamp, name="ledger-stamp", daemon=True),

@@ -67,6 +67,13 @@ class Tally:
         self.view = self._after(event)
         self.torn = isinstance(event, Malformed) or (self.torn and isinstance(event, Ended))
 
+    def again(self) -> None:
+        """The feed that died is started again in the same run; the line that its death cut off is no trouble."""
+        unread = self.view.malformed - self.torn
+        first = self.view.first_malformed if unread else ""
+        self.view = replace(self.view, feed=Feed.RUNNING, malformed=unread, first_malformed=first)
+        self.torn = False
+
     def _after(self, event: Event) -> LedgerView:
         view = self.view
         match event:
@@ -76,12 +83,9 @@ class Tally:
             case Acked():
                 return self._acknowledged(event)
             case Started():
-                # A second one goes on with the run of a feed that died; what it was saying then is no trouble.
-                unread = view.malformed - (self.torn and view.feed is Feed.DIED)
-                return replace(
-                    view, run=event.run, tables=event.tables, feed=Feed.RUNNING, malformed=unread,
-                    first_malformed=view.first_malformed if unread else "",
-                )  # fmt: skip
+                if view.feed is Feed.DIED:
+                    self.again()
+                return replace(self.view, run=event.run, tables=event.tables)
             case StoreDown():
                 return replace(view, writing=Writing.OUTBOX, store_down_why=event.why)
             case StoreUp():

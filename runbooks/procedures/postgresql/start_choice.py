@@ -156,8 +156,9 @@ def _primary(nodes: list[Stopped], newest: int, archive: Archive | None, word: W
         last = _by_word(were, f"each was primary on timeline {newest} by its files", nodes, word)
     primary = last[0]
     why = f"it was primary on timeline {newest}, up to {as_lsn(primary.end)}"
-    ahead = [node for node in _but(nodes, primary) if node.timeline == newest and not holds(primary, node)]
-    more = _more_than(primary, [node for node in ahead if not node.was_primary], archive)
+    beside = [node for node in _but(nodes, primary) if node.timeline == newest and not node.was_primary]
+    ahead = [node for node in beside if not holds(primary, node)]
+    more = _more_than(primary, ahead, archive)
     if not more:
         return Choice(primary, How.START, why)
     if not word.accept_loss:
