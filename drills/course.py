@@ -110,10 +110,11 @@ class Course:
 
     def _prepare(self) -> None:
         """Set the scene, as a phase of its own."""
-        if self.scenario.prepare is None:
+        prepare = (self.twin and self.twin.prepare) or self.scenario.prepare
+        if prepare is None:
             return
         self.stage.mark("prepare")
-        self.scenario.prepare(self.stage)
+        prepare(self.stage)
         self.stage.mark("normal")
 
     def _detect(self) -> float | None:

@@ -129,6 +129,16 @@ class Stage:
     def power_on(self, host: Host) -> None:
         faults.power_on(self.lab, host.name)
 
+    def site_off(self) -> None:
+        """Every host of the estate loses power at one moment."""
+        faults.site_off(self.lab, [host.name for host in self.estate.hosts])
+        for host in self.estate.hosts:
+            host.hang_up()
+
+    def site_on(self) -> None:
+        """Power is back, and every host answers."""
+        faults.site_on(self.lab, [host.name for host in self.estate.hosts])
+
     def crash(self, host: Host, pid_file: str) -> None:
         faults.kill_process(self.lab, host.name, pid_file)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from drills.scenarios import site
 from drills.scenarios.parts import Result, Scenario, Twin, nothing
 from drills.scenarios.postgresql import archive_faults, mistakes, restores
 from drills.scenarios.tdengine import faults
@@ -108,6 +109,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             recover=lambda stage: stage.run(SWITCHOVER, SwitchoverOptions(yes=True)),
             detect=None,
         ),
+        *site.SCENARIOS,
         *mistakes.SCENARIOS,
         *archive_faults.SCENARIOS,
         *restores.SCENARIOS,
@@ -134,6 +136,7 @@ TWINS: Mapping[str, Twin] = {
             scenario="primary-crash",
             forge_ledger=True,
         ),
+        *site.TWINS,
         *mistakes.TWINS,
         *archive_faults.TWINS,
         *restores.TWINS,

@@ -81,7 +81,7 @@ def test_lone_primary_may_lose_what_the_archive_lacks() -> None:
     assert loss.wal_bytes == 3 << 20
     assert "45 s" in loss.sentence
     assert "3.0 MiB" in loss.sentence
-    assert named(DEGRADED)["possible loss"].hint == "./dr rejoin pg2"
+    assert named(DEGRADED)["possible loss"].hint == "./dr rejoin pg2 --yes"
 
 
 def test_lone_primary_that_archived_nothing_has_no_bound() -> None:
@@ -174,7 +174,7 @@ def test_two_primaries_are_named_with_their_timelines() -> None:
         (Node(host("pg2"), ssh=True, fenced="failover"), "fenced", "./dr rejoin pg2"),
         (Node(host("pg2"), ssh=True, standby_signal=True), "PostgreSQL is down", "./dr deploy --limit pg2"),
         (Node(host("pg2"), ssh=True), "PostgreSQL is down", "./dr rejoin pg2"),
-        (replace(STANDBY, receiving_from=None), "does not stream", "./dr rejoin pg2, if"),
+        (replace(STANDBY, receiving_from=None), "does not stream", "./dr rejoin pg2 --yes, if"),
     ],
 )
 def test_standby_that_is_none_says_what_to_run(node: Node, measured: str, hint: str) -> None:
