@@ -236,8 +236,15 @@ def pg_slots(version: int, names: Sequence[str]) -> Commands:
         row["slot_name"]
         for row in _rows("select slot_name from pg_replication_slots where slot_type = 'physical'") or []
     }
+    # One that lost its WAL holds nothing any more, and never will again.
+    lost = {
+        row["slot_name"]
+        for row in _rows("select slot_name from pg_replication_slots where wal_status = 'lost' and not active") or []
+    }
     wanted = {_slot(name) for name in names} if state["primary"] else set()
-    for slot in sorted(wanted - there):
+    for slot in sorted(lost):
+        yield _psql(f"SELECT pg_drop_replication_slot('{slot}');")
+    for slot in sorted(wanted - (there - lost)):
         yield _psql(f"SELECT pg_create_physical_replication_slot('{slot}', true);")
 
 

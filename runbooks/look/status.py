@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
+from inventories.catalog.load import load_recovery
 from inventories.errors import DrError, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
@@ -16,10 +17,11 @@ from runbooks.probes.app import Outbox
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Jobs
 from runbooks.probes.postgresql import mode as backup
-from runbooks.probes.postgresql import pgbackrest
+from runbooks.probes.postgresql import pgbackrest, promotion
 from runbooks.probes.postgresql import server as postgres
 from runbooks.probes.postgresql.mode import Mode
 from runbooks.probes.postgresql.pgbackrest import Archiving, Repository
+from runbooks.probes.postgresql.promotion import Outlook
 from runbooks.probes.postgresql.server import Node
 from runbooks.probes.tdengine import backups
 from runbooks.probes.tdengine import servers as tdengine
@@ -41,6 +43,7 @@ class Status:
     repository: Repository | None
     outbox: Outbox | None
     disks: Mapping[str, tuple[Disk, ...]] = field(default_factory=dict)  # by host that answered
+    promotions: Mapping[str, Outlook] = field(default_factory=dict)  # by the name of a node whose server answered
     mode: Mode | None = None  # the replication mode that the runbooks noted on the backup host
     jobs: Jobs | None = None  # what the backup host's scheduled jobs have come to
     tdengine: tuple[Server, ...] = ()
@@ -85,6 +88,10 @@ def look(estate: Estate) -> Status:
     try:
         nodes = {h: pool.submit(postgres.look, h, version, patience) for h in estate.postgres}
         archivers = {h: _ask(pool, h, lambda h: pgbackrest.archiving(h, timeout=patience)) for h in estate.postgres}
+        limit, database = load_recovery().limits.max_promotion_delay_s, str(estate.data["database"])
+        outlooks = {
+            h: _ask(pool, h, lambda h: promotion.look(h, version, database, limit, patience)) for h in estate.postgres
+        }
         repository = _ask(pool, estate.backup, lambda h: pgbackrest.info(h, stanza, timeout=patience))
         noted = _ask(pool, estate.backup, backup.replication_mode)
         scheduled = _ask(pool, estate.backup, lambda h: jobs.look(h, timeout=patience))
@@ -94,8 +101,8 @@ def look(estate: Estate) -> Status:
         labels = _ask(pool, estate.backup, lambda h: backups.labels(h, timeout=patience))
         full = {h: _ask(pool, h, lambda h: disk.look(h, disk.paths(estate, h), patience)) for h in estate.hosts}
         everything: list[Future[Any]] = [
-            *nodes.values(), *archivers.values(), *full.values(), repository, noted, scheduled, waiting,
-            *servers.values(), ticks, labels,
+            *nodes.values(), *archivers.values(), *outlooks.values(), *full.values(), repository, noted, scheduled,
+            waiting, *servers.values(), ticks, labels,
         ]  # fmt: skip
         wait(everything, timeout=patience + budget("ssh.reach") + _SLACK_S)
         unknown: dict[str, str] = {}
@@ -105,6 +112,10 @@ def look(estate: Estate) -> Status:
             nodes=tuple(_node(host, answer) for host, answer in nodes.items()),
             # A server that is down has told so already.
             archiving={h.name: found for h, answer in archivers.items() if (found := _answer(answer, "", {}))},
+            promotions={
+                h.name: outlook for h, answer in outlooks.items()
+                if (outlook := _answer(answer, f"promotion of {h.name}", unknown))
+            },
             disks={h.name: seen for h, answer in full.items() if (seen := _answer(answer, "", {}))},
             repository=_answer(repository, "repository", unknown),
             outbox=_answer(waiting, "outbox", unknown),

@@ -10,6 +10,7 @@ from cryptography import x509
 
 from inventories.catalog import load_recovery
 from runbooks.expect import Expected
+from runbooks.probes.postgresql import promotion
 from runbooks.probes.postgresql.server import FENCED
 from tests.verify.subject import Seen, Subject
 
@@ -32,6 +33,7 @@ AT_LEAST_THE_PRIMARYS = (
 )  # fmt: skip
 ROLES = ("replicator", "rewind", "backup", "writer", "reader", "monitor")
 CERTIFICATES = "/etc/postgresql/mystocks"
+PATIENCE_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +242,19 @@ def test_standby_keeps_up(standby: Subject, whole: Seen) -> None:
     flushed = standby.host.query("select (pg_last_wal_replay_lsn() - '0/0')::bigint as at")[0]["at"]
     written = primary.query("select (pg_current_wal_lsn() - '0/0')::bigint as at")[0]["at"]
     assert written - flushed <= load_recovery().limits.max_replication_lag_bytes
+
+
+def test_nothing_but_replay_delays_a_promotion(standby: Subject, whole: Seen) -> None:
+    data, limit = whole.estate.data, load_recovery().limits.max_promotion_delay_s
+    outlook = promotion.look(standby.host, data["postgres_version"], data["database"], limit, PATIENCE_S)
+    assert outlook.standby
+    assert [(one.kind, one.measured, one.hint) for one in outlook.hindrances] == []
+
+
+def test_primary_leaves_nothing_in_the_way_of_its_successor(primary: Subject, whole: Seen) -> None:
+    data, limit = whole.estate.data, load_recovery().limits.max_promotion_delay_s
+    outlook = promotion.look(primary.host, data["postgres_version"], data["database"], limit, PATIENCE_S)
+    assert [(one.kind, one.measured, one.hint) for one in outlook.hindrances] == []
 
 
 def test_standby_refuses_writes(standby: Subject) -> None:

@@ -137,11 +137,23 @@ def the_primary(nodes: Iterable[Node]) -> Node:
             f"two primaries: {names}", "./dr rejoin HOST, with the host on the lower timeline, stops and rewinds it"
         )
     if not primaries:
-        raise Refused(
-            f"no PostgreSQL node takes writes ({told(nodes)})",
-            "./dr status shows each; ./dr failover recovers a lost primary",
-        )
+        raise Refused(f"no PostgreSQL node takes writes ({told(nodes)})", way_to_a_primary(nodes))
     return primaries[0]
+
+
+def way_to_a_primary(nodes: Iterable[Node]) -> str:
+    """What to run while nobody takes writes: every refusal and every finding says the same."""
+    nodes = tuple(nodes)
+    if any(node.is_standby for node in nodes):
+        return "./dr failover --yes promotes the standby"
+    if any(node.ssh and node.installed for node in nodes):
+        return "./dr start-cluster finds the one that was last, starts it, then its standbys"
+    if any(node.ssh for node in nodes):
+        return "./dr restore-cluster restores it from the repository; on an estate that is new ./dr deploy begins one"
+    return (
+        "power the hosts on, then ./dr start-cluster; where they are lost with their disks, put blank machines in "
+        "their place in the inventory: ./dr restore-cluster"
+    )
 
 
 def told(nodes: Iterable[Node]) -> str:

@@ -58,7 +58,7 @@ def assess(context: Run, state: Failover) -> Failover:
     standbys = sorted((node for node in nodes if node.is_standby), key=lambda node: node.written or 0)
     if not standbys:
         seen = ", ".join(f"{node.name}: {node.why or 'its server does not answer'}" for node in nodes)
-        raise Refused(f"there is no standby to promote ({seen})", "are both lost? README.md says what is left to do")
+        raise Refused(f"there is no standby to promote ({seen})", server.way_to_a_primary(nodes))
     best = standbys[-1]
     old = next(node for node in nodes if node is not best)
     unreplayed = (best.written or 0) - (best.replayed or 0)
@@ -72,7 +72,7 @@ def assess(context: Run, state: Failover) -> Failover:
     if (loss is None or loss > allowed) and not context.options.accept_loss:
         raise Refused(
             f"promoting {best.name} may lose acknowledged rows: {reason}",
-            f"bring {old.name} back if you can; --accept-loss promotes all the same",
+            f"{_old_one_back(old)}; ./dr failover --yes --accept-loss promotes all the same",
         )
     return state.model_copy(
         update={
@@ -80,6 +80,12 @@ def assess(context: Run, state: Failover) -> Failover:
             "loss_reason": reason, "unreplayed_bytes": unreplayed, "ssh_answers": old.ssh,
         }
     )  # fmt: skip
+
+
+def _old_one_back(old: server.Node) -> str:
+    if old.ssh and old.installed and not old.fenced:
+        return f"./dr start-cluster starts {old.name} again, which has them if its disk is sound"
+    return f"bring {old.name} back if you can, then ./dr start-cluster starts it"
 
 
 def _application_writes(context: Run) -> str | None:
@@ -127,7 +133,7 @@ def fence(context: Run, state: Failover) -> Failover:
         return state.model_copy(update={"fenced_by": "nobody (accepted)"})
     raise Refused(
         f"{old.name} cannot be fenced: SSH does not reach it and the inventory gives it no fence_command",
-        f"make sure by hand that {old.name} is off, then repeat with --accept-split-brain",
+        f"make sure by hand that {old.name} is off, then ./dr failover --yes --accept-split-brain",
     )
 
 
