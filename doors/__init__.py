@@ -5,7 +5,22 @@ from typing import Any, cast
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from doors import backup, bench, checks, drills, estate, keys, lab, outbox, plan, prove, restores, runbooks, secrets
+from doors import (
+    backup,
+    bench,
+    checks,
+    drills,
+    estate,
+    keys,
+    lab,
+    outbox,
+    plan,
+    prove,
+    record,
+    restores,
+    runbooks,
+    secrets,
+)
 from doors.tdengine import restores as tdengine_restores
 from doors.tdengine import runbooks as tdengine
 
@@ -16,3 +31,5 @@ for _doors in (drills, estate, runbooks, restores, tdengine, tdengine_restores, 
 for _module in (backup, keys, lab, outbox, secrets):
     ns.add_collection(Collection.from_module(_module))
 ns.add_collection(runbooks.collection)
+ns.add_collection(record.collection)
+ns.add_collection(record.lock_collection)

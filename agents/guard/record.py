@@ -164,7 +164,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _wrong_acting(acting: Any) -> str:
-    if not isinstance(acting, dict) or not _ACTING <= set(acting):
+    if not isinstance(acting, dict) or not set(acting) >= _ACTING:
         return "acting lacks parts"
     return "" if isinstance(acting["token"], str) and acting["token"] else "acting has no token"
 

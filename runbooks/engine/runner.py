@@ -61,6 +61,7 @@ def run(
         owner = lock.this_process(procedure.name, context.run_dir, resumes=resume)
         with interruptible(), lock.held(context.estate.name, owner, context.say, remote_lock) as locks:
             past = _past(procedure, context, resume)  # again: only now nobody else can add to it
+            context = replace(context, owner=locks.owner)
             with Journal(context.run_dir, mask) as journal:
                 return _Run(procedure, context, journal, locks, mask, allowed, past, initial).go()
     except KeyboardInterrupt as signal:
@@ -167,7 +168,7 @@ class _Run(Generic[S]):
     def _step(self, nr: int, step: Step[S]) -> None:
         started = self.context.clock()
         context = replace(self.context, deadline=started + self.allowed[step.name])
-        self.locks.beat()
+        self.locks.require()
         self.journal.write(
             Event.STEP_STARTED,
             step.name,

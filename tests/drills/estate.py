@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploys.run import deploy
+from drills.prepare import provision
 from drills import feed as feeds
 from drills import gather
 from drills.gate import gate
@@ -84,7 +84,7 @@ def make_whole(estate: Estate) -> Estate:
         with suppress(DrError):
             rejoin(estate)
     if not whole(estate):
-        deploy("lab")
+        provision(hosts.load("lab"), quiet)
         with suppress(DrError):
             rejoin(estate)
     assert_whole(estate)

@@ -12,6 +12,7 @@ from runbooks.engine.wait import until
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql import common
 from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of, primary_of
+from runbooks.record import keep
 
 
 class SwitchoverOptions(Options):
@@ -19,9 +20,13 @@ class SwitchoverOptions(Options):
 
 
 class Switchover(Roles):
-    """`shutdown_lsn`: where the old primary's last record is, so that the standby must have received it."""
+    """`shutdown_lsn`: where the old primary's last record is, so that the standby must have received it.
+
+    `was_synchronous`: its commits waited for the standby, and must wait again when it becomes the primary again.
+    """
 
     shutdown_lsn: int = 0
+    was_synchronous: bool = False
 
 
 def assess(context: Run, state: Switchover) -> Switchover:
@@ -58,8 +63,11 @@ def assess(context: Run, state: Switchover) -> Switchover:
             "bring it back first: what is planned can wait",
         )
     return state.model_copy(
-        update={"primary": standby.name, "other": primary.name, "old_timeline": primary.timeline or 0}
-    )
+        update={
+            "primary": standby.name, "other": primary.name, "old_timeline": primary.timeline or 0,
+            "was_synchronous": primary.synchronous,
+        }
+    )  # fmt: skip
 
 
 def settle(context: Run, state: Switchover) -> Switchover:
@@ -69,18 +77,22 @@ def settle(context: Run, state: Switchover) -> Switchover:
 
 
 def step_down(context: Run, state: Switchover) -> Switchover:
-    """Stop the old primary cleanly; from here on it can only come back as a standby."""
+    """Record that the role moves, then stop the old primary cleanly: from here on it can only be a standby."""
     old, paths = other_of(context, state), layout(context)
+    keep.changing(context, state.primary)
     act.stop(old, paths)
     act.make_standby(old, paths)
     return state.model_copy(update={"shutdown_lsn": server.control_data(old, paths.version).checkpoint})
 
 
 def step_up_again(context: Run, state: Switchover) -> None:
+    """As it was, with all that it said: before the first commit it waits for its standby again."""
     new = server.look(primary_of(context, state), layout(context).version)
     if new.is_primary:
         raise Refused(f"{new.name} is primary already, so {state.other} stays a standby", "repeat with --resume")
-    act.make_primary_again(other_of(context, state), layout(context))
+    names = tuple(host.name for host in context.estate.postgres) if state.was_synchronous else ()
+    act.make_primary_again(other_of(context, state), layout(context), names)
+    keep.unchanged(context)
 
 
 def no_fork(context: Run, state: Switchover) -> None:
@@ -99,9 +111,9 @@ def no_fork(context: Run, state: Switchover) -> None:
 
 
 def promote(context: Run, state: Switchover) -> Switchover:
-    """Promote, and note that for a moment nobody follows the new primary."""
+    """Promote, and confirm that for a moment nobody follows the new primary."""
     state = common.promoted(context, state)
-    common.record_mode(context, "degraded", f"switchover to {state.primary}: {state.other} does not follow yet")
+    common.recorded(context, state, (), f"switchover to {state.primary}: {state.other} does not follow yet")
     return state
 
 
@@ -137,9 +149,10 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
         ),
         Step(
             name="step-down", role="old primary", budget="standby.catch_up", action=step_down,
-            says="Stop the old primary cleanly and mark it as a standby.",
+            says="Record that the role moves, stop the old primary cleanly and mark it as a standby.",
             evidence=Evidence("it is shut down and the standby has replayed its last record", no_fork),
-            undo=step_up_again, undo_says="Start the old primary as a primary again.",
+            undo=step_up_again,
+            undo_says="Make commits wait for the standby again, then start the old primary as a primary again.",
             commands=("systemctl stop postgresql@17-main", "touch /var/lib/postgresql/17/main/standby.signal"),
         ),
         Step(
