@@ -20,6 +20,7 @@ from drills.rounds import rows as rounds_rows
 from drills.rounds.result import Round, RoundsResult, judge, round_of, write_rounds
 from drills.run import Plan, drill
 from drills.scenarios.catalogue import REJOINED, ROUND_TWINS, SCENARIOS, TWINS, VANISHED_ROW
+from drills.scenarios.parts import nothing
 from inventories.errors import BadInput, DrError
 from runbooks import hosts
 from runbooks.engine.rundir import new_run_dir
@@ -50,6 +51,11 @@ class Drawn:
     def rejoin(self) -> str:
         return "re-clone" if self.reclone else "rewind"
 
+    @property
+    def says(self) -> str:
+        """Where no host is lost, none has to come back."""
+        return self.scenario if SCENARIOS[self.scenario].restore is nothing else f"{self.scenario}, then {self.rejoin}"
+
 
 @dataclass(frozen=True)
 class RoundsPlan:
@@ -69,10 +75,13 @@ class RoundsPlan:
             raise BadInput(*_no_twin_of_rounds(self.twin))
 
     def drawn(self) -> tuple[Drawn, ...]:
+        """What each round is. Every scenario comes once before one comes again, so that few rounds leave none out."""
         chance = random.Random(self.seed)  # noqa: S311 - moments, no secret
+        names: list[str] = []
+        while len(names) < self.count:
+            names += chance.sample(self.scenarios, len(self.scenarios))
         return tuple(
-            Drawn(nr, chance.choice(self.scenarios), chance.random() < 0.5, chance.randrange(2**31))
-            for nr in range(1, self.count + 1)
+            Drawn(nr, names[nr - 1], chance.random() < 0.5, chance.randrange(2**31)) for nr in range(1, self.count + 1)
         )
 
 
@@ -103,9 +112,10 @@ def _scenarios(words: str) -> tuple[str, ...]:
 
 def _no_twin_of_rounds(name: str) -> tuple[str, str]:
     known = ", ".join(ROUND_TWINS)
-    if name in TWINS:
-        return f"{name} is a twin of a single drill, not of rounds", f"./dr drill --twin {name}; of rounds there is {known}"
-    return f"there is no negative twin {name!r}", f"the twins of rounds are {known}"
+    if name not in TWINS:
+        return f"there is no negative twin {name!r}", f"the twins of rounds: {known}"
+    hint = f"./dr drill --twin {name}; the twins of rounds: {known}"
+    return f"{name} is a twin of a single drill, not of rounds", hint
 
 
 @dataclass
@@ -139,7 +149,7 @@ class _Going:
         return True
 
     def _round(self, drawn: Drawn) -> None:
-        self.say(f"round {drawn.nr} of {self.plan.count}: {drawn.scenario}, {drawn.rejoin}")
+        self.say(f"round {drawn.nr} of {self.plan.count}: {drawn.says}")
         how = Plan(self.plan.rate, _CALM_S, _AFTER_S, drawn.seed, drawn.reclone)
         with (self.folder / "said.log").open("a", encoding="utf-8") as log:
             result, folder = drill(
@@ -194,7 +204,8 @@ class _Going:
         """The verdict, with all its evidence."""
         if interrupted:
             self._stop("The rounds were interrupted.", "./dr status shows what each host is")
-        update: dict[str, object] = {"duration_s": round(time.monotonic() - self.began, 3), "fingerprint": gather.machine()}
+        lasted = round(time.monotonic() - self.began, 3)
+        update: dict[str, object] = {"duration_s": lasted, "fingerprint": gather.machine()}
         if not interrupted:
             update["versions"] = gather.versions(hosts.load("lab"))
         self.result = judge(self.result.model_copy(update=update), interrupted=interrupted)
@@ -241,8 +252,7 @@ def told(one: Round) -> str:
     rto = "RTO unknown" if one.rto_s is None else f"RTO {one.rto_s:.2f} s"
     lost = "not compared" if one.lost is None else f"{one.lost:,} lost, {one.duplicated or 0:,} duplicated"
     rows = f"{one.acked or 0:,} rows, {lost}"
-    still = f"; the machine stood still: {one.stood_still}" if one.stood_still else ""
-    why = f"; {one.reasons[0]}" if one.reasons else still
+    why = f"; {one.reasons[0]}" if one.reasons else ""
     return f"{one.outcome.value}, {rto}, {rows}, {one.duration_s:.1f} s{why}"
 
 
