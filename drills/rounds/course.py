@@ -21,10 +21,14 @@ from drills.rounds.result import Round, RoundsResult, judge, round_of, write_rou
 from drills.run import Plan, drill
 from drills.scenarios.catalogue import REJOINED, ROUND_TWINS, SCENARIOS, TWINS, VANISHED_ROW
 from drills.scenarios.parts import nothing
-from inventories.errors import BadInput, DrError
+from inventories.errors import BadInput, DrError, Refused
 from runbooks import hosts
+from runbooks.actions.postgresql import server as act
 from runbooks.engine.rundir import new_run_dir
 from runbooks.engine.signals import interruptible
+from runbooks.hosts import Estate
+from runbooks.layout import KEPT
+from runbooks.probes import disk
 from runbooks.probes.postgresql import server
 
 # Each of them ends on the estate that it began on, its roles exchanged at most.
@@ -33,6 +37,7 @@ _ROUND_TRIPS = (
 )  # fmt: skip
 # A runbook's own verification and backup pass while the feed writes on, so that less of it is needed around them.
 _CALM_S, _AFTER_S = 2.0, 1.0
+ROOM_BYTES = 2 << 30  # a round takes an eighth of it, on all hosts of a lab together
 
 
 def pool() -> tuple[str, ...]:
@@ -140,11 +145,17 @@ class _Going:
 
     def _whole(self, drawn: Drawn) -> bool:
         """Whether the round may begin. Nothing is repaired here: the round before was to leave a whole estate."""
+        estate = hosts.load("lab")
         try:
-            prepare.settled(hosts.load("lab"))
+            prepare.settled(estate)
         except DrError as error:
             after = f"Round {drawn.nr - 1} left" if drawn.nr > 1 else "There was"
-            self._stop(f"{after} an estate that is not whole: {error}", error.hint)
+            self.stop(f"{after} an estate that is not whole: {error}", error.hint)
+            return False
+        try:
+            _require_room(estate)
+        except DrError as error:
+            self.stop(f"Round {drawn.nr} was not begun: {error}", error.hint)
             return False
         return True
 
@@ -158,6 +169,8 @@ class _Going:
         one = round_of(drawn.nr, result, folder.name, *_rejoin(drawn, result))
         self.result = self.result.with_round(one)
         self.write()
+        if one.passed:
+            _forget_kept(folder)
         self.say(f"round {drawn.nr}: {told(one)}")
         if result.outcome is Outcome.INTERRUPTED:
             raise KeyboardInterrupt
@@ -184,14 +197,14 @@ class _Going:
             self.say(f"looking for the {self.result.acked:,} rows of all rounds again")
             self.result = self.result.model_copy(update={"last_check": rounds_rows.look(estate, every)})
         except DrError as error:
-            self._stop(f"The rows of all rounds could not be looked for again: {error}", error.hint)
+            self.stop(f"The rows of all rounds could not be looked for again: {error}", error.hint)
 
     def _written(self) -> Iterator[rounds_rows.Written]:
         for one in self.result.rounds:
             if found := rounds_rows.written(one.nr, self.folder / one.folder):
                 yield found
 
-    def _stop(self, why: str, hint: str) -> None:
+    def stop(self, why: str, hint: str) -> None:
         self.result = self.result.model_copy(update={"stopped": why, "hint": hint})
 
     def write(self) -> None:
@@ -203,7 +216,7 @@ class _Going:
     def conclude(self, *, interrupted: bool) -> None:
         """The verdict, with all its evidence."""
         if interrupted:
-            self._stop("The rounds were interrupted.", "./dr status shows what each host is")
+            self.stop("The rounds were interrupted.", "./dr status shows what each host is")
         lasted = round(time.monotonic() - self.began, 3)
         update: dict[str, object] = {"duration_s": lasted, "fingerprint": gather.machine()}
         if not interrupted:
@@ -221,6 +234,26 @@ class _Going:
         found = [(one.nr, one.table, one.numbers) for one in check.gone] if check else []
         held = out is not None and found == [(out.nr, out.table, str(out.number))] and len(self.result.reasons) == 1
         return NegativeTwin(name=self.plan.twin, held=held, reason="; ".join(self.result.reasons) or "it passed")
+
+
+def _require_room(estate: Estate) -> None:
+    """Rows, WAL and backups of every round stay. Raises Refused where a further one might fill a disk."""
+    for host in (*estate.postgres, estate.backup):
+        for found in disk.look(host, disk.paths(estate, host)):
+            if found.free_bytes < ROOM_BYTES:
+                raise Refused(
+                    f"{found.free_bytes / 2**30:.1f} GiB are free on {found.mount} of {host}, and a round may take "
+                    f"{ROOM_BYTES / 2**30:.0f}",
+                    "make room, or begin with a new lab: ./dr lab.down removes this one",
+                )
+
+
+def _forget_kept(round_folder: Path) -> None:
+    """Remove the copies of what only a lost host had: of a round that passed every row was found on both hosts."""
+    rejoins = [path.name for path in round_folder.glob("runbooks/*-rejoin*")]
+    for host in hosts.load("lab").postgres:
+        for name in rejoins:
+            act.forget_kept(host, f"{KEPT}/{name}")
 
 
 def run(plan: RoundsPlan, lab: str, say: Callable[[str], None]) -> tuple[RoundsResult, Path]:
@@ -243,6 +276,8 @@ def run(plan: RoundsPlan, lab: str, say: Callable[[str], None]) -> tuple[RoundsR
             going.go()
     except KeyboardInterrupt:
         interrupted = True
+    except DrError as error:
+        going.stop(f"Round {len(going.result.rounds) + 1} could not be run: {error}", error.hint)
     going.conclude(interrupted=interrupted)
     return going.result, folder
 

@@ -29,6 +29,7 @@ from drills.stage import Stage
 from inventories.errors import BadInput, Interrupted, Refused, VerificationFailed
 from runbooks.engine.outcome import Outcome as Ended
 from runbooks.hosts import Estate
+from runbooks.probes.disk import Disk
 from tests.unit.rounds_kit import failed as failed_rounds
 from tests.unit.rounds_kit import interrupted, looked, passed
 from tests.unit.sample_drill import begun, power_loss, power_loss_ledger
@@ -57,7 +58,7 @@ def test_rewind_and_reclone_are_mixed() -> None:
 def test_the_pool_is_of_scenarios_that_end_where_they_began() -> None:
     assert len(pool()) >= 4
     for name in pool():
-        assert SCENARIOS[name].new_timeline and not SCENARIOS[name].refused
+        assert not SCENARIOS[name].refused
         assert SCENARIOS[name].prepare is None, "a round begins on what the round before left"
 
 
@@ -98,6 +99,15 @@ class Lab:
     drilled: list[Plan] = field(default_factory=list)
     gone: tuple[Gone, ...] = ()
     said: list[str] = field(default_factory=list)
+    forgotten: list[tuple[str, str]] = field(default_factory=list)
+    full_from: int = 0
+
+    def estate(self) -> SimpleNamespace:
+        return SimpleNamespace(data={"database": "quant_research"}, postgres=("pg1", "pg2"), backup="backup1")
+
+    def disks(self, *_: object) -> tuple[Disk, ...]:
+        full = self.full_from and len(self.drilled) >= self.full_from
+        return (Disk("/", 100 << 30, (1 if full else 50) << 30),)
 
     def settled(self, *_: object) -> tuple[SimpleNamespace, SimpleNamespace]:
         if self.broken and len(self.drilled) >= self.broken:
@@ -113,6 +123,7 @@ class Lab:
         say("WARNING: something is odd")
         folder = runs / f"{nr}-{scenario.name}"
         folder.mkdir()
+        (folder / "runbooks" / f"{nr}-rejoin").mkdir(parents=True)
         (folder / "ledger.jsonl").write_text("\n".join(power_loss_ledger()) + "\n")
         if nr == self.interrupted_in:
             raise KeyboardInterrupt("SIGINT")
@@ -136,7 +147,10 @@ def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lab:
     monkeypatch.setenv("DR_RUNS", str(tmp_path))
     monkeypatch.setattr(rounds, "drill", made.drill)
     monkeypatch.setattr(prepare, "settled", made.settled)
-    monkeypatch.setattr(rounds.hosts, "load", lambda *_: SimpleNamespace(data={"database": "quant_research"}))
+    monkeypatch.setattr(rounds.hosts, "load", lambda *_: made.estate())
+    monkeypatch.setattr(rounds.disk, "look", made.disks)
+    monkeypatch.setattr(rounds.disk, "paths", lambda *_: ())
+    monkeypatch.setattr(rounds.act, "forget_kept", lambda host, folder: made.forgotten.append((host, folder)))
     monkeypatch.setattr(rounds.gather, "machine", lambda: None)
     monkeypatch.setattr(rounds.gather, "versions", lambda _estate: {})
     monkeypatch.setattr(rounds_rows, "look", made.look)
@@ -196,6 +210,32 @@ def test_rounds_stop_at_an_estate_that_is_not_whole_and_count_none_that_was_not_
     assert result.hint == "./dr status tells more"
     failures = ElementTree.parse(folder / "junit.xml").findall(".//failure")
     assert len(failures) == 4, "the verdict, two rounds that were not run, and the look back"
+
+
+def test_rounds_stop_before_a_disk_is_full(lab: Lab) -> None:
+    lab.full_from = 3
+    result, _ = go(lab)
+    assert (result.outcome, len(result.rounds)) == (Outcome.FAILED, 3)
+    assert result.reasons[0] == "Round 4 was not begun: 1.0 GiB are free on / of pg1, and a round may take 2"
+    assert "lab.down" in result.hint
+
+
+def test_what_goes_wrong_between_rounds_leaves_a_report_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise Refused("pg2 cannot be reached over SSH", "./dr status")
+
+    monkeypatch.setattr(rounds.act, "forget_kept", fails)
+    result, folder = go(lab)
+    assert (result.outcome, len(result.rounds)) == (Outcome.FAILED, 1)
+    assert result.reasons[0] == "Round 2 could not be run: pg2 cannot be reached over SSH"
+    assert "Failed" in (folder / "report.html").read_text()
+
+
+def test_what_a_rejoin_kept_aside_is_removed_after_a_round_that_passed_and_no_other(lab: Lab) -> None:
+    lab.missed = 2
+    go(lab, 3)
+    kept = "/var/lib/postgresql/mystocks-kept"
+    assert lab.forgotten == [(host, f"{kept}/{nr}-rejoin") for nr in (1, 3) for host in ("pg1", "pg2")]
 
 
 @pytest.mark.parametrize("how", ["inside", "between"])
@@ -299,6 +339,29 @@ def test_an_older_row_that_came_back_over_a_newer_one_is_found() -> None:
 
 def test_a_row_in_flight_that_was_never_acknowledged_may_take_an_earlier_ones_place() -> None:
     assert missing(found(positions1=ids((31, 50)), positions2=ids((1, 30)))) == []
+
+
+def test_of_feeds_that_were_started_again_only_the_last_is_asked_for_keys_that_are_replaced() -> None:
+    """A key may have another number then, and which one took its place cannot be told by numbers."""
+    again = {"orders": ids((90, 99)), "positions": ids((90, 99))}
+    acked = {"orders": ids((1, 50), (90, 99)), "positions": ids((1, 50), (90, 99))}
+    both = (Written(1, 100, acked, again), Written(2, 200, {"positions": ids((1, 50), (95, 99))}, again))
+    told = found(positions2=ids((1, 50), (95, 99)))
+    wanted = required(both, told, {"positions"})
+    assert (wanted[1, "positions"], wanted[1, "orders"]) == (ids(), acked["orders"])
+    assert wanted[2, "positions"] == ids((1, 50), (95, 99))
+    alone = required((both[0], ROUNDS[1]), found(), {"positions"})
+    assert alone[1, "positions"] == ids((21, 50), (90, 99))
+
+
+def test_a_feed_that_was_started_again_is_seen_in_its_ledger(tmp_path: Path) -> None:
+    lines = power_loss_ledger()
+    start = next(line for line in lines if '"start"' in line)
+    (tmp_path / "ledger.jsonl").write_text("\n".join([*lines[:-40], start, *lines[-40:]]) + "\n")
+    read = written(3, tmp_path)
+    assert read is not None
+    assert sum(map(len, read.acked.values())) == 330_500
+    assert 0 < sum(map(len, read.again.values())) < 20_000
 
 
 def test_rounds_that_acknowledged_nothing_prove_nothing() -> None:
