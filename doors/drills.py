@@ -51,7 +51,8 @@ def drill(
     from drills.scenarios import catalogue as scenarios
 
     if rounds:
-        return _rounds(lab, rounds, scenario, twin, rate, seed, json)
+        _rounds(lab, rounds, scenario, twin, rate, seed, json)
+        return
     made_to_fail = scenarios.twin(twin) if twin else None
     chosen = scenarios.scenario(scenario or (made_to_fail.scenario if made_to_fail else "primary-power-loss"))
     plan = Plan(rate=rate, seed=seed or None)
