@@ -9,7 +9,8 @@ from pathlib import Path
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
-from inventories.errors import ExitCode
+from doors.rootless import go_to_the_lab
+from inventories.errors import DrError, ExitCode
 
 _HINT = "HINT: ./dr lists the tasks, ./dr help TASK explains one."
 
@@ -57,7 +58,10 @@ class DrProgram(Program):
 
     def execute(self) -> None:
         try:
+            go_to_the_lab(self.tasks, sys.argv[1:])
             super().execute()
+        except DrError as error:
+            raise Exit(error.render(), code=int(error.exit_code)) from error
         except BrokenPipeError:  # `./dr ... | head` has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=ExitCode.PASSED) from None
