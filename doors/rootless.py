@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from invoke.parser import ParserContext
+from invoke.parser.context import ParserContext
 
 MAKE_A_LAB = frozenset({"drill", "bench", "test", "lab.up"})
 _WITHOUT_A_HOST = ("plan", "fast")  # options with which a task touches none
@@ -15,8 +15,8 @@ _WITHOUT_A_HOST = ("plan", "fast")  # options with which a task touches none
 def go_to_the_lab(contexts: Iterable[ParserContext], typed: Sequence[str]) -> None:
     """Start again inside the network of a rootless podman, when that is where the hosts are. Else return.
 
-    Raises BadInput when podman cannot open it. What the machine lacks is said by whoever needs the lab, after looking at
-    what was typed.
+    Raises BadInput when podman cannot open it. What the machine lacks is said by whoever needs the lab, once it has
+    looked at what was typed.
     """
     if os.geteuid() == 0 or not any(needs_the_lab(str(one.name), values(one)) for one in contexts):
         return
