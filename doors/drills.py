@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
@@ -13,6 +14,7 @@ from rich.table import Table
 from doors.support import LAB_HELP, door, progress
 
 if TYPE_CHECKING:
+    from drills.judging.result import DrillResult
     from inventories.catalog.recovery import Objectives
 
 _PACKAGE_HINT = "TDENGINE_PACKAGE=PATH-OR-URL, with a file .sha256 beside it, installs TDengine in the lab"
@@ -40,7 +42,6 @@ def drill(
 ) -> None:
     """Break a lab under load, recover it, prove it on one page."""
     from drills import prepare
-    from drills.judging.result import Outcome
     from drills.run import Plan
     from drills.run import drill as run_drill
     from drills.scenarios import catalogue as scenarios
@@ -61,11 +62,7 @@ def drill(
         if not result.negative_twin.held:
             raise Exit(f"the negative twin {twin} did not fail for its reason: {result.negative_twin.reason}", code=1)
         return
-    if result.outcome is not Outcome.PASSED:
-        hint = result.hint or f"the report is {folder}/report.html"
-        raise Exit(
-            f"{result.reasons[0] if result.reasons else result.outcome}\nHINT: {hint}", code=_code(result.outcome)
-        )
+    exit_unless_passed(result, folder)
 
 
 @task
@@ -128,8 +125,12 @@ def _summary(result: object, folder: object) -> None:
     console.print(f"report: {folder}/report.html", soft_wrap=True)  # a path is copied whole, or not at all
 
 
-def _code(outcome: object) -> int:
-    return {"failed": 1, "refused": 3, "interrupted": 4}[str(outcome)]
+def exit_unless_passed(result: DrillResult, folder: Path) -> None:
+    """End with the code of the outcome, its first reason and a hint."""
+    code = {"passed": 0, "failed": 1, "refused": 3, "interrupted": 4}[result.outcome]
+    if code:
+        hint = result.hint or f"the report is {folder}/report.html"
+        raise Exit(f"{result.reasons[0] if result.reasons else result.outcome}\nHINT: {hint}", code=code)
 
 
 TOP_LEVEL = (drill, scenarios, runs)

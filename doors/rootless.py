@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from invoke.parser.context import ParserContext
 
-MAKE_A_LAB = frozenset({"drill", "bench", "test", "lab.up"})
+MAKE_A_LAB = frozenset({"drill", "demo", "bench", "test", "lab.up"})
 _WITHOUT_A_HOST = ("plan", "fast")  # options with which a task touches none
 
 
