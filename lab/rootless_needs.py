@@ -11,6 +11,11 @@ from inventories.errors import BadInput
 from lab.programs import has
 from lab.rootless import runtime_dir, version
 
+_CGROUPS = Path("/sys/fs/cgroup")
+_SYSTEMD = Path("/run/systemd/system")  # there when it booted the machine
+_USER_BUS = Path("/usr/lib/systemd/user/dbus.socket")
+_TUN = Path("/dev/net/tun")
+_RANGES = {"uids": Path("/etc/subuid"), "gids": Path("/etc/subgid")}
 _IDS = 65536
 _FIRST_ID = 100000
 # Podman 5 and what came before it make the namespace's way out with another program.
@@ -20,7 +25,7 @@ _SLIRP_RELEASES = ("bullseye", "bookworm", "jammy", "noble")
 
 def check() -> None:
     """Raise BadInput, one sentence and the commands that help, unless this user can have a lab without root."""
-    if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+    if not (_CGROUPS / "cgroup.controllers").exists():
         raise BadInput(
             "Without root no host of a lab can start here: systemd needs a cgroup of its own, and on this machine"
             " (old cgroup hierarchy) only root can make one.",
@@ -28,9 +33,9 @@ def check() -> None:
         )
     missing = dict(_missing())
     if missing:
-        *some, last = missing
-        what = f"{', '.join(some)} and {last}" if some else last
-        raise BadInput(f"A lab without root needs {what}.", " && ".join(dict.fromkeys(missing.values())))
+        raise BadInput(
+            f"A lab without root needs what is missing here: {'; '.join(missing)}.", " && ".join(missing.values())
+        )
     if not (_own_cgroup_is_ours() or (runtime_dir() / "bus").exists()):
         user = _user()
         raise BadInput(
@@ -42,20 +47,19 @@ def check() -> None:
 def _missing() -> Iterator[tuple[str, str]]:
     """What is not here, in words, and the command that brings it; all packages come with one command."""
     packages = list(_missing_packages())
-    command = f"sudo apt-get install -y --no-install-recommends {' '.join(packages)}"
-    if not shutil.which("apt-get"):
-        command = f"install {', '.join(packages)} with this machine's package manager"
-    for package in packages:
-        yield f"the package {package}", command
-    lacking = [flag for flag, path in (("uids", "/etc/subuid"), ("gids", "/etc/subgid")) if not _has_ids(Path(path))]
+    if packages:
+        command = f"sudo apt-get install -y --no-install-recommends {' '.join(packages)}"
+        if not shutil.which("apt-get"):
+            command = f"install {', '.join(packages)} with this machine's package manager"
+        yield f"the package{'s'[: len(packages) > 1]} {', '.join(packages)}", command
+    lacking = [kind for kind, path in _RANGES.items() if not _has_ids(path)]
     if lacking:
-        start = max(_first_free(Path(path)) for path in ("/etc/subuid", "/etc/subgid"))
-        options = " ".join(f"--add-sub{flag} {start}-{start + _IDS - 1}" for flag in lacking)
+        start = max(map(_first_free, _RANGES.values()))
+        options = " ".join(f"--add-sub{kind} {start}-{start + _IDS - 1}" for kind in lacking)
         asked = f"sudo usermod {options} {_user()}"
         yield f"{_IDS:,} subordinate ids for {_user()}", f"{asked} && podman system migrate"
-    tun = Path("/dev/net/tun")
-    if not os.access(tun, os.R_OK | os.W_OK):
-        yield f"{tun} to be open to everybody", f"sudo chmod 666 {tun}"
+    if not os.access(_TUN, os.R_OK | os.W_OK):
+        yield f"{_TUN} open to everybody", f"sudo chmod 666 {_TUN}"
 
 
 def _missing_packages() -> Iterator[str]:
@@ -73,8 +77,7 @@ def _missing_packages() -> Iterator[str]:
         yield "runc"
     if not has(_network_program()):
         yield {"pasta": "passt"}.get(_network_program(), _network_program())
-    booted_by_systemd = Path("/run/systemd/system").exists()
-    if booted_by_systemd and not Path("/usr/lib/systemd/user/dbus.socket").exists():
+    if _SYSTEMD.exists() and not _USER_BUS.exists():
         yield "dbus-user-session"
     if _debian() and not has("mmdebstrap") and os.environ.get("DR_LAB_BASE") != "image":
         yield "mmdebstrap"
@@ -126,7 +129,7 @@ def _own_cgroup_is_ours() -> bool:
     """Whether containers may have cgroups below the one that we are in."""
     for line in Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines():
         if line.startswith("0::"):
-            return os.access(f"/sys/fs/cgroup{line[3:]}", os.W_OK)
+            return os.access(_CGROUPS / line[3:].strip().lstrip("/"), os.W_OK)
     return False
 
 
