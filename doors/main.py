@@ -9,10 +9,9 @@ from pathlib import Path
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
+from doors.misspelt import in_words
 from doors.rootless import go_to_the_lab
 from inventories.errors import DrError, ExitCode
-
-_HINT = "HINT: ./dr lists the tasks, ./dr help TASK explains one."
 
 
 @contextmanager
@@ -20,12 +19,10 @@ def _usage_errors() -> Iterator[None]:
     """Invoke ends a misspelt task with 1 and a number that is none with a traceback; both are bad input."""
     try:
         yield
-    except ParseError as wrong:
-        raise Exit(f"{wrong}\n{_HINT}", code=ExitCode.BAD_INPUT) from wrong
-    except ValueError as wrong:
-        raise Exit(
-            f"An option has a value of the wrong kind: {wrong}.\n{_HINT}", code=ExitCode.BAD_INPUT
-        ) from wrong
+    except (ParseError, ValueError) as wrong:
+        import doors
+
+        raise Exit(in_words(str(wrong), sys.argv[1:], doors.ns.task_names), code=ExitCode.BAD_INPUT) from wrong
 
 
 class DrProgram(Program):

@@ -34,7 +34,7 @@ def ensure_engine(say: Say) -> Engine:
         rootless_needs.check()
         raise BadInput(
             "The hosts of a rootless podman have addresses that only its own network namespace can reach.",
-            "./dr goes there by itself; other programs start with: podman unshare --rootless-netns",
+            "The tasks of ./dr go there by themselves; other programs start with: podman unshare --rootless-netns",
         )
     try:
         engine = find_engine()

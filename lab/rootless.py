@@ -21,8 +21,9 @@ from inventories.errors import BadInput
 from inventories.whoami import ROOTLESS
 
 _OPENS_WITHIN_S = 60.0
-# Names itself and stays until the last holder of its input is gone.
-_HOLDER = ("sh", "-c", "echo $$; exec cat >/dev/null")
+# Names itself and stays until nobody holds its input any more. It starts no other program: one that is just being
+# started shows no environment, and without podman's variables the next podman takes itself for root's.
+_HOLDER = ("sh", "-c", "echo $$; read -r end")
 _OVERLAY_SINCE = (5, 13)  # the kernel that lets anybody mount one
 
 

@@ -29,7 +29,7 @@ def check() -> None:
         raise BadInput(
             "Without root no host of a lab can start here: systemd needs a cgroup of its own, and on this machine"
             " (old cgroup hierarchy) only root can make one.",
-            "Run ./dr as root or where sudo asks no password, or boot with systemd.unified_cgroup_hierarchy=1.",
+            "Run it as root or where sudo asks no password, or boot with systemd.unified_cgroup_hierarchy=1.",
         )
     missing = dict(_missing())
     if missing:
