@@ -34,7 +34,7 @@ def ensure_engine(say: Say) -> Engine:
         rootless_needs.check()
         raise BadInput(
             "The hosts of a rootless podman have addresses that only its own network namespace can reach.",
-            "The tasks of ./dr go there by themselves; other programs start with: podman unshare --rootless-netns",
+            "./dr TASK goes there by itself; other programs are started by podman unshare --rootless-netns PROGRAM",
         )
     try:
         engine = find_engine()
