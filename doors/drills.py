@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
@@ -89,11 +90,7 @@ def _ends(result: DrillResult | RoundsResult, folder: Path) -> None:
         if not twin.held:
             raise Exit(f"the negative twin {twin.name} did not fail for its reason: {twin.reason}", code=1)
         return
-    if result.outcome.value != "passed":
-        hint = result.hint or f"the report is {folder}/report.html"
-        raise Exit(
-            f"{result.reasons[0] if result.reasons else result.outcome}\nHINT: {hint}", code=_code(result.outcome)
-        )
+    exit_unless_passed(result, folder)
 
 
 @task
@@ -177,8 +174,12 @@ def _word(result: DrillResult | RoundsResult) -> str:
     return f"[bold {colour}]{word.upper()}[/]"
 
 
-def _code(outcome: object) -> int:
-    return {"failed": 1, "refused": 3, "interrupted": 4}[str(outcome)]
+def exit_unless_passed(result: DrillResult | RoundsResult, folder: Path) -> None:
+    """End with the code of the outcome, its first reason and a hint."""
+    code = {"passed": 0, "failed": 1, "refused": 3, "interrupted": 4}[result.outcome.value]
+    if code:
+        hint = result.hint or f"the report is {folder}/report.html"
+        raise Exit(f"{result.reasons[0] if result.reasons else result.outcome}\nHINT: {hint}", code=code)
 
 
 TOP_LEVEL = (drill, scenarios, runs)
