@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from agents.base import files
 
 PATH = Path("/var/lib/mystocks-dr/proofs.jsonl")
 
@@ -45,13 +46,7 @@ def read(path: Path = PATH) -> tuple[Proof, ...]:
 
 def append(proof: Mapping[str, Any], path: Path = PATH) -> None:
     """Add one line, whole or not at all, on the disk when this returns."""
-    line = (json.dumps(proof, separators=(",", ":")) + "\n").encode()
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(handle, line)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    files.append(path, json.dumps(proof, separators=(",", ":")))
 
 
 def verdicts(proofs: tuple[Proof, ...]) -> dict[str, Proof]:
