@@ -120,7 +120,7 @@ def start_cluster(
     accept_split_brain: bool = False, accept_no_arbiter: bool = False, json: bool = False, inventory: str = "",
     lab: str = "",
 ) -> None:  # fmt: skip
-    """Start a cluster that is down everywhere, the last primary first."""
+    """Start a cluster that is down on every host."""
     from runbooks.procedures.postgresql.start_cluster import StartClusterOptions
 
     options = StartClusterOptions(

@@ -22,6 +22,7 @@ from typing import Any
 
 from inventories.errors import BadInput, TargetFailed, TimedOut, Unreachable
 from inventories.inventory import HERE, HostEntry, read_inventory
+from inventories.whoami import user_id
 from runbooks.engine.budgets import budget
 
 SSH_FAILED = 255
@@ -196,7 +197,7 @@ def load(inventory: str | None = None) -> Estate:
 
 def _write_ssh_config(entries: Sequence[HostEntry]) -> Path:
     """One generated ssh_config for our own calls and for testinfra, which multiplexes only when told a ControlPath."""
-    directory = Path(tempfile.gettempdir()) / f"mystocks-dr-{os.getuid()}"
+    directory = Path(tempfile.gettempdir()) / f"mystocks-dr-{user_id()}"
     directory.mkdir(mode=0o700, exist_ok=True)
     if directory.stat().st_uid != os.getuid() or directory.stat().st_mode & 0o077:
         raise TargetFailed(f"{directory} belongs to somebody else or is open to others", "remove it, or set TMPDIR")

@@ -16,20 +16,21 @@ Exit codes: 0 done, 2 the request is not one, 3 refused, with one sentence and i
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from agents.base import files, locks
+from agents.base.errors import AgentError
 
 FOLDER = Path("/var/lib/mystocks-dr")
 NAME, GUARD, LOG = "estate.json", "estate.lock", "estate.log.jsonl"
 SCHEMA = 1
+_PATIENCE_S = 3.0  # for another change, which takes milliseconds
 FRESH_S = 60.0  # whoever acts leaves a sign of life every ten seconds
 Json = dict[str, Any]
 
@@ -66,7 +67,7 @@ def main(argv: list[str], stdin: str, folder: Path = FOLDER) -> int:
         request = json.loads(stdin or "null")
         if not isinstance(request, dict):
             raise BadRequest("the request is no JSON object")
-        with _alone(folder):
+        with locks.held(folder / GUARD, AgentError(f"somebody else is changing {folder / NAME}"), _PATIENCE_S, 0o644):
             print(json.dumps(VERBS[verb](folder, request)))
     except (BadRequest, ValueError) as error:
         print(error, file=sys.stderr)
@@ -75,6 +76,9 @@ def main(argv: list[str], stdin: str, folder: Path = FOLDER) -> int:
         print(json.dumps({"refused": refused.kind, "why": str(refused), **refused.more}))
         print(refused, *([f"HINT: {refused.hint}"] if refused.hint else []), sep="\n", file=sys.stderr)
         return 3
+    except AgentError as error:
+        print(error, file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"{error.filename or folder / NAME}: {error.strerror}", file=sys.stderr)
         return 1
@@ -316,31 +320,9 @@ def _put_aside(folder: Path) -> Json:
     return {"schema": SCHEMA, "record": None, "sum": "", "acting": None}
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One change at a time. The lock's file is never replaced, and the kernel frees it whatever becomes of us."""
-    handle = os.open(folder / GUARD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 def _put(folder: Path, document: Json, what: str, **more: Any) -> Json:
     """Write the document whole or not at all, and to the disk, its name too."""
-    fresh = folder / f".{NAME}.new"
-    with fresh.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(document, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.chmod(0o644)
-    fresh.replace(folder / NAME)
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    files.replace(folder / NAME, json.dumps(document, indent=1) + "\n", 0o644)
     if what in ("swap", "copy", "break"):
         _tell(folder, {"at": _now(), "what": what, "record": document["record"], **more})
     return document
@@ -349,8 +331,7 @@ def _put(folder: Path, document: Json, what: str, **more: Any) -> Json:
 def _tell(folder: Path, entry: Json) -> None:
     """A line for people about what became of the record; a disk that takes none stops nothing."""
     try:
-        with (folder / LOG).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(entry) + "\n")
+        files.append(folder / LOG, json.dumps(entry))
     except OSError as error:
         print(f"WARNING: {folder / LOG}: {error.strerror}", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""A model of the estate for the walk over hints: states as data, what status and the runbooks say of them, what follows.
+"""A model of the estate for the walk over hints: states as data, what is said of them, what follows.
 
 What is said is not modelled: findings and refusals come from the code itself, over faked probes. What a command does
 once it was not refused is declared here, in a few lines each.
@@ -69,7 +69,7 @@ class Pg:
 
 @dataclass(frozen=True)
 class World:
-    """The estate: both nodes, who else answers, what is noted and whether commits wait. `lost`: acknowledged rows are."""
+    """The estate: both nodes, who else answers, what is noted, whether commits wait. `lost`: acknowledged rows are."""
 
     pg1: Pg = Pg(role="primary")
     pg2: Pg = Pg(streams=True)
@@ -245,7 +245,7 @@ class Advice:
 _BY_HAND = {
     r"bring (?:the host|\S+) back|power (?:it|the hosts) on": "power on",
     r"bring the (?:backup|application) host back": "surroundings on",
-    r"blank machines in their place|another machine in its place": "blank machines",
+    r"blank machines? in (?:their|its) place|another machine in its place": "blank machines",
     r"pg_wal_replay_resume": "resume replay",
     r"put the right data director": "right directory",
 }
@@ -257,7 +257,7 @@ def advice(hint: str) -> Iterator[Advice]:
     for pattern, what in _BY_HAND.items():
         if re.search(pattern, hint):
             yield Advice(what)
-    for task, rest in re.findall(r"\./dr ([a-z]+(?:[.-][a-z]+)*)((?: [^ ]+)*?)(?=[;,:)]|\./dr|$)", hint):
+    for task, rest in re.findall(r"\./dr ([a-z]+(?:[.-][a-z]+)*)((?: (?!\./dr)[^ ]+)*)", hint):
         words = tuple(_words(rest.split()))
         for name in NAMES if {"HOST", "OTHER"} & set(words) else ("",):
             yield Advice(task, tuple(name if word in ("HOST", "OTHER") else word for word in words))
@@ -265,13 +265,14 @@ def advice(hint: str) -> Iterator[Advice]:
 
 def _words(rest: list[str]) -> Iterator[str]:
     """Host and options that follow a task's name; the prose after them is none."""
-    allowed = True
-    for nr, word in enumerate(rest):
+    for nr, written in enumerate(rest):
+        word = written.rstrip(".,;:)")
         value = nr > 0 and rest[nr - 1] in _VALUED
-        if not (word.startswith("--") or value or (allowed and word in (*NAMES, "HOST", "OTHER"))):
+        if not (word.startswith("--") or value or (nr == 0 and word in (*NAMES, "HOST", "OTHER"))):
             return
-        allowed = not word.startswith("--")
-        yield word.rstrip(".")
+        yield word
+        if word != written:
+            return
 
 
 def findings(eyes: Eyes) -> list[objectives.Finding]:
@@ -396,8 +397,10 @@ def _start_cluster(world: World, state: Any, said: dict[str, Any]) -> Outcome:
             state.primary, role="primary", up=True, full=True, streams=False, stepped_down=False
         )
     for name in state.standbys:
-        timeline = world[state.primary].timeline
-        world = world.with_(name, role="standby", up=True, streams=True, full=True, timeline=timeline, stepped_down=False)
+        world = world.with_(
+            name, role="standby", up=True, streams=True, full=True, timeline=world[state.primary].timeline,
+            stepped_down=False,
+        )  # fmt: skip
     return Outcome(_together(world, state.primary) if state.standbys else _alone(world, state.primary))
 
 
@@ -423,7 +426,9 @@ def _deploy(world: World) -> Outcome:
         for name in NAMES:
             if world[name].data == "blank" and not world[name].fenced:
                 timeline = world[primary].timeline
-                world = world.with_(name, data="whole", up=True, streams=True, full=True, timeline=timeline)
+                world = world.with_(
+                    name, role="standby", data="whole", up=True, streams=True, full=True, timeline=timeline
+                )
         if any(world[name].streams for name in NAMES):
             world = _together(world, primary)
     return Outcome(world)

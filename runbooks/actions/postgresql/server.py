@@ -45,12 +45,15 @@ def unfence(host: Host, layout: Layout) -> None:
 def promote(host: Host, layout: Layout, returning: Host, timeout: float) -> None:
     """Promote this standby, waiting at most `timeout` seconds, and hold WAL for `returning` from the first record on.
 
-    Synchronous replication is switched off first: there is nobody left to wait for, and writes would hang.
+    Synchronous replication is switched off first: there is nobody left to wait for, and writes would hang. Raises
+    TargetFailed when the promotion has not come by then; it may come still.
     """
+    wait_s = max(1, int(timeout))
     host.run(f"rm -f {layout.synchronous}")
     sql = (
         "SELECT pg_reload_conf();\n"
-        f"SELECT CASE WHEN pg_is_in_recovery() THEN pg_promote(true, {max(1, int(timeout))}) END;\n"
+        f"DO $$ BEGIN IF pg_is_in_recovery() AND NOT pg_promote(true, {wait_s}) THEN "
+        f"RAISE EXCEPTION 'the promotion did not come within {wait_s} s'; END IF; END $$;\n"
         + _slot_sql(returning.name)
     )
     host.execute(sql, timeout=timeout + 5)

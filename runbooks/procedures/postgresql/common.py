@@ -20,6 +20,7 @@ from runbooks.hosts import Estate, Host
 from runbooks.layout import Layout
 from runbooks.probes import app, disk, network
 from runbooks.probes.postgresql import server
+from runbooks.procedures.postgresql import promoting
 from runbooks.record import keep
 
 STALLED_S = 1.5  # a standby that has flushed nothing new for so long does not follow, whatever is said of it
@@ -98,13 +99,14 @@ def recorded(context: Run, state: Roles, standbys: tuple[str, ...], why: str) ->
         return False
 
 
-def promoted(context: Run, state: R) -> R:
+def promoted(context: Run, state: R, way_out: str) -> R:
     """Promote `state.primary`, holding WAL for the other host from the first record of the new timeline on.
 
-    Raises VerificationFailed unless it takes writes on a higher timeline afterwards.
+    `way_out`: the command that leads on when it fails twice. Raises VerificationFailed unless it takes writes on a
+    higher timeline afterwards.
     """
     new = primary_of(context, state)
-    act.promote(new, layout(context), other_of(context, state), context.remaining())
+    promoting.promote(context, layout(context), new, other_of(context, state), way_out)
     node = server.look(new, layout(context).version)
     if not node.is_primary or (node.timeline or 0) <= state.old_timeline:
         raise VerificationFailed(f"{new.name} is not a primary on a timeline above {state.old_timeline}")
@@ -226,8 +228,9 @@ def archived(context: Run, state: R) -> R:
     # Until its first checkpoint the new primary's control file names the old timeline, and pgBackRest refuses.
     act.checkpoint(primary)
     forks = server.fork_points(primary, paths.version, state.timeline)
-    if forks:
-        act.archive_again(primary, paths, server.segment(max(forks), forks[max(forks)]))
+    # More than one where a promotion was repeated.
+    for fork in [one for one in forks if one >= state.old_timeline > 0] or sorted(forks)[-1:]:
+        act.archive_again(primary, paths, server.segment(fork, forks[fork]))
     act.switch_wal(primary, f"timeline-{state.timeline}")
     return state
 

@@ -234,6 +234,10 @@ def prove_fence(context: Run, state: Failover) -> None:
     context.say(f"a write to {old.name} from {context.estate.app} failed as it must: {tried.error}")
 
 
+def promote(context: Run, state: Failover) -> Failover:
+    return common.promoted(context, state, "./dr failover --resume --yes")
+
+
 def _viewers(context: Run, state: Failover) -> tuple[Host, ...]:
     return (context.estate.host(state.primary), context.estate.backup, context.estate.app)
 
@@ -271,8 +275,8 @@ FAILOVER: Procedure[Failover] = Procedure(
         ),
         Step(
             name="promote", role="standby", budget="promote",
-            action=common.promoted,
-            says="Promote the standby; it holds WAL for the old primary from now on.",
+            action=promote,
+            says="Promote the standby, which holds WAL for the old primary; remove what keeps it from that, once.",
             evidence=Evidence("it is out of recovery, on a higher timeline"),
             commands=(
                 "rm -f /etc/postgresql/17/main/conf.d/90-synchronous.conf",

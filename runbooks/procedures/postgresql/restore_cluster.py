@@ -140,7 +140,7 @@ def promote(context: Run, state: RestoreCluster) -> RestoreCluster:
     if seen.recovers:
         state = state.model_copy(update={"old_timeline": seen.timeline, "last_commit_at": seen.last_commit_at})
     restoring.settled(primary, layout(context))
-    state = common.promoted(context, state)
+    state = common.promoted(context, state, "./dr restore-cluster --resume --yes")
     common.recorded(context, state, (), common.one_copy(state))
     return state
 

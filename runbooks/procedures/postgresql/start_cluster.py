@@ -218,7 +218,7 @@ def has_everything(context: Run, state: StartCluster) -> None:
 def promote(context: Run, state: StartCluster) -> StartCluster:
     """Recorded first: whatever ends this run, nobody may take the others for complete."""
     keep.changing(context, state.primary, degraded=common.one_copy(state))
-    state = common.promoted(context, state)
+    state = common.promoted(context, state, way_out)
     common.recorded(context, state, (), common.one_copy(state))
     return state
 
