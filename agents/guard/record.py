@@ -188,6 +188,9 @@ def swap(folder: Path, request: Json) -> Json:
     alone, wanted, expect = bool(request.get("alone")), request.get("record"), request.get("expect")
     if not isinstance(wanted, dict) or not _is_number(expect):
         raise BadRequest("swap takes record and expect")
+    wrong = wrong_record({**wanted, "revision": 0, "based_on": None})
+    if wrong:
+        raise BadRequest(f"this is no record: {wrong}")
     try:
         found = read(folder)
     except Refused:
@@ -214,9 +217,6 @@ def swap(folder: Path, request: Json) -> Json:
     record = {
         **wanted, "revision": max(there, int(wanted.get("revision") or 0)) + 1, "based_on": known if alone else None,
     }  # fmt: skip
-    wrong = wrong_record(record)
-    if wrong:
-        raise BadRequest(f"this is no record: {wrong}")
     return _put(folder, {**found, "record": record, "sum": sum_of(record)}, "swap")
 
 

@@ -25,6 +25,7 @@ from runbooks.probes.tdengine import backups
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Server
 from runbooks.record.read import Pages, pages
+from runbooks.record.types import Copy, Unknown
 
 T = TypeVar("T")
 _SLACK_S = 0.3  # between the bound of one command and the bound of all: threads have to start, processes to end
@@ -62,9 +63,20 @@ class Status:
 
 def as_json(status: Status) -> dict[str, Any]:
     """The same as JSON values; a node carries its host's name and not how it is reached."""
-    plain = asdict(replace(status, nodes=(), tdengine=()))
+    plain = asdict(replace(status, nodes=(), tdengine=(), record=None)) | {"record": _record_json(status.record)}
     servers = [_server_json(server) for server in status.tdengine]
     return {**plain, "nodes": [_node_json(node) for node in status.nodes], "tdengine": servers}
+
+
+def _record_json(seen: Pages | None) -> dict[str, Any] | None:
+    """What is known, and from where; `why` where nobody knows."""
+    if seen is None:
+        return None
+    answer = seen.answer
+    if isinstance(answer, Unknown):
+        return {"answer": "unknown", "why": answer.why}
+    kind = "copy" if isinstance(answer, Copy) else "known"
+    return {"answer": kind, "from": answer.source, **answer.record.model_dump(mode="json")}
 
 
 def _server_json(server: Server) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def settle(keeper: Keeper, *, anew: bool = False) -> Settlement:
     primaries = [node for node in nodes if node.is_primary]
     if len(primaries) != 1:
         return Settlement(Settled.LEFT, f"the record is left as it is: {server.told(nodes)}")
-    truth = _truth(estate, primaries[0])
+    truth = _truth(estate, primaries[0], answer)
     if isinstance(answer, Unknown) and not answer.absent and not anew:
         raise Refused(answer.why, answer.hint)
     _require_newest(answer, truth, anew)
@@ -57,8 +57,12 @@ def settle(keeper: Keeper, *, anew: bool = False) -> Settlement:
     return Settlement(Settled.WRITTEN, f"recorded: {written.says}")
 
 
-def _truth(estate: Estate, primary: server.Node) -> Truth:
-    """Standbys count that a commit waits for now, and that have all that was committed without them before."""
+def _truth(estate: Estate, primary: server.Node, answer: Answer) -> Truth:
+    """Standbys count that a commit waits for now, and that have all that was committed without them before.
+
+    Where commits hang because nobody answers them, those still count that the record names: nothing was acknowledged
+    without them.
+    """
     alone = primary.written or 0
     try:
         seen = until(
@@ -69,9 +73,16 @@ def _truth(estate: Estate, primary: server.Node) -> Truth:
         )
     except TimedOut:
         seen = primary
-    names = in_step(seen, alone)
+    names = in_step(seen, alone) or (_waited_for(answer, primary) if seen.synchronous else ())
     why = f"{' and '.join(names)} streams from {primary.name}" if names else "no commit waits for a standby"
     return Truth(primary.system, primary.name, primary.timeline or 0, names, why)
+
+
+def _waited_for(answer: Answer, primary: server.Node) -> tuple[str, ...]:
+    if isinstance(answer, Unknown) or not answer.record.steady:
+        return ()
+    same = (answer.record.primary, answer.record.timeline) == (primary.name, primary.timeline)
+    return answer.record.synchronous if same else ()
 
 
 def in_step(node: server.Node, alone: int) -> tuple[str, ...]:

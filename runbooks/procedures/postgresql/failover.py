@@ -120,7 +120,7 @@ def succeeded(answer: Answer, nodes: Sequence[server.Node], best: server.Node) -
 
 def _way_on(answer: Answer, old: server.Node) -> str:
     """What else than accepting a loss leads on."""
-    if not isinstance(answer, Unknown) and answer.record.changing and answer.record.changing.procedure != "failover":
+    if not isinstance(answer, Unknown) and answer.record.changing:
         change = answer.record.changing
         return f"./dr {change.procedure} --resume --yes ends what was begun, run {change.run}; {_old_one_back(old)}"
     if isinstance(answer, Copy):
@@ -144,6 +144,11 @@ def _application_writes(context: Run) -> str | None:
     return attempt.host if attempt.wrote else None
 
 
+# Until one of these has promoted its standby, which begins a timeline, nobody commits without it: what the record said
+# before still holds of the one that was to be promoted.
+MOVES = ("failover", "switchover")
+
+
 def possible_loss(answer: Answer, best: server.Node, believe_copy: bool = False) -> tuple[int | None, str]:
     """Bytes and why: nothing where the record says that this standby had every acknowledged row, else unknown.
 
@@ -154,7 +159,7 @@ def possible_loss(answer: Answer, best: server.Node, believe_copy: bool = False)
     record = answer.record
     if record.primary == best.name:
         return None, f"the record on {answer.at} calls {best.name} itself the primary, and it is a standby"
-    if record.changing and (record.changing.procedure, record.changing.to) != ("failover", best.name):
+    if record.changing and (record.changing.procedure not in MOVES or record.changing.to != best.name):
         return None, record.changing.says
     if record.timeline != best.timeline:
         return None, (

@@ -110,7 +110,7 @@ def _noted(context: Run) -> Noted | None:
         context.say(f"WARNING: nobody can say who had every row: {answer.why}")
         return None
     record = answer.record
-    if record.changing and record.changing.procedure not in ("failover", "start-cluster"):
+    if record.changing and record.changing.procedure not in (*failover.MOVES, "start-cluster"):
         return Noted((), record.timeline, record.since, record.changing.says)
     return Noted(record.synchronous, record.timeline, record.since, record.why)
 
@@ -218,6 +218,7 @@ def has_everything(context: Run, state: StartCluster) -> None:
 def promote(context: Run, state: StartCluster) -> StartCluster:
     """Recorded first: whatever ends this run, nobody may take the others for complete."""
     keep.changing(context, state.primary, degraded=common.one_copy(state))
+    way_out = f"see {state.primary}'s own words above; ./dr start-cluster --resume tries once more"
     state = common.promoted(context, state, way_out)
     common.recorded(context, state, (), common.one_copy(state))
     return state

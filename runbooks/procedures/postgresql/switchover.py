@@ -121,7 +121,7 @@ def promote(context: Run, state: Switchover) -> Switchover:
 def take_back(context: Run, state: Switchover) -> None:
     """Stop the standby for good, so that its promotion cannot come late, and let the old primary write again, alone.
 
-    The record has said since step-down that the role moves, so nobody takes the fenced one for complete meanwhile.
+    That is recorded first, so that nobody takes the fenced one for complete.
     """
     new, old, paths = primary_of(context, state), other_of(context, state), layout(context)
     act.fence(new, paths, f"its promotion failed, run {context.run_dir.name}")
@@ -129,9 +129,11 @@ def take_back(context: Run, state: Switchover) -> None:
     if seen.state not in ("in archive recovery", "shut down in recovery"):
         act.make_primary_again(new, paths, ())
         raise Refused(f"{new.name} had been promoted after all, and is primary", "repeat with --resume")
+    why = f"{old.name} is primary again, {new.name} could not be promoted"
+    keep.changing(context, old.name, degraded=why)  # on the disk before a commit waits for nobody
     act.make_primary_again(old, paths, ())
     back = state.model_copy(update={"primary": old.name, "other": new.name})
-    common.recorded(context, back, (), f"{old.name} is primary again, {new.name} could not be promoted")
+    common.recorded(context, back, (), why)
 
 
 def follow(context: Run, state: Switchover) -> Switchover:
