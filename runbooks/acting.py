@@ -34,6 +34,7 @@ def acting(
             pid=owner.pid,
         )  # fmt: skip
         try:
+            locks.require()
             yield Keeper(estate, locks.owner, say)
         except BaseException as error:
             outcome = outcome_of(exit_code_of(error))

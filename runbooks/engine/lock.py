@@ -24,6 +24,7 @@ from inventories.errors import BadInput, DrError, Refused
 from runbooks.engine import process
 
 BEAT_EVERY_S = 10.0
+_PATIENCE_S = 6.0  # for a sign of life that is under way
 _OTHER = "./dr lock.status shows who is acting"
 
 
@@ -144,25 +145,53 @@ class Held:
     every: float = BEAT_EVERY_S
     deaf: bool = False  # the remote lock did not answer, which is said once
     lost: str = ""
+    _refused: DrError | None = None
+    _asked: threading.Event = field(default_factory=threading.Event)
     _end: threading.Event = field(default_factory=threading.Event)
     _told: list[str] = field(default_factory=list)
     _beats: threading.Thread | None = None
 
-    def require(self) -> None:
-        """Before a step: say what the signs of life met with. Raises LockLost when the lock was broken."""
+    def require(self, *, observes: bool = False) -> None:
+        """Before a step: say what the signs of life met with.
+
+        A step that only `observes` does not wait for the remote lock, which is being taken meanwhile; every other does.
+        Raises Refused when somebody else holds it, LockLost when it was broken.
+        """
+        if not observes:
+            self._asked.wait()
         while self._told:
             self.say(self._told.pop(0))
+        if self._refused and self._asked.is_set():
+            raise self._refused
         if self.lost:
             raise LockLost(self.lost, _OTHER)
 
     def begin(self) -> None:
-        """Leave signs of life from now on, also while a step takes long."""
+        """Take the remote lock, and leave signs of life from then on, also while a step takes long."""
         self._beats = threading.Thread(target=self._go_on, name="lock", daemon=True)
         self._beats.start()
 
     def _go_on(self) -> None:
+        try:
+            self._acquire()
+        finally:
+            self._asked.set()
         while not self._end.wait(self.every):
             self.beat()
+
+    def _acquire(self) -> None:
+        if self.remote is None:
+            return
+        try:
+            self.remote.acquire(self.owner)
+        except Refused as error:
+            self.remote, self._refused = None, error  # another holds it
+        except DrError as error:
+            self.deaf = True
+            who = "an operator elsewhere could start one too"
+            self._told.append(f"WARNING: the estate's lock is not held, {who}: {error}")
+        except Exception as error:  # a defect of ours must not let a run go on as if it held the lock
+            self._refused = Refused(f"the estate's lock could not be taken: {error!r}", _OTHER)
 
     def beat(self) -> None:
         """One sign of life; never raises, since a running recovery must not end for it."""
@@ -188,7 +217,7 @@ class Held:
         """Let go of both, where they are still ours; what cannot be reached is said and left to be broken."""
         self._end.set()
         if self._beats:
-            self._beats.join(timeout=5)
+            self._beats.join(timeout=_PATIENCE_S)
         try:
             if self.remote:
                 self.remote.release(self.owner)
@@ -210,13 +239,15 @@ def held(
     remote: RemoteLock | None = None,
     every: float = BEAT_EVERY_S,
 ) -> Iterator[Held]:
-    """Hold the estate's lock, and the remote one if reachable. Raises Refused while somebody else does."""
+    """Hold the estate's lock, and the remote one if reachable. Raises Refused while somebody here does.
+
+    Somebody elsewhere is refused by `require`, which every step that changes something is preceded by.
+    """
     path = lock_path(estate)
     _acquire(path, owner, say)
     # Also when it does not answer: it may have taken the lock and said so too late, or come back meanwhile.
     locks = Held(path, owner, remote, say, every)
     try:
-        _acquire_remote(locks)
         locks.begin()
         yield locks
     finally:
@@ -249,19 +280,6 @@ def _acquire(path: Path, owner: Owner, say: Callable[[str], None]) -> None:
             f"cannot take the lock {path}: {error.strerror or error}",
             "set DR_STATE to a folder you may write to",
         ) from error
-
-
-def _acquire_remote(locks: Held) -> None:
-    if locks.remote is None:
-        return
-    try:
-        locks.remote.acquire(locks.owner)
-    except Refused:
-        locks.remote = None  # another holds it
-        raise
-    except DrError as error:
-        locks.deaf = True
-        locks.say(f"WARNING: the estate's lock is not held, an operator elsewhere could start one too: {error}")
 
 
 @contextmanager

@@ -170,7 +170,7 @@ class _Run(Generic[S]):
         started = self.context.clock()
         note = partial(self._noted, step.name)
         context = replace(self.context, deadline=started + self.allowed[step.name], note=note)
-        self.locks.require()
+        self.locks.require(observes=step.observes)
         self.journal.write(
             Event.STEP_STARTED,
             step.name,

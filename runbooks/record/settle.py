@@ -44,6 +44,8 @@ def settle(keeper: Keeper, *, anew: bool = False) -> Settlement:
     primaries = [node for node in nodes if node.is_primary]
     if len(primaries) != 1:
         return Settlement(Settled.LEFT, f"the record is left as it is: {server.told(nodes)}")
+    if found.arbiter.away:
+        return Settlement(Settled.LEFT, f"the record is left as it is: {found.arbiter.why}")
     truth = _truth(estate, primaries[0], answer)
     if isinstance(answer, Unknown) and not answer.absent and not anew:
         raise Refused(answer.why, answer.hint)

@@ -15,7 +15,8 @@ from runbooks.layout import slot
 from runbooks.probes.postgresql import server
 
 SERVER = {
-    "system": "7712820265723870263", "in_recovery": False, "timeline": 3, "written": "1/2000060", "replayed": None, "replay_age_s": None,
+    "system": "7712820265723870263",
+    "in_recovery": False, "timeline": 3, "written": "1/2000060", "replayed": None, "replay_age_s": None,
     "replay_paused": False,
     "receiving_from": None, "synchronous": True, "archived_age_s": 1.5, "archive_failing": False, "lost_slots": [],
     "pending_restart": ["max_connections"],

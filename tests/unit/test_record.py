@@ -317,6 +317,7 @@ def test_a_holder_here_whose_process_is_gone_is_followed_and_it_is_said(desk: De
 def test_a_broken_lock_ends_the_run_before_its_next_step_and_touches_nobody_elses(desk: Desk) -> None:
     remote = RecordLock(ARBITER, desk.heard.append)
     with held("toy", desk.owner(), desk.heard.append, remote) as locks:
+        locks.require()
         ARBITER.change("break", {"token": locks.owner.token, "by": "ann", "yes": True})
         acts(desk, desk.owner(token="ann", machine="elsewhere", boot="theirs"))
         locks.beat()
@@ -335,6 +336,7 @@ def test_signs_of_life_go_on_while_a_step_takes_long(desk: Desk) -> None:
 def test_a_lock_that_is_lost_and_found_again_is_taken_as_soon_as_the_arbiter_answers(desk: Desk) -> None:
     desk.away = {"backup1"}
     with held("toy", desk.owner(), desk.heard.append, RecordLock(ARBITER, desk.heard.append)) as locks:
+        locks.require()
         assert "WARNING" in desk.heard[0]
         desk.away = set()
         locks.beat()
@@ -361,7 +363,8 @@ def test_breaking_a_lock_takes_a_word_while_its_holder_lives_and_is_journalled(d
 
 def test_a_document_that_cannot_be_believed_gives_no_lock_and_is_a_warning(desk: Desk) -> None:
     desk.document("backup1").write_text("{")
-    with held("toy", desk.owner(), desk.heard.append, RecordLock(ARBITER, desk.heard.append)):
+    with held("toy", desk.owner(), desk.heard.append, RecordLock(ARBITER, desk.heard.append)) as locks:
+        locks.require()
         assert "WARNING: the estate's lock is not held" in desk.heard[0]
     with pytest.raises(TargetFailed, match="no JSON"):
         take(ARBITER, desk.owner(), desk.heard.append)

@@ -150,7 +150,8 @@ class Eyes:
             )  # fmt: skip
         source = next((name for name in NAMES if name != host.name and self.world[name].up), None)
         return replace(
-            node, online=True, system=SYSTEM, in_recovery=True, timeline=pg.timeline, written=position, replayed=position,
+            node, online=True, system=SYSTEM, in_recovery=True, timeline=pg.timeline, written=position,
+            replayed=position,
             replay_paused=pg.paused, receiving_from=source if pg.streams else None,
         )  # fmt: skip
 

@@ -133,13 +133,11 @@ def as_primary(host: Host, layout: Layout) -> None:
     host.run("rm -f %s", f"{layout.data}/standby.signal")
 
 
-def make_primary_again(host: Host, layout: Layout, names: tuple[str, ...]) -> None:
+def make_primary_again(host: Host, layout: Layout) -> None:
     """Undo `make_standby` and start: only for a cluster that nobody has succeeded.
 
-    `names`: whom its commits waited for. They do so again from the first one on; without names it commits alone.
+    It commits alone unless `write_names` has said before whom it waits for.
     """
-    if names:
-        _write_names(host, layout, names)
     host.run(f"rm -f {layout.data}/standby.signal {FENCED}; systemctl unmask {layout.unit} 2>/dev/null; true")
     start(host, layout)
 
@@ -154,11 +152,12 @@ def drop_slots(host: Host) -> None:
 
 def synchronous_on(host: Host, layout: Layout, names: tuple[str, ...]) -> None:
     """Make the primary wait for one of these standbys at every commit."""
-    _write_names(host, layout, names)
+    write_names(host, layout, names)
     host.execute("SELECT pg_reload_conf();")
 
 
-def _write_names(host: Host, layout: Layout, names: tuple[str, ...]) -> None:
+def write_names(host: Host, layout: Layout, names: tuple[str, ...]) -> None:
+    """Say whom commits wait for, from the server's next start or reload on."""
     quoted = ", ".join(f'"{name}"' for name in names)
     line = f"synchronous_standby_names = 'FIRST 1 ({quoted})'"
     host.run(f"printf '%%s\\n' %s | runuser -u postgres -- tee {layout.synchronous} >/dev/null", line)

@@ -21,7 +21,7 @@ from runbooks.procedures.postgresql import common
 from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of
 from runbooks.record import keep
 from runbooks.record.read import of_system, read
-from runbooks.record.types import Answer, Copy, Unknown
+from runbooks.record.types import Answer, Copy, Known, Unknown
 
 
 class FailoverOptions(Options):
@@ -43,6 +43,7 @@ class Failover(Roles):
     unreplayed_bytes: int = 0
     ssh_answers: bool = False  # of the old primary
     fenced_by: str = ""
+    recorded: Known | None = None  # what the arbiter said; the next change is compared with it
 
 
 def assess(context: Run, state: Failover) -> Failover:
@@ -89,6 +90,7 @@ def assess(context: Run, state: Failover) -> Failover:
         update={
             "primary": best.name, "other": old.name, "old_timeline": best.timeline or 0, "possible_loss_bytes": loss,
             "loss_reason": reason, "unreplayed_bytes": unreplayed, "ssh_answers": old.ssh,
+            "recorded": answer if isinstance(answer, Known) else None,
         }
     )  # fmt: skip
 
@@ -173,10 +175,17 @@ def possible_loss(answer: Answer, best: server.Node, believe_copy: bool = False)
     return 0, f"every commit has waited for {best.name} since {record.since}"
 
 
+def _record(context: Run, state: Failover) -> None:
+    if state.recorded:
+        keep.changing_fast(context, state.primary, state.recorded)
+    else:
+        keep.changing(context, state.primary)
+
+
 def begin(context: Run, state: Failover) -> Failover:
     """Record that a failover is under way while the old primary is fenced: neither waits for the other."""
     with ThreadPoolExecutor(1) as pool:
-        recorded = pool.submit(keep.changing, context, state.primary)
+        recorded = pool.submit(_record, context, state)
         try:
             state = fence(context, state)
         except Refused:

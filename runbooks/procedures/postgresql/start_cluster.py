@@ -189,6 +189,8 @@ def start(context: Run, state: StartCluster) -> StartCluster:
         act.as_standby(host, paths)
     else:
         act.as_primary(host, paths)
+        if state.how is How.AGAIN:  # stepping down took that away; nothing may be committed alone that is not recorded
+            act.write_names(host, paths, tuple(node.name for node in context.estate.postgres))
         permit.grant(host, seen.system, server.as_lsn(seen.checkpoint), context.run_dir.name)
     try:
         act.start(host, paths)

@@ -90,9 +90,11 @@ def step_up_again(context: Run, state: Switchover) -> None:
     new = server.look(primary_of(context, state), layout(context).version)
     if new.is_primary:
         raise Refused(f"{new.name} is primary already, so {state.other} stays a standby", "repeat with --resume")
-    names = tuple(host.name for host in context.estate.postgres) if state.was_synchronous else ()
-    act.make_primary_again(other_of(context, state), layout(context), names)
-    keep.unchanged(context)
+    old, paths = other_of(context, state), layout(context)
+    if state.was_synchronous:
+        act.write_names(old, paths, tuple(host.name for host in context.estate.postgres))
+    keep.unchanged(context)  # before the start, whose guard reads it
+    act.make_primary_again(old, paths)
 
 
 def no_fork(context: Run, state: Switchover) -> None:
@@ -127,11 +129,11 @@ def take_back(context: Run, state: Switchover) -> None:
     act.fence(new, paths, f"its promotion failed, run {context.run_dir.name}")
     seen = server.control_data(new, paths.version)
     if seen.state not in ("in archive recovery", "shut down in recovery"):
-        act.make_primary_again(new, paths, ())
+        act.make_primary_again(new, paths)
         raise Refused(f"{new.name} had been promoted after all, and is primary", "repeat with --resume")
     why = f"{old.name} is primary again, {new.name} could not be promoted"
     keep.changing(context, old.name, degraded=why)  # on the disk before a commit waits for nobody
-    act.make_primary_again(old, paths, ())
+    act.make_primary_again(old, paths)
     back = state.model_copy(update={"primary": old.name, "other": new.name})
     common.recorded(context, back, (), why)
 
