@@ -212,7 +212,8 @@ def has_everything(context: Run, state: StartCluster) -> None:
 def promote(context: Run, state: StartCluster) -> StartCluster:
     """Noted first: whatever ends this run, nobody may take the others for complete."""
     common.record_mode(context, "degraded", common.one_copy(state))
-    return common.promoted(context, state)
+    way_out = f"see {state.primary}'s own words above; ./dr start-cluster --resume tries once more"
+    return common.promoted(context, state, way_out)
 
 
 def follow(context: Run, state: StartCluster) -> StartCluster:
@@ -329,7 +330,10 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
             name="archive", role="backup", budget="backup", action=archived,
             says="Force a WAL segment and find it in the archive.",
             evidence=Evidence("the segment is there, byte for byte, or the backup host's absence was said"),
-            commands=("cd /opt/mystocks-dr; sudo -u postgres python3 -m agents.jobs.runner run check   # on the backup host",),
+            commands=(
+                "cd /opt/mystocks-dr; sudo -u postgres "
+                "python3 -m agents.jobs.runner run check   # on the backup host",
+            ),
         ),
         common.drain(StartCluster),
         common.verification(StartCluster, without=lambda state: state.fate),
