@@ -155,8 +155,8 @@ def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lab:
     monkeypatch.setattr(rounds.gather, "versions", lambda _estate: {})
     monkeypatch.setattr(rounds_rows, "look", made.look)
     monkeypatch.setattr(rounds_rows, "take_out", lambda *_: TakenOut(1, "order_records", 7))
-    monkeypatch.setattr(rounds.postgres, "survey", lambda _estate: ())
-    monkeypatch.setattr(rounds.postgres, "the_primary", lambda _nodes: SimpleNamespace(host=None))
+    monkeypatch.setattr(rounds.server, "survey", lambda _estate: ())
+    monkeypatch.setattr(rounds.server, "the_primary", lambda _nodes: SimpleNamespace(host=None))
     monkeypatch.setattr(prepare.deploys, "deploy", no_deploy)
     return made
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import doors
-from tests.unit.test_readme import PROSE, ROOT, tasks_and_below
+from tests.unit.test_readme import PROSE, ROOT, doors_and_below
 from tests.unit.walk_kit import Advice, Eyes, Pg, World, advice, findings, follow, whole
 
 CRASHED = Pg(role="primary", up=False)
@@ -218,7 +218,7 @@ def commands(text: str) -> Iterator[str]:
 
 
 def named_in_the_code() -> set[str]:
-    sources = [path for folder in tasks_and_below() for path in folder.rglob("*.py")]
+    sources = [path for folder in doors_and_below() for path in folder.rglob("*.py")]
     return {command for path in sources for text in sentences(path) for command in commands(text)}
 
 

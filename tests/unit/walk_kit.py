@@ -30,6 +30,7 @@ from runbooks.probes.postgresql import ground, pgbackrest, server, stopped
 from runbooks.probes.postgresql import mode as backup
 from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.mode import Mode
+from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.postgresql.server import Node, Standby
 from runbooks.probes.postgresql.stopped import Stopped
 from runbooks.procedures.postgresql import common, failover
@@ -207,8 +208,16 @@ class Eyes:
         return Status(
             "walk", NOW, 0.1, self.survey(ESTATE), {lone: replace(ARCHIVER, open_bytes=1 << 20)} if lone else {},
             repository, OUTBOX if world.app else None, mode=self.mode() if world.backup else None,
-            jobs=JOBS if world.backup else None,
+            jobs=JOBS if world.backup else None, promotions=self.outlooks(),
         )  # fmt: skip
+
+    def outlooks(self) -> dict[str, Outlook]:
+        """What each server that answers says of its next promotion."""
+        return {
+            node.name: Outlook(node.is_standby, 0.1, (_paused(node.name),) if node.replay_paused else ())
+            for node in self.survey(ESTATE)
+            if node.online
+        }
 
     def put_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Every probe that an assess or a gate asks, and every action that would refuse."""
@@ -222,6 +231,11 @@ class Eyes:
             (fencing, "power_off", lambda *_: None), (act, "fence", lambda *_: None), (disk, "look", lambda *_: ()),
         ):
             monkeypatch.setattr(where, name, _as_method(fake) if where is Host else fake)
+
+
+def _paused(name: str) -> Hindrance:
+    hint = f"psql -c 'select pg_wal_replay_resume()' on {name}"
+    return Hindrance("paused", "paused; 0.0 MiB of WAL wait to be replayed first", "goes on", None, False, hint)
 
 
 def _as_method(fake: Callable[..., Any]) -> Callable[..., Any]:
