@@ -19,7 +19,7 @@ from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
 from runbooks.layout import Layout
 from runbooks.probes.postgresql import promotion, server
-from runbooks.procedures import promoting
+from runbooks.procedures.postgresql import promoting
 from tests.drills import estate as seen
 from tests.drills.doors import Ended, dr
 from tests.drills.estate import DATA, UNIT, load

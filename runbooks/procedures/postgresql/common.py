@@ -20,7 +20,7 @@ from runbooks.hosts import Estate, Host
 from runbooks.layout import Layout
 from runbooks.probes import app, disk, network
 from runbooks.probes.postgresql import server
-from runbooks.procedures import promoting
+from runbooks.procedures.postgresql import promoting
 
 STALLED_S = 1.5  # a standby that has flushed nothing new for so long does not follow, whatever is said of it
 

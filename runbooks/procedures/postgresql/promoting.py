@@ -10,7 +10,7 @@ from typing import Any
 
 from inventories.catalog.load import load_recovery
 from inventories.errors import DrError, TargetFailed, TimedOut
-from runbooks.actions import promotion as way
+from runbooks.actions.postgresql import promotion as way
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
 from runbooks.engine.context import Context
