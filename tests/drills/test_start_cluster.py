@@ -102,7 +102,8 @@ def test_the_old_primary_of_a_failover_stays_down_after_a_power_cut_too(whole: E
         assert state_of(ended)["primary"] == new
         assert any(f"./dr rejoin {old}" in sentence for sentence in state_of(ended)["degraded"])  # type: ignore[union-attr]
         assert down(whole, old)
-        assert "fenced" in inside(whole, old, f"systemctl start {UNIT} 2>&1; journalctl -u {UNIT} -n 5 -o cat || true")
+        by_hand = f"systemctl unmask {UNIT}; systemctl start {UNIT} || journalctl -u {UNIT} -n 20 -o cat"
+        assert "refusing to start: this host is fenced" in inside(whole, old, by_hand)
         assert down(whole, old)
         writing.goes_to_store()
     assert dr("rejoin", old, "--yes").code == 0
