@@ -336,7 +336,7 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
             ),
         ),
         common.drain(StartCluster),
-        common.verification(StartCluster, without=lambda state: state.fate),
+        common.verification(StartCluster, without=lambda state: state.fate, backup_may_be_away=True),
     ),
 )  # fmt: skip
 
