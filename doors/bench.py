@@ -46,7 +46,7 @@ def bench(
     figures: str = "", tolerance: float = 1 / 3, tries: int = 1, record: bool = False, reason: str = "",
     lab: str = "bench",
 ) -> None:  # fmt: skip
-    """Measure lab, feed and RTO, or restores, or TDengine; --gate holds."""
+    """Measure what was promised; --gate holds it to its record."""
     if sum((restore, tdengine, gate)) > 1:
         raise BadInput("--restore, --tdengine and --gate are three benchmarks", "name one of them")
     asked = {"--figures": figures, "--record": record, "--reason": reason, "--tries": tries != 1}
@@ -94,6 +94,8 @@ def _gate(names: str, tolerance: float, tries: int, record: bool, reason: str, l
     from drills.benches.headline import write
     from runbooks.engine.rundir import REPOSITORY
 
+    if reason and not reason.strip():
+        raise BadInput("a reason that says nothing is none", "--record --reason TEXT")
     wanted = bench_gate.Gate(figures.chosen(names), tolerance, tries, record, reason.strip())
     kept = bench_gate.read(wanted)
     with progress() as say:

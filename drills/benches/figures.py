@@ -53,7 +53,7 @@ HEADLINES: Mapping[str, Headline] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One figure as it was measured, in seconds; infinite for a run that did not come to its end, and then `why`."""
+    """One figure as it was measured, in seconds. `why` says what went wrong; infinite where nothing came to its end."""
 
     name: str
     ours: tuple[float, ...]
@@ -81,7 +81,7 @@ Text = Annotated[str, Field(min_length=1)]
 class Worse(Entry):
     """A worse figure that was recorded all the same."""
 
-    on: date
+    day: date
     was: Positive
     became: Positive
     reason: Text
@@ -93,7 +93,7 @@ class Reached(Entry):
     times: Positive
     ours_s: Positive
     yardstick_s: Positive
-    on: date
+    day: date
     versions: Text
     machine: Text
     size: str = ""
@@ -134,8 +134,8 @@ class Judged:
 
     @property
     def verdict(self) -> Verdict:
-        if not math.isfinite(self.measured.times):
-            return Verdict.WORSE  # it did not come to its end, whatever the record says
+        if self.measured.why:
+            return Verdict.WORSE  # whatever the record says
         if self.reached is None or self.limit is None:
             return Verdict.NEW
         if self.measured.times > self.limit:
@@ -144,13 +144,14 @@ class Judged:
 
     def sentence(self) -> str:
         """Both numbers, and what each of them is."""
-        if self.measured.why:
-            return f"{self.name}: {self.measured.why}"
         headline, times = HEADLINES[self.name], self.measured.times
+        if not math.isfinite(times):
+            return f"{self.name} {self.measured.why}"
+        wrong = f", and {self.measured.why}" if self.measured.why else ""
         record = "none" if self.reached is None else f"{self.reached.times:.2f}, the limit {self.limit:.2f}"
         return (
             f"{self.name} takes {times:.2f} times as long as its yardstick, the record is {record} ({headline.ours}: "
-            f"{self.measured.ours_s:.2f} s; {headline.yardstick}: {self.measured.yardstick_s:.2f} s)"
+            f"{self.measured.ours_s:.2f} s; {headline.yardstick}: {self.measured.yardstick_s:.2f} s){wrong}"
         )
 
 
@@ -189,21 +190,21 @@ def judge(measured: Sequence[Measured], record: Record, tolerance: float) -> tup
 
 
 def recorded(
-    record: Record, judged: Sequence[Judged], on: date, versions: str, machine: str, sizes: Mapping[str, str],
+    record: Record, judged: Sequence[Judged], day: date, versions: str, machine: str, sizes: Mapping[str, str],
     reason: str = "",
 ) -> Record:  # fmt: skip
     """The record with what is better or new; with a `reason` also what is worse, and the reason with it."""
     figures = dict(record.figures)
     for one in judged:
         measured, before = one.measured, one.reached
-        if not math.isfinite(measured.times) or (before and measured.times >= before.times and not reason):
+        if measured.why or (before and measured.times >= before.times and not reason):
             continue
         worse = before.worse if before else ()
         if before and measured.times > before.times:
-            worse = (*worse, Worse(on=on, was=before.times, became=round(measured.times, 3), reason=reason))
+            worse = (*worse, Worse(day=day, was=before.times, became=round(measured.times, 3), reason=reason))
         figures[one.name] = Reached(
             times=round(measured.times, 3), ours_s=round(measured.ours_s, 3),
-            yardstick_s=round(measured.yardstick_s, 3), on=on, versions=versions, machine=machine,
+            yardstick_s=round(measured.yardstick_s, 3), day=day, versions=versions, machine=machine,
             size=sizes.get(one.name, ""), worse=worse,
         )  # fmt: skip
     ordered = {name: figures[name] for name in HEADLINES if name in figures}
@@ -229,6 +230,6 @@ def table(record: Record) -> str:
         size = f" ({one.size})" if one.size else ""
         lines.append(
             f"| {name} | {headline.ours}{size}: {one.ours_s:.2f} s | {headline.yardstick}: {one.yardstick_s:.2f} s "
-            f"| {one.times:.2f} | {one.on:%Y-%m-%d} |"
+            f"| {one.times:.2f} | {one.day:%Y-%m-%d} |"
         )
     return "\n".join(lines) + "\n"
