@@ -16,16 +16,6 @@ def record_mode(backup: Host, mode: str, why: str) -> None:
     backup.run("printf '%%s\\n' %s > %s.new && sync %s.new && mv %s.new %s", text, MODE, MODE, MODE, MODE)
 
 
-def drop_connections(backup: Host) -> None:
-    """End what the repository's server is doing for other hosts; a living one simply asks again.
-
-    A primary that lost power in the middle of archive-push leaves a process here that waits for it with the stanza's
-    archive lock in its hand, for a quarter of an hour where an answer to the dead host is under way. Until it ends the
-    new primary can archive nothing.
-    """
-    backup.run("systemctl restart pgbackrest-server", timeout=20)
-
-
 def take(backup: Host, kind: str, timeout: float) -> str:
     """Take a backup of kind full, diff or incr, waiting for another job that has the repository; what became of it.
 
