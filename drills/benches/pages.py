@@ -18,56 +18,53 @@ from drills.benches.headline import Bench, Figure
 from drills.measuring.fingerprint import Fingerprint
 from inventories.errors import BadInput
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 _LAYERS = ("agents", "deploys", "inventories", "runbooks", "templates")
 _HASH = re.compile(r"<!-- code ([0-9a-f]{12}) -->")
 _KINDS = (".py", ".yaml", ".j2", ".css")
-_WRITING = tuple(
-    f"agents/*{name}.py"
-    for name in (
-        "backend", "batch", "deadline", "feed", "market", "outbox", "primary", "records", "replayer", "rival", "shadow",
-        "store", "write_probe", "writer",
-    )
+_WRITING = (
+    "agents/base/*", "agents/feed/*.py", "agents/writing/*", "agents/postgresql/store.py",
+    "agents/postgresql/primary.py",
 )  # fmt: skip
-_PROVISIONING = ("deploys/*.py", "inventories/group_data/*", "templates/*postgres*", "templates/*pgbackrest*")
+_PROVISIONING = (
+    "deploys/*.py", "deploys/postgresql/*", "inventories/group_data/*", "templates/postgres*", "templates/pgbackrest*",
+)  # fmt: skip
 _ORDER = (
-    "runbooks/engine/*", "runbooks/hosts.py", "runbooks/actions/*postgres.py", "runbooks/probes/*postgres.py",
-    "runbooks/probes/*app.py", "runbooks/procedures/*failover.py", "runbooks/procedures/*common.py",
+    "runbooks/engine/*", "runbooks/hosts.py", "runbooks/actions/postgresql/server.py", "runbooks/probes/app.py",
+    "runbooks/probes/postgresql/server.py", "runbooks/procedures/postgresql/failover.py",
+    "runbooks/procedures/postgresql/common.py",
 )  # fmt: skip
-_RESTORING = ("agents/*side*.py", "agents/*pgbackrest.py", "agents/*engines.py")
+_RESTORING = ("agents/postgresql/side/*", "agents/postgresql/pgbackrest.py", "agents/postgresql/engines.py")
 
 
 @dataclass(frozen=True)
 class Page:
     """A table of the README: what measures it, and patterns of the files that decide its figures.
 
-    A `*` matches any number of folders too, so that a file may move within its layer. `without` takes files out again.
+    A `*` matches any number of folders too.
     """
 
     command: str
     code: tuple[str, ...]
-    without: tuple[str, ...] = ("*td[_e]*",)
 
 
 PAGES: Mapping[str, Page] = {
     "measured": Page(
         "./dr bench --runs 20 --image --readme",
-        (*_WRITING, *_PROVISIONING, *_ORDER, "agents/*start_guard.py", "runbooks/procedures/*switchover.py",
-         "runbooks/procedures/*detach.py"),
+        (*_WRITING, *_PROVISIONING, *_ORDER, "agents/guard/*", "runbooks/procedures/postgresql/switchover.py",
+         "runbooks/procedures/postgresql/detach.py"),
     ),
     "restores": Page(
         "./dr bench --restore --readme",
-        (*_RESTORING, *_PROVISIONING, "runbooks/engine/*", "runbooks/*copying*.py", "runbooks/actions/*restore.py",
-         "runbooks/procedures/*restore*.py", "runbooks/procedures/*pitr*.py"),
+        (*_RESTORING, *_PROVISIONING, "runbooks/engine/*", "runbooks/table_copy/*",
+         "runbooks/actions/postgresql/restore.py", "runbooks/procedures/postgresql/*restore*",
+         "runbooks/procedures/postgresql/pitr*"),
     ),
     "tdengine": Page(
         "./dr bench --tdengine --readme",
-        ("agents/*td[_e]*", *_WRITING, "deploys/*td[_e]*", "templates/tdengine/*"),
-        without=(),
+        ("agents/tdengine/*", *_WRITING, "deploys/tdengine/*", "templates/tdengine/*"),
     ),
-    "figures": Page(
-        "./dr bench --gate --record", (*_WRITING, *_PROVISIONING, *_ORDER, *_RESTORING, "agents/*yardstick.py")
-    ),
+    "figures": Page("./dr bench --gate --record", (*_WRITING, *_PROVISIONING, *_ORDER, *_RESTORING)),
 }  # fmt: skip
 
 
@@ -80,11 +77,7 @@ def files(page: Page, root: Path = ROOT) -> dict[str, tuple[Path, ...]]:
         if path.suffix in _KINDS
     ]
     return {
-        pattern: tuple(
-            path
-            for name, path in there
-            if fnmatch(name, pattern) and not any(fnmatch(name, unwanted) for unwanted in page.without)
-        )
+        pattern: tuple(path for name, path in there if fnmatch(name, pattern))
         for pattern in page.code
     }
 
@@ -97,7 +90,8 @@ def code_hash(page: Page, root: Path = ROOT) -> str:
     matched = files(page, root)
     empty = [pattern for pattern, paths in matched.items() if not paths]
     if empty:
-        raise BadInput(f"no file is {empty[0]}, so that a table would be measured with nothing", "see drills/benches/pages.py")
+        hint = "the patterns stand in drills/benches/pages.py"
+        raise BadInput(f"no file is {empty[0]}, so that a table would be measured with nothing", hint)
     paths = {path for found in matched.values() for path in found}
     each = sorted(hashlib.sha256(_plain(path).encode()).hexdigest() for path in paths)
     return hashlib.sha256("\n".join(each).encode()).hexdigest()[:12]

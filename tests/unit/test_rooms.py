@@ -9,7 +9,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("agents", "deploys", "doors", "docs", "drills", "inventories", "runbooks", "templates", "tests")
 NAMED = re.compile(r"(?<![\w./])agents((?:\.[a-z_]+)+)\b(?!\()")
 # What has `agents.` put before it: by runbooks/agent.py, or as in f"{_AGENTS}tdengine.seed export".
-ASKED = re.compile(r"""(?:\bask\(\s*[\w.]+,\s*|\bagent\.run\(\s*[\w.]+,\s*|_PROGRAM = )"([a-z_.]+)"|\{_?AGENTS?\}([a-z_.]+)""")
+ASKED = re.compile(
+    r"""(?:\bask\(\s*[\w.]+,\s*|\bagent\.run\(\s*[\w.]+,\s*|_PROGRAM = )"([a-z_.]+)"|\{_?AGENTS?\}([a-z_.]+)"""
+)
 ATTRIBUTE_OF = 1  # a name may go one step into a module, as in `monkeypatch.setattr("agents.x.y", ...)`
 
 
