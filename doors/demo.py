@@ -50,7 +50,6 @@ def demo(c: Context, lab: str = "") -> None:
         page.line(paragraph)
     with page.narrator(cast) as narrate:
         result, folder = run_drill(catalogue.scenario(story.SCENARIO), lab, narrate, plan)
-    page.rule()
     for sentence in story.ending(result, cast):
         page.line(sentence)
     if promises := story.promises(result):
@@ -80,9 +79,6 @@ class Page:
         told = textwrap.fill(text, self._width, initial_indent=indent, subsequent_indent=indent)
         self._print(f"{since:>{_CLOCK - 2}}  {told[_CLOCK:]}")
 
-    def rule(self) -> None:
-        self._print("")
-
     def columns(self, rows: tuple[tuple[str, ...], ...]) -> None:
         """Rows of words below each other; the last column takes as many lines as it needs."""
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
@@ -106,6 +102,7 @@ class Page:
                 now.update(f"[dim]{textwrap.shorten(sentence, self._width - 4)}[/]")
 
             yield narrate
+        self._print("")
 
     @property
     def _width(self) -> int:

@@ -27,13 +27,13 @@ Model = TypeVar("Model", bound=Entry)
 @functools.lru_cache(maxsize=8)
 def load_tables(path: Path = TABLES) -> Tables:
     """The tables of the estate. Raises BadInput."""
-    return _load(path, Tables)
+    return load_model(path, Tables)
 
 
 @functools.lru_cache(maxsize=8)
 def load_recovery(path: Path = RECOVERY) -> Recovery:
     """Objectives, schedules, budgets and limits. Raises BadInput."""
-    return _load(path, Recovery)
+    return load_model(path, Recovery)
 
 
 class _Strict(yaml.SafeLoader):
@@ -55,7 +55,8 @@ class _Strict(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _load(path: Path, model: type[Model]) -> Model:
+def load_model(path: Path, model: type[Model]) -> Model:
+    """A YAML file as this model. Raises BadInput: one sentence with file, dotted path and value."""
     raw = _read(path)
     try:
         return model.model_validate(raw)

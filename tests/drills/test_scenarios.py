@@ -35,6 +35,7 @@ RUNBOOKS = {
     "primary-partition": ("failover", "rejoin"),
     "primary-partition-unfenced": ("failover",),
     "planned-switchover": ("switchover",),
+    "site-power-loss": ("start-cluster",),
     "silent-archive-failure": ("mend-archive",),
     "damaged-backup": ("restore-pitr", "replace-backup"),
     "disk-full": ("make-room",),
@@ -53,7 +54,7 @@ RUNBOOKS = {
 LONG = {
     "primary-power-loss", "primary-crash", "standby-loss", "primary-partition", "planned-switchover", "damaged-backup",
     "offsite-only",
-    "skipped-row", "forgotten-shadow", "believed-archiver", "deaf-alarm",
+    "skipped-row", "forgotten-shadow", "believed-archiver", "deaf-alarm", "stale-copy",
     "both-stores-down", "tdengine-late-rows", "phantom-tick", "forgotten-ticks", "unqueued-ticks",
 }  # fmt: skip
 # These two go through the command line, the others through the code behind it.

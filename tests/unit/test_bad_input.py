@@ -96,6 +96,16 @@ def assert_told(done: subprocess.CompletedProcess[str], code: int, *words: str, 
         (["drill", "--rounds", "2", "--rate", "0"], ["0 rows a second"], "--rate 6000"),
         (["drill", "--twin", "vanished-row"], ["vanished-row", "twin of rounds"], "./dr drill --rounds 2"),
         (["bench", "--runs", "0"], ["0 drills"], "--runs 5"),
+        (["bench", "--gate", "--restore"], ["three benchmarks"], "name one"),
+        (["bench", "--record"], ["--record belongs to the gate"], "--gate --record"),
+        (["bench", "--tolerance", "0.5"], ["--tolerance belongs to the gate"], "--gate"),
+        (["bench", "--gate", "--figures", "store,speed"], ["'speed'"], "store, replay, deploy, restore, failover"),
+        (["bench", "--gate", "--reason", "x"], ["--reason is for a record"], "--record --reason"),
+        (["bench", "--gate", "--record", "--reason", " "], ["a reason that says nothing"], "--record --reason"),
+        (["bench", "--gate", "--tolerance", "0"], ["a tolerance of 0"], "--tolerance 0.5"),
+        (["bench", "--gate", "--tolerance", "nan"], ["a tolerance of nan"], "--tolerance 0.5"),
+        (["bench", "--gate", "--tries", "0"], ["0 tries"], "--tries 2"),
+        (["bench", "--gate", "--tries", "two"], ["'two'"], "./dr help TASK"),
         (["runbook.show", "dance"], ["'dance'"], "failover, rejoin, switchover, detach"),
         (["rejoin", "pg9", "--yes"], ["'pg9'", "inventory lab"], "pg1 and pg2"),
         (["rejoin", "app1"], ["'app1'"], "pg1 and pg2"),
@@ -179,6 +189,8 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in packages:
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "invoke.yaml", root / "invoke.yaml")
+    (root / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "figures.yaml", root / "docs" / "figures.yaml")
     return root
 
 

@@ -21,8 +21,11 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.guard": ("agents.base",),
     "agents.offsite": ("agents.base", "agents.jobs", "agents.offsite", _POSTGRESQL, _TDENGINE),
     "agents.jobs": ("agents.base", "agents.jobs"),
+    # The hourly alarm asks each store what would hold a promotion up.
+    "agents.jobs.runner": ("agents.base", "agents.jobs", "agents.postgresql.promotion"),
     "agents.writing": ("agents.base", "agents.writing", _POSTGRESQL, _TDENGINE),
     "agents.feed": ("agents.base", "agents.feed", "agents.writing"),
+    "agents.feed.yardstick": ("agents.base", "agents.feed", "agents.writing", "agents.postgresql"),
     _POSTGRESQL: ("agents.base", "agents.jobs", "agents.writing", _POSTGRESQL),
     _TDENGINE: ("agents.base", "agents.jobs", "agents.writing", _TDENGINE),
     "agents": (),

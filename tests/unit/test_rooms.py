@@ -8,6 +8,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("agents", "deploys", "doors", "docs", "drills", "inventories", "runbooks", "templates", "tests")
 NAMED = re.compile(r"(?<![\w./])agents((?:\.[a-z_]+)+)\b(?!\()")
+# What has `agents.` put before it: by runbooks/agent.py, or as in f"{_AGENTS}tdengine.seed export".
+ASKED = re.compile(
+    r"""(?:\bask\(\s*[\w.]+,\s*|\bagent\.run\(\s*[\w.]+,\s*|_PROGRAM = )"([a-z_.]+)"|\{_?AGENTS?\}([a-z_.]+)"""
+)
 ATTRIBUTE_OF = 1  # a name may go one step into a module, as in `monkeypatch.setattr("agents.x.y", ...)`
 
 
@@ -16,8 +20,11 @@ def named() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for folder in FOLDERS:
         for path in (path for path in (ROOT / folder).rglob("*") if _told(path)):
-            for match in NAMED.finditer(path.read_text()):
-                found.setdefault(f"agents{match[1]}", set()).add(str(path.relative_to(ROOT)))
+            text, where = path.read_text(), str(path.relative_to(ROOT))
+            for name in (f"agents{match[1]}" for match in NAMED.finditer(text)):
+                found.setdefault(name, set()).add(where)
+            for name in (f"agents.{match[1] or match[2]}" for match in ASKED.finditer(text) if folder == "runbooks"):
+                found.setdefault(name, set()).add(where)
     return found
 
 
@@ -36,6 +43,15 @@ def test_every_program_that_is_named_exists() -> None:
     names = named()
     assert len(names) > 60, "too few names: the pattern no longer fits what the sources say"
     assert {name: files for name, files in names.items() if not exists(name)} == {}
+
+
+def test_programs_are_found_however_they_are_named() -> None:
+    told = (
+        'ask(host, "one")', 'agent.ask(\n    estate.backup, "two", 1)', 'agent.run(host, "three")',
+        '_PROGRAM = "four.more"', 'host.run(f"{_AGENTS}five.more export")',
+    )  # fmt: skip
+    found = [match[1] or match[2] for one in told for match in ASKED.finditer(one)]
+    assert found == ["one", "two", "three", "four.more", "five.more"]
 
 
 def test_a_program_that_moved_is_missed() -> None:

@@ -155,8 +155,8 @@ def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lab:
     monkeypatch.setattr(rounds.gather, "versions", lambda _estate: {})
     monkeypatch.setattr(rounds_rows, "look", made.look)
     monkeypatch.setattr(rounds_rows, "take_out", lambda *_: TakenOut(1, "order_records", 7))
-    monkeypatch.setattr(rounds.postgres, "survey", lambda _estate: ())
-    monkeypatch.setattr(rounds.postgres, "the_primary", lambda _nodes: SimpleNamespace(host=None))
+    monkeypatch.setattr(rounds.server, "survey", lambda _estate: ())
+    monkeypatch.setattr(rounds.server, "the_primary", lambda _nodes: SimpleNamespace(host=None))
     monkeypatch.setattr(prepare.deploys, "deploy", no_deploy)
     return made
 
@@ -250,6 +250,16 @@ def test_an_interrupt_leaves_a_report_of_what_has_run(lab: Lab, how: str) -> Non
     assert "The rounds were interrupted." in result.reasons
     assert "Interrupted" in (folder / "report.html").read_text()
     assert read_rounds(folder / "result.json").outcome is Outcome.INTERRUPTED
+
+
+def test_a_terminal_that_is_closed_loses_no_report(lab: Lab) -> None:
+    def closed(_: str) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    lab.outcomes[2] = Outcome.INTERRUPTED
+    result, folder = rounds.run(RoundsPlan(3, 5), "lab", closed)
+    assert (result.outcome, result.passed) == (Outcome.INTERRUPTED, 1)
+    assert (folder / "report.html").exists() and "Broken pipe" not in " ".join(result.reasons)
 
 
 def test_a_kill_leaves_what_was_proven_and_no_verdict(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def host(*ended: Any) -> Any:
 @pytest.mark.parametrize(("rc", "family"), [(1, TargetFailed), (2, BadInput), (3, Refused), (-9, TargetFailed)])
 def test_an_agent_that_ended_badly_is_an_error_of_its_family(rc: int, family: type[DrError]) -> None:
     with pytest.raises(family, match=r"backup1: KEEP refuses\.") as told:
-        ask(host(rc, "", "Restoring data-0001\nKEEP refuses.\nHINT: ALTER it.\n"), "td_restore", timeout=5)
+        ask(host(rc, "", "Restoring data-0001\nKEEP refuses.\nHINT: ALTER it.\n"), "tdengine.backup.restore", timeout=5)
     assert type(told.value) is family
     assert told.value.hint == "ALTER it."
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from inventories.errors import TargetFailed
 from runbooks.hosts import Host
-from runbooks.layout import CA, FENCED, PASSFILE, STANZA, Layout, slot
+from runbooks.layout import BLANK, CA, FENCED, PASSFILE, STANZA, Layout, slot
 
 # Marker and mask come first: whatever happens to this SSH connection, the next boot finds them.
 _FENCE = """
@@ -129,8 +129,8 @@ def as_standby(host: Host, layout: Layout) -> None:
 
 
 def as_primary(host: Host, layout: Layout) -> None:
-    """Let the stopped cluster take writes again when it starts: only for the one that has everything."""
-    host.run("rm -f %s", f"{layout.data}/standby.signal")
+    """Let the stopped cluster take writes again when it starts: only for the one that has everything, so not blank."""
+    host.run("rm -f %s %s", f"{layout.data}/standby.signal", f"{layout.data}/{BLANK}")
 
 
 def make_primary_again(host: Host, layout: Layout) -> None:

@@ -41,8 +41,8 @@ class Outlook:
 def look(host: Host, version: int, database: str, limit_s: float, timeout: float) -> Outlook:
     """Ask the host, which asks its server, its archive and its disk. Raises DrError when any of them hangs."""
     said = agent.ask(
-        host, "promotion", "--name", host.name, "--version", version, "--database", database, "--limit", limit_s,
-        "--patience", f"{max(0.3, timeout - SLACK_S):.2f}", timeout=timeout,
+        host, "postgresql.promotion", "--name", host.name, "--version", version, "--database", database, "--limit",
+        limit_s, "--patience", f"{max(0.3, timeout - SLACK_S):.2f}", timeout=timeout,
     )  # fmt: skip
     return parse(said)
 

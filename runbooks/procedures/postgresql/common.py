@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from inventories.errors import DrError, Refused, TimedOut, Unreachable, VerificationFailed
 from runbooks.actions import backup as backup_actions
+from runbooks.actions.postgresql import pgbackrest as repository
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Context
 from runbooks.engine.step import Evidence, Gate, Step
@@ -222,7 +223,7 @@ def archived(context: Run, state: R) -> R:
     primary, paths = primary_of(context, state), layout(context)
     try:
         knock(context.estate.backup)
-        backup_actions.drop_connections(context.estate.backup)
+        repository.drop_connections(context.estate.backup)
     except DrError as error:
         context.say(f"WARNING: the repository may still wait for {state.other}: {error}")
     # Until its first checkpoint the new primary's control file names the old timeline, and pgBackRest refuses.
@@ -288,23 +289,28 @@ def new_backup(kind: type[R]) -> Step[R]:
     )
 
 
-def verification(kind: type[R], *, without: str | Callable[[R], str] = "") -> Step[R]:
+def verification(
+    kind: type[R], *, without: str | Callable[[R], str] = "", backup_may_be_away: bool = False
+) -> Step[R]:
     """Run tests/verify in a fresh process.
 
     `without` says what has become of the other node: `fenced`, `lost` (whether or not its host answers), or nothing.
-    A backup host that does not answer is left out then, as it stops no recovery.
+    A backup host that does not answer is left out then, or where it may be away, as it stops no recovery.
     """
 
     def check(context: Run, state: R) -> None:
         # The off-site host stops no recovery either; status tells that its copy grows old.
         away = [name for name in context.estate.groups.get("offsite", ()) if not context.estate.host(name).reachable()]
         expected: dict[str, Any] = {"primary": state.primary, "off": away}
+        if backup_may_be_away and not context.estate.backup.reachable():
+            expected["off"] = away = [*away, context.estate.backup.name]
         fate = without if isinstance(without, str) else without(state)
         if fate:
             there = fate == "fenced" and other_of(context, state).reachable()
             off = [] if there else [state.other]
             off += [] if context.estate.backup.reachable() else [context.estate.backup.name]
-            expected |= {"fenced": [state.other] if there else [], "off": [*away, *off], "degraded": True}
+            off = list(dict.fromkeys([*away, *off]))
+            expected |= {"fenced": [state.other] if there else [], "off": off, "degraded": True}
         result = verify(
             EVERYTHING,
             run_dir=context.run_dir,

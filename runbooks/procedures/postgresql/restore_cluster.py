@@ -11,6 +11,7 @@ from inventories.errors import DrError, TargetFailed, TimedOut, VerificationFail
 from runbooks.actions import app as app_actions
 from runbooks.actions import backup as backup_actions
 from runbooks.actions import lease, provision
+from runbooks.actions.postgresql import pgbackrest as repository
 from runbooks.actions.postgresql import restore as restoring
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
@@ -60,7 +61,7 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
         raise TargetFailed(f"backup {state.label} has expired meanwhile", "repeat without --resume to choose another")
     # The data comes back whatever became of the record: what cannot be written now is written when it is back.
     keep.changing(context, state.primary, degraded=f"both are being restored from {state.label}", must=False)
-    backup_actions.drop_connections(backup)
+    repository.drop_connections(backup)
     for host in (primary_of(context, state), other_of(context, state)):
         replaced = aside(context, layout(context)) if host.name in state.replaced else ""
         restoring.clear(host, layout(context), replaced)
