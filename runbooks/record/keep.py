@@ -23,6 +23,7 @@ from runbooks.record.read import pages
 from runbooks.record.types import Answer, Change, Copy, Known, Mode, Record, Unknown
 
 Run = Context[Estate, Any]
+COPYING = "copy of the estate record"  # the threads' name
 NO_ARBITER = "--accept-no-arbiter"
 
 
@@ -145,7 +146,9 @@ class Keeper:
 
     def _push(self, written: dict[str, Any], anew: bool) -> None:
         """To every database host that answers; one that does not finds it when it is asked next."""
-        copies = [threading.Thread(target=self._copy, args=(host, written, anew)) for host in self._databases()]
+        copies = [
+            threading.Thread(target=self._copy, args=(host, written, anew), name=COPYING) for host in self._databases()
+        ]
         for copy in copies:
             copy.start()
         for copy in copies if not self.hurry else ():

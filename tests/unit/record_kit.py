@@ -6,6 +6,7 @@ import contextlib
 import io
 import shlex
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from inventories.inventory import HostEntry
 from runbooks.engine.lock import Owner, this_process
 from runbooks.hosts import Estate, Host, Ran
 from runbooks.record import arbiter
-from runbooks.record.keep import Keeper
+from runbooks.record.keep import COPYING, Keeper
 from runbooks.record.read import pages
 from runbooks.record.types import Answer, Mode, Record
 
@@ -83,6 +84,12 @@ class Desk:
     def answer(self) -> Answer:
         return pages(ESTATE).answer
 
+    def copied(self) -> None:
+        """Wait for copies that a run in a hurry left on their way."""
+        for thread in threading.enumerate():
+            if thread.name == COPYING:
+                thread.join()
+
     def write(self, name: str, kept: Record) -> None:
         """As if it had been written there before."""
         request: dict[str, Any] = {"record": kept.model_dump(mode="json")}
@@ -94,10 +101,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     made = Desk(tmp_path / "hosts")
     made.root.mkdir()
     monkeypatch.setenv("DR_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(Host, "reachable", lambda host, *words: made.reachable(host, *words))
     monkeypatch.setattr(Host, "run", lambda host, command, *args, **more: made.run(host, command, *args, **more))
-    return made
+    yield made
+    made.copied()
