@@ -84,7 +84,8 @@ class FileOn:
             raise Conflict(kind, sentence, hint, said.get("holder"))
         if ran.rc == 2:
             raise BadInput(f"{self.name}: {lines[-1]}", hint)
-        why = f"{self.name} cannot keep the estate record: {lines[-1]}"
+        missing = any(words in lines[-1] for words in ("can't cd to", "No module named"))
+        why = f"{self.name} {'has no program for the estate record yet' if missing else f'cannot keep it: {lines[-1]}'}"
         raise TargetFailed(why, "./dr deploy puts what it needs there")
 
     def _knock(self) -> None:

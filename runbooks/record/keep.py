@@ -19,7 +19,7 @@ from runbooks.engine.lock import Owner
 from runbooks.hosts import Estate, Host
 from runbooks.record.arbiter import Conflict, FileOn, NotBelieved
 from runbooks.record.lock import take
-from runbooks.record.read import pages
+from runbooks.record.read import of_system, pages
 from runbooks.record.types import Answer, Change, Copy, Known, Mode, Record, Unknown
 
 Run = Context[Estate, Any]
@@ -193,11 +193,17 @@ def changing_fast(context: Run, to: str, seen: Answer) -> Record | None:
     return hand.changing(pages(context.estate).answer, hand.owner.procedure, to)
 
 
-def changing(context: Run, to: str, *, degraded: str = "", must: bool = True) -> Record | None:
-    """Before a transition. Raises Refused where it may not begin; without `must` a failure to write is said."""
+def changing(
+    context: Run, to: str, *, system: str = "", degraded: str = "", must: bool = True
+) -> Record | None:
+    """Before a transition. Raises Refused where it may not begin; without `must` a failure to write is said.
+
+    `system`: of the cluster that it is about, where that is known.
+    """
     hand = keeper(context)
     try:
-        return hand.changing(pages(context.estate).answer, hand.owner.procedure, to, degraded=degraded)
+        seen = of_system(pages(context.estate).answer, system)
+        return hand.changing(seen, hand.owner.procedure, to, degraded=degraded)
     except DrError as error:
         if must:
             raise

@@ -226,3 +226,12 @@ def test_a_confirmation_that_cannot_be_written_is_said_and_fails_nothing(
     detach.confirm(run, Detach(primary="pg1", other="pg2", timeline=1))
     assert any("does not say yet what is so" in line for line in desk.heard)
     assert moments.loss is None
+
+
+def test_another_estates_record_is_not_touched_by_a_transition_of_ours(desk: Desk, moments: Moments) -> None:
+    """An inventory that names the backup host of another estate."""
+    run = context(desk, SwitchoverOptions(), "switchover")
+    before = desk.document("backup1").read_text()
+    with pytest.raises(Refused, match="of the database system"):
+        switchover.step_down(run, Switchover(**ROLES, system="42"))
+    assert desk.document("backup1").read_text() == before and moments.names == []

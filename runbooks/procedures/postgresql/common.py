@@ -36,6 +36,7 @@ class Roles(BaseModel):
     other: str = ""  # the other PostgreSQL host
     old_timeline: int = 0
     timeline: int = 0
+    system: str = ""  # the database system's identifier, where it was seen: a record of another one counts for nothing
     degraded: tuple[str, ...] = ()
 
 

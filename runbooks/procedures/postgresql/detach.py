@@ -38,14 +38,14 @@ def assess(context: Run, state: Detach) -> Detach:
     return state.model_copy(
         update={
             "primary": primary.name, "other": other.name,
-            "timeline": primary.timeline, "old_timeline": primary.timeline,
+            "timeline": primary.timeline, "old_timeline": primary.timeline, "system": primary.system,
         }
     )  # fmt: skip
 
 
 def note(context: Run, state: Detach) -> Detach:
     """Before it is so: a standby that comes back must never be promoted in ignorance of what it missed."""
-    keep.changing(context, state.primary, degraded=common.one_copy(state))
+    keep.changing(context, state.primary, system=state.system, degraded=common.one_copy(state))
     return common.say_degraded(context, state, common.one_copy(state))
 
 

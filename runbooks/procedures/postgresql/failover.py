@@ -74,7 +74,8 @@ def assess(context: Run, state: Failover) -> Failover:
     best = chosen(answer, standbys)
     old = succeeded(answer, nodes, best)
     unreplayed = (best.written or 0) - (best.replayed or 0)
-    loss, reason = possible_loss(of_system(answer, best.system), best, context.options.accept_no_arbiter)
+    answer = of_system(answer, best.system)
+    loss, reason = possible_loss(answer, best, context.options.accept_no_arbiter)
     context.say(
         f"{best.name} received up to {server.as_lsn(best.written or 0)}, "
         f"{unreplayed} bytes of it still to be replayed; "
@@ -90,7 +91,7 @@ def assess(context: Run, state: Failover) -> Failover:
         update={
             "primary": best.name, "other": old.name, "old_timeline": best.timeline or 0, "possible_loss_bytes": loss,
             "loss_reason": reason, "unreplayed_bytes": unreplayed, "ssh_answers": old.ssh,
-            "recorded": answer if isinstance(answer, Known) else None,
+            "recorded": answer if isinstance(answer, Known) else None, "system": best.system,
         }
     )  # fmt: skip
 
@@ -179,7 +180,7 @@ def _record(context: Run, state: Failover) -> None:
     if state.recorded:
         keep.changing_fast(context, state.primary, state.recorded)
     else:
-        keep.changing(context, state.primary)
+        keep.changing(context, state.primary, system=state.system)
 
 
 def begin(context: Run, state: Failover) -> Failover:

@@ -94,6 +94,7 @@ def _decided(context: Run, state: StartCluster, choice: Choice) -> StartCluster:
     return state.model_copy(
         update={
             "primary": choice.node.name, "other": others[0], "how": choice.how, "end": choice.node.end,
+            "system": choice.node.system,
             "old_timeline": choice.node.timeline, "timeline": choice.node.timeline,
             "standbys": tuple(node.name for node in choice.standbys),
             "fence": tuple(node.name for node in choice.fence),
@@ -219,7 +220,7 @@ def has_everything(context: Run, state: StartCluster) -> None:
 
 def promote(context: Run, state: StartCluster) -> StartCluster:
     """Recorded first: whatever ends this run, nobody may take the others for complete."""
-    keep.changing(context, state.primary, degraded=common.one_copy(state))
+    keep.changing(context, state.primary, system=state.system, degraded=common.one_copy(state))
     way_out = f"see {state.primary}'s own words above; ./dr start-cluster --resume tries once more"
     state = common.promoted(context, state, way_out)
     common.recorded(context, state, (), common.one_copy(state))
@@ -247,7 +248,7 @@ def follow(context: Run, state: StartCluster) -> StartCluster:
 def alone(context: Run, state: StartCluster) -> StartCluster:
     """As in `detach`: recorded before it is so."""
     why = common.one_copy(state)
-    keep.changing(context, state.primary, degraded=why)
+    keep.changing(context, state.primary, system=state.system, degraded=why)
     act.synchronous_off(primary_of(context, state), layout(context))
     common.recorded(context, state, (), why)
     return common.say_degraded(context, state, why).model_copy(update={"fate": state.fate or "lost"})

@@ -65,7 +65,7 @@ def assess(context: Run, state: Switchover) -> Switchover:
     return state.model_copy(
         update={
             "primary": standby.name, "other": primary.name, "old_timeline": primary.timeline or 0,
-            "was_synchronous": primary.synchronous,
+            "was_synchronous": primary.synchronous, "system": primary.system,
         }
     )  # fmt: skip
 
@@ -79,7 +79,7 @@ def settle(context: Run, state: Switchover) -> Switchover:
 def step_down(context: Run, state: Switchover) -> Switchover:
     """Record that the role moves, then stop the old primary cleanly: from here on it can only be a standby."""
     old, paths = other_of(context, state), layout(context)
-    keep.changing(context, state.primary)
+    keep.changing(context, state.primary, system=state.system)
     act.stop(old, paths)
     act.make_standby(old, paths)
     return state.model_copy(update={"shutdown_lsn": server.control_data(old, paths.version).checkpoint})
@@ -132,7 +132,7 @@ def take_back(context: Run, state: Switchover) -> None:
         act.make_primary_again(new, paths)
         raise Refused(f"{new.name} had been promoted after all, and is primary", "repeat with --resume")
     why = f"{old.name} is primary again, {new.name} could not be promoted"
-    keep.changing(context, old.name, degraded=why)  # on the disk before a commit waits for nobody
+    keep.changing(context, old.name, system=state.system, degraded=why)  # on the disk before a commit waits for nobody
     act.make_primary_again(old, paths)
     back = state.model_copy(update={"primary": old.name, "other": new.name})
     common.recorded(context, back, (), why)
