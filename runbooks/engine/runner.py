@@ -44,7 +44,7 @@ def run(
     """Run the procedure in `context.run_dir`; with `resume` go on with the run there (history.open_run).
 
     Raises DrError for what ends it before the journal is open, when nothing was touched: Refused (somebody
-    else holds the lock, --yes is missing, the journal is of another version), BadInput (unknown budget,
+    else on this machine holds the lock, --yes is missing, the journal is of another version), BadInput (unknown budget,
     nothing to resume), Interrupted. Whatever happens afterwards is in the result. `budgets` replaces the
     catalogue's table.
     """

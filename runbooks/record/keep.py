@@ -75,7 +75,7 @@ class Keeper:
             "changing": None, "system_identifier": truth.system,
         }  # fmt: skip
         if isinstance(answer, Unknown):
-            new = Record(revision=0, epoch=1, since=now(), why=truth.why, **fields)
+            new = Record(revision=answer.newest, epoch=1, since=now(), why=truth.why, **fields)
             return self._write(answer, new, "settle", anew=anew)
         old = answer.record
         grown = (old.primary, old.timeline) != (truth.primary, truth.timeline)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from inventories.errors import DrError, Refused, TimedOut, Unreachable
@@ -54,7 +54,10 @@ def settle(keeper: Keeper, *, anew: bool = False) -> Settlement:
     if not isinstance(answer, Unknown) and _says(answer, truth) and all(held == answer.record for held in everywhere):
         _forget_old_note(estate)
         return Settlement(Settled.KEPT, f"the record says it: {answer.record.says}")
-    written = keeper.settled(Unknown("put aside") if anew and isinstance(answer, Unknown) else answer, truth, anew=anew)
+    if isinstance(answer, Unknown):
+        seen = [page.record.revision for page in (found.arbiter, *found.copies) if page.record]
+        answer = replace(answer, newest=max(seen, default=0))
+    written = keeper.settled(answer, truth, anew=anew)
     _forget_old_note(estate)
     return Settlement(Settled.WRITTEN, f"recorded: {written.says}")
 

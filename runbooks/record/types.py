@@ -117,11 +117,15 @@ class Copy:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Nobody can say, and why. `absent`: every host that has one to keep answers, and none was ever written."""
+    """Nobody can say, and why. `absent`: every host that has one to keep answers, and none was ever written.
+
+    `newest`: the highest revision that was seen anywhere, which what is written anew must exceed.
+    """
 
     why: str
     hint: str = ""
     absent: bool = False
+    newest: int = 0
 
 
 Answer = Known | Copy | Unknown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from inventories.errors import Refused, TargetFailed
 from runbooks.engine.lock import LockLost, Owner, held
 from runbooks.engine.wait import until
 from runbooks.hosts import Host
-from runbooks.probes.postgresql.server import Node
+from runbooks.probes.postgresql import server
+from runbooks.probes.postgresql.server import Node, Standby
 from runbooks.procedures.postgresql import failover
 from runbooks.record.arbiter import Conflict, FileOn
 from runbooks.record.breaking import break_lock
 from runbooks.record.keep import Truth
 from runbooks.record.lock import RecordLock, take
 from runbooks.record.read import of_system
+from runbooks.record.settle import Settled, settle
 from runbooks.record.types import Change, Copy, Known, Mode, Unknown, sum_of
 from tests.unit.record_kit import ESTATE, SYSTEM, Desk, a_record
 from tests.unit.record_kit import desk as desk
@@ -224,6 +227,101 @@ def test_of_two_changes_from_the_same_reading_the_second_is_refused(desk: Desk) 
     keeper.changing(read, "failover", "pg2")
     with pytest.raises(Conflict, match="somebody else has changed it"):
         keeper.changing(read, "switchover", "pg2")
+
+
+# ---- settling
+
+
+@pytest.fixture
+def hosts_are(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """What a survey sees: pg1 primary of pg2, with these differences."""
+
+    def put(**changes: Any) -> None:
+        streams = (Standby("pg2", "streaming", "sync", 100, 100, 0.0),)
+        usual: dict[str, Any] = {"in_recovery": False, "written": 100, "synchronous": True, "standbys": streams}
+        primary = replace(node("pg1"), **{**usual, **changes})
+        seen = {"pg1": primary, "pg2": STANDBY}
+        monkeypatch.setattr(server, "survey", lambda _: tuple(seen.values()))
+        monkeypatch.setattr(server, "look", lambda host, *_: seen[host.name])
+
+    monkeypatch.setattr("runbooks.record.settle.budget", lambda _: 0.05)
+    return put
+
+
+def test_the_first_deploy_writes_what_the_hosts_are(desk: Desk, hosts_are: Callable[..., None]) -> None:
+    hosts_are()
+    settled = settle(desk.keeper(acts(desk)))
+    assert settled.what is Settled.WRITTEN
+    assert (written(desk, "pg2")["primary"], written(desk, "pg2")["synchronous"]) == ("pg1", ["pg2"])
+    assert settle(desk.keeper(desk.owner(token=ARBITER.show()["acting"]["token"]))).what is Settled.KEPT
+
+
+@pytest.mark.parametrize(
+    ("changes", "standbys"),
+    [
+        ({"synchronous": False}, []),  # a file removed by hand
+        ({"standbys": (Standby("pg2", "streaming", "sync", 50, 50, 0.0),)}, ["pg2"]),  # hangs: nobody was acknowledged
+        ({"timeline": 3, "standbys": (Standby("pg2", "streaming", "sync", 50, 50, 0.0),)}, []),  # lacks rows of before
+        ({"timeline": 3}, ["pg2"]),
+    ],
+)
+def test_what_the_record_promises_too_much_is_taken_back(
+    desk: Desk, hosts_are: Callable[..., None], changes: dict[str, Any], standbys: list[str]
+) -> None:
+    desk.everywhere(a_record())
+    hosts_are(**changes)
+    settle(desk.keeper(acts(desk)))
+    assert written(desk, "backup1")["synchronous"] == standbys
+
+
+def test_a_change_that_nobody_confirmed_is_settled_by_what_the_hosts_are(
+    desk: Desk, hosts_are: Callable[..., None]
+) -> None:
+    desk.everywhere(a_record(changing=Change(procedure="switchover", run="r", to="pg2")))
+    hosts_are()
+    settle(desk.keeper(acts(desk)))
+    assert written(desk, "backup1")["changing"] is None
+
+
+def test_a_primary_that_the_record_knows_to_be_succeeded_is_not_written_down_unasked(
+    desk: Desk, hosts_are: Callable[..., None]
+) -> None:
+    desk.everywhere(a_record(primary="pg2", synchronous=("pg1",), timeline=5))
+    hosts_are()
+    keeper = desk.keeper(acts(desk))
+    with pytest.raises(Refused, match="takes writes on timeline 1") as refusal:
+        settle(keeper)
+    assert "./dr rejoin pg1" in refusal.value.hint
+    assert settle(keeper, anew=True).what is Settled.WRITTEN
+
+
+def test_without_one_primary_or_without_the_arbiter_nothing_is_written(
+    desk: Desk, hosts_are: Callable[..., None]
+) -> None:
+    desk.everywhere(a_record())
+    hosts_are(in_recovery=True)
+    assert settle(desk.keeper(acts(desk))).what is Settled.LEFT
+    hosts_are(synchronous=False)
+    desk.away = {"backup1"}
+    assert settle(desk.keeper()).what is Settled.LEFT
+    assert written(desk, "pg1")["mode"] == "synchronous"
+
+
+def test_records_that_contradict_each_other_are_written_anew_above_both(
+    desk: Desk, hosts_are: Callable[..., None]
+) -> None:
+    desk.everywhere(a_record())
+    for _ in range(4):
+        _alone(desk, mode=Mode.DEGRADED, synchronous=())
+    mine = acts(desk)
+    ARBITER.change("swap", {"token": mine.token, "expect": 1, "record": a_record(epoch=5).model_dump(mode="json")})
+    hosts_are()
+    with pytest.raises(Refused, match="contradict"):
+        settle(desk.keeper(mine))
+    settle(desk.keeper(mine), anew=True)
+    answer = desk.answer
+    assert isinstance(answer, Known) and not answer.carry and answer.record.revision == 6
+    assert written(desk, "pg1") == written(desk, "pg2") == written(desk, "backup1")
 
 
 # ---- what a failover makes of it
