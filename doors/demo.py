@@ -13,6 +13,7 @@ from invoke.context import Context
 from invoke.tasks import task
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from doors.drills import exit_unless_passed
 from doors.support import LAB_HELP, door, progress
@@ -97,9 +98,9 @@ class Page:
             def narrate(sentence: str) -> None:
                 if story.is_fault(sentence):
                     self.began = time.monotonic()
+                now.update(Text(textwrap.shorten(sentence, self._width - 4, placeholder=" ..."), style="dim"))
                 if told := story.tell(sentence, cast):
                     self.event(told)
-                now.update(f"[dim]{textwrap.shorten(sentence, self._width - 4)}[/]")
 
             yield narrate
         self._print("")

@@ -21,7 +21,7 @@ from runbooks.procedures.tdengine import rebuild
 from runbooks.procedures.tdengine import restore as tdengine_restore
 from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
 from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineRestore, TdengineRestoreOptions
-from runbooks.table_copy.td_selection import TdMode, TdSelection, check_name, mode_of
+from runbooks.tdengine.selection import TdMode, TdSelection, check_name, mode_of
 
 SAID = {
     "label": "20261121-100000F", "database": "market_data", "started_at": 1.0, "seconds": 0.5,
