@@ -3,9 +3,9 @@
     python3 -m agents.feed.yardstick --config FILE [--rows 40000] [--rounds 3]
 
 `store` is the feed's synchronous path, batch by batch; `copy` a COPY and a commit for each batch of the same size;
-`replay` drains an outbox of its own; `bulk` is one COPY a table and one commit. Ways are interleaved, so that a
-machine that is busy for a while slows all of them. The rows have run numbers that no feed has; `first` and `last`
-bound their event ids, for who removes them afterwards.
+`replay` drains an outbox of its own; `bulk` is one COPY a table and one commit. Ways take turns, the first two at
+every batch, so that a machine that is busy for a while slows all of them. The rows have run numbers that no feed has;
+`first` and `last` bound their event ids, for who removes them afterwards.
 """
 
 from __future__ import annotations
@@ -55,21 +55,36 @@ class Bench:
     connection: Connection
     folder: Path
 
-    def seconds(self, way: str, number: int, rows: int) -> float:
-        """Of writing so many rows of this run, which are made before. Raises AgentError unless all of them arrive."""
-        market, batches = Market(number), max(1, rows // 300)
-        made = [{name: batch[name] for name in TABLES} for batch in (market.batch(BATCH) for _ in range(batches + 1))]
-        took = {"store": self._store, "copy": self._copy, "replay": self._replay, "bulk": self._bulk}[way](number, made)
-        wanted, found = sum(len(rows) for batch in made for rows in batch.values()), self._count(number)
-        if found != wanted:
-            raise AgentError(f"Of {wanted} rows written by {way} {found} are there.", "Is the estate whole?")
+    def seconds(self, number: int, rows: int) -> dict[str, float]:
+        """Of one round, each way with a run of its own from this one on. Raises AgentError unless all rows arrive."""
+        made = [self._made(number + nth, rows) for nth in range(len(WAYS))]
+        store, copy = self._batch_by_batch(number, made[0], made[1])
+        took = {"store": store, "copy": copy, "replay": self._replay(number + 2, made[2]), "bulk": self._bulk(made[3])}
+        for nth, (way, batches) in enumerate(zip(WAYS, made, strict=True)):
+            wanted, found = sum(len(rows) for batch in batches for rows in batch.values()), self._count(number + nth)
+            if found != wanted:
+                raise AgentError(f"Of {wanted} rows written by {way} {found} are there.", "Is the estate whole?")
         return took
 
-    def _store(self, number: int, made: Rows) -> float:
-        """As the feed does it: encode, write, be acknowledged by the store, keep a shadow."""
-        config = self._apart("store")
-        with self._outbox("store") as outbox, closing(Writer(config, self.tables, outbox, number)) as ours:
-            return _timed(made, lambda rows: self._acknowledged(ours, encode(self.tables, rows)))
+    def _made(self, number: int, rows: int) -> Rows:
+        """One batch more than is timed: the first pays for what is paid once, a session, a staging table, a chunk."""
+        market = Market(number)
+        batches = (market.batch(BATCH) for _ in range(max(1, rows // 300) + 1))
+        return [{name: batch[name] for name in TABLES} for batch in batches]
+
+    def _batch_by_batch(self, number: int, ours: Rows, theirs: Rows) -> tuple[float, float]:
+        """As the feed does it (encode, write, be acknowledged by the store, keep a shadow), and a COPY by turns."""
+        config, store, copy = self._apart("store"), 0.0, 0.0
+        ready = [encode(self.tables, rows).parts for rows in theirs]
+        with self._outbox("store") as outbox, closing(Writer(config, self.tables, outbox, number)) as writer:
+            for nr, (rows, parts) in enumerate(zip(ours, ready, strict=True)):
+                began = time.monotonic()
+                self._acknowledged(writer, encode(self.tables, rows))
+                between = time.monotonic()
+                self._copied(parts)
+                if nr:
+                    store, copy = store + between - began, copy + time.monotonic() - between
+        return store, copy
 
     def _acknowledged(self, writer: Writer, batch: Batch) -> None:
         ack = writer.write(batch)
@@ -94,13 +109,13 @@ class Bench:
         if outbox.waiting():
             raise AgentError(f"The outbox was not drained within {PATIENCE_S:g} s.", "./dr status")
 
-    def _copy(self, number: int, made: Rows) -> float:
-        ready = [encode(self.tables, rows).parts for rows in made]
-        return _timed(ready, self._copied)
-
-    def _bulk(self, number: int, made: Rows) -> float:
+    def _bulk(self, made: Rows) -> float:
         first, *others = [encode(self.tables, rows).parts for rows in made]
-        return _timed([first, merged(part for parts in others for part in parts)], self._copied)
+        self._copied(first)
+        joined = merged(part for parts in others for part in parts)
+        began = time.monotonic()
+        self._copied(joined)
+        return time.monotonic() - began
 
     def _copied(self, parts: Sequence[Part]) -> None:
         with self.connection.cursor() as cursor:
@@ -137,16 +152,6 @@ class Bench:
             yield outbox
 
 
-def _timed(items: Sequence[object], action: object) -> float:
-    """Seconds of all but the first, which pays for what is paid once: a session, a staging table, a chunk."""
-    assert callable(action)
-    action(items[0])
-    began = time.monotonic()
-    for item in items[1:]:
-        action(item)
-    return time.monotonic() - began
-
-
 def bounds(first: int, last: int) -> tuple[int, int]:
     """Event ids of these runs: from the first, to but without the second."""
     return first << RUN_SHIFT, (last + 1) << RUN_SHIFT
@@ -162,9 +167,9 @@ def measure(config: Config, rows: int, rounds: int) -> dict[str, object]:
     ):
         bench = Bench(config, load_tables(config.tables), connection, Path(folder))
         for _ in range(rounds):
-            for way in WAYS:
-                seconds[way].append(round(bench.seconds(way, number, rows), 4))
-                number += 1
+            for way, took in bench.seconds(number, rows).items():
+                seconds[way].append(round(took, 4))
+            number += len(WAYS)
     lowest, above = bounds(first, number - 1)
     return {"rows": rows, "first": lowest, "last": above - 1, "tables": list(TABLES), "seconds": seconds}
 

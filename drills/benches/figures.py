@@ -18,7 +18,7 @@ import yaml
 from pydantic import Field
 
 from inventories.catalog.base import Entry
-from inventories.catalog.load import load_model
+from inventories.catalog.load import load_model, shown
 from inventories.errors import BadInput
 
 TOLERANCE = 1 / 3
@@ -161,7 +161,7 @@ def load(path: Path) -> Record:
     unknown = [name for name in record.figures if name not in HEADLINES]
     if unknown:
         raise BadInput(
-            f"{path.name}: figures.{unknown[0]} is no figure of the gate", f"the figures are {', '.join(HEADLINES)}"
+            f"{shown(path)}: figures.{unknown[0]} is no figure of the gate", f"the figures are {', '.join(HEADLINES)}"
         )
     return record
 
@@ -180,7 +180,7 @@ def require(record: Record, names: Collection[str], path: Path) -> None:
     for name in names:
         if name not in record.figures:
             raise BadInput(
-                f"{path.name}: figures.{name} is missing, so there is nothing to hold it to",
+                f"{shown(path)}: figures.{name} is missing, so there is nothing to hold it to",
                 f"./dr bench --gate --figures {name} --record writes it, or restore the file from version control",
             )
 
@@ -217,9 +217,17 @@ _HEAD = """\
 """
 
 
+class _Plain(yaml.SafeDumper):
+    """Says a date that comes twice twice, where YAML would refer to the first one."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
 def write(record: Record, path: Path) -> None:
     document = record.model_dump(exclude_defaults=True)
-    path.write_text(_HEAD + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110), encoding="utf-8")
+    text = yaml.dump(document, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
+    path.write_text(_HEAD + text, encoding="utf-8")
 
 
 def table(record: Record) -> str:

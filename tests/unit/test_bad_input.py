@@ -222,6 +222,27 @@ def test_catalogue_that_cannot_be_right_is_told_with_file_path_and_value(
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("  failover:", "  fialover:", ["figures.fialover", "no figure of the gate"]),
+        ("    times: ", "    times: fast #", ["figures.store.times is 'fast'"]),
+        ("    machine: ", "    colour: red\n    machine: ", ["figures.store.colour is 'red'"]),
+    ],
+)
+def test_a_record_of_the_gate_that_was_edited_badly_stops_it_before_any_lab_is_touched(
+    machine: Machine, copied: Path, old: str, new: str, words: list[str]
+) -> None:
+    path = copied / "docs" / "figures.yaml"
+    sound = path.read_text()
+    assert old in sound
+    try:
+        path.write_text(sound.replace(old, new, 1))
+        assert_told(machine.dr("bench", "--gate", root=copied), 2, "docs/figures.yaml", *words)
+    finally:
+        path.write_text(sound)
+
+
+@pytest.mark.parametrize(
     "words", [["scenarios"], ["deploy", "--inventory", "@"], ["failover", "--plan", "--inventory", "@"]]
 )
 def test_broken_promises_stop_whatever_reads_them(machine: Machine, copied: Path, words: list[str]) -> None:
