@@ -194,13 +194,13 @@ def changing_fast(context: Run, to: str, seen: Answer) -> Record | None:
 
 
 def changing(
-    context: Run, to: str, *, system: str = "", degraded: str = "", must: bool = True
+    context: Run, to: str, *, system: str = "", degraded: str = "", must: bool = True, hurry: bool = False
 ) -> Record | None:
     """Before a transition. Raises Refused where it may not begin; without `must` a failure to write is said.
 
-    `system`: of the cluster that it is about, where that is known.
+    `system`: of the cluster that it is about, where that is known. `hurry`: the copies are not waited for.
     """
-    hand = keeper(context)
+    hand = replace(keeper(context), hurry=hurry)
     try:
         seen = of_system(pages(context.estate).answer, system)
         return hand.changing(seen, hand.owner.procedure, to, degraded=degraded)

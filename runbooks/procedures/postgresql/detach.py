@@ -45,7 +45,8 @@ def assess(context: Run, state: Detach) -> Detach:
 
 def note(context: Run, state: Detach) -> Detach:
     """Before it is so: a standby that comes back must never be promoted in ignorance of what it missed."""
-    keep.changing(context, state.primary, system=state.system, degraded=common.one_copy(state))
+    # Commits hang meanwhile, and the lost standby's copy would be waited for in vain.
+    keep.changing(context, state.primary, system=state.system, degraded=common.one_copy(state), hurry=True)
     return common.say_degraded(context, state, common.one_copy(state))
 
 
