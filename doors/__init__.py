@@ -17,6 +17,7 @@ from doors import (
     outbox,
     plan,
     prove,
+    record,
     restores,
     runbooks,
     secrets,
@@ -31,3 +32,5 @@ for _doors in (drills, demo, estate, runbooks, restores, tdengine, tdengine_rest
 for _module in (backup, keys, lab, outbox, secrets):
     ns.add_collection(Collection.from_module(_module))
 ns.add_collection(runbooks.collection)
+ns.add_collection(record.collection)
+ns.add_collection(record.lock_collection)

@@ -80,26 +80,32 @@ def verify(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
 def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> None:
     """Bring hosts to their declared state.
 
-    A second run changes nothing.
+    A second run changes nothing. Holds the estate's lock as a runbook does, and in the end brings the estate record in
+    line with what the hosts are.
     """
     from deploys.run import deploy as run_deploy
     from doors import screens
     from runbooks import hosts
+    from runbooks.acting import acting
     from runbooks.engine.rundir import new_run_dir
     from runbooks.probes.tdengine import servers
+    from runbooks.record.settle import settle
 
     estate = hosts.load(inventory or None)
     names = _names(estate, limit)
-    log = new_run_dir("deploy") / "pyinfra.log"
-    with progress() as say:
+    run_dir = new_run_dir("deploy")
+    log = run_dir / "pyinfra.log"
+    with progress() as say, acting(estate, "deploy", run_dir, say) as keeper:
         say(f"Connecting to {', '.join(names or [host.name for host in estate.hosts])}")
         changes = run_deploy(inventory or None, names, log, say)
+        recorded = settle(keeper)
     if changes:
         every = names or [host.name for host in estate.hosts]
         screens.show(screens.matrix("what changed", changes.by_operation, every, "changed"))
     said = servers.abilities(servers.survey(estate))
     if said:
         print(said)
+    print(f"Estate record: {recorded.says}.")
     print(f"{changes.operations} operations, {len(changes.by_operation) or 'nothing'} changed. Log: {log}")
 
 

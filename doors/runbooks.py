@@ -29,6 +29,7 @@ HELP = {
     "inventory": INVENTORY_HELP,
     "lab": LAB_HELP,
 }
+ALONE_HELP = "while the backup host is away: take the newest copy of the estate record at its word, and write copies"
 
 
 @task(
@@ -36,17 +37,21 @@ HELP = {
         **HELP,
         "accept_loss": "promote although acknowledged rows may be missing",
         "accept_split_brain": "promote although the old primary is not fenced",
+        "accept_no_arbiter": ALONE_HELP,
     }
 )
 @door
 def failover(
     c: Context, plan: bool = False, resume: bool = False, yes: bool = False, accept_loss: bool = False,
-    accept_split_brain: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+    accept_split_brain: bool = False, accept_no_arbiter: bool = False, json: bool = False, inventory: str = "",
+    lab: str = "",
 ) -> None:  # fmt: skip
     """Fence the lost primary and promote the standby."""
     from runbooks.procedures.postgresql.failover import FailoverOptions
 
-    options = FailoverOptions(yes=yes, accept_loss=accept_loss, accept_split_brain=accept_split_brain)
+    options = FailoverOptions(
+        yes=yes, accept_loss=accept_loss, accept_split_brain=accept_split_brain, accept_no_arbiter=accept_no_arbiter
+    )
     run_procedure("failover", options, plan, resume, json, inventory)
 
 
@@ -80,16 +85,23 @@ def switchover(
     run_procedure("switchover", SwitchoverOptions(yes=yes), plan, resume, json, inventory)
 
 
-@task(help={**HELP, "accept_loss": "go on although the backup host cannot note that the standby lacks rows"})
+@task(
+    help={
+        **HELP,
+        "accept_loss": "go on although the backup host cannot record that the standby lacks rows",
+        "accept_no_arbiter": ALONE_HELP,
+    }
+)
 @door
 def detach(
     c: Context, plan: bool = False, resume: bool = False, yes: bool = False, accept_loss: bool = False,
-    json: bool = False, inventory: str = "", lab: str = "",
+    accept_no_arbiter: bool = False, json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Let the primary commit alone because its standby is lost."""
     from runbooks.procedures.postgresql.detach import DetachOptions
 
-    run_procedure("detach", DetachOptions(yes=yes, accept_loss=accept_loss), plan, resume, json, inventory)
+    options = DetachOptions(yes=yes, accept_loss=accept_loss, accept_no_arbiter=accept_no_arbiter)
+    run_procedure("detach", options, plan, resume, json, inventory)
 
 
 @task(
@@ -98,20 +110,23 @@ def detach(
         "host": "which host, where two cannot be told apart (with --accept-loss)",
         "accept_loss": "start although acknowledged rows may be missing",
         "accept_split_brain": "start although a host that is away is not fenced",
+        "accept_no_arbiter": ALONE_HELP,
     },
     name="start-cluster",
 )
 @door
 def start_cluster(
     c: Context, plan: bool = False, resume: bool = False, yes: bool = False, host: str = "", accept_loss: bool = False,
-    accept_split_brain: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+    accept_split_brain: bool = False, accept_no_arbiter: bool = False, json: bool = False, inventory: str = "",
+    lab: str = "",
 ) -> None:  # fmt: skip
     """Start a cluster that is down on every host."""
     from runbooks.procedures.postgresql.start_cluster import StartClusterOptions
 
     options = StartClusterOptions(
-        yes=yes, host=host, accept_loss=accept_loss, accept_split_brain=accept_split_brain
-    )
+        yes=yes, host=host, accept_loss=accept_loss, accept_split_brain=accept_split_brain,
+        accept_no_arbiter=accept_no_arbiter,
+    )  # fmt: skip
     run_procedure("start-cluster", options, plan, resume, json, inventory)
 
 

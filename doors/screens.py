@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from runbooks.judge import record
 from runbooks.judge.objectives import Finding, Loss, duration, lag_bytes, size
 from runbooks.judge.tdengine import taken_at
 from runbooks.look.status import Status
@@ -97,6 +98,7 @@ def _position(lsn: int | None) -> str:
 
 def _facts(status: Status) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_row("estate record", record.sentence(status))
     table.add_row("last backup", _backup(status))
     table.add_row("archive", _archive(status))
     table.add_row("promotion", _promotions(status))

@@ -7,15 +7,19 @@ from collections.abc import Callable, Collection
 from drills.stage import Stage
 from drills.stores import TDENGINE, Store
 from inventories.errors import DrError, Refused
+from runbooks.acting import acting
 from runbooks.actions import app as apps
 from runbooks.actions.tdengine import servers as act
 from runbooks.engine.budgets import budget
+from runbooks.engine.rundir import new_run_dir
 from runbooks.hosts import Estate, Host
 from runbooks.probes import app
-from runbooks.probes.postgresql import mode as backup
 from runbooks.probes.postgresql import server as postgres
 from runbooks.probes.tdengine import servers
 from runbooks.procedures.postgresql.rejoin import REJOIN, RejoinOptions
+from runbooks.record.read import read
+from runbooks.record.settle import settle
+from runbooks.record.types import Known
 
 _LOOK_S = 10.0
 
@@ -50,9 +54,11 @@ def _nodes_wrong(nodes: tuple[postgres.Node, ...]) -> str:
 
 
 def _surroundings_wrong(estate: Estate) -> str:
-    mode = backup.replication_mode(estate.backup)
-    if not (mode and mode.synchronous):
-        return f"{estate.backup} notes the replication mode as {mode.mode if mode else 'unknown'}"
+    record = read(estate)
+    if not isinstance(record, Known):
+        return f"the estate record is unknown: {record.why}"
+    if record.carry or not record.record.steady or not record.record.synchronous:
+        return f"the estate record says that {record.record.says}"
     rows = app.outbox(estate.app).pending_rows
     return f"{rows:,} rows wait in the outbox" if rows else ""
 
@@ -62,6 +68,24 @@ def clean_up(stage: Stage) -> None:
     stage.undo_all()
     if TDENGINE.name in stage.running:
         _serve_again(stage)
+    _follow_again(stage)
+    _record_again(stage)
+
+
+def _record_again(stage: Stage) -> None:
+    """What a runbook began and could not confirm is settled by what the hosts are."""
+    found = read(stage.estate)
+    if isinstance(found, Known) and found.record.steady and not found.carry:
+        return
+    try:
+        folder = new_run_dir("cleaning-up", stage.run_dir / "runbooks")
+        with acting(stage.estate, "cleaning-up", folder, stage.say) as keeper:
+            stage.say(settle(keeper).says)
+    except DrError as error:
+        stage.say(f"WARNING: the estate record is not what is so: {error}; ./dr status")
+
+
+def _follow_again(stage: Stage) -> None:
     if _all_follow(postgres.survey(stage.estate)):
         return
     stage.say("cleaning up")

@@ -11,8 +11,11 @@ from drills.stores import Store
 from inventories.errors import DrError, TimedOut
 from lab.up import up
 from runbooks import hosts
+from runbooks.acting import acting
+from runbooks.engine.rundir import new_run_dir
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
+from runbooks.record.settle import settle
 
 SETTLES_S = 15.0  # a fresh standby catches up within this
 
@@ -27,8 +30,15 @@ def estate(lab: str, say: Callable[[str], None], stores: Collection[Store] = ())
         gate(hosts.load("lab"), stores)
     except DrError:
         say("Provisioning the estate")
-        deploys.deploy("lab")
+        provision(hosts.load("lab"), say)
         settled(hosts.load("lab"), stores)
+
+
+def provision(loaded: Estate, say: Callable[[str], None]) -> None:
+    """As ./dr deploy does it: under the estate's lock, the record settled afterwards."""
+    with acting(loaded, "deploy", new_run_dir("deploy"), say) as keeper:
+        deploys.deploy("lab")
+        say(settle(keeper).says)
 
 
 def settled(loaded: Estate, stores: Collection[Store] = ()) -> tuple[Host, Host]:

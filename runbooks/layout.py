@@ -9,7 +9,6 @@ PERMIT = "/run/mystocks-dr-start-permit.json"  # lets PostgreSQL start once; the
 CA = "/etc/mystocks-dr/ca.crt"
 PASSFILE = "/var/lib/postgresql/.mystocks.pgpass"
 KEPT = "/var/lib/postgresql/mystocks-kept"  # copies of what a recovery step is about to erase
-MODE = "/var/lib/mystocks-dr/replication-mode.json"  # on the backup host: outside both database hosts
 PROOFS = "/var/lib/mystocks-dr/proofs.jsonl"  # on the backup host: a line for each backup that was tried
 STANZA = "main"
 PROVISIONED = "/etc/mystocks-dr/provisioned"  # a deploy got as far as it must before data may come

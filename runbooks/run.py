@@ -29,7 +29,8 @@ from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebui
 from runbooks.procedures.tdengine.rejoin import TDENGINE_REJOIN, TdengineRejoinOptions
 from runbooks.procedures.tdengine.restart import TDENGINE_RESTART, TdengineRestartOptions
 from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineRestoreOptions
-from runbooks.remote_lock import BackupHostLock
+from runbooks.record.arbiter import FileOn
+from runbooks.record.lock import RecordLock
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -81,4 +82,4 @@ def execute(
     """Run or resume it, holding the estate's lock here and on the backup host."""
     run_dir = open_run(procedure, estate.name, resume=resume, runs=runs)
     context = Context(estate=estate, options=options, run_dir=run_dir, say=say)
-    return runner.run(procedure, context, resume=resume, remote_lock=BackupHostLock(estate.backup, say))
+    return runner.run(procedure, context, resume=resume, remote_lock=RecordLock(FileOn(estate.backup), say))

@@ -3,7 +3,8 @@
 A cluster that is a standby may start. One that nobody has written to yet may start only where it is the estate's
 first: no peer runs and the repository holds no backup, since a host that lost its disk must not begin an empty
 database beside the real one. One that would take writes may start only
-when the host is not fenced and nothing newer exists: no peer is primary, and, where a peer does not answer, the
+when the host is not fenced and nothing newer exists: this host's copy of the estate record knows no successor, no peer
+is primary, and, where a peer does not answer, the role was not being moved to it and the
 backup repository holds no history file of the next timeline. When neither can be asked it stays down: a late start
 costs minutes, two primaries cost data. `touch /etc/mystocks-dr/allow-start` allows one start by hand.
 
@@ -26,6 +27,7 @@ from typing import Any
 ASK_TIMEOUT_S = 4
 CONFIG = Path("/etc/mystocks-dr/guard.json")
 PERMIT = "run/mystocks-dr-start-permit.json"
+RECORD = "var/lib/mystocks-dr/estate.json"  # see agents/guard/record.py
 PERMIT_S = 600.0  # a permit that was not used within this long was forgotten
 
 
@@ -53,13 +55,49 @@ def decide(config: dict[str, Any], root: Path = Path("/")) -> Verdict:
     if (data / "standby.signal").exists():
         return Verdict(True, "a standby takes no writes")
     blank = (data / "mystocks-blank").exists()
+    record = recorded(root)
     override = root / str(CONFIG.with_name("allow-start")).lstrip("/")
     if override.exists():
         override.unlink()
         return Verdict(True, f"{override} was there (and is used up)")
     if permit and permit_holds(permit, control(config["version"], data), root):
         return by_permit(config, permit)
-    return blank_by_peers(config) if blank else by_peers(config, timeline(config["version"], data))
+    if blank:
+        return blank_by_peers(config)
+    mine = timeline(config["version"], data)
+    succeeded = by_record(record, config, control(config["version"], data), mine)
+    return succeeded or by_peers(config, mine, moving_to(record, config))
+
+
+def recorded(root: Path) -> dict[str, Any]:
+    """This host's copy of the estate record; empty when there is none, or when it cannot be read."""
+    try:
+        said = json.loads((root / RECORD).read_text())["record"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def by_record(
+    record: dict[str, Any], config: dict[str, Any], found: dict[str, str], mine: int
+) -> Verdict | None:
+    """A refusal where the record of this very database system knows a successor; it never allows anything."""
+    if record.get("system_identifier") != found.get("Database system identifier"):
+        return None
+    primary, newest = record.get("primary"), record.get("timeline")
+    if not isinstance(newest, int) or primary == config.get("name") or newest <= mine:
+        return None
+    return Verdict(
+        False, f"the estate record knows {primary} as primary on timeline {newest}, this cluster is on {mine}: "
+        "run ./dr rejoin",
+    )  # fmt: skip
+
+
+def moving_to(record: dict[str, Any], config: dict[str, Any]) -> str:
+    """The host to which the role was being moved when this host last heard of it; empty when to none other."""
+    change = record.get("changing")
+    to = change.get("to") if isinstance(change, dict) else ""
+    return str(to) if to and to != config.get("name") else ""
 
 
 def used_up(path: Path) -> dict[str, Any]:
@@ -110,7 +148,7 @@ def blank_by_peers(config: dict[str, Any]) -> Verdict:
     return Verdict(True, "nobody has written to this cluster yet, and there is no other")
 
 
-def by_peers(config: dict[str, Any], mine: int) -> Verdict:
+def by_peers(config: dict[str, Any], mine: int, moving: str = "") -> Verdict:
     silent = []
     for peer in config["peers"]:
         in_recovery = ask(peer, config)
@@ -120,6 +158,10 @@ def by_peers(config: dict[str, Any], mine: int) -> Verdict:
             silent.append(peer["name"])
     if not silent:
         return Verdict(True, "every peer is a standby")
+    if moving in silent:
+        return Verdict(
+            False, f"the role was being moved to {moving}, which does not answer: ./dr start-cluster finds who was last"
+        )
     newer = repository_has_timeline(config["stanza"], mine + 1)
     if newer is None:
         return Verdict(

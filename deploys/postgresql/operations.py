@@ -7,9 +7,7 @@ in a process list.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from pyinfra import host, inventory
@@ -301,38 +299,6 @@ def pg_synchronous(version: int, path: str, line: str) -> Commands:
     yield _psql(_UNTIL_IN_STEP)
 
 
-_IN_STEP = """
-select exists (select from pg_stat_replication where sync_state in ('sync', 'quorum')) as in_step
-where not pg_is_in_recovery()
-"""
-
-
-@operation()
-def replication_mode(path: str, nodes: Sequence[str]) -> Commands:
-    """Note on the backup host that commits wait for the standby, when they do and the note does not say so.
-
-    Without the note a failover cannot tell whether the standby has every acknowledged row, and refuses.
-    """
-    noted = "".join(host.get_fact(FileContents, path=path) or []) or "{}"
-    if json.loads(noted).get("mode") == "synchronous":
-        host.noop("it is noted")
-        return
-    if not any(_in_step(name) for name in nodes):
-        host.noop("no commit waits for a standby")
-        return
-    text = json.dumps(
-        {"mode": "synchronous", "since": datetime.now(UTC).isoformat(timespec="seconds"), "why": "deployed"}
-    )
-    yield StringCommand("tee", path, ">/dev/null", _stdin=f"{text}\n")
-
-
-def _in_step(name: str) -> bool:
-    """Whether this node is a primary whose commits wait for a standby; False for one that was not asked to answer."""
-    node = inventory.get_host(name)
-    rows = node.get_fact(PgRows, sql=_IN_STEP, _su_user="postgres") if node and node.connected else None
-    return bool(rows and rows[0]["in_step"])
-
-
 @operation()
 def pgbackrest_stanza(stanza: str) -> Commands:
     """Create the stanza in the repository when it is missing."""
@@ -397,5 +363,5 @@ def _elsewhere(peers: Sequence[str], ca: str, passfile: str) -> str | None:
 __all__ = [
     "FENCED", "etc_hosts", "jobs_armed", "known_host", "packages", "pg_cluster", "pg_database", "pg_no_summaries",
     "pg_primary", "pg_reset_overrides", "pg_roles", "pg_slots", "pg_sql", "pg_standby", "pg_synchronous",
-    "pgbackrest_first_backup", "pgbackrest_stanza", "replication_mode", "stage",
+    "pgbackrest_first_backup", "pgbackrest_stanza", "stage",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from pyinfra.operations.util import any_changed
 from deploys import estate, jobs
 from deploys.base import UPLOADS
 from deploys.postgresql import server
-from deploys.postgresql.operations import pgbackrest_first_backup, pgbackrest_stanza, replication_mode
+from deploys.postgresql.operations import pgbackrest_first_backup, pgbackrest_stanza
 from deploys.text import MANAGED
 
 _MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
@@ -71,9 +71,5 @@ def stanza() -> None:
 def schedule() -> None:
     """The first full backup, then cron entries from the catalogue."""
     name = host.data.get("stanza")
-    replication_mode(
-        name="replication mode is noted", path="/var/lib/mystocks-dr/replication-mode.json",
-        nodes=[node.name for node in estate.nodes(*estate.POSTGRES_GROUPS)],
-    )  # fmt: skip
     pgbackrest_first_backup(name="first full backup", stanza=name, root=jobs.AGENTS_ROOT, _su_user="postgres")
     jobs.schedule()

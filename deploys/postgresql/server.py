@@ -150,7 +150,7 @@ def _guard(version: int) -> None:
     files.put(
         name="what the guard asks", dest="/etc/mystocks-dr/guard.json", mode="0644", user="root", group="root",
         src=as_file({
-            "version": version, "stanza": host.data.get("stanza"), "peers": peers, "fenced": FENCED,
+            "name": host.name, "version": version, "stanza": host.data.get("stanza"), "peers": peers, "fenced": FENCED,
             "ca": estate.CA, "passfile": estate.PG_PASSFILE,
         }),
     )  # fmt: skip

@@ -1,19 +1,9 @@
-"""Change things on the backup host: take a backup, record the replication mode."""
+"""Change things on the backup host: take a backup, run a job, end what waits for a dead host."""
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
-
 from runbooks import agent
 from runbooks.hosts import Host
-from runbooks.layout import MODE
-
-
-def record_mode(backup: Host, mode: str, why: str) -> None:
-    """Write down, outside both database hosts, whether acknowledged rows are on two hosts from now on."""
-    text = json.dumps({"mode": mode, "since": datetime.now(UTC).isoformat(timespec="seconds"), "why": why})
-    backup.run("printf '%%s\\n' %s > %s.new && sync %s.new && mv %s.new %s", text, MODE, MODE, MODE, MODE)
 
 
 def take(backup: Host, kind: str, timeout: float) -> str:

@@ -11,6 +11,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from runbooks.engine.lock import Owner
+
 
 class Estate(Protocol):
     """The hosts a procedure acts on; the engine needs only the name, for lock and journal."""
@@ -57,6 +59,7 @@ class Context(Generic[E, O]):
     note: Note = _unrecorded  # into the journal; the runner sets it for each step
     secrets: tuple[SecretStr, ...] = ()
     deadline: float | None = None  # on `clock`; the runner sets it for each step
+    owner: Owner | None = None  # who is acting; the runner sets it while it holds the estate's lock
 
     def remaining(self) -> float:
         """Seconds left of the step's budget, never negative; infinite outside a step."""

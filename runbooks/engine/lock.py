@@ -1,12 +1,18 @@
-"""One procedure at a time per estate: a lock on this machine, and one on the backup host where reachable."""
+"""One procedure at a time per estate: a lock on this machine, and one in the estate record where it can be reached.
+
+Who holds it is told by machine, boot, process and token, never by a host's name. A thread leaves signs of life while
+a step takes long. A run whose lock was broken stops before its next step.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -17,16 +23,21 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from inventories.errors import BadInput, DrError, Refused
 from runbooks.engine import process
 
-_BEAT_EVERY = 10  # seconds: a fast recovery must not spend its time on heartbeats
+BEAT_EVERY_S = 10.0
+_PATIENCE_S = 6.0  # for a sign of life that is under way
+_OTHER = "./dr lock.status shows who is acting"
 
 
 class Owner(BaseModel):
-    """Who holds a lock. Times are UTC; the heartbeat is renewed between steps."""
+    """Who holds a lock. Times are UTC and for people; `token` tells this holding from every other."""
 
     model_config = ConfigDict(frozen=True)
 
-    owner: str  # user@machine
+    token: str
+    owner: str  # user@machine, for people
+    machine: str
     boot: str
+    pid_space: str
     pid: int
     process_started: str
     procedure: str
@@ -36,38 +47,38 @@ class Owner(BaseModel):
     heartbeat: datetime
 
     @property
+    def same_machine(self) -> bool:
+        """Held from this machine, in this boot or an earlier one."""
+        return bool(self.machine) and self.machine == process.machine_id()
+
+    @property
     def here(self) -> bool:
-        """Held from this machine (whoever the user), where the process table can be asked."""
-        return self.owner.rpartition("@")[2] == process.user_at_machine().rpartition("@")[2]
+        """Held from this machine, in this boot, where the process table can be asked."""
+        mine = (process.machine_id(), process.boot_id(), process.pid_space())
+        return any(mine) and (self.machine, self.boot, self.pid_space) == mine
 
     @property
     def alive(self) -> bool:
         """The very process is still running; only meaningful `here`."""
-        return self.boot == process.boot_id() and self.process_started == process.started_at(self.pid) != ""
+        return self.process_started == process.started_at(self.pid) != ""
 
-    def is_process(self, other: Owner) -> bool:
-        """Both are the same process."""
-        return (self.owner, self.boot, self.pid, self.process_started) == (
-            other.owner,
-            other.boot,
-            other.pid,
-            other.process_started,
-        )
+
+class LockLost(Refused):
+    """Somebody broke this run's lock: it ends before its next step."""
 
 
 class RemoteLock(Protocol):
-    """A second lock where operators on other machines meet, for example on the backup host.
+    """A second lock where operators on other machines meet: the estate record.
 
-    `acquire` is given an Owner as JSON and raises Refused when another holds it (`takeover` decides). Any
-    other DrError (unreachable, its disk full) is a warning only: recovery must not depend on the backup host.
-    `heartbeat` may do nothing.
+    `acquire` raises Refused when another holds it (`takeover` decides). Any other DrError (unreachable, its disk full)
+    is a warning only: what may not go on without it says so itself. `heartbeat` raises LockLost when it was broken.
     """
 
-    def acquire(self, owner_json: str) -> None: ...
+    def acquire(self, owner: Owner) -> None: ...
 
-    def heartbeat(self, owner_json: str) -> None: ...
+    def heartbeat(self, owner: Owner) -> None: ...
 
-    def release(self) -> None: ...
+    def release(self, owner: Owner) -> None: ...
 
 
 def state_dir() -> Path:
@@ -86,8 +97,11 @@ def this_process(procedure: str, run_dir: Path, *, resumes: bool) -> Owner:
     """This process as an owner, from now on."""
     now = datetime.now(UTC)
     return Owner(
+        token=secrets.token_hex(8),
         owner=process.user_at_machine(),
+        machine=process.machine_id(),
         boot=process.boot_id(),
+        pid_space=process.pid_space(),
         pid=os.getpid(),
         process_started=process.started_at(os.getpid()),
         procedure=procedure,
@@ -101,58 +115,119 @@ def this_process(procedure: str, run_dir: Path, *, resumes: bool) -> Owner:
 def takeover(holder: Owner, newcomer: Owner) -> str:
     """Why `newcomer` may take the lock from `holder`, as a sentence; raises Refused when it may not.
 
-    A holder that died on this machine is followed. One on another machine cannot be asked: only the same run,
-    resumed, follows it.
+    A holder that died on this machine, in this boot, is followed, and so is this very run when it is resumed after a
+    boot of its machine. One on another machine cannot be asked: its lock is broken by a person, or not at all.
     """
     age = _age(holder.since)
     if holder.here and not holder.alive:
         return (
             f"the lock of {holder.procedure} is taken over: its process {holder.pid} died, started {age} ago"
         )
-    if not holder.here and newcomer.resumes and holder.run_dir == newcomer.run_dir:
+    rebooted = holder.same_machine and holder.boot != process.boot_id()
+    if rebooted and newcomer.resumes and holder.run_dir == newcomer.run_dir:
         return f"the lock of this run, held by {holder.owner} for {age}, is taken over"
     raise Refused(
         f"{holder.owner} (process {holder.pid}) has been running {holder.procedure} on this estate "
         f"for {age}; last sign of life {_age(holder.heartbeat)} ago",
-        "let it end, or interrupt it and repeat with --resume; its journal is in " + str(holder.run_dir),
+        f"let it end, or interrupt it and repeat with --resume; its journal is in {holder.run_dir}; "
+        "./dr lock.break ends the lock of a machine that is gone",
     )
 
 
 @dataclass
 class Held:
-    """The locks of one run while it holds them."""
+    """The locks of one run while it holds them. `lost`: why it holds them no more."""
 
     path: Path
     owner: Owner
     remote: RemoteLock | None
     say: Callable[[str], None]
-    deaf: bool = False  # the remote lock did not answer: no step waits for it again
+    every: float = BEAT_EVERY_S
+    deaf: bool = False  # the remote lock did not answer, which is said once
+    lost: str = ""
+    _refused: DrError | None = None
+    _asked: threading.Event = field(default_factory=threading.Event)
+    _end: threading.Event = field(default_factory=threading.Event)
+    _told: list[str] = field(default_factory=list)
+    _beats: threading.Thread | None = None
+
+    def require(self, *, observes: bool = False) -> None:
+        """Before a step: say what the signs of life met with.
+
+        A step that only `observes` does not wait for the remote lock, which is being taken meanwhile; every other does.
+        Raises Refused when somebody else holds it, LockLost when it was broken.
+        """
+        if not observes:
+            self._asked.wait()
+        while self._told:
+            self.say(self._told.pop(0))
+        if self._refused and self._asked.is_set():
+            raise self._refused
+        if self.lost:
+            raise LockLost(self.lost, _OTHER)
+
+    def begin(self) -> None:
+        """Take the remote lock, and leave signs of life from then on, also while a step takes long."""
+        self._beats = threading.Thread(target=self._go_on, name="lock", daemon=True)
+        self._beats.start()
+
+    def _go_on(self) -> None:
+        try:
+            self._acquire()
+        finally:
+            self._asked.set()
+        while not self._end.wait(self.every):
+            self.beat()
+
+    def _acquire(self) -> None:
+        if self.remote is None:
+            return
+        try:
+            self.remote.acquire(self.owner)
+        except Refused as error:
+            self.remote, self._refused = None, error  # another holds it
+        except DrError as error:
+            self.deaf = True
+            who = "an operator elsewhere could start one too"
+            self._told.append(f"WARNING: the estate's lock is not held, {who}: {error}")
+        except Exception as error:  # a defect of ours must not let a run go on as if it held the lock
+            self._refused = Refused(f"the estate's lock could not be taken: {error!r}", _OTHER)
 
     def beat(self) -> None:
-        """Renew a heartbeat that is due; a failure is said, since a running recovery must not end for it."""
-        if (datetime.now(UTC) - self.owner.heartbeat).total_seconds() < _BEAT_EVERY:
-            return
+        """One sign of life; never raises, since a running recovery must not end for it."""
         self.owner = self.owner.model_copy(update={"heartbeat": datetime.now(UTC)})
         try:
             with _guard(self.path):
+                holder = _read(self.path)
+                if holder is None or holder.token != self.owner.token:
+                    self.lost = f"the lock of this run was broken on this machine: {self.path}"
+                    return
                 _write(self.path, self.owner)
-            if self.remote and not self.deaf:
-                self.remote.heartbeat(self.owner.model_dump_json())
+            if self.remote:
+                self.remote.heartbeat(self.owner)
+            self.deaf = False
+        except LockLost as error:
+            self.lost = str(error)
         except (DrError, OSError) as error:
-            self.deaf = self.deaf or isinstance(error, DrError)
-            self.say(f"the lock's heartbeat could not be renewed: {error}")
+            if not self.deaf:
+                self._told.append(f"WARNING: the lock's heartbeat could not be renewed: {error}")
+            self.deaf = True
 
     def release(self) -> None:
-        """Let go of both; a remote lock that cannot be reached is said and left to be taken over."""
+        """Let go of both, where they are still ours; what cannot be reached is said and left to be broken."""
+        self._end.set()
+        if self._beats:
+            self._beats.join(timeout=_PATIENCE_S)
         try:
             if self.remote:
-                self.remote.release()
+                self.remote.release(self.owner)
         except DrError as error:
-            self.say(f"the remote lock could not be released: {error}")
+            if not self.lost and not self.deaf:
+                self.say(f"WARNING: the estate's lock could not be released: {error}")
         finally:
             with suppress(OSError, DrError), _guard(self.path):
                 holder = _read(self.path)
-                if holder and holder.is_process(self.owner):
+                if holder and holder.token == self.owner.token:
                     self.path.unlink()
 
 
@@ -162,16 +237,34 @@ def held(
     owner: Owner,
     say: Callable[[str], None],
     remote: RemoteLock | None = None,
+    every: float = BEAT_EVERY_S,
 ) -> Iterator[Held]:
-    """Hold the estate's lock, and the remote one if reachable. Raises Refused while somebody else does."""
+    """Hold the estate's lock, and the remote one if reachable. Raises Refused while somebody here does.
+
+    Somebody elsewhere is refused by `require`, which every step that changes something is preceded by.
+    """
     path = lock_path(estate)
     _acquire(path, owner, say)
-    locks = Held(path, owner, None, say)
+    # Also when it does not answer: it may have taken the lock and said so too late, or come back meanwhile.
+    locks = Held(path, owner, remote, say, every)
     try:
-        locks.remote = _acquire_remote(remote, owner, say)
+        locks.begin()
         yield locks
     finally:
         locks.release()
+
+
+def break_local(estate: str, token: str) -> bool:
+    """Remove this machine's lock file where it belongs to that holding."""
+    path = lock_path(estate)
+    if not path.exists():
+        return False
+    with _guard(path):
+        holder = _read(path)
+        if holder and holder.token == token:
+            path.unlink()
+            return True
+    return False
 
 
 def _acquire(path: Path, owner: Owner, say: Callable[[str], None]) -> None:
@@ -187,19 +280,6 @@ def _acquire(path: Path, owner: Owner, say: Callable[[str], None]) -> None:
             f"cannot take the lock {path}: {error.strerror or error}",
             "set DR_STATE to a folder you may write to",
         ) from error
-
-
-def _acquire_remote(remote: RemoteLock | None, owner: Owner, say: Callable[[str], None]) -> RemoteLock | None:
-    if remote is None:
-        return None
-    try:
-        remote.acquire(owner.model_dump_json())
-    except Refused:
-        raise
-    except DrError as error:
-        say(f"WARNING: the remote lock is not held, an operator elsewhere could start one too: {error}")
-        return None
-    return remote
 
 
 @contextmanager

@@ -25,6 +25,24 @@ def boot_id() -> str:
         return ""
 
 
+def machine_id() -> str:
+    """The machine's own id, which no host name is; empty where the system keeps none."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            return Path(path).read_text().strip()
+        except OSError:
+            continue
+    return ""
+
+
+def pid_space() -> str:
+    """The process numbers of two containers on one machine mean different processes; empty where untold."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
 def started_at(pid: int) -> str:
     """When the process was started, in the kernel's ticks; empty when there is none, or only its remains."""
     try:

@@ -44,7 +44,7 @@ def run(
     """Run the procedure in `context.run_dir`; with `resume` go on with the run there (history.open_run).
 
     Raises DrError for what ends it before the journal is open, when nothing was touched: Refused (somebody
-    else holds the lock, --yes is missing, the journal is of another version), BadInput (unknown budget,
+    else on this machine holds the lock, --yes is missing, the journal is of another version), BadInput (unknown budget,
     nothing to resume), Interrupted. Whatever happens afterwards is in the result. `budgets` replaces the
     catalogue's table.
     """
@@ -62,6 +62,7 @@ def run(
         owner = lock.this_process(procedure.name, context.run_dir, resumes=resume)
         with interruptible(), lock.held(context.estate.name, owner, context.say, remote_lock) as locks:
             past = _past(procedure, context, resume)  # again: only now nobody else can add to it
+            context = replace(context, owner=locks.owner)
             with Journal(context.run_dir, mask) as journal:
                 return _Run(procedure, context, journal, locks, mask, allowed, past, initial).go()
     except KeyboardInterrupt as signal:
@@ -169,7 +170,7 @@ class _Run(Generic[S]):
         started = self.context.clock()
         note = partial(self._noted, step.name)
         context = replace(self.context, deadline=started + self.allowed[step.name], note=note)
-        self.locks.beat()
+        self.locks.require(observes=step.observes)
         self.journal.write(
             Event.STEP_STARTED,
             step.name,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inventories.catalog.recovery import Limits
-from runbooks.judge import promotion, tdengine
+from runbooks.judge import promotion, record, tdengine
 from runbooks.judge.finding import Finding as Finding
 from runbooks.look.status import Status
 from runbooks.probes.postgresql import server
@@ -30,7 +30,7 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *_servers(status),
         *promotion.findings(status.nodes, status.promotions, status.unknown),
         *_replication(status, limits),
-        *_noted(status),
+        *record.findings(status),
         *_backups(status, limits),
         *_jobs(status),
         *_archive(status, limits),
@@ -91,7 +91,8 @@ def _degraded(status: Status) -> Iterator[str]:
             yield f"The archiver of {node.name} failed at its last attempt."
     primary = status.primary
     if primary and not primary.synchronous:
-        why = f" It is noted as {status.mode.mode} since {status.mode.since}: {status.mode.why}." if status.mode else ""
+        known = record.record(status)
+        why = f" It is recorded as {known.mode} since {known.since}: {known.why}." if known else ""
         yield f"Replication is asynchronous: {primary.name} acknowledges rows that nobody else has.{why}"
     if primary and _hangs(primary):
         yield f"Commits on {primary.name} wait for a standby that is not there."
@@ -135,7 +136,7 @@ def _no_primary(status: Status) -> Finding:
 def _way_to_a_primary(status: Status) -> str:
     """A standby that may lack rows is promoted last: where the old primary's host answers, its own disk has them."""
     rest = [node for node in status.nodes if node.ssh and node.installed and not node.online and not node.fenced]
-    if rest and any(node.is_standby for node in status.nodes) and not (status.mode and status.mode.synchronous):
+    if rest and any(node.is_standby for node in status.nodes) and not record.vouches(status):
         names = " and ".join(node.name for node in rest)
         return f"./dr start-cluster starts {names} again, which may have rows that the standby lacks"
     return server.way_to_a_primary(status.nodes)
@@ -198,16 +199,6 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
             hint = f"look at the load of {standby.name} and at the line between the two"
             limit = size(limits.max_replication_lag_bytes)
             yield Finding(f"replication lag of {standby.name}", size(behind), limit, hint)
-
-
-def _noted(status: Status) -> Iterator[Finding]:
-    """What is noted decides what a failover may do, so it must not lag behind what is."""
-    primary, mode = status.primary, status.mode
-    in_step = primary and primary.synchronous and not _hangs(primary)
-    if status.repository is not None and in_step and not (mode and mode.synchronous):
-        noted = f"{mode.mode} since {mode.since}" if mode else "nothing"
-        hint = "./dr deploy notes that commits wait for the standby; until then a failover refuses"
-        yield Finding("noted replication mode", noted, "synchronous", hint)
 
 
 def _backups(status: Status, limits: Limits) -> Iterator[Finding]:

@@ -16,16 +16,16 @@ from runbooks.probes import app, disk, jobs
 from runbooks.probes.app import Outbox
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Jobs
-from runbooks.probes.postgresql import mode as backup
 from runbooks.probes.postgresql import pgbackrest, promotion
 from runbooks.probes.postgresql import server as postgres
-from runbooks.probes.postgresql.mode import Mode
 from runbooks.probes.postgresql.pgbackrest import Archiving, Repository
 from runbooks.probes.postgresql.promotion import Outlook
 from runbooks.probes.postgresql.server import Node
 from runbooks.probes.tdengine import backups
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Server
+from runbooks.record.read import Pages, pages
+from runbooks.record.types import Copy, Unknown
 
 T = TypeVar("T")
 _SLACK_S = 0.3  # between the bound of one command and the bound of all: threads have to start, processes to end
@@ -44,7 +44,7 @@ class Status:
     outbox: Outbox | None
     disks: Mapping[str, tuple[Disk, ...]] = field(default_factory=dict)  # by host that answered
     promotions: Mapping[str, Outlook] = field(default_factory=dict)  # by the name of a node whose server answered
-    mode: Mode | None = None  # the replication mode that the runbooks noted on the backup host
+    record: Pages | None = None  # the estate record, as each host that keeps one has it
     jobs: Jobs | None = None  # what the backup host's scheduled jobs have come to
     tdengine: tuple[Server, ...] = ()
     tdengine_outbox: Outbox | None = None  # None also where no TDengine is deployed
@@ -63,9 +63,20 @@ class Status:
 
 def as_json(status: Status) -> dict[str, Any]:
     """The same as JSON values; a node carries its host's name and not how it is reached."""
-    plain = asdict(replace(status, nodes=(), tdengine=()))
+    plain = asdict(replace(status, nodes=(), tdengine=(), record=None)) | {"record": _record_json(status.record)}
     servers = [_server_json(server) for server in status.tdengine]
     return {**plain, "nodes": [_node_json(node) for node in status.nodes], "tdengine": servers}
+
+
+def _record_json(seen: Pages | None) -> dict[str, Any] | None:
+    """What is known, and from where; `why` where nobody knows."""
+    if seen is None:
+        return None
+    answer = seen.answer
+    if isinstance(answer, Unknown):
+        return {"answer": "unknown", "why": answer.why}
+    kind = "copy" if isinstance(answer, Copy) else "known"
+    return {"answer": kind, "from": answer.source, **answer.record.model_dump(mode="json")}
 
 
 def _server_json(server: Server) -> dict[str, Any]:
@@ -93,7 +104,7 @@ def look(estate: Estate) -> Status:
             h: _ask(pool, h, lambda h: promotion.look(h, version, database, limit, patience)) for h in estate.postgres
         }
         repository = _ask(pool, estate.backup, lambda h: pgbackrest.info(h, stanza, timeout=patience))
-        noted = _ask(pool, estate.backup, backup.replication_mode)
+        noted = pool.submit(pages, estate)
         scheduled = _ask(pool, estate.backup, lambda h: jobs.look(h, timeout=patience))
         waiting = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience))
         servers = {h: pool.submit(tdengine.look, h, patience) for h in tdengine.hosts(estate)}
@@ -119,7 +130,7 @@ def look(estate: Estate) -> Status:
             disks={h.name: seen for h, answer in full.items() if (seen := _answer(answer, "", {}))},
             repository=_answer(repository, "repository", unknown),
             outbox=_answer(waiting, "outbox", unknown),
-            mode=_answer(noted, "", {}),
+            record=_answer(noted, "record", unknown),
             jobs=_answer(scheduled, "jobs", unknown),
             tdengine=tuple(_server(host, answer) for host, answer in servers.items()),
             tdengine_outbox=_answer(ticks, "", {}) if servers else None,

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from deploys.run import deploy
+from drills.prepare import provision
 from lab.down import down
 from lab.up import up
 from runbooks import hosts
@@ -34,7 +33,7 @@ def estate_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
             patch.setenv("DR_RUNS", str(tmp_path_factory.mktemp("runs")))
         try:
             up(name, _quiet)
-            deploy("lab", log=Path(tmp_path_factory.mktemp("deploy")) / "pyinfra.log")
+            provision(hosts.load("lab"), _quiet)
             yield hosts.load("lab")
         finally:
             if os.environ.get("DR_TEST_KEEP") != "1":

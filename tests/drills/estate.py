@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploys.run import deploy
 from drills import feed as feeds
 from drills import gather
 from drills.gate import gate
 from drills.judging.compare import Comparison, compare
 from drills.judging.fate import Fate
 from drills.measuring.tally import LedgerView, Writing
+from drills.prepare import provision
 from inventories.errors import DrError
 from lab import disks, faults, state
 from lab.engine import find_engine
@@ -84,7 +84,7 @@ def make_whole(estate: Estate) -> Estate:
         with suppress(DrError):
             rejoin(estate)
     if not whole(estate):
-        deploy("lab")
+        provision(hosts.load("lab"), quiet)
         with suppress(DrError):
             rejoin(estate)
     assert_whole(estate)

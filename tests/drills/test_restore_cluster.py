@@ -21,7 +21,6 @@ from lab.up import up
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate
 from runbooks.layout import PROOFS
-from runbooks.probes.postgresql import mode as notes
 from runbooks.probes.postgresql import pgbackrest, server
 from runbooks.procedures.postgresql.restore_cluster import RESTORE_CLUSTER
 from tests.drills import estate as seen
@@ -49,11 +48,9 @@ def repository(estate: Estate) -> pgbackrest.Repository:
 
 
 def assert_back(estate: Estate, timeline: int) -> None:
-    """Whole, on a new timeline, the mode noted, a backup of it taken, and nothing left for a deploy."""
+    """Whole, on a new timeline, and the record knows, a backup of it taken, and nothing left for a deploy."""
     seen.assert_whole(estate)
     assert seen.timeline(estate) > timeline
-    noted = notes.replication_mode(estate.backup)
-    assert noted is not None and noted.synchronous
     newest = repository(estate).newest
     assert newest is not None and newest.timeline == seen.timeline(estate)
     assert drift("lab").by_operation == {}

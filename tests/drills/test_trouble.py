@@ -335,16 +335,18 @@ class TestBackupHostAway:
             whole.host(standby).run(f"systemctl stop {UNIT}")
             writing.goes_to_outbox()
             refused = dr("detach", "--yes")
-            refused.assert_told(3, f"backup1 cannot note that {primary} commits alone", hint="--accept-loss")
+            refused.assert_told(3, "backup1 keeps the estate record and is away", hint="--accept-no-arbiter")
             whole.host(standby).run(f"systemctl start {UNIT}")
             writing.goes_to_store()
 
             crash(whole, primary)
             writing.goes_to_outbox()
             refused = dr("failover", "--yes")
-            refused.assert_told(3, "the backup host does not say whether commits waited", hint="--accept-loss")
-            accepted = dr("failover", "--yes", "--accept-loss", "--json")
+            refused.assert_told(3, "the newest copy of the record", "may not be the newest", hint="--accept-no-arbiter")
+            accepted = dr("failover", "--yes", "--accept-no-arbiter", "--json")
             assert accepted.code == 0, accepted.err
+            shown = dr("record.show")
+            assert shown.code == 1 and f"{standby} is primary" in shown.out and "copy on" in shown.out
             degraded = state_of(accepted)["degraded"]
             assert isinstance(degraded, list)
             assert any("backup1 does not answer: no backup is taken" in sentence for sentence in degraded)
@@ -353,6 +355,8 @@ class TestBackupHostAway:
         assert status.code == 1
         assert "backup repository" in {finding["objective"] for finding in json.loads(status.out)["findings"]}
         faults.power_on(seen.lab_of(whole), "backup1")
+        until(lambda: whole.backup.reachable(), 30, what="SSH of backup1")
+        assert "written while the arbiter was away" in dr("record.show").out
         came_back = dr("rejoin", "--reclone", "--yes", "--json")
         assert came_back.code == 0, came_back.err
         assert state_of(came_back)["rebuilt_by"] == "re-clone from the repository"

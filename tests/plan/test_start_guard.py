@@ -11,8 +11,8 @@ from agents.guard import start_guard
 from agents.guard.start_guard import Verdict
 
 CONFIG: dict[str, Any] = {
-    "version": 17, "stanza": "main", "fenced": "/etc/mystocks-dr/fenced", "ca": "/ca", "passfile": "/pass",
-    "peers": [{"name": "pg2", "address": "192.0.2.22"}],
+    "name": "pg1", "version": 17, "stanza": "main", "fenced": "/etc/mystocks-dr/fenced", "ca": "/ca",
+    "passfile": "/pass", "peers": [{"name": "pg2", "address": "192.0.2.22"}],
 }  # fmt: skip
 Answer = tuple[int, str] | None
 
@@ -253,3 +253,60 @@ def test_a_standby_uses_a_permit_up_as_well(world: World) -> None:
     (world.data / "standby.signal").touch()
     assert world.decide().allowed
     assert not path.exists()
+
+
+# ---- the estate record
+
+
+def keeps(world: World, **changes: Any) -> None:
+    record = {"system_identifier": "77", "primary": "pg2", "timeline": 2, "changing": None, **changes}
+    (world.root / "var/lib/mystocks-dr").mkdir(parents=True)
+    (world.root / start_guard.RECORD).write_text(json.dumps({"schema": 1, "record": record}))
+    world.system = "77"
+
+
+def test_a_primary_that_the_record_knows_to_be_succeeded_stays_down_without_asking_anybody(world: World) -> None:
+    keeps(world)
+    verdict = world.decide()
+    assert not verdict.allowed and "knows pg2 as primary on timeline 2" in verdict.why
+    assert world.asked_for == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"primary": "pg1"}, {"timeline": 1}, {"system_identifier": "other"}, {"timeline": "2"}]
+)
+def test_a_record_that_names_no_successor_leaves_the_other_questions_to_be_asked(
+    world: World, changes: dict[str, Any]
+) -> None:
+    keeps(world, **changes)
+    world.peers["pg2"] = (0, "t\n")
+    assert world.decide().why == "every peer is a standby"
+
+
+def test_a_record_never_allows_what_a_peer_forbids(world: World) -> None:
+    keeps(world, primary="pg1", timeline=1)
+    world.peers["pg2"] = (0, "f\n")
+    assert not world.decide().allowed
+
+
+def test_a_primary_stays_down_while_the_role_was_moving_to_a_peer_that_is_silent(world: World) -> None:
+    keeps(world, primary="pg1", timeline=1, changing={"procedure": "failover", "run": "r", "to": "pg2"})
+    world.archive["00000002.history"] = (1, "")
+    verdict = world.decide()
+    assert not verdict.allowed and "start-cluster" in verdict.why
+    world.peers["pg2"] = (0, "t\n")
+    assert world.decide().allowed
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"record": 7}', '{"record": null}'])
+def test_a_record_that_cannot_be_read_allows_and_forbids_nothing(world: World, text: str) -> None:
+    keeps(world)
+    (world.root / start_guard.RECORD).write_text(text)
+    world.peers["pg2"] = (0, "t\n")
+    assert world.decide().why == "every peer is a standby"
+
+
+def test_a_fence_outweighs_a_record_that_names_this_host(world: World) -> None:
+    keeps(world, primary="pg1", timeline=1)
+    (world.root / "etc/mystocks-dr/fenced").write_text("failover\n")
+    assert not world.decide().allowed

@@ -8,14 +8,13 @@ from typing import Any
 
 from inventories.inventory import HostEntry
 from runbooks.hosts import Host
-from runbooks.probes.postgresql.mode import Mode
 from runbooks.probes.postgresql.stopped import Stopped
-from runbooks.procedures.postgresql.start_choice import Archive
+from runbooks.procedures.postgresql.start_choice import Archive, Noted
 
 SYSTEM = "7712820265723870263"
 SEGMENT = 1 << 24
-IN_STEP = Mode("synchronous", "2026-01-01T00:00:00Z", "deployed")
-ALONE = Mode("degraded", "2026-01-02T00:00:00Z", "pg2 is out; what pg1 commits exists once until ./dr rejoin pg2")
+IN_STEP = Noted(("pg2",), 1, "2026-01-01T00:00:00Z", "deployed")
+ALONE = Noted((), 1, "2026-01-02T00:00:00Z", "pg2 is out; what pg1 commits exists once until ./dr rejoin pg2")
 ARCHIVE = Archive(SYSTEM, 1, "000000010000000000000006")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from inventories.errors import BadInput, Refused, TargetFailed, Unreachable
-from runbooks.engine.lock import Owner, held, lock_path, takeover, this_process
+from runbooks.engine.lock import LockLost, Owner, break_local, held, lock_path, takeover, this_process
 
 
 @pytest.fixture(autouse=True)
@@ -33,17 +34,17 @@ class Remote:
         self.error = error
         self.calls: list[str] = []
 
-    def acquire(self, owner_json: str) -> None:
-        self.calls.append(f"acquire {Owner.model_validate_json(owner_json).procedure}")
+    def acquire(self, owner: Owner) -> None:
+        self.calls.append(f"acquire {owner.procedure}")
         if self.error:
             raise self.error
 
-    def heartbeat(self, owner_json: str) -> None:
+    def heartbeat(self, owner: Owner) -> None:
         self.calls.append("heartbeat")
-        if self.error or "rejoin" in owner_json:
+        if self.error or owner.procedure == "rejoin":
             raise Unreachable("backup1 does not answer")
 
-    def release(self) -> None:
+    def release(self, owner: Owner) -> None:
         self.calls.append("release")
 
 
@@ -94,9 +95,15 @@ def test_a_process_that_is_dead_but_not_yet_reaped_does_not_hold() -> None:
     os.waitpid(pid, 0)
 
 
-@pytest.mark.parametrize("changes", [{"process_started": "1"}, {"boot": "another boot"}])
-def test_another_process_under_the_same_pid_does_not_hold(changes: dict[str, Any]) -> None:
-    assert "died" in takeover(owner(**changes), owner())
+def test_another_process_under_the_same_pid_does_not_hold() -> None:
+    assert "died" in takeover(owner(process_started="1"), owner())
+
+
+@pytest.mark.parametrize("changes", [{"boot": "another boot"}, {"pid_space": "pid:[1]"}, {"machine": "another"}])
+def test_a_process_that_cannot_be_asked_is_not_called_dead(changes: dict[str, Any]) -> None:
+    """Another machine of this name, a clone, a container beside this one: the process table here says nothing of it."""
+    with pytest.raises(Refused, match=r"lock\.break|has been running"):
+        takeover(owner(process_started="1", **changes), owner())
 
 
 def test_an_owner_on_another_machine_is_believed_alive() -> None:
@@ -105,11 +112,14 @@ def test_an_owner_on_another_machine_is_believed_alive() -> None:
         takeover(elsewhere, owner())
 
 
-def test_a_resume_of_the_same_run_follows_an_owner_on_another_machine() -> None:
-    elsewhere = owner(owner="ann@elsewhere")
-    assert "taken over" in takeover(elsewhere, owner(resumes=True))
+def test_a_resume_of_the_same_run_follows_it_after_a_boot_of_its_machine() -> None:
+    before = owner(boot="the boot before")
+    assert "taken over" in takeover(before, owner(resumes=True))
+    for newcomer in (owner(), owner("/runs/2", resumes=True)):
+        with pytest.raises(Refused):
+            takeover(before, newcomer)
     with pytest.raises(Refused):
-        takeover(elsewhere, owner("/runs/2", resumes=True))
+        takeover(owner(machine="another", boot="theirs"), owner(resumes=True))
 
 
 def test_the_lock_is_gone_after_the_run_and_two_estates_do_not_meet() -> None:
@@ -139,44 +149,73 @@ def test_a_state_folder_that_cannot_be_written_is_bad_input(monkeypatch: pytest.
 
 def test_the_remote_lock_is_held_too() -> None:
     remote = Remote()
-    with held("toy", owner(), silent, remote):
+    with held("toy", owner(), silent, remote) as locks:
+        locks.require()
         assert remote.calls == ["acquire failover"]
     assert remote.calls == ["acquire failover", "release"]
 
 
 @pytest.mark.parametrize("error", [Unreachable("backup1 does not answer"), TargetFailed("disk full")])
-def test_a_remote_lock_that_fails_is_a_warning_only(error: Exception) -> None:
+def test_a_remote_lock_that_fails_is_a_warning_only_and_is_released_all_the_same(error: Exception) -> None:
+    """It may have been taken, and the answer lost."""
     heard: list[str] = []
     remote = Remote(error)
-    with held("toy", owner(), heard.append, remote):
+    with held("toy", owner(), heard.append, remote) as locks:
+        locks.require()
         assert "WARNING" in heard[0]
+    assert remote.calls == ["acquire failover", "release"]
+
+
+def test_a_remote_refusal_refuses_before_anything_is_changed_and_releases_nobodys() -> None:
+    remote = Remote(Refused("ann is at it"))
+    with held("toy", owner(), silent, remote) as locks, pytest.raises(Refused, match="ann"):
+        locks.require()
     assert remote.calls == ["acquire failover"]
-
-
-def test_a_remote_refusal_refuses_and_lets_go_of_the_local_lock() -> None:
-    with pytest.raises(Refused), held("toy", owner(), silent, Remote(Refused("ann is at it"))):
-        pass
     assert not lock_path("toy").exists()
 
 
-def test_a_heartbeat_is_renewed_only_when_due() -> None:
+def test_a_step_that_only_observes_does_not_wait_for_the_remote_lock() -> None:
+    class Slow(Remote):
+        def acquire(self, owner: Owner) -> None:
+            assert go_on.wait(10)
+            super().acquire(owner)
+
+    go_on, remote = threading.Event(), Slow()
+    with held("toy", owner(), silent, remote) as locks:
+        locks.require(observes=True)
+        assert remote.calls == []
+        go_on.set()
+        locks.require()
+        assert remote.calls == ["acquire failover"]
+
+
+def test_a_heartbeat_is_written_here_and_there() -> None:
     remote = Remote()
     with held("toy", owner(), silent, remote) as locks:
-        locks.beat()
-        assert "heartbeat" not in remote.calls
-        locks.owner = owner(heartbeat=datetime.now(UTC) - timedelta(minutes=1))
+        locks.require()
+        locks.owner = owner(heartbeat=datetime.now(UTC) - timedelta(minutes=1), token=locks.owner.token)
         locks.beat()
         assert "heartbeat" in remote.calls
         written = Owner.model_validate_json(lock_path("toy").read_bytes())
     assert datetime.now(UTC) - written.heartbeat < timedelta(seconds=30)
 
 
-def test_a_remote_that_stops_answering_is_said_once_and_not_waited_for_again() -> None:
+def test_a_remote_that_stops_answering_is_said_once() -> None:
     remote = Remote()
     heard: list[str] = []
     with held("toy", owner(), heard.append, remote) as locks:
+        locks.require()
+        locks.owner = locks.owner.model_copy(update={"procedure": "rejoin"})
         for _ in range(2):
-            long_ago = datetime.now(UTC) - timedelta(minutes=1)
-            locks.owner = owner(heartbeat=long_ago, procedure="rejoin")
             locks.beat()
-    assert remote.calls.count("heartbeat") == len(heard) == 1
+        locks.require()
+    assert remote.calls.count("heartbeat") == 2 and len(heard) == 1
+
+
+def test_a_local_lock_that_was_broken_ends_the_run_before_its_next_step() -> None:
+    with held("toy", owner(), silent) as locks:
+        assert break_local("toy", "another token") is False
+        assert break_local("toy", locks.owner.token) is True
+        locks.beat()
+        with pytest.raises(LockLost, match="was broken"):
+            locks.require(observes=True)

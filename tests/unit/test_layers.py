@@ -19,7 +19,7 @@ _TDENGINE, _POSTGRESQL = "agents.tdengine", "agents.postgresql"
 _RULES: dict[str, tuple[str, ...]] = {
     # Rooms of the hosts' own programs: what a store's room needs of another store is nothing.
     "agents.base": ("agents.base",),
-    "agents.guard": (),
+    "agents.guard": ("agents.base",),
     "agents.offsite": ("agents.base", "agents.jobs", "agents.offsite", _POSTGRESQL, _TDENGINE),
     "agents.jobs": ("agents.base", "agents.jobs"),
     # The hourly alarm asks each store what would hold a promotion up.
@@ -43,7 +43,11 @@ _RULES: dict[str, tuple[str, ...]] = {
     "runbooks.probes": ("runbooks.probes", *_HOSTS),
     "runbooks.actions": ("runbooks.actions", "runbooks.table_copy", *_HOSTS),
     "runbooks.actions.provision": ("runbooks.actions", "deploys.run", *_HOSTS),
-    "runbooks.procedures": ("runbooks.procedures", "runbooks.actions", "runbooks.probes", *_HOSTS),
+    "runbooks.procedures": (
+        "runbooks.procedures", "runbooks.actions", "runbooks.probes", "runbooks.record", *_HOSTS,
+    ),
+    # What every procedure keeps; of the hosts it asks who is primary.
+    "runbooks.record": ("runbooks.record", "runbooks.probes", *_HOSTS),
     "runbooks.layout": (),
     "runbooks": ("runbooks", "inventories"),  # run, look, judge, ...: what the doors open, used by nothing above
     "drills": ("drills", "lab", "deploys.run", "runbooks", "inventories"),

@@ -18,10 +18,12 @@ from runbooks.probes import disk
 from runbooks.probes.app import Outbox
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Job, Jobs, Late
-from runbooks.probes.postgresql.mode import Mode
 from runbooks.probes.postgresql.pgbackrest import Archiving, Backup, Repository
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.postgresql.server import Node, Standby
+from runbooks.record.read import Pages
+from runbooks.record.types import Change, Page, Record
+from runbooks.record.types import Mode as RecordMode
 
 LIMITS = Limits(
     max_loss_bytes=0, max_replication_lag_bytes=1 << 20, max_backup_age_h=26, max_archive_lag_s=180, max_outbox_rows=50,
@@ -50,12 +52,29 @@ BACKUP = Backup("20260101-000000F", "full", int(NOW) - 3600, False, 10, 5, "0000
 REPOSITORY = Repository(0, "ok", "aes-256-cbc", 1, "17", (BACKUP,), "17-1", "000000010000000000000005", False)
 ARCHIVER = Archiving("000000010000000000000005", 45.0, False, 0, None, 0)
 OUTBOX = Outbox(0, 0, 0, None, None, 4096, 1 << 30, True)
-NOTED = Mode("synchronous", "2026-01-01T00:00:00Z", "deployed")
+SYSTEM = "7712820265723870263"
+
+
+def pages(**changes: object) -> Pages:
+    """The same record on every host."""
+    record = Record.model_validate({
+        "revision": 4, "system_identifier": SYSTEM, "epoch": 1, "primary": "pg1", "timeline": 1,
+        "mode": RecordMode.SYNCHRONOUS, "synchronous": ("pg2",), "since": "2026-01-01T00:00:00Z", "why": "deployed",
+        **changes,
+    })  # fmt: skip
+    return Pages(Page("backup1", record, "s"), (Page("pg1", record, "s"), Page("pg2", record, "s")))
+
+
+def alone(why: str = "pg2 is out", **changes: object) -> Pages:
+    return pages(mode=RecordMode.DEGRADED, synchronous=(), why=why, **changes)
+
+
+NOTED = pages()
 CHECKED = Job("check", "5 * * * *", NOW - 60, "passed", NOW - 60, None, "it was in the archive", "/log")
 JOBS = Jobs((CHECKED,), (), "offsite1")
 PROMOTIONS = {"pg1": Outlook(False), "pg2": Outlook(True, 0.1)}
 WHOLE = Status(
-    "lab", NOW, 0.2, (PRIMARY, STANDBY), {"pg1": ARCHIVER}, REPOSITORY, OUTBOX, mode=NOTED, jobs=JOBS,
+    "lab", NOW, 0.2, (PRIMARY, STANDBY), {"pg1": ARCHIVER}, REPOSITORY, OUTBOX, record=NOTED, jobs=JOBS,
     promotions=PROMOTIONS,
 )  # fmt: skip
 ALONE = replace(PRIMARY, synchronous=False, standbys=())
@@ -106,8 +125,8 @@ def test_commits_that_wait_for_nobody_are_said_to_hang() -> None:
 
 
 def test_noted_mode_says_since_when_and_why() -> None:
-    mode = Mode("degraded", "2026-01-01T00:00:00Z", "pg1 is out")
-    assert any("pg1 is out" in line for line in objectives.degraded(replace(DEGRADED, mode=mode)))
+    status = replace(DEGRADED, record=alone("pg1 is out"))
+    assert any("pg1 is out" in line for line in objectives.degraded(status))
 
 
 def test_nobody_takes_writes() -> None:
@@ -125,13 +144,52 @@ def test_primary_that_answers_nobody_here_may_live_all_the_same() -> None:
     assert "mend SSH to pg1" in finding.hint
 
 
-def test_note_that_lags_behind_what_is_would_make_a_failover_refuse() -> None:
-    stale = replace(WHOLE, mode=Mode("degraded", "2026-01-01T00:00:00Z", "pg2 is out"))
-    finding = named(stale)["noted replication mode"]
-    assert finding.measured == "degraded since 2026-01-01T00:00:00Z"
+def test_record_that_lags_behind_what_is_would_make_a_failover_refuse() -> None:
+    stale = replace(WHOLE, record=alone())
+    finding = named(stale)["recorded mode"]
+    assert finding.measured == "nobody has every acknowledged row, since 2026-01-01T00:00:00Z"
     assert "./dr deploy" in finding.hint
-    assert named(replace(WHOLE, mode=None))["noted replication mode"].measured == "nothing"
-    assert "noted replication mode" not in named(replace(DEGRADED, mode=stale.mode))
+    assert "recorded mode" not in named(replace(DEGRADED, record=stale.record))
+
+
+def test_record_that_promises_more_than_is_so_is_a_finding() -> None:
+    """A file removed by hand, an undo that forgot it: the next failover would lose rows and call it none."""
+    finding = named(replace(DEGRADED, record=pages()))["recorded mode"]
+    assert "pg1 waits for nobody" in finding.measured and "no failover before that" in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("record", "hint"),
+    [
+        (pages(primary="pg2", synchronous=("pg1",)), "./dr deploy"), (pages(timeline=0), "./dr deploy"),
+        (pages(primary="pg2", synchronous=("pg1",), timeline=3), "./dr rejoin pg1 --yes"),
+    ],
+)  # fmt: skip
+def test_record_of_another_primary_or_timeline_is_a_finding(record: Pages, hint: str) -> None:
+    assert hint in named(replace(WHOLE, record=record))["recorded primary"].hint
+
+
+def test_transition_that_nobody_confirmed_is_a_finding_with_its_resume() -> None:
+    change = Change(procedure="failover", run="20260101T000000Z-failover", to="pg2")
+    finding = named(replace(WHOLE, record=pages(changing=change)))["estate record"]
+    assert "was not confirmed" in finding.measured and "./dr failover --resume --yes" in finding.hint
+
+
+def test_record_that_nobody_can_tell_is_unknown_and_never_fine() -> None:
+    nothing = Pages(Page("backup1"), (Page("pg1"), Page("pg2")))
+    assert "./dr deploy" in named(replace(WHOLE, record=nothing))["estate record"].hint
+    edited = Pages(Page("backup1", why="the record on backup1 was edited by hand"), pages().copies)
+    assert "record.settle" in named(replace(WHOLE, record=edited))["estate record"].hint
+    foreign = replace(WHOLE, nodes=(replace(PRIMARY, system="42"), STANDBY))
+    assert "of the database system" in named(foreign)["estate record"].measured
+
+
+def test_copy_that_is_not_the_newest_is_a_finding_and_one_on_a_host_that_is_away_is_not() -> None:
+    known, old = pages(revision=5), pages(revision=4)
+    stale = Pages(known.arbiter, (known.copies[0], old.copies[1]))
+    assert named(replace(WHOLE, record=stale))["estate record's copy"].measured == "not the newest on pg2"
+    away = Pages(known.arbiter, (known.copies[0], Page("pg2", why="no answer", away=True)))
+    assert "estate record's copy" not in named(replace(WHOLE, record=away))
 
 
 def test_paused_replay_and_missing_server_programs_say_what_to_do() -> None:

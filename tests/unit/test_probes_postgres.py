@@ -12,10 +12,10 @@ from inventories.errors import Refused
 from inventories.inventory import HostEntry
 from runbooks.hosts import Host
 from runbooks.layout import slot
-from runbooks.probes.postgresql import mode, server
-from runbooks.procedures.postgresql.failover import _possible_loss
+from runbooks.probes.postgresql import server
 
 SERVER = {
+    "system": "7712820265723870263",
     "in_recovery": False, "timeline": 3, "written": "1/2000060", "replayed": None, "replay_age_s": None,
     "replay_paused": False,
     "receiving_from": None, "synchronous": True, "archived_age_s": 1.5, "archive_failing": False, "lost_slots": [],
@@ -89,12 +89,6 @@ def test_two_primaries_are_refused_with_their_timelines() -> None:
 def test_no_primary_is_refused() -> None:
     with pytest.raises(Refused, match="no PostgreSQL node takes writes"):
         server.the_primary([node("pg2", in_recovery=True)])
-
-
-def test_a_loss_is_nothing_only_where_every_commit_waited() -> None:
-    assert _possible_loss(mode.Mode("synchronous", "2026-01-01", "deployed"))[0] == 0
-    assert _possible_loss(mode.Mode("degraded", "2026-01-01", "pg2 is out"))[0] is None
-    assert _possible_loss(None)[0] is None
 
 
 def test_a_slot_is_named_after_its_host_in_postgresqls_letters() -> None:

@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 
 from inventories.errors import Refused
-from runbooks.probes.postgresql.mode import Mode
 from runbooks.probes.postgresql.stopped import Stopped, parse
-from runbooks.procedures.postgresql.start_choice import Archive, Choice, How, Word, choose, holds
+from runbooks.procedures.postgresql.start_choice import Archive, Choice, How, Noted, Word, choose, holds
 from tests.unit.start_kit import ALONE, ARCHIVE, IN_STEP, SYSTEM, alike, host, primary, silent, standby
 
 NEWER = Archive(SYSTEM, 2, "000000020000000000000007")
@@ -18,13 +17,13 @@ CAREFUL, LOSS = Word(), Word(accept_loss=True)
 
 
 def chosen(
-    nodes: Sequence[Stopped], mode: Mode | None = IN_STEP, archive: Archive | None = ARCHIVE, word: Word = CAREFUL
+    nodes: Sequence[Stopped], mode: Noted | None = IN_STEP, archive: Archive | None = ARCHIVE, word: Word = CAREFUL
 ) -> Choice:
     return choose(nodes, mode, archive, word)
 
 
 def refused(
-    nodes: Sequence[Stopped], mode: Mode | None = IN_STEP, archive: Archive | None = ARCHIVE, word: Word = CAREFUL
+    nodes: Sequence[Stopped], mode: Noted | None = IN_STEP, archive: Archive | None = ARCHIVE, word: Word = CAREFUL
 ) -> Refused:
     with pytest.raises(Refused) as told:
         choose(nodes, mode, archive, word)
@@ -37,7 +36,7 @@ def refused(
 @pytest.mark.parametrize("mode", [IN_STEP, ALONE, None])
 @pytest.mark.parametrize("archive", [ARCHIVE, None])
 def test_a_primary_that_lost_its_power_is_started_whatever_the_mode_was(
-    mode: Mode | None, archive: Archive | None
+    mode: Noted | None, archive: Archive | None
 ) -> None:
     choice = chosen(alike(primary(), standby(end=0x7000028)), mode, archive)
     assert (choice.node.name, choice.how) == ("pg1", How.START)
@@ -166,7 +165,7 @@ def test_a_standby_that_commits_waited_for_is_promoted_and_the_silent_primary_fe
 
 
 @pytest.mark.parametrize("mode", [ALONE, None])
-def test_a_standby_alone_is_not_promoted_where_commits_did_not_wait_for_it(mode: Mode | None) -> None:
+def test_a_standby_alone_is_not_promoted_where_commits_did_not_wait_for_it(mode: Noted | None) -> None:
     told = refused((silent("pg1"), standby()), mode)
     assert "pg2 may lack acknowledged rows" in str(told)
     assert "bring pg1 back" in told.hint
@@ -234,7 +233,7 @@ def test_a_primary_beside_a_silent_host_is_started_where_note_and_archive_know_o
 
 @pytest.mark.parametrize(("mode", "archive"), [(ALONE, ARCHIVE), (None, ARCHIVE), (IN_STEP, None)])
 def test_a_primary_beside_a_silent_host_that_may_have_been_promoted_is_not(
-    mode: Mode | None, archive: Archive | None
+    mode: Noted | None, archive: Archive | None
 ) -> None:
     told = refused((primary(), silent("pg2")), mode, archive)
     assert "what pg2 held cannot be looked at" in str(told)

@@ -20,7 +20,7 @@ LOST = replace(OFF, lost=True)
 STANDBY_DOWN = Pg(up=False)
 FENCED = Pg(role="primary", up=False, fenced=True, full=False)
 NEW = Pg(role="primary", timeline=2)
-AFTER_FAILOVER = World(pg1=FENCED, pg2=NEW, noted="degraded", waits=False)
+AFTER_FAILOVER = World(pg1=FENCED, pg2=NEW, noted="degraded", waits=False, recorded=("pg2", 2))
 STALE = Pg(up=True, full=False)  # a standby that was away while the primary committed alone
 DETACHED = World(pg2=Pg(on=False, up=False, full=False), noted="degraded", waits=False)
 
@@ -58,9 +58,11 @@ STATES: dict[str, World] = {
     "primary lost, standby down and behind": World(pg1=LOST, pg2=Pg(up=False, full=False), noted="degraded"),
     "primary down, standby off": World(pg1=CRASHED, pg2=Pg(on=False, up=False)),
     "primary down, standby lost": World(pg1=CRASHED, pg2=Pg(on=False, up=False, lost=True)),
-    "promoted half way": World(pg1=FENCED, pg2=Pg(role="half", up=False, timeline=2)),
-    "fenced, not yet promoted": World(pg1=FENCED, pg2=Pg()),
-    "fenced, not yet promoted, down": World(pg1=FENCED, pg2=STANDBY_DOWN),
+    "promoted half way": World(
+        pg1=FENCED, pg2=Pg(role="half", up=False, timeline=2), changing="failover"
+    ),
+    "fenced, not yet promoted": World(pg1=FENCED, pg2=Pg(), changing="failover"),
+    "fenced, not yet promoted, down": World(pg1=FENCED, pg2=STANDBY_DOWN, changing="failover"),
     "fenced and alone": World(pg1=replace(FENCED, full=True), pg2=Pg(on=False, up=False, lost=True)),
     "fenced, the other off": World(pg1=replace(FENCED, full=True), pg2=Pg(on=False, up=False)),
     "primary up, the old one fenced": AFTER_FAILOVER,
@@ -69,10 +71,14 @@ STATES: dict[str, World] = {
         AFTER_FAILOVER, pg1=replace(FENCED, fenced=False), pg2=replace(NEW, up=False)
     ),
     "the new primary lost, the old one fenced": replace(AFTER_FAILOVER, pg2=replace(LOST, timeline=2)),
-    "switchover half done": World(pg1=Pg(up=False, stepped_down=True), pg2=Pg()),
-    "switchover half done, down": World(pg1=Pg(up=False, stepped_down=True), pg2=STANDBY_DOWN),
+    "switchover half done": World(pg1=Pg(up=False, stepped_down=True), pg2=Pg(), changing="switchover"),
+    "switchover half done, down": World(
+        pg1=Pg(up=False, stepped_down=True), pg2=STANDBY_DOWN, changing="switchover"
+    ),
+    "switchover undone, not confirmed": World(changing="switchover"),
     "switchover promoted, down": World(
-        pg1=Pg(up=False, stepped_down=True, full=False), pg2=replace(NEW, up=False), noted="degraded", waits=False
+        pg1=Pg(up=False, stepped_down=True, full=False), pg2=replace(NEW, up=False), noted="degraded", waits=False,
+        recorded=("pg2", 2),
     ),
     "two primaries": World(pg2=NEW, waits=False),
     "two primaries of one timeline": World(pg2=Pg(role="primary"), waits=False),

@@ -11,29 +11,32 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 
 from inventories.errors import DrError, Refused
 from inventories.inventory import HostEntry
-from runbooks.actions import backup as backup_actions
 from runbooks.actions import fencing
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Context
+from runbooks.engine.lock import this_process
 from runbooks.hosts import Estate, Host
 from runbooks.judge import objectives
 from runbooks.look.status import Status
 from runbooks.probes import app, disk, network
 from runbooks.probes.app import WriteAttempt
 from runbooks.probes.postgresql import ground, pgbackrest, server, stopped
-from runbooks.probes.postgresql import mode as backup
 from runbooks.probes.postgresql.ground import Ground, Holds
-from runbooks.probes.postgresql.mode import Mode
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.postgresql.server import Node, Standby
 from runbooks.probes.postgresql.stopped import Stopped
-from runbooks.procedures.postgresql import common, failover
+from runbooks.procedures.postgresql import common, failover, start_cluster
+from runbooks.record import keep
+from runbooks.record.read import Pages
+from runbooks.record.types import Mode as RecordMode
+from runbooks.record.types import Page, Record
 from runbooks.run import PROCEDURES
 from tests.unit.start_kit import SYSTEM, alike
 from tests.unit.test_objectives import ARCHIVER, JOBS, LIMITS, NOW, OUTBOX, REPOSITORY
@@ -79,6 +82,8 @@ class World:
     noted: str = "synchronous"
     waits: bool = True
     lost: bool = False
+    recorded: tuple[str, int] = ("pg1", 1)  # primary and timeline of the estate record
+    changing: str = ""  # what was begun, and is not confirmed: the role is to move to the other one
 
     def __getitem__(self, name: str) -> Pg:
         found = getattr(self, name)
@@ -140,12 +145,13 @@ class Eyes:
             standbys = tuple(Standby(n, "streaming", "sync" if self.world.waits else "async", position, position, 0.0)
                              for n in others)  # fmt: skip
             return replace(
-                node, online=True, in_recovery=False, timeline=pg.timeline, written=position,
+                node, online=True, system=SYSTEM, in_recovery=False, timeline=pg.timeline, written=position,
                 synchronous=self.world.waits and self.world.primaries[:1] == [host.name], standbys=standbys,
             )  # fmt: skip
         source = next((name for name in NAMES if name != host.name and self.world[name].up), None)
         return replace(
-            node, online=True, in_recovery=True, timeline=pg.timeline, written=position, replayed=position,
+            node, online=True, system=SYSTEM, in_recovery=True, timeline=pg.timeline, written=position,
+            replayed=position,
             replay_paused=pg.paused, receiving_from=source if pg.streams else None,
         )  # fmt: skip
 
@@ -188,15 +194,30 @@ class Eyes:
     def _commits(self, name: str) -> bool:
         return not self.world.waits or any(self.world[other].streams for other in NAMES if other != name)
 
-    def mode(self, *_: object, **__: object) -> Mode | None:
-        return Mode(self.world.noted, "2026-01-01T00:00:00Z", "as noted") if self.world.noted else None
+    def pages(self, *_: object) -> Pages:
+        """The same record on every host that answers; none where nothing was ever noted."""
+        on = {name: Page(name, self._record(), "sum") for name in ("backup1", *NAMES)}
+        away = {name: Page(name, why=f"{name} does not answer", away=True) for name in on if not self.host_on(name)}
+        return Pages((on | away)["backup1"], tuple((on | away)[name] for name in NAMES))
+
+    def _record(self) -> Record | None:
+        if not self.world.noted:
+            return None
+        primary, timeline = self.world.recorded
+        other = next(name for name in NAMES if name != primary)
+        change = {"procedure": self.world.changing, "run": "run", "to": other} if self.world.changing else None
+        return Record.model_validate({
+            "revision": 4, "system_identifier": SYSTEM, "epoch": timeline, "primary": primary, "timeline": timeline,
+            "mode": RecordMode(self.world.noted), "synchronous": (other,) if self.world.noted == "synchronous" else (),
+            "since": "2026-01-01T00:00:00Z", "why": "as noted", "changing": change,
+        })  # fmt: skip
+
+    def write_record(self, hand: keep.Keeper, _: object, record: Record, procedure: str, **__: object) -> Record:
+        """As the keeper does it: without the arbiter only on the operator's word."""
+        return record if self.world.backup or hand.alone else hand._alone(record, procedure, "backup1 is away")
 
     def following(self, _: object, primary: Node) -> set[str]:
         return {standby.name for standby in primary.standbys}
-
-    def refuse_note(self, host: Host, *_: object) -> None:
-        if not self.world.backup:
-            raise DrError(f"{host} does not answer")
 
     def status(self) -> Status:
         world = self.world
@@ -207,7 +228,7 @@ class Eyes:
             repository = replace(repository, backups=(newest,))
         return Status(
             "walk", NOW, 0.1, self.survey(ESTATE), {lone: replace(ARCHIVER, open_bytes=1 << 20)} if lone else {},
-            repository, OUTBOX if world.app else None, mode=self.mode() if world.backup else None,
+            repository, OUTBOX if world.app else None, record=self.pages(),
             jobs=JOBS if world.backup else None, promotions=self.outlooks(),
         )  # fmt: skip
 
@@ -225,12 +246,14 @@ class Eyes:
         for where, name, fake in (
             (Host, "reachable", self.reachable), (server, "survey", self.survey), (server, "look", self.node),
             (stopped, "survey", self.stopped), (ground, "survey", self.grounds), (app, "try_to_write", self.writes),
-            (backup, "replication_mode", self.mode), (common, "following", self.following),
+            (failover, "read", lambda *_: self.pages().answer), (start_cluster, "read", lambda *_: self.pages().answer),
+            (keep, "pages", self.pages), (keep.Keeper, "_write", self.write_record),
+            (common, "following", self.following),
             (pgbackrest, "newest_timeline", archive[0]), (pgbackrest, "info", archive[1]),
-            (backup_actions, "record_mode", self.refuse_note), (network, "port_open", lambda *_: False),
+            (network, "port_open", lambda *_: False),
             (fencing, "power_off", lambda *_: None), (act, "fence", lambda *_: None), (disk, "look", lambda *_: ()),
         ):
-            monkeypatch.setattr(where, name, _as_method(fake) if where is Host else fake)
+            monkeypatch.setattr(where, name, _as_method(fake) if where in (Host, keep.Keeper) else fake)
 
 
 def _paused(name: str) -> Hindrance:
@@ -330,10 +353,14 @@ def follow(eyes: Eyes, given: Advice) -> Outcome:
         return Outcome(hint="; ".join(finding.hint for finding in findings(eyes)))
     if given.what == "deploy":
         return _deploy(world)
+    if "--resume" in given.words:
+        return _resumed(world, given.what)
     known = PROCEDURES.get(given.what)
     assert known is not None and given.what in _EFFECTS, f"nobody says what {given} does"
     said = options_of(given.what, given.words)
-    context: Any = Context(ESTATE, known.options(**said), Path("20260101T000000Z-walk"))
+    run = Path("20260101T000000Z-walk")
+    owner = this_process(given.what, run, resumes=False)
+    context: Any = Context(ESTATE, known.options(**said), run, owner=owner)
     try:
         for gate in known.procedure.gate:
             gate.check(context)
@@ -345,6 +372,15 @@ def follow(eyes: Eyes, given: Advice) -> Outcome:
         assert refused.hint, f"{given} refuses without a hint: {refused}"
         return Outcome(hint=refused.hint)
     return _EFFECTS[given.what](world, state, said)
+
+
+def _resumed(world: World, what: str) -> Outcome:
+    """The run that the record names goes on; one whose new primary is not there any more fails."""
+    old = world.recorded[0]
+    new = next(name for name in NAMES if name != old)
+    if world.changing != what or not world[new].answers or world[new].role != "standby":
+        return Outcome(hint="./dr start-cluster; ./dr status")
+    return _EFFECTS[what](world, SimpleNamespace(primary=new, other=old), {})
 
 
 # Steps that may refuse, and change nothing in this model.
@@ -359,12 +395,16 @@ def _taken_out(world: World, name: str) -> World:
 
 
 def _alone(world: World, name: str) -> World:
-    noted = "degraded" if world.backup else world.noted
-    return replace(world, waits=False, noted=noted)
+    return _recorded(replace(world, waits=False), name, "degraded")
 
 
 def _together(world: World, name: str) -> World:
-    return replace(world, waits=True, noted="synchronous" if world.backup else world.noted)
+    return _recorded(replace(world, waits=True), name, "synchronous")
+
+
+def _recorded(world: World, name: str, noted: str) -> World:
+    """Also while the arbiter is away: what the copies say is carried to it."""
+    return replace(world, noted=noted, recorded=(name, world[name].timeline), changing="")
 
 
 def _promoted(world: World, new: str) -> World:
@@ -443,8 +483,12 @@ def _deploy(world: World) -> Outcome:
                 world = world.with_(
                     name, role="standby", data="whole", up=True, streams=True, full=True, timeline=timeline
                 )
+        if world.recorded[1] > world[primary].timeline and world.noted:
+            return Outcome(hint=f"./dr rejoin {primary} --yes")
         if any(world[name].streams for name in NAMES):
             world = _together(world, primary)
+        elif not world.waits:
+            world = _alone(world, primary)
     return Outcome(world)
 
 

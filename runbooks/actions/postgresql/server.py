@@ -134,7 +134,10 @@ def as_primary(host: Host, layout: Layout) -> None:
 
 
 def make_primary_again(host: Host, layout: Layout) -> None:
-    """Undo `make_standby` and start: only for a cluster that nobody has succeeded."""
+    """Undo `make_standby` and start: only for a cluster that nobody has succeeded.
+
+    It commits alone unless `write_names` has said before whom it waits for.
+    """
     host.run(f"rm -f {layout.data}/standby.signal {FENCED}; systemctl unmask {layout.unit} 2>/dev/null; true")
     start(host, layout)
 
@@ -149,10 +152,15 @@ def drop_slots(host: Host) -> None:
 
 def synchronous_on(host: Host, layout: Layout, names: tuple[str, ...]) -> None:
     """Make the primary wait for one of these standbys at every commit."""
+    write_names(host, layout, names)
+    host.execute("SELECT pg_reload_conf();")
+
+
+def write_names(host: Host, layout: Layout, names: tuple[str, ...]) -> None:
+    """Say whom commits wait for, from the server's next start or reload on."""
     quoted = ", ".join(f'"{name}"' for name in names)
     line = f"synchronous_standby_names = 'FIRST 1 ({quoted})'"
     host.run(f"printf '%%s\\n' %s | runuser -u postgres -- tee {layout.synchronous} >/dev/null", line)
-    host.execute("SELECT pg_reload_conf();")
 
 
 def synchronous_off(host: Host, layout: Layout) -> None:

@@ -15,8 +15,12 @@ SEGMENT_BYTES = 16 * 2**20
 _SQL = """
 select json_build_object(
   'in_recovery', r.rec,
+  'system', (select system_identifier::text from pg_control_system()),
   'timeline', case when r.rec
-      then coalesce((select received_tli from pg_stat_wal_receiver), (select timeline_id from pg_control_checkpoint()))
+      then coalesce((select received_tli from pg_stat_wal_receiver), (select greatest(
+          -- The control file lags behind by a restartpoint; the received segments tell what it is of.
+          (select timeline_id from pg_control_checkpoint()), (select max(('x' || substr(name, 1, 8))::bit(32)::int)
+            from pg_ls_waldir() where name ~ '^[0-9A-F]{24}$'))))
       else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int end,
   'written', case when r.rec then pg_last_wal_receive_lsn() else pg_current_wal_lsn() end,
   'replayed', case when r.rec then pg_last_wal_replay_lsn() end,
@@ -74,6 +78,7 @@ class Node:
     standby_signal: bool = False
     installed: bool = True
     online: bool = False
+    system: str = ""  # the database system's identifier
     in_recovery: bool | None = None
     timeline: int | None = None
     written: int | None = None  # standby: received; primary: written
@@ -248,6 +253,7 @@ def _node(host: Host, said: dict[str, Any]) -> Node:
     if server is None:
         return Node(host, **common)
     plain = (
+        "system",
         "in_recovery",
         "timeline",
         "replay_age_s",

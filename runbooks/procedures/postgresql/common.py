@@ -22,6 +22,7 @@ from runbooks.layout import Layout
 from runbooks.probes import app, disk, network
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql import promoting
+from runbooks.record import keep
 
 STALLED_S = 1.5  # a standby that has flushed nothing new for so long does not follow, whatever is said of it
 
@@ -35,6 +36,7 @@ class Roles(BaseModel):
     other: str = ""  # the other PostgreSQL host
     old_timeline: int = 0
     timeline: int = 0
+    system: str = ""  # the database system's identifier, where it was seen: a record of another one counts for nothing
     degraded: tuple[str, ...] = ()
 
 
@@ -82,6 +84,23 @@ def one_answers(context: Run) -> None:
 ONE_ANSWERS = Gate("one-answers", "At least one PostgreSQL host answers SSH.", one_answers)
 
 
+def truth(context: Run, state: Roles, standbys: tuple[str, ...], why: str) -> keep.Truth:
+    """What is so once `state.primary` is the primary. Raises VerificationFailed where it cannot be asked."""
+    node = server.look(primary_of(context, state), layout(context).version)
+    if not node.is_primary or not node.timeline:
+        raise VerificationFailed(f"{state.primary} does not answer as a primary ({node.why or 'nobody can say why'})")
+    return keep.Truth(node.system, state.primary, node.timeline, standbys, why)
+
+
+def recorded(context: Run, state: Roles, standbys: tuple[str, ...], why: str) -> bool:
+    """Confirm in the estate record what is so now. It stands without: False, and it was said."""
+    try:
+        return keep.settled(context, truth(context, state, standbys, why)) is not None
+    except DrError as error:
+        context.say(f"WARNING: the estate record does not say yet what is so: {error}; ./dr deploy mends that")
+        return False
+
+
 def promoted(context: Run, state: R, way_out: str) -> R:
     """Promote `state.primary`, holding WAL for the other host from the first record of the new timeline on.
 
@@ -97,8 +116,8 @@ def promoted(context: Run, state: R, way_out: str) -> R:
 
 
 def degraded(context: Run, state: R) -> R:
-    """Write down on the backup host that there is one copy of every new row, and say it aloud."""
-    record_mode(context, "degraded", one_copy(state))
+    """Confirm in the estate record who is primary and that every new row exists once, and say it aloud."""
+    recorded(context, state, (), one_copy(state))
     state = say_degraded(context, state, one_copy(state))
     if context.estate.backup.reachable():
         return state
@@ -315,7 +334,7 @@ def verification(
 
 
 def now_synchronous(context: Run, state: R) -> R:
-    """Make the primary wait for its standby again, once that streams, and write the mode down."""
+    """Make the primary wait for its standby again, once that streams, and record that it has every row from now on."""
     primary, other = primary_of(context, state), other_of(context, state)
     names = tuple(host.name for host in context.estate.postgres)
     act.synchronous_on(primary, layout(context), names)
@@ -328,7 +347,7 @@ def now_synchronous(context: Run, state: R) -> R:
             s.name == other.name and s.streams and s.sync == "sync" and (s.flushed or 0) >= alone for s in node.standbys
         ),
     )
-    record_mode(context, "synchronous", f"{other.name} streams from {primary.name}")
+    recorded(context, state, (other.name,), f"{other.name} streams from {primary.name}")
     return state
 
 
@@ -346,18 +365,6 @@ def synchronous(kind: type[R]) -> Step[R]:
             "psql -c 'select pg_reload_conf()'",
         ),
     )
-
-
-def record_mode(context: Run, mode: str, why: str) -> bool:
-    """Write the mode down on the backup host. False when it could not be, which is said and stops nothing here."""
-    host = context.estate.backup
-    try:
-        knock(host)
-        backup_actions.record_mode(host, mode, why)
-    except DrError as error:
-        context.say(f"WARNING: the replication mode ({mode}) could not be written down: {error}")
-        return False
-    return True
 
 
 def knock(host: Host) -> None:

@@ -11,12 +11,17 @@ from runbooks.engine.wait import until
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql import common
 from runbooks.procedures.postgresql.common import Roles, Run, layout, primary_of
+from runbooks.record import keep
 
 
 class DetachOptions(Options):
-    """`accept_loss`: commit alone although nobody could note that the standby lacks rows from now on."""
+    """`accept_no_arbiter`: record on the database hosts alone that the standby lacks rows from now on.
+
+    `accept_loss` says the same, and did so before there were copies.
+    """
 
     accept_loss: bool = False
+    accept_no_arbiter: bool = False
 
 
 class Detach(Roles):
@@ -33,20 +38,14 @@ def assess(context: Run, state: Detach) -> Detach:
     return state.model_copy(
         update={
             "primary": primary.name, "other": other.name,
-            "timeline": primary.timeline, "old_timeline": primary.timeline,
+            "timeline": primary.timeline, "old_timeline": primary.timeline, "system": primary.system,
         }
     )  # fmt: skip
 
 
 def note(context: Run, state: Detach) -> Detach:
     """Before it is so: a standby that comes back must never be promoted in ignorance of what it missed."""
-    if not common.record_mode(context, "degraded", common.one_copy(state)) and not context.options.accept_loss:
-        raise Refused(
-            f"{context.estate.backup} cannot note that {state.primary} commits alone, so that a later failover might "
-            f"promote {state.other} without the rows it lacks",
-            f"bring {context.estate.backup} back, the outbox takes rows meanwhile; "
-            "--accept-loss goes on without the note",
-        )
+    keep.changing(context, state.primary, system=state.system, degraded=common.one_copy(state))
     return common.say_degraded(context, state, common.one_copy(state))
 
 
@@ -67,13 +66,18 @@ def commits(context: Run, state: Detach) -> None:
         raise VerificationFailed(f"{state.primary} does not answer")
 
 
+def confirm(context: Run, state: Detach) -> Detach:
+    common.recorded(context, state, (), common.one_copy(state))
+    return state
+
+
 DETACH: Procedure[Detach] = Procedure(
     name="detach",
     summary="Let the primary commit alone because its standby is lost.",
     purpose=(
         "Commits wait for a standby that is gone. Until it rejoins there is one copy of every new row: this says so "
         "and writes it down, so that a stale standby is never promoted unasked. Refuses while a standby streams, "
-        "and when the backup host cannot take the note."
+        "and when the backup host cannot keep the record."
     ),
     gate=(common.TWO_NODES, common.ONE_ANSWERS),
     initial=lambda context: Detach(),
@@ -85,14 +89,19 @@ DETACH: Procedure[Detach] = Procedure(
         ),
         Step(
             name="note", role="backup", budget="ssh.command", action=note,
-            says="Write down that there is one copy of every new row, before it is so, and say it aloud.",
-            evidence=Evidence("the mode is recorded on the backup host, or --accept-loss was given"),
+            says="Record that there is one copy of every new row, before it is so, and say it aloud.",
+            evidence=Evidence("the estate record says so, or its copies do and --accept-no-arbiter was given"),
         ),
         Step(
             name="commit-alone", role="primary", budget="promote", action=alone,
             says="Switch synchronous replication off.",
             evidence=Evidence("the primary no longer waits for anybody", commits),
             commands=("rm /etc/postgresql/17/main/conf.d/90-synchronous.conf", "psql -c 'select pg_reload_conf()'"),
+        ),
+        Step(
+            name="confirm", role="backup", budget="ssh.command", action=confirm,
+            says="Confirm in the estate record that the primary commits alone.",
+            evidence=Evidence("the record says so, or that it does not was said"),
         ),
         common.write_path(Detach),
         common.drain(Detach),

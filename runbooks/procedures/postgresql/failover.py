@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from inventories.catalog.load import load_recovery
 from inventories.errors import DrError, Refused, Unreachable, VerificationFailed
@@ -14,16 +16,22 @@ from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.hosts import Host
 from runbooks.probes import app, network
-from runbooks.probes.postgresql import mode as backup
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql import common
 from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of
+from runbooks.record import keep
+from runbooks.record.read import of_system, read
+from runbooks.record.types import Answer, Copy, Known, Unknown
 
 
 class FailoverOptions(Options):
-    """`accept_loss`: promote although acknowledged rows may be missing. `accept_split_brain`: promote unfenced."""
+    """`accept_loss`: promote although acknowledged rows may be missing. `accept_split_brain`: promote unfenced.
+
+    `accept_no_arbiter`: take the newest copy of the estate record at its word, and write copies only.
+    """
 
     accept_loss: bool = False
+    accept_no_arbiter: bool = False
     accept_split_brain: bool = False
 
 
@@ -35,15 +43,19 @@ class Failover(Roles):
     unreplayed_bytes: int = 0
     ssh_answers: bool = False  # of the old primary
     fenced_by: str = ""
+    recorded: Known | None = None  # what the arbiter said; the next change is compared with it
 
 
 def assess(context: Run, state: Failover) -> Failover:
-    """Choose the standby that received most, and say what promoting it may lose. Refuses while a primary lives."""
+    """Choose the standby that has every row by the estate record, and say what promoting it may lose.
+
+    Refuses while a primary lives.
+    """
     with ThreadPoolExecutor(2) as pool:
-        recorded = pool.submit(_recorded_mode, context)
+        recorded = pool.submit(read, context.estate)
         written = pool.submit(_application_writes, context)
         nodes = server.survey(context.estate)
-        mode, writes_to = recorded.result(), written.result()
+        answer, writes_to = recorded.result(), written.result()
     alive = [node for node in nodes if node.is_primary]
     if writes_to and not alive:
         raise Refused(
@@ -55,14 +67,15 @@ def assess(context: Run, state: Failover) -> Failover:
             f"{alive[0].name} is a primary that answers and takes writes",
             "./dr switchover moves the role without loss",
         )
-    standbys = sorted((node for node in nodes if node.is_standby), key=lambda node: node.written or 0)
+    standbys = [node for node in nodes if node.is_standby]
     if not standbys:
         seen = ", ".join(f"{node.name}: {node.why or 'its server does not answer'}" for node in nodes)
         raise Refused(f"there is no standby to promote ({seen})", server.way_to_a_primary(nodes))
-    best = standbys[-1]
-    old = next(node for node in nodes if node is not best)
+    best = chosen(answer, standbys)
+    old = succeeded(answer, nodes, best)
     unreplayed = (best.written or 0) - (best.replayed or 0)
-    loss, reason = _possible_loss(mode)
+    answer = of_system(answer, best.system)
+    loss, reason = possible_loss(answer, best, context.options.accept_no_arbiter)
     context.say(
         f"{best.name} received up to {server.as_lsn(best.written or 0)}, "
         f"{unreplayed} bytes of it still to be replayed; "
@@ -72,14 +85,50 @@ def assess(context: Run, state: Failover) -> Failover:
     if (loss is None or loss > allowed) and not context.options.accept_loss:
         raise Refused(
             f"promoting {best.name} may lose acknowledged rows: {reason}",
-            f"{_old_one_back(old)}; ./dr failover --yes --accept-loss promotes all the same",
+            f"{_way_on(answer, old)}; ./dr failover --yes --accept-loss promotes all the same",
         )
     return state.model_copy(
         update={
             "primary": best.name, "other": old.name, "old_timeline": best.timeline or 0, "possible_loss_bytes": loss,
             "loss_reason": reason, "unreplayed_bytes": unreplayed, "ssh_answers": old.ssh,
+            "recorded": answer if isinstance(answer, Known) else None, "system": best.system,
         }
     )  # fmt: skip
+
+
+def chosen(answer: Answer, standbys: Sequence[server.Node]) -> server.Node:
+    """Of those that the record says have every row, if any answers, the one with most on the newest timeline."""
+    names = () if isinstance(answer, Unknown) else answer.record.synchronous
+    named = [node for node in standbys if node.name in names]
+    return max(named or standbys, key=lambda node: (node.timeline or 0, node.written or 0))
+
+
+def succeeded(answer: Answer, nodes: Sequence[server.Node], best: server.Node) -> server.Node:
+    """The primary that is lost: the record names it; of two hosts it is the other one. Raises Refused for neither."""
+    others = [node for node in nodes if node is not best]
+    if not isinstance(answer, Unknown):
+        for node in others:
+            if node.name == answer.record.primary:
+                return node
+    silent = [node for node in others if not node.is_standby]
+    if len(others) == 1 or len(silent) == 1:
+        return (silent or others)[0]
+    why = answer.why if isinstance(answer, Unknown) else f"it names {answer.record.primary}"
+    raise Refused(
+        f"the estate record does not say which of {', '.join(node.name for node in others)} was primary ({why}), so "
+        "nobody knows which one to fence",
+        "./dr record.show shows what each host has of it; ./dr status shows what each host is",
+    )
+
+
+def _way_on(answer: Answer, old: server.Node) -> str:
+    """What else than accepting a loss leads on."""
+    if not isinstance(answer, Unknown) and answer.record.changing:
+        change = answer.record.changing
+        return f"./dr {change.procedure} --resume --yes ends what was begun, run {change.run}; {_old_one_back(old)}"
+    if isinstance(answer, Copy):
+        return f"{_old_one_back(old)}; ./dr failover --yes {keep.NO_ARBITER} takes that copy at its word"
+    return _old_one_back(old)
 
 
 def _old_one_back(old: server.Node) -> str:
@@ -98,21 +147,55 @@ def _application_writes(context: Run) -> str | None:
     return attempt.host if attempt.wrote else None
 
 
-def _recorded_mode(context: Run) -> backup.Mode | None:
-    try:
-        common.knock(context.estate.backup)
-        return backup.replication_mode(context.estate.backup)
-    except DrError:
-        return None
+# Until one of these has promoted its standby, which begins a timeline, nobody commits without it: what the record said
+# before still holds of the one that was to be promoted.
+MOVES = ("failover", "switchover")
 
 
-def _possible_loss(mode: backup.Mode | None) -> tuple[int | None, str]:
-    """Bytes and why: nothing while every commit waited for the standby, unknown as soon as one did not."""
-    if mode is None:
-        return None, "the backup host does not say whether commits waited for the standby"
-    if mode.synchronous:
-        return 0, f"every commit has waited for the standby since {mode.since}"
-    return None, f"commits have not waited for the standby since {mode.since}: {mode.why}"
+def possible_loss(answer: Answer, best: server.Node, believe_copy: bool = False) -> tuple[int | None, str]:
+    """Bytes and why: nothing where the record says that this standby had every acknowledged row, else unknown.
+
+    A record of another timeline, or one that names another primary's end, counts for nothing.
+    """
+    if isinstance(answer, Unknown):
+        return None, answer.why
+    record = answer.record
+    if record.primary == best.name:
+        return None, f"the record on {answer.at} calls {best.name} itself the primary, and it is a standby"
+    if record.changing and (record.changing.procedure not in MOVES or record.changing.to != best.name):
+        return None, record.changing.says
+    if record.timeline != best.timeline:
+        return None, (
+            f"the record on {answer.at} is of timeline {record.timeline} and {best.name} is on {best.timeline}: "
+            "it counts for nothing"
+        )
+    if best.name not in record.synchronous:
+        return None, f"commits have not waited for {best.name} since {record.since}: {record.why}"
+    if isinstance(answer, Copy) and not believe_copy:
+        return None, f"the newest copy of the record, on {answer.at}, may not be the newest: {answer.why}"
+    return 0, f"every commit has waited for {best.name} since {record.since}"
+
+
+def _record(context: Run, state: Failover) -> None:
+    if state.recorded:
+        keep.changing_fast(context, state.primary, state.recorded)
+    else:
+        keep.changing(context, state.primary, system=state.system)
+
+
+def begin(context: Run, state: Failover) -> Failover:
+    """Record that a failover is under way while the old primary is fenced: neither waits for the other."""
+    with ThreadPoolExecutor(1) as pool:
+        recorded = pool.submit(_record, context, state)
+        try:
+            state = fence(context, state)
+        except Refused:
+            with suppress(DrError):
+                recorded.result()
+            keep.unchanged(context)  # nothing was touched
+            raise
+        recorded.result()
+    return state
 
 
 def fence(context: Run, state: Failover) -> Failover:
@@ -187,16 +270,17 @@ FAILOVER: Procedure[Failover] = Procedure(
     steps=(
         Step(
             name="assess", role="standby", budget="ssh.command", action=assess, observes=True,
-            says="Look at every node; choose the standby; state in bytes what may be lost.",
+            says="Look at every node and at the estate record; choose the standby; state in bytes what may be lost.",
             evidence=Evidence("no node takes writes, one standby answers, the possible loss is within the objective"),
             commands=(
                 "psql -c 'select pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()'",
-                "cat /var/lib/mystocks-dr/replication-mode.json   # on the backup host",
+                "cat /var/lib/mystocks-dr/estate.json   # on the backup host",
             ),
         ),
         Step(
-            name="fence", role="old primary", budget="fence", action=fence, destructive=True,
-            says="Stop the old primary, mask its unit and mark it fenced; where SSH cannot reach it, cut its power.",
+            name="fence", role="old primary", budget="fence", action=begin, destructive=True,
+            says="Record that the role moves; stop the old primary, mask its unit and mark it fenced; where SSH cannot "
+            "reach it, cut its power.",
             evidence=Evidence("a write to the old primary fails, and nobody finds its port open", prove_fence),
             commands=(
                 "echo fenced > /etc/mystocks-dr/fenced",
@@ -217,8 +301,8 @@ FAILOVER: Procedure[Failover] = Procedure(
         common.write_path(Failover),
         Step(
             name="say-degraded", role="backup", budget="ssh.command", action=common.degraded,
-            says="Write down that there is one copy of every new row, and say it aloud.",
-            evidence=Evidence("the mode is recorded on the backup host, or its absence was said"),
+            says="Confirm the new primary in the estate record, and that every new row exists once; say it aloud.",
+            evidence=Evidence("the record says so, or that it does not was said"),
         ),
         common.archive(Failover),
         common.drain(Failover),

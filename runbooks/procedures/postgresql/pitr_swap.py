@@ -14,6 +14,7 @@ from runbooks.probes.postgresql import side as side_probe
 from runbooks.procedures.postgresql import common
 from runbooks.procedures.postgresql.common import Run, layout, other_of, primary_of
 from runbooks.procedures.postgresql.pitr_state import SIDE, RestorePitr, lease_of, side_of
+from runbooks.record import keep
 
 STOP_S = 60.0  # for a clean stop of the primary: what is kept of it should be whole
 
@@ -52,8 +53,7 @@ def _fence_both(context: Run, state: RestorePitr) -> None:
     The primary first: its sessions drop their temporary tables as they end, which waits for the standby as any commit.
     """
     primary, other, paths = primary_of(context, state), other_of(context, state), layout(context)
-    if not common.record_mode(context, "degraded", f"restore-pitr to {state.target}: {other.name} is being rebuilt"):
-        raise Refused(f"{context.estate.backup} cannot note that {other.name} must not be promoted", "bring it back")
+    keep.changing(context, primary.name, degraded=f"restore-pitr to {state.target}: {other.name} is being rebuilt")
     reason = f"restore-pitr, run {context.run_dir.name}"
     act.fence(primary, paths, reason, STOP_S)
     try:
@@ -98,6 +98,11 @@ def start(context: Run, state: RestorePitr) -> RestorePitr:
     if server.last_timeline(host, paths.version) != state.timeline:
         state = swap(context, state)
     swaps.start_primary(host, paths)
+    until(
+        lambda: server.look(host, paths.version), context.remaining(), what=f"{state.primary} to be the primary",
+        accept=lambda node: node.is_primary,
+    )  # fmt: skip
+    common.recorded(context, state, (), common.one_copy(state))
     return state
 
 

@@ -26,6 +26,7 @@ from runbooks.procedures.postgresql import common
 from runbooks.procedures.postgresql import restore_ground as begin
 from runbooks.procedures.postgresql.common import Run, layout, other_of, primary_of
 from runbooks.procedures.postgresql.restore_ground import RestoreCluster, RestoreClusterOptions, aside
+from runbooks.record import keep
 
 CLOCKS_S = 60.0  # the application's clock and that of the lost primary may differ by as much
 STUCK_S = 10.0  # replay that has looked everywhere and found nothing for so long has met a gap
@@ -58,7 +59,8 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     known = {one.label for one in pgbackrest.info(backup, str(context.estate.data["stanza"])).backups}
     if state.label not in known:
         raise TargetFailed(f"backup {state.label} has expired meanwhile", "repeat without --resume to choose another")
-    common.record_mode(context, "degraded", f"both database hosts are being restored from {state.label}")
+    # The data comes back whatever became of the record: what cannot be written now is written when it is back.
+    keep.changing(context, state.primary, degraded=f"both are being restored from {state.label}", must=False)
     repository.drop_connections(backup)
     for host in (primary_of(context, state), other_of(context, state)):
         replaced = aside(context, layout(context)) if host.name in state.replaced else ""
@@ -139,7 +141,9 @@ def promote(context: Run, state: RestoreCluster) -> RestoreCluster:
     if seen.recovers:
         state = state.model_copy(update={"old_timeline": seen.timeline, "last_commit_at": seen.last_commit_at})
     restoring.settled(primary, layout(context))
-    return common.promoted(context, state, "./dr restore-cluster --resume --yes")
+    state = common.promoted(context, state, "./dr restore-cluster --resume --yes")
+    common.recorded(context, state, (), common.one_copy(state))
+    return state
 
 
 def written(context: Run, state: RestoreCluster) -> RestoreCluster:

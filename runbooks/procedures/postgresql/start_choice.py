@@ -5,7 +5,7 @@ What counts, in this order:
 1. A primary writes a commit to its own disk before anybody hears of it. So the node that was primary on the newest
    timeline has every acknowledged row, whatever the replication mode was, and no standby can have more than it.
 2. Where that node is away, fenced or not readable, a standby has every acknowledged row if commits waited for it (the
-   mode noted on the backup host), or if its WAL holds all that every other node has.
+   estate record says so), or if its WAL holds all that every other node has.
 3. Files that contradict this were not left by a crash: a primary with less than its standby or than the archive is an
    older copy. Nothing of that kind is started unasked.
 """
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from inventories.errors import Refused
-from runbooks.probes.postgresql.mode import Mode
 from runbooks.probes.postgresql.server import as_lsn
 from runbooks.probes.postgresql.stopped import Stopped
 
@@ -39,6 +38,20 @@ class Archive:
     system: str
     timeline: int
     segment: str
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What the estate record says: which standbys had every acknowledged row, on which timeline, since when and why."""
+
+    standbys: tuple[str, ...]
+    timeline: int
+    since: str
+    why: str
+
+    def covers(self, node: Stopped) -> bool:
+        """Whether this standby had every acknowledged row. A record of another timeline counts for nothing."""
+        return node.name in self.standbys and node.timeline == self.timeline
 
 
 @dataclass(frozen=True)
@@ -65,9 +78,9 @@ class Word:
     host: str = ""
 
 
-def choose(nodes: Sequence[Stopped], mode: Mode | None, archive: Archive | None, word: Word) -> Choice:
+def choose(nodes: Sequence[Stopped], noted: Noted | None, archive: Archive | None, word: Word) -> Choice:
     """Raises Refused where nobody can say who was last; `accept_loss` then takes the one with the newest WAL."""
-    choice = _chosen(nodes, mode, archive, word)
+    choice = _chosen(nodes, noted, archive, word)
     if word.host and choice.node.name != word.host:
         raise Refused(
             f"{choice.node.name} is the one to start, not {word.host}: {choice.why} ({_named(nodes)})",
@@ -76,7 +89,7 @@ def choose(nodes: Sequence[Stopped], mode: Mode | None, archive: Archive | None,
     return choice
 
 
-def _chosen(nodes: Sequence[Stopped], mode: Mode | None, archive: Archive | None, word: Word) -> Choice:
+def _chosen(nodes: Sequence[Stopped], noted: Noted | None, archive: Archive | None, word: Word) -> Choice:
     named = _named(nodes)
     known = [node for node in nodes if node.readable and not _is_empty(node, nodes, archive)]
     if not known:
@@ -95,7 +108,7 @@ def _chosen(nodes: Sequence[Stopped], mode: Mode | None, archive: Archive | None
         )
     away = [node for node in nodes if node not in known]
     choice = _primary(known, newest, archive, word) or _stepped_down(known) or _promoted(known, word)
-    unproven = _unproven(choice, known, away, mode, archive)
+    unproven = _unproven(choice, known, away, noted, archive)
     if unproven and not word.accept_loss:
         raise Refused(f"{choice.node.name} may lack acknowledged rows: {unproven} ({named})", _bring_back(choice, away))
     return _with_others(choice, known, away, unproven)
@@ -224,33 +237,33 @@ def _promoted(nodes: list[Stopped], word: Word) -> Choice:
 
 
 def _unproven(
-    choice: Choice, known: list[Stopped], away: Sequence[Stopped], mode: Mode | None, archive: Archive | None
+    choice: Choice, known: list[Stopped], away: Sequence[Stopped], noted: Noted | None, archive: Archive | None
 ) -> str:
     """Why acknowledged rows may exist elsewhere only; empty when they cannot."""
     if choice.how is not How.PROMOTE:
-        return _of_the_absent(away, mode, archive)
+        return _of_the_absent(choice.node, away, noted, archive)
     lacking = [node for node in _but(known, choice.node) if not holds(choice.node, node)]
     if not lacking and not away:
         return ""  # all that exists anywhere is in it
     names = " and ".join(node.name for node in (*lacking, *away))
     if len([*lacking, *away]) > 1:
         return f"{names} may each have been the one that commits waited for"
-    if mode is None:
-        return f"the backup host does not say whether commits waited for {choice.node.name}"
-    if not mode.synchronous:
-        return f"commits have not waited for a standby since {mode.since}: {mode.why}"
+    if noted is None:
+        return f"the estate record does not say whether commits waited for {choice.node.name}"
+    if not noted.covers(choice.node):
+        return f"commits have not waited for {choice.node.name} since {noted.since}: {noted.why}"
     return ""
 
 
-def _of_the_absent(away: Sequence[Stopped], mode: Mode | None, archive: Archive | None) -> str:
-    """A host that cannot be looked at may have been promoted; both the repository and the note would know."""
+def _of_the_absent(node: Stopped, away: Sequence[Stopped], noted: Noted | None, archive: Archive | None) -> str:
+    """A host that cannot be looked at may have been promoted; both the repository and the record would know."""
     if not away:
         return ""
     names = " and ".join(node.name for node in away)
-    if archive is None or mode is None:
+    if archive is None or noted is None:
         return f"what {names} held cannot be looked at, and the backup host does not say whether it was promoted"
-    if not mode.synchronous:
-        return f"what {names} held cannot be looked at, and may have been primary since {mode.since}: {mode.why}"
+    if not noted.standbys or noted.timeline != node.timeline:
+        return f"what {names} held cannot be looked at, and may have been primary since {noted.since}: {noted.why}"
     return ""
 
 
@@ -279,4 +292,4 @@ def _same(one: Stopped, other: Stopped) -> bool:
     return (one.timeline, one.end) == (other.timeline, other.end)
 
 
-__all__ = ["Archive", "Choice", "How", "Word", "choose", "holds"]
+__all__ = ["Archive", "Choice", "How", "Noted", "Word", "choose", "holds"]

@@ -19,13 +19,15 @@ from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
 from runbooks.probes import app
-from runbooks.probes.postgresql import mode as backup
 from runbooks.probes.postgresql import pgbackrest, server, stopped
 from runbooks.probes.postgresql.stopped import Stopped
 from runbooks.procedures.postgresql import common, failover, start_choice
 from runbooks.procedures.postgresql.common import Run, layout, primary_of
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
-from runbooks.procedures.postgresql.start_choice import Archive, Choice, How, Word
+from runbooks.procedures.postgresql.start_choice import Archive, Choice, How, Noted, Word
+from runbooks.record import keep
+from runbooks.record.read import read
+from runbooks.record.types import Copy, Unknown
 
 
 class StartClusterOptions(FailoverOptions):
@@ -57,17 +59,17 @@ def wanted(context: Run) -> StartCluster:
 
 
 def assess(context: Run, state: StartCluster) -> StartCluster:
-    """Look at every node, the note and the archive; choose. Refuses while anybody takes writes, or nobody can say."""
+    """Look at every node, the record and the archive; choose. Refuses while anybody takes writes, or nobody can say."""
     with ThreadPoolExecutor(4) as pool:
         files = pool.submit(stopped.survey, context.estate.postgres, layout(context))
         noted, archive = pool.submit(_noted, context), pool.submit(_archive, context)
         writes = pool.submit(_application_writes, context)
         nodes = server.survey(context.estate)
-        seen, mode, known, writes_to = files.result(), noted.result(), archive.result(), writes.result()
+        seen, record, known, writes_to = files.result(), noted.result(), archive.result(), writes.result()
     _nobody_writes(context, nodes, writes_to)
     _nobody_is_about_to(nodes, seen)
     options = context.options
-    choice = start_choice.choose(seen, mode, known, Word(options.accept_loss, options.host))
+    choice = start_choice.choose(seen, record, known, Word(options.accept_loss, options.host))
     for node in seen:
         context.say(node.says)
     context.say(f"{choice.node.name} is the one to start: {choice.why}")
@@ -92,6 +94,7 @@ def _decided(context: Run, state: StartCluster, choice: Choice) -> StartCluster:
     return state.model_copy(
         update={
             "primary": choice.node.name, "other": others[0], "how": choice.how, "end": choice.node.end,
+            "system": choice.node.system,
             "old_timeline": choice.node.timeline, "timeline": choice.node.timeline,
             "standbys": tuple(node.name for node in choice.standbys),
             "fence": tuple(node.name for node in choice.fence),
@@ -101,12 +104,16 @@ def _decided(context: Run, state: StartCluster, choice: Choice) -> StartCluster:
     )  # fmt: skip
 
 
-def _noted(context: Run) -> backup.Mode | None:
-    try:
-        common.knock(context.estate.backup)
-        return backup.replication_mode(context.estate.backup)
-    except DrError:
+def _noted(context: Run) -> Noted | None:
+    """What the record says of rows; while a transition is under way that only as far as that changes nothing in it."""
+    answer = read(context.estate)
+    if isinstance(answer, Unknown) or (isinstance(answer, Copy) and not context.options.accept_no_arbiter):
+        context.say(f"WARNING: nobody can say who had every row: {answer.why}")
         return None
+    record = answer.record
+    if record.changing and record.changing.procedure not in (*failover.MOVES, "start-cluster"):
+        return Noted((), record.timeline, record.since, record.changing.says)
+    return Noted(record.synchronous, record.timeline, record.since, record.why)
 
 
 def _archive(context: Run) -> Archive | None:
@@ -183,6 +190,8 @@ def start(context: Run, state: StartCluster) -> StartCluster:
         act.as_standby(host, paths)
     else:
         act.as_primary(host, paths)
+        if state.how is How.AGAIN:  # stepping down took that away; nothing may be committed alone that is not recorded
+            act.write_names(host, paths, tuple(node.name for node in context.estate.postgres))
         permit.grant(host, seen.system, server.as_lsn(seen.checkpoint), context.run_dir.name)
     try:
         act.start(host, paths)
@@ -210,10 +219,12 @@ def has_everything(context: Run, state: StartCluster) -> None:
 
 
 def promote(context: Run, state: StartCluster) -> StartCluster:
-    """Noted first: whatever ends this run, nobody may take the others for complete."""
-    common.record_mode(context, "degraded", common.one_copy(state))
+    """Recorded first: whatever ends this run, nobody may take the others for complete."""
+    keep.changing(context, state.primary, system=state.system, degraded=common.one_copy(state))
     way_out = f"see {state.primary}'s own words above; ./dr start-cluster --resume tries once more"
-    return common.promoted(context, state, way_out)
+    state = common.promoted(context, state, way_out)
+    common.recorded(context, state, (), common.one_copy(state))
+    return state
 
 
 def follow(context: Run, state: StartCluster) -> StartCluster:
@@ -235,15 +246,11 @@ def follow(context: Run, state: StartCluster) -> StartCluster:
 
 
 def alone(context: Run, state: StartCluster) -> StartCluster:
-    """As in `detach`: noted before it is so."""
+    """As in `detach`: recorded before it is so."""
     why = common.one_copy(state)
-    if not common.record_mode(context, "degraded", why) and not context.options.accept_loss:
-        raise Refused(
-            f"{context.estate.backup} cannot note that {state.primary} commits alone",
-            f"bring {context.estate.backup} back, then --resume, the outbox takes rows meanwhile; "
-            "--resume --accept-loss goes on without the note",
-        )
+    keep.changing(context, state.primary, system=state.system, degraded=why)
     act.synchronous_off(primary_of(context, state), layout(context))
+    common.recorded(context, state, (), why)
     return common.say_degraded(context, state, why).model_copy(update={"fate": state.fate or "lost"})
 
 
@@ -264,7 +271,7 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
     summary="Start a cluster that is down everywhere, the last primary first.",
     purpose=(
         "The hosts are up and PostgreSQL is down on all of them: a power cut of the site, or a promotion that failed. "
-        "Decides by control files, WAL, timelines, the archive and the noted replication mode which node was last and "
+        "Decides by control files, WAL, timelines, the archive and the estate record which node was last and "
         "starts it, then the others as its standbys. Refuses while anybody takes writes, where two cannot be told "
         "apart, for an older copy of the data, for a cluster of another identity, for a fenced host, and where a host "
         "that nobody can look at may have newer rows."
@@ -274,13 +281,13 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
     steps=(
         Step(
             name="assess", role="all hosts", budget="start.assess", action=assess, observes=True,
-            says="Read control files, WAL, archive and the noted mode; find the node that has every acknowledged row.",
+            says="Read control files, WAL, archive and estate record; find the node that has every acknowledged row.",
             evidence=Evidence("nobody takes writes, and one node is known to have everything"),
             commands=(
                 "pg_controldata /var/lib/postgresql/17/main   # state, system identifier, timeline, checkpoint",
                 "ls /var/lib/postgresql/17/main/standby.signal /var/lib/postgresql/17/main/pg_wal/*.history",
                 "pg_waldump -q --path=/var/lib/postgresql/17/main/pg_wal --timeline=TLI --start=REDO   # names the end",
-                "cat /var/lib/mystocks-dr/replication-mode.json; pgbackrest --stanza=main info   # on the backup host",
+                "cat /var/lib/mystocks-dr/estate.json; pgbackrest --stanza=main info   # on the backup host",
                 "# without standby.signal on the highest timeline, and behind no other: that one was last",
             ),
         ),
@@ -303,7 +310,7 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
         Step(
             name="promote", role="chosen node", budget="promote", action=promote,
             when=lambda context, state: state.how is How.PROMOTE, when_says="it was a standby",
-            says="Note that nobody follows yet, and promote it.",
+            says="Record that nobody follows yet, and promote it.",
             evidence=Evidence("it is out of recovery, on a higher timeline"),
             commands=("psql -c 'select pg_promote(true, 60)'",),
         ),
@@ -321,8 +328,8 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
         Step(
             name="alone", role="primary", budget="ssh.command", action=alone,
             when=lambda context, state: not state.following, when_says="no standby follows",
-            says="Write down that there is one copy of every new row, then let the primary commit alone.",
-            evidence=Evidence("the mode is recorded on the backup host, or --accept-loss was given"),
+            says="Record that there is one copy of every new row, then let the primary commit alone.",
+            evidence=Evidence("the estate record says so, or its copies do and --accept-no-arbiter was given"),
             commands=("rm /etc/postgresql/17/main/conf.d/90-synchronous.conf", "psql -c 'select pg_reload_conf()'"),
         ),
         common.write_path(StartCluster),

@@ -12,6 +12,7 @@ from runbooks.engine.wait import until
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql import common
 from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of, primary_of
+from runbooks.record import keep
 
 
 class SwitchoverOptions(Options):
@@ -19,9 +20,13 @@ class SwitchoverOptions(Options):
 
 
 class Switchover(Roles):
-    """`shutdown_lsn`: where the old primary's last record is, so that the standby must have received it."""
+    """`shutdown_lsn`: where the old primary's last record is, so that the standby must have received it.
+
+    `was_synchronous`: its commits waited for the standby, and must wait again when it becomes the primary again.
+    """
 
     shutdown_lsn: int = 0
+    was_synchronous: bool = False
 
 
 def assess(context: Run, state: Switchover) -> Switchover:
@@ -58,8 +63,11 @@ def assess(context: Run, state: Switchover) -> Switchover:
             "bring it back first: what is planned can wait",
         )
     return state.model_copy(
-        update={"primary": standby.name, "other": primary.name, "old_timeline": primary.timeline or 0}
-    )
+        update={
+            "primary": standby.name, "other": primary.name, "old_timeline": primary.timeline or 0,
+            "was_synchronous": primary.synchronous, "system": primary.system,
+        }
+    )  # fmt: skip
 
 
 def settle(context: Run, state: Switchover) -> Switchover:
@@ -69,18 +77,24 @@ def settle(context: Run, state: Switchover) -> Switchover:
 
 
 def step_down(context: Run, state: Switchover) -> Switchover:
-    """Stop the old primary cleanly; from here on it can only come back as a standby."""
+    """Record that the role moves, then stop the old primary cleanly: from here on it can only be a standby."""
     old, paths = other_of(context, state), layout(context)
+    keep.changing(context, state.primary, system=state.system)
     act.stop(old, paths)
     act.make_standby(old, paths)
     return state.model_copy(update={"shutdown_lsn": server.control_data(old, paths.version).checkpoint})
 
 
 def step_up_again(context: Run, state: Switchover) -> None:
+    """As it was, with all that it said: before the first commit it waits for its standby again."""
     new = server.look(primary_of(context, state), layout(context).version)
     if new.is_primary:
         raise Refused(f"{new.name} is primary already, so {state.other} stays a standby", "repeat with --resume")
-    act.make_primary_again(other_of(context, state), layout(context))
+    old, paths = other_of(context, state), layout(context)
+    if state.was_synchronous:
+        act.write_names(old, paths, tuple(host.name for host in context.estate.postgres))
+    keep.unchanged(context)  # before the start, whose guard reads it
+    act.make_primary_again(old, paths)
 
 
 def no_fork(context: Run, state: Switchover) -> None:
@@ -99,24 +113,29 @@ def no_fork(context: Run, state: Switchover) -> None:
 
 
 def promote(context: Run, state: Switchover) -> Switchover:
-    """Promote, and note that for a moment nobody follows the new primary."""
+    """Promote, and confirm that for a moment nobody follows the new primary."""
     way_out = f"{state.other} is made primary again; ./dr rejoin {state.primary} --yes brings {state.primary} back"
     state = common.promoted(context, state, way_out)
-    common.record_mode(context, "degraded", f"switchover to {state.primary}: {state.other} does not follow yet")
+    common.recorded(context, state, (), f"switchover to {state.primary}: {state.other} does not follow yet")
     return state
 
 
 def take_back(context: Run, state: Switchover) -> None:
-    """Stop the standby for good, so that its promotion cannot come late, and let the old primary write again."""
+    """Stop the standby for good, so that its promotion cannot come late, and let the old primary write again, alone.
+
+    That is recorded first, so that nobody takes the fenced one for complete.
+    """
     new, old, paths = primary_of(context, state), other_of(context, state), layout(context)
     act.fence(new, paths, f"its promotion failed, run {context.run_dir.name}")
     seen = server.control_data(new, paths.version)
     if seen.state not in ("in archive recovery", "shut down in recovery"):
         act.make_primary_again(new, paths)
         raise Refused(f"{new.name} had been promoted after all, and is primary", "repeat with --resume")
-    # Noted first: from its first commit on there is one copy of what it takes.
-    common.record_mode(context, "degraded", f"{old.name} is primary again, {new.name} could not be promoted")
+    why = f"{old.name} is primary again, {new.name} could not be promoted"
+    keep.changing(context, old.name, system=state.system, degraded=why)  # on the disk before a commit waits for nobody
     act.make_primary_again(old, paths)
+    back = state.model_copy(update={"primary": old.name, "other": new.name})
+    common.recorded(context, back, (), why)
 
 
 def follow(context: Run, state: Switchover) -> Switchover:
@@ -151,9 +170,10 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
         ),
         Step(
             name="step-down", role="old primary", budget="standby.catch_up", action=step_down,
-            says="Stop the old primary cleanly and mark it as a standby.",
+            says="Record that the role moves, stop the old primary cleanly and mark it as a standby.",
             evidence=Evidence("it is shut down and the standby has replayed its last record", no_fork),
-            undo=step_up_again, undo_says="Start the old primary as a primary again.",
+            undo=step_up_again,
+            undo_says="Make commits wait for the standby again, then start the old primary as a primary again.",
             commands=("systemctl stop postgresql@17-main", "touch /var/lib/postgresql/17/main/standby.signal"),
         ),
         Step(

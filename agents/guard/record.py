@@ -1,0 +1,351 @@
+"""The estate record: who is primary, who has every acknowledged row, who is acting. Changed by this program alone.
+
+    python3 -m agents.guard.record show                  what is written here, and whether it can be believed
+    python3 -m agents.guard.record swap  < REQUEST       a new record, if nobody has changed it meanwhile
+    python3 -m agents.guard.record copy  < REQUEST       on a database host: keep what the arbiter holds
+    python3 -m agents.guard.record take|beat|free|break < REQUEST      the lock of who is acting
+
+The backup host's file decides; a database host's is a copy. Requests and answers are JSON. Every change is made under
+a kernel lock, compares first (the revision, and the token of whoever is acting), and is on the disk, the directory's
+entry too, before it is answered: a reader and a power cut find the old document or the new one. A document that was
+edited by hand, belongs to another database system or was written by a later version of this program is not believed.
+Times are for people; the one age that is judged (is whoever acts alive?) is of this machine's own uptime.
+
+Exit codes: 0 done, 2 the request is not one, 3 refused, with one sentence and its kind in the answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agents.base import files, locks
+from agents.base.errors import AgentError
+
+FOLDER = Path("/var/lib/mystocks-dr")
+NAME, GUARD, LOG = "estate.json", "estate.lock", "estate.log.jsonl"
+SCHEMA = 1
+_PATIENCE_S = 3.0  # for another change, which takes milliseconds
+FRESH_S = 60.0  # whoever acts leaves a sign of life every ten seconds
+Json = dict[str, Any]
+
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "revision": (int,), "system_identifier": (str,), "epoch": (int,), "primary": (str,), "timeline": (int,),
+    "mode": (str,), "synchronous": (list,), "since": (str,), "why": (str,), "changing": (dict, type(None)),
+    "based_on": (dict, type(None)),
+}  # fmt: skip
+_CHANGE = {"procedure", "run", "to"}
+_ACTING = {"token", "machine_id", "boot_id", "pid_space", "pid", "started", "owner", "procedure", "run_dir"}
+
+
+class Refused(Exception):  # noqa: N818 - named after what is meant
+    """`kind` is for programs, the sentence for people, `more` goes into the answer."""
+
+    def __init__(self, kind: str, sentence: str, hint: str = "", **more: Any) -> None:
+        super().__init__(sentence)
+        self.kind, self.hint, self.more = kind, hint, more
+
+
+class BadRequest(Exception):  # noqa: N818
+    """What came on standard input is not what this verb takes."""
+
+
+def main(argv: list[str], stdin: str, folder: Path = FOLDER) -> int:
+    """Answer on standard output; a refusal's sentence and hint go to standard error as well."""
+    verb = argv[0] if argv else ""
+    try:
+        if verb == "show":
+            print(json.dumps(show(folder)))
+            return 0
+        if verb not in VERBS:
+            raise BadRequest(f"there is no verb {verb!r}; they are show, {', '.join(VERBS)}")
+        request = json.loads(stdin or "null")
+        if not isinstance(request, dict):
+            raise BadRequest("the request is no JSON object")
+        with locks.held(folder / GUARD, AgentError(f"somebody else is changing {folder / NAME}"), _PATIENCE_S, 0o644):
+            print(json.dumps(VERBS[verb](folder, request)))
+    except (BadRequest, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except Refused as refused:
+        print(json.dumps({"refused": refused.kind, "why": str(refused), **refused.more}))
+        print(refused, *([f"HINT: {refused.hint}"] if refused.hint else []), sep="\n", file=sys.stderr)
+        return 3
+    except AgentError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename or folder / NAME}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def show(folder: Path) -> Json:
+    """The document; `state` says whether it is `known`, `absent` (no record yet), `unreadable` or of the `future`."""
+    try:
+        found = read(folder)
+    except Refused as refused:
+        return {"state": refused.kind, "why": str(refused), "record": None, "sum": "", "acting": None}
+    acting = found["acting"]
+    return {
+        "state": "known" if found["record"] else "absent", "why": "", "record": found["record"], "sum": found["sum"],
+        "acting": acting and {**acting, "beat_age_s": age(acting)},
+    }  # fmt: skip
+
+
+def read(folder: Path) -> Json:
+    """Schema, record, sum and acting; of a missing file an empty document. Raises Refused for what is not believed."""
+    path = folder / NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {"schema": SCHEMA, "record": None, "sum": "", "acting": None}
+    except (OSError, ValueError) as error:
+        raise Refused("unreadable", f"{path} cannot be read: {error}", _ANEW) from error
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise Refused("unreadable", f"{path} is no JSON: {error}", _ANEW) from error
+    if not isinstance(found, dict) or not _is_number(found.get("schema")):
+        raise Refused("unreadable", f"{path} is no estate record", _ANEW)
+    if found["schema"] > SCHEMA:
+        raise Refused(
+            "future", f"{path} is of version {found['schema']}, written by a later version of this tool than {SCHEMA}",
+            "use that version of mystocks-dr here too",
+        )  # fmt: skip
+    wrong = _wrong_document(found)
+    if wrong:
+        raise Refused("unreadable", f"{path} cannot be believed: {wrong}", _ANEW)
+    return found
+
+
+_ANEW = "./dr record.settle --yes puts it aside and writes it anew from what the hosts are"
+
+
+def _wrong_document(found: Json) -> str:
+    if set(found) != {"schema", "record", "sum", "acting"}:
+        return "it lacks parts, or has others"
+    if found["record"] is not None:
+        wrong = wrong_record(found["record"])
+        if wrong:
+            return wrong
+        if found["sum"] != sum_of(found["record"]):
+            return "its sum is another one, so it was edited by hand or damaged"
+    return _wrong_acting(found["acting"]) if found["acting"] is not None else ""
+
+
+def wrong_record(record: Any) -> str:
+    """Why this is no record, in a few words; empty when it is one."""
+    if not isinstance(record, dict) or set(record) != set(_FIELDS):
+        return "a record has the fields " + ", ".join(_FIELDS)
+    for name, kinds in _FIELDS.items():
+        if not isinstance(record[name], kinds) or (kinds == (int,) and not _is_number(record[name])):
+            return f"{name} is {record[name]!r}"
+    if record["mode"] not in ("synchronous", "degraded"):
+        return f"mode is {record['mode']!r}"
+    if not all(isinstance(name, str) and name for name in record["synchronous"]):
+        return "synchronous holds something that is no host's name"
+    if bool(record["synchronous"]) != (record["mode"] == "synchronous"):
+        return f"mode is {record['mode']} and these have every row: {record['synchronous']}"
+    if not record["primary"] or not record["system_identifier"].isdigit():
+        return "it names no primary, or no database system"
+    change = record["changing"]
+    if change is not None and (set(change) != _CHANGE or not all(isinstance(text, str) for text in change.values())):
+        return "changing is not procedure, run and to"
+    based_on = record["based_on"]
+    if based_on is not None and (set(based_on) != {"revision", "sum"} or not _is_number(based_on["revision"])):
+        return "based_on is not revision and sum"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _wrong_acting(acting: Any) -> str:
+    if not isinstance(acting, dict) or not set(acting) >= _ACTING:
+        return "acting lacks parts"
+    return "" if isinstance(acting["token"], str) and acting["token"] else "acting has no token"
+
+
+def sum_of(record: Json) -> str:
+    """What tells two records of the same revision apart, and one that somebody edited."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def swap(folder: Path, request: Json) -> Json:
+    """`record` in place of revision `expect` (0: of none), by the one who is acting; the document that is now here.
+
+    `alone`: on a database host while the arbiter is away, with the operator's word; `based_on` then keeps what the
+    arbiter is known to hold, so that it can be carried there later and a conflict is seen. `anew` puts a document that
+    cannot be believed, or of another database system, aside first.
+    """
+    alone, wanted, expect = bool(request.get("alone")), request.get("record"), request.get("expect")
+    if not isinstance(wanted, dict) or not _is_number(expect):
+        raise BadRequest("swap takes record and expect")
+    wrong = wrong_record({**wanted, "revision": 0, "based_on": None})
+    if wrong:
+        raise BadRequest(f"this is no record: {wrong}")
+    try:
+        found = read(folder)
+    except Refused:
+        if not request.get("anew"):
+            raise
+        found = _put_aside(folder)
+    if not alone:
+        _require_token(found, request)
+    old = found["record"]
+    if old and old["system_identifier"] != wanted.get("system_identifier"):
+        if not request.get("anew"):
+            raise Refused(
+                "foreign", f"the record here is of the database system {old['system_identifier']}, not of "
+                f"{wanted.get('system_identifier')}", "is the inventory's backup host that of another estate? " + _ANEW,
+            )  # fmt: skip
+        found, old = {**_put_aside(folder), "acting": found["acting"]}, None
+    there = old["revision"] if old else 0
+    if there != expect and not request.get("anew"):
+        raise Refused(
+            "revision", f"the record is at revision {there}, expected {expect}: somebody else has changed it",
+            "./dr record.show shows it; look at the estate anew, then repeat", record=old,
+        )  # fmt: skip
+    known = (old["based_on"] or {"revision": there, "sum": found["sum"]}) if old else {"revision": 0, "sum": ""}
+    record = {
+        **wanted, "revision": max(there, int(wanted.get("revision") or 0)) + 1, "based_on": known if alone else None,
+    }  # fmt: skip
+    return _put(folder, {**found, "record": record, "sum": sum_of(record)}, "swap")
+
+
+def copy(folder: Path, request: Json) -> Json:
+    """Keep a record as it was written elsewhere, unless a newer one of the same database system is here."""
+    record = request.get("record")
+    wrong = wrong_record(record)
+    if wrong or not isinstance(record, dict):
+        raise BadRequest(f"this is no record: {wrong}")
+    try:
+        found = read(folder)
+    except Refused as refused:
+        if refused.kind == "future":
+            raise
+        found = _put_aside(folder)
+    old = found["record"]
+    same = old and old["system_identifier"] == record["system_identifier"]
+    if old and same and old["revision"] > record["revision"] and not request.get("anew"):
+        raise Refused("older", f"revision {old['revision']} is here, newer than {record['revision']}", record=old)
+    return _put(folder, {**found, "record": record, "sum": sum_of(record), "acting": None}, "copy")
+
+
+def take(folder: Path, request: Json) -> Json:
+    """Become the one who is acting; `instead_of` names the token of a holder that was found dead."""
+    acting = request.get("acting")
+    if _wrong_acting(acting) or not isinstance(acting, dict):
+        raise BadRequest(f"take: {_wrong_acting(acting)}")
+    try:
+        found = read(folder)
+    except Refused as refused:
+        if not request.get("anew") or refused.kind == "future":
+            raise
+        found = _put_aside(folder)
+    holder = found["acting"]
+    if holder and holder["token"] not in (acting["token"], request.get("instead_of")):
+        raise Refused(
+            "held", f"{holder['owner']} is running {holder['procedure']}",
+            holder={**holder, "beat_age_s": age(holder)},
+        )  # fmt: skip
+    return _put(folder, {**found, "acting": _beaten({**acting, "since": _now()})}, "take")
+
+
+def beat(folder: Path, request: Json) -> Json:
+    """A sign of life of the one who is acting."""
+    found = read(folder)
+    _require_token(found, request)
+    return _put(folder, {**found, "acting": _beaten(found["acting"])}, "")
+
+
+def free(folder: Path, request: Json) -> Json:
+    """The one who was acting has ended."""
+    found = read(folder)
+    _require_token(found, request)
+    return _put(folder, {**found, "acting": None}, "free")
+
+
+def break_(folder: Path, request: Json) -> Json:
+    """Take the lock from the holder with this token, who cannot be asked; refused while it shows signs of life."""
+    found = read(folder)
+    holder = found["acting"]
+    if not holder or holder["token"] != request.get("token"):
+        raise Refused("token", "that lock is not held any more", "./dr lock.status shows who is acting")
+    seen = age(holder)
+    if seen is not None and seen < FRESH_S and not request.get("yes"):
+        raise Refused(
+            "fresh", f"{holder['owner']} showed a sign of life {seen:.0f} s ago, running {holder['procedure']}",
+            "let it end; --yes breaks its lock all the same, and it stops before its next step",
+        )  # fmt: skip
+    return _put(folder, {**found, "acting": None}, "break", by=str(request.get("by", "")), holder=holder)
+
+
+VERBS: dict[str, Callable[[Path, Json], Json]] = {
+    "swap": swap, "copy": copy, "take": take, "beat": beat, "free": free, "break": break_,
+}  # fmt: skip
+
+
+def age(acting: Json) -> float | None:
+    """Seconds since the last sign of life on this machine's uptime; None when it was booted since."""
+    if acting.get("beat_boot") != _boot_id():
+        return None
+    return max(0.0, time.monotonic() - float(acting.get("beat_ticks", 0.0)))
+
+
+def _beaten(acting: Json) -> Json:
+    return {**acting, "heartbeat": _now(), "beat_boot": _boot_id(), "beat_ticks": time.monotonic()}
+
+
+def _require_token(found: Json, request: Json) -> None:
+    holder = found["acting"]
+    if holder is None or not request.get("token") or holder["token"] != request["token"]:
+        who = f"{holder['owner']}, running {holder['procedure']}" if holder else "nobody"
+        raise Refused(
+            "token", f"this run does not hold the estate's lock; {who} does", "./dr lock.status shows who is acting",
+            holder=holder,
+        )  # fmt: skip
+
+
+def _put_aside(folder: Path) -> Json:
+    path = folder / NAME
+    path.replace(folder / f"estate.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.aside.json")
+    return {"schema": SCHEMA, "record": None, "sum": "", "acting": None}
+
+
+def _put(folder: Path, document: Json, what: str, **more: Any) -> Json:
+    """Write the document whole or not at all, and to the disk, its name too."""
+    files.replace(folder / NAME, json.dumps(document, indent=1) + "\n", 0o644)
+    if what in ("swap", "copy", "break"):
+        _tell(folder, {"at": _now(), "what": what, "record": document["record"], **more})
+    return document
+
+
+def _tell(folder: Path, entry: Json) -> None:
+    """A line for people about what became of the record; a disk that takes none stops nothing."""
+    try:
+        files.append(folder / LOG, json.dumps(entry))
+    except OSError as error:
+        print(f"WARNING: {folder / LOG}: {error.strerror}", file=sys.stderr)
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], "" if sys.argv[1:] == ["show"] else sys.stdin.read()))

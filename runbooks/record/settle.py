@@ -1,0 +1,134 @@
+"""Bring the record in line with hosts that can be looked at: what deploy does in the end, and `./dr record.settle`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from inventories.errors import DrError, Refused, TimedOut, Unreachable
+from runbooks.engine.budgets import budget
+from runbooks.engine.wait import until
+from runbooks.hosts import Estate
+from runbooks.probes.postgresql import server
+from runbooks.record.keep import Keeper, Truth
+from runbooks.record.read import pages
+from runbooks.record.types import Answer, Copy, Unknown
+
+OLD_NOTE = "/var/lib/mystocks-dr/replication-mode.json"  # of versions without a record: no timeline, no protocol
+
+
+class Settled(StrEnum):
+    """What became of the record."""
+
+    KEPT = "kept"  # it says what is so
+    WRITTEN = "written"
+    LEFT = "left"  # nobody can say what is so
+
+
+@dataclass(frozen=True)
+class Settlement:
+    what: Settled
+    says: str
+
+
+def settle(keeper: Keeper, *, anew: bool = False) -> Settlement:
+    """Write what the hosts are where the record says something else; nothing is written without one primary.
+
+    `anew`: the operator's word to put a record aside that cannot be believed. Raises Refused for a primary that the
+    record knows to be succeeded, which `./dr rejoin` stops.
+    """
+    estate = keeper.estate
+    found = pages(estate)
+    answer = found.answer
+    nodes = server.survey(estate)
+    primaries = [node for node in nodes if node.is_primary]
+    if len(primaries) != 1:
+        return Settlement(Settled.LEFT, f"the record is left as it is: {server.told(nodes)}")
+    if found.arbiter.away:
+        return Settlement(Settled.LEFT, f"the record is left as it is: {found.arbiter.why}")
+    truth = _truth(estate, primaries[0], answer)
+    if isinstance(answer, Unknown) and not answer.absent and not anew:
+        raise Refused(answer.why, answer.hint)
+    _require_newest(answer, truth, anew)
+    everywhere = [page.record for page in found.copies if not page.away]
+    if not isinstance(answer, Unknown) and _says(answer, truth) and all(held == answer.record for held in everywhere):
+        _forget_old_note(estate)
+        return Settlement(Settled.KEPT, f"the record says it: {answer.record.says}")
+    if isinstance(answer, Unknown):
+        seen = [page.record.revision for page in (found.arbiter, *found.copies) if page.record]
+        answer = replace(answer, newest=max(seen, default=0))
+    written = keeper.settled(answer, truth, anew=anew)
+    _forget_old_note(estate)
+    return Settlement(Settled.WRITTEN, f"recorded: {written.says}")
+
+
+def _truth(estate: Estate, primary: server.Node, answer: Answer) -> Truth:
+    """Standbys count that a commit waits for now, and that have all that was committed without them before.
+
+    Where commits hang because nobody answers them, those still count that the record names: nothing was acknowledged
+    without them.
+    """
+    alone = primary.written or 0
+    try:
+        seen = until(
+            lambda: server.look(primary.host, server.version(estate)),
+            budget("record.ask"),
+            what="a synchronous standby that has everything",
+            accept=lambda node: not node.synchronous or in_step(node, alone),
+        )
+    except TimedOut:
+        seen = primary
+    names = in_step(seen, alone) or (_waited_for(answer, primary) if seen.synchronous else ())
+    why = f"{' and '.join(names)} streams from {primary.name}" if names else "no commit waits for a standby"
+    return Truth(primary.system, primary.name, primary.timeline or 0, names, why)
+
+
+def _waited_for(answer: Answer, primary: server.Node) -> tuple[str, ...]:
+    if isinstance(answer, Unknown) or not answer.record.steady:
+        return ()
+    same = (answer.record.primary, answer.record.timeline) == (primary.name, primary.timeline)
+    return answer.record.synchronous if same else ()
+
+
+def in_step(node: server.Node, alone: int) -> tuple[str, ...]:
+    """Standbys without which this primary commits nothing, and which have all that it wrote up to `alone`."""
+    if not node.synchronous:
+        return ()
+    return tuple(sorted(
+        one.name for one in node.standbys
+        if one.streams and one.sync in ("sync", "quorum") and (one.flushed or 0) >= alone
+    ))  # fmt: skip
+
+
+def _require_newest(answer: Answer, truth: Truth, anew: bool) -> None:
+    if isinstance(answer, Unknown) or answer.record.system_identifier != truth.system or anew:
+        return
+    if answer.record.timeline > truth.timeline:
+        raise Refused(
+            f"{truth.primary} takes writes on timeline {truth.timeline}, and the record knows {answer.record.primary} "
+            f"as primary on timeline {answer.record.timeline}",
+            f"./dr rejoin {truth.primary} --yes when {answer.record.primary} is up; ./dr record.settle --yes if it is "
+            f"{truth.primary} that shall go on",
+        )
+
+
+def _says(answer: Answer, truth: Truth) -> bool:
+    """Whether the arbiter's own record is just this."""
+    if isinstance(answer, Unknown | Copy) or answer.carry:
+        return False
+    record = answer.record
+    return record.steady and (record.system_identifier, record.primary, record.timeline, record.synchronous) == (
+        truth.system, truth.primary, truth.timeline, truth.synchronous,
+    )  # fmt: skip
+
+
+def _forget_old_note(estate: Estate) -> None:
+    """It was read by nobody but older versions of this tool, and would be believed by them."""
+    try:
+        if estate.backup.reachable():
+            estate.backup.run("rm -f %s", OLD_NOTE)
+    except (Unreachable, DrError):
+        return
+
+
+

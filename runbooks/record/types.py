@@ -1,0 +1,153 @@
+"""What the estate record says, and the three answers to the question what it says: known, a copy, unknown."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = 1
+
+
+class Mode(StrEnum):
+    """Whether every acknowledged row is on the standbys named in the record, or on the primary alone."""
+
+    SYNCHRONOUS = "synchronous"
+    DEGRADED = "degraded"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Change(_Frozen):
+    """A transition that has begun and that nobody has confirmed yet."""
+
+    procedure: str
+    run: str  # the name of its folder
+    to: str  # the host that is to be primary
+
+    @property
+    def says(self) -> str:
+        return f"{self.procedure} to {self.to} (run {self.run}) began and was not confirmed"
+
+
+class Basis(_Frozen):
+    """The newest record that the arbiter is known to have held, of a record that was written without it."""
+
+    revision: int = Field(ge=0)
+    sum: str
+
+
+class Record(_Frozen):
+    """Names are the inventory's; `since` (UTC) and `why` tell people how the mode came to be."""
+
+    revision: int = Field(ge=0)
+    system_identifier: str = Field(pattern=r"^[0-9]+$")
+    epoch: int = Field(ge=0)  # one more with every host that became primary, and every timeline
+    primary: str = Field(min_length=1)
+    timeline: int = Field(ge=0)
+    mode: Mode = Field(strict=False)
+    synchronous: tuple[str, ...] = Field(strict=False)  # standbys that have every acknowledged row
+    since: str
+    why: str
+    changing: Change | None = None
+    based_on: Basis | None = None
+
+    @property
+    def steady(self) -> bool:
+        return self.changing is None
+
+    @property
+    def says(self) -> str:
+        """In one sentence, without its end."""
+        rows = f"{' and '.join(self.synchronous)} had every acknowledged row" if self.synchronous else "it was alone"
+        begun = f"; {self.changing.says}" if self.changing else ""
+        return f"{self.primary} is primary on timeline {self.timeline}, {rows} since {self.since}{begun}"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What lies on one host. `record` None: there is none (`why` empty), or it is not believed (`why` says so)."""
+
+    host: str
+    record: Record | None = None
+    sum: str = ""
+    acting: dict[str, Any] | None = None
+    why: str = ""
+    away: bool = False  # the host did not answer, so that nothing is known of it
+
+    @property
+    def absent(self) -> bool:
+        """The host answers and has none."""
+        return self.record is None and not self.why
+
+
+@dataclass(frozen=True)
+class Known:
+    """The arbiter's record. `carry`: written without it, and to be carried to it by whoever acts next."""
+
+    record: Record
+    at: str
+    revision: int  # at the arbiter, which the next change is compared with
+    carry: bool = False
+
+    @property
+    def source(self) -> str:
+        return f"{self.at}, written while the arbiter was away" if self.carry else self.at
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The newest copy, because the arbiter is away or has lost its record: a later change may not have reached it."""
+
+    record: Record
+    at: str
+    why: str
+    arbiter_lost: bool = False  # the arbiter answers and has no record
+
+    @property
+    def source(self) -> str:
+        return f"the copy on {self.at}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Nobody can say, and why. `absent`: every host that has one to keep answers, and none was ever written.
+
+    `newest`: the highest revision that was seen anywhere, which what is written anew must exceed.
+    """
+
+    why: str
+    hint: str = ""
+    absent: bool = False
+    newest: int = 0
+
+
+Answer = Known | Copy | Unknown
+
+
+def page(host: str, text: str) -> Page:
+    """The document of a host. What was edited by hand, is damaged or from the future is not believed."""
+    if not text.strip():
+        return Page(host)
+    try:
+        found = json.loads(text)
+        if found["schema"] > SCHEMA:
+            return Page(host, why=f"the record on {host} was written by a later version of this tool")
+        if found["record"] is None:
+            return Page(host, acting=found["acting"])
+        if found["sum"] != sum_of(found["record"]):
+            return Page(host, why=f"the record on {host} was edited by hand, or damaged")
+        return Page(host, Record.model_validate(found["record"]), found["sum"], found["acting"])
+    except (ValueError, TypeError, KeyError) as error:  # pydantic's errors are ValueErrors
+        return Page(host, why=f"the record on {host} cannot be read: {' '.join(str(error).split())[:120]}")
+
+
+def sum_of(record: Any) -> str:
+    """The same as agents/guard/record.py makes."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

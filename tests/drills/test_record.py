@@ -1,0 +1,157 @@
+"""The estate record on real hosts: an undo keeps what it promises, a lock can be broken, nothing unseen is fine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from inventories.errors import Refused
+from lab import faults
+from runbooks.engine.lock import held, this_process
+from runbooks.engine.rundir import new_run_dir
+from runbooks.engine.wait import until
+from runbooks.hosts import Estate
+from runbooks.probes.postgresql import server
+from runbooks.record.arbiter import PATH, FileOn
+from runbooks.record.lock import RecordLock
+from runbooks.record.read import pages
+from runbooks.record.types import Known, Mode, Record
+from tests.drills import estate as seen
+from tests.drills.doors import Started, dr
+from tests.drills.estate import UNIT, inside
+
+pytestmark = [pytest.mark.lab, pytest.mark.destructive, pytest.mark.timeout(600)]
+TABLE = "undo_rows"
+
+
+@pytest.fixture(scope="class")
+def whole(estate_lab: Estate) -> Iterator[Estate]:
+    """A whole estate, whatever the class before left."""
+    seen.make_whole(estate_lab)
+    yield estate_lab
+    seen.power_on(estate_lab)
+
+
+def record(estate: Estate) -> Record:
+    answer = pages(estate).answer
+    assert isinstance(answer, Known), answer
+    return answer.record
+
+
+def insert(estate: Estate, host: str, seconds: int) -> bool:
+    """Whether 1,000 rows were acknowledged within so many seconds."""
+    sql = f"create table if not exists {TABLE} (id int); insert into {TABLE} select generate_series(1, 1000)"
+    ran = estate.host(host).run(
+        "timeout %s psql -qX -v ON_ERROR_STOP=1 -d postgres -c %s", seconds, sql, user="postgres", expect=None
+    )
+    return ran.rc == 0
+
+
+@dataclass
+class Undone:
+    estate: Estate
+    primary: str
+    standby: str
+
+
+class TestUndoneSwitchover:
+    """F18: replay is paused right after `settle`, the switchover is undone, then the primary is lost."""
+
+    @pytest.fixture(scope="class")
+    def undone(self, whole: Estate) -> Undone:
+        primary, standby = seen.roles(whole)
+        running = Started("switchover", "--yes")
+        running.hears("settle:")
+        whole.host(standby).execute("select pg_wal_replay_pause()")
+        ended = running.ends(300)
+        assert ended.code == 1, ended.err
+        assert "undo step-down" in ended.err
+        whole.host(standby).execute("select pg_wal_replay_resume()")
+        return Undone(whole, primary, standby)
+
+    def test_undo_puts_back_that_commits_wait_and_the_record_says_what_is_so(self, undone: Undone) -> None:
+        node = server.look(undone.estate.host(undone.primary), 17)
+        assert node.is_primary and node.synchronous
+        known = record(undone.estate)
+        assert known.steady and (known.primary, known.synchronous) == (undone.primary, (undone.standby,))
+
+    def test_without_the_standby_nothing_is_acknowledged(self, undone: Undone) -> None:
+        inside(undone.estate, undone.standby, f"systemctl stop {UNIT}")
+        assert not insert(undone.estate, undone.primary, 5)
+        # One that was acknowledged all the same would be lost below.
+
+    def test_rows_that_were_committed_alone_on_purpose_are_not_called_safe(self, undone: Undone) -> None:
+        """The operator's way to go on; the standby then comes back alone, behind, and must not be promoted."""
+        assert dr("detach", "--yes").code == 0
+        assert record(undone.estate).mode is Mode.DEGRADED
+        assert insert(undone.estate, undone.primary, 20)
+        faults.power_off(seen.lab_of(undone.estate), undone.primary)
+        undone.estate.host(undone.primary).hang_up()
+        inside(undone.estate, undone.standby, f"systemctl start {UNIT}")
+        until(lambda: server.look(undone.estate.host(undone.standby), 17).is_standby, 30, what="a standby")
+        refused = dr("failover", "--yes")
+        words = ("may lose acknowledged rows", f"have not waited for {undone.standby}")
+        refused.assert_told(3, *words, hint="start-cluster")
+
+    def test_rows_come_back_with_their_host(self, undone: Undone) -> None:
+        faults.power_on(seen.lab_of(undone.estate), undone.primary)
+        until(lambda: undone.estate.host(undone.primary).reachable(), 30, what="SSH")
+        assert dr("start-cluster", "--yes").code == 0
+        rows = undone.estate.host(undone.primary).query(f"select count(*) as n from {TABLE}")
+        assert rows[0]["n"] >= 1000
+        undone.estate.host(undone.primary).execute(f"drop table {TABLE}")
+
+
+class TestLock:
+    """Who acts is in the record; another machine's lock is broken by a person."""
+
+    def test_a_lock_of_another_machine_refuses_and_is_broken_with_a_word(self, whole: Estate) -> None:
+        owner = this_process("failover", new_run_dir("elsewhere"), resumes=False).model_copy(
+            update={"machine": "another machine", "boot": "another boot", "owner": "ann@laptop"}
+        )
+        RecordLock(FileOn(whole.backup), seen.quiet).acquire(owner)
+        assert "ann@laptop is running failover" in dr("lock.status").out
+        dr("switchover", "--yes").assert_told(3, "ann@laptop", hint="lock.break")
+        dr("deploy").assert_told(3, "ann@laptop", hint="lock.break")
+        dr("lock.break").assert_told(3, "sign of life", hint="--yes")
+        assert dr("lock.break", "--yes").code == 0
+        assert "Nobody is acting" in dr("lock.status").out
+        dr("lock.break", "--yes").assert_told(3, "no lock to break")
+
+    def test_a_run_leaves_no_lock_behind_and_another_estate_user_is_refused_meanwhile(self, whole: Estate) -> None:
+        owner = this_process("toy", new_run_dir("toy"), resumes=False)
+        with held("another state folder", owner, seen.quiet, RecordLock(FileOn(whole.backup), seen.quiet)) as locks:
+            locks.require()
+            with pytest.raises(Refused, match="has been running toy"):
+                rival = this_process("toy", new_run_dir("toy"), resumes=False).model_copy(update={"token": "rival"})
+                RecordLock(FileOn(whole.backup), seen.quiet).acquire(rival)
+        assert FileOn(whole.backup).show()["acting"] is None
+
+
+class TestBelief:
+    """What cannot be believed is unknown, never fine, and one command mends it."""
+
+    def test_a_record_edited_by_hand_is_unknown_and_put_aside_with_a_word(self, whole: Estate) -> None:
+        before = record(whole)
+        inside(whole, whole.backup.name, f"sed -i 's/\"timeline\": /\"timeline\": 1/' {PATH}")
+        status = dr("status", "--json")
+        assert status.code == 1
+        finding = next(one for one in json.loads(status.out)["findings"] if one["objective"] == "estate record")
+        assert "edited by hand" in finding["measured"] and "record.settle" in finding["hint"]
+        dr("switchover", "--yes").assert_told(3, "edited by hand", hint="record.settle")
+        dr("record.settle").assert_told(3, "edited by hand", hint="record.settle --yes")
+        assert dr("record.settle", "--yes").code == 0
+        after = record(whole)
+        assert (after.primary, after.timeline) == (before.primary, before.timeline)
+        assert after.synchronous == before.synchronous
+        seen.assert_whole(whole)
+
+    def test_a_record_lost_on_the_arbiter_comes_back_with_the_next_deploy(self, whole: Estate) -> None:
+        inside(whole, whole.backup.name, f"rm {PATH}")
+        shown = dr("record.show")
+        assert shown.code == 1 and f"{whole.backup} has no record" in shown.out
+        assert dr("deploy").code == 0
+        seen.assert_whole(whole)

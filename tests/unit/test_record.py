@@ -1,0 +1,472 @@
+"""What the record says, where it is read, and how it is kept before and after a transition."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.guard import record as program
+from inventories.errors import Refused, TargetFailed
+from runbooks.engine.lock import LockLost, Owner, held
+from runbooks.engine.wait import until
+from runbooks.hosts import Host
+from runbooks.probes.postgresql import server
+from runbooks.probes.postgresql.server import Node, Standby
+from runbooks.procedures.postgresql import failover
+from runbooks.record.arbiter import Conflict, FileOn
+from runbooks.record.breaking import break_lock
+from runbooks.record.keep import Truth
+from runbooks.record.lock import RecordLock, take
+from runbooks.record.read import of_system
+from runbooks.record.settle import Settled, settle
+from runbooks.record.types import Change, Copy, Known, Mode, Unknown, sum_of
+from tests.unit.record_kit import ESTATE, SYSTEM, Desk, a_record
+from tests.unit.record_kit import desk as desk
+
+ARBITER = FileOn(ESTATE.backup)
+
+
+def acts(desk: Desk, owner: Owner | None = None) -> Owner:
+    mine = owner or desk.owner()
+    take(ARBITER, mine, desk.heard.append)
+    return mine
+
+
+def written(desk: Desk, name: str) -> dict[str, Any]:
+    return dict(json.loads(desk.document(name).read_text())["record"])
+
+
+# ---- reading
+
+
+def test_the_arbiters_record_is_known_and_its_sum_is_the_same_on_both_sides(desk: Desk) -> None:
+    desk.everywhere(a_record())
+    answer = desk.answer
+    assert isinstance(answer, Known) and answer.record == a_record() and answer.at == "backup1"
+    plain = a_record().model_dump(mode="json")
+    assert sum_of(plain) == program.sum_of(plain)
+
+
+def test_without_any_record_nothing_is_known_and_deploy_writes_it(desk: Desk) -> None:
+    answer = desk.answer
+    assert isinstance(answer, Unknown) and answer.absent and "./dr deploy" in answer.hint
+
+
+def test_with_the_arbiter_away_the_newest_copy_is_read_and_shown_as_one(desk: Desk) -> None:
+    desk.write("pg1", a_record(revision=7, epoch=3))
+    desk.write("pg2", a_record(revision=6))
+    desk.away = {"backup1"}
+    answer = desk.answer
+    assert isinstance(answer, Copy) and answer.record.revision == 7 and answer.at == "pg1"
+    assert "copy on pg1" in answer.source and not answer.arbiter_lost
+
+
+def test_a_record_lost_on_two_hosts_is_read_on_the_third(desk: Desk) -> None:
+    desk.write("pg2", a_record(revision=9))
+    answer = desk.answer
+    assert isinstance(answer, Copy) and answer.arbiter_lost and answer.record.revision == 9
+
+
+def test_lost_with_a_host_that_is_away_is_unknown_and_not_absent(desk: Desk) -> None:
+    desk.away = {"pg2"}
+    answer = desk.answer
+    assert isinstance(answer, Unknown) and not answer.absent
+
+
+@pytest.mark.parametrize("edit", [("pg1", "pg2"), ('"schema": 1', '"schema": 7'), ("{", "")])
+def test_an_arbiters_record_that_cannot_be_believed_is_unknown_whatever_the_copies_say(
+    desk: Desk, edit: tuple[str, str]
+) -> None:
+    desk.everywhere(a_record())
+    path = desk.document("backup1")
+    path.write_text(path.read_text().replace(*edit, 1))
+    answer = desk.answer
+    assert isinstance(answer, Unknown) and not answer.absent and "record.settle" in answer.hint
+
+
+def test_a_damaged_copy_disturbs_nobody_while_the_arbiter_answers(desk: Desk) -> None:
+    desk.everywhere(a_record())
+    desk.document("pg1").write_text("{")
+    assert isinstance(desk.answer, Known)
+
+
+def test_a_record_of_another_database_system_counts_for_nothing(desk: Desk) -> None:
+    desk.everywhere(a_record(system_identifier="42"))
+    answer = of_system(desk.answer, SYSTEM)
+    assert isinstance(answer, Unknown) and "42" in answer.why
+
+
+def test_copies_that_contradict_the_arbiter_are_shown_and_nothing_is_written(desk: Desk) -> None:
+    desk.everywhere(a_record())
+    _alone(desk, mode=Mode.DEGRADED, synchronous=())
+    mine = acts(desk)
+    known = desk.answer
+    assert isinstance(known, Known) and known.carry
+    ARBITER.change("swap", {"token": mine.token, "expect": 1, "record": a_record(epoch=5).model_dump(mode="json")})
+    answer = desk.answer
+    assert isinstance(answer, Unknown) and "contradict" in answer.why
+    with pytest.raises(Refused, match="contradict"):
+        desk.keeper(mine, alone=False).changing(answer, "failover", "pg2")
+
+
+# ---- keeping
+
+
+def test_a_transition_is_recorded_before_and_confirmed_after_it(desk: Desk) -> None:
+    desk.everywhere(a_record())
+    keeper = desk.keeper(acts(desk))
+    keeper.changing(desk.answer, "failover", "pg2")
+    for name in ("backup1", "pg1", "pg2"):
+        assert written(desk, name)["changing"]["to"] == "pg2"
+    keeper.settled(desk.answer, Truth(SYSTEM, "pg2", 2, (), "pg1 is out"))
+    for name in ("backup1", "pg1", "pg2"):
+        now = written(desk, name)
+        assert (now["primary"], now["timeline"], now["epoch"], now["changing"]) == ("pg2", 2, 2, None)
+        assert now["mode"] == "degraded" and now["why"] == "pg1 is out" and now["revision"] == 3
+
+
+def test_the_same_truth_again_keeps_epoch_and_since(desk: Desk) -> None:
+    desk.everywhere(a_record())
+    keeper = desk.keeper(acts(desk))
+    again = keeper.settled(desk.answer, Truth(SYSTEM, "pg1", 1, ("pg2",), "deployed once more"))
+    assert again.epoch == 1 and again.since == a_record().since and again.why == "deployed"
+
+
+def test_a_transition_that_was_taken_back_leaves_what_was_known(desk: Desk) -> None:
+    desk.everywhere(a_record())
+    keeper = desk.keeper(acts(desk))
+    keeper.changing(desk.answer, "switchover", "pg2")
+    keeper.unchanged(desk.answer)
+    now = written(desk, "backup1")
+    assert now["changing"] is None and now["synchronous"] == ["pg2"] and now["epoch"] == 1
+
+
+def test_a_database_host_that_was_away_is_given_the_record_with_the_next_change(desk: Desk) -> None:
+    desk.everywhere(a_record())
+    keeper = desk.keeper(acts(desk))
+    desk.away = {"pg1"}
+    keeper.changing(desk.answer, "failover", "pg2")
+    assert written(desk, "pg1")["changing"] is None
+    desk.away = set()
+    keeper.settled(desk.answer, Truth(SYSTEM, "pg2", 2, (), "out"))
+    assert written(desk, "pg1") == written(desk, "backup1")
+
+
+def test_without_the_arbiter_nothing_begins_unless_somebody_says_so(desk: Desk) -> None:
+    desk.everywhere(a_record())
+    desk.away = {"backup1"}
+    with pytest.raises(Refused, match="backup1 keeps the estate record and is away") as refusal:
+        desk.keeper().changing(desk.answer, "detach", "pg1", degraded="pg2 is out")
+    assert "--accept-no-arbiter" in refusal.value.hint
+    assert written(desk, "pg1")["mode"] == "synchronous"
+
+
+def _alone(desk: Desk, **changes: Any) -> None:
+    """Something was written while the arbiter was away."""
+    before, desk.away = desk.away, {"backup1"}
+    keeper, answer = desk.keeper(alone=True, word=True), desk.answer
+    assert not isinstance(answer, Unknown)
+    keeper._write(answer, answer.record.model_copy(update=changes), "detach")
+    desk.away = before
+
+
+def test_what_was_written_without_the_arbiter_counts_and_is_carried_by_the_next_change(desk: Desk) -> None:
+    desk.everywhere(a_record())
+    _alone(desk, mode=Mode.DEGRADED, synchronous=(), why="pg2 is out")
+    assert written(desk, "backup1")["mode"] == "synchronous"
+    answer = desk.answer
+    assert isinstance(answer, Known) and answer.carry and answer.record.mode is Mode.DEGRADED
+    desk.keeper(acts(desk)).settled(answer, Truth(SYSTEM, "pg1", 1, (), "pg2 is out"))
+    now = desk.answer
+    assert isinstance(now, Known) and not now.carry and now.record.mode is Mode.DEGRADED
+    assert written(desk, "backup1") == written(desk, "pg1") == written(desk, "pg2")
+
+
+def test_an_arbiter_that_lost_its_record_gets_the_newest_copy_back(desk: Desk) -> None:
+    desk.everywhere(a_record(revision=4))
+    desk.document("backup1").unlink()
+    desk.keeper(acts(desk)).changing(desk.answer, "switchover", "pg2")
+    assert written(desk, "backup1")["revision"] == 5 and written(desk, "pg1")["revision"] == 5
+
+
+def test_a_lock_that_could_not_be_had_at_first_is_taken_before_anything_is_written(desk: Desk) -> None:
+    desk.everywhere(a_record())
+    desk.keeper().changing(desk.answer, "failover", "pg2")
+    assert ("backup1", "take") in desk.calls
+    assert written(desk, "backup1")["changing"]["procedure"] == "failover"
+
+
+def test_nothing_is_written_while_somebody_else_acts(desk: Desk) -> None:
+    desk.everywhere(a_record())
+    acts(desk, desk.owner(token="ann", machine="elsewhere", boot="theirs"))
+    with pytest.raises(Conflict, match="does not hold"):
+        desk.keeper().changing(desk.answer, "failover", "pg2")
+    assert written(desk, "backup1")["changing"] is None
+
+
+def test_an_arbiter_whose_disk_is_full_is_as_good_as_away(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.everywhere(a_record())
+    mine = acts(desk)
+
+    def full(folder: Path, *_: object) -> dict[str, Any]:
+        raise OSError(28, "No space left on device", str(folder))
+
+    monkeypatch.setitem(program.VERBS, "swap", full)
+    with pytest.raises(Refused, match="No space left"):
+        desk.keeper(mine).changing(desk.answer, "failover", "pg2")
+
+
+def test_of_two_changes_from_the_same_reading_the_second_is_refused(desk: Desk) -> None:
+    desk.everywhere(a_record())
+    keeper, read = desk.keeper(acts(desk)), desk.answer
+    keeper.changing(read, "failover", "pg2")
+    with pytest.raises(Conflict, match="somebody else has changed it"):
+        keeper.changing(read, "switchover", "pg2")
+
+
+# ---- settling
+
+
+@pytest.fixture
+def hosts_are(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """What a survey sees: pg1 primary of pg2, with these differences."""
+
+    def put(**changes: Any) -> None:
+        streams = (Standby("pg2", "streaming", "sync", 100, 100, 0.0),)
+        usual: dict[str, Any] = {"in_recovery": False, "written": 100, "synchronous": True, "standbys": streams}
+        primary = replace(node("pg1"), **{**usual, **changes})
+        seen = {"pg1": primary, "pg2": STANDBY}
+        monkeypatch.setattr(server, "survey", lambda _: tuple(seen.values()))
+        monkeypatch.setattr(server, "look", lambda host, *_: seen[host.name])
+
+    monkeypatch.setattr("runbooks.record.settle.budget", lambda _: 0.05)
+    return put
+
+
+def test_the_first_deploy_writes_what_the_hosts_are(desk: Desk, hosts_are: Callable[..., None]) -> None:
+    hosts_are()
+    settled = settle(desk.keeper(acts(desk)))
+    assert settled.what is Settled.WRITTEN
+    assert (written(desk, "pg2")["primary"], written(desk, "pg2")["synchronous"]) == ("pg1", ["pg2"])
+    assert settle(desk.keeper(desk.owner(token=ARBITER.show()["acting"]["token"]))).what is Settled.KEPT
+
+
+@pytest.mark.parametrize(
+    ("changes", "standbys"),
+    [
+        ({"synchronous": False}, []),  # a file removed by hand
+        ({"standbys": (Standby("pg2", "streaming", "sync", 50, 50, 0.0),)}, ["pg2"]),  # hangs: nobody was acknowledged
+        ({"timeline": 3, "standbys": (Standby("pg2", "streaming", "sync", 50, 50, 0.0),)}, []),  # lacks rows of before
+        ({"timeline": 3}, ["pg2"]),
+    ],
+)
+def test_what_the_record_promises_too_much_is_taken_back(
+    desk: Desk, hosts_are: Callable[..., None], changes: dict[str, Any], standbys: list[str]
+) -> None:
+    desk.everywhere(a_record())
+    hosts_are(**changes)
+    settle(desk.keeper(acts(desk)))
+    assert written(desk, "backup1")["synchronous"] == standbys
+
+
+def test_a_change_that_nobody_confirmed_is_settled_by_what_the_hosts_are(
+    desk: Desk, hosts_are: Callable[..., None]
+) -> None:
+    desk.everywhere(a_record(changing=Change(procedure="switchover", run="r", to="pg2")))
+    hosts_are()
+    settle(desk.keeper(acts(desk)))
+    assert written(desk, "backup1")["changing"] is None
+
+
+def test_a_primary_that_the_record_knows_to_be_succeeded_is_not_written_down_unasked(
+    desk: Desk, hosts_are: Callable[..., None]
+) -> None:
+    desk.everywhere(a_record(primary="pg2", synchronous=("pg1",), timeline=5))
+    hosts_are()
+    keeper = desk.keeper(acts(desk))
+    with pytest.raises(Refused, match="takes writes on timeline 1") as refusal:
+        settle(keeper)
+    assert "./dr rejoin pg1" in refusal.value.hint
+    assert settle(keeper, anew=True).what is Settled.WRITTEN
+
+
+def test_without_one_primary_or_without_the_arbiter_nothing_is_written(
+    desk: Desk, hosts_are: Callable[..., None]
+) -> None:
+    desk.everywhere(a_record())
+    hosts_are(in_recovery=True)
+    assert settle(desk.keeper(acts(desk))).what is Settled.LEFT
+    hosts_are(synchronous=False)
+    desk.away = {"backup1"}
+    assert settle(desk.keeper()).what is Settled.LEFT
+    assert written(desk, "pg1")["mode"] == "synchronous"
+
+
+def test_records_that_contradict_each_other_are_written_anew_above_both(
+    desk: Desk, hosts_are: Callable[..., None]
+) -> None:
+    desk.everywhere(a_record())
+    for _ in range(4):
+        _alone(desk, mode=Mode.DEGRADED, synchronous=())
+    mine = acts(desk)
+    ARBITER.change("swap", {"token": mine.token, "expect": 1, "record": a_record(epoch=5).model_dump(mode="json")})
+    hosts_are()
+    with pytest.raises(Refused, match="contradict"):
+        settle(desk.keeper(mine))
+    settle(desk.keeper(mine), anew=True)
+    answer = desk.answer
+    assert isinstance(answer, Known) and not answer.carry and answer.record.revision == 6
+    assert written(desk, "pg1") == written(desk, "pg2") == written(desk, "backup1")
+
+
+# ---- what a failover makes of it
+
+
+STANDBY = Node(
+    Host("pg2", ESTATE.host("pg2").entry, Path("/nowhere")), ssh=True, online=True, in_recovery=True, system=SYSTEM,
+    timeline=1, written=100, replayed=100,
+)  # fmt: skip
+
+
+def loss(**changes: Any) -> tuple[int | None, str]:
+    return failover.possible_loss(Known(a_record(**changes), "backup1", 1), STANDBY)
+
+
+def test_no_loss_is_claimed_only_of_a_steady_record_of_this_timeline_and_this_standby() -> None:
+    assert loss()[0] == 0
+    assert loss(timeline=2)[0] is None and "counts for nothing" in loss(timeline=2)[1]
+    assert loss(synchronous=("pg3",))[0] is None
+    assert loss(mode=Mode.DEGRADED, synchronous=())[0] is None
+    assert loss(primary="pg2", synchronous=("pg1",))[0] is None
+    assert failover.possible_loss(Unknown("nobody knows"), STANDBY) == (None, "nobody knows")
+
+
+@pytest.mark.parametrize(
+    ("procedure", "to", "safe"),
+    [("failover", "pg2", True), ("switchover", "pg2", True), ("failover", "pg3", False), ("detach", "pg2", False)],
+)
+def test_what_is_under_way_counts_only_for_the_one_that_it_was_to_promote(procedure: str, to: str, safe: bool) -> None:
+    said = loss(changing=Change(procedure=procedure, run="20260101T000000Z", to=to))
+    assert (said[0] == 0) is safe
+    assert safe or "was not confirmed" in said[1]
+
+
+def test_a_copy_claims_no_loss_only_on_the_operators_word() -> None:
+    copy = Copy(a_record(), "pg2", "backup1 does not answer")
+    assert failover.possible_loss(copy, STANDBY)[0] is None
+    assert failover.possible_loss(copy, STANDBY, believe_copy=True)[0] == 0
+
+
+def node(name: str, **more: Any) -> Node:
+    return replace(STANDBY, host=Host(name, ESTATE.host("pg1").entry, Path("/nowhere")), **more)
+
+
+def test_the_one_that_has_every_row_is_chosen_and_the_recorded_primary_is_fenced() -> None:
+    """pg2 is lost and was primary; pg1 has every row; pg3 is asynchronous, further ahead in nothing that counts."""
+    known = Known(a_record(primary="pg2", synchronous=("pg1",)), "backup1", 1)
+    lost = Node(ESTATE.host("pg2"), ssh=False, why="no answer")
+    nodes = (node("pg1"), lost, node("pg3", written=200))
+    best = failover.chosen(known, [nodes[0], nodes[2]])
+    assert best.name == "pg1"
+    assert failover.succeeded(known, nodes, best) is lost
+
+
+def test_of_several_hosts_none_is_fenced_that_nobody_knows_to_be_the_primary() -> None:
+    nodes = (node("pg1"), node("pg2"), node("pg3"))
+    with pytest.raises(Refused, match="nobody knows which one to fence"):
+        failover.succeeded(Unknown("it is away"), nodes, nodes[0])
+
+
+def test_a_standby_on_an_older_timeline_is_not_chosen_for_its_longer_wal() -> None:
+    unknown = Unknown("it is away")
+    assert failover.chosen(unknown, [node("pg1", timeline=2), node("pg3", written=900)]).name == "pg1"
+
+
+# ---- the lock
+
+
+def test_a_host_name_is_no_identity(desk: Desk) -> None:
+    """Two machines called alike: the one that lives is not robbed because its boot is another one."""
+    theirs = desk.owner(token="theirs", machine="another machine", boot="another boot")
+    acts(desk, theirs)
+    with pytest.raises(Refused, match="has been running failover"):
+        take(ARBITER, desk.owner(token="mine"), desk.heard.append)
+    assert ARBITER.show()["acting"]["token"] == "theirs"
+
+
+def test_containers_of_one_machine_and_boot_do_not_judge_each_others_processes(desk: Desk) -> None:
+    acts(desk, desk.owner(token="theirs", pid_space="pid:[1]", process_started="1"))
+    with pytest.raises(Refused):
+        take(ARBITER, desk.owner(token="mine"), desk.heard.append)
+
+
+def test_a_holder_here_whose_process_is_gone_is_followed_and_it_is_said(desk: Desk) -> None:
+    acts(desk, desk.owner(token="dead", process_started="1"))
+    take(ARBITER, desk.owner(token="mine"), desk.heard.append)
+    assert ARBITER.show()["acting"]["token"] == "mine"
+    assert "is taken over: its process" in desk.heard[-1]
+
+
+def test_a_broken_lock_ends_the_run_before_its_next_step_and_touches_nobody_elses(desk: Desk) -> None:
+    remote = RecordLock(ARBITER, desk.heard.append)
+    with held("toy", desk.owner(), desk.heard.append, remote) as locks:
+        locks.require()
+        ARBITER.change("break", {"token": locks.owner.token, "by": "ann", "yes": True})
+        acts(desk, desk.owner(token="ann", machine="elsewhere", boot="theirs"))
+        locks.beat()
+        with pytest.raises(LockLost, match="acts now"):
+            locks.require()
+    assert ARBITER.show()["acting"]["token"] == "ann"
+
+
+def test_signs_of_life_go_on_while_a_step_takes_long(desk: Desk) -> None:
+    remote = RecordLock(ARBITER, desk.heard.append)
+    with held("toy", desk.owner(), desk.heard.append, remote, every=0.02):
+        _until(lambda: desk.calls.count(("backup1", "beat")) >= 3)
+    assert desk.calls[-1] == ("backup1", "free")
+
+
+def test_a_lock_that_is_lost_and_found_again_is_taken_as_soon_as_the_arbiter_answers(desk: Desk) -> None:
+    desk.away = {"backup1"}
+    with held("toy", desk.owner(), desk.heard.append, RecordLock(ARBITER, desk.heard.append)) as locks:
+        locks.require()
+        assert "WARNING" in desk.heard[0]
+        desk.away = set()
+        locks.beat()
+        assert ARBITER.show()["acting"]["token"] == locks.owner.token
+    assert ARBITER.show()["acting"] is None
+
+
+def test_breaking_a_lock_takes_a_word_while_its_holder_lives_and_is_journalled(desk: Desk, tmp_path: Path) -> None:
+    acts(desk, desk.owner(token="ann"))
+    for nr, yes in enumerate((False, True)):
+        run_dir = tmp_path / f"break-{nr}"
+        run_dir.mkdir()
+        if yes:
+            assert "is broken" in break_lock(ESTATE, run_dir, yes=True)
+        else:
+            with pytest.raises(Refused, match="sign of life"):
+                break_lock(ESTATE, run_dir, yes=False)
+        assert '"finished"' in (run_dir / "journal.jsonl").read_text()
+    assert ARBITER.show()["acting"] is None
+    with pytest.raises(Refused, match="no lock to break"):
+        (tmp_path / "again").mkdir()
+        break_lock(ESTATE, tmp_path / "again", yes=False)
+
+
+def test_a_document_that_cannot_be_believed_gives_no_lock_and_is_a_warning(desk: Desk) -> None:
+    desk.document("backup1").write_text("{")
+    with held("toy", desk.owner(), desk.heard.append, RecordLock(ARBITER, desk.heard.append)) as locks:
+        locks.require()
+        assert "WARNING: the estate's lock is not held" in desk.heard[0]
+    with pytest.raises(TargetFailed, match="no JSON"):
+        take(ARBITER, desk.owner(), desk.heard.append)
+
+
+def _until(holds: Any) -> None:
+    until(holds, 5, what="a sign of life", every=0.01)

@@ -1,0 +1,237 @@
+"""The order of things: at the moment a runbook lets rows exist once, the record on the disk says so already.
+
+Every moment at which a run may be killed is looked at with what a failover would then say of the loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inventories.errors import DrError, Refused, TargetFailed
+from runbooks.actions import fencing
+from runbooks.actions.postgresql import server as act
+from runbooks.engine.context import Context
+from runbooks.engine.lock import this_process
+from runbooks.hosts import Host
+from runbooks.probes.postgresql import server
+from runbooks.probes.postgresql.server import ControlData
+from runbooks.procedures.postgresql import detach, failover, pitr_swap, start_cluster, switchover
+from runbooks.procedures.postgresql.detach import Detach, DetachOptions
+from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
+from runbooks.procedures.postgresql.pitr_state import RestorePitr
+from runbooks.procedures.postgresql.start_cluster import StartCluster, StartClusterOptions
+from runbooks.procedures.postgresql.switchover import Switchover, SwitchoverOptions
+from runbooks.record import keep
+from runbooks.record.lock import take
+from runbooks.record.types import Known
+from tests.unit.record_kit import ESTATE, Desk, a_record
+from tests.unit.record_kit import desk as desk
+from tests.unit.test_record import ARBITER, STANDBY
+
+PRIMARY = replace(STANDBY, host=ESTATE.host("pg1"), in_recovery=False, written=100, replayed=None)
+
+
+@dataclass
+class Moments:
+    """What was done to hosts, in its order, with what a failover to pg2 would have said of the loss just then."""
+
+    desk: Desk
+    seen: list[tuple[str, int | None]] = field(default_factory=list)
+
+    def at(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: self.seen.append((name, self.loss))
+
+    @property
+    def loss(self) -> int | None:
+        return failover.possible_loss(self.desk.answer, STANDBY)[0]
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.seen]
+
+
+@pytest.fixture
+def moments(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Moments:
+    """A steady, synchronous estate; nothing is done to hosts but noted, with the record as it was."""
+    desk.everywhere(a_record())
+    made = Moments(desk)
+    for name in (
+        "synchronous_off", "drop_walsender", "stop", "make_standby", "make_primary_again", "write_names", "fence",
+    ):  # fmt: skip
+        monkeypatch.setattr(act, name, made.at(name))
+    monkeypatch.setattr(fencing, "power_off", made.at("power_off"))
+    monkeypatch.setattr(server, "control_data", lambda *_: ControlData("shut down in recovery", 1, 90))
+    monkeypatch.setattr(server, "look", lambda host, *_: PRIMARY if host.name == "pg1" else STANDBY)
+    return made
+
+
+def context(desk: Desk, options: Any, procedure: str) -> Context[Any, Any]:
+    owner = this_process(procedure, Path("/runs/20260101T000000Z-run"), resumes=False)
+    take(ARBITER, owner, desk.heard.append)
+    return Context(ESTATE, options, owner.run_dir, say=desk.heard.append, owner=owner)
+
+
+PITR: dict[str, Any] = {"primary": "pg1", "other": "pg2", "old_timeline": 1, "target": "10:00"}
+ROLES: dict[str, Any] = {"primary": "pg2", "other": "pg1", "old_timeline": 1}
+
+
+def test_a_primary_commits_alone_only_after_the_record_says_so(desk: Desk, moments: Moments) -> None:
+    run = context(desk, DetachOptions(), "detach")
+    state = Detach(primary="pg1", other="pg2", timeline=1)
+    assert moments.loss == 0
+    state = detach.alone(run, detach.note(run, state))
+    assert moments.seen == [("synchronous_off", None), ("drop_walsender", None)]
+    detach.confirm(run, state)
+    assert moments.loss is None
+    answer = desk.answer
+    assert isinstance(answer, Known) and answer.record.steady
+
+
+@pytest.mark.parametrize("word", [False, True])
+def test_without_the_arbiter_a_primary_commits_alone_on_the_operators_word_only(
+    desk: Desk, moments: Moments, word: bool
+) -> None:
+    run = context(desk, DetachOptions(accept_no_arbiter=word), "detach")
+    desk.away = {"backup1"}
+    state = Detach(primary="pg1", other="pg2", timeline=1)
+    if not word:
+        with pytest.raises(Refused, match="away"):
+            detach.note(run, state)
+        assert moments.names == []
+        return
+    detach.alone(run, detach.note(run, state))
+    desk.away = set()
+    assert moments.loss is None, "what the copies say counts as soon as both are seen"
+
+
+def test_an_undone_switchover_waits_for_its_standby_before_it_starts(desk: Desk, moments: Moments) -> None:
+    """F18: at every moment the standby has every acknowledged row, because nobody commits without it."""
+    run = context(desk, SwitchoverOptions(), "switchover")
+    state = Switchover(**ROLES, was_synchronous=True)
+    state = switchover.step_down(run, state)
+    switchover.step_up_again(run, state)
+    assert moments.names == ["stop", "make_standby", "write_names", "make_primary_again"]
+    assert {loss for _, loss in moments.seen} == {0}
+    answer = desk.answer
+    assert isinstance(answer, Known) and answer.record.steady and answer.record.epoch == 1
+
+
+def test_an_undone_switchover_that_was_asynchronous_stays_so(desk: Desk, moments: Moments) -> None:
+    desk.everywhere(a_record(revision=2, mode="degraded", synchronous=()))
+    run = context(desk, SwitchoverOptions(), "switchover")
+    switchover.step_up_again(run, switchover.step_down(run, Switchover(**ROLES)))
+    assert "write_names" not in moments.names
+    assert {loss for _, loss in moments.seen} == {None}
+
+
+def test_a_role_that_is_taken_back_without_its_standby_is_recorded_before_it_commits(
+    desk: Desk, moments: Moments
+) -> None:
+    run = context(desk, SwitchoverOptions(), "switchover")
+    state = switchover.step_down(run, Switchover(**ROLES, was_synchronous=True))
+    switchover.take_back(run, state)
+    assert moments.seen[-1] == ("make_primary_again", None)
+
+
+def test_a_switchover_begins_only_when_it_is_recorded(desk: Desk, moments: Moments) -> None:
+    run = context(desk, SwitchoverOptions(), "switchover")
+    desk.away = {"backup1"}
+    with pytest.raises(Refused):
+        switchover.step_down(run, Switchover(**ROLES, was_synchronous=True))
+    assert moments.names == []
+
+
+def test_a_failover_is_recorded_while_it_fences_and_one_that_is_cut_there_keeps_its_word(
+    desk: Desk, moments: Moments
+) -> None:
+    run = context(desk, FailoverOptions(yes=True), "failover")
+    answer = desk.answer
+    assert isinstance(answer, Known)
+    failover.begin(run, Failover(**ROLES, ssh_answers=True, recorded=answer))
+    now = desk.answer
+    assert isinstance(now, Known) and now.record.changing and now.record.changing.to == "pg2"
+    assert moments.loss == 0  # the next failover to the same standby
+    assert failover.possible_loss(now, replace(STANDBY, host=Host("pg3", STANDBY.host.entry, Path("/"))))[0] is None
+
+
+def test_a_failover_that_refuses_to_fence_leaves_the_record_as_it_was(desk: Desk, moments: Moments) -> None:
+    run = context(desk, FailoverOptions(yes=True), "failover")
+    with pytest.raises(Refused, match="cannot be fenced"):
+        failover.begin(run, Failover(**ROLES))
+    answer = desk.answer
+    assert isinstance(answer, Known) and answer.record.steady and moments.loss == 0
+
+
+def test_a_fence_that_fails_leaves_the_failover_under_way(
+    desk: Desk, moments: Moments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leaks(*_: object) -> None:
+        raise TargetFailed("something still listens")
+
+    monkeypatch.setattr(act, "fence", leaks)
+    run = context(desk, FailoverOptions(yes=True), "failover")
+    with pytest.raises(TargetFailed):
+        failover.begin(run, Failover(**ROLES, ssh_answers=True))
+    answer = desk.answer
+    assert isinstance(answer, Known) and answer.record.changing
+
+
+def test_a_repeated_failover_goes_on_from_its_own_change(desk: Desk, moments: Moments) -> None:
+    """Killed after `changing`, resumed: what it read before is not what is there now, and it looks again."""
+    run = context(desk, FailoverOptions(yes=True), "failover")
+    answer = desk.answer
+    assert isinstance(answer, Known)
+    state = Failover(**ROLES, ssh_answers=True, recorded=answer)
+    failover.begin(run, state)
+    again = Failover.model_validate_json(state.model_dump_json())
+    assert again.recorded == answer
+    failover.begin(run, again)
+    assert moments.names == ["fence", "fence"]
+
+
+def test_after_a_promotion_the_old_record_counts_for_nothing(desk: Desk, moments: Moments) -> None:
+    """Killed between promotion and confirmation: the timeline is a new one, so nobody is promoted in ignorance."""
+    run = context(desk, FailoverOptions(yes=True), "failover")
+    failover.begin(run, Failover(**ROLES, ssh_answers=True))
+    rejoined = replace(STANDBY, host=ESTATE.host("pg1"), timeline=2)  # pg1 follows pg2 on timeline 2
+    assert failover.possible_loss(desk.answer, rejoined)[0] is None
+
+
+def test_nothing_is_fenced_for_a_restore_before_the_record_says_why(desk: Desk, moments: Moments) -> None:
+    run = context(desk, SwitchoverOptions(), "restore-pitr")
+    pitr_swap._fence_both(run, RestorePitr.model_construct(**PITR))
+    assert moments.seen == [("fence", None), ("fence", None)]
+
+
+def test_a_cluster_that_is_started_alone_is_recorded_first(desk: Desk, moments: Moments) -> None:
+    run = context(desk, StartClusterOptions(), "start-cluster")
+    start_cluster.alone(run, StartCluster(primary="pg1", other="pg2", old_timeline=1, timeline=1))
+    assert moments.seen == [("synchronous_off", None)]
+
+
+def test_a_confirmation_that_cannot_be_written_is_said_and_fails_nothing(
+    desk: Desk, moments: Moments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise DrError("no")
+
+    run = context(desk, DetachOptions(), "detach")
+    detach.note(run, Detach(primary="pg1", other="pg2", timeline=1))
+    monkeypatch.setattr(keep.Keeper, "settled", fails)
+    detach.confirm(run, Detach(primary="pg1", other="pg2", timeline=1))
+    assert any("does not say yet what is so" in line for line in desk.heard)
+    assert moments.loss is None
+
+
+def test_another_estates_record_is_not_touched_by_a_transition_of_ours(desk: Desk, moments: Moments) -> None:
+    """An inventory that names the backup host of another estate."""
+    run = context(desk, SwitchoverOptions(), "switchover")
+    before = desk.document("backup1").read_text()
+    with pytest.raises(Refused, match="of the database system"):
+        switchover.step_down(run, Switchover(**ROLES, system="42"))
+    assert desk.document("backup1").read_text() == before and moments.names == []
