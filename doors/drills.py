@@ -13,6 +13,10 @@ from rich.table import Table
 from doors.support import LAB_HELP, door, progress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from drills.judging.result import DrillResult
+    from drills.rounds.result import RoundsResult
     from inventories.catalog.recovery import Objectives
 
 _PACKAGE_HINT = "TDENGINE_PACKAGE=PATH-OR-URL, with a file .sha256 beside it, installs TDengine in the lab"
@@ -20,10 +24,11 @@ _PACKAGE_HINT = "TDENGINE_PACKAGE=PATH-OR-URL, with a file .sha256 beside it, in
 
 @task(
     help={
-        "scenario": "what to break (./dr scenarios lists them)",
+        "scenario": "what to break (./dr scenarios lists them); with --rounds one or more, as a,b,c",
         "twin": "run a negative twin, which must fail for its own reason",
+        "rounds": "so many drills on one estate, drawn at random, nothing deployed in between",
         "rate": "rows a second that the feed writes",
-        "seed": "repeat the random moment of an earlier drill (its run_id)",
+        "seed": "repeat the random moment of an earlier drill, or the rounds of an earlier run (its run_id)",
         "json": "print result.json instead of the summary",
         "lab": LAB_HELP,
     }
@@ -33,6 +38,7 @@ def drill(
     c: Context,
     scenario: str = "",
     twin: str = "",
+    rounds: str = "",
     rate: float = 6000.0,
     seed: int = 0,
     json: bool = False,
@@ -40,11 +46,12 @@ def drill(
 ) -> None:
     """Break a lab under load, recover it, prove it on one page."""
     from drills import prepare
-    from drills.judging.result import Outcome
     from drills.run import Plan
     from drills.run import drill as run_drill
     from drills.scenarios import catalogue as scenarios
 
+    if rounds:
+        return _rounds(lab, rounds, scenario, twin, rate, seed, json)
     made_to_fail = scenarios.twin(twin) if twin else None
     chosen = scenarios.scenario(scenario or (made_to_fail.scenario if made_to_fail else "primary-power-loss"))
     plan = Plan(rate=rate, seed=seed or None)
@@ -57,11 +64,31 @@ def drill(
         print(result.model_dump_json(indent=2))
     else:
         _summary(result, folder)
-    if result.negative_twin:
-        if not result.negative_twin.held:
-            raise Exit(f"the negative twin {twin} did not fail for its reason: {result.negative_twin.reason}", code=1)
+    _ends(result, folder)
+
+
+def _rounds(lab: str, rounds: str, scenario: str, twin: str, rate: float, seed: int, json: bool) -> None:
+    from drills import prepare
+    from drills.rounds import course as trips
+
+    plan = trips.plan(rounds, scenario, twin, rate, seed or None)
+    with progress() as say:
+        prepare.estate(lab, say)
+        result, folder = trips.run(plan, lab, say)
+    if json:
+        print(result.model_dump_json(indent=2))
+    else:
+        _rounds_summary(result, folder)
+    _ends(result, folder)
+
+
+def _ends(result: DrillResult | RoundsResult, folder: Path) -> None:
+    """With the exit code of the outcome; a negative twin is judged by whether it failed for its own reason."""
+    if twin := result.negative_twin:
+        if not twin.held:
+            raise Exit(f"the negative twin {twin.name} did not fail for its reason: {twin.reason}", code=1)
         return
-    if result.outcome is not Outcome.PASSED:
+    if result.outcome.value != "passed":
         hint = result.hint or f"the report is {folder}/report.html"
         raise Exit(
             f"{result.reasons[0] if result.reasons else result.outcome}\nHINT: {hint}", code=_code(result.outcome)
@@ -72,7 +99,7 @@ def drill(
 @door
 def scenarios(c: Context) -> None:
     """List what a drill can break, and the negative twins."""
-    from drills.scenarios.catalogue import SCENARIOS, TWINS
+    from drills.scenarios.catalogue import ROUND_TWINS, SCENARIOS, TWINS
     from inventories.catalog.load import load_recovery
 
     promises = load_recovery().scenarios
@@ -83,6 +110,8 @@ def scenarios(c: Context) -> None:
         table.add_row(name, scenario.summary + skipped, f"{promise.rto_s:g} s", _rpo(promise), _alarm(promise))
     for name, twin in TWINS.items():
         table.add_row(f"--twin {name}", twin.says, "", "", "")
+    for name, says in ROUND_TWINS.items():
+        table.add_row(f"--rounds 2 --twin {name}", says, "", "", "")
     Console().print(table)
 
 
@@ -113,19 +142,38 @@ def runs(c: Context) -> None:
         print(note)
 
 
-def _summary(result: object, folder: object) -> None:
-    from drills.judging.result import DrillResult
+def _summary(result: DrillResult, folder: Path) -> None:
     from drills.page.report import headline
 
-    assert isinstance(result, DrillResult)
     console = Console(highlight=False)
-    twin = result.negative_twin
-    word = ("twin held" if twin.held else "twin broken") if twin else result.outcome.value
-    colour = "green" if word in ("passed", "twin held") else "red"
-    console.print(f"[bold {colour}]{word.upper()}[/] {headline(result)}", soft_wrap=True)
+    console.print(f"{_word(result)} {headline(result)}", soft_wrap=True)
     for sentence in result.degraded:
         console.print(f"[yellow]while degraded:[/] {sentence}")
     console.print(f"report: {folder}/report.html", soft_wrap=True)  # a path is copied whole, or not at all
+
+
+def _rounds_summary(result: RoundsResult, folder: Path) -> None:
+    from drills.page.report import seconds
+    from drills.rounds.report import headline
+
+    console = Console(highlight=False)
+    table = Table("scenario", "rounds", "passed", "RTO, median", "worst", "promised", "a round took", box=None)
+    for kind in result.kinds():
+        times = (kind.rto_median_s, kind.rto_worst_s, kind.promised_s, kind.duration_median_s)
+        table.add_row(kind.scenario, str(kind.rounds), str(kind.passed), *map(seconds, times))
+    console.print(table)
+    for one in result.missed:
+        still = f" (the machine stood still: {one.stood_still})" if one.stood_still else ""
+        console.print(f"[yellow]round {one.nr} missed its objective[/]{still}", soft_wrap=True)
+    console.print(f"{_word(result)} {headline(result)}", soft_wrap=True)
+    console.print(f"report: {folder}/report.html", soft_wrap=True)
+
+
+def _word(result: DrillResult | RoundsResult) -> str:
+    twin = result.negative_twin
+    word = ("twin held" if twin.held else "twin broken") if twin else result.outcome.value
+    colour = "green" if word in ("passed", "twin held") else "red"
+    return f"[bold {colour}]{word.upper()}[/]"
 
 
 def _code(outcome: object) -> int:

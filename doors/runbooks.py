@@ -92,6 +92,29 @@ def detach(
     run_procedure("detach", DetachOptions(yes=yes, accept_loss=accept_loss), plan, resume, json, inventory)
 
 
+@task(
+    help={
+        **HELP,
+        "host": "which host, where two cannot be told apart (with --accept-loss)",
+        "accept_loss": "start although acknowledged rows may be missing",
+        "accept_split_brain": "start although a host that is away is not fenced",
+    },
+    name="start-cluster",
+)
+@door
+def start_cluster(
+    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, host: str = "", accept_loss: bool = False,
+    accept_split_brain: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Start a cluster that is down everywhere, the last primary first."""
+    from runbooks.procedures.postgresql.start_cluster import StartClusterOptions
+
+    options = StartClusterOptions(
+        yes=yes, host=host, accept_loss=accept_loss, accept_split_brain=accept_split_brain
+    )
+    run_procedure("start-cluster", options, plan, resume, json, inventory)
+
+
 @task(help=HELP, name="mend-archive")
 @door
 def mend_archive(
@@ -220,4 +243,4 @@ def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
 
 
 collection = Collection("runbook", show, list_, render)
-TOP_LEVEL = (failover, rejoin, switchover, detach, mend_archive)
+TOP_LEVEL = (failover, rejoin, switchover, detach, start_cluster, mend_archive)

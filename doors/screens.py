@@ -61,6 +61,8 @@ def _nodes(status: Status) -> Table:
 def _node(status: Status, node: Node) -> tuple[str, ...]:
     if not node.ssh:
         return ("unreachable", "", "", "", "")
+    if node.hangs:
+        return ("hangs", "", "", "", "")
     if not node.online:
         return ("fenced" if node.fenced else "down", "", "", "", "")
     timeline = str(node.timeline)
@@ -99,6 +101,7 @@ def _facts(status: Status) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2))
     table.add_row("last backup", _backup(status))
     table.add_row("archive", _archive(status))
+    table.add_row("promotion", _promotions(status))
     table.add_row("jobs", _jobs(status))
     table.add_row("outbox", _outbox(status.outbox, status.unknown.get("outbox", "")))
     if status.tdengine_backups is not None:
@@ -156,6 +159,19 @@ def _archive(status: Status) -> str:
         return "unknown: no primary answers"
     newest = archiver.last_archived or "nothing"
     return f"lag {duration(archiver.oldest_waiting_s or 0)}, {archiver.waiting} segments wait, newest {newest}"
+
+
+def _promotions(status: Status) -> str:
+    """`pg2: nothing but replay, its archive answers in 0.1 s`: each standby's outlook; the findings say more."""
+    told = []
+    for node in status.nodes:
+        outlook = status.promotions.get(node.name)
+        if outlook is None or not outlook.standby:
+            continue
+        found = ", ".join(one.kind for one in outlook.hindrances) or "nothing but replay"
+        asked = f", its archive answers in {outlook.asked_s:.1f} s" if outlook.asked_s is not None else ""
+        told.append(f"{node.name}: {found}{asked}")
+    return "; ".join(told) or "unknown: no standby answers"
 
 
 def _outbox(box: Outbox | None, why: str) -> str:

@@ -21,7 +21,7 @@ from drills.measuring.tally import Feed, Writing
 from drills.scenarios.parts import Result, Scenario, Twin
 from drills.stage import Stage
 from drills.stores import POSTGRESQL, Finder, Store
-from inventories.errors import BadInput, DrError, TargetFailed, TimedOut, VerificationFailed
+from inventories.errors import BadInput, DrError, Interrupted, TargetFailed, TimedOut, VerificationFailed
 from runbooks.engine import outcome as ended
 from runbooks.engine.budgets import budget
 from runbooks.engine.verify import EVERYTHING, verify
@@ -36,12 +36,16 @@ Fates = Mapping[Store, Fate]
 
 @dataclass(frozen=True)
 class Plan:
-    """How to drill. Seconds before the fault are drawn between `calm_s` and twice that; `seed` fixes the draw."""
+    """How to drill. Seconds before the fault are drawn between `calm_s` and twice that; `seed` fixes the draw.
+
+    `reclone` brings a lost host back from the repository, without trying to rewind it.
+    """
 
     rate: float = 6000.0
     calm_s: float = 4.0
     after_s: float = 4.0
     seed: int | None = None
+    reclone: bool = False
 
     def __post_init__(self) -> None:
         """Raises BadInput for a rate that no feed can have."""
@@ -110,10 +114,11 @@ class Course:
 
     def _prepare(self) -> None:
         """Set the scene, as a phase of its own."""
-        if self.scenario.prepare is None:
+        prepare = (self.twin and self.twin.prepare) or self.scenario.prepare
+        if prepare is None:
             return
         self.stage.mark("prepare")
-        self.scenario.prepare(self.stage)
+        prepare(self.stage)
         self.stage.mark("normal")
 
     def _detect(self) -> float | None:
@@ -226,14 +231,7 @@ class Course:
         """The standby, once it has replayed what the primary has written, holds what the primary holds as well."""
         name = "the standby holds every acknowledged row"
         try:
-            written = server.the_primary(server.survey(self.stage.estate)).written or 0
-            node = until(
-                lambda: next((node for node in server.survey(self.stage.estate) if node.streams), None),
-                "standby.catch_up",
-                what="a standby that has replayed everything",
-                accept=lambda node: node is not None and (node.replayed or 0) >= written,
-            )
-            assert node is not None
+            node = gather.caught_up(self.stage.estate)
             found = compare(expected, self._on(node.host))
         except DrError as error:
             return Check(name=name, outcome=CheckOutcome.FAILED, detail=str(error))
@@ -270,7 +268,7 @@ class Course:
 
     def ended_by(self, error: BaseException) -> None:
         """What stopped the drill becomes its first reason, unless a runbook had failed before: that is why."""
-        interrupted = isinstance(error, KeyboardInterrupt)
+        interrupted = isinstance(error, KeyboardInterrupt | Interrupted)
         reason = "The drill was interrupted." if interrupted else str(error)
         ran = enumerate(result for _, result in self.stage.results)
         failed = [result.error for nr, result in ran if result.outcome is not self._wanted(nr)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ _COMMAND = (
     "cd /opt/mystocks-dr && exec python3 -m agents.feed.feeder "
     "--config /etc/mystocks-dr/%s --rate %s --seed %s --batch %s"
 )
+_GOES_ON = _COMMAND + " --run %s --first %s"
+SKIPPED = 100_000  # numbers that a feed which died may have given away without being heard
 FEED_ENDS_S = 20.0
 BATCH = 300  # rows
 
@@ -30,6 +32,8 @@ class Feed:
 
     ledger: Ledger
     process: subprocess.Popen[bytes]
+    begin: Callable[..., subprocess.Popen[bytes]]
+    log: Path
 
     @property
     def run_number(self) -> int:
@@ -37,6 +41,32 @@ class Feed:
         run = self.ledger.view().run
         assert run is not None, "a feed that acknowledged rows has said its number"
         return run
+
+    def go_on(self) -> None:
+        """Start it again after its host died, in the same run and the same ledger, behind every number given away.
+
+        Returns when somebody has acknowledged a row of it. Raises TargetFailed, TimedOut.
+        """
+        before = self.ledger.view()
+        run = self.run_number
+        highest = max(last for ids in self.ledger.acked_ids().values() for _, last in ids.ranges())
+        self._end()
+        self.process = self.begin(run, highest + SKIPPED)
+        _keep_errors_of(self.process, self.log)
+        assert self.process.stdout is not None
+        self.ledger = Ledger(self.ledger.path, self.process.stdout)
+        view = self.ledger.wait_for(
+            lambda view: view.acked > before.acked or view.feed is State.DIED,
+            budget("feed.start"),
+            "the first row after the feed was started again",
+        )
+        if view.feed is State.DIED:
+            raise TargetFailed("the feed died again before its first row", f"see {self.log}")
+
+    def _end(self) -> None:
+        self.process.kill()  # the connection to a host without power
+        self.process.wait()
+        self.ledger.close()
 
     def stop(self) -> None:
         """Ask the feed to end and wait until its last word is on disk. Harmless when it has ended."""
@@ -56,13 +86,15 @@ def running(
     app: Host, rate: float, seed: int, run_dir: Path, store: Store = POSTGRESQL, batch: int = BATCH
 ) -> Iterator[Feed]:
     """A feed of one store that has begun to acknowledge rows. It is ended on the way out, whatever happened."""
-    process = app.start(_COMMAND, store.settings, rate, seed, batch, user="mystocks")
+    words = (store.settings, rate, seed, batch)
+
+    def begin(*more: object) -> subprocess.Popen[bytes]:
+        return app.start(_GOES_ON if more else _COMMAND, *words, *more, user="mystocks")
+
+    process, log = begin(), run_dir / "logs" / store.log
     assert process.stdout is not None
-    assert process.stderr is not None
-    threading.Thread(
-        target=_keep_errors, args=(process.stderr.fileno(), run_dir / "logs" / store.log), daemon=True
-    ).start()
-    feed = Feed(Ledger(run_dir / store.ledger, process.stdout), process)
+    _keep_errors_of(process, log)
+    feed = Feed(Ledger(run_dir / store.ledger, process.stdout), process, begin, log)
     try:
         view = feed.ledger.wait_for(
             lambda view: view.by_store > 0 or view.feed is State.DIED,
@@ -76,9 +108,14 @@ def running(
         feed.stop()
 
 
+def _keep_errors_of(process: subprocess.Popen[bytes], path: Path) -> None:
+    assert process.stderr is not None
+    threading.Thread(target=_keep_errors, args=(process.stderr.fileno(), path), daemon=True).start()
+
+
 def _keep_errors(descriptor: int, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as out, suppress(OSError), open(descriptor, "rb", closefd=False) as source:
+    with path.open("ab") as out, suppress(OSError), open(descriptor, "rb", closefd=False) as source:
         for line in source:
             out.write(line)
             out.flush()

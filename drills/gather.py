@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +14,10 @@ from drills.judging.compare import FoundIds, parse_found, ranges_sql
 from drills.judging.result import Check, CheckOutcome, Objectives, Step
 from drills.measuring.fingerprint import Fingerprint, fingerprint
 from inventories.catalog.load import load_recovery
-from inventories.errors import BadInput, DrError
+from inventories.errors import BadInput, DrError, VerificationFailed
 from lab.engine import find_engine
 from runbooks.engine.result import RunResult
+from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
 from runbooks.probes.postgresql import server
 from runbooks.probes.tdengine import servers
@@ -52,6 +53,29 @@ def finder(primary: Host, database: str, run: int) -> Callable[[str], FoundIds]:
         return parse_found(table, text.stdout)
 
     return found
+
+
+def finders(host: Host, database: str, wanted: Collection[tuple[int, str]]) -> dict[tuple[int, str], FoundIds]:
+    """The same of several (run, table) at once. Raises VerificationFailed when an answer is missing."""
+    sql = "".join(f"{ranges_sql(table, run)};\n" for run, table in wanted)
+    text = host.run("psql -qAtX -v ON_ERROR_STOP=1 -d %s", database, user="postgres", stdin=sql, timeout=600).stdout
+    lines = text.splitlines()
+    if len(lines) != len(wanted):
+        raise VerificationFailed(f"{host} gave {len(lines)} answers to {len(wanted)} questions about its rows.")
+    return {key: parse_found(key[1], line) for key, line in zip(wanted, lines, strict=True)}
+
+
+def caught_up(estate: Estate) -> server.Node:
+    """A standby that has replayed all that the primary had written when this was called. Raises TimedOut."""
+    written = server.the_primary(server.survey(estate)).written or 0
+    node = until(
+        lambda: next((node for node in server.survey(estate) if node.streams), None),
+        "standby.catch_up",
+        what="a standby that has replayed everything",
+        accept=lambda node: node is not None and (node.replayed or 0) >= written,
+    )
+    assert node is not None
+    return node
 
 
 def steps(results: Results) -> tuple[Step, ...]:

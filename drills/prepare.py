@@ -12,6 +12,7 @@ from inventories.errors import DrError, TimedOut
 from lab.up import up
 from runbooks import hosts
 from runbooks.engine.wait import until
+from runbooks.hosts import Estate, Host
 
 SETTLES_S = 15.0  # a fresh standby catches up within this
 
@@ -27,7 +28,13 @@ def estate(lab: str, say: Callable[[str], None], stores: Collection[Store] = ())
     except DrError:
         say("Provisioning the estate")
         deploys.deploy("lab")
-        loaded = hosts.load("lab")
-        with suppress(TimedOut):
-            until(lambda: gate(loaded, stores), SETTLES_S, what="a whole estate", retry=(DrError,), every=0.5)
-        gate(loaded, stores)  # says what is not whole, and what to do
+        settled(hosts.load("lab"), stores)
+
+
+def settled(loaded: Estate, stores: Collection[Store] = ()) -> tuple[Host, Host]:
+    """(primary, standby) of an estate that is whole, or soon is. Raises Refused naming what is not whole, and what to
+    do.
+    """
+    with suppress(TimedOut):
+        return until(lambda: gate(loaded, stores), SETTLES_S, what="a whole estate", retry=(DrError,), every=0.5)
+    return gate(loaded, stores)

@@ -14,6 +14,7 @@ from drills.gate import clean_up, gate
 from drills.judging import verdict
 from drills.judging.junit import write_junit
 from drills.judging.result import DrillResult, NegativeTwin, Outcome, write_result
+from drills.measuring import pressure
 from drills.measuring.measure import phases
 from drills.page.report import write_report
 from drills.scenarios.parts import Scenario, Twin
@@ -27,17 +28,18 @@ from runbooks.probes.tdengine import servers
 
 
 def drill(
-    scenario: Scenario, lab: str, say: Callable[[str], None], plan: Plan, twin: Twin | None = None
-) -> tuple[DrillResult, Path]:
-    """Run it and leave its evidence. Returns the judged result and its folder.
+    scenario: Scenario, lab: str, say: Callable[[str], None], plan: Plan, twin: Twin | None = None,
+    runs: Path | None = None,
+) -> tuple[DrillResult, Path]:  # fmt: skip
+    """Run it and leave its evidence in a folder of its own below `runs`. Returns the judged result and that folder.
 
     Raises Refused before anything was broken, when the estate is not whole.
     """
     estate = hosts.load("lab")
     primary, standby = gate(estate, scenario.stores)
-    run_dir = new_run_dir(f"drill-{scenario.name}{f'-{twin.name}' if twin else ''}")
+    run_dir = new_run_dir(f"drill-{scenario.name}{f'-{twin.name}' if twin else ''}", runs)
     seed = plan.seed if plan.seed is not None else random.SystemRandom().randrange(2**31)
-    stage = Stage(lab, estate, primary, standby, lab_state.load(lab).gateway, run_dir, say)
+    stage = Stage(lab, estate, primary, standby, lab_state.load(lab).gateway, run_dir, say, reclone=plan.reclone)
     result = DrillResult(
         name=run_dir.name,
         scenario=scenario.name,
@@ -52,16 +54,26 @@ def drill(
     course = Course(scenario, twin, plan, stage, random.Random(seed), result)  # noqa: S311 - a moment, no secret
     began = stage.mark("normal")
     try:
-        course.go()
+        with pressure.watched() as stage.watch:
+            course.go()
     except (DrError, KeyboardInterrupt) as error:
         course.ended_by(error)
     finally:
-        clean_up(stage)
+        _make_whole(course)
         result = _with_surroundings(course.result, stage, began, twin)
         write_result(result, run_dir)
         write_junit(result, run_dir)
         write_report(result, run_dir)
     return result, run_dir
+
+
+def _make_whole(course: Course) -> None:
+    """Clean up; one who interrupts that as well is told so, and the evidence is written all the same."""
+    try:
+        clean_up(course.stage)
+    except KeyboardInterrupt as error:
+        course.stage.say("WARNING: the clean-up was interrupted, so the estate may not be whole; ./dr status")
+        course.ended_by(error)
 
 
 def _with_surroundings(result: DrillResult, stage: Stage, began: float, twin: Twin | None) -> DrillResult:
@@ -79,7 +91,19 @@ def _with_surroundings(result: DrillResult, stage: Stage, began: float, twin: Tw
             "facts": tuple(stage.facts),
         }
     )
+    result = _with_pressure(result, stage, ended)
     return verdict.judge(_with_twin(result, twin))
+
+
+def _with_pressure(result: DrillResult, stage: Stage, ended: float) -> DrillResult:
+    """How busy the machine was before the fault, and from the fault until the store took rows again."""
+    fault = next((mark.at for mark in stage.marks if mark.name == "fault"), None)
+    if fault is None:
+        return result
+    before = stage.watch.between(stage.marks[0].at, fault)
+    until = result.marks.recovered
+    during = stage.watch.between(fault, ended if until is None else stage.marks[0].at + until)
+    return result.model_copy(update={"pressure": during, "pressure_before": before})
 
 
 def _with_twin(result: DrillResult, twin: Twin | None) -> DrillResult:

@@ -15,10 +15,12 @@ from drills.feed import Feed
 from drills.judging.fate import Target
 from drills.judging.result import Fact
 from drills.measuring.measure import Mark
+from drills.measuring.pressure import Watch
 from drills.measuring.tally import Feed as State
 from inventories.errors import DrError, TimedOut
 from lab import faults
 from lab.up import up
+from runbooks.engine import outcome as ended
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.result import RunResult
@@ -34,6 +36,7 @@ class Stage:
 
     `target` is set by a scenario that restores to a point, `safe_at` by one that loses what was not in the repository:
     what was acknowledged before that moment was in it and must come back. `later` is undone in the end, newest first.
+    `reclone` brings a host back from the repository where a rewind would be tried first.
     """
 
     lab: str
@@ -54,6 +57,8 @@ class Stage:
     damaged: str = ""  # label of the backup in which a byte was flipped
     running: dict[str, Feed] = field(default_factory=dict)  # by the name of the store that it writes to
     undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
+    reclone: bool = False
+    watch: Watch = field(default_factory=Watch)
 
     @property
     def feed(self) -> Feed:
@@ -104,12 +109,17 @@ class Stage:
         return now
 
     def run(self, procedure: Procedure[S], options: Options, estate: Estate | None = None) -> RunResult[S]:
-        """Run a runbook exactly as an operator would, its evidence below this drill's folder."""
+        """Run a runbook exactly as an operator would, its evidence below this drill's folder.
+
+        Raises KeyboardInterrupt when it was interrupted: then the drill is, too.
+        """
         if self.failover_started is None:
             self.failover_started = time.monotonic()
         result = execute(procedure, estate or self.estate, options, self.say, runs=self.run_dir / "runbooks")
         self.results.append((procedure.name, result))
         self._mark_steps(result)
+        if result.outcome is ended.Outcome.INTERRUPTED:
+            raise KeyboardInterrupt(result.error)
         return result
 
     def _mark_steps(self, result: RunResult[Any]) -> None:
@@ -128,6 +138,16 @@ class Stage:
 
     def power_on(self, host: Host) -> None:
         faults.power_on(self.lab, host.name)
+
+    def site_off(self) -> None:
+        """Every host of the estate loses power at one moment."""
+        faults.site_off(self.lab, [host.name for host in self.estate.hosts])
+        for host in self.estate.hosts:
+            host.hang_up()
+
+    def site_on(self) -> None:
+        """Power is back, and every host answers."""
+        faults.site_on(self.lab, [host.name for host in self.estate.hosts])
 
     def crash(self, host: Host, pid_file: str) -> None:
         faults.kill_process(self.lab, host.name, pid_file)

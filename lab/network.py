@@ -53,10 +53,40 @@ def pin_gateway(engine: Engine, lab: str, mac: str) -> None:
     """
     if engine.kind is not Kind.PODMAN:
         return
-    interface = engine.json("network", "inspect", network_name(lab))[0].get("network_interface", "")
-    if interface and Path("/sys/class/net", interface).exists():
-        command = [*engine.elevation, "ip", "link", "set", "dev", interface, "address", mac]
-        subprocess.run(command, capture_output=True, check=False)  # a lab without it works, with noisier numbers
+    interface = _bridge(engine, lab)
+    if interface:
+        _ip(engine, "link", "set", "dev", interface, "address", mac)  # a lab without it works, with noisier numbers
+
+
+def hold_bridge(engine: Engine, lab: str) -> None:
+    """Keep the lab's bridge while none of its hosts runs, by a port of its own; `let_bridge_go` takes that away.
+
+    Podman removes a bridge with its last container. What is sent to the hosts' addresses then leaves by the machine's
+    own way out, where anybody may answer; no switch goes because its hosts have no power.
+    """
+    interface = _bridge(engine, lab) if engine.kind is Kind.PODMAN else ""
+    if interface:
+        port = f"{interface}k"
+        _ip(engine, "link", "add", port, "type", "veth", "peer", "name", f"{interface}p")
+        _ip(engine, "link", "set", port, "master", interface)
+        _ip(engine, "link", "set", port, "up")
+
+
+def let_bridge_go(engine: Engine, lab: str) -> None:
+    """Undo `hold_bridge`; harmless where nothing holds it."""
+    interface = _bridge(engine, lab) if engine.kind is Kind.PODMAN else ""
+    if interface:
+        _ip(engine, "link", "del", f"{interface}k")
+
+
+def _bridge(engine: Engine, lab: str) -> str:
+    """The network's interface on this machine; empty where there is none, or none that we can see."""
+    name = str(engine.json("network", "inspect", network_name(lab))[0].get("network_interface", ""))
+    return name if name and Path("/sys/class/net", name).exists() else ""
+
+
+def _ip(engine: Engine, *words: str) -> None:
+    subprocess.run([*engine.elevation, "ip", *words], capture_output=True, check=False)
 
 
 def inspect(engine: Engine, lab: str) -> tuple[Mapping[str, str], IPv4Network] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FENCED = "/etc/mystocks-dr/fenced"
+PERMIT = "/run/mystocks-dr-start-permit.json"  # lets PostgreSQL start once; the start guard takes it away
 CA = "/etc/mystocks-dr/ca.crt"
 PASSFILE = "/var/lib/postgresql/.mystocks.pgpass"
 KEPT = "/var/lib/postgresql/mystocks-kept"  # copies of what a recovery step is about to erase

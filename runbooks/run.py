@@ -23,6 +23,7 @@ from runbooks.procedures.postgresql.rejoin import REJOIN, RejoinOptions
 from runbooks.procedures.postgresql.restore_cluster import RESTORE_CLUSTER, RestoreClusterOptions
 from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, RestorePitrOptions
 from runbooks.procedures.postgresql.restore_table import RESTORE_TABLE, RestoreTableOptions
+from runbooks.procedures.postgresql.start_cluster import START_CLUSTER, StartClusterOptions
 from runbooks.procedures.postgresql.switchover import SWITCHOVER, SwitchoverOptions
 from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
 from runbooks.procedures.tdengine.rejoin import TDENGINE_REJOIN, TdengineRejoinOptions
@@ -48,6 +49,7 @@ PROCEDURES: Mapping[str, Known] = {
         Known(REJOIN, RejoinOptions),
         Known(SWITCHOVER, SwitchoverOptions),
         Known(DETACH, DetachOptions),
+        Known(START_CLUSTER, StartClusterOptions),
         Known(RESTORE_TABLE, RestoreTableOptions),
         Known(RESTORE_PITR, RestorePitrOptions),
         Known(RESTORE_CLUSTER, RestoreClusterOptions),

@@ -2,10 +2,13 @@
 
 Writes rows at a steady rate and reports every acknowledgement on standard output, one JSON object a line.
 
-    python3 -m agents.feed.feeder --config FILE [--rate 6000] [--batch 300] [--seconds N] [--seed N]
+    python3 -m agents.feed.feeder --config FILE [--rate 6000] [--batch 300] [--seconds N] [--seed N] [--run N --first SEQ]
 
 Stops when standard input is closed, on SIGTERM, or after --seconds. Lines: start, ack, replayed (rows that
 the outbox had acknowledged and the store now holds), store_down, store_up, stop.
+
+With --run and --first it goes on with a run whose host died, at a number that was never given away, and reports what
+was replayed of it since.
 """
 
 from __future__ import annotations
@@ -183,10 +186,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=300, help="rows a batch")
     parser.add_argument("--seconds", type=float, help="stop by itself after so long")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--run", type=int, help="go on with this run")
+    parser.add_argument("--first", type=int, default=0, help="the number that its rows begin behind")
     options = parser.parse_args(arguments)
     if options.rate <= 0 or options.batch < len(SHARES):
         parser.error(f"--rate must be positive and --batch at least {len(SHARES)}")
     config = load_config(options.config)
+    if options.run is not None and config.tdengine:
+        parser.error("--run goes on with a feed of PostgreSQL: bars of TDengine have minutes of their own in each run")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -196,18 +203,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _feed(config: Config, options: argparse.Namespace, stop: threading.Event) -> None:
-    run_number = int(time.time()) & 0x7FFFFFFF
+    goes_on = options.run is not None
+    run_number = options.run if goes_on else int(time.time()) & 0x7FFFFFFF
     tables = load_tables(config.tables)
     outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
     ledger = Ledger(run_number)
-    follower = Follower(config, ledger, run_number, outbox.last_applied_no())
+    # What the outbox holds of a run that goes on was acknowledged by the process that died.
+    ledger.acked_record = outbox.newest_id() if goes_on else 0
+    follower = Follower(config, ledger, run_number, 0 if goes_on else outbox.last_applied_no())
     writer = Writer(config, tables, outbox, run_number)
     shares = TICK_SHARES if config.tdengine else SHARES
     ledger.say("start", run=run_number, rate=options.rate, tables=list(shares))
     follower.start()
     try:
         pace = Pace(options.rate, options.batch, options.seconds)
-        market = Ticks(run_number, options.seed) if config.tdengine else Market(run_number, options.seed)
+        market = Ticks(run_number, options.seed) if config.tdengine else Market(run_number, options.seed, options.first)
         pour(market, tables, writer, ledger, pace, stop)
     finally:
         writer.close()

@@ -48,16 +48,16 @@ def read_bars(path: Path = BARS) -> list[Bar]:
 class Market:
     """An endless, reproducible source of rows in the catalogue's column order.
 
-    Event ids count from 1 over all tables.
+    Event ids count from 1 over all tables, or from behind `first`, and so do the natural keys.
     """
 
-    def __init__(self, run: int, seed: int = 1) -> None:
+    def __init__(self, run: int, seed: int = 1, first: int = 0) -> None:
         self._base = run << RUN_SHIFT
-        self._seq = 0
+        self._seq = first
         self._random = random.Random(seed)  # noqa: S311 - a market, not a secret
         self._bars = read_bars()
         self._today = datetime.now(timezone.utc).date()
-        self._n_bars = self._n_positions = 0
+        self._n_bars = self._n_positions = first
 
     def batch(self, size: int) -> dict[str, list[tuple[object, ...]]]:
         """About `size` rows; the event ids of each table are consecutive."""

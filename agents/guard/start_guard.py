@@ -6,6 +6,10 @@ database beside the real one. One that would take writes may start only
 when the host is not fenced and nothing newer exists: no peer is primary, and, where a peer does not answer, the
 backup repository holds no history file of the next timeline. When neither can be asked it stays down: a late start
 costs minutes, two primaries cost data. `touch /etc/mystocks-dr/allow-start` allows one start by hand.
+
+After a power cut of the whole site there is nobody to ask. `./dr start-cluster` then looks at every host and leaves a
+permit for the one that was last. It is good for one start of this cluster, from this checkpoint, in this boot, within
+minutes; whatever the guard decides it is gone afterwards. It lifts no fence, and a peer that is primary outweighs it.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ from typing import Any
 
 ASK_TIMEOUT_S = 4
 CONFIG = Path("/etc/mystocks-dr/guard.json")
+PERMIT = "run/mystocks-dr-start-permit.json"
+PERMIT_S = 600.0  # a permit that was not used within this long was forgotten
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ def main() -> int:
 def decide(config: dict[str, Any], root: Path = Path("/")) -> Verdict:
     """Judge by the files of this host first, which need no network, then by its peers and the repository."""
     data = root / f"var/lib/postgresql/{config['version']}/main"
+    permit = used_up(root / PERMIT)
     fenced = root / config["fenced"].lstrip("/")
     if fenced.exists():
         return Verdict(False, f"this host is fenced ({fenced.read_text().strip()}); run ./dr rejoin")
@@ -50,7 +57,43 @@ def decide(config: dict[str, Any], root: Path = Path("/")) -> Verdict:
     if override.exists():
         override.unlink()
         return Verdict(True, f"{override} was there (and is used up)")
+    if permit and permit_holds(permit, control(config["version"], data), root):
+        return by_permit(config, permit)
     return blank_by_peers(config) if blank else by_peers(config, timeline(config["version"], data))
+
+
+def used_up(path: Path) -> dict[str, Any]:
+    """The permit, which no second start will find; empty when there is none, or when it cannot be read."""
+    try:
+        text = path.read_text()
+        path.unlink()
+        said = json.loads(text)
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def permit_holds(permit: dict[str, Any], found: dict[str, str], root: Path) -> bool:
+    """Whether it was written for this boot, this cluster and this checkpoint, and lately."""
+    proc = root / "proc"
+    try:
+        age = float((proc / "uptime").read_text().split()[0]) - float(permit["uptime"])
+        return (
+            permit["boot"] == (proc / "sys/kernel/random/boot_id").read_text().strip()
+            and permit["system"] == found["Database system identifier"]
+            and permit["checkpoint"] == found["Latest checkpoint location"]
+            and 0 <= age <= PERMIT_S
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def by_permit(config: dict[str, Any], permit: dict[str, Any]) -> Verdict:
+    """Somebody has looked at every host; what has become primary since is still a reason to stay down."""
+    for peer in config["peers"]:
+        if ask(peer, config) is False:
+            return Verdict(False, f"{peer['name']} is the primary now")
+    return Verdict(True, f"permitted once by {permit.get('why', 'somebody')}")
 
 
 def blank_by_peers(config: dict[str, Any]) -> Verdict:
@@ -139,13 +182,18 @@ def timeline(version: int, data: Path) -> int:
     Until its first checkpoint, minutes after a promotion, the control file still names the old one; its own history
     files know better. Without them a promoted primary that crashes would take itself for one that was succeeded.
     """
+    histories = (int(path.stem, 16) for path in (data / "pg_wal").glob("????????.history"))
+    return max(int(control(version, data)["Latest checkpoint's TimeLineID"]), *histories, 0)
+
+
+def control(version: int, data: Path) -> dict[str, str]:
+    """The control file, by the names that pg_controldata gives."""
     tool = f"/usr/lib/postgresql/{version}/bin/pg_controldata"
     text = subprocess.run(
         [tool, str(data)], capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"}
     ).stdout
-    line = next(line for line in text.splitlines() if line.startswith("Latest checkpoint's TimeLineID"))
-    histories = (int(path.stem, 16) for path in (data / "pg_wal").glob("????????.history"))
-    return max(int(line.split(":")[1]), *histories, 0)
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str] | None:

@@ -2,7 +2,8 @@
 
     python3 -m agents.jobs.runner run JOB [--wait [SECONDS]] [--io-timeout SECONDS]      by hand
     python3 -m agents.jobs.runner run JOB --scheduled      by cron: jitter, waits for its turn, only when due in UTC
-    python3 -m agents.jobs.runner catch-up                 hourly and at boot: run what was missed, then raise the alarm
+    python3 -m agents.jobs.runner catch-up                 hourly and at boot: run what was missed, then raise the alarm,
+                                                    also for what would delay or stop a promotion
     python3 -m agents.jobs.runner status                   every job and what is late
     python3 -m agents.jobs.runner arm                      begin to count: a job that never ran is late from then on
 
@@ -27,6 +28,7 @@ from agents.jobs.alarm import late, raise_alarm
 from agents.jobs.config import PATH, VARIABLE, Settings, load
 from agents.jobs.lock import Held, Lock, Owner, holder
 from agents.jobs.state import State
+from agents.postgresql import promotion
 
 # What neither writes the repository nor needs it to stand still has a lock of its own: a proof may take hours, and
 # whether the archive works must not wait for it.
@@ -119,7 +121,8 @@ def catch_up(settings: Settings) -> list[State]:
     finally:
         lock.release()
         missing = late(settings, jobs_state.arm(settings), time.time())
-        raise_alarm(settings, [one.sentence for one in missing])
+        hindered = promotion.hindered(settings.database, settings.max_promotion_delay_s)
+        raise_alarm(settings, [*(one.sentence for one in missing), *hindered])
     return done
 
 

@@ -199,6 +199,10 @@ class Outbox:
             self._one("SELECT coalesce(max(applied_no), 0) FROM outbox_queue WHERE applied_no IS NOT NULL")[0]
         )
 
+    def newest_id(self) -> int:
+        """The record that was stored last, 0 if there is none."""
+        return int(self._one("SELECT coalesce(max(id), 0) FROM outbox_queue")[0])
+
     def waiting_of(self, origin: int) -> int:
         """Pending rows of one origin."""
         query = "SELECT coalesce(sum(n_rows), 0) FROM outbox_queue WHERE status = 'pending' AND origin = ?"

@@ -158,7 +158,9 @@ def pg_standby(version: int, node: str, peers: Sequence[str], ca: str, passfile:
             raise OperationError(f"{node} is blank and no primary answers at {', '.join(peers)}")
         data = _data(version)
         dsn = (
-            f"host={primary} port=5432 user=replicator application_name={node} sslmode=verify-full "
+            # Under its own name it would count as the standby that commits wait for, and nobody can promote a copy
+            # that is not whole.
+            f"host={primary} port=5432 user=replicator application_name=clone-{node} sslmode=verify-full "
             f"sslrootcert={ca} passfile={passfile}"
         )
         # A fresh directory beside the blank one: nothing is deleted until the copy is whole.
@@ -236,8 +238,15 @@ def pg_slots(version: int, names: Sequence[str]) -> Commands:
         row["slot_name"]
         for row in _rows("select slot_name from pg_replication_slots where slot_type = 'physical'") or []
     }
+    # One that lost its WAL holds nothing any more, and never will again.
+    lost = {
+        row["slot_name"]
+        for row in _rows("select slot_name from pg_replication_slots where wal_status = 'lost' and not active") or []
+    }
     wanted = {_slot(name) for name in names} if state["primary"] else set()
-    for slot in sorted(wanted - there):
+    for slot in sorted(lost):
+        yield _psql(f"SELECT pg_drop_replication_slot('{slot}');")
+    for slot in sorted(wanted - (there - lost)):
         yield _psql(f"SELECT pg_create_physical_replication_slot('{slot}', true);")
 
 
@@ -277,14 +286,18 @@ END $$;
 
 
 @operation()
-def pg_synchronous(version: int, path: str, line: str) -> Commands:
-    """Switch synchronous replication on where a standby streams; where none does, it is off on purpose."""
+def pg_synchronous(version: int, path: str, line: str, names: Sequence[str]) -> Commands:
+    """Switch synchronous replication on where one of these streams; where none does, it is off on purpose.
+
+    Whoever else reads WAL, a backup or an archive, is no standby: commits would wait for nobody, and hang.
+    """
     if not _is_primary(version):
         host.noop("not the primary")
         return
     rows = _rows(
         "select current_setting('synchronous_standby_names') as names, "
-        "exists (select from pg_stat_replication where state = 'streaming') as streams"
+        "exists (select from pg_stat_replication where state = 'streaming' and application_name in "
+        f"({', '.join(repr(name) for name in names)})) as streams"
     )
     if not rows or rows[0]["names"] or not rows[0]["streams"]:
         host.noop("on already, or no standby streams")

@@ -93,10 +93,11 @@ def standby() -> None:
 
 def synchronous() -> None:
     version = host.data.get("postgres_version")
-    names = ", ".join(f'"{node.name}"' for node in estate.nodes(*estate.POSTGRES_GROUPS))
+    standbys = [node.name for node in estate.nodes(*estate.POSTGRES_GROUPS)]
+    names = ", ".join(f'"{name}"' for name in standbys)
     pg_synchronous(
         name="synchronous replication", version=version, path=f"{_etc(version)}/conf.d/90-synchronous.conf",
-        line=f"synchronous_standby_names = 'FIRST 1 ({names})'", _su_user="postgres",
+        line=f"synchronous_standby_names = 'FIRST 1 ({names})'", names=standbys, _su_user="postgres",
     )  # fmt: skip
     pg_reset_overrides(
         name="no setting is overridden", version=version, settings=list(settings(version)), _su_user="postgres"

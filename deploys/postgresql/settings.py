@@ -52,6 +52,7 @@ def settings(version: int) -> dict[str, str]:
         # After a failover the standby finds its new primary by asking again; the default of 5 s is most of an RTO.
         "wal_retrieve_retry_interval": "500ms",
         "hot_standby": "on",
+        "recovery_min_apply_delay": "0",  # a promotion replays first what was put off
         "archive_mode": "on",
         "archive_command": f"pgbackrest --stanza={stanza} archive-push %p",
         "archive_timeout": f"{data.get('archive_timeout_s')}s",
@@ -81,10 +82,10 @@ def settings(version: int) -> dict[str, str]:
 
 
 def _restore_command(stanza: str) -> str:
-    """Knock first: a start and a promotion ask the archive several times, and pgBackRest gives a silent host a minute.
+    """Knock first: a promotion asks the archive five times, a start about as often, and each silence adds up.
 
     To PostgreSQL an archive that does not answer and one that does not have the file are the same.
     """
     repository = estate.nodes("backup")[0].address
-    knock = f'timeout 1 bash -c "exec 3<>/dev/tcp/{repository}/8432" 2>/dev/null'
+    knock = f'timeout 0.3 bash -c "exec 3<>/dev/tcp/{repository}/8432" 2>/dev/null'
     return f'{knock} && pgbackrest --stanza={stanza} --io-timeout=5 archive-get %f "%p"'

@@ -5,7 +5,9 @@ else.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
@@ -24,6 +26,17 @@ class Case:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """What the cases were found in; `classname` is what those of them begin with."""
+
+    name: str
+    classname: str
+    host: str
+    started_at: datetime
+    duration_s: float
+
+
 def cases(result: DrillResult) -> tuple[Case, ...]:
     """The verdict, the rows of each table, each objective and each check; never empty."""
     return (*_verdict(result), *_rows(result), *_objectives(result), *_checks(result))
@@ -31,35 +44,40 @@ def cases(result: DrillResult) -> tuple[Case, ...]:
 
 def write_junit(result: DrillResult, folder: Path) -> Path:
     """Write folder/junit.xml."""
-    every = cases(result)
+    suite = Suite(result.name, f"drill.{result.scenario}", result.host, result.started_at, result.duration_s)
+    return write_suite(suite, cases(result), folder)
+
+
+def write_suite(told: Suite, every: Sequence[Case], folder: Path) -> Path:
+    """Write folder/junit.xml, whole or not at all."""
     counts = {
         "tests": str(len(every)),
         "failures": str(sum(case.outcome is CheckOutcome.FAILED for case in every)),
         "errors": "0",
         "skipped": str(sum(case.outcome is CheckOutcome.SKIPPED for case in every)),
-        "time": f"{result.duration_s:.3f}",
+        "time": f"{told.duration_s:.3f}",
     }
     root = Xml.Element("testsuites", counts)
     suite = Xml.SubElement(
         root,
         "testsuite",
         {
-            "name": _clean(result.name),
-            "timestamp": result.started_at.isoformat(timespec="seconds"),
-            "hostname": _clean(result.host),
+            "name": _clean(told.name),
+            "timestamp": told.started_at.isoformat(timespec="seconds"),
+            "hostname": _clean(told.host),
         }
         | counts,
     )
     for case in every:
-        _add(suite, result, case)
+        _add(suite, told, case)
     Xml.indent(root)
     return write_whole(
         folder / "junit.xml", Xml.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
     )
 
 
-def _add(suite: Xml.Element, result: DrillResult, case: Case) -> None:
-    where = f"drill.{result.scenario}.{case.group}"
+def _add(suite: Xml.Element, told: Suite, case: Case) -> None:
+    where = f"{told.classname}.{case.group}"
     element = Xml.SubElement(
         suite,
         "testcase",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from drills.judging.compare import Comparison
 from drills.measuring.fingerprint import Fingerprint
 from drills.measuring.measure import Measured, Phase
+from drills.measuring.pressure import Pressure, stood_still
 from drills.measuring.tally import Feed, LedgerView
 from inventories.errors import BadInput
 
@@ -141,6 +142,12 @@ class Marks(_Frozen):
     ack_gap: tuple[float, float] | None = None
     stop_asked: float | None = None
 
+    @property
+    def recovered(self) -> float | None:
+        """When the store took rows again, or the alarm came, whatever was last; where neither is known, the end."""
+        ends = (self.store_gap[1] if self.store_gap else None, self.first_new_primary_ack, self.detected)
+        return max((at for at in ends if at is not None), default=self.stop_asked)
+
 
 class DrillResult(_Frozen):
     """Begin with who and when, add what was found with the `with_...` methods, then `judge` it.
@@ -196,6 +203,13 @@ class DrillResult(_Frozen):
     versions: dict[str, str] = {}
     fingerprint: Fingerprint | None = None
     negative_twin: NegativeTwin | None = None
+    pressure_before: Pressure | None = None  # until the fault
+    pressure: Pressure | None = None  # from the fault to the recovery; None is unknown
+
+    @property
+    def stood_still(self) -> str:
+        """What shows that the machine stood still during the recovery; empty when nothing does."""
+        return stood_still(self.pressure)
 
     def with_feed(self, view: LedgerView) -> DrillResult:
         """What the ledger counted, and what was wrong with the feed itself."""

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drills.judging.result import DrillResult, Outcome, read_result
+from drills.rounds.result import RoundsResult, is_rounds, read_rounds
 from inventories.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     folder: Path
-    result: DrillResult
+    result: DrillResult | RoundsResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ def past_runs(folder: Path) -> PastRuns:
     runs, notes = [], []
     for path in sorted(folder.glob("*/result.json"), reverse=True):
         try:
-            runs.append(Run(path.parent, read_result(path)))
+            runs.append(Run(path.parent, read_rounds(path) if is_rounds(path) else read_result(path)))
         except BadInput as damaged:
             notes.append(f"{path.parent.name} is left out: {damaged}")
     runs.sort(key=lambda run: run.result.started_at.timestamp(), reverse=True)
@@ -43,7 +44,7 @@ def row(run: Run) -> tuple[str, ...]:
     result = run.result
     return (
         f"{result.started_at:%m-%d %H:%M}",
-        result.scenario,
+        result.scenario if isinstance(result, DrillResult) else f"{len(result.rounds)} of {result.wanted} rounds",
         _outcome(result),
         _seconds(result.rto_s),
         _count(result.acked),
@@ -52,7 +53,7 @@ def row(run: Run) -> tuple[str, ...]:
     )
 
 
-def _outcome(result: DrillResult) -> str:
+def _outcome(result: DrillResult | RoundsResult) -> str:
     """A negative twin is meant to fail: what counts is whether it did so for its own reason."""
     if result.negative_twin is None or result.outcome is Outcome.PASSED:
         return result.outcome.value

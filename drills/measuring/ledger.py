@@ -19,7 +19,7 @@ from typing import IO, Self
 
 from drills.measuring.events import Event, Malformed, parse_line
 from drills.measuring.ranges import RangeSet
-from drills.measuring.tally import LedgerView, Tally
+from drills.measuring.tally import LedgerView, tally
 from inventories.errors import BadInput, TargetFailed, TimedOut
 
 _CHUNK = 1 << 16
@@ -29,19 +29,25 @@ _Stamped = tuple[float, str]
 class Ledger:
     """The live ledger of one feed.
 
-    `Ledger(path, process.stdout)`, then `view()`, `wait_for()` and `acked_ids()` from any thread.
+    `Ledger(path, process.stdout)`, then `view()`, `wait_for()` and `acked_ids()` from any thread. A path that holds a
+    ledger already is gone on with: one run of a feed whose first process died.
     """
 
     def __init__(self, path: Path, source: IO[bytes], *, clock: Callable[[], float] = time.monotonic) -> None:
         """Start reading `source`: a pipe, by its descriptor, so nothing may have been read from it before."""
         self._clock = clock
+        self.path = path
+        before = read_ledger(path) if path.exists() else ()
         self._file = path.open("ab")
         self._queue: SimpleQueue[_Stamped | None] = SimpleQueue()
         self._changed = threading.Condition()
-        self._tally = Tally()
+        self._tally = tally(before)
         self._trouble = ""
         self._source = source
-        self._keep([_clock_line(clock())])
+        if before:
+            self._tally.again()
+        else:
+            self._keep([_clock_line(clock())])
         self._threads = [
             threading.Thread(target=self._stamp, name="ledger-stamp", daemon=True),
             threading.Thread(target=self._keep_all, name="ledger-keep", daemon=True),

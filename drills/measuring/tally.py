@@ -59,11 +59,20 @@ class LedgerView:
 @dataclass
 class Tally:
     view: LedgerView = LedgerView()
+    torn: bool = False  # the last line could not be read, which is how a feed ends whose host dies
     acked: dict[str, RangeSet] = field(default_factory=dict)
     replayed: dict[str, RangeSet] = field(default_factory=dict)
 
     def take(self, event: Event) -> None:
         self.view = self._after(event)
+        self.torn = isinstance(event, Malformed) or (self.torn and isinstance(event, Ended))
+
+    def again(self) -> None:
+        """The feed that died is started again in the same run; the line that its death cut off is no trouble."""
+        unread = self.view.malformed - self.torn
+        first = self.view.first_malformed if unread else ""
+        self.view = replace(self.view, feed=Feed.RUNNING, malformed=unread, first_malformed=first)
+        self.torn = False
 
     def _after(self, event: Event) -> LedgerView:
         view = self.view
@@ -74,7 +83,9 @@ class Tally:
             case Acked():
                 return self._acknowledged(event)
             case Started():
-                return replace(view, run=event.run, tables=event.tables)
+                if view.feed is Feed.DIED:
+                    self.again()
+                return replace(self.view, run=event.run, tables=event.tables)
             case StoreDown():
                 return replace(view, writing=Writing.OUTBOX, store_down_why=event.why)
             case StoreUp():

@@ -13,6 +13,7 @@ from drills.judging.result import DrillResult, Outcome, write_whole
 from drills.judging.verdict import Objective, objectives
 from drills.measuring.events import Event
 from drills.measuring.ledger import read_ledger
+from drills.measuring.pressure import FIGURES, known
 from drills.page.charts import close_view, overview, phase_chart, phase_kind
 
 _TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "report"
@@ -23,8 +24,9 @@ _SIBLINGS = (
     ("ledger.jsonl", "every acknowledgement, with its time"),
     ("ledger-tdengine.jsonl", "every acknowledgement of TDengine's rows, with its time"),
     ("logs", "what the hosts logged"),
+    ("said.log", "what the drills said, with its time"),
 )
-_WORDS = {
+WORDS = {
     Outcome.PASSED: "Passed",
     Outcome.FAILED: "Failed",
     Outcome.REFUSED: "Refused",
@@ -53,6 +55,25 @@ def write_report(result: DrillResult, folder: Path, events: Sequence[Event] | No
 
 def render(result: DrillResult, events: Sequence[Event] = (), files: Sequence[Sibling] = ()) -> str:
     """The page as text. Everything in it is escaped, and nothing in it is fetched from anywhere."""
+    return page(
+        "report.html.j2",
+        result=result,
+        word=WORDS[result.outcome],
+        headline=headline(result),
+        objectives=objectives(result),
+        overview=overview(result, events),
+        close_view=close_view(result, events),
+        phases=phase_chart(result),
+        phase_kind=phase_kind,
+        promised_by=promised_by(result),
+        figures=FIGURES,
+        pressure_known=known(result.pressure),
+        files=files,
+    )
+
+
+def page(template: str, **told: object) -> str:
+    """One of the report's templates, filled in."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -67,18 +88,7 @@ def render(result: DrillResult, events: Sequence[Event] = (), files: Sequence[Si
         "margin": margin,
         "humane": humane,
     }
-    return environment.get_template("report.html.j2").render(
-        result=result,
-        word=_WORDS[result.outcome],
-        headline=headline(result),
-        objectives=objectives(result),
-        overview=overview(result, events),
-        close_view=close_view(result, events),
-        phases=phase_chart(result),
-        phase_kind=phase_kind,
-        promised_by=promised_by(result),
-        files=files,
-    )
+    return environment.get_template(template).render(**told)
 
 
 def headline(result: DrillResult) -> str:

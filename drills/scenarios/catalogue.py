@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from drills.scenarios import site
 from drills.scenarios.parts import Result, Scenario, Twin, nothing
 from drills.scenarios.postgresql import archive_faults, mistakes, restores
 from drills.scenarios.tdengine import faults
@@ -18,13 +19,17 @@ from runbooks.procedures.postgresql.failover import FAILOVER, Failover, Failover
 from runbooks.procedures.postgresql.rejoin import REJOIN, RejoinOptions
 from runbooks.procedures.postgresql.switchover import SWITCHOVER, SwitchoverOptions
 
+REJOINED = "rejoined"  # the label of the fact that tells how
+
 
 def _failover(stage: Stage, procedure: Procedure[Failover] = FAILOVER, estate: Estate | None = None) -> Result:
     return stage.run(procedure, FailoverOptions(yes=True), estate)
 
 
 def _rejoin(stage: Stage, host: str) -> None:
-    stage.run(REJOIN, RejoinOptions(yes=True, host=host))
+    ran = stage.run(REJOIN, RejoinOptions(yes=True, host=host, reclone=stage.reclone))
+    if ran.state.rebuilt_by:
+        stage.fact(REJOINED, f"{host}, by {ran.state.rebuilt_by}")
 
 
 def _power_on_and_rejoin(stage: Stage) -> None:
@@ -108,6 +113,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             recover=lambda stage: stage.run(SWITCHOVER, SwitchoverOptions(yes=True)),
             detect=None,
         ),
+        *site.SCENARIOS,
         *mistakes.SCENARIOS,
         *archive_faults.SCENARIOS,
         *restores.SCENARIOS,
@@ -134,12 +140,19 @@ TWINS: Mapping[str, Twin] = {
             scenario="primary-crash",
             forge_ledger=True,
         ),
+        *site.TWINS,
         *mistakes.TWINS,
         *archive_faults.TWINS,
         *restores.TWINS,
         *faults.TWINS,
         *tdengine_restores.TWINS,
     )
+}
+
+
+VANISHED_ROW = "vanished-row"
+ROUND_TWINS: Mapping[str, str] = {
+    VANISHED_ROW: "After the last round one row of the first is deleted by hand: looking back must find that very row.",
 }
 
 
@@ -152,6 +165,8 @@ def scenario(name: str) -> Scenario:
 
 def twin(name: str) -> Twin:
     """Raises BadInput naming the negative twins there are."""
+    if name in ROUND_TWINS:
+        raise BadInput(f"{name} is a twin of rounds, not of a single drill", f"./dr drill --rounds 2 --twin {name}")
     if name not in TWINS:
         raise BadInput(f"there is no negative twin {name!r}", f"the twins are {', '.join(TWINS)}")
     return TWINS[name]

@@ -88,8 +88,8 @@ class Scenario:
 class Twin:
     """A drill made to fail: `reason` is the pattern that each of its reasons must begin with.
 
-    `recover` and `detect` take the place of the scenario's own. A runbook that does not notice what was done to it is
-    meant to pass (`runbook_passes`); ledger or checks must find it then.
+    `prepare`, `recover` and `detect` take the place of the scenario's own. A runbook that does not notice what was done
+    to it is meant to pass (`runbook_passes`); ledger or checks must find it then.
     """
 
     name: str
@@ -98,6 +98,7 @@ class Twin:
     scenario: str  # the one it is the twin of, when none is named
     recover: Callable[[Stage], Result] | None = None
     detect: Callable[[Stage], str] | None = None
+    prepare: Callable[[Stage], None] | None = None
     runbook_passes: bool = False
     forge_ledger: bool = False
 

@@ -184,6 +184,7 @@ class Limits(Entry):
     max_archive_lag_s: Seconds
     max_outbox_rows: Annotated[int, Field(ge=0)]
     max_disk_used_percent: Annotated[float, Field(gt=0, le=100)]
+    max_promotion_delay_s: Seconds
 
 
 class Recovery(Entry):

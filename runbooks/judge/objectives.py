@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inventories.catalog.recovery import Limits
-from runbooks.judge import tdengine
+from runbooks.judge import promotion, tdengine
 from runbooks.judge.finding import Finding as Finding
+from runbooks.layout import slot as slot_of
 from runbooks.look.status import Status
-from runbooks.probes.postgresql.server import Node
+from runbooks.probes.postgresql import server
+from runbooks.probes.postgresql.server import Node, Standby
 
 SYNCHRONOUS = ("sync", "quorum")
 
@@ -27,6 +29,7 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
     return (
         *_primaries(status),
         *_servers(status),
+        *promotion.findings(status.nodes, status.promotions, status.unknown),
         *_replication(status, limits),
         *_noted(status),
         *_backups(status, limits),
@@ -45,7 +48,7 @@ def possible_loss(status: Status) -> Loss:
     primary = status.primary
     if primary is None:
         return Loss(None, "unknown: there is no single primary. New rows are acknowledged by the outbox.")
-    streaming = [standby for standby in primary.standbys if standby.streams]
+    streaming = [standby for standby in _ours(status, primary) if standby.streams]
     in_step = [standby.name for standby in streaming if standby.sync in SYNCHRONOUS]
     if primary.synchronous and in_step:
         return Loss(0, f"none of the acknowledged rows: each is on {primary.name} and on {' or '.join(in_step)}.")
@@ -56,6 +59,12 @@ def possible_loss(status: Status) -> Loss:
         names = " and ".join(standby.name for standby in streaming)
         return Loss(max(0, behind), f"{size(max(0, behind))} of WAL: {names} streams, but no commit waits for it.")
     return _loss_without_standby(status, primary)
+
+
+def _ours(status: Status, primary: Node) -> list[Standby]:
+    """Without whoever else reads its WAL: a backup, an archive, a logical subscriber holds no copy that is promoted."""
+    names = {node.name for node in status.nodes}
+    return [standby for standby in primary.standbys if standby.name in names]
 
 
 def _loss_without_standby(status: Status, primary: Node) -> Loss:
@@ -113,7 +122,7 @@ def _hangs(primary: Node) -> bool:
 def _primaries(status: Status) -> Iterator[Finding]:
     if len(status.primaries) > 1:
         names = " and ".join(f"{node.name} (timeline {node.timeline})" for node in status.primaries)
-        hint = "./dr rejoin HOST for the one on the lower timeline: stops it, keeps what only it has"
+        hint = "./dr rejoin HOST --yes for the one on the lower timeline: stops it, keeps what only it has"
         yield Finding("hosts that take writes", names, "one", hint)
     if not status.primaries:
         yield _no_primary(status)
@@ -123,11 +132,40 @@ def _no_primary(status: Status) -> Finding:
     """None that answers here; a standby that still streams knows better."""
     streaming = [node for node in status.nodes if node.streams]
     if not streaming:
-        return Finding("hosts that take writes", "none", "one", "./dr failover promotes the standby")
+        return Finding("hosts that take writes", "none", "one", _way_to_a_primary(status))
     silent = " and ".join(node.name for node in status.nodes if not node.ssh)
     measured = f"none answers here; {streaming[0].name} still streams from {streaming[0].receiving_from}"
     hint = f"./dr failover, which looks whether the application still writes; if it does, mend SSH to {silent}"
     return Finding("hosts that take writes", measured, "one", hint)
+
+
+def _way_to_a_primary(status: Status) -> str:
+    """A standby that may lack rows is promoted last: where the old primary's host answers, its own disk has them."""
+    down = [node for node in status.nodes if node.answer is server.Answer.DOWN]
+    rest = [node for node in down if node.installed and not node.fenced]
+    if rest and any(node.is_standby for node in status.nodes) and not (status.mode and status.mode.synchronous):
+        names = " and ".join(node.name for node in rest)
+        return f"./dr start-cluster starts {names} again, which may have rows that the standby lacks"
+    return server.way_to_a_primary(status.nodes)
+
+
+def _down(status: Status, node: Node) -> str:
+    """What brings a server back whose host answers."""
+    if not status.primaries:
+        first = "./dr failover" if any(other.is_standby for other in status.nodes) else "./dr start-cluster"
+        return f"{first} comes first, as above; then ./dr status says what is left"
+    if node.standby_signal and not node.fenced:
+        return f"./dr deploy --limit {node.name} starts it"
+    return f"./dr rejoin {node.name} --yes"
+
+
+def _hung(status: Status, node: Node) -> str:
+    """What is done about a server that runs and does not answer: whatever it is, it is stopped first."""
+    if status.primaries:
+        return f"./dr rejoin {node.name} --yes stops it and brings it back, if it does not answer again by itself"
+    if any(other.is_standby for other in status.nodes):
+        return f"./dr failover --yes stops {node.name} over SSH and promotes the standby"
+    return server.way_to_a_primary(status.nodes)
 
 
 def _servers(status: Status) -> Iterator[Finding]:
@@ -135,24 +173,27 @@ def _servers(status: Status) -> Iterator[Finding]:
         if node.is_primary:
             continue
         if not node.ssh:
-            hint = f"bring the host back, then ./dr rejoin {node.name}"
+            again = f", then ./dr rejoin {node.name} --yes" if status.primaries else ""
+            hint = f"bring the host back{again}"
             yield Finding(f"{node.name} as a standby", f"not reachable ({node.why})", "streaming", hint)
+        elif node.hangs:
+            yield Finding(f"{node.name} as a standby", node.why, "streaming", _hung(status, node))
         elif not node.installed:
             yield Finding(f"{node.name} as a standby", "PostgreSQL is not installed", "streaming", "./dr deploy")
         elif not node.online:
             measured = "fenced" if node.fenced else "PostgreSQL is down"
-            starts = node.standby_signal and not node.fenced
-            hint = f"./dr deploy --limit {node.name}" if starts else f"./dr rejoin {node.name}"
-            yield Finding(f"{node.name} as a standby", measured, "streaming", hint)
-        elif node.replay_paused:
+            yield Finding(f"{node.name} as a standby", measured, "streaming", _down(status, node))
+        elif node.replay_paused and node.name not in status.promotions:
             hint = f"psql -c 'select pg_wal_replay_resume()' on {node.name}"
             yield Finding(f"replay of {node.name}", "paused", "goes on", hint)
         elif not node.streams and status.primaries:
-            hint = f"./dr rejoin {node.name}, if it does not find its primary by itself"
+            hint = f"./dr rejoin {node.name} --yes, if it does not find its primary by itself"
             yield Finding(f"{node.name} as a standby", "does not stream", "streaming", hint)
     for node in status.nodes:
         for slot in node.lost_slots:
-            yield Finding(f"slot {slot} on {node.name}", "lost its WAL", "held", f"./dr rejoin {slot}")
+            ours = slot in {slot_of(other.name) for other in status.nodes}
+            hint = "./dr deploy makes it again" if ours else "it is none of ours: its reader starts anew; drop it there"
+            yield Finding(f"slot {slot} on {node.name}", "lost its WAL", "held", hint)
 
 
 def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
@@ -162,13 +203,13 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
     if _hangs(primary):
         hint = "./dr detach lets the primary commit alone"
         yield Finding("commits", "hang: no standby answers them", "answered", hint)
-    streams = any(standby.streams for standby in primary.standbys)
+    streams = any(standby.streams for standby in _ours(status, primary))
     others = " ".join(node.name for node in status.nodes if node is not primary)
-    hint = "./dr deploy makes commits wait for the standby" if streams else f"./dr rejoin {others}"
+    hint = "./dr deploy makes commits wait for the standby" if streams else f"./dr rejoin {others} --yes"
     if loss.wal_bytes is None or loss.wal_bytes > limits.max_loss_bytes:
         measured = "unbounded" if loss.wal_bytes is None else size(loss.wal_bytes)
         yield Finding("possible loss", measured, size(limits.max_loss_bytes), hint)
-    for standby in primary.standbys:
+    for standby in _ours(status, primary):
         behind = lag_bytes(primary, standby.replayed)
         if behind is not None and behind > limits.max_replication_lag_bytes:
             hint = f"look at the load of {standby.name} and at the line between the two"

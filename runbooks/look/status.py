@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
+from inventories.catalog.load import load_recovery
 from inventories.errors import DrError, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
@@ -16,10 +17,11 @@ from runbooks.probes.app import Outbox
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Jobs
 from runbooks.probes.postgresql import mode as backup
-from runbooks.probes.postgresql import pgbackrest
+from runbooks.probes.postgresql import pgbackrest, promotion
 from runbooks.probes.postgresql import server as postgres
 from runbooks.probes.postgresql.mode import Mode
 from runbooks.probes.postgresql.pgbackrest import Archiving, Repository
+from runbooks.probes.postgresql.promotion import Outlook
 from runbooks.probes.postgresql.server import Node
 from runbooks.probes.tdengine import backups
 from runbooks.probes.tdengine import servers as tdengine
@@ -41,6 +43,7 @@ class Status:
     repository: Repository | None
     outbox: Outbox | None
     disks: Mapping[str, tuple[Disk, ...]] = field(default_factory=dict)  # by host that answered
+    promotions: Mapping[str, Outlook] = field(default_factory=dict)  # by the name of a node whose server answered
     mode: Mode | None = None  # the replication mode that the runbooks noted on the backup host
     jobs: Jobs | None = None  # what the backup host's scheduled jobs have come to
     tdengine: tuple[Server, ...] = ()
@@ -73,7 +76,8 @@ def _server_json(server: Server) -> dict[str, Any]:
 
 def _node_json(node: Node) -> dict[str, Any]:
     values = {name: getattr(node, name) for name in node.__dataclass_fields__ if name not in ("host", "standbys")}
-    role = "primary" if node.is_primary else "standby" if node.is_standby else "fenced" if node.fenced else "down"
+    known_down = "fenced" if node.fenced else "down"
+    role = known_down if node.answer is postgres.Answer.DOWN else node.answer.value
     return {"name": node.name, "role": role, **values, "standbys": [asdict(one) for one in node.standbys]}
 
 
@@ -85,6 +89,10 @@ def look(estate: Estate) -> Status:
     try:
         nodes = {h: pool.submit(postgres.look, h, version, patience) for h in estate.postgres}
         archivers = {h: _ask(pool, h, lambda h: pgbackrest.archiving(h, timeout=patience)) for h in estate.postgres}
+        limit, database = load_recovery().limits.max_promotion_delay_s, str(estate.data["database"])
+        outlooks = {
+            h: _ask(pool, h, lambda h: promotion.look(h, version, database, limit, patience)) for h in estate.postgres
+        }
         repository = _ask(pool, estate.backup, lambda h: pgbackrest.info(h, stanza, timeout=patience))
         noted = _ask(pool, estate.backup, backup.replication_mode)
         scheduled = _ask(pool, estate.backup, lambda h: jobs.look(h, timeout=patience))
@@ -94,10 +102,10 @@ def look(estate: Estate) -> Status:
         labels = _ask(pool, estate.backup, lambda h: backups.labels(h, timeout=patience))
         full = {h: _ask(pool, h, lambda h: disk.look(h, disk.paths(estate, h), patience)) for h in estate.hosts}
         everything: list[Future[Any]] = [
-            *nodes.values(), *archivers.values(), *full.values(), repository, noted, scheduled, waiting,
-            *servers.values(), ticks, labels,
+            *nodes.values(), *archivers.values(), *outlooks.values(), *full.values(), repository, noted, scheduled,
+            waiting, *servers.values(), ticks, labels,
         ]  # fmt: skip
-        wait(everything, timeout=patience + budget("ssh.reach") + _SLACK_S)
+        wait(everything, timeout=patience + _reach_s(estate) + _SLACK_S)
         unknown: dict[str, str] = {}
         return Status(
             estate=estate.name,
@@ -105,6 +113,10 @@ def look(estate: Estate) -> Status:
             nodes=tuple(_node(host, answer) for host, answer in nodes.items()),
             # A server that is down has told so already.
             archiving={h.name: found for h, answer in archivers.items() if (found := _answer(answer, "", {}))},
+            promotions={
+                h.name: outlook for h, answer in outlooks.items()
+                if (outlook := _answer(answer, f"promotion of {h.name}", unknown))
+            },
             disks={h.name: seen for h, answer in full.items() if (seen := _answer(answer, "", {}))},
             repository=_answer(repository, "repository", unknown),
             outbox=_answer(waiting, "outbox", unknown),
@@ -120,12 +132,16 @@ def look(estate: Estate) -> Status:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _reach_s(estate: Estate) -> float:
+    return budget("ssh.jump" if any(host.entry.ssh_proxy_jump for host in estate.hosts) else "ssh.reach")
+
+
 def _ask(pool: ThreadPoolExecutor, host: Host, question: Callable[[Host], T]) -> Future[T]:
     """Knock first: a host without power must cost half a second, not a connection's timeout."""
 
     def asked() -> T:
         if not host.reachable():
-            raise Unreachable(f"{host.name} does not answer at {host.address}:{host.entry.ssh_port}")
+            raise Unreachable(f"{host.name} does not answer at {host.dialled}")
         return question(host)
 
     return pool.submit(asked)

@@ -28,11 +28,17 @@ class World:
         self.peers: dict[str, Answer] = {"pg2": None}
         self.archive: dict[str, Answer] = {}  # by history file; what is not here is asked for in vain
         self.control_timeline = 1
+        self.system, self.checkpoint = "7712", "0/4000080"
         self.asked_for: list[str] = []
 
     def run(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         if command[0].endswith("pg_controldata"):
-            return self._done(command, (0, f"Latest checkpoint's TimeLineID:       {self.control_timeline}\n"), options)
+            told = (
+                f"Database system identifier:           {self.system}\n"
+                f"Latest checkpoint location:           {self.checkpoint}\n"
+                f"Latest checkpoint's TimeLineID:       {self.control_timeline}\n"
+            )
+            return self._done(command, (0, told), options)
         if command[0] == "psql":
             dsn = command[command.index("-d") + 1]
             return self._done(command, next(a for name, a in self.peers.items() if f"host={name} " in dsn), options)
@@ -175,3 +181,75 @@ def test_repository_is_asked_for_exactly_one_file(world: World) -> None:
     world.archive = {"00000002.history": (1, "")}
     assert start_guard.repository_has_timeline("main", 2) is False
     assert world.asked_for == ["00000002.history"]
+
+
+PERMIT = {"boot": "b1", "uptime": 100.0, "system": "7712", "checkpoint": "0/4000080", "why": "start-cluster, run r"}
+
+
+def permitted(world: World, now: float = 160.0, **changed: object) -> Path:
+    """A host that `start-cluster` left a permit on, `now` seconds after its boot."""
+    (world.root / "proc/sys/kernel/random").mkdir(parents=True, exist_ok=True)
+    (world.root / "proc/sys/kernel/random/boot_id").write_text("b1\n")
+    (world.root / "proc/uptime").write_text(f"{now} 1.0\n")
+    path = world.root / start_guard.PERMIT
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({**PERMIT, **changed}))
+    return path
+
+
+def test_a_permit_starts_it_once_where_nobody_can_be_asked(world: World) -> None:
+    path = permitted(world)
+    verdict = world.decide()
+    assert verdict.allowed
+    assert "start-cluster, run r" in verdict.why
+    assert not path.exists()
+    assert not world.decide().allowed
+
+
+@pytest.mark.parametrize(
+    ("changed", "uptime"),
+    [
+        ({"boot": "b0"}, 160.0),
+        ({"system": "9"}, 160.0),
+        ({"checkpoint": "0/3000080"}, 160.0),
+        ({}, 701.0),  # forgotten
+        ({}, 99.0),  # of a later moment than now: not of this boot
+        ({"uptime": "soon"}, 160.0),
+        ({"uptime": None}, 160.0),
+    ],
+)
+def test_a_permit_of_another_boot_cluster_checkpoint_or_hour_is_worth_nothing(
+    world: World, changed: dict[str, object], uptime: float
+) -> None:
+    path = permitted(world, uptime, **changed)
+    assert not world.decide().allowed
+    assert not path.exists()
+
+
+def test_a_permit_that_cannot_be_read_is_none(world: World) -> None:
+    permitted(world).write_text("{")
+    assert not world.decide().allowed
+    permitted(world).write_text("[]")
+    assert not world.decide().allowed
+
+
+def test_a_permit_lifts_no_fence_and_is_used_up_there_too(world: World) -> None:
+    path = permitted(world)
+    (world.root / "etc/mystocks-dr/fenced").write_text("failover\n")
+    assert not world.decide().allowed
+    assert not path.exists()
+
+
+def test_a_peer_that_is_primary_outweighs_a_permit(world: World) -> None:
+    permitted(world)
+    world.peers["pg2"] = (0, "f\n")
+    verdict = world.decide()
+    assert not verdict.allowed
+    assert "pg2 is the primary now" in verdict.why
+
+
+def test_a_standby_uses_a_permit_up_as_well(world: World) -> None:
+    path = permitted(world)
+    (world.data / "standby.signal").touch()
+    assert world.decide().allowed
+    assert not path.exists()

@@ -25,6 +25,10 @@ case "$*" in
 esac
 """
 
+_SERVER = {
+    "in_recovery": False, "settings": {}, "prepared": 0, "prepared_age_s": None, "lost_slots": [], "collations": [],
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class BackupHost:
@@ -94,6 +98,9 @@ def backup_host(folder: Path) -> BackupHost:
     program = folder / "bin" / "pgbackrest"
     program.write_text(_PGBACKREST.format(folder=folder))
     program.chmod(0o755)
+    psql = folder / "bin" / "psql"  # every server is a primary that nothing ails
+    psql.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{json.dumps(_SERVER)}'\n")
+    psql.chmod(0o755)
     every = {"limit_s": 10, "jitter_s": 0, "grace_s": 3600}
     raw = {
         "stanza": "main", "keep_logs": 3, "wait_s": 0, "alarm_command": [],

@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Who may import what of ours, what is further down included; the longest name that fits decides.
 _HOSTS = (
-    "runbooks.hosts", "runbooks.layout", "runbooks.agent", "runbooks.table_copy", "runbooks.engine", "inventories",
+    "runbooks.hosts", "runbooks.knock", "runbooks.layout", "runbooks.agent", "runbooks.table_copy", "runbooks.engine",
+    "inventories",
 )  # fmt: skip
 _TDENGINE, _POSTGRESQL = "agents.tdengine", "agents.postgresql"
 _RULES: dict[str, tuple[str, ...]] = {
@@ -40,6 +41,7 @@ _RULES: dict[str, tuple[str, ...]] = {
     "runbooks.actions.provision": ("runbooks.actions", "deploys.run", *_HOSTS),
     "runbooks.procedures": ("runbooks.procedures", "runbooks.actions", "runbooks.probes", *_HOSTS),
     "runbooks.layout": (),
+    "runbooks.knock": ("inventories.errors",),
     "runbooks": ("runbooks", "inventories"),  # run, look, judge, ...: what the doors open, used by nothing above
     "drills": ("drills", "lab", "deploys.run", "runbooks", "inventories"),
     "doors": ("doors", "drills", "lab", "deploys.run", "runbooks", "inventories"),

@@ -20,11 +20,12 @@ from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Job, Jobs, Late
 from runbooks.probes.postgresql.mode import Mode
 from runbooks.probes.postgresql.pgbackrest import Archiving, Backup, Repository
+from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.postgresql.server import Node, Standby
 
 LIMITS = Limits(
     max_loss_bytes=0, max_replication_lag_bytes=1 << 20, max_backup_age_h=26, max_archive_lag_s=180, max_outbox_rows=50,
-    max_disk_used_percent=90,
+    max_disk_used_percent=90, max_promotion_delay_s=2,
     max_proof_age_h=26,
     max_offsite_age_h=26,
 )
@@ -52,7 +53,11 @@ OUTBOX = Outbox(0, 0, 0, None, None, 4096, 1 << 30, True)
 NOTED = Mode("synchronous", "2026-01-01T00:00:00Z", "deployed")
 CHECKED = Job("check", "5 * * * *", NOW - 60, "passed", NOW - 60, None, "it was in the archive", "/log")
 JOBS = Jobs((CHECKED,), (), "offsite1")
-WHOLE = Status("lab", NOW, 0.2, (PRIMARY, STANDBY), {"pg1": ARCHIVER}, REPOSITORY, OUTBOX, mode=NOTED, jobs=JOBS)
+PROMOTIONS = {"pg1": Outlook(False), "pg2": Outlook(True, 0.1)}
+WHOLE = Status(
+    "lab", NOW, 0.2, (PRIMARY, STANDBY), {"pg1": ARCHIVER}, REPOSITORY, OUTBOX, mode=NOTED, jobs=JOBS,
+    promotions=PROMOTIONS,
+)  # fmt: skip
 ALONE = replace(PRIMARY, synchronous=False, standbys=())
 DEGRADED = replace(WHOLE, nodes=(ALONE, OFF), archiving={"pg1": replace(ARCHIVER, open_bytes=3 << 20)})
 
@@ -76,7 +81,7 @@ def test_lone_primary_may_lose_what_the_archive_lacks() -> None:
     assert loss.wal_bytes == 3 << 20
     assert "45 s" in loss.sentence
     assert "3.0 MiB" in loss.sentence
-    assert named(DEGRADED)["possible loss"].hint == "./dr rejoin pg2"
+    assert named(DEGRADED)["possible loss"].hint == "./dr rejoin pg2 --yes"
 
 
 def test_lone_primary_that_archived_nothing_has_no_bound() -> None:
@@ -130,7 +135,8 @@ def test_note_that_lags_behind_what_is_would_make_a_failover_refuse() -> None:
 
 
 def test_paused_replay_and_missing_server_programs_say_what_to_do() -> None:
-    paused = named(replace(WHOLE, nodes=(PRIMARY, replace(STANDBY, replay_paused=True))))["replay of pg2"]
+    status = replace(WHOLE, nodes=(PRIMARY, replace(STANDBY, replay_paused=True)), promotions={})
+    paused = named(status)["replay of pg2"]
     assert "pg_wal_replay_resume" in paused.hint
     bare = named(replace(WHOLE, nodes=(PRIMARY, Node(host("pg2"), ssh=True, installed=False))))["pg2 as a standby"]
     assert (bare.measured, bare.hint) == ("PostgreSQL is not installed", "./dr deploy")
@@ -168,7 +174,7 @@ def test_two_primaries_are_named_with_their_timelines() -> None:
         (Node(host("pg2"), ssh=True, fenced="failover"), "fenced", "./dr rejoin pg2"),
         (Node(host("pg2"), ssh=True, standby_signal=True), "PostgreSQL is down", "./dr deploy --limit pg2"),
         (Node(host("pg2"), ssh=True), "PostgreSQL is down", "./dr rejoin pg2"),
-        (replace(STANDBY, receiving_from=None), "does not stream", "./dr rejoin pg2, if"),
+        (replace(STANDBY, receiving_from=None), "does not stream", "./dr rejoin pg2 --yes, if"),
     ],
 )
 def test_standby_that_is_none_says_what_to_run(node: Node, measured: str, hint: str) -> None:
@@ -286,3 +292,22 @@ def test_jobs_that_nobody_can_tell_of_are_a_finding_unless_the_host_is_silent() 
     unknown = replace(WHOLE, jobs=None, unknown={"jobs": "there is no such module"})
     assert named(unknown)["scheduled jobs"].measured == "there is no such module"
     assert "scheduled jobs" not in named(replace(unknown, repository=None))
+
+
+def test_what_would_delay_a_promotion_is_a_finding_with_its_seconds_and_a_hint() -> None:
+    slow = Hindrance("archive", "restore_command took 1.0 s", "2 s together", 5.0, False, "./dr backup.check")
+    status = replace(WHOLE, promotions={**PROMOTIONS, "pg2": Outlook(True, 1.0, (slow,))})
+    finding = named(status)["promotion of pg2"]
+    assert "about 5.0 s" in finding.measured
+    assert (finding.limit, finding.hint) == ("2 s together", "./dr backup.check")
+
+
+def test_a_standby_of_which_nobody_can_tell_is_a_finding() -> None:
+    status = replace(WHOLE, promotions={}, unknown={"promotion of pg2": "did not answer in time"})
+    assert named(status)["promotion of pg2"].measured == "nobody can tell: did not answer in time"
+
+
+def test_what_a_primary_leaves_behind_is_told_of_its_standby() -> None:
+    prepared = Hindrance("prepared", "2 on pg1", "none older than 60 s", 0.0, False, "psql ...")
+    status = replace(WHOLE, promotions={**PROMOTIONS, "pg1": Outlook(False, hindrances=(prepared,))})
+    assert "no delay" in named(status)["promotion of a standby"].measured

@@ -8,8 +8,10 @@ import json
 import pytest
 from cryptography import x509
 
+from inventories.addresses import same
 from inventories.catalog import load_recovery
 from runbooks.expect import Expected
+from runbooks.probes.postgresql import promotion
 from runbooks.probes.postgresql.server import FENCED
 from tests.verify.subject import Seen, Subject
 
@@ -32,6 +34,7 @@ AT_LEAST_THE_PRIMARYS = (
 )  # fmt: skip
 ROLES = ("replicator", "rewind", "backup", "writer", "reader", "monitor")
 CERTIFICATES = "/etc/postgresql/mystocks"
+PATIENCE_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -202,10 +205,12 @@ def test_primary_holds_wal_for_every_other_node(primary: Subject, whole: Seen) -
         assert status[slot] != "lost", f"the slot of {name} has lost WAL: ./dr rejoin {name}"
 
 
-def test_commits_wait_for_a_standby_unless_degraded(primary: Subject, expected: Expected) -> None:
+def test_commits_wait_for_a_standby_unless_degraded(primary: Subject, expected: Expected, whole: Seen) -> None:
+    ours = ", ".join(f"'{host.name}'" for host in whole.estate.postgres)  # a backup streams too, and is no standby
     row = primary.host.query(
         "select current_setting('synchronous_standby_names') as names, "
-        "(select count(*) from pg_stat_replication where state = 'streaming') as streaming, "
+        f"(select count(*) from pg_stat_replication where state = 'streaming' and application_name in ({ours})) "
+        "as streaming, "
         "(select count(*) from pg_stat_replication "
         "where state = 'streaming' and sync_state in ('sync', 'quorum')) as sync"
     )[0]
@@ -225,7 +230,7 @@ def test_standby_streams_from_the_primary(standby: Subject, whole: Seen) -> None
     assert node.is_standby, "this host should be a standby"
     assert node.standby_signal
     primary = whole.primaries[0]
-    assert node.receiving_from in (primary.name, primary.address)
+    assert node.receiving_from == primary.name or same(node.receiving_from, primary.address)
     assert node.timeline == whole.nodes[primary.name].timeline
 
 
@@ -240,6 +245,19 @@ def test_standby_keeps_up(standby: Subject, whole: Seen) -> None:
     flushed = standby.host.query("select (pg_last_wal_replay_lsn() - '0/0')::bigint as at")[0]["at"]
     written = primary.query("select (pg_current_wal_lsn() - '0/0')::bigint as at")[0]["at"]
     assert written - flushed <= load_recovery().limits.max_replication_lag_bytes
+
+
+def test_nothing_but_replay_delays_a_promotion(standby: Subject, whole: Seen) -> None:
+    data, limit = whole.estate.data, load_recovery().limits.max_promotion_delay_s
+    outlook = promotion.look(standby.host, data["postgres_version"], data["database"], limit, PATIENCE_S)
+    assert outlook.standby
+    assert [(one.kind, one.measured, one.hint) for one in outlook.hindrances] == []
+
+
+def test_primary_leaves_nothing_in_the_way_of_its_successor(primary: Subject, whole: Seen) -> None:
+    data, limit = whole.estate.data, load_recovery().limits.max_promotion_delay_s
+    outlook = promotion.look(primary.host, data["postgres_version"], data["database"], limit, PATIENCE_S)
+    assert [(one.kind, one.measured, one.hint) for one in outlook.hindrances] == []
 
 
 def test_standby_refuses_writes(standby: Subject) -> None:

@@ -66,7 +66,10 @@ def hold_wal(host: Host, name: str) -> None:
 
 
 def _slot_sql(name: str) -> str:
+    """A slot that lost its WAL holds nothing any more, and is made anew."""
     return (
+        f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+        f"WHERE slot_name = '{slot(name)}' AND wal_status = 'lost' AND NOT active;\n"
         f"SELECT pg_create_physical_replication_slot('{slot(name)}', true) "
         f"WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '{slot(name)}');\n"
     )
@@ -119,6 +122,16 @@ def make_standby(host: Host, layout: Layout) -> None:
     host.run(
         f"install -o postgres -g postgres -m 0600 /dev/null {layout.data}/standby.signal && rm -f {layout.synchronous}"
     )
+
+
+def as_standby(host: Host, layout: Layout) -> None:
+    """Let the stopped cluster recover as a standby: one whose promotion broke off has lost the mark of it."""
+    host.run("install -o postgres -g postgres -m 0600 /dev/null %s", f"{layout.data}/standby.signal")
+
+
+def as_primary(host: Host, layout: Layout) -> None:
+    """Let the stopped cluster take writes again when it starts: only for the one that has everything."""
+    host.run("rm -f %s", f"{layout.data}/standby.signal")
 
 
 def make_primary_again(host: Host, layout: Layout) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -174,6 +175,18 @@ class ArchiveEnd:
     segment: str
     at: float  # unix seconds
     age_s: float
+
+
+_TIMELINES = "ls /var/lib/pgbackrest/archive/%s/%s 2>/dev/null | cut -c1-8"
+
+
+def newest_timeline(host: Host, stanza: str, repository: Repository) -> int:
+    """The highest timeline that the archive knows, by its history files and its WAL; 0 when it holds nothing."""
+    if not repository.archive_id:
+        return 0
+    said = host.run(_TIMELINES, stanza, repository.archive_id, user="postgres", timeout=10).stdout
+    names = (line for line in said.split() if re.fullmatch("[0-9A-F]{8}", line))
+    return max((int(name, 16) for name in names), default=0)
 
 
 _END = """

@@ -55,7 +55,8 @@ if test $ended -ne 0; then
   pid=$(timeout 1 head -n1 $data/postmaster.pid 2>/dev/null)
   test -n "$pid" && test "$(cat /proc/$pid/comm 2>/dev/null)" = postgres && runs="process $pid runs"
   test -n "$runs" || { test -n "$(ss -Hltn 'sport = :5432')" && runs="somebody listens on its port"; }
-  test $ended -ne 137 && test -n "$runs" && error=$(runuser -u postgres -- timeout 1 psql -X -d postgres -c '' 2>&1 | plain)
+  test $ended -ne 137 && test -n "$runs" &&
+    error=$(runuser -u postgres -- timeout 1 psql -X -d postgres -c '' 2>&1 | plain)
 fi
 printf '{"standby_signal": %%s, "installed": %%s, "fenced": "%%s", "runs": "%%s", "error": "%%s", "server": %%s}\n' \
   "$standby" "$installed" "$fenced" "$runs" "$error" "${answer:-null}"
@@ -210,11 +211,28 @@ def the_primary(nodes: Iterable[Node]) -> Node:
             f"two primaries: {names}", "./dr rejoin HOST, with the host on the lower timeline, stops and rewinds it"
         )
     if not primaries:
-        raise Refused(
-            f"no PostgreSQL node takes writes ({told(nodes)})",
-            "./dr status shows each; ./dr failover recovers a lost primary",
-        )
+        raise Refused(f"no PostgreSQL node takes writes ({told(nodes)})", way_to_a_primary(nodes))
     return primaries[0]
+
+
+def way_to_a_primary(nodes: Iterable[Node]) -> str:
+    """What to run while nobody takes writes: every refusal and every finding says the same."""
+    nodes = tuple(nodes)
+    if any(node.is_standby for node in nodes):
+        return "./dr failover --yes promotes the standby"
+    if hanging := [node.name for node in nodes if node.hangs]:
+        return (
+            f"see in PostgreSQL's log and on its disk what holds it up on {' and '.join(hanging)}; "
+            "once it is stopped, ./dr start-cluster starts it"
+        )
+    if any(node.ssh and node.installed for node in nodes):
+        return "./dr start-cluster finds the one that was last, starts it, then its standbys"
+    if any(node.ssh for node in nodes):
+        return "./dr restore-cluster restores it from the repository; on an estate that is new ./dr deploy begins one"
+    return (
+        "power the hosts on, then ./dr start-cluster; where they are lost with their disks, put blank machines in "
+        "their place in the inventory: ./dr restore-cluster"
+    )
 
 
 def told(nodes: Iterable[Node]) -> str:
@@ -344,6 +362,6 @@ def _standby(row: dict[str, Any]) -> Standby:
 
 
 __all__ = [
-    "FENCED", "Answer", "ControlData", "Node", "Standby", "as_lsn", "commit_from", "control_data", "fork_points", "has_wal", "last_timeline",
-    "listens", "look", "lsn", "segment", "survey", "the_primary", "told", "version",
+    "FENCED", "Answer", "ControlData", "Node", "Standby", "as_lsn", "commit_from", "control_data", "fork_points",
+    "has_wal", "last_timeline", "listens", "look", "lsn", "segment", "survey", "the_primary", "told", "version",
 ]  # fmt: skip

@@ -74,7 +74,8 @@ def one_answers(context: Run) -> None:
         names = ", ".join(f"{host.name} ({host.dialled})" for host in hosts)
         raise Refused(
             f"no PostgreSQL host answers: {names}",
-            "check the operator's own network; are both lost? README.md says what is left to do",
+            "check the operator's own network; power the hosts on, then ./dr start-cluster; where they are lost with "
+            "their disks, put blank machines in their place in the inventory: ./dr restore-cluster",
         )
 
 

@@ -22,7 +22,6 @@ from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql import common
 from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of
 
-
 FRESH_S = 5.0  # what was seen of the old primary longer ago, by a run that is resumed, is asked anew
 
 
@@ -68,7 +67,7 @@ def assess(context: Run, state: Failover) -> Failover:
     standbys = sorted((node for node in nodes if node.is_standby), key=lambda node: node.written or 0)
     if not standbys:
         seen = ", ".join(f"{node.name}: {node.why or 'its server does not answer'}" for node in nodes)
-        raise Refused(f"there is no standby to promote ({seen})", "are both lost? README.md says what is left to do")
+        raise Refused(f"there is no standby to promote ({seen})", server.way_to_a_primary(nodes))
     best = standbys[-1]
     old = next(node for node in nodes if node is not best)
     unreplayed = (best.written or 0) - (best.replayed or 0)
@@ -82,7 +81,7 @@ def assess(context: Run, state: Failover) -> Failover:
     if (loss is None or loss > allowed) and not context.options.accept_loss:
         raise Refused(
             f"promoting {best.name} may lose acknowledged rows: {reason}",
-            f"bring {old.name} back if you can; --accept-loss promotes all the same",
+            f"{_old_one_back(old)}; ./dr failover --yes --accept-loss promotes all the same",
         )
     return state.model_copy(
         update={
@@ -94,6 +93,14 @@ def assess(context: Run, state: Failover) -> Failover:
 
 def _seen(old: server.Node) -> dict[str, object]:
     return {"seen_at": time.time(), "ssh_answers": old.ssh, "hangs": old.hangs, "why": old.why}
+
+
+def _old_one_back(old: server.Node) -> str:
+    if old.hangs:
+        return f"see what holds PostgreSQL up on {old.name}, which has them if its disk is sound"
+    if old.ssh and old.installed and not old.fenced:
+        return f"./dr start-cluster starts {old.name} again, which has them if its disk is sound"
+    return f"bring {old.name} back if you can, then ./dr start-cluster starts it"
 
 
 def _application_writes(context: Run) -> str | None:
@@ -162,7 +169,8 @@ def _as_it_is_now(context: Run, state: Failover) -> Failover:
     old = server.look(other_of(context, state), layout(context).version)
     if old.is_primary:
         raise Refused(
-            f"{old.name} is a primary that answers and takes writes again", "./dr switchover moves the role without loss"
+            f"{old.name} is a primary that answers and takes writes again",
+            "./dr switchover moves the role without loss",
         )
     return state.model_copy(update=_seen(old))
 

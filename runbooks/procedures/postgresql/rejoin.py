@@ -60,21 +60,34 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
     if not node.ssh:
         raise Refused(
             f"{node.name} cannot be reached ({node.why})",
-            "power it on first; PostgreSQL stays down until it is rejoined",
+            f"power it on first, then ./dr rejoin {node.name} --yes; PostgreSQL stays down until it is rejoined",
         )
     if not node.installed:
         raise Refused(f"PostgreSQL is not installed on {node.name}", "./dr deploy installs it and clones the primary")
-    if node.is_primary and (node.timeline or 0) >= (primary.timeline or 0):
-        raise Refused(
-            f"{node.name} is primary on timeline {node.timeline}, no lower than that of {primary.name}",
-            f"./dr rejoin {primary.name} if it is {node.name} that shall go on; both keep what only they have",
-        )
+    _not_the_one_to_keep(context, node, primary)
     return state.model_copy(
         update={
             "primary": primary.name, "other": node.name,
             "timeline": primary.timeline, "was_standby": node.standby_signal,
         }
     )  # fmt: skip
+
+
+def _not_the_one_to_keep(context: Run, node: server.Node, primary: server.Node) -> None:
+    """Of two that take writes the higher timeline goes on. Where they are equal nothing tells, but the operator."""
+    mine, its = node.timeline or 0, primary.timeline or 0
+    if not node.is_primary or mine < its or (mine == its and context.options.host and context.options.reclone):
+        return
+    if mine == its:
+        raise Refused(
+            f"{node.name} and {primary.name} both take writes on timeline {mine}, so none is the older one",
+            f"./dr rejoin {node.name} --reclone --yes, if it is {primary.name} that shall go on; "
+            f"the WAL of {node.name} is kept there",
+        )
+    raise Refused(
+        f"{node.name} is primary on timeline {mine}, higher than that of {primary.name}",
+        f"./dr rejoin {primary.name} --yes stops {primary.name} instead, and keeps what only it has",
+    )
 
 
 def stop(context: Run, state: Rejoin) -> Rejoin:

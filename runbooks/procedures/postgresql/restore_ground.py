@@ -83,7 +83,8 @@ def nothing_runs(context: Run) -> None:
     if held and not context.options.replace:
         raise Refused(
             f"{' and '.join(one.host.name for one in held)}: {layout(context).data} holds data",
-            "./dr restore-cluster --replace moves it aside and deletes nothing; --resume goes on with a restore",
+            "./dr start-cluster starts what is there, if its disk is sound; ./dr restore-cluster --replace moves it "
+            "aside and deletes nothing; --resume goes on with a restore",
         )
     fixed = [one.host.name for one in held if one.mounted]
     if fixed:

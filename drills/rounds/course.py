@@ -1,0 +1,253 @@
+"""Rounds: drill after drill on one standing estate, nothing deployed in between, roles and scars handed on.
+
+One drill proves a failover of an estate that was just made. What a rewind, a re-clone or a promotion leaves behind
+shows in the next round, or in the one after it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from drills import gather, prepare
+from drills.judging.result import DrillResult, NegativeTwin, Outcome
+from drills.rounds import report
+from drills.rounds import rows as rounds_rows
+from drills.rounds.result import Round, RoundsResult, judge, round_of, write_rounds
+from drills.run import Plan, drill
+from drills.scenarios.catalogue import REJOINED, ROUND_TWINS, SCENARIOS, TWINS, VANISHED_ROW
+from inventories.errors import BadInput, DrError
+from runbooks import hosts
+from runbooks.engine.rundir import new_run_dir
+from runbooks.engine.signals import interruptible
+from runbooks.probes.postgresql import server
+
+# Each of them ends on the estate that it began on, its roles exchanged at most.
+_ROUND_TRIPS = (
+    "primary-power-loss", "primary-crash", "primary-partition", "planned-switchover", "site-power-loss",
+)  # fmt: skip
+# A runbook's own verification and backup pass while the feed writes on, so that less of it is needed around them.
+_CALM_S, _AFTER_S = 2.0, 1.0
+
+
+def pool() -> tuple[str, ...]:
+    """The scenarios that rounds are drawn from."""
+    return tuple(name for name in _ROUND_TRIPS if name in SCENARIOS)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    nr: int
+    scenario: str
+    reclone: bool
+    seed: int
+
+    @property
+    def rejoin(self) -> str:
+        return "re-clone" if self.reclone else "rewind"
+
+
+@dataclass(frozen=True)
+class RoundsPlan:
+    """How many rounds of which scenarios; `seed` fixes what is drawn. Raises BadInput for what makes no rounds."""
+
+    count: int
+    seed: int
+    scenarios: tuple[str, ...] = field(default_factory=pool)
+    rate: float = 6000.0
+    twin: str = ""
+
+    def __post_init__(self) -> None:
+        Plan(rate=self.rate)
+        if self.count < 1:
+            raise BadInput(f"{self.count} rounds would prove nothing", "--rounds 10 runs ten")
+        if self.twin and self.twin not in ROUND_TWINS:
+            raise BadInput(*_no_twin_of_rounds(self.twin))
+
+    def drawn(self) -> tuple[Drawn, ...]:
+        chance = random.Random(self.seed)  # noqa: S311 - moments, no secret
+        return tuple(
+            Drawn(nr, chance.choice(self.scenarios), chance.random() < 0.5, chance.randrange(2**31))
+            for nr in range(1, self.count + 1)
+        )
+
+
+def plan(rounds: str, scenarios: str, twin: str, rate: float, seed: int | None) -> RoundsPlan:
+    """From the words of an operator. Raises BadInput."""
+    try:
+        count = int(rounds)
+    except ValueError:
+        raise BadInput(f"{rounds!r} is no number of rounds", "--rounds 10 runs ten") from None
+    drawn = seed if seed is not None else random.SystemRandom().randrange(1, 2**31)
+    return RoundsPlan(count, drawn, _scenarios(scenarios), rate, twin)
+
+
+def _scenarios(words: str) -> tuple[str, ...]:
+    if not words:
+        return pool()
+    names = tuple(dict.fromkeys(name.strip() for name in words.split(",")))
+    for name in names:
+        if name not in SCENARIOS:
+            raise BadInput(f"there is no scenario {name!r}", f"rounds are drawn from {', '.join(pool())}")
+        if name not in pool():
+            raise BadInput(
+                f"{name} cannot be part of rounds: it needs more than a failover to bring the estate back",
+                f"rounds are drawn from {', '.join(pool())}; ./dr drill --scenario {name} runs it by itself",
+            )
+    return names
+
+
+def _no_twin_of_rounds(name: str) -> tuple[str, str]:
+    known = ", ".join(ROUND_TWINS)
+    if name in TWINS:
+        return f"{name} is a twin of a single drill, not of rounds", f"./dr drill --twin {name}; of rounds there is {known}"
+    return f"there is no negative twin {name!r}", f"the twins of rounds are {known}"
+
+
+@dataclass
+class _Going:
+    """Rounds on their way. `result` is on disk after each of them, so that a kill leaves what has been proven."""
+
+    plan: RoundsPlan
+    lab: str
+    say: Callable[[str], None]
+    folder: Path
+    result: RoundsResult
+    began: float
+    taken_out: rounds_rows.TakenOut | None = None
+
+    def go(self) -> None:
+        """Every round, then the look back. Raises KeyboardInterrupt."""
+        for drawn in self.plan.drawn():
+            if not self._whole(drawn):
+                return
+            self._round(drawn)
+        self._look_back()
+
+    def _whole(self, drawn: Drawn) -> bool:
+        """Whether the round may begin. Nothing is repaired here: the round before was to leave a whole estate."""
+        try:
+            prepare.settled(hosts.load("lab"))
+        except DrError as error:
+            after = f"Round {drawn.nr - 1} left" if drawn.nr > 1 else "There was"
+            self._stop(f"{after} an estate that is not whole: {error}", error.hint)
+            return False
+        return True
+
+    def _round(self, drawn: Drawn) -> None:
+        self.say(f"round {drawn.nr} of {self.plan.count}: {drawn.scenario}, {drawn.rejoin}")
+        how = Plan(self.plan.rate, _CALM_S, _AFTER_S, drawn.seed, drawn.reclone)
+        with (self.folder / "said.log").open("a", encoding="utf-8") as log:
+            result, folder = drill(
+                SCENARIOS[drawn.scenario], self.lab, self._hearing(log.write), how, runs=self.folder
+            )
+        one = round_of(drawn.nr, result, folder.name, *_rejoin(drawn, result))
+        self.result = self.result.with_round(one)
+        self.write()
+        self.say(f"round {drawn.nr}: {told(one)}")
+        if result.outcome is Outcome.INTERRUPTED:
+            raise KeyboardInterrupt
+
+    def _hearing(self, write: Callable[[str], object]) -> Callable[[str], None]:
+        """What a drill says goes to a file; what a person should see at once is said aloud as well."""
+
+        def hear(sentence: str) -> None:
+            write(f"{datetime.now(UTC):%H:%M:%S} {sentence}\n")
+            if sentence.startswith("WARNING"):
+                self.say(sentence)
+
+        return hear
+
+    def _look_back(self) -> None:
+        """Every row that any round acknowledged, on both copies."""
+        try:
+            prepare.settled(hosts.load("lab"))
+            estate = hosts.load("lab")
+            every = tuple(self._written())
+            if self.plan.twin == VANISHED_ROW and every:
+                primary = server.the_primary(server.survey(estate)).host
+                self.taken_out = rounds_rows.take_out(primary, str(estate.data["database"]), every[0])
+            self.say(f"looking for the {self.result.acked:,} rows of all rounds again")
+            self.result = self.result.model_copy(update={"last_check": rounds_rows.look(estate, every)})
+        except DrError as error:
+            self._stop(f"The rows of all rounds could not be looked for again: {error}", error.hint)
+
+    def _written(self) -> Iterator[rounds_rows.Written]:
+        for one in self.result.rounds:
+            if found := rounds_rows.written(one.nr, self.folder / one.folder):
+                yield found
+
+    def _stop(self, why: str, hint: str) -> None:
+        self.result = self.result.model_copy(update={"stopped": why, "hint": hint})
+
+    def write(self) -> None:
+        """What has run so far. It is not over, and says so."""
+        ran = f"{len(self.result.rounds)} of {self.plan.count} rounds have run; the run has not ended."
+        lasts = round(time.monotonic() - self.began, 3)
+        write_rounds(self.result.model_copy(update={"reasons": (ran,), "duration_s": lasts}), self.folder)
+
+    def conclude(self, *, interrupted: bool) -> None:
+        """The verdict, with all its evidence."""
+        if interrupted:
+            self._stop("The rounds were interrupted.", "./dr status shows what each host is")
+        update: dict[str, object] = {"duration_s": round(time.monotonic() - self.began, 3), "fingerprint": gather.machine()}
+        if not interrupted:
+            update["versions"] = gather.versions(hosts.load("lab"))
+        self.result = judge(self.result.model_copy(update=update), interrupted=interrupted)
+        if self.plan.twin:
+            self.result = self.result.model_copy(update={"negative_twin": self._twin()})
+        write_rounds(self.result, self.folder)
+        report.write_junit(self.result, self.folder)
+        report.write_report(self.result, self.folder)
+
+    def _twin(self) -> NegativeTwin:
+        """It holds when the very row that was taken out is the only thing that is wrong."""
+        out, check = self.taken_out, self.result.last_check
+        found = [(one.nr, one.table, one.numbers) for one in check.gone] if check else []
+        held = out is not None and found == [(out.nr, out.table, str(out.number))] and len(self.result.reasons) == 1
+        return NegativeTwin(name=self.plan.twin, held=held, reason="; ".join(self.result.reasons) or "it passed")
+
+
+def run(plan: RoundsPlan, lab: str, say: Callable[[str], None]) -> tuple[RoundsResult, Path]:
+    """Run them and leave their evidence. The estate must be whole: nothing is deployed here.
+
+    Raises Refused before anything was broken, when it is not.
+    """
+    primary, _ = prepare.settled(hosts.load("lab"))
+    folder = new_run_dir(f"rounds{f'-{plan.twin}' if plan.twin else ''}")
+    result = RoundsResult(
+        name=folder.name, run_id=str(plan.seed), lab=lab, host=primary.name, started_at=datetime.now(UTC),
+        wanted=plan.count, pool=plan.scenarios,
+    )  # fmt: skip
+    going = _Going(plan, lab, say, folder, result, time.monotonic())
+    say(f"{plan.count} rounds of {', '.join(plan.scenarios)}; --seed {plan.seed} repeats them")
+    going.write()
+    interrupted = False
+    try:
+        with interruptible():
+            going.go()
+    except KeyboardInterrupt:
+        interrupted = True
+    going.conclude(interrupted=interrupted)
+    return going.result, folder
+
+
+def told(one: Round) -> str:
+    """A round in one line."""
+    rto = "RTO unknown" if one.rto_s is None else f"RTO {one.rto_s:.2f} s"
+    lost = "not compared" if one.lost is None else f"{one.lost:,} lost, {one.duplicated or 0:,} duplicated"
+    rows = f"{one.acked or 0:,} rows, {lost}"
+    still = f"; the machine stood still: {one.stood_still}" if one.stood_still else ""
+    why = f"; {one.reasons[0]}" if one.reasons else still
+    return f"{one.outcome.value}, {rto}, {rows}, {one.duration_s:.1f} s{why}"
+
+
+def _rejoin(drawn: Drawn, result: DrillResult) -> tuple[str, str]:
+    """How a host was to come back, and how it did; both empty where none had to."""
+    told = next((fact.says for fact in result.facts if fact.label == REJOINED), "")
+    rejoins = any(step.procedure == "rejoin" for step in result.steps)
+    return (drawn.rejoin if rejoins else "", told)
