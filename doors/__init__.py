@@ -5,12 +5,27 @@ from typing import Any, cast
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from doors import backup, bench, checks, drills, estate, keys, lab, outbox, plan, prove, restores, runbooks, secrets
+from doors import (
+    backup,
+    bench,
+    checks,
+    demo,
+    drills,
+    estate,
+    keys,
+    lab,
+    outbox,
+    plan,
+    prove,
+    restores,
+    runbooks,
+    secrets,
+)
 from doors.tdengine import restores as tdengine_restores
 from doors.tdengine import runbooks as tdengine
 
 ns = Collection()
-for _doors in (drills, estate, runbooks, restores, tdengine, tdengine_restores, prove, plan, bench, checks):
+for _doors in (drills, demo, estate, runbooks, restores, tdengine, tdengine_restores, prove, plan, bench, checks):
     for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
 for _module in (backup, keys, lab, outbox, secrets):

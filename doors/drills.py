@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
@@ -51,7 +52,8 @@ def drill(
     from drills.scenarios import catalogue as scenarios
 
     if rounds:
-        return _rounds(lab, rounds, scenario, twin, rate, seed, json)
+        _rounds(lab, rounds, scenario, twin, rate, seed, json)
+        return
     made_to_fail = scenarios.twin(twin) if twin else None
     chosen = scenarios.scenario(scenario or (made_to_fail.scenario if made_to_fail else "primary-power-loss"))
     plan = Plan(rate=rate, seed=seed or None)
@@ -88,11 +90,7 @@ def _ends(result: DrillResult | RoundsResult, folder: Path) -> None:
         if not twin.held:
             raise Exit(f"the negative twin {twin.name} did not fail for its reason: {twin.reason}", code=1)
         return
-    if result.outcome.value != "passed":
-        hint = result.hint or f"the report is {folder}/report.html"
-        raise Exit(
-            f"{result.reasons[0] if result.reasons else result.outcome}\nHINT: {hint}", code=_code(result.outcome)
-        )
+    exit_unless_passed(result, folder)
 
 
 @task
@@ -176,8 +174,12 @@ def _word(result: DrillResult | RoundsResult) -> str:
     return f"[bold {colour}]{word.upper()}[/]"
 
 
-def _code(outcome: object) -> int:
-    return {"failed": 1, "refused": 3, "interrupted": 4}[str(outcome)]
+def exit_unless_passed(result: DrillResult | RoundsResult, folder: Path) -> None:
+    """End with the code of the outcome, its first reason and a hint."""
+    code = {"passed": 0, "failed": 1, "refused": 3, "interrupted": 4}[result.outcome.value]
+    if code:
+        hint = result.hint or f"the report is {folder}/report.html"
+        raise Exit(f"{result.reasons[0] if result.reasons else result.outcome}\nHINT: {hint}", code=code)
 
 
 TOP_LEVEL = (drill, scenarios, runs)

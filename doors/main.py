@@ -9,9 +9,9 @@ from pathlib import Path
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
-from inventories.errors import ExitCode
-
-_HINT = "HINT: ./dr lists the tasks, ./dr help TASK explains one."
+from doors.misspelt import in_words
+from doors.rootless import go_to_the_lab
+from inventories.errors import DrError, ExitCode
 
 
 @contextmanager
@@ -19,12 +19,10 @@ def _usage_errors() -> Iterator[None]:
     """Invoke ends a misspelt task with 1 and a number that is none with a traceback; both are bad input."""
     try:
         yield
-    except ParseError as wrong:
-        raise Exit(f"{wrong}\n{_HINT}", code=ExitCode.BAD_INPUT) from wrong
-    except ValueError as wrong:
-        raise Exit(
-            f"An option has a value of the wrong kind: {wrong}.\n{_HINT}", code=ExitCode.BAD_INPUT
-        ) from wrong
+    except (ParseError, ValueError) as wrong:
+        import doors
+
+        raise Exit(in_words(str(wrong), sys.argv[1:], doors.ns.task_names), code=ExitCode.BAD_INPUT) from wrong
 
 
 class DrProgram(Program):
@@ -57,7 +55,10 @@ class DrProgram(Program):
 
     def execute(self) -> None:
         try:
+            go_to_the_lab(self.tasks, sys.argv[1:])
             super().execute()
+        except DrError as error:
+            raise Exit(error.render(), code=int(error.exit_code)) from error
         except BrokenPipeError:  # `./dr ... | head` has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=ExitCode.PASSED) from None

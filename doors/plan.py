@@ -59,18 +59,15 @@ def plan(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> 
 
 
 def _drills(estate: str) -> Mapping[str, Sequence[float]]:
-    """scenario -> RTO of each drill of this lab that passed, the newest ones."""
-    from drills.judging.result import Outcome
-    from drills.judging.summary import past_runs
+    """scenario -> RTO of each drill of this lab that passed, the newest ones; rounds are drills too."""
+    from drills.judging.summary import past_drills
     from runbooks.engine.rundir import runs_dir
     from runbooks.look.measurements import LATEST
 
     found: dict[str, list[float]] = {}
-    for run in past_runs(runs_dir()).runs:
-        result = run.result
-        ours = estate == f"lab-{result.lab}" and result.negative_twin is None and result.outcome is Outcome.PASSED
-        if ours and result.rto_s is not None and len(found.setdefault(result.scenario, [])) < LATEST:
-            found[result.scenario].append(result.rto_s)
+    for drill in past_drills(runs_dir()):
+        if estate == f"lab-{drill.lab}" and len(found.setdefault(drill.scenario, [])) < LATEST:
+            found[drill.scenario].append(drill.rto_s)
     return found
 
 

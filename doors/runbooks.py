@@ -106,7 +106,7 @@ def start_cluster(
     c: Context, plan: bool = False, resume: bool = False, yes: bool = False, host: str = "", accept_loss: bool = False,
     accept_split_brain: bool = False, json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
-    """Start a cluster that is down everywhere, the last primary first."""
+    """Start a cluster that is down on every host."""
     from runbooks.procedures.postgresql.start_cluster import StartClusterOptions
 
     options = StartClusterOptions(

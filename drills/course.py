@@ -28,7 +28,6 @@ from runbooks.engine.verify import EVERYTHING, verify
 from runbooks.engine.wait import until
 from runbooks.hosts import Host
 from runbooks.probes import app
-from runbooks.probes.postgresql import server
 
 Events = Mapping[Store, tuple[Event, ...]]
 Fates = Mapping[Store, Fate]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from inventories.errors import TargetFailed
 from inventories.inventory import HostEntry
+from inventories.whoami import user_id
 
 
 def ours(entries: Sequence[HostEntry]) -> Path:
@@ -32,7 +33,7 @@ def pyinfras(entries: Sequence[HostEntry]) -> Path:
 
 
 def _directory() -> Path:
-    directory = Path(tempfile.gettempdir()) / f"mystocks-dr-{os.getuid()}"
+    directory = Path(tempfile.gettempdir()) / f"mystocks-dr-{user_id()}"
     directory.mkdir(mode=0o700, exist_ok=True)
     if directory.stat().st_uid != os.getuid() or directory.stat().st_mode & 0o077:
         raise TargetFailed(f"{directory} belongs to somebody else or is open to others", "remove it, or set TMPDIR")

@@ -10,24 +10,32 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from inventories.errors import BadInput, TargetFailed
+from inventories.whoami import in_namespace
+from lab import rootless_needs
 from lab.engine import ENGINE_PACKAGES, Engine, EngineMissing, Kind, find_engine, may_sudo
+from lab.programs import has
 
 Say = Callable[[str], None]
-_SYSTEM_PATH = "/usr/sbin:/sbin:/usr/local/sbin"
-_FILES = {"netavark": "/usr/lib/podman/netavark", "aardvark-dns": "/usr/lib/podman/aardvark-dns"}
 
 
-def has(program: str) -> bool:
-    """Whether a program is here, also where an ordinary user's PATH does not look."""
-    return bool(
-        shutil.which(program)
-        or shutil.which(program, path=_SYSTEM_PATH)
-        or (program in _FILES and Path(_FILES[program]).exists())
-    )
+def lacks_root() -> bool:
+    """Whether the lab would be one of podman without root: neither root nor sudo, and no docker that serves us."""
+    if os.geteuid() == 0 or may_sudo():
+        return False
+    try:
+        return find_engine().kind is Kind.PODMAN
+    except EngineMissing:
+        return os.environ.get("DR_ENGINE") != "docker"
 
 
 def ensure_engine(say: Say) -> Engine:
-    """The container engine, installed first where there is none and we may. EngineMissing otherwise."""
+    """The container engine, installed first where there is none and we may. BadInput otherwise."""
+    if lacks_root():
+        rootless_needs.check()
+        raise BadInput(
+            "The hosts of a rootless podman have addresses that only its own network namespace can reach.",
+            "./dr TASK goes there by itself; other programs are started by podman unshare --rootless-netns PROGRAM",
+        )
     try:
         engine = find_engine()
     except EngineMissing:
@@ -35,12 +43,7 @@ def ensure_engine(say: Say) -> Engine:
             raise
         ensure_programs({name: name for name in ENGINE_PACKAGES}, say)
         engine = find_engine()
-    if engine.kind is Kind.PODMAN and not engine.elevation and os.geteuid() != 0:
-        raise BadInput(
-            "The hosts of a rootless podman have addresses that only its own network namespace can reach.",
-            "Prefix each ./dr with podman unshare --rootless-netns (or allow sudo, or DR_ENGINE=docker).",
-        )
-    if engine.kind is Kind.PODMAN and Path("/etc/debian_version").exists():
+    if engine.kind is Kind.PODMAN and Path("/etc/debian_version").exists() and not in_namespace():
         ensure_programs({name: name for name in ENGINE_PACKAGES}, say)
     return engine
 
@@ -62,7 +65,7 @@ def ensure_programs(packages: Mapping[str, str], say: Say) -> None:
             f"This machine lacks {', '.join(missing)}.", "Install them with its own package manager."
         )
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if sudo and not may_sudo():
+    if in_namespace() or (sudo and not may_sudo()):  # root of the namespace may not install either
         raise BadInput(f"This machine lacks {', '.join(missing)}, and we may not install them.", hint)
     say(f"Installing {', '.join(missing)}")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from inventories.errors import Refused
+from inventories.whoami import user_id
 from lab import state
 
 _CONFIG = """\
@@ -30,7 +31,7 @@ Host {aliases}
 
 def sockets_dir() -> Path:
     """A private directory with a short path: a unix socket's has 108 bytes, of which %C takes 40."""
-    path = Path("/tmp") / f"dr-{os.getuid()}"  # noqa: S108
+    path = Path("/tmp") / f"dr-{user_id()}"  # noqa: S108
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:

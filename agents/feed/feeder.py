@@ -2,7 +2,8 @@
 
 Writes rows at a steady rate and reports every acknowledgement on standard output, one JSON object a line.
 
-    python3 -m agents.feed.feeder --config FILE [--rate 6000] [--batch 300] [--seconds N] [--seed N] [--run N --first SEQ]
+    python3 -m agents.feed.feeder --config FILE [--rate 6000] [--batch 300] [--seconds N] [--seed N]
+        [--run N --first SEQ]
 
 Stops when standard input is closed, on SIGTERM, or after --seconds. Lines: start, ack, replayed (rows that
 the outbox had acknowledged and the store now holds), store_down, store_up, stop.

@@ -123,7 +123,8 @@ def by_peers(config: dict[str, Any], mine: int) -> Verdict:
     newer = repository_has_timeline(config["stanza"], mine + 1)
     if newer is None:
         return Verdict(
-            False, f"neither {', '.join(silent)} nor the backup repository answers, so nobody can say who is primary"
+            False, f"neither {', '.join(silent)} nor the backup repository answers, so nobody can say who is primary: "
+            "./dr start-cluster looks at every host"
         )
     if newer:
         return Verdict(

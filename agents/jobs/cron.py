@@ -1,7 +1,8 @@
 """When a cron expression last came round, in UTC: what a schedule promised, whatever cron itself did about it.
 
 Five fields as in crontab(5): numbers, ranges, lists, steps. Where day of month and day of week are both restricted,
-either is enough.
+either is enough. The catalogue takes the same expressions (inventories/catalog/recovery.py). Neither side may import
+the other, so a test holds them together. Why this is no library: docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def _values(expression: str, field: str, name: str, low: int, high: int) -> froz
         star, first, last, step = match.groups()
         start, end = (low, high) if star else (int(first), int(last or first))
         alone = step is not None and not star and last is None  # cron drops such a step without a word
-        if not low <= start <= end <= high or alone or (step is not None and int(step) < 1):
+        if not low <= start <= end <= high or alone or (step is not None and not 1 <= int(step) <= high):
             raise BadConfig(f"{expression!r}: {part!r} is no {name}.", f"It is {low} to {high}; a step needs a range.")
         found |= set(range(start, end + 1, int(step or 1)))
     return frozenset(found)

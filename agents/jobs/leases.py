@@ -13,9 +13,7 @@ again. Taking one and expiring exclude each other: whoever holds a lease may the
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
-import os
 import re
 import sys
 import time
@@ -24,7 +22,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from agents.base import files
 from agents.base.errors import AgentError, run
+from agents.base.locks import held
 
 FOLDER = Path("/var/lib/mystocks-dr/leases")
 PATIENCE_S = 120.0  # an expire run that is under way has ended by then
@@ -49,14 +49,7 @@ class Lease:
 def hold(lease: Lease, folder: Path = FOLDER) -> None:
     """Take or prolong a lease. Raises AgentError for an id that is none, and when an expire run does not end."""
     with exclusively(folder):
-        path = _path(lease.id, folder)
-        partial = path.with_suffix(f".{os.getpid()}")
-        with partial.open("w") as out:
-            json.dump(asdict(lease), out)
-            out.write("\n")
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(path)
+        files.replace(_path(lease.id, folder), json.dumps(asdict(lease)) + "\n")
 
 
 def release(identity: str, folder: Path = FOLDER) -> None:
@@ -82,23 +75,12 @@ def live(folder: Path = FOLDER, now: float | None = None) -> tuple[Lease, ...]:
 @contextmanager
 def exclusively(folder: Path = FOLDER, patience: float = PATIENCE_S) -> Iterator[None]:
     """Nobody takes a lease inside. Raises AgentError when somebody else stays inside for `patience` seconds."""
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    ends = time.monotonic() + patience
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > ends:
-                    raise AgentError(
-                        f"Backups have been expiring for more than {patience:g} s, and no lease is given meanwhile.",
-                        "Look at /var/lib/mystocks-dr/jobs/expire.json on the backup host, then try again.",
-                    ) from None
-                time.sleep(0.05)
+    expiring = AgentError(
+        f"Backups have been expiring for more than {patience:g} s, and no lease is given meanwhile.",
+        "Look at /var/lib/mystocks-dr/jobs/expire.json on the backup host, then try again.",
+    )
+    with held(folder / ".lock", expiring, patience, 0o644):
         yield
-    finally:
-        os.close(handle)
 
 
 def _read(path: Path) -> Lease:

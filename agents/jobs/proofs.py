@@ -1,16 +1,19 @@
-"""The records of restore proofs: one JSON line each, only ever appended to.
+"""The records of restore proofs, one file a store: one JSON line each, only ever appended to.
 
-    {"label", "kind", "repo": 1|2, "proven_at", "outcome": "passed|failed", "seconds", ..., "damaged": [...]}
+    {"label", "kind", "repo": 1|2, "proven_at", "outcome": "passed|failed", "seconds",
+     figures of the store, such as "restore_bytes" and "restore_s",
+     "checks": [{"name", "ok", "detail"}], "damaged": [...], "sentence"}
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from agents.base import files
 
 PATH = Path("/var/lib/mystocks-dr/proofs.jsonl")
 
@@ -26,12 +29,31 @@ class Check:
 
 @dataclass(frozen=True)
 class Proof:
-    """That a backup was restored and found whole, or not, at `proven_at` (unix seconds)."""
+    """That a backup was restored and found whole, or not, at `proven_at` (unix seconds).
+
+    `figures` are what this store measured, by name; `damaged` names files, or says what is wrong.
+    """
 
     label: str
     proven_at: float
     passed: bool
     damaged: tuple[str, ...] = ()
+    kind: str = ""
+    repo: int = 1
+    seconds: float = 0.0
+    figures: Mapping[str, float] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    sentence: str = ""
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """As it is recorded and printed."""
+        return {
+            "label": self.label, "kind": self.kind, "repo": self.repo, "proven_at": self.proven_at,
+            "outcome": "passed" if self.passed else "failed", "seconds": round(self.seconds, 3), **self.figures,
+            "checks": [asdict(check) for check in self.checks], "damaged": list(self.damaged),
+            "sentence": self.sentence,
+        }  # fmt: skip
 
 
 def read(path: Path = PATH) -> tuple[Proof, ...]:
@@ -43,18 +65,12 @@ def read(path: Path = PATH) -> tuple[Proof, ...]:
     return tuple(proof for line in lines if (proof := _proof(line)) is not None)
 
 
-def append(proof: Mapping[str, Any], path: Path = PATH) -> None:
-    """Add one line, whole or not at all, on the disk when this returns."""
-    line = (json.dumps(proof, separators=(",", ":")) + "\n").encode()
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(handle, line)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def append(proof: Proof, path: Path = PATH) -> None:
+    """Add one line, on the disk when this returns."""
+    files.append(path, json.dumps(proof.line, separators=(",", ":")))
 
 
-def verdicts(proofs: tuple[Proof, ...]) -> dict[str, Proof]:
+def verdicts(proofs: Sequence[Proof]) -> dict[str, Proof]:
     """The last proof of each backup: what was sound once may be damaged since."""
     found: dict[str, Proof] = {}
     for proof in proofs:
@@ -69,6 +85,7 @@ def newest_passed(path: Path = PATH) -> Proof | None:
 
 
 def _proof(line: str) -> Proof | None:
+    """What decides something later; figures and checks are for people, who read the line itself."""
     try:
         said = json.loads(line)
         damaged = tuple(str(one) for one in said.get("damaged") or ())

@@ -2,7 +2,7 @@
 
     python3 -m agents.jobs.runner run JOB [--wait [SECONDS]] [--io-timeout SECONDS]      by hand
     python3 -m agents.jobs.runner run JOB --scheduled      by cron: jitter, waits for its turn, only when due in UTC
-    python3 -m agents.jobs.runner catch-up                 hourly and at boot: run what was missed, then raise the alarm,
+    python3 -m agents.jobs.runner catch-up                hourly and at boot: run what was missed, then raise the alarm,
                                                     also for what would delay or stop a promotion
     python3 -m agents.jobs.runner status                   every job and what is late
     python3 -m agents.jobs.runner arm                      begin to count: a job that never ran is late from then on

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from agents.base import files
 from agents.jobs import cron
 from agents.jobs.config import Job, Settings
 
@@ -54,13 +54,7 @@ def read(job: str, folder: Path) -> State | None:
 
 def write(state: State, folder: Path) -> None:
     """Replace the file as a whole, so that nobody reads half of it."""
-    partial = folder / f".{state.job}.{os.getpid()}"
-    with partial.open("w") as out:
-        json.dump(asdict(state), out)
-        out.write("\n")
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(folder / f"{state.job}.json")
+    files.replace(folder / f"{state.job}.json", json.dumps(asdict(state)) + "\n")
 
 
 def arm(settings: Settings) -> dict[str, State]:

@@ -13,21 +13,20 @@ restored as it ended. There are no incremental ones: what they need of the serve
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.base import files
 from agents.base.errors import AgentError, run
+from agents.base.locks import held
 from agents.jobs.config import PATH, Settings, load
 from agents.postgresql.pgbackrest import Backup, Missing
 
@@ -47,7 +46,8 @@ class Store:
     def take(self) -> Backup:
         """Take one, verify it, then let go of those that two newer ones cover. Raises AgentError."""
         settings = load(self.config)
-        with self._locked():
+        busy = AgentError("Another native backup is being taken.", "Wait for it.")
+        with held(self.folder / ".lock", busy):
             label = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}F"
             partial = self.folder / f"{label}.partial"
             for torn in self.folder.glob("*.partial"):
@@ -58,8 +58,9 @@ class Store:
             if bad:
                 raise AgentError(f"What pg_basebackup brought is damaged: {bad[0]}.", "Run it again.")
             made = _described(label, partial, started)
-            partial.rename(self.folder / label)
-            (self.folder / f"{label}.json").write_text(json.dumps(asdict(made)))
+            # It counts from its rename on: what is known of it must be there then, and never torn.
+            files.replace(self.folder / f"{label}.json", json.dumps(asdict(made)))
+            files.publish(partial, self.folder / label)
             self._let_go()
             return made
 
@@ -118,17 +119,6 @@ class Store:
 
     def _is_whole(self, path: Path) -> bool:
         return _LABEL.fullmatch(path.stem) is not None and path.exists() and path.with_suffix("").is_dir()
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError:
-            raise AgentError("Another native backup is being taken.", "Wait for it.") from None
-        finally:
-            os.close(handle)
 
 
 def _known(path: Path) -> Backup:

@@ -1,6 +1,6 @@
 """What would delay or stop the promotion of a PostgreSQL server, told before anybody needs one.
 
-    python3 -m agents.postgresql.promotion --name pg2 [--limit SECONDS] [--patience SECONDS]     on its host, as postgres
+    python3 -m agents.postgresql.promotion --name pg2 [--limit SECONDS] [--patience SECONDS]   on its host, as postgres
 
 Prints one JSON object: the server's role, what its archive took to answer, and every hindrance with what was measured,
 the limit, the seconds it would cost (null: nobody can tell), whether it stops the promotion for good, and what helps.
@@ -175,7 +175,9 @@ def _mib(count: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="agents.postgresql.promotion", description="What would delay or stop a promotion.")
+    parser = argparse.ArgumentParser(
+        prog="agents.postgresql.promotion", description="What would delay or stop a promotion."
+    )
     parser.add_argument("--name", required=True, help="of this host, for the hints")
     parser.add_argument("--version", type=int, default=17)
     parser.add_argument("--database", default="postgres", help="whose collations are compared as well")

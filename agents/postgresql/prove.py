@@ -5,25 +5,23 @@
 Without --set it takes the newest backup that was never tried, else the one whose last trial is longest ago, so that
 older ones have their turn too. The result is one line of /var/lib/mystocks-dr/proofs.jsonl, printed as well. What is
 not the backup's fault (no space, another key, a repository that does not answer) is an error and no result.
-Exit 0 proven, 1 not proven or an error.
+Exit 0 proven, 1 not proven or an error, 4 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.base import signals
 from agents.base.errors import AgentError, run
-from agents.jobs import leases, proofs
-from agents.jobs.leases import Lease
-from agents.jobs.proofs import Check
+from agents.jobs import proofs, proving
+from agents.jobs.proofs import Check, Proof
 from agents.postgresql import pgbackrest
 from agents.postgresql.pgbackrest import Backup, Damaged, Missing, Repository
 from agents.postgresql.prove_checks import after_promotion, at_rest, while_paused
@@ -34,59 +32,22 @@ from agents.postgresql.side.restore import Request
 from agents.postgresql.side.target import Target
 
 NAME = "proof"
-_LEASE_S = 6 * 3600.0
-
-
-@dataclass(frozen=True)
-class Proof:
-    """One line of proofs.jsonl. `proven_at` in unix seconds; bytes and seconds of restore and replay; `damaged` names
-    files.
-    """
-
-    label: str
-    kind: str
-    repo: int
-    proven_at: float
-    outcome: str
-    seconds: float
-    restore_bytes: int
-    restore_s: float
-    wal_bytes: int
-    replay_s: float
-    checks: tuple[Check, ...]
-    damaged: tuple[str, ...]
-    sentence: str
-
-    @property
-    def passed(self) -> bool:
-        return self.outcome == "passed"
-
-
-def choose(backups: Sequence[Backup], tried: Sequence[proofs.Proof]) -> Backup:
-    """The newest never tried, else the one tried longest ago. Raises Missing when there is none at all."""
-    if not backups:
-        raise Missing("The repository holds no backup that could be proven.", "./dr backup.run --type full")
-    last = {one.label: one.proven_at for one in sorted(tried, key=lambda one: one.proven_at)}
-    untried = [one for one in backups if one.label not in last]
-    return untried[-1] if untried else min(backups, key=lambda one: last[one.label])
 
 
 def prove(repository: Repository, label: str = "", path: Path = proofs.PATH) -> Proof:
-    """Prove one backup and record what became of it. Nothing in the repository expires meanwhile."""
-    identity = f"prove-{os.getpid()}"
-    leases.hold(Lease(identity, f"prove (pid {os.getpid()})", "a backup is being proven", None, time.time() + _LEASE_S))
-    try:
-        backups = repository.backups()
-        backup = repository.backup(label) if label else choose(backups, proofs.read(path))
-        print(f"Proving {backup.label}", file=sys.stderr, flush=True)
-        proof = _proof(repository, backup)
-        record(proof, path)
-        return proof
-    finally:
-        leases.release(identity)
+    """Prove one backup and record what became of it. Raises AgentError."""
+    return proving.prove("prove", "a backup", path, lambda: _proof(repository, _chosen(repository, label, path)))
+
+
+def _chosen(repository: Repository, label: str, path: Path) -> Backup:
+    chosen = label or proving.choose([one.label for one in repository.backups()], proofs.read(path))
+    if not chosen:
+        raise Missing("The repository holds no backup that could be proven.", "./dr backup.run --type full")
+    return repository.backup(chosen)
 
 
 def _proof(repository: Repository, backup: Backup) -> Proof:
+    print(f"Proving {backup.label}", file=sys.stderr, flush=True)
     began = time.monotonic()
     checks: list[Check] = [Check("pages", not backup.error, _pages(backup))]
     said: dict[str, Any] = {}
@@ -105,13 +66,19 @@ def _proof(repository: Repository, backup: Backup) -> Proof:
         damaged = (*getattr(error, "files", ()), *_verified(repository, backup))
     finally:
         _drop()
-    passed = all(check.ok for check in checks)
     return Proof(
-        backup.label, backup.kind, repository.number, time.time(), "passed" if passed else "failed",
-        round(time.monotonic() - began, 3), int(said.get("bytes") or 0), float(said.get("restore_s") or 0),
-        int(said.get("wal_bytes") or 0), float(said.get("replay_s") or 0), tuple(checks),
-        tuple(dict.fromkeys(damaged)), _sentence(backup, checks, damaged, said),
+        backup.label, time.time(), all(check.ok for check in checks), tuple(dict.fromkeys(damaged)), backup.kind,
+        repository.number, time.monotonic() - began, _figures(said), tuple(checks),
+        _sentence(backup, checks, damaged, said),
     )  # fmt: skip
+
+
+def _figures(said: dict[str, Any]) -> dict[str, float]:
+    """Bytes and seconds of the restore, and of the replay of WAL; 0 where it did not come to that."""
+    return {
+        "restore_bytes": int(said.get("bytes") or 0), "restore_s": float(said.get("restore_s") or 0),
+        "wal_bytes": int(said.get("wal_bytes") or 0), "replay_s": float(said.get("replay_s") or 0),
+    }  # fmt: skip
 
 
 def _checks(place: Place, backup: Backup) -> list[Check]:
@@ -140,18 +107,9 @@ def _pages(backup: Backup) -> str:
 
 
 def _sentence(backup: Backup, checks: Sequence[Check], damaged: Sequence[str], said: dict[str, Any]) -> str:
-    failed = [check for check in checks if not check.ok]
-    if failed:
-        named = f"; damaged: {', '.join(dict.fromkeys(damaged))}" if damaged else ""
-        why = "; ".join(f"{check.name}: {check.detail}" for check in failed)
-        return f"{backup.label} is NOT proven: {why}{named}"
-    rate = (said["bytes"] / 2**20) / max(said["restore_s"], 0.001)
-    return f"{backup.label} is proven by {len(checks)} checks, restored at {rate:.0f} MiB/s"
-
-
-def record(proof: Proof, path: Path = proofs.PATH) -> None:
-    """Append it to the records."""
-    proofs.append(asdict(proof), path)
+    named = f"; damaged: {', '.join(dict.fromkeys(damaged))}" if damaged else ""
+    rate = int(said.get("bytes") or 0) / 2**20 / max(float(said.get("restore_s") or 0), 0.001)
+    return proving.judged(backup.label, checks, f", restored at {rate:.0f} MiB/s", named)
 
 
 def _drop() -> None:
@@ -169,12 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if os.geteuid() == 0:
         raise BadRequest("PostgreSQL does not run as root.", "Run it as postgres.")
-    with restore.signals():
+    with signals.as_errors():
         proof = prove(Repository(options.config, options.repo, options.stanza), options.set)
-    print(json.dumps(asdict(proof)), flush=True)
-    if not proof.passed:
-        raise AgentError(f"{proof.sentence}.", "Take a new full backup; older ones may be sound.")
-    return 0
+    return proving.tell(proof)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ readable by root alone, before the server is told: whatever happens between, one
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from agents.base import files
 from agents.base.errors import AgentError
 from agents.tdengine.session import Session, Settings, TdengineError
 
@@ -58,12 +58,7 @@ def patient(*others: str) -> tuple[Session, bool]:
 
 def keep_password(password: str) -> None:
     """Put root's password into PASSFILE, whole or not at all."""
-    partial = PASSFILE.with_name(f".{PASSFILE.name}.new")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        out.write(f"{password}\n")
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(PASSFILE)
+    files.replace(PASSFILE, f"{password}\n", 0o600)
 
 
 def endpoints(names: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.base import files
 from agents.base.errors import AgentError, BadConfig, run
 
 DATA = Path("/var/lib/taos")
@@ -104,15 +105,11 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     owner = pwd.getpwnam("taos") if os.getuid() == 0 else None
     made = [folder for folder in (path.parent.parent, path.parent) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.new")
-    with partial.open("w", encoding="utf-8") as out:
-        json.dump(content, out, indent=1)
-        out.flush()
-        os.fsync(out.fileno())
-    for one in (*made, partial):
-        if owner:
-            os.chown(one, owner.pw_uid, owner.pw_gid)
-    partial.replace(path)
+    whose = (owner.pw_uid, owner.pw_gid) if owner else None
+    if whose:
+        for one in made:
+            os.chown(one, *whose)
+    files.replace(path, json.dumps(content, indent=1), owner=whose)
 
 
 def _running() -> bool:

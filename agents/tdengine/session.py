@@ -29,6 +29,7 @@ from agents.tdengine import rest as tdengine_rest
 CONNECTOR = Path("/opt/mystocks-dr/connector")
 CLIENT_CONFIG = Path("/etc/mystocks-dr/taos")  # a client too writes a log, and refuses to start without one
 DEFAULT = Path("/etc/mystocks-dr/tdengine.json")
+GONE = (0x2603, 0x0362, 0x0388, 0x2662)  # table, supertable or database does not exist
 
 
 class TdengineError(AgentError):

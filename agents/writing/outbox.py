@@ -13,7 +13,6 @@ ago than `keep_applied_s`.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from typing import Any
 
 from agents.base.config import Table
 from agents.base.errors import OutboxDamaged, OutboxFull
+from agents.base.files import sync_folder
 from agents.writing.batch import Batch, Part
 from agents.writing.records import (
     SCHEMA,
@@ -51,7 +51,7 @@ class Outbox:
             self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
             self._prepare()
         if created:
-            _sync_directory(path.parent)
+            sync_folder(path.parent)
 
     def close(self) -> None:
         self._db.close()
@@ -355,11 +355,3 @@ class Outbox:
                 f"The outbox {self.path} is damaged: {error}.",
                 "Nothing was changed. Copy it with its -wal and -shm, then try sqlite3's .recover there.",
             ) from error
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -49,7 +49,7 @@ def _answer(config: Config, options: argparse.Namespace) -> object:
     outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
     try:
         if options.command == "status":
-            running = _replayer_runs(config.outbox.path)
+            running = Lease(config.outbox.path).taken
             return {**asdict(outbox.status()), "replayer_running": running, **_shadow(config)}
         if options.command == "dead":
             return outbox.dead()
@@ -75,14 +75,6 @@ def _requeue(config: Config, outbox: Outbox, options: argparse.Namespace) -> dic
     if unknown:
         raise BadConfig(f"There is no table {unknown[0]}.", "The tables are those of the catalogue.")
     return asdict(requeue(config.shadow, outbox, tables, options.since, only))
-
-
-def _replayer_runs(path: Path) -> bool:
-    lease = Lease(path)
-    if not lease.take():
-        return True
-    lease.release()
-    return False
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,27 @@ def past_runs(folder: Path) -> PastRuns:
             notes.append(f"{path.parent.name} is left out: {damaged}")
     runs.sort(key=lambda run: run.result.started_at.timestamp(), reverse=True)
     return PastRuns(tuple(runs), tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A drill that passed, by itself or as one of several rounds."""
+
+    lab: str
+    scenario: str
+    rto_s: float
+
+
+def past_drills(folder: Path) -> Iterator[Measured]:
+    """The newest first. Negative twins are left out: something was broken in them that no recovery could help."""
+    for run in past_runs(folder).runs:
+        result = run.result
+        if result.negative_twin is not None:
+            continue
+        drilled = result.rounds[::-1] if isinstance(result, RoundsResult) else (result,)
+        for one in drilled:
+            if one.outcome is Outcome.PASSED and one.rto_s is not None:
+                yield Measured(result.lab, one.scenario, one.rto_s)
 
 
 def row(run: Run) -> tuple[str, ...]:

@@ -30,8 +30,8 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """Shares of `seconds`, 0 to 1: `some` task, or every one (`full`), stood waiting; `steal` is what the hypervisor took
-    of all processors. `late_s`: how late a thread woke up at most. None is unknown, never zero.
+    """Shares of `seconds`, 0 to 1: `some` task, or every one (`full`), stood waiting; `steal` is what the hypervisor
+    took of all processors. `late_s`: how late a thread woke up at most. None is unknown, never zero.
     """
 
     seconds: float
@@ -67,15 +67,17 @@ class Figure:
         return f"{value:.2f} s" if self.seconds else f"{value * 100:.0f} %"
 
 
-# LIMITS-REASON
+# On two quiet cores some task waits for a processor 16 to 36 % of a failover, everything waits for the disk 2 to 17 %,
+# nothing is stolen, and a sleeper wakes up 0.01 s late; beside a compiler it is 89 % for the processors. The limits
+# leave the quiet figures the room that they need: what a machine gives to others it cannot give to a recovery.
 FIGURES = (
-    Figure("cpu_some", "some task waited for a processor", 0.90, "tasks waited for a processor {} of the time"),
+    Figure("cpu_some", "some task waited for a processor", 0.60, "tasks waited for a processor {} of the time"),
     Figure("io_some", "some task waited for a disk"),
     Figure("io_full", "everything waited for disks", 0.30, "everything waited for disks {} of the time"),
     Figure("memory_some", "some task waited for memory"),
     Figure("memory_full", "everything waited for memory", 0.10, "everything waited for memory {} of the time"),
     Figure("steal", "taken by the hypervisor", 0.10, "the hypervisor took {} of the processors' time"),
-    Figure("late_s", "latest wake-up", 0.50, "a thread that only sleeps woke up {} late", seconds=True),
+    Figure("late_s", "latest wake-up", 0.25, "a thread that only sleeps woke up {} late", seconds=True),
 )
 
 
@@ -117,7 +119,7 @@ def _ticks(proc: Path) -> tuple[int, int] | None:
 
 
 def between(readings: Sequence[Reading], start: float, end: float) -> Pressure | None:
-    """The figures from the last reading before `start` to the first after `end`; None where there are no two of them."""
+    """From the last reading before `start` to the first after `end`; None where there are no two of them."""
     before = [reading for reading in readings if reading.at <= start][-1:] or list(readings[:1])
     after = [reading for reading in readings if reading.at >= end][:1] or list(readings[-1:])
     if end <= start or not before or after[0].at <= before[0].at or after[0].at <= start or before[0].at >= end:

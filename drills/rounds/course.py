@@ -20,10 +20,15 @@ from drills.rounds import rows as rounds_rows
 from drills.rounds.result import Round, RoundsResult, judge, round_of, write_rounds
 from drills.run import Plan, drill
 from drills.scenarios.catalogue import REJOINED, ROUND_TWINS, SCENARIOS, TWINS, VANISHED_ROW
-from inventories.errors import BadInput, DrError
+from drills.scenarios.parts import nothing
+from inventories.errors import BadInput, DrError, Refused
 from runbooks import hosts
+from runbooks.actions.postgresql import server as act
 from runbooks.engine.rundir import new_run_dir
 from runbooks.engine.signals import interruptible
+from runbooks.hosts import Estate
+from runbooks.layout import KEPT
+from runbooks.probes import disk
 from runbooks.probes.postgresql import server
 
 # Each of them ends on the estate that it began on, its roles exchanged at most.
@@ -32,6 +37,7 @@ _ROUND_TRIPS = (
 )  # fmt: skip
 # A runbook's own verification and backup pass while the feed writes on, so that less of it is needed around them.
 _CALM_S, _AFTER_S = 2.0, 1.0
+ROOM_BYTES = 2 << 30  # a round takes an eighth of it, on all hosts of a lab together
 
 
 def pool() -> tuple[str, ...]:
@@ -49,6 +55,11 @@ class Drawn:
     @property
     def rejoin(self) -> str:
         return "re-clone" if self.reclone else "rewind"
+
+    @property
+    def says(self) -> str:
+        """Where no host is lost, none has to come back."""
+        return self.scenario if SCENARIOS[self.scenario].restore is nothing else f"{self.scenario}, then {self.rejoin}"
 
 
 @dataclass(frozen=True)
@@ -69,10 +80,13 @@ class RoundsPlan:
             raise BadInput(*_no_twin_of_rounds(self.twin))
 
     def drawn(self) -> tuple[Drawn, ...]:
+        """What each round is. Every scenario comes once before one comes again, so that few rounds leave none out."""
         chance = random.Random(self.seed)  # noqa: S311 - moments, no secret
+        names: list[str] = []
+        while len(names) < self.count:
+            names += chance.sample(self.scenarios, len(self.scenarios))
         return tuple(
-            Drawn(nr, chance.choice(self.scenarios), chance.random() < 0.5, chance.randrange(2**31))
-            for nr in range(1, self.count + 1)
+            Drawn(nr, names[nr - 1], chance.random() < 0.5, chance.randrange(2**31)) for nr in range(1, self.count + 1)
         )
 
 
@@ -103,9 +117,10 @@ def _scenarios(words: str) -> tuple[str, ...]:
 
 def _no_twin_of_rounds(name: str) -> tuple[str, str]:
     known = ", ".join(ROUND_TWINS)
-    if name in TWINS:
-        return f"{name} is a twin of a single drill, not of rounds", f"./dr drill --twin {name}; of rounds there is {known}"
-    return f"there is no negative twin {name!r}", f"the twins of rounds are {known}"
+    if name not in TWINS:
+        return f"there is no negative twin {name!r}", f"the twins of rounds: {known}"
+    hint = f"./dr drill --twin {name}; the twins of rounds: {known}"
+    return f"{name} is a twin of a single drill, not of rounds", hint
 
 
 @dataclass
@@ -130,16 +145,22 @@ class _Going:
 
     def _whole(self, drawn: Drawn) -> bool:
         """Whether the round may begin. Nothing is repaired here: the round before was to leave a whole estate."""
+        estate = hosts.load("lab")
         try:
-            prepare.settled(hosts.load("lab"))
+            prepare.settled(estate)
         except DrError as error:
             after = f"Round {drawn.nr - 1} left" if drawn.nr > 1 else "There was"
-            self._stop(f"{after} an estate that is not whole: {error}", error.hint)
+            self.stop(f"{after} an estate that is not whole: {error}", error.hint)
+            return False
+        try:
+            _require_room(estate)
+        except DrError as error:
+            self.stop(f"Round {drawn.nr} was not begun: {error}", error.hint)
             return False
         return True
 
     def _round(self, drawn: Drawn) -> None:
-        self.say(f"round {drawn.nr} of {self.plan.count}: {drawn.scenario}, {drawn.rejoin}")
+        self.say(f"round {drawn.nr} of {self.plan.count}: {drawn.says}")
         how = Plan(self.plan.rate, _CALM_S, _AFTER_S, drawn.seed, drawn.reclone)
         with (self.folder / "said.log").open("a", encoding="utf-8") as log:
             result, folder = drill(
@@ -148,6 +169,8 @@ class _Going:
         one = round_of(drawn.nr, result, folder.name, *_rejoin(drawn, result))
         self.result = self.result.with_round(one)
         self.write()
+        if one.passed:
+            _forget_kept(folder)
         self.say(f"round {drawn.nr}: {told(one)}")
         if result.outcome is Outcome.INTERRUPTED:
             raise KeyboardInterrupt
@@ -174,14 +197,14 @@ class _Going:
             self.say(f"looking for the {self.result.acked:,} rows of all rounds again")
             self.result = self.result.model_copy(update={"last_check": rounds_rows.look(estate, every)})
         except DrError as error:
-            self._stop(f"The rows of all rounds could not be looked for again: {error}", error.hint)
+            self.stop(f"The rows of all rounds could not be looked for again: {error}", error.hint)
 
     def _written(self) -> Iterator[rounds_rows.Written]:
         for one in self.result.rounds:
             if found := rounds_rows.written(one.nr, self.folder / one.folder):
                 yield found
 
-    def _stop(self, why: str, hint: str) -> None:
+    def stop(self, why: str, hint: str) -> None:
         self.result = self.result.model_copy(update={"stopped": why, "hint": hint})
 
     def write(self) -> None:
@@ -193,8 +216,9 @@ class _Going:
     def conclude(self, *, interrupted: bool) -> None:
         """The verdict, with all its evidence."""
         if interrupted:
-            self._stop("The rounds were interrupted.", "./dr status shows what each host is")
-        update: dict[str, object] = {"duration_s": round(time.monotonic() - self.began, 3), "fingerprint": gather.machine()}
+            self.stop("The rounds were interrupted.", "./dr status shows what each host is")
+        lasted = round(time.monotonic() - self.began, 3)
+        update: dict[str, object] = {"duration_s": lasted, "fingerprint": gather.machine()}
         if not interrupted:
             update["versions"] = gather.versions(hosts.load("lab"))
         self.result = judge(self.result.model_copy(update=update), interrupted=interrupted)
@@ -210,6 +234,26 @@ class _Going:
         found = [(one.nr, one.table, one.numbers) for one in check.gone] if check else []
         held = out is not None and found == [(out.nr, out.table, str(out.number))] and len(self.result.reasons) == 1
         return NegativeTwin(name=self.plan.twin, held=held, reason="; ".join(self.result.reasons) or "it passed")
+
+
+def _require_room(estate: Estate) -> None:
+    """Rows, WAL and backups of every round stay. Raises Refused where a further one might fill a disk."""
+    for host in (*estate.postgres, estate.backup):
+        for found in disk.look(host, disk.paths(estate, host)):
+            if found.free_bytes < ROOM_BYTES:
+                raise Refused(
+                    f"{found.free_bytes / 2**30:.1f} GiB are free on {found.mount} of {host}, and a round may take "
+                    f"{ROOM_BYTES / 2**30:.0f}",
+                    "make room, or begin with a new lab: ./dr lab.down removes this one",
+                )
+
+
+def _forget_kept(round_folder: Path) -> None:
+    """Remove the copies of what only a lost host had: of a round that passed every row was found on both hosts."""
+    rejoins = [path.name for path in round_folder.glob("runbooks/*-rejoin*")]
+    for host in hosts.load("lab").postgres:
+        for name in rejoins:
+            act.forget_kept(host, f"{KEPT}/{name}")
 
 
 def run(plan: RoundsPlan, lab: str, say: Callable[[str], None]) -> tuple[RoundsResult, Path]:
@@ -232,6 +276,8 @@ def run(plan: RoundsPlan, lab: str, say: Callable[[str], None]) -> tuple[RoundsR
             going.go()
     except KeyboardInterrupt:
         interrupted = True
+    except DrError as error:
+        going.stop(f"Round {len(going.result.rounds) + 1} could not be run: {error}", error.hint)
     going.conclude(interrupted=interrupted)
     return going.result, folder
 
@@ -241,8 +287,7 @@ def told(one: Round) -> str:
     rto = "RTO unknown" if one.rto_s is None else f"RTO {one.rto_s:.2f} s"
     lost = "not compared" if one.lost is None else f"{one.lost:,} lost, {one.duplicated or 0:,} duplicated"
     rows = f"{one.acked or 0:,} rows, {lost}"
-    still = f"; the machine stood still: {one.stood_still}" if one.stood_still else ""
-    why = f"; {one.reasons[0]}" if one.reasons else still
+    why = f"; {one.reasons[0]}" if one.reasons else ""
     return f"{one.outcome.value}, {rto}, {rows}, {one.duration_s:.1f} s{why}"
 
 

@@ -88,7 +88,7 @@ def trend(result: RoundsResult) -> str:
         return "Too few rounds were measured to speak of a trend."
     first, last = found
     change = (last / first - 1) * 100
-    word = "as long as" if abs(change) < 10 else f"{abs(change):.0f} % {'longer' if change > 0 else 'shorter'} than"
+    word = "as long as" if abs(change) < 10 else f"{abs(change):.0f} % {'more' if change > 0 else 'less'} time than"
     return (
         f"Recoveries of the last third took {word} those of the first, each held against the median of its own "
         f"scenario ({first:.2f} and {last:.2f} times the median)."

@@ -60,6 +60,11 @@ class Round(_Frozen):
         return stood_still(self.pressure)
 
     @property
+    def otherwise(self) -> bool:
+        """Whether a rewind was asked for and could not be done."""
+        return self.rejoin == "rewind" and "re-clone" in self.rejoined
+
+    @property
     def used(self) -> float | None:
         """How much of the promised time it took; None when that is not known."""
         return None if self.rto_s is None or not self.promised_s else self.rto_s / self.promised_s
@@ -161,8 +166,10 @@ class RoundsResult(_Frozen):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def lost(self) -> int | None:
-        """By the rounds themselves; None when one of them did not compare."""
-        return _sum([one.lost for one in self.rounds])
+        """By the rounds themselves or, when that is more, in the end; None when one of them did not compare."""
+        found = _sum([one.lost for one in self.rounds])
+        gone = max((copy.lost for copy in self.last_check.looked), default=0) if self.last_check else 0
+        return gone or None if found is None else max(found, gone)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

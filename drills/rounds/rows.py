@@ -6,7 +6,7 @@ Each round looks for its own rows; what a later one lost of an earlier one's sho
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from drills import gather
@@ -33,11 +33,15 @@ _TAKE_OUT = (
 
 @dataclass(frozen=True)
 class Written:
-    """What the feed of one round had acknowledged; `run` is the number that its event ids begin with."""
+    """What the feed of one round had acknowledged; `run` is the number that its event ids begin with.
+
+    `again` is what was acknowledged after its host had died and it was started again: its keys are counted anew then.
+    """
 
     nr: int
     run: int
     acked: Ids
+    again: Ids = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,12 @@ def written(nr: int, folder: Path) -> Written | None:
     """From the ledger of a round; None when its feed never began."""
     path = folder / POSTGRESQL.ledger
     events = read_ledger(path) if path.exists() else ()
+    starts = [at for at, event in enumerate(events) if isinstance(event, Started)]
     run = next((event.run for event in events if isinstance(event, Started)), None)
-    return None if run is None else Written(nr, run, fate(events).required)
+    if run is None:
+        return None
+    again = fate(events[starts[1] :]).required if len(starts) > 1 else {}
+    return Written(nr, run, fate(events).required, again)
 
 
 def look(estate: Estate, rounds: Sequence[Written]) -> LastCheck:
@@ -81,17 +89,23 @@ def required(rounds: Sequence[Written], found: Found, newest: Collection[str]) -
 
     In a table that keeps the newest row of a key, a later round's row takes an earlier one's place: the feed gives the
     same number the same key in every run. What a later round had acknowledged, or what of it is there, is not asked of
-    an earlier one; the newest row of each key is, so that an older one that came back would be found.
+    an earlier one; the newest row of each key is, so that an older one that came back would be found. Of feeds that
+    were started again only the last is asked: the keys of the others may be the same under other numbers.
     """
     wanted: dict[tuple[int, str], RangeSet] = {}
     later: dict[str, RangeSet] = {}
+    started_again = False
     for one in sorted(rounds, key=lambda written: written.nr, reverse=True):
         for table, ids in one.acked.items():
-            wanted[one.nr, table] = ids.difference(later.get(table, RangeSet()))
+            mine = ids
             if table in newest:
+                unknown = one.again.get(table, RangeSet()) if started_again else RangeSet()
                 over = later.setdefault(table, RangeSet())
+                mine = ids.difference(unknown).difference(over)
                 for first, last in (*ids.ranges(), *found[one.run, table].ids.ranges()):
                     over.add(first, last)
+            wanted[one.nr, table] = mine
+        started_again = started_again or bool(one.again)
     return wanted
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from drills.scenarios.common import RATE
 from drills.scenarios.parts import Result, Scenario, Twin
 from drills.stage import Stage
 from runbooks.engine.budgets import budget
@@ -75,6 +76,7 @@ SCENARIOS = (
     Scenario(
         name="site-power-loss",
         summary="Every host of the estate loses power at one moment and comes back; nothing starts by itself.",
+        rate=RATE,
         fault=_cut,
         detect=_nobody_answers,
         recover=_start,

@@ -57,7 +57,7 @@ def replay_shadow(host: Host, since: float, tables: Sequence[str], timeout: floa
     """
     host.run("systemctl stop %s", TD_REPLAYER, timeout=60)
     said = ask(
-        host, "shadow_replay", "--config", "/etc/mystocks-dr/agent-tdengine.json", "--since", f"{since:.3f}",
+        host, "writing.shadow_replay", "--config", "/etc/mystocks-dr/agent-tdengine.json", "--since", f"{since:.3f}",
         "--tables", ",".join(tables), user="mystocks", timeout=timeout,
     )  # fmt: skip
     start_replayer(host)

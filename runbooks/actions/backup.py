@@ -38,10 +38,8 @@ def take(backup: Host, kind: str, timeout: float) -> str:
 
 def take_native(backup: Host, timeout: float) -> str:
     """Take a full backup with PostgreSQL's own programs, beside the repository; what became of it."""
-    ran = backup.run(
-        "cd /opt/mystocks-dr && exec python3 -m agents.postgresql.native take",
-        user="postgres", timeout=timeout, expect=None,
-    )  # fmt: skip
+    command = "cd /opt/mystocks-dr && exec python3 -m agents.postgresql.native take"
+    ran = backup.run(command, user="postgres", timeout=timeout, expect=None)
     if ran.rc:
         sentence, hint = _told(ran.stderr)
         raise TargetFailed(f"{backup}: {sentence}", hint)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -31,6 +31,16 @@ E = TypeVar("E", bound=Estate)
 O = TypeVar("O", bound=Options)  # noqa: E741 - a type variable, not a number
 
 
+class Note(Protocol):
+    """Puts on record what a step did beside its own action."""
+
+    def __call__(self, what: str, **data: Any) -> None: ...
+
+
+def _unrecorded(what: str, **data: Any) -> None:
+    """Notes of a caller that keeps no journal."""
+
+
 def _silent(_sentence: str) -> None:
     """The voice of a caller that listens to nothing."""
 
@@ -44,6 +54,7 @@ class Context(Generic[E, O]):
     run_dir: Path
     say: Callable[[str], None] = _silent
     clock: Callable[[], float] = time.monotonic
+    note: Note = _unrecorded  # into the journal; the runner sets it for each step
     secrets: tuple[SecretStr, ...] = ()
     deadline: float | None = None  # on `clock`; the runner sets it for each step
 

@@ -29,6 +29,7 @@ class Event(StrEnum):
     GATE_PASSED = "gate_passed"
     GATE_FAILED = "gate_failed"
     STEP_STARTED = "step_started"
+    NOTED = "noted"  # within a step: what it did beside its own action
     STEP_SKIPPED = "step_skipped"
     STEP_DONE = "step_done"
     STEP_FAILED = "step_failed"

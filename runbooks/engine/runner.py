@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -166,7 +167,8 @@ class _Run(Generic[S]):
 
     def _step(self, nr: int, step: Step[S]) -> None:
         started = self.context.clock()
-        context = replace(self.context, deadline=started + self.allowed[step.name])
+        note = partial(self._noted, step.name)
+        context = replace(self.context, deadline=started + self.allowed[step.name], note=note)
         self.locks.beat()
         self.journal.write(
             Event.STEP_STARTED,
@@ -242,9 +244,8 @@ class _Run(Generic[S]):
         self._note(Event.UNDO_STARTED, step.name)
         self.context.say(f"undo {step.name}: {step.undo_says}")
         try:
-            step.undo(
-                replace(self.context, deadline=self.context.clock() + self.allowed[step.name]), self.state
-            )
+            deadline = self.context.clock() + self.allowed[step.name]
+            step.undo(replace(self.context, deadline=deadline, note=partial(self._noted, step.name)), self.state)
         except Exception as error:
             told = self._described(error)
             self._note(Event.UNDO_FAILED, step.name, **told)
@@ -269,6 +270,9 @@ class _Run(Generic[S]):
             error=told["error"],
             hint=told["hint"],
         )
+
+    def _noted(self, step: str, what: str, **data: Any) -> None:
+        self.journal.write(Event.NOTED, step, what=what, **data)
 
     def _note(self, event: Event, step: str | None = None, **data: Any) -> None:
         """Record on the way out: a journal that cannot be written must not hide what went wrong before."""

@@ -173,8 +173,12 @@ def _servers(status: Status) -> Iterator[Finding]:
         if node.is_primary:
             continue
         if not node.ssh:
-            again = f", then ./dr rejoin {node.name} --yes" if status.primaries else ""
-            hint = f"bring the host back{again}"
+            hint = "bring the host back"
+            if status.primaries:
+                hint += (
+                    f", then ./dr rejoin {node.name} --yes; where it is lost with its disk, put a blank machine in its "
+                    "place, and ./dr deploy clones the primary"
+                )
             yield Finding(f"{node.name} as a standby", f"not reachable ({node.why})", "streaming", hint)
         elif node.hangs:
             yield Finding(f"{node.name} as a standby", node.why, "streaming", _hung(status, node))

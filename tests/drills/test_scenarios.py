@@ -13,9 +13,10 @@ from _pytest.mark.structures import ParameterSet
 from drills import prepare
 from drills.judging import verdict
 from drills.judging.result import CheckOutcome, DrillResult, Outcome, read_result
+from drills.rounds.result import RoundsResult
 from drills.run import Plan, drill
 from drills.scenarios import catalogue
-from drills.scenarios.catalogue import SCENARIOS, TWINS
+from drills.scenarios.catalogue import SCENARIOS, TWINS, VANISHED_ROW
 from drills.stores import TDENGINE
 from runbooks.engine.journal import Event
 from runbooks.engine.journal import read as read_journal
@@ -34,6 +35,7 @@ RUNBOOKS = {
     "primary-partition": ("failover", "rejoin"),
     "primary-partition-unfenced": ("failover",),
     "planned-switchover": ("switchover",),
+    "site-power-loss": ("start-cluster",),
     "silent-archive-failure": ("mend-archive",),
     "damaged-backup": ("restore-pitr", "replace-backup"),
     "disk-full": ("make-room",),
@@ -47,14 +49,18 @@ RUNBOOKS = {
     "tdengine-dropped-supertable": ("tdengine-restore",),
     "tdengine-late-rows": ("tdengine-restore",),
 }
-# Left to ./dr test --all and to the weekly drills, which run every one: their likes are tried each time.
+# Left to ./dr test --all and to the weekly drills, which run every one: their likes are tried each time. What rounds
+# are made of is tried in those.
 LONG = {
-    "standby-loss", "primary-partition", "planned-switchover", "damaged-backup", "offsite-only",
-    "skipped-row", "forgotten-shadow", "believed-archiver", "deaf-alarm",
+    "primary-power-loss", "primary-crash", "standby-loss", "primary-partition", "planned-switchover", "damaged-backup",
+    "offsite-only",
+    "skipped-row", "forgotten-shadow", "believed-archiver", "deaf-alarm", "stale-copy",
     "both-stores-down", "tdengine-late-rows", "phantom-tick", "forgotten-ticks", "unqueued-ticks",
 }  # fmt: skip
 # These two go through the command line, the others through the code behind it.
 BY_COMMAND = ("primary-crash", "phantom-row")
+ROUNDS = ("primary-power-loss", "planned-switchover", "primary-crash")
+SEED = 4  # a power loss and a rewind, a switchover, a crash and a re-clone
 
 
 def short_first(names: Iterable[str]) -> list[ParameterSet]:
@@ -117,7 +123,11 @@ def test_every_scenario_is_tried_and_has_its_runbooks_named_here() -> None:
 
 @pytest.mark.parametrize("name", short_first(SCENARIOS))
 def test_scenario_passes_and_leaves_its_evidence(whole: Estate, name: str) -> None:
-    result, folder = run(whole, name)
+    assert_proven(name, *run(whole, name))
+    seen.assert_whole(whole)
+
+
+def assert_proven(name: str, result: DrillResult, folder: Path) -> None:
     assert faults(result) == (), told(result)
     assert result.outcome in (Outcome.PASSED, Outcome.FAILED if result.reasons else Outcome.PASSED)
     assert (result.lost, result.duplicated, result.returned) == (0, 0, 0)
@@ -147,6 +157,31 @@ def test_scenario_passes_and_leaves_its_evidence(whole: Estate, name: str) -> No
     assert journals(folder) == {
         (runbook, "refused" if SCENARIOS[name].refused else "passed") for runbook in RUNBOOKS[name]
     }
+
+
+def test_rounds_on_one_estate_are_each_proven_and_a_row_that_vanished_since_is_found(whole: Estate) -> None:
+    """The twin of rounds, whose rounds are like any others: all three pass, and one row is taken out after them."""
+    ended = dr(
+        "drill", "--rounds", "3", "--scenario", ",".join(ROUNDS), "--seed", str(SEED), "--twin", VANISHED_ROW,
+        "--json", "--lab", seen.lab_of(whole), timeout=600,
+    )  # fmt: skip
+    assert ended.code in (0, 1), ended.err  # 1: slower than promised
+    result = RoundsResult.model_validate(json.loads(ended.out))
+    folder = seen.runs() / result.name
+    assert {one.scenario for one in result.rounds} == set(ROUNDS) and len(result.rounds) == 3, result.reasons
+    for one in result.rounds:
+        assert_proven(one.scenario, read_result(folder / one.folder / "result.json"), folder / one.folder)
+        assert not one.otherwise, one.rejoined
+    assert {one.rejoin for one in result.rounds} == {"rewind", "re-clone", ""}
+    assert len({one.primary for one in result.rounds}) == 2, "the roles changed hands"
+    assert result.last_check is not None, result.reasons
+    assert [(one.nr, one.rows) for one in result.last_check.gone] == [(1, 1)], result.last_check.gone
+    assert [(copy.role, copy.lost, copy.duplicated) for copy in result.last_check.looked] == [
+        ("primary", 1, 0), ("standby", 1, 0)
+    ]  # fmt: skip
+    assert result.negative_twin is not None
+    assert result.negative_twin.held or any(one.missed for one in result.rounds), result.negative_twin.reason
+    assert all((folder / file).exists() for file in EVIDENCE)
     seen.assert_whole(whole)
 
 

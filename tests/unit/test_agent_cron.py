@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic_core import PydanticCustomError
 
 from agents.base.errors import BadConfig
 from agents.jobs import cron
@@ -123,9 +125,26 @@ def test_the_catalogue_and_the_runner_take_the_same_expressions(expression: str)
     cron.parse(expression)
 
 
-def test_neither_takes_a_step_without_a_range_which_cron_would_drop() -> None:
-    with pytest.raises(Exception, match="contradiction"):
-        _cron("5/10 * * * *")
+_shaped = st.tuples(*[st.text("0123456789*-,/", max_size=7)] * 5).map(" ".join)
+
+
+@given(st.one_of(_shaped, st.text("0123456789*-,/ aM@", max_size=24)))
+@settings(max_examples=500, deadline=None)
+@example("5/10 * * * *")  # cron would drop such a step without a word
+@example("*/60 * * * *")
+@example("*/24 * * * *")
+@example("* * * * MON")
+@example("*-5 * * * *")
+@example("")
+def test_neither_takes_what_the_other_refuses(expression: str) -> None:
+    def is_refused(read: Callable[[str], object], by: type[Exception]) -> bool:
+        try:
+            read(expression)
+        except by:
+            return True
+        return False
+
+    assert is_refused(_cron, PydanticCustomError) == is_refused(cron.parse, BadConfig)
 
 
 def test_the_zone_of_the_process_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

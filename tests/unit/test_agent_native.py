@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.base import files
 from agents.base.errors import AgentError
 from agents.postgresql import native
 from agents.postgresql.pgbackrest import Backup, Missing
@@ -88,3 +89,22 @@ def test_a_record_reads_back_as_it_was_written(store: native.Store) -> None:
     made = store.take()
     assert isinstance(made, Backup)
     assert store.backups()[-1] == made
+
+
+def test_a_backup_counts_once_its_record_is_whole_and_a_record_without_one_does_not(
+    store: native.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut between the two leaves what the next backup clears away."""
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(files, "publish", cut)
+        store.take()
+    assert [path.suffix for path in sorted(store.folder.glob("2*"))] == [".json", ".partial"]
+    assert store.backups() == ()
+    earlier(store, "20260101-000000F")
+    (store.folder / "20260102-000000F.json").write_text("{}")
+    made = store.take()
+    assert {path.stem for path in store.folder.glob("2*")} == {"20260101-000000F", made.label}

@@ -8,36 +8,68 @@ from pathlib import Path
 
 import pytest
 
-from agents.jobs import proofs
+from agents.base.errors import AgentError
+from agents.jobs import leases, proofs
 from agents.jobs.proofs import Check, Proof
-from agents.postgresql import manifest, prove, rows
-from agents.postgresql.pgbackrest import Backup, Missing
+from agents.jobs.proving import choose, judged, prove, tell
+from agents.postgresql import manifest, rows
 from agents.postgresql.rows import Counted
 from inventories.catalog import load_tables
 from inventories.catalog.export import tables_json
 from runbooks.probes.postgresql import proofs as probe
+from runbooks.probes.tdengine import backups as td_backups
 
-
-def backup(label: str) -> Backup:
-    return Backup(label, "full", 1, 2, "0/1", "0/2", "0" * 24, "0" * 24, 1, False, 17, "")
-
-
-A, B, C = backup("1F"), backup("2F"), backup("3F")
+_hold, _release = leases.hold, leases.release  # as they are, before a test gives them a folder of its own
+LABELS = ("1F", "2F", "3F")
 
 
 def test_the_newest_that_was_never_tried_comes_first() -> None:
-    assert prove.choose((A, B, C), ()) == C
-    assert prove.choose((A, B, C), (Proof("3F", 10, True),)) == B
+    assert choose(LABELS, ()) == "3F"
+    assert choose(LABELS, (Proof("3F", 10, True),)) == "2F"
 
 
 def test_then_the_one_tried_longest_ago_and_a_failed_trial_is_one() -> None:
     tried = (Proof("1F", 30, True), Proof("2F", 20, False), Proof("3F", 25, True), Proof("2F", 40, True))
-    assert prove.choose((A, B, C), tried) == C
+    assert choose(LABELS, tried) == "3F"
 
 
 def test_no_backup_at_all_is_no_proof() -> None:
-    with pytest.raises(Missing):
-        prove.choose((), ())
+    assert choose((), ()) is None
+    assert choose((), (Proof("1F", 10, True),)) is None
+
+
+def test_nothing_expires_while_a_backup_is_chosen_and_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "hold", lambda lease: _hold(lease, tmp_path))
+    monkeypatch.setattr(leases, "release", lambda identity: _release(identity, tmp_path))
+    path = tmp_path / "proofs.jsonl"
+
+    def trial() -> Proof:
+        (held,) = leases.live(tmp_path)
+        assert (held.why, held.label) == ("a backup is being proven", None)
+        return Proof("1F", 5, True)
+
+    assert prove("prove", "a backup", path, trial).passed
+    assert leases.live(tmp_path) == ()
+
+    def no_space() -> Proof:
+        raise AgentError("A proof needs 5 MiB, none is free.", "Make room there.")
+
+    with pytest.raises(AgentError, match="none is free"):
+        prove("prove", "a backup", path, no_space)
+    assert leases.live(tmp_path) == ()
+    assert [one.label for one in proofs.read(path)] == ["1F"], "what is not the backup's fault is no verdict"
+
+
+def test_a_failed_proof_is_printed_and_ends_with_its_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    checks = (Check("rows", True, "5 rows"), Check("amcheck", False, "index i is broken"))
+    sentence = judged("1F", checks, ", restored at 5 MiB/s", "; damaged: base/1")
+    assert sentence == "1F is NOT proven: amcheck: index i is broken; damaged: base/1"
+    with pytest.raises(AgentError, match="index i is broken; damaged: base/1"):
+        tell(Proof("1F", 5, False, checks=checks, sentence=sentence))
+    assert json.loads(capsys.readouterr().out)["outcome"] == "failed"
+    sound = judged("1F", checks[:1], ", restored at 5 MiB/s", "; damaged: base/1")
+    assert sound == "1F is proven by 1 checks, restored at 5 MiB/s"
+    assert tell(Proof("1F", 5, True, checks=checks[:1], sentence=sound)) == 0
 
 
 def test_rows_lie_between_the_counts_around_the_backup() -> None:
@@ -83,11 +115,10 @@ def test_the_key_is_told_by_its_fingerprint(tmp_path: Path) -> None:
 
 def test_a_record_is_read_by_retention_and_by_the_operator(tmp_path: Path) -> None:
     path = tmp_path / "proofs.jsonl"
-    for outcome in ("passed", "failed"):
-        made = prove.Proof(
-            "1F", "full", 1, 5.0, outcome, 2.0, 100, 1.0, 16, 0.5, (Check("rows", True, "5 rows"),), ("base/1",), "s"
-        )
-        prove.record(made, path)
+    figures = {"restore_bytes": 100, "restore_s": 1.0, "wal_bytes": 16, "replay_s": 0.5}
+    for passed in (True, False):
+        checks = (Check("rows", True, "5 rows"),)
+        proofs.append(Proof("1F", 5.0, passed, ("base/1",), "full", 1, 2.0, figures, checks, "s"), path)
     path.write_text(path.read_text() + '{"label": "torn')
     assert [one.passed for one in proofs.read(path)] == [True, False]
     told = probe.parse(path.read_text())
@@ -95,3 +126,11 @@ def test_a_record_is_read_by_retention_and_by_the_operator(tmp_path: Path) -> No
     assert told[0].checks == (probe.Check("rows", True, "5 rows"),)
     assert told[0].damaged == ("base/1",)
     assert json.loads(path.read_text().splitlines()[0])["outcome"] == "passed"
+
+
+def test_a_record_of_either_store_is_read_by_the_operator(tmp_path: Path) -> None:
+    path = tmp_path / "td-proofs.jsonl"
+    figures = {"restore_bytes": 100, "restore_rows": 7, "restore_s": 1.0}
+    proofs.append(Proof("1F", 5.0, True, (), "full", 1, 2.0, figures, (Check("rows", True, "7 rows"),), "s"), path)
+    (told,) = td_backups.parse(path.read_text())
+    assert (told.label, told.passed, told.restore_rows, told.sentence) == ("1F", True, 7, "s")

@@ -87,6 +87,14 @@ def assert_told(done: subprocess.CompletedProcess[str], code: int, *words: str, 
         (["drill", "--scenario", "flood"], ["'flood'"], "primary-power-loss"),
         (["drill", "--twin", "evil"], ["'evil'"], "leaky-fence, phantom-row"),
         (["backup.run", "--engine", "native"], ["no job 'incr'"], "--type full"),
+        (["drill", "--rounds", "0"], ["0 rounds"], "--rounds 10"),
+        (["drill", "--rounds=-1"], ["-1 rounds"], "--rounds 10"),
+        (["drill", "--rounds", "some"], ["'some'"], "--rounds 10"),
+        (["drill", "--rounds", "2", "--scenario", "primary-crash,flood"], ["'flood'"], "primary-power-loss"),
+        (["drill", "--rounds", "2", "--scenario", "disk-full"], ["disk-full", "rounds"], "--scenario disk-full"),
+        (["drill", "--rounds", "2", "--twin", "leaky-fence"], ["leaky-fence", "single drill"], "vanished-row"),
+        (["drill", "--rounds", "2", "--rate", "0"], ["0 rows a second"], "--rate 6000"),
+        (["drill", "--twin", "vanished-row"], ["vanished-row", "twin of rounds"], "./dr drill --rounds 2"),
         (["bench", "--runs", "0"], ["0 drills"], "--runs 5"),
         (["runbook.show", "dance"], ["'dance'"], "failover, rejoin, switchover, detach"),
         (["rejoin", "pg9", "--yes"], ["'pg9'", "inventory lab"], "pg1 and pg2"),
@@ -234,9 +242,11 @@ class TestNoEngineAndNoRights:
         (programs / "sudo").chmod(0o755)
         # Nobody in particular, and without the folders in which programs are looked for beside PATH.
         (machine.folder / "sitecustomize.py").write_text(
-            "import os\nos.geteuid = lambda: 1000\nimport lab.machine as machine\n"
-            "machine._SYSTEM_PATH, machine._FILES = '', {}\n"
+            "import os\nos.geteuid = lambda: 1000\nfrom pathlib import Path\nfrom lab import programs, rootless_needs\n"
+            "programs._SYSTEM_PATH, programs._FILES = '', {}\n"
+            f"rootless_needs._CGROUPS = Path({str(machine.folder)!r})\n"
         )
+        (machine.folder / "cgroup.controllers").touch()
         return {"PATH": str(programs), "PYTHONPATH": f"{machine.folder}:{ROOT}"}
 
     @pytest.mark.parametrize("typed", [["lab.up"], ["drill"]])
@@ -244,7 +254,8 @@ class TestNoEngineAndNoRights:
         self, machine: Machine, bare: Mapping[str, str], typed: list[str]
     ) -> None:
         done = machine.dr(*typed, **bare)
-        assert_told(done, 2, "lacks", "podman", "may not install", hint="sudo apt-get install -y")
+        hint = "sudo apt-get install -y --no-install-recommends podman netavark"
+        assert_told(done, 2, "A lab without root needs", "podman", "uidmap", hint=hint)
 
     @pytest.mark.parametrize("typed", [["lab.down"], ["lab.status"]])
     def test_lab_tasks_that_only_look_say_that_there_is_no_engine(

@@ -145,3 +145,20 @@ def test_an_unreachable_index_is_bad_configuration(machine: Machine) -> None:
     done = machine.dr(NO_INDEX="1")
     assert done.returncode == 2
     assert "HINT: Is a package index reachable?" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_made(machine: Machine) -> None:
+    if os.geteuid() == 0:  # who may write everywhere: the launcher is told otherwise
+        text = (machine.repository / "dr").read_text()
+        assert "[ -w . ]" in text
+        (machine.repository / "dr").write_text(text.replace("[ -w . ]", "false"))
+    machine.repository.chmod(0o555)
+    try:
+        done = machine.dr()
+    finally:
+        machine.repository.chmod(0o755)
+    assert done.returncode == 2
+    sentence, hint = done.stderr.splitlines()
+    assert sentence.startswith(f"The folder {machine.repository} cannot be written by ")
+    assert hint == "HINT: Clone the repository anew, as the user who runs it."
+    assert not (machine.repository / ".venv").exists()

@@ -87,3 +87,19 @@ def test_the_journal_is_readable_by_its_owner_only(tmp_path: Path) -> None:
 def test_a_missing_journal_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot read the journal"):
         journal.read(tmp_path)
+
+
+def test_a_step_puts_on_record_what_it_did_beside_its_action(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DR_STATE", str(tmp_path / "state"))
+
+    def notes(context: Context[Any, Any], state: Trail) -> Trail:
+        context.note("removed", what_was="a stone")
+        return state
+
+    bench = Bench(World(tmp_path / "world"), tmp_path)
+    (run_dir := tmp_path / "run").mkdir()
+    run(procedure(step("fence", action=notes)), bench.context(run_dir), budgets=BUDGETS)
+    records = journal.read(run_dir).records
+    (noted,) = [record for record in records if record.event == Event.NOTED]
+    assert (noted.step, noted.data) == ("fence", {"what": "removed", "what_was": "a stone"})
+    assert records[records.index(noted) + 1].event != Event.NOTED

@@ -59,15 +59,41 @@ def test_without_rights_the_missing_package_is_named(monkeypatch: pytest.MonkeyP
     assert error.value.hint == "sudo apt-get install -y -q --no-install-recommends nosuch-pkg"
 
 
-def test_rootless_podman_is_told_how_its_hosts_can_be_reached(
+def test_rootless_podman_outside_of_its_namespace_is_told_who_goes_there(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fake = FakeEngine(tmp_path)
     monkeypatch.setattr("lab.machine.find_engine", lambda: fake.engine)
+    monkeypatch.setattr("lab.machine.may_sudo", lambda: False)
+    monkeypatch.setattr("lab.rootless_needs.check", lambda: None)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(BadInput, match="rootless podman") as error:
         machine.ensure_engine(lambda _: None)
     assert "podman unshare --rootless-netns" in error.value.hint
+
+
+def test_what_a_lab_without_root_lacks_is_said_before_anything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacks() -> None:
+        raise BadInput("A lab without root needs what is missing here: uidmap.", "sudo apt-get install uidmap")
+
+    def missing() -> Engine:
+        raise EngineMissing("Neither podman nor docker is here.")
+
+    monkeypatch.delenv("DR_ENGINE", raising=False)
+    monkeypatch.setattr("lab.machine.find_engine", missing)
+    monkeypatch.setattr("lab.machine.may_sudo", lambda: False)
+    monkeypatch.setattr("lab.rootless_needs.check", lacks)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(BadInput, match="uidmap"):
+        machine.ensure_engine(lambda _: None)
+
+
+def test_root_of_a_namespace_may_not_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DR_ROOTLESS", "1000")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("apt-get was started"))
+    with pytest.raises(BadInput, match="lacks nosuch-pkg"):
+        machine.ensure_programs({"nosuch-program": "nosuch-pkg"}, lambda _: None)
 
 
 def test_limits_never_exceed_the_shells_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,8 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.guard": (),
     "agents.offsite": ("agents.base", "agents.jobs", "agents.offsite", _POSTGRESQL, _TDENGINE),
     "agents.jobs": ("agents.base", "agents.jobs"),
+    # The hourly alarm asks each store what would hold a promotion up.
+    "agents.jobs.runner": ("agents.base", "agents.jobs", "agents.postgresql.promotion"),
     "agents.writing": ("agents.base", "agents.writing", _POSTGRESQL, _TDENGINE),
     "agents.feed": ("agents.base", "agents.feed", "agents.writing"),
     _POSTGRESQL: ("agents.base", "agents.jobs", "agents.writing", _POSTGRESQL),

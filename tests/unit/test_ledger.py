@@ -180,3 +180,28 @@ def test_reading_back_gives_the_times_of_arrival(tmp_path: Path) -> None:
 def test_a_missing_ledger_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="There is no ledger at"):
         read_ledger(tmp_path / "none.jsonl")
+
+
+def test_a_feed_whose_host_died_goes_on_in_the_same_ledger(tmp_path: Path) -> None:
+    with piped(tmp_path) as pipe:
+        pipe.say(START, ack("store", 1, 10), ack("outbox", 11, 20))
+        pipe.feed.write(b'{"kind": "ack", "by": "st')  # cut off by the power
+    died = pipe.ledger.view()
+    assert (died.feed, died.malformed) == (Feed.DIED, 1)
+    with piped(tmp_path) as pipe:
+        assert pipe.ledger.view().feed is Feed.RUNNING
+        pipe.say(START, ack("replayed", 11, 20), ack("store", 101, 110), STOP)
+    view = pipe.ledger.view()
+    assert (view.feed, view.acked, view.awaiting_replay) == (Feed.STOPPED, 30, 0)
+    assert (view.malformed, view.first_malformed) == (0, "")
+    again = tally(read_ledger(pipe.path)).view
+    assert (again.feed, again.acked, again.malformed) == (view.feed, view.acked, 0)
+    assert sum(isinstance(event, Clock) for event in read_ledger(pipe.path)) == 1
+
+
+def test_a_line_that_no_death_cut_off_stays_a_trouble_when_the_feed_goes_on(tmp_path: Path) -> None:
+    with piped(tmp_path) as pipe:
+        pipe.say(START, "nonsense", ack("store", 1, 10))
+    with piped(tmp_path) as pipe:
+        pipe.say(START, ack("store", 101, 110), STOP)
+    assert pipe.ledger.view().malformed == 1

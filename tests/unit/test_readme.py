@@ -15,7 +15,7 @@ from invoke.parser import Parser
 
 import doors
 from doors.main import arguments
-from drills.scenarios.catalogue import SCENARIOS, TWINS
+from drills.scenarios.catalogue import ROUND_TWINS, SCENARIOS, TWINS
 from drills.stores import TDENGINE
 from runbooks.run import PROCEDURES
 
@@ -53,8 +53,9 @@ def parse(words: list[str]) -> list[str]:
 def test_a_command_that_is_named_exists_with_its_options(command: str) -> None:
     words = shlex.split(command)[1:]
     parse(words)
-    for option, known in (("--scenario", SCENARIOS), ("--twin", TWINS)):
-        assert {after for word, after in pairwise(words) if word == option} <= set(known) | {"NAME"}
+    for option, known in (("--scenario", SCENARIOS), ("--twin", TWINS | ROUND_TWINS)):
+        named = [after for word, after in pairwise(words) if word == option]
+        assert {name for names in named for name in names.split(",")} <= set(known) | {"NAME"}
     if words[:1] == ["runbook.show"]:
         assert words[1] in PROCEDURES
 
@@ -96,7 +97,8 @@ def test_every_file_that_a_page_links_to_is_there() -> None:
 def test_the_weekly_drill_leaves_no_scenario_and_no_twin_out() -> None:
     jobs = yaml.safe_load((ROOT / ".github/workflows/drill.yml").read_text())["jobs"]
     drilled = {name: jobs[name]["strategy"]["matrix"]["what"] for name in ("drill", "tdengine")}
-    wanted: dict[str, list[str]] = {"drill": [], "tdengine": []}
+    rounds = ["--rounds 25", *(f"--rounds 2 --twin {name}" for name in ROUND_TWINS)]
+    wanted: dict[str, list[str]] = {"drill": rounds, "tdengine": []}
     for name, one in SCENARIOS.items():
         wanted["tdengine" if TDENGINE in one.stores else "drill"].append(f"--scenario {name}")
     for name, twin in TWINS.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("agents", "deploys", "doors", "docs", "drills", "inventories", "runbooks", "templates", "tests")
 NAMED = re.compile(r"(?<![\w./])agents((?:\.[a-z_]+)+)\b(?!\()")
+ASKED = re.compile(r"\bask\(\s*\w+,\s*\"([a-z_.]+)\"")  # runbooks/agent.py puts `agents.` before it
 ATTRIBUTE_OF = 1  # a name may go one step into a module, as in `monkeypatch.setattr("agents.x.y", ...)`
 
 
@@ -16,8 +17,11 @@ def named() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for folder in FOLDERS:
         for path in (path for path in (ROOT / folder).rglob("*") if _told(path)):
-            for match in NAMED.finditer(path.read_text()):
-                found.setdefault(f"agents{match[1]}", set()).add(str(path.relative_to(ROOT)))
+            text, where = path.read_text(), str(path.relative_to(ROOT))
+            for name in (f"agents{match[1]}" for match in NAMED.finditer(text)):
+                found.setdefault(name, set()).add(where)
+            for name in (f"agents.{match[1]}" for match in ASKED.finditer(text) if folder == "runbooks"):
+                found.setdefault(name, set()).add(where)
     return found
 
 

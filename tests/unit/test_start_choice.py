@@ -14,17 +14,17 @@ from runbooks.procedures.postgresql.start_choice import Archive, Choice, How, Wo
 from tests.unit.start_kit import ALONE, ARCHIVE, IN_STEP, SYSTEM, alike, host, primary, silent, standby
 
 NEWER = Archive(SYSTEM, 2, "000000020000000000000007")
-LOSS = Word(accept_loss=True)
+CAREFUL, LOSS = Word(), Word(accept_loss=True)
 
 
 def chosen(
-    nodes: Sequence[Stopped], mode: Mode | None = IN_STEP, archive: Archive | None = ARCHIVE, word: Word = Word()
+    nodes: Sequence[Stopped], mode: Mode | None = IN_STEP, archive: Archive | None = ARCHIVE, word: Word = CAREFUL
 ) -> Choice:
     return choose(nodes, mode, archive, word)
 
 
 def refused(
-    nodes: Sequence[Stopped], mode: Mode | None = IN_STEP, archive: Archive | None = ARCHIVE, word: Word = Word()
+    nodes: Sequence[Stopped], mode: Mode | None = IN_STEP, archive: Archive | None = ARCHIVE, word: Word = CAREFUL
 ) -> Refused:
     with pytest.raises(Refused) as told:
         choose(nodes, mode, archive, word)

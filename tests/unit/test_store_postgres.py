@@ -449,6 +449,42 @@ def test_the_feed_ends_by_itself_after_its_time_and_by_signal(server: Server, tm
         feed.stdin.close()
 
 
+def test_a_feed_that_was_killed_goes_on_with_its_run_and_tells_what_was_replayed(
+    server: Server, tmp_path: Path
+) -> None:
+    path = config_at(tmp_path, server.port)
+    first = start("agents.feed.feeder", path, "--rate", "2000", "--batch", "100")
+    before = Reader(first)
+    wait_for(lambda: before.count("ack") > 5)
+    server.stop()
+    wait_for(lambda: before.lines[-1].get("by") == "outbox" and before.count("ack") > 15)
+    first.kill()
+    first.wait()
+    before.join(5)
+    given_away = max(before.ids("ack"))
+    again = ("--run", str(before.lines[1]["run"]), "--first", str(given_away + 1000))
+    second = start("agents.feed.feeder", path, "--rate", "2000", "--batch", "100", *again)
+    after = Reader(second)
+    wait_for(lambda: after.count("ack") > 2)
+    server.start()
+    replayer = start("agents.writing.replayer", path)
+    try:
+        wait_for(lambda: after.lines[-1].get("by") == "store")
+        time.sleep(0.5)
+    finally:
+        assert second.stdin is not None
+        second.stdin.close()
+        assert second.wait(20) == 0
+        replayer.send_signal(signal.SIGTERM)
+        assert replayer.wait(10) == 0
+    after.join(5)
+    assert after.lines[1]["run"] == before.lines[1]["run"]
+    assert min(after.ids("ack")) == given_away + 1001
+    assert before.ids("ack", by="outbox") <= after.ids("replayed")
+    found = {row[0] for table in TABLES for row in server.sql(f"SELECT event_id & 4294967295 FROM {table}")}
+    assert before.ids("ack") | after.ids("ack") <= found
+
+
 def start(module: str, config: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", module, "--config", str(config), *arguments],

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from agents.base.errors import AgentError
 from agents.jobs import config, leases
 from agents.jobs.config import Retention
 from agents.jobs.retention import Plan
+from agents.tdengine import spans
 from agents.tdengine.backup import expire, manifest, take
 from agents.tdengine.backup import missing as td_missing
 from agents.tdengine.backup.manifest import Window
 from agents.tdengine.backup.missing import missing
 from agents.tdengine.backup.rows import Busy, locked
 from agents.tdengine.backup.settings import Settings
+from inventories.catalog.tdengine.shape import keep_days
 from tests.unit.jobs_kit import backup_host
 from tests.unit.td_kit import began, holds, place
 
@@ -159,10 +162,24 @@ def test_rows_that_went_missing_between_two_backups_are_told(settings: Settings)
 
 
 @pytest.mark.parametrize(
-    ("keep", "days"), [("3650d,3650d,3650d", 3650), ("5256000m", 3650), ("48h", 2), ("30d,60d,90d", 90), ("", None)]
+    ("keep", "days"),
+    [("3650d,3650d,3650d", 3650), ("5256000m", 3650), ("48h", 2), ("30d,60d,90d", 90), ("90d, 60d", 90), ("10,20", 20)],
 )
-def test_the_longest_tier_decides_what_is_kept(keep: str, days: float | None) -> None:
-    assert td_missing.keep_s(keep) == (float("inf") if days is None else days * 86400)
+def test_the_longest_tier_decides_what_is_kept(keep: str, days: int) -> None:
+    assert td_missing.keep_s({"keep": keep}) == days * 86400
+    assert keep_days(keep) == days, "the catalogue says so too"
+
+
+@pytest.mark.parametrize("span", ["", "d", "ten days", "-1d", "1.5d", "3w"])
+def test_what_is_no_span_is_said(span: str) -> None:
+    with pytest.raises(AgentError, match="no span of time"):
+        spans.seconds(span)
+
+
+def test_a_backup_that_does_not_say_what_is_kept_misses_every_row(settings: Settings) -> None:
+    old = holds(settings, OLD, {"tick_data": {HOUR: OLD}}, options={})
+    new = replace(old, label=NEW, started_at=began(NEW), windows={"tick_data": {}})
+    assert len(list(missing([old], [new]))) == 1
 
 
 def test_nothing_goes_while_a_backup_is_taken(settings: Settings, jobs: config.Settings, chains: None) -> None:

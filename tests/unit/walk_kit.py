@@ -1,4 +1,4 @@
-"""A model of the estate for the walk over hints: states as data, what status and the runbooks say of them, what follows.
+"""A model of the estate for the walk over hints: states as data, what is said of them, what follows.
 
 What is said is not modelled: findings and refusals come from the code itself, over faked probes. What a command does
 once it was not refused is declared here, in a few lines each.
@@ -30,6 +30,7 @@ from runbooks.probes.postgresql import ground, pgbackrest, server, stopped
 from runbooks.probes.postgresql import mode as backup
 from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.mode import Mode
+from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.postgresql.server import Node, Standby
 from runbooks.probes.postgresql.stopped import Stopped
 from runbooks.procedures.postgresql import common, failover
@@ -69,7 +70,7 @@ class Pg:
 
 @dataclass(frozen=True)
 class World:
-    """The estate: both nodes, who else answers, what is noted and whether commits wait. `lost`: acknowledged rows are."""
+    """The estate: both nodes, who else answers, what is noted, whether commits wait. `lost`: acknowledged rows are."""
 
     pg1: Pg = Pg(role="primary")
     pg2: Pg = Pg(streams=True)
@@ -207,8 +208,16 @@ class Eyes:
         return Status(
             "walk", NOW, 0.1, self.survey(ESTATE), {lone: replace(ARCHIVER, open_bytes=1 << 20)} if lone else {},
             repository, OUTBOX if world.app else None, mode=self.mode() if world.backup else None,
-            jobs=JOBS if world.backup else None,
+            jobs=JOBS if world.backup else None, promotions=self.outlooks(),
         )  # fmt: skip
+
+    def outlooks(self) -> dict[str, Outlook]:
+        """What each server that answers says of its next promotion."""
+        return {
+            node.name: Outlook(node.is_standby, 0.1, (_paused(node.name),) if node.replay_paused else ())
+            for node in self.survey(ESTATE)
+            if node.online
+        }
 
     def put_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Every probe that an assess or a gate asks, and every action that would refuse."""
@@ -222,6 +231,11 @@ class Eyes:
             (fencing, "power_off", lambda *_: None), (act, "fence", lambda *_: None), (disk, "look", lambda *_: ()),
         ):
             monkeypatch.setattr(where, name, _as_method(fake) if where is Host else fake)
+
+
+def _paused(name: str) -> Hindrance:
+    hint = f"psql -c 'select pg_wal_replay_resume()' on {name}"
+    return Hindrance("paused", "paused; 0.0 MiB of WAL wait to be replayed first", "goes on", None, False, hint)
 
 
 def _as_method(fake: Callable[..., Any]) -> Callable[..., Any]:
@@ -245,7 +259,7 @@ class Advice:
 _BY_HAND = {
     r"bring (?:the host|\S+) back|power (?:it|the hosts) on": "power on",
     r"bring the (?:backup|application) host back": "surroundings on",
-    r"blank machines in their place|another machine in its place": "blank machines",
+    r"blank machines? in (?:their|its) place|another machine in its place": "blank machines",
     r"pg_wal_replay_resume": "resume replay",
     r"put the right data director": "right directory",
 }
@@ -257,7 +271,7 @@ def advice(hint: str) -> Iterator[Advice]:
     for pattern, what in _BY_HAND.items():
         if re.search(pattern, hint):
             yield Advice(what)
-    for task, rest in re.findall(r"\./dr ([a-z]+(?:[.-][a-z]+)*)((?: [^ ]+)*?)(?=[;,:)]|\./dr|$)", hint):
+    for task, rest in re.findall(r"\./dr ([a-z]+(?:[.-][a-z]+)*)((?: (?!\./dr)[^ ]+)*)", hint):
         words = tuple(_words(rest.split()))
         for name in NAMES if {"HOST", "OTHER"} & set(words) else ("",):
             yield Advice(task, tuple(name if word in ("HOST", "OTHER") else word for word in words))
@@ -265,13 +279,14 @@ def advice(hint: str) -> Iterator[Advice]:
 
 def _words(rest: list[str]) -> Iterator[str]:
     """Host and options that follow a task's name; the prose after them is none."""
-    allowed = True
-    for nr, word in enumerate(rest):
+    for nr, written in enumerate(rest):
+        word = written.rstrip(".,;:)")
         value = nr > 0 and rest[nr - 1] in _VALUED
-        if not (word.startswith("--") or value or (allowed and word in (*NAMES, "HOST", "OTHER"))):
+        if not (word.startswith("--") or value or (nr == 0 and word in (*NAMES, "HOST", "OTHER"))):
             return
-        allowed = not word.startswith("--")
-        yield word.rstrip(".")
+        yield word
+        if word != written:
+            return
 
 
 def findings(eyes: Eyes) -> list[objectives.Finding]:
@@ -396,8 +411,10 @@ def _start_cluster(world: World, state: Any, said: dict[str, Any]) -> Outcome:
             state.primary, role="primary", up=True, full=True, streams=False, stepped_down=False
         )
     for name in state.standbys:
-        timeline = world[state.primary].timeline
-        world = world.with_(name, role="standby", up=True, streams=True, full=True, timeline=timeline, stepped_down=False)
+        world = world.with_(
+            name, role="standby", up=True, streams=True, full=True, timeline=world[state.primary].timeline,
+            stepped_down=False,
+        )  # fmt: skip
     return Outcome(_together(world, state.primary) if state.standbys else _alone(world, state.primary))
 
 
@@ -423,7 +440,9 @@ def _deploy(world: World) -> Outcome:
         for name in NAMES:
             if world[name].data == "blank" and not world[name].fenced:
                 timeline = world[primary].timeline
-                world = world.with_(name, data="whole", up=True, streams=True, full=True, timeline=timeline)
+                world = world.with_(
+                    name, role="standby", data="whole", up=True, streams=True, full=True, timeline=timeline
+                )
         if any(world[name].streams for name in NAMES):
             world = _together(world, primary)
     return Outcome(world)

@@ -6,7 +6,6 @@ a side cluster becomes the main one by a rename.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -20,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.base import files
 from agents.base.errors import AgentError
+from agents.base.locks import held
 
 ROOT = Path("/var/lib/postgresql")
 PORT = 5433
@@ -85,12 +86,7 @@ class Place:
     def note(self, **changes: Any) -> dict[str, Any]:
         """Change the state, durably."""
         state = {**self.state(), **changes}
-        new = self.folder / "state.json.new"
-        with new.open("w") as file:
-            json.dump(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self.folder / "state.json")
+        files.replace(self.folder / "state.json", json.dumps(state))
         return state
 
     # ---- process ----
@@ -151,25 +147,13 @@ class Place:
 
         What restores inherits the file, so the name stays taken until an orphaned pgBackRest has ended too.
         """
-        folder = Path("/run/lock") if Path("/run/lock").is_dir() else Path("/tmp")  # noqa: S108 - O_NOFOLLOW below
-        path = folder / f"mystocks-side-{self.name}.lock"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        deadline = time.monotonic() + patience
-        try:
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise AgentError(
-                            f"Another process works on the side cluster {self.name} of this host.",
-                            "Wait for it, or use another --name.",
-                        ) from None
-                    time.sleep(0.1)
+        folder = Path("/run/lock") if Path("/run/lock").is_dir() else Path("/tmp")  # noqa: S108 - no link is followed
+        busy = AgentError(
+            f"Another process works on the side cluster {self.name} of this host.",
+            "Wait for it, or use another --name.",
+        )
+        with held(folder / f"mystocks-side-{self.name}.lock", busy, patience) as handle:
             yield handle
-        finally:
-            os.close(handle)
 
 
 def find(name: str, root: Path = ROOT) -> Place | None:

@@ -6,6 +6,7 @@ import re
 import shutil
 from typing import Any
 
+from agents.base import files
 from agents.base.errors import AgentError
 from agents.postgresql.side.place import Place
 from agents.postgresql.side.settings import controldata
@@ -43,7 +44,7 @@ def release(place: Place) -> dict[str, Any]:
     kept = place.folder / "postgresql.auto.conf"
     before = kept.read_text().splitlines() if kept.exists() else []
     lines = [line for line in before if not _NOT_KEPT.match(line)]
-    (place.data / "postgresql.auto.conf").write_text("".join(f"{line}\n" for line in lines))
+    files.replace(place.data / "postgresql.auto.conf", "".join(f"{line}\n" for line in lines), 0o600)
     archived = _to_archive(place, timeline)
     shutil.rmtree(place.folder)
     return {

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from agents.base import signals
 from agents.base.errors import AgentError
 from agents.postgresql import engines, pgbackrest
 from agents.postgresql.engines import Engine, PgBackRest
@@ -23,12 +20,6 @@ from agents.postgresql.side.settings import MAX_WAL, library, write
 from agents.postgresql.side.target import Target, position
 
 HEADROOM = 1.3
-
-
-class Interrupted(AgentError):  # noqa: N818 - named after what is wrong, as in the rest of the repository
-    """Stopped by a signal; what had been restored was removed."""
-
-    exit_code = 4
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ def restore(request: Request, replace: bool = False) -> dict[str, Any]:
     known = find(request.name)
     # The same request waits for the one that works on it, another one does not.
     patience = request.patience if known is not None and known.state().get("request") == request.key else 0
-    with Place(request.name, 0).locked(patience) as lock, signals():
+    with Place(request.name, 0).locked(patience) as lock, signals.as_errors():
         known = find(request.name)
         if known is not None and known.state().get("phase") == "ready" and not replace:
             if known.state().get("request") != request.key:
@@ -262,18 +253,3 @@ def _span(backup: Backup) -> int:
 
 def _utc(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
-
-
-@contextmanager
-def signals() -> Iterator[None]:
-    """A signal becomes an exception, so that what was begun is cleaned up."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        raise Interrupted(f"Interrupted by {signal.Signals(number).name}.", "Run it again; it begins anew.")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -18,12 +18,11 @@ from pathlib import Path
 
 from agents.base.config import DEFAULT, load_config
 from agents.base.errors import BadConfig, run
-from agents.tdengine.session import Session, Settings, TdengineError, load_settings
+from agents.tdengine.session import GONE, Session, Settings, TdengineError, load_settings
 from agents.writing import shadow
 
 DATABASE = "mystocks_dr"
 _MARGIN_S = 300.0  # for clocks that differ between the hosts, and for a write that was under way
-_NO_SUCH = (0x0388, 0x2603, 0x0362)  # database or table does not exist
 # As small as TDengine lets a database be.
 _MAKE = (
     f"CREATE DATABASE IF NOT EXISTS {DATABASE} PRECISION 'ms' VGROUPS 1 BUFFER 3 PAGES 64 KEEP 3650d WAL_LEVEL 2 "
@@ -54,7 +53,7 @@ def look(server: Settings) -> Covered | None:
         with Session(server) as session:
             rows = session.rows(f"SELECT label, started_at FROM {DATABASE}.covered ORDER BY ts DESC LIMIT 1")
     except TdengineError as error:
-        if error.code in _NO_SUCH:
+        if error.code in GONE:
             return None
         raise
     return Covered(str(rows[0][0]), float(rows[0][1])) if rows else None

@@ -12,10 +12,8 @@ after, since taosdump ends well whatever it left out; and it forgets options of 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hmac
 import json
-import os
 import re
 import shutil
 import sys
@@ -26,7 +24,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.base import files
 from agents.base.errors import AgentError, run
+from agents.base.locks import held
 from agents.tdengine.backup import dump_pack, dump_tool, scan
 from agents.tdengine.backup import settings as td_settings
 from agents.tdengine.backup.manifest import seal
@@ -150,11 +150,8 @@ class Dumps:
 
     def _publish(self, made: Dump, partial: Path) -> None:
         body = json.dumps(asdict(made), sort_keys=True)
-        with (partial / "manifest.json").open("x", encoding="utf-8") as out:
-            json.dump({"seal": seal(body, self._settings), "body": body}, out)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.rename(self.folder / made.label)
+        files.new(partial / "manifest.json", json.dumps({"seal": seal(body, self._settings), "body": body}))
+        files.publish(partial, self.folder / made.label)
 
     @contextmanager
     def _scratch(self, name: str) -> Iterator[Path]:
@@ -170,17 +167,8 @@ class Dumps:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        try:
-            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise AgentError(f"{self.folder} cannot be used: {error.strerror}.", "Deploy the backup host.") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with held(self.folder / ".lock", AgentError("Another dump is being taken or restored.", "Wait for it.")):
             yield
-        except BlockingIOError:
-            raise AgentError("Another dump is being taken or restored.", "Wait for it.") from None
-        finally:
-            os.close(handle)
 
 
 def create_statement(database: str, options: Mapping[str, Any]) -> str:

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from agents.tdengine import spans
 from agents.tdengine.backup import scan
 from agents.tdengine.backup.manifest import Manifest, Subtable, Window
 from agents.tdengine.backup.raw import RawSession
 from agents.tdengine.backup.selection import BadRequest
 
 _PER_STATEMENT = 200
-_SECONDS = {"m": 60, "h": 3600, "d": 86400}
 _NUMBERS = ("TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "BOOL", "TIMESTAMP", "DECIMAL")
 
 
@@ -45,8 +45,8 @@ def is_there(session: RawSession, database: str) -> bool:
 
 
 def _check_keep(into: str, keep: str, manifest: Manifest, wanted: Mapping[str, Mapping[int, Window]]) -> None:
-    longest = keep.split(",")[-1]
-    limit = time.time() - int(longest[:-1]) * _SECONDS[longest[-1]]
+    longest = spans.longest(keep)
+    limit = time.time() - spans.seconds(longest)
     old = {hour: window for windows in wanted.values() for hour, window in windows.items() if hour * 3600 < limit}
     if old:
         first = datetime.fromtimestamp(min(old) * 3600, timezone.utc)
@@ -79,7 +79,7 @@ def make(
     nodes = len(session.rows("SELECT id FROM information_schema.ins_dnodes WHERE status = 'ready'"))
     options = manifest.options
     replica = int(options["replica"]) if int(options["replica"]) <= nodes else 1
-    keep = options["keep"].split(",")[-1]
+    keep = spans.longest(options["keep"])
     session.execute(
         f"CREATE DATABASE IF NOT EXISTS `{into}` PRECISION '{options['precision']}' KEEP {keep} "
         f"DURATION {options['duration']} REPLICA {replica} VGROUPS {options['vgroups']} "

@@ -9,9 +9,8 @@ import numpy as np
 from agents.tdengine.backup.block import Array, Block, decode, hashes, join
 from agents.tdengine.backup.manifest import Subtable
 from agents.tdengine.backup.raw import RawSession
-from agents.tdengine.backup.scan import GONE
 from agents.tdengine.backup.sums import Sums, by_hour, hours, seed
-from agents.tdengine.session import TdengineError
+from agents.tdengine.session import GONE, TdengineError
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agents.base import files
 from agents.base.errors import AgentError
 from agents.tdengine.backup.settings import Settings
 
@@ -90,11 +90,7 @@ class Manifest:
 def save(manifest: Manifest, folder: Path, settings: Settings) -> None:
     """Write it into `folder`, on the disk when this returns."""
     body = json.dumps(asdict(manifest), separators=(",", ":"), sort_keys=True)
-    text = json.dumps({"seal": seal(body, settings), "body": body})
-    with (folder / "manifest.json").open("x", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
+    files.new(folder / "manifest.json", json.dumps({"seal": seal(body, settings), "body": body}))
 
 
 def seal(body: str, settings: Settings) -> str:

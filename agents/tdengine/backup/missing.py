@@ -6,11 +6,11 @@ What the database itself no longer keeps (KEEP) is not missed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from agents.tdengine import spans
 from agents.tdengine.backup.manifest import Manifest
-
-_MINUTES = {"m": 1, "h": 60, "d": 1440}
 
 
 def missing(before: Sequence[Manifest], after: Sequence[Manifest]) -> Iterator[str]:
@@ -18,10 +18,10 @@ def missing(before: Sequence[Manifest], after: Sequence[Manifest]) -> Iterator[s
     if not after:
         return
     newest = max(after, key=lambda one: one.started_at)
-    kept_from = int((newest.started_at - keep_s(str(newest.options.get("keep", "")))) // 3600)
+    kept_from = newest.started_at - keep_s(newest.options)
     for name in sorted({name for one in before for name in one.windows}):
         had, has = _most(before, name), _most(after, name)
-        lost = {hour: rows - has.get(hour, 0) for hour, rows in had.items() if hour >= kept_from}
+        lost = {hour: rows - has.get(hour, 0) for hour, rows in had.items() if (hour + 1) * 3600 > kept_from}
         lost = {hour: rows for hour, rows in lost.items() if rows > 0}
         if lost:
             first = time.strftime("%Y-%m-%d %H:00 UTC", time.gmtime(min(lost) * 3600))
@@ -38,7 +38,7 @@ def _most(manifests: Sequence[Manifest], name: str) -> dict[int, int]:
     return found
 
 
-def keep_s(keep: str) -> float:
-    """Seconds for which the database keeps rows, the longest of its tiers: `3650d,3650d,3650d` or `5256000m`."""
-    spans = [float(one[:-1]) * _MINUTES[one[-1]] * 60 for one in keep.split(",") if one and one[-1] in _MINUTES]
-    return max(spans, default=float("inf"))
+def keep_s(options: Mapping[str, Any]) -> float:
+    """Seconds for which a database with these options keeps rows; for ever where a manifest does not say."""
+    keep = str(options.get("keep", ""))
+    return spans.seconds(spans.longest(keep)) if keep else float("inf")

@@ -4,27 +4,23 @@
 
 Without --label it takes the newest that was never tried, else the one whose last trial is longest ago. The result is
 one line of td-proofs.jsonl, printed as well. What is not the backup's fault (no space, another key) is an error and
-no result. Exit 0 proven, 1 not proven or an error.
+no result. Exit 0 proven, 1 not proven or an error, 4 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 
+from agents.base import signals
 from agents.base.errors import AgentError, run
-from agents.jobs import leases, proofs
-from agents.jobs.leases import Lease
-from agents.jobs.proofs import Check
+from agents.jobs import proofs, proving
+from agents.jobs.proofs import Check, Proof
 from agents.tdengine.backup import manifest as td_manifest
 from agents.tdengine.backup import settings as td_settings
 from agents.tdengine.backup.file import Broken
@@ -35,53 +31,24 @@ from agents.tdengine.backup.settings import Settings
 from agents.tdengine.session import Session
 from agents.tdengine.session import Settings as Server
 
-_LEASE_S = 6 * 3600.0
 _MIN_FREE = 512 << 20
 
 
-@dataclass(frozen=True)
-class Proof:
-    """One line of td-proofs.jsonl, with the keys of PostgreSQL's where they mean the same. Times in seconds."""
-
-    label: str
-    kind: str
-    repo: int
-    proven_at: float
-    outcome: str
-    seconds: float
-    restore_bytes: int
-    restore_rows: int
-    restore_s: float
-    checks: tuple[Check, ...]
-    damaged: tuple[str, ...]
-    sentence: str
-
-
 def prove(settings: Settings, label: str = "") -> Proof:
-    """Prove one backup and record what became of it. None expires meanwhile. Raises AgentError, NoBackup."""
-    identity = f"td-prove-{os.getpid()}"
-    owner, until = f"td-prove (pid {os.getpid()})", time.time() + _LEASE_S
-    leases.hold(Lease(identity, owner, "a TDengine backup is being proven", None, until))
-    try:
-        chosen = label or _choose(settings)
-        print(f"Proving {chosen}", file=sys.stderr, flush=True)
-        proof = _proof(settings, chosen)
-        proofs.append(asdict(proof), settings.proofs)
-        return proof
-    finally:
-        leases.release(identity)
+    """Prove one backup and record what became of it. Raises AgentError, NoBackup."""
+    path = settings.proofs
+    return proving.prove("td-prove", "a TDengine backup", path, lambda: _proof(settings, _chosen(settings, label)))
 
 
-def _choose(settings: Settings) -> str:
-    there = td_manifest.labels(settings)
-    if not there:
+def _chosen(settings: Settings, label: str) -> str:
+    chosen = label or proving.choose(td_manifest.labels(settings), proofs.read(settings.proofs))
+    if not chosen:
         raise NoBackup("There is no TDengine backup to prove.", "./dr backup.run --store tdengine --type full")
-    tried = {one.label: one.proven_at for one in proofs.read(settings.proofs)}
-    untried = [label for label in there if label not in tried]
-    return untried[-1] if untried else min(there, key=lambda label: tried[label])
+    return chosen
 
 
 def _proof(settings: Settings, label: str) -> Proof:
+    print(f"Proving {label}", file=sys.stderr, flush=True)
     began = time.monotonic()
     checks: list[Check] = []
     damaged: tuple[str, ...] = ()
@@ -101,10 +68,11 @@ def _proof(settings: Settings, label: str) -> Proof:
             raise
         checks.append(Check("restored", False, str(error)))
         damaged = (str(error),)
-    passed = all(check.ok for check in checks)
+    figures = {"restore_bytes": size, "restore_rows": rows, "restore_s": seconds}
+    how = f": {rows:,} rows restored at {rows / max(seconds, 0.001):,.0f} rows/s"
     return Proof(
-        label, kind, 1, time.time(), "passed" if passed else "failed", round(time.monotonic() - began, 3), size, rows,
-        seconds, tuple(checks), damaged, _sentence(label, checks, rows, seconds),
+        label, time.time(), all(check.ok for check in checks), damaged, kind, 1, time.monotonic() - began, figures,
+        tuple(checks), proving.judged(label, checks, how),
     )  # fmt: skip
 
 
@@ -132,22 +100,6 @@ def _checks(manifest: Manifest, done: Done, reach: Server) -> list[Check]:
     return found
 
 
-def _sentence(label: str, checks: Sequence[Check], rows: int, seconds: float) -> str:
-    failed = [check for check in checks if not check.ok]
-    if failed:
-        return f"{label} is NOT proven: {'; '.join(f'{check.name}: {check.detail}' for check in failed)}"
-    rate = rows / max(seconds, 0.001)
-    return f"{label} is proven by {len(checks)} checks: {rows:,} rows restored at {rate:,.0f} rows/s"
-
-
-class Interrupted(AgentError):  # noqa: N818
-    """A signal."""
-
-
-def _stop(number: int, _: FrameType | None) -> None:
-    raise Interrupted(f"Interrupted by {signal.Signals(number).name}.", "Run it again; it begins anew.")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="agents.tdengine.backup.prove", description="Prove a TDengine backup by restoring it."
@@ -156,13 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=td_settings.PATH)
     options = parser.parse_args(arguments)
     os.umask(0o077)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _stop)
-    proof = prove(td_settings.load(options.config), options.label)
-    print(json.dumps(asdict(proof)), flush=True)
-    if proof.outcome != "passed":
-        raise AgentError(f"{proof.sentence}.", "Take a new full backup; older ones may be sound.")
-    return 0
+    with signals.as_errors():
+        proof = prove(td_settings.load(options.config), options.label)
+    return proving.tell(proof)
 
 
 if __name__ == "__main__":

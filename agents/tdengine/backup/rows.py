@@ -9,7 +9,6 @@ a sentence. Exit 0 taken, 1 not taken, 2 bad settings, 3 another one is being ta
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import shutil
@@ -21,7 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agents.base import files
 from agents.base.errors import AgentError, run
+from agents.base.locks import held
 from agents.tdengine.backup import changes as td_changes
 from agents.tdengine.backup import manifest as td_manifest
 from agents.tdengine.backup import scan
@@ -38,6 +39,7 @@ from agents.tdengine.backup.verify import verify_own
 
 FILE_BYTES = 256 << 20  # of blocks, before they are compressed
 _MIN_FREE = 256 << 20
+_WAIT = "Wait for it to end."
 
 
 class Busy(AgentError):  # noqa: N818 - named after what is, as in the rest of the agents
@@ -60,7 +62,7 @@ def take(settings: Settings, kind: str) -> Manifest:
         try:
             manifest = _Taking(settings, session, base, label, partial).run()
             td_manifest.save(manifest, partial, settings)
-            _publish(partial, settings.folder / label)
+            files.publish(partial, settings.folder / label)
             return manifest
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -70,15 +72,8 @@ def take(settings: Settings, kind: str) -> Manifest:
 @contextmanager
 def locked(settings: Settings) -> Iterator[None]:
     """Nobody else writes the folder meanwhile. Raises Busy."""
-    handle = os.open(settings.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Busy("Another TDengine backup is being taken, or expired.", "Wait for it to end.") from error
+    with held(settings.folder / ".lock", Busy("Another TDengine backup is being taken, or expired.", _WAIT)):
         yield
-    finally:
-        os.close(handle)
 
 
 def _preflight(settings: Settings, base: Manifest | None) -> None:
@@ -91,15 +86,6 @@ def _preflight(settings: Settings, base: Manifest | None) -> None:
             f"{settings.folder} has {free >> 20} MiB free, a backup may need {need >> 20} MiB.",
             "Make room there, or let old backups go: ./dr backup.expire --plan",
         )
-
-
-def _publish(partial: Path, target: Path) -> None:
-    for folder in (partial, target.parent):
-        if folder == target.parent:
-            partial.rename(target)
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(handle)
-        os.close(handle)
 
 
 class _Taking:

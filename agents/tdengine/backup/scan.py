@@ -13,13 +13,13 @@ from agents.tdengine.backup.block import Block, decode, hashes, join, pick, text
 from agents.tdengine.backup.manifest import HOUR_NS, Subtable
 from agents.tdengine.backup.raw import RawSession
 from agents.tdengine.backup.sums import Sums, by_hour, hours
-from agents.tdengine.session import TdengineError
+from agents.tdengine.session import GONE, TdengineError
+from agents.tdengine.spans import seconds
 
 OPTIONS = ("precision", "keep", "duration", "replica", "vgroups", "wal_level", "wal_fsync_period")
 Range = tuple[int, int]  # of hours, the end exclusive
 _PENDING_ROWS = 200_000
 _TEXTS = ("VARCHAR", "BINARY", "NCHAR")
-GONE = (0x2603, 0x0362, 0x0388, 0x2662)  # table, supertable or database does not exist
 SIZED = (*_TEXTS, "VARBINARY", "GEOMETRY")
 
 
@@ -80,7 +80,7 @@ def filesets(session: RawSession, database: str) -> dict[str, list[list[int]]]:
 
 def fileset_hours(number: str, duration: str) -> Range:
     """The hours of a group of data files; `duration` as the server tells it, such as 10d or 90m."""
-    minutes = int(duration[:-1]) * {"m": 1, "h": 60, "d": 1440}[duration[-1]]
+    minutes = seconds(duration) // 60
     start = int(number) * minutes
     return start // 60, -(-(start + minutes) // 60)
 

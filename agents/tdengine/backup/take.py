@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from agents.base import files
 from agents.base.errors import AgentError, run
 from agents.jobs import config
 from agents.jobs.alarm import raise_alarm
@@ -47,7 +48,8 @@ def cover(settings: Settings, made: Manifest) -> str:
         publish(settings, jobs, made)
         return ""
     sentence = f"TDengine lacks {'; '.join(lost)}, which {before} has"
-    jobs.td_lost.write_text(json.dumps({"label": before, "since": made.started_at, "sentence": sentence}) + "\n")
+    note = json.dumps({"label": before, "since": made.started_at, "sentence": sentence})
+    files.replace(jobs.td_lost, f"{note}\n")
     raise_alarm(jobs, [f"{sentence}; ./dr tdengine-restore --label {before}, or {_ACCEPT}"])
     return f"; {sentence}, so the shadow keeps what it has"
 

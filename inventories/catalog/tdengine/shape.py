@@ -136,9 +136,11 @@ def _is_alterable(option: str, live: Mapping[str, str], shape: Shape) -> bool:
 
 
 def keep_days(text: str) -> float:
-    """Days for which the rows are kept, from `3650d,3650d,3650d`: the last is the whole time."""
-    last = text.split(",")[-1].strip()
-    return float(last[:-1]) * _DAYS[last[-1]] if last[-1:] in _DAYS else float(last)
+    """Days for which the rows are kept, from `3650d,3650d,3650d`: the longest, as agents/tdengine/spans.py has it.
+
+    A duration is one such span. A number alone counts days.
+    """
+    return max(float(one[:-1]) * _DAYS[one[-1]] if one[-1:] in _DAYS else float(one) for one in text.split(","))
 
 
 def canonical(kind: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from inventories.errors import TargetFailed
 from runbooks.hosts import Host
-from runbooks.layout import CA, FENCED, PASSFILE, STANZA, Layout, slot
+from runbooks.layout import BLANK, CA, FENCED, PASSFILE, STANZA, Layout, slot
 
 # Marker and mask come first: whatever happens to this SSH connection, the next boot finds them. What was stopped, or
 # waits for a disk, hears no request to end; killing needs nobody's attention, and takes every process of the unit.
@@ -49,12 +49,15 @@ def unfence(host: Host, layout: Layout) -> None:
 def promote(host: Host, layout: Layout, returning: Host, timeout: float) -> None:
     """Promote this standby, waiting at most `timeout` seconds, and hold WAL for `returning` from the first record on.
 
-    Synchronous replication is switched off first: there is nobody left to wait for, and writes would hang.
+    Synchronous replication is switched off first: there is nobody left to wait for, and writes would hang. Raises
+    TargetFailed when the promotion has not come by then; it may come still.
     """
+    wait_s = max(1, int(timeout))
     host.run(f"rm -f {layout.synchronous}")
     sql = (
         "SELECT pg_reload_conf();\n"
-        f"SELECT CASE WHEN pg_is_in_recovery() THEN pg_promote(true, {max(1, int(timeout))}) END;\n"
+        f"DO $$ BEGIN IF pg_is_in_recovery() AND NOT pg_promote(true, {wait_s}) THEN "
+        f"RAISE EXCEPTION 'the promotion did not come within {wait_s} s'; END IF; END $$;\n"
         + _slot_sql(returning.name)
     )
     host.execute(sql, timeout=timeout + 5)
@@ -130,8 +133,8 @@ def as_standby(host: Host, layout: Layout) -> None:
 
 
 def as_primary(host: Host, layout: Layout) -> None:
-    """Let the stopped cluster take writes again when it starts: only for the one that has everything."""
-    host.run("rm -f %s", f"{layout.data}/standby.signal")
+    """Let the stopped cluster take writes again when it starts: only for the one that has everything, so not blank."""
+    host.run("rm -f %s %s", f"{layout.data}/standby.signal", f"{layout.data}/{BLANK}")
 
 
 def make_primary_again(host: Host, layout: Layout) -> None:

@@ -15,7 +15,8 @@ from runbooks.layout import BLANK, PROVISIONED, RESTORE_MARK, Layout
 _LOOK = """
 data=%s
 listens() { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q '^ *[0-9]*: [0-9A-F]*:1538 [0-9A-F:]* 0A '; }
-runs() { pid=$(head -n1 $data/postmaster.pid 2>/dev/null) && test -n "$pid" && kill -0 "$pid" 2>/dev/null; }
+# After a power cut the number in it may be anybody's.
+runs() { pid=$(head -n1 $data/postmaster.pid 2>/dev/null) && test "$(cat /proc/$pid/comm 2>/dev/null)" = postgres; }
 if test -e %s; then holds=unfinished
 elif test -e $data/%s; then holds=blank
 elif test -n "$(ls -A $data 2>/dev/null)"; then holds=data

@@ -22,6 +22,7 @@ from runbooks.knock import Door
 from runbooks.layout import Layout
 from runbooks.probes import app, disk, network
 from runbooks.probes.postgresql import server
+from runbooks.procedures.postgresql import promoting
 
 STALLED_S = 1.5  # a standby that has flushed nothing new for so long does not follow, whatever is said of it
 
@@ -82,13 +83,14 @@ def one_answers(context: Run) -> None:
 ONE_ANSWERS = Gate("one-answers", "At least one PostgreSQL host answers SSH.", one_answers)
 
 
-def promoted(context: Run, state: R) -> R:
+def promoted(context: Run, state: R, way_out: str) -> R:
     """Promote `state.primary`, holding WAL for the other host from the first record of the new timeline on.
 
-    Raises VerificationFailed unless it takes writes on a higher timeline afterwards.
+    `way_out`: the command that leads on when it fails twice. Raises VerificationFailed unless it takes writes on a
+    higher timeline afterwards.
     """
     new = primary_of(context, state)
-    act.promote(new, layout(context), other_of(context, state), context.remaining())
+    promoting.promote(context, layout(context), new, other_of(context, state), way_out)
     node = server.look(new, layout(context).version)
     if not node.is_primary or (node.timeline or 0) <= state.old_timeline:
         raise VerificationFailed(f"{new.name} is not a primary on a timeline above {state.old_timeline}")
@@ -247,8 +249,9 @@ def archived(context: Run, state: R) -> R:
     # Until its first checkpoint the new primary's control file names the old timeline, and pgBackRest refuses.
     act.checkpoint(primary)
     forks = server.fork_points(primary, paths.version, state.timeline)
-    if forks:
-        act.archive_again(primary, paths, server.segment(max(forks), forks[max(forks)]))
+    # More than one where a promotion was repeated.
+    for fork in [one for one in forks if one >= state.old_timeline > 0] or sorted(forks)[-1:]:
+        act.archive_again(primary, paths, server.segment(fork, forks[fork]))
     act.switch_wal(primary, f"timeline-{state.timeline}")
     return state
 
@@ -306,23 +309,29 @@ def new_backup(kind: type[R]) -> Step[R]:
     )
 
 
-def verification(kind: type[R], *, without: str | Callable[[R], str] = "") -> Step[R]:
+def verification(
+    kind: type[R], *, without: str | Callable[[R], str] = "", backup_may_be_away: bool = False
+) -> Step[R]:
     """Run tests/verify in a fresh process.
 
     `without` says what has become of the other node: `fenced`, `lost` (whether or not its host answers), or nothing.
-    Backup and application hosts that do not answer are left out then, as they stop no recovery.
+    Backup and application hosts that do not answer are left out then, the backup host also where it may be away, as
+    they stop no recovery.
     """
 
     def check(context: Run, state: R) -> None:
         # The off-site host stops no recovery either; status tells that its copy grows old.
         away = [name for name in context.estate.groups.get("offsite", ()) if not context.estate.host(name).reachable()]
         expected: dict[str, Any] = {"primary": state.primary, "off": away}
+        if backup_may_be_away and not context.estate.backup.reachable():
+            expected["off"] = away = [*away, context.estate.backup.name]
         fate = without if isinstance(without, str) else without(state)
         if fate:
             there = fate == "fenced" and other_of(context, state).reachable()
             off = [] if there else [state.other]
             off += [host.name for host in (context.estate.backup, context.estate.app) if not host.reachable()]
-            expected |= {"fenced": [state.other] if there else [], "off": [*away, *off], "degraded": True}
+            off = list(dict.fromkeys([*away, *off]))
+            expected |= {"fenced": [state.other] if there else [], "off": off, "degraded": True}
         result = verify(
             EVERYTHING,
             run_dir=context.run_dir,

@@ -242,6 +242,10 @@ def _somebody_looked(context: Run, state: Failover, doors: Mapping[str, Door]) -
     )
 
 
+def promote(context: Run, state: Failover) -> Failover:
+    return common.promoted(context, state, "./dr failover --resume --yes")
+
+
 FAILOVER: Procedure[Failover] = Procedure(
     name="failover",
     summary="Promote the standby because the primary is lost.",
@@ -274,8 +278,8 @@ FAILOVER: Procedure[Failover] = Procedure(
         ),
         Step(
             name="promote", role="standby", budget="promote",
-            action=common.promoted,
-            says="Promote the standby; it holds WAL for the old primary from now on.",
+            action=promote,
+            says="Promote the standby, which holds WAL for the old primary; remove what keeps it from that, once.",
             evidence=Evidence("it is out of recovery, on a higher timeline"),
             commands=(
                 "rm -f /etc/postgresql/17/main/conf.d/90-synchronous.conf",

@@ -138,7 +138,7 @@ def promote(context: Run, state: RestoreCluster) -> RestoreCluster:
     if seen.recovers:
         state = state.model_copy(update={"old_timeline": seen.timeline, "last_commit_at": seen.last_commit_at})
     restoring.settled(primary, layout(context))
-    return common.promoted(context, state)
+    return common.promoted(context, state, "./dr restore-cluster --resume --yes")
 
 
 def written(context: Run, state: RestoreCluster) -> RestoreCluster:

@@ -65,7 +65,7 @@ class Word:
     host: str = ""
 
 
-def choose(nodes: Sequence[Stopped], mode: Mode | None, archive: Archive | None, word: Word = Word()) -> Choice:
+def choose(nodes: Sequence[Stopped], mode: Mode | None, archive: Archive | None, word: Word) -> Choice:
     """Raises Refused where nobody can say who was last; `accept_loss` then takes the one with the newest WAL."""
     choice = _chosen(nodes, mode, archive, word)
     if word.host and choice.node.name != word.host:

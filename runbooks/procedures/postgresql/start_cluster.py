@@ -123,6 +123,7 @@ def _archive(context: Run) -> Archive | None:
 
 def _application_writes(context: Run) -> str | None:
     try:
+        common.knock(context.estate.app)
         attempt = app.try_to_write(context.estate.app, budget("assess.write"))
     except DrError as error:
         context.say(f"WARNING: {context.estate.app} cannot be asked whether it still writes: {error}")
@@ -160,8 +161,7 @@ def _nobody_is_about_to(nodes: tuple[server.Node, ...], seen: tuple[Stopped, ...
 def fence(context: Run, state: StartCluster) -> StartCluster:
     """What may hold an older truth must not come back beside the one that is started."""
     for name in state.fence:
-        ssh = context.estate.host(name).reachable()
-        done = failover.fence(context, state.model_copy(update={"other": name, "ssh_answers": ssh}))
+        done = failover.fence(context, state.model_copy(update={"other": name, "seen_at": 0.0}))
         state = state.model_copy(update={"fenced_by": done.fenced_by})
     return state
 
@@ -212,7 +212,8 @@ def has_everything(context: Run, state: StartCluster) -> None:
 def promote(context: Run, state: StartCluster) -> StartCluster:
     """Noted first: whatever ends this run, nobody may take the others for complete."""
     common.record_mode(context, "degraded", common.one_copy(state))
-    return common.promoted(context, state)
+    way_out = f"see {state.primary}'s own words above; ./dr start-cluster --resume tries once more"
+    return common.promoted(context, state, way_out)
 
 
 def follow(context: Run, state: StartCluster) -> StartCluster:
@@ -329,10 +330,13 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
             name="archive", role="backup", budget="backup", action=archived,
             says="Force a WAL segment and find it in the archive.",
             evidence=Evidence("the segment is there, byte for byte, or the backup host's absence was said"),
-            commands=("cd /opt/mystocks-dr; sudo -u postgres python3 -m agents.jobs.runner run check   # on the backup host",),
+            commands=(
+                "cd /opt/mystocks-dr; sudo -u postgres "
+                "python3 -m agents.jobs.runner run check   # on the backup host",
+            ),
         ),
         common.drain(StartCluster),
-        common.verification(StartCluster, without=lambda state: state.fate),
+        common.verification(StartCluster, without=lambda state: state.fate, backup_may_be_away=True),
     ),
 )  # fmt: skip
 

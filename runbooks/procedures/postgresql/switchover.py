@@ -100,9 +100,22 @@ def no_fork(context: Run, state: Switchover) -> None:
 
 def promote(context: Run, state: Switchover) -> Switchover:
     """Promote, and note that for a moment nobody follows the new primary."""
-    state = common.promoted(context, state)
+    way_out = f"{state.other} is made primary again; ./dr rejoin {state.primary} --yes brings {state.primary} back"
+    state = common.promoted(context, state, way_out)
     common.record_mode(context, "degraded", f"switchover to {state.primary}: {state.other} does not follow yet")
     return state
+
+
+def take_back(context: Run, state: Switchover) -> None:
+    """Stop the standby for good, so that its promotion cannot come late, and let the old primary write again."""
+    new, old, paths = primary_of(context, state), other_of(context, state), layout(context)
+    act.fence(new, paths, f"its promotion failed, run {context.run_dir.name}")
+    seen = server.control_data(new, paths.version)
+    if seen.state not in ("in archive recovery", "shut down in recovery"):
+        act.make_primary_again(new, paths)
+        raise Refused(f"{new.name} had been promoted after all, and is primary", "repeat with --resume")
+    act.make_primary_again(old, paths)
+    common.record_mode(context, "degraded", f"{old.name} is primary again, {new.name} could not be promoted")
 
 
 def follow(context: Run, state: Switchover) -> Switchover:
@@ -144,7 +157,8 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
         ),
         Step(
             name="promote", role="new primary", budget="promote", action=promote,
-            says="Promote the standby.",
+            says="Promote the standby; remove what keeps it from that, once.",
+            undo=take_back, undo_says="Fence the standby and start the old primary as a primary again.",
             evidence=Evidence("it is out of recovery, on a higher timeline"),
             commands=("psql -c 'select pg_promote(true, 60)'",),
         ),

@@ -1,0 +1,98 @@
+"""A lock between the processes of one host: flock(2) on a file, which the kernel gives back however its holder dies.
+
+An expiry time instead could be outlived by its holder. What is written in the file is for people and decides nothing. A
+child that was given the handle holds the lock too, for as long as it lives.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from agents.base.errors import AgentError
+
+_EVERY_S = 0.05
+
+
+class FileLock:
+    """`take` it, `release` it; `handle` is for the child that is to inherit it."""
+
+    def __init__(self, path: Path, mode: int = 0o600) -> None:
+        self.path = path
+        self.handle = -1
+        self._mode = mode
+
+    def take(self, patience_s: float = 0.0) -> bool:
+        """False when somebody else holds it for `patience_s` seconds. Raises AgentError where no such file can be."""
+        handle = self._open()
+        ends = time.monotonic() + patience_s
+        try:
+            while not _locked(handle, fcntl.LOCK_EX):
+                if time.monotonic() >= ends:
+                    os.close(handle)
+                    return False
+                time.sleep(_EVERY_S)
+        except BaseException:
+            os.close(handle)
+            raise
+        self.handle = handle
+        return True
+
+    def note(self, text: str) -> None:
+        """Write into the file who holds it; only for the holder."""
+        os.ftruncate(self.handle, 0)
+        os.pwrite(self.handle, text.encode(), 0)
+
+    def release(self) -> None:
+        """Also for a lock that was never taken."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+    def _open(self) -> int:
+        # O_NOFOLLOW: some lie in folders that everybody may write to.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self.path, flags, self._mode)
+        except OSError as error:
+            raise AgentError(
+                f"The lock {self.path} cannot be used: {error.strerror}.", "Deploy this host; see who may write there."
+            ) from error
+
+
+@contextmanager
+def held(path: Path, busy: AgentError, patience_s: float = 0.0, mode: int = 0o600) -> Iterator[int]:
+    """Hold it inside; the handle is for a child. Raises `busy` when somebody else holds it for `patience_s` seconds."""
+    lock = FileLock(path, mode)
+    if not lock.take(patience_s):
+        raise busy
+    try:
+        yield lock.handle
+    finally:
+        lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether anybody holds it now; takes nothing from anybody."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise AgentError(f"Who holds {path} is unknown: {error.strerror}.", "Ask as the lock's own user.") from error
+    try:
+        return not _locked(handle, fcntl.LOCK_SH)
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

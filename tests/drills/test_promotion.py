@@ -1,0 +1,186 @@
+"""Promotions that something stands in the way of, on real hosts: seen before, got through, and nothing is lost.
+
+Each begins with a whole estate, breaks its standby, then takes its primary away while rows are written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import faults
+from runbooks.actions.postgresql import server as act
+from runbooks.engine.context import Context, Options
+from runbooks.engine.journal import read as read_journal
+from runbooks.engine.wait import until
+from runbooks.hosts import Estate, Host
+from runbooks.layout import Layout
+from runbooks.probes.postgresql import promotion, server
+from runbooks.procedures.postgresql import promoting
+from tests.drills import estate as seen
+from tests.drills.doors import Ended, dr
+from tests.drills.estate import DATA, UNIT, load
+
+pytestmark = [pytest.mark.lab, pytest.mark.destructive, pytest.mark.timeout(600)]
+LAYOUT = Layout(17)
+
+
+@pytest.fixture
+def whole(estate_lab: Estate) -> Iterator[Estate]:
+    """A whole estate before, and one that has its declared settings again afterwards."""
+    seen.make_whole(estate_lab)
+    yield estate_lab
+    seen.power_on(estate_lab)
+    for host in estate_lab.postgres:
+        host.run("sed -i -E '/^(summarize_wal|recovery_min|max_|restore_command)/d' %s/postgresql.auto.conf", DATA)
+    dr("rejoin", "--yes")
+    dr("deploy")
+    for host in estate_lab.postgres:
+        if server.look(host, 17).pending_restart:
+            host.run("systemctl restart %s", UNIT, timeout=60)
+
+
+def pair(estate: Estate) -> tuple[Host, Host]:
+    primary, standby = seen.roles(estate)
+    return estate.host(primary), estate.host(standby)
+
+
+def change(host: Host, **settings: str) -> None:
+    for name, value in settings.items():
+        host.execute(f"ALTER SYSTEM SET {name} = '{value}';")
+    host.execute("SELECT pg_reload_conf();")
+
+
+def told_before(standby: Host, words: str) -> None:
+    """Wait until status finds this in the way of its promotion: a busy host may not answer it in time at first."""
+    until(
+        lambda: [one for one in json.loads(dr("status", "--json").out)["findings"] if one["hint"]],
+        60,
+        what=f"{words!r} as a finding",
+        accept=lambda found: any(
+            one["objective"] == f"promotion of {standby}" and words in one["measured"] for one in found
+        ),
+    )
+
+
+def lacks_wal_that_its_summarizer_wants(standby: Host, primary: Host) -> None:
+    """As a rewind or recycling leaves it: summaries end where the next segment is gone."""
+    change(standby, summarize_wal="on")
+    standby.run("until ls %s/pg_wal/summaries | grep -q .; do sleep 0.1; done", DATA, timeout=30)
+    change(standby, summarize_wal="off")
+    summarized = standby.run("ls %s/pg_wal | grep -E '^[0-9A-F]{24}$' | sort | tail -n 1", DATA).text
+    for _ in range(3):
+        primary.execute("SELECT pg_create_restore_point('filler'); SELECT pg_switch_wal(); CHECKPOINT;", timeout=60)
+    written = server.look(primary, 17).written or 0
+    until(
+        lambda: server.look(standby, 17), 30, what=f"{standby} to replay",
+        accept=lambda node: (node.replayed or 0) >= written,
+    )  # fmt: skip
+    standby.execute("CHECKPOINT;", timeout=60)
+    # All that the summarizer could read: replay needs none of it any more but the segment that it is in.
+    standby.run(
+        "cd %s/pg_wal && for one in $(ls | grep -E '^[0-9A-F]{24}$' | sort); do "
+        'if [ "$one" \\< "$(ls | grep -E \'^[0-9A-F]{24}$\' | sort | tail -n 1)" ] && ! [ "$one" \\< %s ]; '
+        'then rm -f "$one"; fi; done',
+        DATA, summarized,
+    )  # fmt: skip
+    change(standby, summarize_wal="on")
+
+
+def failed_over(estate: Estate, primary: Host, folder: Path) -> Ended:
+    """Under load: the primary's host loses power, failover passes, every acknowledged row is there."""
+    with load(estate, folder) as writing:
+        writing.writes_on()
+        faults.power_off(seen.lab_of(estate), primary.name)
+        writing.goes_to_outbox()
+        ended = dr("failover", "--yes", "--json")
+        assert ended.code == 0, f"{ended.out}\n{ended.err}"
+        writing.goes_to_store()
+    return ended
+
+
+def notes(ended: Ended) -> list[dict[str, object]]:
+    records = read_journal(Path(json.loads(ended.out)["run_dir"])).records
+    return [dict(record.data) for record in records if record.event == "noted"]
+
+
+def test_paused_replay_and_an_apply_delay_are_seen_before_and_hold_no_promotion_up(
+    whole: Estate, tmp_path: Path
+) -> None:
+    primary, standby = pair(whole)
+    change(standby, recovery_min_apply_delay="1h")
+    told_before(standby, "recovery_min_apply_delay is 3600 s")
+    standby.execute("SELECT pg_wal_replay_pause();")
+    told_before(standby, "pause")
+    failed_over(whole, primary, tmp_path)
+
+
+def test_a_slow_archive_is_seen_before_it_costs_a_promotion(whole: Estate) -> None:
+    _, standby = pair(whole)
+    change(standby, restore_command="sleep 0.9; false")
+    told_before(standby, "a promotion asks 5 times (about")
+    change(standby, restore_command="sleep 60")
+    told_before(standby, "more than")
+
+
+def test_a_standby_that_is_too_small_is_seen_before_and_is_made_to_fit(whole: Estate, tmp_path: Path) -> None:
+    primary, standby = pair(whole)
+    change(primary, max_connections="120")
+    primary.run("systemctl restart %s", UNIT, timeout=60)
+    told_before(standby, "max_connections is 100")
+    ended = failed_over(whole, primary, tmp_path)
+    said = notes(ended)
+    assert [one["what"] for one in said] == ["promotion-failed", "removed", "brought-up", "promotion-repeated"]
+    assert "insufficient parameter settings" in str(said[0]["words"])
+    assert said[1]["what_was"] == "max_connections is 120 now, it was 100"
+
+
+def test_a_summarizer_that_lacks_wal_is_seen_before_and_taken_out_of_the_way(whole: Estate, tmp_path: Path) -> None:
+    primary, standby = pair(whole)
+    lacks_wal_that_its_summarizer_wants(standby, primary)
+    told_before(standby, "summarize_wal is on")
+    ended = failed_over(whole, primary, tmp_path)
+    assert [one["what"] for one in notes(ended)] == [
+        "promotion-failed", "removed", "brought-up", "promotion-repeated",
+    ]  # fmt: skip
+    assert standby.query("show summarize_wal") == [{"summarize_wal": "off"}]
+
+
+def test_a_server_that_its_own_promotion_ended_is_brought_up_and_promoted(whole: Estate, tmp_path: Path) -> None:
+    """Half way it had begun a timeline and taken standby.signal away, and nobody is primary."""
+    primary, standby = pair(whole)
+    lacks_wal_that_its_summarizer_wants(standby, primary)
+    act.fence(primary, LAYOUT, "a test")
+    standby.execute("SELECT pg_promote(false);")
+    until(
+        lambda: server.look(standby, 17), 150, what=f"{standby} to end itself", every=1,
+        accept=lambda node: node.ssh and not node.online,
+    )  # fmt: skip
+    half = promotion.configured(standby, LAYOUT)
+    assert not half.standby_signal
+    heard: list[str] = []
+    context = Context(whole, Options(yes=True), tmp_path, say=heard.append)
+    promoting.promote(context, LAYOUT, standby, primary, "./dr failover --resume --yes")
+    assert any("WAL summarization is not progressing" in line for line in heard), heard
+    assert server.look(standby, 17).is_primary
+
+
+def test_a_switchover_that_cannot_promote_gives_the_role_back(whole: Estate) -> None:
+    primary, standby = pair(whole)
+    before = seen.timeline(whole)
+    # Only the promotion asks for a history file, and it can be told nothing: the server ends.
+    change(standby, restore_command="case %f in *.history) kill -9 $PPID;; esac; false")
+    ended = dr("switchover", "--json")
+    assert ended.code == 1
+    assert "could not be promoted, twice" in ended.err or "could not be promoted, twice" in ended.out
+    assert f"./dr rejoin {standby} --yes" in ended.err + ended.out
+    (node,) = [one for one in server.survey(whole) if one.is_primary]
+    assert (node.name, node.timeline) == (primary.name, before)
+    assert server.look(standby, 17).fenced
+    standby.run("sed -i '/^restore_command/d' %s/postgresql.auto.conf", DATA)
+    came_back = dr("rejoin", standby.name, "--yes")
+    assert came_back.code == 0, came_back.err
+    seen.assert_whole(whole)
