@@ -202,10 +202,19 @@ def test_old_primary_itself_is_a_witness_where_ssh_reached_it(monkeypatch: pytes
 # ---- the write path
 
 
+def commits(timeline: int, asked: list[tuple[str, str]]) -> Callable[..., int]:
+    def commit(viewer: Host, new: Host, _: float) -> int:
+        asked.append((viewer.name, new.name))
+        return timeline
+
+    return commit
+
+
 def test_write_path_is_proved_from_elsewhere_while_the_application_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, asked = Run(), []
+    run = Run()
+    asked: list[tuple[str, str]] = []
     monkeypatch.setattr(Host, "knock", lambda host, *_: Door.SILENT if host.name == "app1" else Door.OPEN)
-    monkeypatch.setattr(server, "commit_from", lambda viewer, new, _: asked.append((viewer.name, new.name)) or 4)
+    monkeypatch.setattr(server, "commit_from", commits(4, asked))
     done = common.must_write(run.context, seen(timeline=4))
     assert asked == [("backup1", "pg2")]
     assert "app1 does not answer: a commit on pg2 over the network from backup1" in done.degraded[0]
@@ -214,9 +223,10 @@ def test_write_path_is_proved_from_elsewhere_while_the_application_is_away(monke
 def test_new_primary_commits_over_its_own_address_where_the_backup_host_is_away_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run, asked = Run(), []
+    run = Run()
+    asked: list[tuple[str, str]] = []
     monkeypatch.setattr(Host, "knock", lambda *_: Door.SILENT)
-    monkeypatch.setattr(server, "commit_from", lambda viewer, new, _: asked.append((viewer.name, new.name)) or 3)
+    monkeypatch.setattr(server, "commit_from", commits(3, asked))
     with pytest.raises(VerificationFailed, match="on timeline 3, expected 4"):
         common.must_write(run.context, seen(timeline=4))
     assert asked == [("pg2", "pg2")]

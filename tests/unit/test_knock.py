@@ -70,7 +70,8 @@ def test_silence_is_silence_and_takes_no_longer_than_it_may(full: int) -> None:
 def test_first_knock_that_gets_lost_is_followed_by_another(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin, lost = knock._begin, []
+    begin = knock._begin
+    lost: list[int] = []
 
     def lossy(knocking: socket.socket, address: object, waiting: Any, heard: set[Door]) -> None:
         if lost:
