@@ -100,6 +100,8 @@ class Host:
         except subprocess.TimeoutExpired as error:
             raise TimedOut(f"{self.name} did not finish {_short(text)} within {limit:g} s") from error
         ran = Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
+        if ran.rc == SSH_FAILED and "Host key verification failed" in ran.stderr:
+            raise self._other_key()
         if ran.rc == SSH_FAILED:
             raise Unreachable(
                 f"{self.name} ({self.dialled}) cannot be reached over SSH: {_telling_line(ran.stderr)}",
@@ -115,6 +117,16 @@ class Host:
                 f"{self.name}: {_short(text)} ended with {ran.rc}: {_telling_line(ran.stderr or ran.stdout)}"
             )
         return ran
+
+    def _other_key(self) -> Unreachable:
+        name, port = self.entry.ssh_hostname, self.entry.ssh_port
+        known = name if port == 22 else f"[{name}]:{port}"
+        file = self.entry.ssh_known_hosts_file or "~/.ssh/known_hosts"
+        return Unreachable(
+            f"{self.name} ({self.dialled}) shows a host key that is not the known one, or none is known",
+            f"if the machine is a new one: ssh-keygen -R '{known}' -f {file}; "
+            f"ssh-keyscan -p {port} {name} >> {file}; then compare with ssh-keygen -lf at its console",
+        )
 
     def start(self, command: str, *args: object, user: str = "root") -> subprocess.Popen[bytes]:
         """Start `command` and leave it running: its standard input and output are pipes, its errors go to stderr's."""

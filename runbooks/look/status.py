@@ -12,8 +12,9 @@ from inventories.catalog.load import load_recovery
 from inventories.errors import DrError, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
-from runbooks.probes import app, disk, jobs
+from runbooks.probes import app, certificates, disk, jobs
 from runbooks.probes.app import Outbox
+from runbooks.probes.certificates import Certificate
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Jobs
 from runbooks.probes.postgresql import mode as backup
@@ -49,6 +50,7 @@ class Status:
     tdengine: tuple[Server, ...] = ()
     tdengine_outbox: Outbox | None = None  # None also where no TDengine is deployed
     tdengine_backups: tuple[str, ...] | None = None  # labels, oldest first; None where nobody can tell
+    certificates: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)  # by host that answered
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -85,7 +87,7 @@ def look(estate: Estate) -> Status:
     """Everything `./dr status` shows. Takes at most the budget `status.host` and what reaching a host may take."""
     started, at = time.monotonic(), time.time()
     version, stanza, patience = postgres.version(estate), str(estate.data["stanza"]), budget("status.host")
-    pool = ThreadPoolExecutor(4 * len(estate.hosts))
+    pool = ThreadPoolExecutor(5 * len(estate.hosts))
     try:
         nodes = {h: pool.submit(postgres.look, h, version, patience) for h in estate.postgres}
         archivers = {h: _ask(pool, h, lambda h: pgbackrest.archiving(h, timeout=patience)) for h in estate.postgres}
@@ -101,7 +103,11 @@ def look(estate: Estate) -> Status:
         ticks = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience, settings="agent-tdengine.json"))
         labels = _ask(pool, estate.backup, lambda h: backups.labels(h, timeout=patience))
         full = {h: _ask(pool, h, lambda h: disk.look(h, disk.paths(estate, h), patience)) for h in estate.hosts}
+        shown = {
+            h: _ask(pool, h, lambda h: certificates.look(h, patience)) for h in (*estate.postgres, estate.backup)
+        }
         everything: list[Future[Any]] = [
+            *shown.values(),
             *nodes.values(), *archivers.values(), *outlooks.values(), *full.values(), repository, noted, scheduled,
             waiting, *servers.values(), ticks, labels,
         ]  # fmt: skip
@@ -125,6 +131,7 @@ def look(estate: Estate) -> Status:
             tdengine=tuple(_server(host, answer) for host, answer in servers.items()),
             tdengine_outbox=_answer(ticks, "", {}) if servers else None,
             tdengine_backups=_answer(labels, "", {}) if servers else None,
+            certificates={h.name: ends for h, answer in shown.items() if (ends := _answer(answer, "", {}))},
             unknown=unknown,
             seconds=time.monotonic() - started,
         )

@@ -148,7 +148,7 @@ def attempt(**facts: Any) -> WriteAttempt:
 def prove(
     monkeypatch: pytest.MonkeyPatch, run: Run, by: str, doors: dict[str, Door], tried: WriteAttempt | None
 ) -> None:
-    monkeypatch.setattr(network, "look_from", lambda viewers, *_: {viewer.name: doors[viewer.name] for viewer in viewers})
+    monkeypatch.setattr(network, "look_from", lambda viewers, *_: {one.name: doors[one.name] for one in viewers})
     monkeypatch.setattr(Host, "knock", lambda *_: Door.OPEN if tried else Door.SILENT)
     monkeypatch.setattr(app, "try_to_write", lambda *_: tried)
     failover.prove_fence(run.context, seen(fenced_by=by))

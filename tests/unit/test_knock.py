@@ -147,6 +147,13 @@ def test_sudo_that_asks_for_a_password_is_a_sentence_whatever_was_expected(fake_
     assert "NOPASSWD" in told.value.hint
 
 
+def test_host_renewed_under_its_old_name_is_a_sentence_that_names_the_command(fake_ssh: Path) -> None:
+    (fake_ssh / "ssh").write_text("#!/bin/sh\necho 'Host key verification failed.' >&2\nexit 255\n")
+    with pytest.raises(Unreachable, match="shows a host key that is not the known one") as told:
+        host(ssh_port=2022, ssh_known_hosts_file="/keys/known").run("true")
+    assert "ssh-keygen -R '[127.0.0.1]:2022' -f /keys/known" in told.value.hint
+
+
 @pytest.mark.parametrize(
     ("said", "door"),
     [
