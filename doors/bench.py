@@ -1,4 +1,4 @@
-"""The benchmark: what the product promises, measured on this machine."""
+"""The benchmark: what the product promises, measured on this machine, and the gate that holds it to a record."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from doors.support import door, progress
+from inventories.errors import BadInput, VerificationFailed
 
 if TYPE_CHECKING:
+    from drills.benches.bench_gate import Passed
     from drills.benches.headline import Figure
+
+_OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option"
 
 
 @task(
@@ -25,32 +29,107 @@ if TYPE_CHECKING:
         "gib": "with --restore: GiB in the database",
         "tdengine": "measure TDengine's backups and restores beside its own dump tool instead",
         "rows": "with --tdengine: ticks in the database",
-        "readme": "with --restore: write what was measured into README.md",
-        "lab": "name of the lab that is made for it and removed afterwards",
+        "readme": "write what was measured into its table of README.md",
+        "gate": "hold the headline figures, as ratios to yardsticks of the same run, to docs/figures.yaml instead",
+        "figures": "with --gate: only these, comma separated (store, replay, deploy, restore, failover)",
+        "tolerance": "with --gate: how much worse than its record a figure may be (default 0.333: a third)",
+        "tries": "with --gate: fail only when so many gates in a row find a figure worse",
+        "record": "with --gate: write figures that are better, or new, into the record and into README.md",
+        "reason": "with --record: why worse figures are written as well; kept in the file",
+        "lab": "name of the lab that is made for it and removed afterwards; --gate uses one that is there as it is",
     }
 )
 @door
 def bench(
     c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, targets: int = 20, restore: bool = False,
-    gib: float = 5.0, tdengine: bool = False, rows: int = 50_000_000, readme: bool = False, lab: str = "bench",
+    gib: float = 5.0, tdengine: bool = False, rows: int = 50_000_000, readme: bool = False, gate: bool = False,
+    figures: str = "", tolerance: float = 1 / 3, tries: int = 1, record: bool = False, reason: str = "",
+    lab: str = "bench",
 ) -> None:  # fmt: skip
-    """Measure lab, feed and RTO, or restores, or TDengine."""
+    """Measure what was promised; --gate holds it to its record."""
+    if sum((restore, tdengine, gate)) > 1:
+        raise BadInput("--restore, --tdengine and --gate are three benchmarks", "name one of them")
+    asked = {"--figures": figures, "--record": record, "--reason": reason, "--tries": tries != 1}
+    extra = [option for option, given in {**asked, "--tolerance": tolerance != 1 / 3}.items() if given]
+    if extra and not gate:
+        raise BadInput(f"{extra[0]} belongs to the gate, which was not asked for", _OF_THE_GATE)
+    if gate:
+        _gate(figures, tolerance, tries, record, reason, lab)
+        return
+    _bench(runs, image, rate, targets, restore, gib, tdengine, rows, readme, lab)
+
+
+def _bench(
+    runs: int, image: bool, rate: float, targets: int, restore: bool, gib: float, tdengine: bool, rows: int,
+    readme: bool, lab: str,
+) -> None:  # fmt: skip
+    from datetime import UTC, datetime
+
+    from drills import gather
     from drills.benches import headline as measuring
+    from drills.benches import pages
     from drills.benches import restore as bench_restore
     from drills.benches import tdengine as bench_tdengine
+    from drills.benches.bench_gate import README
     from runbooks.engine.rundir import REPOSITORY
 
     with progress() as say:
         if restore:
-            figures = bench_restore.bench(lab, gib, targets, say)
+            name, title = "restores", f"restores of {gib:g} GiB, side by side in one run"
+            found = bench_restore.bench(lab, gib, targets, say)
         elif tdengine:
-            figures = bench_tdengine.bench(lab, rows, say)
+            name, title = "tdengine", f"TDengine, {rows:,} ticks, side by side in one run"
+            found = bench_tdengine.bench(lab, rows, say)
         else:
-            figures = measuring.bench(lab, runs, say, build_image=image, rate=rate, targets=targets)
-    _show(figures)
-    print(f"every value: {measuring.write(figures, REPOSITORY / 'bench')}")
-    if restore and readme:
-        bench_restore.write_page(figures, REPOSITORY / "README.md")
+            name, title = "measured", f"{runs} `primary-power-loss` drills in a row, the kill at a random moment"
+            found = measuring.bench(lab, runs, say, build_image=image, rate=rate, targets=targets)
+    _show(found.figures)
+    print(f"every value: {measuring.write(measuring.as_document(found), REPOSITORY / 'bench')}")
+    if readme:
+        pages.write(README, name, pages.page(title, found, gather.machine(), f"{datetime.now(UTC):%Y-%m-%d}"))
+
+
+def _gate(names: str, tolerance: float, tries: int, record: bool, reason: str, lab: str) -> None:
+    from drills.benches import bench_gate, figures
+    from drills.benches.headline import write
+    from runbooks.engine.rundir import REPOSITORY
+
+    if reason and not reason.strip():
+        raise BadInput("a reason that says nothing is none", "--record --reason TEXT")
+    wanted = bench_gate.Gate(figures.chosen(names), tolerance, tries, record, reason.strip())
+    kept = bench_gate.read(wanted)
+    with progress() as say:
+        found = bench_gate.run(wanted, kept, lab, say)
+    _show_gate(found)
+    print(f"every value: {write(bench_gate.as_document(found), REPOSITORY / 'bench')}")
+    if record:
+        kept = bench_gate.keep(wanted, kept, found)
+    # A worse one that was recorded with its reason is what holds from now on.
+    failed = [one for one in found.worse if not (record and reason and one.measured.why == "")]
+    if failed:
+        raise VerificationFailed(
+            "; ".join(one.sentence() for one in failed),
+            "what changed since it was recorded? --record --reason TEXT accepts it; ./dr status looks at the hosts",
+        )
+
+
+def _show_gate(found: Passed) -> None:
+    from drills.benches.figures import HEADLINES, Verdict
+
+    table = Table("figure", "ours", "yardstick", "ratio", "record", "limit", "", box=None, padding=(0, 2, 0, 0))
+    marks = {Verdict.WORSE: "[red]✗ worse[/]", Verdict.NEW: "new"}
+    for one in found.judged:
+        measured = one.measured
+        table.add_row(
+            f"{one.name}: {HEADLINES[one.name].ours}",
+            f"{measured.ours_s:.2f} s",
+            f"{measured.yardstick_s:.2f} s",
+            f"{measured.times:.2f}",
+            "" if one.reached is None else f"{one.reached.times:.2f}",
+            "" if one.limit is None else f"{one.limit:.2f}",
+            marks.get(one.verdict, f"[green]✓[/] {one.verdict.value}"),
+        )
+    Console().print(table)
 
 
 def _show(figures: tuple[Figure, ...]) -> None:

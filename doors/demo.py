@@ -13,6 +13,7 @@ from invoke.context import Context
 from invoke.tasks import task
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from doors.drills import exit_unless_passed
 from doors.support import LAB_HELP, door, progress
@@ -50,7 +51,6 @@ def demo(c: Context, lab: str = "") -> None:
         page.line(paragraph)
     with page.narrator(cast) as narrate:
         result, folder = run_drill(catalogue.scenario(story.SCENARIO), lab, narrate, plan)
-    page.rule()
     for sentence in story.ending(result, cast):
         page.line(sentence)
     if promises := story.promises(result):
@@ -80,9 +80,6 @@ class Page:
         told = textwrap.fill(text, self._width, initial_indent=indent, subsequent_indent=indent)
         self._print(f"{since:>{_CLOCK - 2}}  {told[_CLOCK:]}")
 
-    def rule(self) -> None:
-        self._print("")
-
     def columns(self, rows: tuple[tuple[str, ...], ...]) -> None:
         """Rows of words below each other; the last column takes as many lines as it needs."""
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
@@ -101,11 +98,12 @@ class Page:
             def narrate(sentence: str) -> None:
                 if story.is_fault(sentence):
                     self.began = time.monotonic()
+                now.update(Text(textwrap.shorten(sentence, self._width - 4, placeholder=" ..."), style="dim"))
                 if told := story.tell(sentence, cast):
                     self.event(told)
-                now.update(f"[dim]{textwrap.shorten(sentence, self._width - 4)}[/]")
 
             yield narrate
+        self._print("")
 
     @property
     def _width(self) -> int:

@@ -24,6 +24,7 @@ _OPENS_WITHIN_S = 60.0
 # Names itself and stays until nobody holds its input any more. It starts no other program: one that is just being
 # started shows no environment, and without podman's variables the next podman takes itself for root's.
 _HOLDER = ("sh", "-c", "echo $$; read -r end")
+_CONFIGURED = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
 _OVERLAY_SINCE = (5, 13)  # the kernel that lets anybody mount one
 
 
@@ -54,9 +55,12 @@ def enter(command: Sequence[str]) -> NoReturn:
 
 def prepare() -> None:
     """Name the folders and the storage that podman is to use, where login or configuration did not."""
-    if not os.environ.get("XDG_RUNTIME_DIR") and runtime_dir().is_dir():
-        os.environ["XDG_RUNTIME_DIR"] = str(runtime_dir())  # su sets none
-    configured = [Path(root, "containers/storage.conf") for root in (_config_home(), "/etc", "/usr/share")]
+    sockets = runtime_dir()
+    if sockets.is_dir():
+        os.environ["XDG_RUNTIME_DIR"] = str(sockets)
+    else:
+        os.environ.pop("XDG_RUNTIME_DIR", None)
+    configured = [_config_home() / "containers/storage.conf", *map(Path, _CONFIGURED)]
     store = Path.home() / ".local/share/containers/storage"
     if (
         not any(path.exists() for path in configured)
@@ -73,8 +77,11 @@ def version(text: str) -> tuple[int, ...]:
 
 
 def runtime_dir() -> Path:
-    """Where this user's sockets are."""
-    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+    """Where this user's sockets are: su leaves the variable out, or leaves that of somebody else."""
+    named = os.environ.get("XDG_RUNTIME_DIR")
+    if named and Path(named).is_dir() and Path(named).stat().st_uid == os.getuid():
+        return Path(named)
+    return Path(f"/run/user/{os.getuid()}")
 
 
 def _config_home() -> Path:

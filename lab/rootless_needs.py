@@ -40,7 +40,7 @@ def check() -> None:
         user = _user()
         raise BadInput(
             f"This login has no systemd session of its own, without which {user} may not make a cgroup for a host.",
-            f"sudo loginctl enable-linger {user}, then log in anew (ssh or a console; su opens no session).",
+            f"sudo loginctl enable-linger {user}, then log in anew, over ssh or at a console.",
         )
 
 

@@ -49,7 +49,7 @@ def tdengine_restore(
     Without --yes it counts what is missing and writes nothing.
     """
     from runbooks.procedures.tdengine.restore import TdengineRestoreOptions
-    from runbooks.table_copy.td_selection import mode_of
+    from runbooks.tdengine.selection import mode_of
 
     options = TdengineRestoreOptions(
         yes=yes, label=label, into=into, tables=names(tables), symbols=names(symbols), since=from_, until=to,
@@ -93,7 +93,7 @@ def validate(
     """
     from runbooks import hosts
     from runbooks.backups import tdengine_validation
-    from runbooks.table_copy.td_selection import TdSelection
+    from runbooks.tdengine.selection import TdSelection
 
     selection = TdSelection(
         label=label, into=into, tables=names(tables), symbols=names(symbols), since=from_, until=to

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from runbooks.engine.rundir import new_run_dir
 from runbooks.engine.verify import EVERYTHING, verify
 
 T = TypeVar("T")
+OTHERS = ("primary-crash", "standby-loss", "primary-partition", "primary-partition-unfenced", "planned-switchover")
 PHASES = ("gate", "assess", "fence", "promote", "write-path")
 
 
@@ -58,9 +59,17 @@ class Figure:
         return judged >= self.target if self.at_least else judged <= self.target
 
 
+@dataclass(frozen=True)
+class Bench:
+    """What one benchmark measured, and the versions of what ran."""
+
+    figures: tuple[Figure, ...]
+    versions: Mapping[str, str]
+
+
 def bench(
     lab: str, runs: int, say: Callable[[str], None], *, build_image: bool, rate: float, targets: int = 20
-) -> tuple[Figure, ...]:
+) -> Bench:
     """Bare containers to a drilled estate, in a lab of its own that is removed afterwards."""
     if runs < 1:
         raise BadInput(f"{runs} drills would measure nothing", "--runs 5 is the default")
@@ -105,9 +114,11 @@ def bench(
         figures.append(_feed(lab, rate, say))
         figures += _moments(targets, say)
         figures += _drills(lab, runs, say)
+        figures += _others(lab, say)
+        versions = gather.versions(hosts.load("lab"))
     finally:
         down.down(lab, say)
-    return tuple(figures)
+    return Bench(tuple(figures), versions)
 
 
 def _deploys(say: Callable[[str], None]) -> list[Figure]:
@@ -179,6 +190,29 @@ def _drills(lab: str, runs: int, say: Callable[[str], None]) -> list[Figure]:
     return [*figures, *phases]
 
 
+def _others(lab: str, say: Callable[[str], None]) -> list[Figure]:
+    """The other drills of PostgreSQL's availability, one each. A refusal that was wanted counts as passed."""
+    figures = []
+    for name in OTHERS:
+        say(f"drill {name}")
+        result, folder = drill(scenario(name), lab, lambda _sentence: None, Plan())
+        say(f"{name}: {result.outcome.value}, RTO {result.rto_s} s, lost {result.lost}; {folder.name}")
+        if result.outcome is Outcome.INTERRUPTED:
+            raise KeyboardInterrupt
+        figures += [
+            _of([result], f"`{name}`, one drill: RTO", "s", lambda r: r.rto_s),
+            _of([result], f"`{name}`: longest wait for any acknowledgement", "s", lambda r: r.max_ack_gap_s),
+            _of([result], f"`{name}`: rows lost or duplicated", "rows", _wrong_rows, 0, every=True),
+        ]
+    return figures
+
+
+def _wrong_rows(result: DrillResult) -> float | None:
+    if result.lost is None or result.duplicated is None:
+        return None
+    return result.lost + result.duplicated
+
+
 def _phase(result: DrillResult, name: str) -> float | None:
     return next((phase.seconds for phase in result.phases if phase.name == name), None)
 
@@ -203,17 +237,22 @@ def _seconds(action: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def write(figures: tuple[Figure, ...], folder: Path) -> Path:
-    """bench/<timestamp>.json: every value, its median, the machine."""
-    folder.mkdir(parents=True, exist_ok=True)
-    now = datetime.now(UTC)
-    document = {
-        "at": now.isoformat(timespec="seconds"),
+def as_document(bench: Bench) -> dict[str, object]:
+    """Every value, its median, the machine."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": asdict(gather.machine()),
+        "versions": dict(bench.versions),
         "figures": [
-            asdict(figure) | {"median": figure.median, "worst": figure.worst, "met": figure.met} for figure in figures
+            asdict(figure) | {"median": figure.median, "worst": figure.worst, "met": figure.met}
+            for figure in bench.figures
         ],
     }
-    path = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
+
+
+def write(document: Mapping[str, object], folder: Path) -> Path:
+    """bench/<timestamp>.json"""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
     return path

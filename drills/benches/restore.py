@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
-from drills import prepare
+from drills import gather, prepare
 from drills.benches import bare, filling, moments
-from drills.benches.headline import Figure
+from drills.benches.headline import Bench, Figure
 from drills.judging.result import DrillResult, Outcome
 from drills.measuring import memory
 from drills.run import Plan, drill
@@ -32,7 +31,7 @@ Say = Callable[[str], None]
 _PLAN = Plan(rate=500.0, calm_s=2.0, after_s=2.0)
 
 
-def bench(lab: str, gib: float, targets: int, say: Say) -> tuple[Figure, ...]:
+def bench(lab: str, gib: float, targets: int, say: Say) -> Bench:
     """In a lab of its own that is removed afterwards. Raises BadInput, Refused."""
     if not 0 < gib <= 1000:
         raise BadInput(f"{gib:g} GiB would measure nothing", "--gib 5 is the default")
@@ -65,9 +64,10 @@ def bench(lab: str, gib: float, targets: int, say: Say) -> tuple[Figure, ...]:
             take(_pitr(targets, say))
         where = peak.host or "the operator's machine"
         take([Figure(f"largest process of ours, agent or tool ({where})", "MiB", (peak.mib,), 200, every=True)])
+        versions = gather.versions(estate)
     finally:
         down.down(lab, say)
-    return tuple(found)
+    return Bench(tuple(found), versions)
 
 
 def _bare(tools: bare.Bare, gib: float) -> list[Figure]:
@@ -150,29 +150,6 @@ def _took(result: DrillResult) -> float:
 
 def _known(value: float | None) -> float:
     return float("inf") if value is None else float(value)
-
-
-MARK = "<!-- restores -->"
-
-
-def page(figures: Sequence[Figure]) -> str:
-    """The figures as a Markdown table: the median, the worst where there were several, the target."""
-    lines = ["| restores, side by side in one run | measured | target |", "|---|---|---|"]
-    for figure in figures:
-        several = f"; {_text(figure, figure.worst)} at worst" if len(figure.values) > 2 else ""
-        least = "at least " if figure.at_least else ""
-        limit = "" if figure.target is None else f"{least}{_text(figure, figure.target)}"
-        lines.append(f"| {figure.name} | {_text(figure, figure.median)}{several} | {limit} |")
-    return "\n".join(lines) + "\n"
-
-
-def write_page(figures: Sequence[Figure], path: Path) -> None:
-    """Put the table between the two marks of a file. Raises BadInput when they are not there."""
-    text = path.read_text()
-    if text.count(MARK) != 2:
-        raise BadInput(f"{path} has not two marks {MARK}", "the table goes between them")
-    before, _, after = text.split(MARK)
-    path.write_text(f"{before}{MARK}\n{page(figures)}{MARK}{after}")
 
 
 def _text(figure: Figure, value: float) -> str:

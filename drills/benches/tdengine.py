@@ -6,9 +6,9 @@ import json
 import time
 from collections.abc import Callable
 
-from drills import prepare
+from drills import gather, prepare
 from drills.benches import tdengine_kills as kills
-from drills.benches.headline import Figure
+from drills.benches.headline import Bench, Figure
 from drills.measuring import memory
 from inventories.errors import BadInput, Refused
 from lab import containers, down
@@ -28,7 +28,7 @@ _TOOL = (
 )
 
 
-def bench(lab: str, rows: int, say: Say) -> tuple[Figure, ...]:
+def bench(lab: str, rows: int, say: Say) -> Bench:
     """In a lab of its own that is removed afterwards. Raises BadInput, Refused."""
     if rows < 1_000_000:
         raise BadInput(f"{rows:,} rows would measure nothing", "--rows 50000000 is the default")
@@ -44,7 +44,8 @@ def bench(lab: str, rows: int, say: Say) -> tuple[Figure, ...]:
             raise BadInput("no TDengine package is named", "TDENGINE_PACKAGE=/path/to/package ./dr bench --tdengine")
         measured = _measured(estate, rows, say)
         # Last, because it adds rows to those that the backups were measured with.
-        return (*measured, *kills.kills(estate, lab, say), *kills.profiles(estate, say))
+        figures = (*measured, *kills.kills(estate, lab, say), *kills.profiles(estate, say))
+        return Bench(figures, gather.versions(estate))
     finally:
         down.down(lab, say)
 

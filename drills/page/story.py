@@ -89,7 +89,7 @@ def ending(result: DrillResult, cast: Cast) -> tuple[str, ...]:
 def promises(result: DrillResult) -> tuple[tuple[str, str, str], ...]:
     """(the promise, what was measured, of what), as the catalogue and the ledger have them."""
     rows = tuple((*_figures(promise), promise.label) for promise in objectives(result))
-    return (("promised", "measured", ""), *rows) if rows else ()
+    return (("promised", "measured", "what"), *rows) if rows else ()
 
 
 def _figures(promise: Objective) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -236,6 +237,16 @@ class _Going:
         return NegativeTwin(name=self.plan.twin, held=held, reason="; ".join(self.result.reasons) or "it passed")
 
 
+def _even_unheard(say: Callable[[str], None]) -> Callable[[str], None]:
+    """A terminal that is closed ends the rounds by its signal; what is said on the way out must not lose the report."""
+
+    def aloud(sentence: str) -> None:
+        with suppress(OSError):
+            say(sentence)
+
+    return aloud
+
+
 def _require_room(estate: Estate) -> None:
     """Rows, WAL and backups of every round stay. Raises Refused where a further one might fill a disk."""
     for host in (*estate.postgres, estate.backup):
@@ -267,8 +278,8 @@ def run(plan: RoundsPlan, lab: str, say: Callable[[str], None]) -> tuple[RoundsR
         name=folder.name, run_id=str(plan.seed), lab=lab, host=primary.name, started_at=datetime.now(UTC),
         wanted=plan.count, pool=plan.scenarios,
     )  # fmt: skip
-    going = _Going(plan, lab, say, folder, result, time.monotonic())
-    say(f"{plan.count} rounds of {', '.join(plan.scenarios)}; --seed {plan.seed} repeats them")
+    going = _Going(plan, lab, _even_unheard(say), folder, result, time.monotonic())
+    going.say(f"{plan.count} rounds of {', '.join(plan.scenarios)}; --seed {plan.seed} repeats them")
     going.write()
     interrupted = False
     try:

@@ -27,13 +27,13 @@ Model = TypeVar("Model", bound=Entry)
 @functools.lru_cache(maxsize=8)
 def load_tables(path: Path = TABLES) -> Tables:
     """The tables of the estate. Raises BadInput."""
-    return _load(path, Tables)
+    return load_model(path, Tables)
 
 
 @functools.lru_cache(maxsize=8)
 def load_recovery(path: Path = RECOVERY) -> Recovery:
     """Objectives, schedules, budgets and limits. Raises BadInput."""
-    return _load(path, Recovery)
+    return load_model(path, Recovery)
 
 
 class _Strict(yaml.SafeLoader):
@@ -55,7 +55,8 @@ class _Strict(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _load(path: Path, model: type[Model]) -> Model:
+def load_model(path: Path, model: type[Model]) -> Model:
+    """A YAML file as this model. Raises BadInput: one sentence with file, dotted path and value."""
     raw = _read(path)
     try:
         return model.model_validate(raw)
@@ -64,31 +65,31 @@ def _load(path: Path, model: type[Model]) -> Model:
 
 
 def _read(path: Path) -> Any:
-    shown = _shown(path)
+    name = shown(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise BadInput(
-            f"{shown} cannot be read: {error.strerror}.", "Restore it from version control."
+            f"{name} cannot be read: {error.strerror}.", "Restore it from version control."
         ) from error
     except UnicodeDecodeError as error:
-        raise BadInput(f"{shown} is not UTF-8 at byte {error.start}.", "Save it as UTF-8.") from error
+        raise BadInput(f"{name} is not UTF-8 at byte {error.start}.", "Save it as UTF-8.") from error
     try:
         raw = yaml.load(text, Loader=_Strict)  # noqa: S506 - _Strict is a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" line {mark.line + 1}" if mark else ""
-        raise BadInput(f"{shown}{where}: {error.problem}.", "Correct that line.") from error
+        raise BadInput(f"{name}{where}: {error.problem}.", "Correct that line.") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise BadInput(f"{shown} is no YAML: {str(error).splitlines()[0]}.", "Correct the file.") from error
+        raise BadInput(f"{name} is no YAML: {str(error).splitlines()[0]}.", "Correct the file.") from error
     if not isinstance(raw, dict):
         raise BadInput(
-            f"{shown} is {_value(raw)}, not a mapping of keys to values.", "Start with 'version: 1'."
+            f"{name} is {_value(raw)}, not a mapping of keys to values.", "Start with 'version: 1'."
         )
     return raw
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     resolved = path.resolve()
     return str(resolved.relative_to(ROOT)) if resolved.is_relative_to(ROOT) else str(path)
 
@@ -99,14 +100,14 @@ def _as_sentence(path: Path, error: ErrorDetails) -> BadInput:
     if error["type"] == "contradiction":
         dotted = ".".join(part for part in (dotted, str(context["at"])) if part)
         sentence = f"{dotted} is {_value(context['value'])}, but {context['why']}."
-        return BadInput(f"{_shown(path)}: {sentence}", str(context["hint"]))
+        return BadInput(f"{shown(path)}: {sentence}", str(context["hint"]))
     if error["type"] == "missing":
-        return BadInput(f"{_shown(path)}: {dotted} is missing.", "Add it.")
+        return BadInput(f"{shown(path)}: {dotted} is missing.", "Add it.")
     if error["type"] == "extra_forbidden":
         found = f"{dotted} is {_value(error['input'])}, but nothing reads such a key"
-        return BadInput(f"{_shown(path)}: {found}.", "Remove it or correct its name.")
+        return BadInput(f"{shown(path)}: {found}.", "Remove it or correct its name.")
     message = error["msg"][0].lower() + error["msg"][1:]
-    return BadInput(f"{_shown(path)}: {dotted} is {_value(error['input'])}: {message}.", "Correct the value.")
+    return BadInput(f"{shown(path)}: {dotted} is {_value(error['input'])}: {message}.", "Correct the value.")
 
 
 def _value(value: object) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from inventories.errors import DrError, TargetFailed
+from inventories.errors import DrError
+from runbooks import agent
 from runbooks.engine.budgets import budget
-from runbooks.hosts import Estate, Ran
+from runbooks.hosts import Estate
 from runbooks.layout import STANZA
 from runbooks.probes import jobs
 from runbooks.probes.postgresql import archive, backups, pgbackrest
@@ -17,7 +18,6 @@ from runbooks.probes.postgresql.archive import Archive, Covered
 from runbooks.probes.postgresql.pgbackrest import Backup, Repository
 from runbooks.probes.postgresql.server import as_lsn
 
-_CHECK = "cd /opt/mystocks-dr && exec python3 -m agents.postgresql.check"
 ENGINE_STORE = "postgresql"
 
 
@@ -169,14 +169,5 @@ def check(estate: Estate) -> Checked:
 
     Raises DrError that names the segment and the archive_command in force, or the archive's gaps.
     """
-    ran = estate.backup.run(_CHECK, user="postgres", expect=None, timeout=budget("archive.check"))
-    if ran.rc:
-        raise _told(ran)
-    return Checked(**{name: ran.json()[name] for name in Checked.__dataclass_fields__})
-
-
-def _told(ran: Ran) -> TargetFailed:
-    lines = [line.strip() for line in ran.stderr.splitlines() if line.strip()]
-    hint = next((line.removeprefix("HINT:").strip() for line in reversed(lines) if line.startswith("HINT:")), "")
-    plain = [line for line in lines if not line.startswith("HINT:")]
-    return TargetFailed(plain[-1] if plain else f"the check ended with {ran.rc}", hint)
+    said = agent.ask(estate.backup, "postgresql.check", timeout=budget("archive.check"))
+    return Checked(**{name: said[name] for name in Checked.__dataclass_fields__})

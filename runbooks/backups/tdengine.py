@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from inventories.errors import DrError, TargetFailed
+from inventories.errors import DrError
+from runbooks import agent
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
 from runbooks.probes import jobs
@@ -15,11 +16,7 @@ from runbooks.probes.tdengine import backups as td_backups
 from runbooks.probes.tdengine.backups import Backup, Dump, Known, Proof
 
 HERE = "backup host"
-_VERIFY = "cd /opt/mystocks-dr && exec python3 -m agents.tdengine.backup.verify"
-_SHADOW = (
-    "cd /opt/mystocks-dr && exec python3 -m "
-    "agents.tdengine.backup.cover show --config /etc/mystocks-dr/agent-tdengine.json"
-)
+_WRITER = "/etc/mystocks-dr/agent-tdengine.json"
 
 
 @dataclass(frozen=True)
@@ -127,13 +124,7 @@ def check(estate: Estate) -> Checked:
     Raises DrError that names the file, the window or the missing backup.
     """
     started = time.monotonic()
-    ran = estate.backup.run(_VERIFY, user="postgres", expect=None, timeout=budget("restore.copy"))
-    if ran.rc:
-        lines = [line.strip() for line in ran.stderr.splitlines() if line.strip()]
-        hint = next((line.removeprefix("HINT:").strip() for line in lines if line.startswith("HINT:")), "")
-        plain = [line for line in lines if not line.startswith("HINT:")]
-        raise TargetFailed(plain[-1] if plain else f"the check ended with {ran.rc}", hint)
-    said = ran.json()
+    said = agent.ask(estate.backup, "tdengine.backup.verify", timeout=budget("restore.copy"))
     covered, shadow = _shadow(estate.app)
     return Checked(
         said["label"], int(said["rows"]), time.monotonic() - started, covered, shadow, _sentence(said, covered, shadow)
@@ -141,7 +132,7 @@ def check(estate: Estate) -> Checked:
 
 
 def _shadow(app: Host) -> tuple[str | None, int | None]:
-    said = app.run(_SHADOW, user="mystocks", timeout=30).json()
+    said = agent.ask(app, "tdengine.backup.cover", "show", "--config", _WRITER, user="mystocks", timeout=30)
     covered = said["covered"]
     return (covered["label"] if covered else None), said.get("size_bytes")
 

@@ -11,7 +11,7 @@ from runbooks.probes import app
 from runbooks.probes.tdengine import backups, restore, servers
 from runbooks.probes.tdengine.restore import Comparison
 from runbooks.procedures.tdengine.common import WRITER, required
-from runbooks.table_copy.td_selection import TdSelection, check_name
+from runbooks.tdengine.selection import TdSelection, check_name
 
 
 @dataclass(frozen=True)

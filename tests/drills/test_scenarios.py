@@ -57,12 +57,12 @@ RUNBOOKS = {
 LONG = {
     "primary-power-loss", "primary-crash", "standby-loss", "primary-partition", "planned-switchover", "damaged-backup",
     "offsite-only",
-    "skipped-row", "forgotten-shadow", "believed-archiver", "deaf-alarm", "stale-copy",
+    "phantom-row", "skipped-row", "forgotten-shadow", "believed-archiver", "deaf-alarm", "stale-copy",
     "backup-power-loss", "emptied-outbox", "patient-alarm", "copied-yesterday",
     "both-stores-down", "tdengine-late-rows", "phantom-tick", "forgotten-ticks", "unqueued-ticks",
 }  # fmt: skip
-# These two go through the command line, the others through the code behind it.
-BY_COMMAND = ("primary-crash", "phantom-row")
+# These go through the command line, as rounds do; the others through the code behind it.
+BY_COMMAND = ("primary-crash", "leaky-fence", "phantom-row")
 ROUNDS = ("primary-power-loss", "planned-switchover", "primary-crash")
 SEED = 4  # a power loss and a rewind, a switchover, a crash and a re-clone
 

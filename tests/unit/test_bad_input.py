@@ -96,6 +96,16 @@ def assert_told(done: subprocess.CompletedProcess[str], code: int, *words: str, 
         (["drill", "--rounds", "2", "--rate", "0"], ["0 rows a second"], "--rate 6000"),
         (["drill", "--twin", "vanished-row"], ["vanished-row", "twin of rounds"], "./dr drill --rounds 2"),
         (["bench", "--runs", "0"], ["0 drills"], "--runs 5"),
+        (["bench", "--gate", "--restore"], ["three benchmarks"], "name one"),
+        (["bench", "--record"], ["--record belongs to the gate"], "--gate --record"),
+        (["bench", "--tolerance", "0.5"], ["--tolerance belongs to the gate"], "--gate"),
+        (["bench", "--gate", "--figures", "store,speed"], ["'speed'"], "store, replay, deploy, restore, failover"),
+        (["bench", "--gate", "--reason", "x"], ["--reason is for a record"], "--record --reason"),
+        (["bench", "--gate", "--record", "--reason", " "], ["a reason that says nothing"], "--record --reason"),
+        (["bench", "--gate", "--tolerance", "0"], ["a tolerance of 0"], "--tolerance 0.5"),
+        (["bench", "--gate", "--tolerance", "nan"], ["a tolerance of nan"], "--tolerance 0.5"),
+        (["bench", "--gate", "--tries", "0"], ["0 tries"], "--tries 2"),
+        (["bench", "--gate", "--tries", "two"], ["'two'"], "./dr help TASK"),
         (["runbook.show", "dance"], ["'dance'"], "failover, rejoin, switchover, detach"),
         (["rejoin", "pg9", "--yes"], ["'pg9'", "inventory lab"], "pg1 and pg2"),
         (["rejoin", "app1"], ["'app1'"], "pg1 and pg2"),
@@ -180,6 +190,8 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in packages:
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "invoke.yaml", root / "invoke.yaml")
+    (root / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "figures.yaml", root / "docs" / "figures.yaml")
     return root
 
 
@@ -206,6 +218,27 @@ def test_catalogue_that_cannot_be_right_is_told_with_file_path_and_value(
         path.write_text(sound.replace(old, new, 1))
         done = machine.dr("drift", "--inventory", machine.inventory, root=copied)
         assert_told(done, 2, f"inventories/catalog/{file}.yaml", *words)
+    finally:
+        path.write_text(sound)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("  failover:", "  fialover:", ["figures.fialover", "no figure of the gate"]),
+        ("    times: ", "    times: fast #", ["figures.store.times is 'fast'"]),
+        ("    machine: ", "    colour: red\n    machine: ", ["figures.store.colour is 'red'"]),
+    ],
+)
+def test_a_record_of_the_gate_that_was_edited_badly_stops_it_before_any_lab_is_touched(
+    machine: Machine, copied: Path, old: str, new: str, words: list[str]
+) -> None:
+    path = copied / "docs" / "figures.yaml"
+    sound = path.read_text()
+    assert old in sound
+    try:
+        path.write_text(sound.replace(old, new, 1))
+        assert_told(machine.dr("bench", "--gate", root=copied), 2, "docs/figures.yaml", *words)
     finally:
         path.write_text(sound)
 

@@ -246,3 +246,29 @@ def test_a_machine_that_lacks_something_leaves_the_word_to_the_task(monkeypatch:
     monkeypatch.setattr("lab.rootless_needs.check", lacks)
     monkeypatch.setattr("lab.rootless.enter", lambda _: pytest.fail("entered"))
     door.go_to_the_lab(Parser(contexts=doors.ns.to_contexts()).parse_argv(["drill"]), ["drill"])
+
+
+def test_the_sockets_of_somebody_else_are_not_taken_for_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert rootless.runtime_dir() == tmp_path
+    monkeypatch.setattr("os.getuid", lambda: 4_200_000)
+    assert rootless.runtime_dir() == Path("/run/user/4200000")
+    rootless.prepare()
+    assert "XDG_RUNTIME_DIR" not in os.environ
+
+
+@pytest.mark.parametrize(("store", "driver"), [("", "overlay"), ("overlay-images", "overlay"), ("vfs-images", None)])
+def test_a_store_that_there_is_keeps_its_kind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store: str, driver: str | None
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("STORAGE_DRIVER", "")
+    monkeypatch.delenv("STORAGE_DRIVER")
+    monkeypatch.setattr("platform.release", lambda: "6.1.0-18-amd64")
+    monkeypatch.setattr(rootless, "_CONFIGURED", ())
+    (tmp_path / ".local/share/containers/storage" / store).mkdir(parents=True)
+    rootless.prepare()
+    assert os.environ.get("STORAGE_DRIVER") == driver

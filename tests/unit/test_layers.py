@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Who may import what of ours, what is further down included; the longest name that fits decides.
 _HOSTS = (
-    "runbooks.hosts", "runbooks.knock", "runbooks.layout", "runbooks.agent", "runbooks.table_copy", "runbooks.engine",
-    "inventories",
+    "runbooks.hosts", "runbooks.knock", "runbooks.layout", "runbooks.agent", "runbooks.table_copy", "runbooks.tdengine",
+    "runbooks.engine", "inventories",
 )  # fmt: skip
 _TDENGINE, _POSTGRESQL = "agents.tdengine", "agents.postgresql"
 _RULES: dict[str, tuple[str, ...]] = {
@@ -26,6 +26,7 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.jobs.runner": ("agents.base", "agents.jobs", "agents.postgresql.promotion"),
     "agents.writing": ("agents.base", "agents.writing", _POSTGRESQL, _TDENGINE),
     "agents.feed": ("agents.base", "agents.feed", "agents.writing"),
+    "agents.feed.yardstick": ("agents.base", "agents.feed", "agents.writing", "agents.postgresql"),
     _POSTGRESQL: ("agents.base", "agents.jobs", "agents.writing", _POSTGRESQL),
     _TDENGINE: ("agents.base", "agents.jobs", "agents.writing", _TDENGINE),
     "agents": (),
@@ -38,6 +39,7 @@ _RULES: dict[str, tuple[str, ...]] = {
     "runbooks.agent": ("runbooks.hosts", "inventories"),
     # What a table and its copy are, and the statements about them: no host is asked here.
     "runbooks.table_copy": ("runbooks.table_copy", "inventories"),
+    "runbooks.tdengine": ("runbooks.tdengine", "inventories"),
     "runbooks.probes": ("runbooks.probes", *_HOSTS),
     "runbooks.actions": ("runbooks.actions", "runbooks.table_copy", *_HOSTS),
     "runbooks.actions.provision": ("runbooks.actions", "deploys.run", *_HOSTS),

@@ -8,7 +8,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("agents", "deploys", "doors", "docs", "drills", "inventories", "runbooks", "templates", "tests")
 NAMED = re.compile(r"(?<![\w./])agents((?:\.[a-z_]+)+)\b(?!\()")
-ASKED = re.compile(r"\bask\(\s*\w+,\s*\"([a-z_.]+)\"")  # runbooks/agent.py puts `agents.` before it
+# What has `agents.` put before it: by runbooks/agent.py, or as in f"{_AGENTS}tdengine.seed export".
+ASKED = re.compile(
+    r"""(?:\bask\(\s*[\w.]+,\s*|\bagent\.run\(\s*[\w.]+,\s*|_PROGRAM = )"([a-z_.]+)"|\{_?AGENTS?\}([a-z_.]+)"""
+)
 ATTRIBUTE_OF = 1  # a name may go one step into a module, as in `monkeypatch.setattr("agents.x.y", ...)`
 
 
@@ -20,7 +23,7 @@ def named() -> dict[str, set[str]]:
             text, where = path.read_text(), str(path.relative_to(ROOT))
             for name in (f"agents{match[1]}" for match in NAMED.finditer(text)):
                 found.setdefault(name, set()).add(where)
-            for name in (f"agents.{match[1]}" for match in ASKED.finditer(text) if folder == "runbooks"):
+            for name in (f"agents.{match[1] or match[2]}" for match in ASKED.finditer(text) if folder == "runbooks"):
                 found.setdefault(name, set()).add(where)
     return found
 
@@ -40,6 +43,15 @@ def test_every_program_that_is_named_exists() -> None:
     names = named()
     assert len(names) > 60, "too few names: the pattern no longer fits what the sources say"
     assert {name: files for name, files in names.items() if not exists(name)} == {}
+
+
+def test_programs_are_found_however_they_are_named() -> None:
+    told = (
+        'ask(host, "one")', 'agent.ask(\n    estate.backup, "two", 1)', 'agent.run(host, "three")',
+        '_PROGRAM = "four.more"', 'host.run(f"{_AGENTS}five.more export")',
+    )  # fmt: skip
+    found = [match[1] or match[2] for one in told for match in ASKED.finditer(one)]
+    assert found == ["one", "two", "three", "four.more", "five.more"]
 
 
 def test_a_program_that_moved_is_missed() -> None:

@@ -252,6 +252,16 @@ def test_an_interrupt_leaves_a_report_of_what_has_run(lab: Lab, how: str) -> Non
     assert read_rounds(folder / "result.json").outcome is Outcome.INTERRUPTED
 
 
+def test_a_terminal_that_is_closed_loses_no_report(lab: Lab) -> None:
+    def closed(_: str) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    lab.outcomes[2] = Outcome.INTERRUPTED
+    result, folder = rounds.run(RoundsPlan(3, 5), "lab", closed)
+    assert (result.outcome, result.passed) == (Outcome.INTERRUPTED, 1)
+    assert (folder / "report.html").exists() and "Broken pipe" not in " ".join(result.reasons)
+
+
 def test_a_kill_leaves_what_was_proven_and_no_verdict(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds._Going, "conclude", lambda *_, **__: None)
     _, folder = go(lab, 3)

@@ -69,7 +69,7 @@ def test_a_demonstration_that_did_not_pass_says_so_first_and_why(result: sample_
 def test_a_promise_that_was_missed_or_not_measured_is_not_called_kept() -> None:
     result, _ = sample_drill.power_loss()
     heading, *rows = story.promises(result)
-    assert heading == ("promised", "measured", "")
+    assert heading == ("promised", "measured", "what")
     assert {kept.rsplit(", ")[-1] for _, kept, _ in rows} == {"kept"}
     slow = result.model_copy(update={"rto_s": 9.5, "max_ack_gap_s": None})
     by_label = {label: measured for _, measured, label in story.promises(slow)}
@@ -89,6 +89,7 @@ def test_nothing_but_a_path_is_wider_than_a_terminal_of_eighty_columns() -> None
     page.columns(story.NEXT)
     lines = screen.getvalue().splitlines()
     assert len(lines) > 30
+    assert any(line.split() == ["promised", "measured", "what"] for line in lines)
     assert [line for line in lines if len(line) > 80] == []
     path = "/" + "long/" * 30
     page.line(f"The page:\n{path}")

@@ -21,7 +21,7 @@ from runbooks.procedures.tdengine import rebuild
 from runbooks.procedures.tdengine import restore as tdengine_restore
 from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
 from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineRestore, TdengineRestoreOptions
-from runbooks.table_copy.td_selection import TdMode, TdSelection, check_name, mode_of
+from runbooks.tdengine.selection import TdMode, TdSelection, check_name, mode_of
 
 SAID = {
     "label": "20261121-100000F", "database": "market_data", "started_at": 1.0, "seconds": 0.5,
@@ -62,7 +62,7 @@ def host(*ended: Any) -> Any:
 @pytest.mark.parametrize(("rc", "family"), [(1, TargetFailed), (2, BadInput), (3, Refused), (-9, TargetFailed)])
 def test_an_agent_that_ended_badly_is_an_error_of_its_family(rc: int, family: type[DrError]) -> None:
     with pytest.raises(family, match=r"backup1: KEEP refuses\.") as told:
-        ask(host(rc, "", "Restoring data-0001\nKEEP refuses.\nHINT: ALTER it.\n"), "td_restore", timeout=5)
+        ask(host(rc, "", "Restoring data-0001\nKEEP refuses.\nHINT: ALTER it.\n"), "tdengine.backup.restore", timeout=5)
     assert type(told.value) is family
     assert told.value.hint == "ALTER it."
 

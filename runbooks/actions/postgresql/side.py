@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from inventories.errors import BadInput, DrError, Interrupted, TargetFailed
-from runbooks.hosts import Host, Ran
+from runbooks import agent
+from runbooks.hosts import Host
 
-AGENT = "cd /opt/mystocks-dr && exec python3 -m agents.postgresql.side.cluster"
+_PROGRAM = "postgresql.side.cluster"
 
 
 @dataclass(frozen=True)
@@ -48,44 +48,27 @@ def restore(host: Host, request: SideRequest, timeout: float) -> None:
     Raises BadInput for another request under the same name, TargetFailed with the agent's sentence for what went
     wrong: damaged, WAL missing, target not reached, no space, wrong key.
     """
-    _agent(host, "restore", tuple(request.words()), timeout)
+    agent.run(host, _PROGRAM, "restore", *request.words(), timeout=timeout)
 
 
 def promote(host: Host, name: str, timeout: float) -> None:
     """End recovery; the side cluster takes writes from then on, on a timeline of its own."""
-    _agent(host, "promote", ("--name", name, "--patience", f"{timeout:g}"), timeout + 10)
+    agent.run(host, _PROGRAM, "promote", "--name", name, "--patience", f"{timeout:g}", timeout=timeout + 10)
 
 
 def release(host: Host, name: str, timeout: float) -> None:
     """Stop a promoted side cluster and make its directory fit to be renamed to the main one."""
-    _agent(host, "release", ("--name", name), timeout)
+    agent.run(host, _PROGRAM, "release", "--name", name, timeout=timeout)
 
 
 def stop(host: Host, name: str, timeout: float) -> None:
-    _agent(host, "stop", ("--name", name), timeout)
+    agent.run(host, _PROGRAM, "stop", "--name", name, timeout=timeout)
 
 
 def start(host: Host, name: str, timeout: float) -> None:
-    _agent(host, "start", ("--name", name), timeout)
+    agent.run(host, _PROGRAM, "start", "--name", name, timeout=timeout)
 
 
 def drop(host: Host, name: str, timeout: float) -> None:
     """Remove it whatever state it is in, waiting for a restore of it to end; one that is not there is no error."""
-    _agent(host, "drop", ("--name", name, "--wait", f"{timeout:g}"), timeout + 10)
-
-
-def _agent(host: Host, command: str, words: tuple[str, ...], timeout: float) -> None:
-    slots = " ".join(["%s"] * (len(words) + 1))
-    ran = host.run(f"{AGENT} {slots}", command, *words, user="postgres", expect=None, timeout=timeout)
-    if ran.rc:
-        raise failure(host, command, ran)
-
-
-def failure(host: Host, command: str, ran: Ran) -> DrError:
-    """The agent's own sentence and hint, as the family that its exit code says."""
-    lines = [line.strip() for line in ran.stderr.splitlines() if line.strip()]
-    hint = next((line.removeprefix("HINT:").strip() for line in reversed(lines) if line.startswith("HINT:")), "")
-    plain = [line for line in lines if not line.startswith("HINT:")]
-    sentence = f"{host.name}: {plain[-1] if plain else f'the side agent ended with {ran.rc} on {command}'}"
-    family = {2: BadInput, 4: Interrupted}.get(ran.rc, TargetFailed)
-    return family(sentence, hint)
+    agent.run(host, _PROGRAM, "drop", "--name", name, "--wait", f"{timeout:g}", timeout=timeout + 10)

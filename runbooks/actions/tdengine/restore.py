@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from runbooks.agent import ask
 from runbooks.hosts import Host
-from runbooks.table_copy.td_selection import TdMode, TdSelection
+from runbooks.tdengine.selection import TdMode, TdSelection
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from runbooks.agent import ask
 from runbooks.hosts import Host
-from runbooks.table_copy.td_selection import TdSelection
+from runbooks.tdengine.selection import TdSelection
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from inventories.addresses import same
 from inventories.errors import DrError, Refused, TimedOut, Unreachable, VerificationFailed
 from runbooks.actions import backup as backup_actions
+from runbooks.actions.postgresql import pgbackrest as repository
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Context
 from runbooks.engine.step import Evidence, Gate, Step
@@ -243,7 +244,7 @@ def archived(context: Run, state: R) -> R:
     primary, paths = primary_of(context, state), layout(context)
     try:
         knock(context.estate.backup)
-        backup_actions.drop_connections(context.estate.backup)
+        repository.drop_connections(context.estate.backup)
     except DrError as error:
         context.say(f"WARNING: the repository may still wait for {state.other}: {error}")
     # Until its first checkpoint the new primary's control file names the old timeline, and pgBackRest refuses.

@@ -11,6 +11,7 @@ from inventories.errors import DrError, TargetFailed, TimedOut, VerificationFail
 from runbooks.actions import app as app_actions
 from runbooks.actions import backup as backup_actions
 from runbooks.actions import lease, provision
+from runbooks.actions.postgresql import pgbackrest as repository
 from runbooks.actions.postgresql import restore as restoring
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
@@ -58,7 +59,7 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     if state.label not in known:
         raise TargetFailed(f"backup {state.label} has expired meanwhile", "repeat without --resume to choose another")
     common.record_mode(context, "degraded", f"both database hosts are being restored from {state.label}")
-    backup_actions.drop_connections(backup)
+    repository.drop_connections(backup)
     for host in (primary_of(context, state), other_of(context, state)):
         replaced = aside(context, layout(context)) if host.name in state.replaced else ""
         restoring.clear(host, layout(context), replaced)

@@ -114,8 +114,9 @@ def take_back(context: Run, state: Switchover) -> None:
     if seen.state not in ("in archive recovery", "shut down in recovery"):
         act.make_primary_again(new, paths)
         raise Refused(f"{new.name} had been promoted after all, and is primary", "repeat with --resume")
-    act.make_primary_again(old, paths)
+    # Noted first: from its first commit on there is one copy of what it takes.
     common.record_mode(context, "degraded", f"{old.name} is primary again, {new.name} could not be promoted")
+    act.make_primary_again(old, paths)
 
 
 def follow(context: Run, state: Switchover) -> Switchover:

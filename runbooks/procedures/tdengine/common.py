@@ -19,7 +19,7 @@ from runbooks.hosts import Estate
 from runbooks.probes import app
 from runbooks.probes.app import Outbox
 from runbooks.probes.tdengine import backups, ground, restore, servers
-from runbooks.table_copy.td_selection import TdSelection
+from runbooks.tdengine.selection import TdSelection
 
 WRITER = "agent-tdengine.json"
 CLOCKS_S = 300.0  # the hosts' clocks may differ, and a write was under way when the backup began

@@ -25,7 +25,7 @@ from runbooks.probes.tdengine.ground import DATA, Ground
 from runbooks.procedures.tdengine import choice
 from runbooks.procedures.tdengine import common as td
 from runbooks.procedures.tdengine.common import Run, TdState
-from runbooks.table_copy.td_selection import TdMode, TdSelection
+from runbooks.tdengine.selection import TdMode, TdSelection
 
 SPECIFICATIONS = ("test_tdengine.py",)
 

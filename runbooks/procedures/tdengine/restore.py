@@ -12,7 +12,7 @@ from runbooks.probes.tdengine import servers as tdengine
 from runbooks.procedures.tdengine import choice
 from runbooks.procedures.tdengine import common as td
 from runbooks.procedures.tdengine.common import Run, TdState
-from runbooks.table_copy.td_selection import TdMode, TdSelection, check_name
+from runbooks.tdengine.selection import TdMode, TdSelection, check_name
 
 
 class TdengineRestoreOptions(Options):

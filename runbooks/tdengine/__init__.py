@@ -1,0 +1,1 @@
+"""What actions, probes and procedures of TDengine share and no host is asked for."""
