@@ -109,7 +109,7 @@ def synchronous() -> None:
 def _configuration(version: int) -> list[OperationMeta]:
     directory = _etc(version)
     files.directory(name="room for the runbooks' own settings", path=f"{directory}/conf.d", mode="0755", **_MINE)
-    changed = [
+    return [
         files.template(
             name="settings", src=estate.template("postgres", "postgresql.conf.j2"),
             dest=f"{directory}/postgresql.conf", mode="0644", **_MINE,
@@ -133,7 +133,6 @@ def _configuration(version: int) -> list[OperationMeta]:
             dest=f"{directory}/pg_ident.conf", mode="0640", **_MINE, managed=MANAGED,
         ),
     ]  # fmt: skip
-    return changed
 
 
 def _certificates() -> list[OperationMeta]:
