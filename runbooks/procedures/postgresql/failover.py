@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from inventories.catalog.load import load_recovery
-from inventories.errors import DrError, Refused, Unreachable, VerificationFailed
+from inventories.errors import DrError, Refused, TargetFailed, Unreachable, VerificationFailed
 from runbooks.actions import fencing
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
@@ -216,7 +216,7 @@ def begin(context: Run, state: Failover) -> Failover:
 def fence(context: Run, state: Failover) -> Failover:
     """Over SSH where it answers, else by the host's hook, and at last by the operator's word; with none, refuse.
 
-    A way that fails or hangs leads on to the next one.
+    A way that fails or hangs leads on to the next one. Raises Refused, or TargetFailed where SSH was tried.
     """
     old, state = other_of(context, state), _as_it_is_now(context, state)
     failed = []
@@ -238,7 +238,8 @@ def fence(context: Run, state: Failover) -> Failover:
         why = "; ".join(failed)
         context.say(f"WARNING: {old.name} is not fenced ({why}); if it lives, it takes writes that nobody sees again")
         return state.model_copy(update={"fenced_by": "nobody (accepted)"})
-    raise Refused(
+    # Over SSH it may be half done by now: that is no refusal, after which nothing would be touched.
+    raise (TargetFailed if state.ssh_answers else Refused)(
         f"{old.name} cannot be fenced: {'; '.join(failed)}",
         f"make sure by hand that {old.name} is off, then ./dr failover --yes --accept-split-brain",
     )
