@@ -57,20 +57,21 @@ class Undone:
     standby: str
 
 
+@pytest.fixture(scope="class")
+def undone(whole: Estate) -> Undone:
+    primary, standby = seen.roles(whole)
+    running = Started("switchover", "--yes")
+    running.hears("settle:")
+    whole.host(standby).execute("select pg_wal_replay_pause()")
+    ended = running.ends(300)
+    assert ended.code == 1, ended.err
+    assert "undo step-down" in ended.err
+    whole.host(standby).execute("select pg_wal_replay_resume()")
+    return Undone(whole, primary, standby)
+
+
 class TestUndoneSwitchover:
     """F18: replay is paused right after `settle`, the switchover is undone, then the primary is lost."""
-
-    @pytest.fixture(scope="class")
-    def undone(self, whole: Estate) -> Undone:
-        primary, standby = seen.roles(whole)
-        running = Started("switchover", "--yes")
-        running.hears("settle:")
-        whole.host(standby).execute("select pg_wal_replay_pause()")
-        ended = running.ends(300)
-        assert ended.code == 1, ended.err
-        assert "undo step-down" in ended.err
-        whole.host(standby).execute("select pg_wal_replay_resume()")
-        return Undone(whole, primary, standby)
 
     def test_undo_puts_back_that_commits_wait_and_the_record_says_what_is_so(self, undone: Undone) -> None:
         node = server.look(undone.estate.host(undone.primary), 17)
