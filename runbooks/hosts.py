@@ -23,7 +23,7 @@ from runbooks.engine.budgets import budget
 from runbooks.knock import Door, knock
 
 SSH_FAILED = 255
-_NO_SUDO = re.compile(r"^sudo: .*(password|terminal|tty)|is not (in the sudoers|allowed)|may not run sudo", re.MULTILINE)
+_NO_SUDO = re.compile(r"^sudo: .*(password|terminal|tty)|not in the sudoers|not allowed|may not run sudo", re.MULTILINE)
 # What runs there may end with 255 as well, and would be taken for SSH itself.
 _SSHS_OWN = "{}\nr=$?; test $r -ne 255 || r=254; exit $r"
 
