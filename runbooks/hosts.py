@@ -23,6 +23,7 @@ from runbooks.engine.budgets import budget
 from runbooks.knock import Door, knock
 
 SSH_FAILED = 255
+_NO_SUDO = re.compile(r"^sudo: .*(password|terminal|tty)|not in the sudoers|not allowed|may not run sudo", re.MULTILINE)
 # What runs there may end with 255 as well, and would be taken for SSH itself.
 _SSHS_OWN = "{}\nr=$?; test $r -ne 255 || r=254; exit $r"
 
@@ -107,7 +108,7 @@ class Host:
                 f"{self.name} ({self.dialled}) cannot be reached over SSH: {_telling_line(ran.stderr)}",
                 f"ssh -F {self.ssh_config} {self.name} shows why",
             )
-        if ran.rc == 1 and ran.stderr.startswith("sudo: "):  # whatever `expect` says: the command was not run
+        if ran.rc == 1 and _NO_SUDO.search(ran.stderr):  # whatever `expect` says: the command was not run
             raise TargetFailed(
                 f"{self.name}: {self.entry.ssh_user} may not use sudo: {_telling_line(ran.stderr)}",
                 "sudo has to work without a password there (NOPASSWD in sudoers)",

@@ -147,6 +147,12 @@ def test_sudo_that_asks_for_a_password_is_a_sentence_whatever_was_expected(fake_
     assert "NOPASSWD" in told.value.hint
 
 
+def test_what_sudo_says_in_passing_is_no_refusal(fake_ssh: Path) -> None:
+    (fake_ssh / "sudo").write_text("#!/bin/sh\necho 'sudo: unable to resolve host pg1' >&2\nexit 1\n")
+    (fake_ssh / "sudo").chmod(0o755)
+    assert host(ssh_user="dr").run("test -e /nowhere", expect=None).rc == 1
+
+
 def test_host_renewed_under_its_old_name_is_a_sentence_that_names_the_command(fake_ssh: Path) -> None:
     (fake_ssh / "ssh").write_text("#!/bin/sh\necho 'Host key verification failed.' >&2\nexit 255\n")
     with pytest.raises(Unreachable, match="shows a host key that is not the known one") as told:

@@ -169,7 +169,7 @@ def look(host: Host, pg_version: int, timeout: float = 8) -> Node:
     door = host.knock()
     if door is not Door.OPEN:
         return Node(host, ssh=False, why=host.no_answer(door))
-    patience = min(budget("server.answer"), 0.75 * timeout)
+    patience = min(budget("server.answer"), timeout / 2)
     try:
         said = host.run(_LOOK, _SQL, f"{patience:.2f}", pg_version, pg_version, timeout=timeout).json()
     except DrError as error:
