@@ -275,6 +275,11 @@ def segment(timeline: int, position: int) -> str:
     return f"{timeline:08X}{position >> 32:08X}{(position & 0xFFFFFFFF) // SEGMENT_BYTES:08X}"
 
 
+def begins(segment_name: str) -> int:
+    """The LSN at which the WAL segment file of this name begins, on whatever timeline."""
+    return (int(segment_name[8:16], 16) << 32) + int(segment_name[16:24], 16) * SEGMENT_BYTES
+
+
 @dataclass(frozen=True)
 class ControlData:
     """pg_controldata of a stopped cluster: its state, timeline, last checkpoint's LSN."""
