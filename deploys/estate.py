@@ -9,9 +9,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 from pyinfra import host, inventory
+from pyinfra.api.host import Host
 
 from deploys import pki
 from inventories import secrets
+from inventories.addresses import canonical, is_address
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
@@ -33,8 +35,14 @@ class Node:
 def nodes(*groups: str) -> tuple[Node, ...]:
     """Hosts of these groups (of all, without arguments), sorted by name."""
     members = [h for group in groups for h in inventory.groups.get(group, [])] if groups else list(inventory)
-    found = {h.name: Node(h.name, h.data.get("address") or h.data.get("ssh_hostname") or h.name) for h in members}
+    found = {h.name: Node(h.name, _address(h)) for h in members}
     return tuple(found[name] for name in sorted(found))
+
+
+def _address(member: Host) -> str:
+    """In the spelling that runbooks compare with."""
+    address = str(member.data.get("address") or member.data.get("ssh_hostname") or member.name)
+    return canonical(address) if is_address(address) else address
 
 
 def me() -> Node:

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from deploys.tdengine import package
 from deploys.text import DOWNGRADE, NOT_EMPTY, OTHER_MACHINE
-from inventories import secrets
+from inventories import secrets, ssh_config
 from inventories.catalog.load import load_recovery, load_tables
 from inventories.errors import BadInput, DrError, Refused, TargetFailed
 from inventories.inventory import inventory_path, read_inventory
@@ -79,7 +79,8 @@ def _pyinfra(
     command = [sys.executable, "-m", "pyinfra", "--json", "--fail-percent", "0", mode]
     for host in limit:
         command += ["--limit", host]
-    for name, value in data.items():
+    reached_by = ssh_config.pyinfras(read_inventory(inventory).hosts)
+    for name, value in {**data, "ssh_config_file": reached_by}.items():
         command += ["--data", f"{name}={value}"]
     command += [str(inventory_path(inventory)), "deploys/cluster.py"]
     environment = {key: value for key, value in os.environ.items() if key != "PYINFRA_YES"}

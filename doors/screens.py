@@ -62,6 +62,8 @@ def _nodes(status: Status) -> Table:
 def _node(status: Status, node: Node) -> tuple[str, ...]:
     if not node.ssh:
         return ("unreachable", "", "", "", "")
+    if node.hangs:
+        return ("hangs", "", "", "", "")
     if not node.online:
         return ("fenced" if node.fenced else "down", "", "", "", "")
     timeline = str(node.timeline)

@@ -9,15 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from inventories.addresses import canonical, is_address
 from inventories.errors import BadInput, DrError
 
 HERE = Path(__file__).resolve().parent
 
 
+_HOP = r"(?:[\w.-]+@)?[\w.-]+(?::\d+)?"
+
+
 class HostEntry(BaseModel):
-    """One host as the inventory declares it. `address` is what other hosts dial, by default what SSH dials."""
+    """One host as the inventory declares it. `address` is what other hosts dial, by default what SSH dials.
+
+    `ssh_hostname` may be a name; `ssh_proxy_jump` is a bastion, or several with commas, as OpenSSH's ProxyJump.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -28,12 +35,24 @@ class HostEntry(BaseModel):
     ssh_key: str | None = None
     ssh_known_hosts_file: str | None = None
     ssh_strict_host_key_checking: str = "yes"
+    ssh_proxy_jump: str | None = Field(default=None, pattern=rf"^{_HOP}(,{_HOP})*$")
     db_address: str | None = Field(default=None, alias="address")
     fence_command: tuple[str, ...] | None = None
+
+    @field_validator("ssh_hostname", "db_address")
+    @classmethod
+    def _one_spelling(cls, text: str | None) -> str | None:
+        return canonical(text) if text and is_address(text) else text
 
     @property
     def address(self) -> str:
         return self.db_address or self.ssh_hostname
+
+    @property
+    def hops(self) -> tuple[str, ...]:
+        """Host names of the bastions, without user and port."""
+        jumps = self.ssh_proxy_jump.split(",") if self.ssh_proxy_jump else []
+        return tuple(hop.rpartition("@")[2].partition(":")[0] for hop in jumps)
 
 
 @dataclass(frozen=True)
@@ -111,6 +130,35 @@ def _contradictions(path: Path, entries: tuple[HostEntry, ...], groups: Mapping[
                 f"{path}: {other} and {entry.name} have the same address, {entry.ssh_hostname}:{entry.ssh_port}",
                 "correct ssh_hostname or ssh_port of one of them",
             )
+    dialled: dict[str, str] = {}
+    for entry in entries:
+        _what_no_runbook_could_do(path, entry)
+        other = dialled.setdefault(entry.address, entry.name)
+        if other != entry.name:
+            raise BadInput(
+                f"{path}: {other} and {entry.name} have the same address, {entry.address}",
+                "correct `address` of one of them: it is what the other hosts dial",
+            )
+
+
+def _what_no_runbook_could_do(path: Path, entry: HostEntry) -> None:
+    """Raises BadInput for a host that a deploy could provision and no runbook could recover."""
+    if not is_address(entry.address):
+        told = "address" if entry.db_address else "ssh_hostname"
+        raise BadInput(
+            f"{path}: {told} of {entry.name} is {entry.address!r}, which is no IP address, and the other hosts dial it",
+            f"give {entry.name} an `address` that is one; ssh_hostname may stay a name",
+        )
+    asks = [key for key in _PASSWORDS if (entry.model_extra or {}).get(key)]
+    if asks:
+        raise BadInput(
+            f"{path}: {entry.name} has {asks[0]}, and no runbook types a password",
+            f"let {entry.ssh_user} use sudo without one (NOPASSWD in sudoers), and log in with a key",
+        )
+
+
+# pyinfra's words for it.
+_PASSWORDS = ("_sudo_password", "_use_sudo_password", "ssh_password")
 
 
 def _entry(path: Path, name: str, data: dict[str, Any]) -> HostEntry:

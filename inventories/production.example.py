@@ -19,6 +19,10 @@ _SSH = {
     "pki_dir": "~/.config/mystocks-dr/pki",
 }
 
+# ssh_hostname is what SSH dials, a name or an address; `address` is the IP address that the other hosts dial, where
+# that is another one. "ssh_proxy_jump": "jump@bastion.example" leads through a bastion, for deploys and runbooks alike.
+# A user other than root needs sudo without a password (NOPASSWD).
+#
 # fence_command cuts the host's power from outside (IPMI, hypervisor, cloud). It is run on the operator's machine
 # without a shell, must return 0 only when the host is certainly off, and may be left out: failover then refuses
 # when SSH cannot reach the old primary.

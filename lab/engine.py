@@ -12,8 +12,15 @@ from enum import Enum
 from typing import Any
 
 from inventories.errors import BadInput, TargetFailed, TimedOut
+from lab.programs import podmans_firewall
 
-ENGINE_PACKAGES = ("podman", "runc", "netavark", "aardvark-dns", "iptables")
+_PACKAGES = ("podman", "runc", "netavark", "aardvark-dns")
+
+
+def engine_programs() -> dict[str, str]:
+    """The programs of a podman that runs labs, and the packages that bring them."""
+    program, package = podmans_firewall()
+    return {**{name: name for name in _PACKAGES}, program: package}
 
 
 class Kind(Enum):
@@ -37,7 +44,7 @@ class EngineMissing(BadInput):
     """Neither podman nor docker can be used here."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(why, f"sudo apt-get install -y --no-install-recommends {' '.join(ENGINE_PACKAGES)}")
+        super().__init__(why, f"sudo apt-get install -y --no-install-recommends {' '.join(engine_programs().values())}")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from inventories.errors import BadInput, TargetFailed
 from inventories.whoami import in_namespace
 from lab import rootless_needs
-from lab.engine import ENGINE_PACKAGES, Engine, EngineMissing, Kind, find_engine, may_sudo
+from lab.engine import Engine, EngineMissing, Kind, engine_programs, find_engine, may_sudo
 from lab.programs import has
 
 Say = Callable[[str], None]
@@ -41,10 +41,10 @@ def ensure_engine(say: Say) -> Engine:
     except EngineMissing:
         if os.environ.get("DR_ENGINE") == "docker":
             raise
-        ensure_programs({name: name for name in ENGINE_PACKAGES}, say)
+        ensure_programs(engine_programs(), say)
         engine = find_engine()
     if engine.kind is Kind.PODMAN and Path("/etc/debian_version").exists() and not in_namespace():
-        ensure_programs({name: name for name in ENGINE_PACKAGES}, say)
+        ensure_programs(engine_programs(), say)
     return engine
 
 

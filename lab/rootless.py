@@ -8,7 +8,6 @@ us and the terminal: on Ctrl-C it ends at once, and leaves behind a drill that i
 
 import os
 import platform
-import re
 import select
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from typing import IO, NoReturn
 
 from inventories.errors import BadInput
 from inventories.whoami import ROOTLESS
+from lab.programs import version
 
 _OPENS_WITHIN_S = 60.0
 # Names itself and stays until nobody holds its input any more. It starts no other program: one that is just being
@@ -68,12 +68,6 @@ def prepare() -> None:
         and version(platform.release()) >= _OVERLAY_SINCE
     ):
         os.environ.setdefault("STORAGE_DRIVER", "overlay")  # Debian's default copies the whole image for each host
-
-
-def version(text: str) -> tuple[int, ...]:
-    """The first version number in a text; () when it has none."""
-    found = re.search(r"\d+(\.\d+)*", text)
-    return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 
 def runtime_dir() -> Path:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from inventories.errors import BadInput
-from lab.programs import has
-from lab.rootless import runtime_dir, version
+from lab.programs import has, os_release, podmans_firewall, podmans_way_out
+from lab.rootless import runtime_dir
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _SYSTEMD = Path("/run/systemd/system")  # there when it booted the machine
@@ -18,9 +18,6 @@ _TUN = Path("/dev/net/tun")
 _RANGES = {"uids": Path("/etc/subuid"), "gids": Path("/etc/subgid")}
 _IDS = 65536
 _FIRST_ID = 100000
-# Podman 5 and what came before it make the namespace's way out with another program.
-_PASTA_SINCE = 5
-_SLIRP_RELEASES = ("bullseye", "bookworm", "jammy", "noble")
 
 
 def check() -> None:
@@ -67,38 +64,19 @@ def _missing_packages() -> Iterator[str]:
         ("podman", "podman"),
         ("netavark", "netavark"),
         ("aardvark-dns", "aardvark-dns"),
-        ("iptables", "iptables"),
+        podmans_firewall(),
         ("newuidmap", "uidmap"),
+        podmans_way_out(),
         ("ssh", "openssh-client"),
     ):
         if not has(program):
             yield package
     if not (has("crun") or has("runc")):
         yield "runc"
-    if not has(_network_program()):
-        yield {"pasta": "passt"}.get(_network_program(), _network_program())
     if _SYSTEMD.exists() and not _USER_BUS.exists():
         yield "dbus-user-session"
-    if _debian() and not has("mmdebstrap") and os.environ.get("DR_LAB_BASE") != "image":
+    if "ID=debian" in os_release().splitlines() and not has("mmdebstrap") and os.environ.get("DR_LAB_BASE") != "image":
         yield "mmdebstrap"
-
-
-def _network_program() -> str:
-    """What this podman, or the one that this machine would install, connects its namespace with."""
-    podman = shutil.which("podman")
-    if podman:
-        said = subprocess.run([podman, "--version"], capture_output=True, text=True, check=False).stdout
-        return "pasta" if version(said) >= (_PASTA_SINCE,) else "slirp4netns"
-    return "slirp4netns" if any(name in _os_release() for name in _SLIRP_RELEASES) else "pasta"
-
-
-def _debian() -> bool:
-    return "ID=debian" in _os_release().splitlines()
-
-
-def _os_release() -> str:
-    path = Path("/etc/os-release")
-    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _has_ids(path: Path) -> bool:

@@ -6,26 +6,26 @@ itself as the OS user postgres (peer authentication), so no database password is
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import shlex
-import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inventories.errors import BadInput, TargetFailed, TimedOut, Unreachable
+from inventories import ssh_config
+from inventories.errors import BadInput, DrError, TargetFailed, TimedOut, Unreachable
 from inventories.inventory import HERE, HostEntry, read_inventory
-from inventories.whoami import user_id
 from runbooks.engine.budgets import budget
+from runbooks.knock import Door, knock
 
 SSH_FAILED = 255
+_NO_SUDO = re.compile(r"^sudo: .*(password|terminal|tty)|not in the sudoers|not allowed|may not run sudo", re.MULTILINE)
+# What runs there may end with 255 as well, and would be taken for SSH itself.
+_SSHS_OWN = "{}\nr=$?; test $r -ne 255 || r=254; exit $r"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,15 @@ class Host:
 
     @property
     def address(self) -> str:
+        """What the other hosts dial."""
         return self.entry.address
+
+    @property
+    def dialled(self) -> str:
+        """What SSH dials, for a sentence."""
+        name, port = self.entry.ssh_hostname, self.entry.ssh_port
+        through = f" through {self.entry.ssh_proxy_jump}" if self.entry.ssh_proxy_jump else ""
+        return f"[{name}]:{port}{through}" if ":" in name else f"{name}:{port}{through}"
 
     def __str__(self) -> str:
         return self.name
@@ -86,23 +94,40 @@ class Host:
         started = time.monotonic()
         try:
             done = subprocess.run(
-                ["ssh", "-F", str(self.ssh_config), self.name, "--", self._as(user, text)],
+                ["ssh", "-F", str(self.ssh_config), self.name, "--", _SSHS_OWN.format(self._as(user, text))],
                 input=stdin if stdin is not None else "", capture_output=True, text=True, errors="replace",
                 timeout=limit, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise TimedOut(f"{self.name} did not finish {_short(text)} within {limit:g} s") from error
         ran = Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
+        if ran.rc == SSH_FAILED and "Host key verification failed" in ran.stderr:
+            raise self._other_key()
         if ran.rc == SSH_FAILED:
             raise Unreachable(
-                f"{self.name} ({self.address}) cannot be reached over SSH: {_telling_line(ran.stderr)}",
+                f"{self.name} ({self.dialled}) cannot be reached over SSH: {_telling_line(ran.stderr)}",
                 f"ssh -F {self.ssh_config} {self.name} shows why",
+            )
+        if ran.rc == 1 and _NO_SUDO.search(ran.stderr):  # whatever `expect` says: the command was not run
+            raise TargetFailed(
+                f"{self.name}: {self.entry.ssh_user} may not use sudo: {_telling_line(ran.stderr)}",
+                "sudo has to work without a password there (NOPASSWD in sudoers)",
             )
         if expect is not None and ran.rc != expect:
             raise TargetFailed(
                 f"{self.name}: {_short(text)} ended with {ran.rc}: {_telling_line(ran.stderr or ran.stdout)}"
             )
         return ran
+
+    def _other_key(self) -> Unreachable:
+        name, port = self.entry.ssh_hostname, self.entry.ssh_port
+        known = name if port == 22 else f"[{name}]:{port}"
+        file = self.entry.ssh_known_hosts_file or "~/.ssh/known_hosts"
+        return Unreachable(
+            f"{self.name} ({self.dialled}) shows a host key that is not the known one, or none is known",
+            f"if the machine is a new one: ssh-keygen -R '{known}' -f {file}; "
+            f"ssh-keyscan -p {port} {name} >> {file}; then compare with ssh-keygen -lf at its console",
+        )
 
     def start(self, command: str, *args: object, user: str = "root") -> subprocess.Popen[bytes]:
         """Start `command` and leave it running: its standard input and output are pipes, its errors go to stderr's."""
@@ -128,14 +153,33 @@ class Host:
         """Run statements on this host's own server, stopping at the first error."""
         self._psql(sql, database, timeout)
 
-    def reachable(self, port: int | None = None, timeout: float | None = None) -> bool:
-        """Whether a TCP connection to SSH (or `port`) opens. Says nothing of what answers."""
-        limit = timeout if timeout is not None else budget("ssh.reach")
+    def knock(self, timeout: float | None = None) -> Door:
+        """What knocking where SSH dials comes to; behind a bastion the answer is that of a login. Never raises."""
         try:
-            socket.create_connection((self.address, port or self.entry.ssh_port), limit).close()
-        except OSError:
-            return False
-        return True
+            if self.entry.ssh_proxy_jump:
+                return self._login(budget("ssh.jump") if timeout is None else timeout)
+            limit = budget("ssh.reach") if timeout is None else timeout
+            return knock(self.entry.ssh_hostname, self.entry.ssh_port, limit)
+        except Unreachable:
+            return Door.UNKNOWN
+
+    def reachable(self, timeout: float | None = None) -> bool:
+        """Whether SSH's door is open. Says nothing of what answers, and False does not say that the host is off."""
+        return self.knock(timeout) is Door.OPEN
+
+    def no_answer(self, door: Door) -> str:
+        """Why a host that was knocked at cannot be asked, for the brackets of a sentence."""
+        more = {Door.REFUSED: ": the connection is refused", Door.UNKNOWN: ": its name cannot be resolved here"}
+        return f"no answer at {self.dialled}{more.get(door, '')}"
+
+    def _login(self, timeout: float) -> Door:
+        try:
+            self.run("true", timeout=timeout)
+        except Unreachable as error:
+            return Door.REFUSED if "refused" in str(error) else Door.SILENT
+        except DrError:
+            return Door.SILENT
+        return Door.OPEN
 
     def _psql(self, sql: str, database: str, timeout: float | None) -> Ran:
         return self.run("psql -qAtX -v ON_ERROR_STOP=1 -d %s", database, user="postgres", stdin=sql, timeout=timeout)
@@ -188,48 +232,11 @@ class Estate:
 def load(inventory: str | None = None) -> Estate:
     """The estate of an inventory: a name under inventories/ or a path. Raises BadInput."""
     entries = read_inventory(inventory)
-    config = _write_ssh_config(entries.hosts)
+    config = ssh_config.ours(entries.hosts)
     hosts = tuple(Host(entry.name, entry, config) for entry in entries.hosts)
     # What a step starts in another process finds the same file again.
     name = entries.name if entries.path.parent == HERE else str(entries.path.absolute())
     return Estate(entries.estate, name, hosts, entries.groups, entries.data)
-
-
-def _write_ssh_config(entries: Sequence[HostEntry]) -> Path:
-    """One generated ssh_config for our own calls and for testinfra, which multiplexes only when told a ControlPath."""
-    directory = Path(tempfile.gettempdir()) / f"mystocks-dr-{user_id()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    if directory.stat().st_uid != os.getuid() or directory.stat().st_mode & 0o077:
-        raise TargetFailed(f"{directory} belongs to somebody else or is open to others", "remove it, or set TMPDIR")
-    common = [
-        "Host *", "  BatchMode yes", "  ControlMaster auto", f"  ControlPath {directory}/%C", "  ControlPersist 300",
-        "  ConnectTimeout 3", "  ServerAliveInterval 2", "  ServerAliveCountMax 3", "  LogLevel ERROR",
-    ]  # fmt: skip
-    text = "\n".join([*(line for entry in entries for line in _stanza(entry)), *common]) + "\n"
-    path = directory / f"ssh_config-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    if not path.exists():
-        partial = path.with_suffix(f".{os.getpid()}")
-        partial.write_text(text)
-        partial.replace(path)
-    return path
-
-
-def _stanza(entry: HostEntry) -> list[str]:
-    lines = [
-        f"Host {entry.name}",
-        f"  HostName {entry.ssh_hostname}",
-        f"  User {entry.ssh_user}",
-        f"  Port {entry.ssh_port}",
-    ]
-    if entry.ssh_key:
-        lines += [f"  IdentityFile {Path(entry.ssh_key).expanduser()}", "  IdentitiesOnly yes"]
-    if entry.ssh_known_hosts_file:
-        lines += [
-            f"  UserKnownHostsFile {Path(entry.ssh_known_hosts_file).expanduser()}",
-            "  GlobalKnownHostsFile /dev/null",
-        ]
-    lines.append(f"  StrictHostKeyChecking {entry.ssh_strict_host_key_checking}")
-    return lines
 
 
 def _short(text: str) -> str:

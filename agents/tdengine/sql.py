@@ -58,10 +58,15 @@ def literal(value: str | None, kind: str) -> str:
     if value is None:
         return "NULL"
     if _TEXT.match(kind):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return quoted(value)
     if kind == "bool":
         return "true" if value in ("t", "true", "1") else "false"
     return value
+
+
+def quoted(text: str) -> str:
+    """A text as a statement has it; quotes and backslashes are its own."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _plain(field: str) -> str:

@@ -156,7 +156,9 @@ def pg_standby(version: int, node: str, peers: Sequence[str], ca: str, passfile:
             raise OperationError(f"{node} is blank and no primary answers at {', '.join(peers)}")
         data = _data(version)
         dsn = (
-            f"host={primary} port=5432 user=replicator application_name={node} sslmode=verify-full "
+            # Under its own name it would count as the standby that commits wait for, and nobody can promote a copy
+            # that is not whole.
+            f"host={primary} port=5432 user=replicator application_name=clone-{node} sslmode=verify-full "
             f"sslrootcert={ca} passfile={passfile}"
         )
         # A fresh directory beside the blank one: nothing is deleted until the copy is whole.
@@ -282,14 +284,18 @@ END $$;
 
 
 @operation()
-def pg_synchronous(version: int, path: str, line: str) -> Commands:
-    """Switch synchronous replication on where a standby streams; where none does, it is off on purpose."""
+def pg_synchronous(version: int, path: str, line: str, names: Sequence[str]) -> Commands:
+    """Switch synchronous replication on where one of these streams; where none does, it is off on purpose.
+
+    Whoever else reads WAL, a backup or an archive, is no standby: commits would wait for nobody, and hang.
+    """
     if not _is_primary(version):
         host.noop("not the primary")
         return
     rows = _rows(
         "select current_setting('synchronous_standby_names') as names, "
-        "exists (select from pg_stat_replication where state = 'streaming') as streams"
+        "exists (select from pg_stat_replication where state = 'streaming' and application_name in "
+        f"({', '.join(repr(name) for name in names)})) as streams"
     )
     if not rows or rows[0]["names"] or not rows[0]["streams"]:
         host.noop("on already, or no standby streams")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyinfra import host
+from pyinfra.api.operation import OperationMeta
 from pyinfra.operations import files, server, systemd
 from pyinfra.operations.util import any_changed
 
@@ -36,7 +37,7 @@ def cluster() -> None:
     version = host.data.get("postgres_version")
     install()
     pg_cluster(name="cluster", version=version)
-    _certificates()
+    certificates = _certificates()
     conf = _configuration(version)
     _guard(version)
     files.template(
@@ -45,7 +46,7 @@ def cluster() -> None:
         passwords={name: estate.secret()[name] for name in ("replicator", "rewind", "monitor")},
     )  # fmt: skip
     server.shell(
-        name="reload PostgreSQL", _if=conf,
+        name="reload PostgreSQL", _if=any_changed(*certificates, *conf),
         # A cluster that is down reads the files when it starts.
         commands=[f"! pg_lsclusters -h {version} main | grep -q online || pg_ctlcluster {version} main reload"],
     )  # fmt: skip
@@ -93,10 +94,11 @@ def standby() -> None:
 
 def synchronous() -> None:
     version = host.data.get("postgres_version")
-    names = ", ".join(f'"{node.name}"' for node in estate.nodes(*estate.POSTGRES_GROUPS))
+    standbys = [node.name for node in estate.nodes(*estate.POSTGRES_GROUPS)]
+    names = ", ".join(f'"{name}"' for name in standbys)
     pg_synchronous(
         name="synchronous replication", version=version, path=f"{_etc(version)}/conf.d/90-synchronous.conf",
-        line=f"synchronous_standby_names = 'FIRST 1 ({names})'", _su_user="postgres",
+        line=f"synchronous_standby_names = 'FIRST 1 ({names})'", names=standbys, _su_user="postgres",
     )  # fmt: skip
     pg_reset_overrides(
         name="no setting is overridden", version=version, settings=list(settings(version)), _su_user="postgres"
@@ -104,10 +106,10 @@ def synchronous() -> None:
     pg_no_summaries(name="nothing summarizes WAL", version=version, _su_user="postgres")
 
 
-def _configuration(version: int) -> Any:
+def _configuration(version: int) -> list[OperationMeta]:
     directory = _etc(version)
     files.directory(name="room for the runbooks' own settings", path=f"{directory}/conf.d", mode="0755", **_MINE)
-    changed = [
+    return [
         files.template(
             name="settings", src=estate.template("postgres", "postgresql.conf.j2"),
             dest=f"{directory}/postgresql.conf", mode="0644", **_MINE,
@@ -131,14 +133,17 @@ def _configuration(version: int) -> Any:
             dest=f"{directory}/pg_ident.conf", mode="0640", **_MINE, managed=MANAGED,
         ),
     ]  # fmt: skip
-    return any_changed(*changed)
 
 
-def _certificates() -> None:
+def _certificates() -> list[OperationMeta]:
     files.directory(name="certificates", path=CERTIFICATES, mode="0750", **_MINE)
     mine = estate.certificate()
-    files.put(name="certificate", src=str(mine.certificate), dest=f"{CERTIFICATES}/host.crt", mode="0644", **_MINE)
-    files.put(name="key", src=str(mine.key), dest=f"{CERTIFICATES}/host.key", mode="0600", _temp_dir=UPLOADS, **_MINE)
+    return [
+        files.put(name="certificate", src=str(mine.certificate), dest=f"{CERTIFICATES}/host.crt", mode="0644", **_MINE),
+        files.put(
+            name="key", src=str(mine.key), dest=f"{CERTIFICATES}/host.key", mode="0600", _temp_dir=UPLOADS, **_MINE
+        ),
+    ]
 
 
 def _guard(version: int) -> None:

@@ -101,7 +101,7 @@ class Headlines:
         return _turns("deploy", deploy, lambda: yardsticks.round_trips(self.estate))
 
     def _restore(self) -> Measured:
-        primary, _ = gate(self.estate)
+        primary, _ = self._whole()
         layout, stanza = Layout(server.version(self.estate)), str(self.estate.data["stanza"])
         label = self._full_backup(primary, stanza)
 
@@ -135,7 +135,7 @@ class Headlines:
         layout = Layout(server.version(self.estate))
 
         def bare() -> float:
-            return yardsticks.promotion(gate(self.estate)[1], layout)
+            return yardsticks.promotion(self._whole()[1], layout)
 
         return replace(_turns("failover", self._round, bare), why="; ".join(dict.fromkeys(self._wrong)))
 

@@ -17,11 +17,14 @@ from drills.rounds.result import Round, RoundsResult
 WIDTH, LEFT, RIGHT, TOP, HEIGHT = 1000.0, 48.0, 12.0, 14.0, 190.0
 _MOST_LABELS = 25
 _SHOWN_PHASES = 12
+_WHOLE = 100.0  # percent
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """One round's RTO. `kind` says whether it passed, missed, or missed on a machine that stood still."""
+    """One round's RTO, in percent of what was promised for its scenario. `kind`: passed, missed, or missed on a
+    machine that stood still.
+    """
 
     x: float
     y: float
@@ -31,13 +34,13 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class TrendChart:
-    """`promises` is the promised RTO of each round, as a path of steps; `line` joins the dots."""
+    """`promised` is where the whole of the promised time was taken; `line` joins the dots."""
 
     height: float
     bottom: float
     dots: tuple[Dot, ...]
     line: str
-    promises: str
+    promised: float
     ticks: tuple[Tick, ...]
     labels: tuple[Tick, ...]
     width: float = WIDTH
@@ -97,23 +100,20 @@ def trend(result: RoundsResult) -> str:
 
 def trend_chart(result: RoundsResult) -> TrendChart | None:
     """None without a round that was measured."""
-    measured = [one for one in result.rounds if one.rto_s is not None]
+    measured = [(one, one.used * 100) for one in result.rounds if one.used is not None]
     if not measured:
         return None
     bottom = TOP + HEIGHT
-    top = ceiling([max(one.rto_s or 0, one.promised_s or 0) * 1.02 for one in result.rounds])
+    top = ceiling([_WHOLE, *(share for _, share in measured)])
     across, up = Scale(0, result.wanted, LEFT, WIDTH - RIGHT), Scale(0, top, bottom, TOP)
-    dots = tuple(Dot(across(one.nr - 0.5), up(one.rto_s or 0), kind_of(one), _title(one)) for one in measured)
-    steps = [
-        f"M{across(one.nr - 1)} {up(one.promised_s)}H{across(one.nr)}" for one in result.rounds if one.promised_s
-    ]
+    dots = tuple(Dot(across(one.nr - 0.5), up(share), kind_of(one), _title(one)) for one, share in measured)
     every = max(1, -(-result.wanted // _MOST_LABELS))
     labels = tuple(
         Tick(across(nr - 0.5), str(nr)) for nr in range(1, result.wanted + 1) if nr == 1 or nr % every == 0
     )
     return TrendChart(
         height=bottom + 24, bottom=bottom, dots=dots, line="M" + "L".join(f"{dot.x} {dot.y}" for dot in dots),
-        promises="".join(steps), ticks=rate_ticks(up), labels=labels,
+        promised=up(_WHOLE), ticks=rate_ticks(up), labels=labels,
     )  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def _held(held: bool) -> CheckOutcome:
 
 
 def _title(one: Round) -> str:
-    return f"round {one.nr}, {humane(one.scenario)}: {seconds(one.rto_s)}"
+    return f"round {one.nr}, {humane(one.scenario)}: {seconds(one.rto_s)} of {seconds(one.promised_s)}"
 
 
 def _rounds(number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from drills.scenarios import site
+from drills.scenarios import site, surroundings
 from drills.scenarios.parts import Result, Scenario, Twin, nothing
 from drills.scenarios.postgresql import archive_faults, mistakes, restores
 from drills.scenarios.tdengine import faults
@@ -114,6 +114,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             detect=None,
         ),
         *site.SCENARIOS,
+        *surroundings.SCENARIOS,
         *mistakes.SCENARIOS,
         *archive_faults.SCENARIOS,
         *restores.SCENARIOS,
@@ -141,6 +142,7 @@ TWINS: Mapping[str, Twin] = {
             forge_ledger=True,
         ),
         *site.TWINS,
+        *surroundings.TWINS,
         *mistakes.TWINS,
         *archive_faults.TWINS,
         *restores.TWINS,

@@ -174,7 +174,7 @@ class Jobs(Entry):
 
 
 class Limits(Entry):
-    """Beyond these `status` exits 1 and gates refuse; bytes, hours, seconds, rows and percent as the names say."""
+    """Beyond these `status` exits 1 and gates refuse; bytes, hours, seconds, days, rows, percent as the names say."""
 
     max_loss_bytes: Annotated[int, Field(ge=0)]
     max_replication_lag_bytes: Annotated[int, Field(ge=0)]
@@ -185,6 +185,7 @@ class Limits(Entry):
     max_outbox_rows: Annotated[int, Field(ge=0)]
     max_disk_used_percent: Annotated[float, Field(gt=0, le=100)]
     max_promotion_delay_s: Seconds
+    min_certificate_days: Seconds = 30
 
 
 class Recovery(Entry):

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inventories.catalog.recovery import Limits
-from runbooks.judge import promotion, record, tdengine
+from runbooks.judge import certificates, promotion, record, tdengine
 from runbooks.judge.finding import Finding as Finding
+from runbooks.layout import slot as slot_of
 from runbooks.look.status import Status
 from runbooks.probes.postgresql import server
-from runbooks.probes.postgresql.server import Node
+from runbooks.probes.postgresql.server import Node, Standby
 
 SYNCHRONOUS = ("sync", "quorum")
 
@@ -39,6 +40,7 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *tdengine.outbox(status.tdengine_outbox, limits.max_outbox_rows),
         *tdengine.backups(status.tdengine_backups, status.jobs, status.at, limits.max_backup_age_h),
         *_disks(status, limits),
+        *certificates.findings(status.certificates, status.at, limits.min_certificate_days),
     )
 
 
@@ -47,7 +49,7 @@ def possible_loss(status: Status) -> Loss:
     primary = status.primary
     if primary is None:
         return Loss(None, "unknown: there is no single primary. New rows are acknowledged by the outbox.")
-    streaming = [standby for standby in primary.standbys if standby.streams]
+    streaming = [standby for standby in _ours(status, primary) if standby.streams]
     in_step = [standby.name for standby in streaming if standby.sync in SYNCHRONOUS]
     if primary.synchronous and in_step:
         return Loss(0, f"none of the acknowledged rows: each is on {primary.name} and on {' or '.join(in_step)}.")
@@ -58,6 +60,12 @@ def possible_loss(status: Status) -> Loss:
         names = " and ".join(standby.name for standby in streaming)
         return Loss(max(0, behind), f"{size(max(0, behind))} of WAL: {names} streams, but no commit waits for it.")
     return _loss_without_standby(status, primary)
+
+
+def _ours(status: Status, primary: Node) -> list[Standby]:
+    """Without whoever else reads its WAL: a backup, an archive, a logical subscriber holds no copy that is promoted."""
+    names = {node.name for node in status.nodes}
+    return [standby for standby in primary.standbys if standby.name in names]
 
 
 def _loss_without_standby(status: Status, primary: Node) -> Loss:
@@ -135,7 +143,8 @@ def _no_primary(status: Status) -> Finding:
 
 def _way_to_a_primary(status: Status) -> str:
     """A standby that may lack rows is promoted last: where the old primary's host answers, its own disk has them."""
-    rest = [node for node in status.nodes if node.ssh and node.installed and not node.online and not node.fenced]
+    down = [node for node in status.nodes if node.answer is server.Answer.DOWN]
+    rest = [node for node in down if node.installed and not node.fenced]
     if rest and any(node.is_standby for node in status.nodes) and not record.vouches(status):
         names = " and ".join(node.name for node in rest)
         return f"./dr start-cluster starts {names} again, which may have rows that the standby lacks"
@@ -152,6 +161,15 @@ def _down(status: Status, node: Node) -> str:
     return f"./dr rejoin {node.name} --yes"
 
 
+def _hung(status: Status, node: Node) -> str:
+    """What is done about a server that runs and does not answer: whatever it is, it is stopped first."""
+    if status.primaries:
+        return f"./dr rejoin {node.name} --yes stops it and brings it back, if it does not answer again by itself"
+    if any(other.is_standby for other in status.nodes):
+        return f"./dr failover --yes stops {node.name} over SSH and promotes the standby"
+    return server.way_to_a_primary(status.nodes)
+
+
 def _servers(status: Status) -> Iterator[Finding]:
     for node in status.nodes:
         if node.is_primary:
@@ -164,6 +182,8 @@ def _servers(status: Status) -> Iterator[Finding]:
                     "place, and ./dr deploy clones the primary"
                 )
             yield Finding(f"{node.name} as a standby", f"not reachable ({node.why})", "streaming", hint)
+        elif node.hangs:
+            yield Finding(f"{node.name} as a standby", node.why, "streaming", _hung(status, node))
         elif not node.installed:
             yield Finding(f"{node.name} as a standby", "PostgreSQL is not installed", "streaming", "./dr deploy")
         elif not node.online:
@@ -177,7 +197,9 @@ def _servers(status: Status) -> Iterator[Finding]:
             yield Finding(f"{node.name} as a standby", "does not stream", "streaming", hint)
     for node in status.nodes:
         for slot in node.lost_slots:
-            yield Finding(f"slot {slot} on {node.name}", "lost its WAL", "held", "./dr deploy makes it again")
+            ours = slot in {slot_of(other.name) for other in status.nodes}
+            hint = "./dr deploy makes it again" if ours else "it is none of ours: its reader starts anew; drop it there"
+            yield Finding(f"slot {slot} on {node.name}", "lost its WAL", "held", hint)
 
 
 def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
@@ -187,13 +209,13 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
     if _hangs(primary):
         hint = "./dr detach lets the primary commit alone"
         yield Finding("commits", "hang: no standby answers them", "answered", hint)
-    streams = any(standby.streams for standby in primary.standbys)
+    streams = any(standby.streams for standby in _ours(status, primary))
     others = " ".join(node.name for node in status.nodes if node is not primary)
     hint = "./dr deploy makes commits wait for the standby" if streams else f"./dr rejoin {others} --yes"
     if loss.wal_bytes is None or loss.wal_bytes > limits.max_loss_bytes:
         measured = "unbounded" if loss.wal_bytes is None else size(loss.wal_bytes)
         yield Finding("possible loss", measured, size(limits.max_loss_bytes), hint)
-    for standby in primary.standbys:
+    for standby in _ours(status, primary):
         behind = lag_bytes(primary, standby.replayed)
         if behind is not None and behind > limits.max_replication_lag_bytes:
             hint = f"look at the load of {standby.name} and at the line between the two"

@@ -33,7 +33,7 @@ def silent(estate: Estate, only: Collection[str] = ()) -> tuple[Difference, ...]
     with ThreadPoolExecutor(len(hosts)) as pool:
         answers = list(pool.map(lambda host: host.reachable(), hosts))
     return tuple(
-        Difference("host answers", host.name, f"{host.name} does not answer at {host.address}:{host.entry.ssh_port}.")
+        Difference("host answers", host.name, f"{host.name} does not answer at {host.dialled}.")
         for host, answered in zip(hosts, answers, strict=True)
         if not answered
     )
@@ -60,6 +60,9 @@ def _of_tdengine(estate: Estate, only: Collection[str]) -> Iterator[Difference]:
 
 
 def _of_node(estate: Estate, node: Node) -> Iterator[Difference]:
+    if node.hangs:
+        yield Difference("PostgreSQL answers", node.name, f"{node.name}: {node.why}.")
+        return
     if not node.online:
         if not node.fenced:  # a fenced one is down on purpose: status tells, rejoin ends it
             yield Difference("PostgreSQL runs", node.name, f"PostgreSQL is down on {node.name}, which is not fenced.")

@@ -17,7 +17,7 @@ from runbooks.probes import disk
 from runbooks.probes.postgresql import pgbackrest, proofs
 from runbooks.probes.postgresql.pgbackrest import Repository
 from runbooks.probes.postgresql.proofs import Proof
-from runbooks.probes.postgresql.server import SEGMENT_BYTES
+from runbooks.probes.postgresql.server import SEGMENT_BYTES, begins
 from runbooks.probes.tdengine import backups
 
 LATEST = 10  # older measurements tell of another size and another machine
@@ -67,10 +67,10 @@ def _ticks_there(estate: Estate) -> int:
 def most_wal(repository: Repository, archived_at: float) -> tuple[int, float]:
     """(bytes, seconds) of the interval between two backups, or since the newest, in which most WAL was written."""
     ordered = sorted(repository.backups, key=lambda backup: backup.stopped_at)
-    marks = [(_number(backup.wal_stop), float(backup.stopped_at)) for backup in ordered]
+    marks = [(begins(backup.wal_stop), float(backup.stopped_at)) for backup in ordered]
     if repository.archive_max:
-        marks.append((_number(repository.archive_max), max(archived_at, marks[-1][1])))
-    spans = [((later[0] - first[0]) * SEGMENT_BYTES, later[1] - first[1]) for first, later in pairwise(marks)]
+        marks.append((begins(repository.archive_max), max(archived_at, marks[-1][1])))
+    spans = [(later[0] - first[0], later[1] - first[1]) for first, later in pairwise(marks)]
     # What is being written is not archived yet: one segment more is replayed than is counted.
     wal, seconds = max(spans, default=(0, 0.0))
     return max(0, wal) + SEGMENT_BYTES, max(seconds, 1.0)
@@ -124,7 +124,3 @@ def _ticks(records: Sequence[backups.Proof]) -> list[Sample]:
     """Restores of TDengine's backups, newest first, from proofs that passed."""
     passed = [proof for proof in reversed(records) if proof.passed and proof.restore_s]
     return [Sample(p.restore_rows, p.restore_s, f"proof of {p.label}") for p in passed]
-
-
-def _number(segment: str) -> int:
-    return int(segment[8:16], 16) * 256 + int(segment[16:24], 16)

@@ -12,8 +12,9 @@ from inventories.catalog.load import load_recovery
 from inventories.errors import DrError, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
-from runbooks.probes import app, disk, jobs
+from runbooks.probes import app, certificates, disk, jobs
 from runbooks.probes.app import Outbox
+from runbooks.probes.certificates import Certificate
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Jobs
 from runbooks.probes.postgresql import pgbackrest, promotion
@@ -49,6 +50,7 @@ class Status:
     tdengine: tuple[Server, ...] = ()
     tdengine_outbox: Outbox | None = None  # None also where no TDengine is deployed
     tdengine_backups: tuple[str, ...] | None = None  # labels, oldest first; None where nobody can tell
+    certificates: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)  # by host that answered
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -87,7 +89,8 @@ def _server_json(server: Server) -> dict[str, Any]:
 
 def _node_json(node: Node) -> dict[str, Any]:
     values = {name: getattr(node, name) for name in node.__dataclass_fields__ if name not in ("host", "standbys")}
-    role = "primary" if node.is_primary else "standby" if node.is_standby else "fenced" if node.fenced else "down"
+    known_down = "fenced" if node.fenced else "down"
+    role = known_down if node.answer is postgres.Answer.DOWN else node.answer.value
     return {"name": node.name, "role": role, **values, "standbys": [asdict(one) for one in node.standbys]}
 
 
@@ -95,7 +98,7 @@ def look(estate: Estate) -> Status:
     """Everything `./dr status` shows. Takes at most the budget `status.host` and what reaching a host may take."""
     started, at = time.monotonic(), time.time()
     version, stanza, patience = postgres.version(estate), str(estate.data["stanza"]), budget("status.host")
-    pool = ThreadPoolExecutor(4 * len(estate.hosts))
+    pool = ThreadPoolExecutor(5 * len(estate.hosts))
     try:
         nodes = {h: pool.submit(postgres.look, h, version, patience) for h in estate.postgres}
         archivers = {h: _ask(pool, h, lambda h: pgbackrest.archiving(h, timeout=patience)) for h in estate.postgres}
@@ -111,11 +114,15 @@ def look(estate: Estate) -> Status:
         ticks = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience, settings="agent-tdengine.json"))
         labels = _ask(pool, estate.backup, lambda h: backups.labels(h, timeout=patience))
         full = {h: _ask(pool, h, lambda h: disk.look(h, disk.paths(estate, h), patience)) for h in estate.hosts}
+        shown = {
+            h: _ask(pool, h, lambda h: certificates.look(h, patience)) for h in (*estate.postgres, estate.backup)
+        }
         everything: list[Future[Any]] = [
+            *shown.values(),
             *nodes.values(), *archivers.values(), *outlooks.values(), *full.values(), repository, noted, scheduled,
             waiting, *servers.values(), ticks, labels,
         ]  # fmt: skip
-        wait(everything, timeout=patience + budget("ssh.reach") + _SLACK_S)
+        wait(everything, timeout=patience + _reach_s(estate) + _SLACK_S)
         unknown: dict[str, str] = {}
         return Status(
             estate=estate.name,
@@ -135,6 +142,7 @@ def look(estate: Estate) -> Status:
             tdengine=tuple(_server(host, answer) for host, answer in servers.items()),
             tdengine_outbox=_answer(ticks, "", {}) if servers else None,
             tdengine_backups=_answer(labels, "", {}) if servers else None,
+            certificates={h.name: ends for h, answer in shown.items() if (ends := _answer(answer, "", {}))},
             unknown=unknown,
             seconds=time.monotonic() - started,
         )
@@ -142,12 +150,16 @@ def look(estate: Estate) -> Status:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _reach_s(estate: Estate) -> float:
+    return budget("ssh.jump" if any(host.entry.ssh_proxy_jump for host in estate.hosts) else "ssh.reach")
+
+
 def _ask(pool: ThreadPoolExecutor, host: Host, question: Callable[[Host], T]) -> Future[T]:
     """Knock first: a host without power must cost half a second, not a connection's timeout."""
 
     def asked() -> T:
         if not host.reachable():
-            raise Unreachable(f"{host.name} does not answer at {host.address}:{host.entry.ssh_port}")
+            raise Unreachable(f"{host.name} does not answer at {host.dialled}")
         return question(host)
 
     return pool.submit(asked)

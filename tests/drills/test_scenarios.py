@@ -36,6 +36,9 @@ RUNBOOKS = {
     "primary-partition-unfenced": ("failover",),
     "planned-switchover": ("switchover",),
     "site-power-loss": ("start-cluster",),
+    "app-power-loss": ("failover", "rejoin"),
+    "backup-power-loss": ("power-on",),
+    "offsite-loss": ("power-on",),
     "silent-archive-failure": ("mend-archive",),
     "damaged-backup": ("restore-pitr", "replace-backup"),
     "disk-full": ("make-room",),
@@ -55,6 +58,7 @@ LONG = {
     "primary-power-loss", "primary-crash", "standby-loss", "primary-partition", "planned-switchover", "damaged-backup",
     "offsite-only",
     "phantom-row", "skipped-row", "forgotten-shadow", "believed-archiver", "deaf-alarm", "stale-copy",
+    "backup-power-loss", "emptied-outbox", "patient-alarm", "copied-yesterday",
     "both-stores-down", "tdengine-late-rows", "phantom-tick", "forgotten-ticks", "unqueued-ticks",
 }  # fmt: skip
 # These go through the command line, as rounds do; the others through the code behind it.

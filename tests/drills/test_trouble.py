@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from deploys.run import deploy
 from inventories.errors import DrError
 from lab import faults
 from runbooks.actions.postgresql import server as act
@@ -124,6 +125,50 @@ class TestUnreachable:
                 assert server.look(host, 17).fenced == told
         finally:
             host.run("rm -f %s", FENCED)
+
+
+class TestHungPrimary:
+    """The postmaster stands still, as with a disk that does not answer: its host lives, and keeps its power."""
+
+    def test_it_is_told_from_a_dead_host_and_killed_over_ssh(self, whole: Estate) -> None:
+        primary, standby = seen.roles(whole)
+        inside(whole, primary, f"kill -STOP $(head -n1 {DATA}/postmaster.pid)")
+        node = server.look(whole.host(primary), 17)
+        assert node.answer is server.Answer.UNKNOWN and node.hangs and node.ssh, node
+        assert "PostgreSQL hangs" in node.why
+        told = dr("status", "--json")
+        hung = next(one for one in json.loads(told.out)["nodes"] if one["name"] == primary)
+        assert (told.code, hung["role"]) == (1, "unknown")
+        ended = dr("failover", "--yes", "--json")
+        assert ended.code == 0, ended.err
+        assert state_of(ended)["fenced_by"] == "ssh"
+        assert faults.is_running(seen.lab_of(whole), primary), "its power was cut, and nobody asked for that"
+        assert server.look(whole.host(primary), 17).answer is server.Answer.DOWN
+        assert server.look(whole.host(standby), 17).is_primary
+        seen.rejoin(whole)
+        seen.assert_whole(whole)
+
+    def test_stranger_that_reads_wal_is_no_standby(self, whole: Estate) -> None:
+        primary, standby = seen.roles(whole)
+        act.fence(whole.host(standby), LAYOUT, "a test of strangers")
+        inside(
+            whole, primary,
+            "mkdir -p /tmp/stranger; chown postgres /tmp/stranger; "
+            "setsid runuser -u postgres -- pg_receivewal -D /tmp/stranger >/dev/null 2>&1 </dev/null &",
+        )  # fmt: skip
+        try:
+            until(
+                lambda: server.look(whole.host(primary), 17), 20, what="a stranger",
+                accept=lambda node: any(one.name == "pg_receivewal" and one.streams for one in node.standbys),
+            )  # fmt: skip
+            dr("switchover", "--yes").assert_told(3, "no standby keeps up")
+            assert dr("detach", "--yes").code == 0
+            assert deploy("lab").operations
+            assert not server.look(whole.host(primary), 17).synchronous, "commits would wait for nobody"
+        finally:
+            inside(whole, primary, "pkill -x pg_receivewal; rm -rf /tmp/stranger")
+        seen.rejoin(whole)
+        seen.assert_whole(whole)
 
 
 def test_benchmark_takes_no_lab_that_is_there_already(whole: Estate) -> None:

@@ -34,7 +34,7 @@ def test_production_example_holds_no_secret_and_checks_host_keys() -> None:
 
 
 def test_values_that_all_hosts_share_are_there_and_may_be_overridden(tmp_path: Path) -> None:
-    found = read_inventory(written(tmp_path, 'pg_primary = (["pg1"], {"database": "other", "estate": "mine"})\n'))
+    found = read_inventory(written(tmp_path, 'pg_primary = (["192.0.2.1"], {"database": "other", "estate": "mine"})\n'))
     assert found.data["postgres_version"] == 17
     assert found.data["database"] == "other"
     assert found.estate == "mine"
@@ -45,8 +45,14 @@ def test_host_that_clients_dial_elsewhere(tmp_path: Path) -> None:
     assert read_inventory(written(tmp_path, text)).hosts[0].address == "192.0.2.21"
 
 
+def test_name_that_ssh_dials_may_stay_one_and_addresses_have_one_spelling(tmp_path: Path) -> None:
+    text = 'pg = [("pg1", {"ssh_hostname": "pg1.example", "address": "2001:DB8:0::0:21"})]\n'
+    found = read_inventory(written(tmp_path, text)).hosts[0]
+    assert (found.ssh_hostname, found.address) == ("pg1.example", "2001:db8::21")
+
+
 def test_private_names_are_no_groups(tmp_path: Path) -> None:
-    found = read_inventory(written(tmp_path, '_all = ["x"]\npg = ["pg1"]\nport = 5432\n'))
+    found = read_inventory(written(tmp_path, '_all = ["x"]\npg = ["192.0.2.1"]\nport = 5432\n'))
     assert list(found.groups) == ["pg"]
 
 
@@ -64,6 +70,29 @@ def test_private_names_are_no_groups(tmp_path: Path) -> None:
         (
             'a = [("pg1", {"ssh_hostname": "192.0.2.1"})]\nb = [("pg2", {"ssh_hostname": "192.0.2.1"})]\n',
             "pg1 and pg2 have the same address, 192.0.2.1:22",
+        ),
+        (
+            'a = [("pg1", {"ssh_hostname": "192.0.2.1", "ssh_port": 1})]\n'
+            'b = [("pg2", {"ssh_hostname": "192.0.2.1", "ssh_port": 2})]\n',
+            "pg1 and pg2 have the same address, 192.0.2.1",
+        ),
+        (
+            'a = [("pg1", {"ssh_hostname": "a.example", "address": "2001:db8::1"})]\n'
+            'b = [("pg2", {"ssh_hostname": "b.example", "address": "2001:DB8:0:0::1"})]\n',
+            "pg1 and pg2 have the same address, 2001:db8::1",
+        ),
+        ('pg = ["pg1"]\n', "ssh_hostname of pg1 is 'pg1', which is no IP address"),
+        (
+            'pg = [("pg1", {"ssh_hostname": "192.0.2.1", "address": "pg1.example"})]\n',
+            "address of pg1 is 'pg1.example', which is no IP address",
+        ),
+        (
+            'pg = [("pg1", {"ssh_hostname": "192.0.2.1", "ssh_user": "dr", "_use_sudo_password": True})]\n',
+            "pg1 has _use_sudo_password, and no runbook types a password",
+        ),
+        (
+            'pg = [("pg1", {"ssh_hostname": "192.0.2.1", "ssh_proxy_jump": "a b"})]\n',
+            "pg1.ssh_proxy_jump is 'a b'",
         ),
     ],
 )

@@ -102,7 +102,8 @@ def test_only_a_deploy_for_restoring_says_so(pyinfra: Any) -> None:
     run.deploy(mine)
     run.deploy(mine, restoring=True)
     ordinary, restoring = (eval(line)[0] for line in calls.read_text().splitlines())
-    assert "--data" not in ordinary
+    assert not [word for word in ordinary if word.startswith("restoring")]
+    assert [word for word in ordinary if word.startswith("ssh_config_file=")], "the inventory alone says the way"
     assert restoring[restoring.index("--data") + 1] == "restoring=true"
 
 

@@ -15,7 +15,8 @@ from agents.postgresql.side.place import BadRequest, Place, every, find
 from agents.postgresql.side.recovery import NeedsMore, NotReached
 from agents.postgresql.side.release import _NOT_KEPT
 from agents.postgresql.side.settings import demanded
-from agents.postgresql.side.target import BadTarget, Target, moment, position
+from agents.postgresql.side.target import BadTarget, Target, moment
+from agents.postgresql.wal.archive_map import lsn as position
 
 FULL = Backup(
     label="20261121-062046F", kind="full", started_at=1000, stopped_at=1010, lsn_start="0/3000028",

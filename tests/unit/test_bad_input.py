@@ -133,7 +133,8 @@ def test_destructive_runbook_without_consent_is_refused(machine: Machine, runboo
 @pytest.mark.parametrize("runbook", ["failover", "switchover", "rejoin", "detach"])
 def test_estate_of_which_nothing_answers_is_refused_with_its_addresses(machine: Machine, runbook: str) -> None:
     done = machine.dr(runbook, "--yes", "--inventory", machine.inventory)
-    assert_told(done, 3, "no PostgreSQL host answers", "pg1 (192.0.2.21)", "pg2 (192.0.2.22)", hint="operator's own")
+    named = ("pg1 (192.0.2.21:22)", "pg2 (192.0.2.22:22)")
+    assert_told(done, 3, "no PostgreSQL host answers", *named, hint="operator's own")
 
 
 @pytest.mark.parametrize(

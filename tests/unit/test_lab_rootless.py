@@ -16,7 +16,7 @@ import doors
 from doors import rootless as door
 from inventories import whoami
 from inventories.errors import BadInput
-from lab import rootless, rootless_needs, ssh
+from lab import engine, programs, rootless, rootless_needs, ssh
 
 ROOT = Path(__file__).resolve().parents[2]
 # The namespace is this machine's own; what podman makes known in it is there.
@@ -136,7 +136,7 @@ def whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(rootless_needs, "_RANGES", {kind: tmp_path / kind for kind in ("uids", "gids")})
     monkeypatch.setattr(rootless_needs, "has", lambda _program: True)
     monkeypatch.setattr(rootless_needs, "_user", lambda: "me")
-    monkeypatch.setattr(rootless_needs, "_network_program", lambda: "slirp4netns")
+    monkeypatch.setattr(rootless_needs, "podmans_way_out", lambda: ("slirp4netns", "slirp4netns"))
     monkeypatch.setattr(rootless_needs, "_own_cgroup_is_ours", lambda: False)
     monkeypatch.setattr("shutil.which", lambda name, *_, **__: "/usr/bin/apt-get" if name == "apt-get" else None)
     return tmp_path
@@ -152,7 +152,7 @@ def test_everything_that_is_missing_is_one_sentence_and_one_line_of_commands(
 ) -> None:
     lacking = ("newuidmap", "slirp4netns", "mmdebstrap")
     monkeypatch.setattr(rootless_needs, "has", lambda program: program not in lacking)
-    monkeypatch.setattr(rootless_needs, "_debian", lambda: True)
+    monkeypatch.setattr(rootless_needs, "os_release", lambda: "ID=debian\n")
     monkeypatch.delenv("DR_LAB_BASE", raising=False)
     (whole / "dbus.socket").unlink()
     (whole / "gids").write_text("other:100000:65536\nme:165536:1000\n")
@@ -272,3 +272,25 @@ def test_a_store_that_there_is_keeps_its_kind(
     (tmp_path / ".local/share/containers/storage" / store).mkdir(parents=True)
     rootless.prepare()
     assert os.environ.get("STORAGE_DRIVER") == driver
+
+
+@pytest.mark.parametrize(
+    ("said", "release", "packages"),
+    [
+        ("podman version 4.3.1", "", ("iptables", "slirp4netns")),
+        ("podman version 5.4.2", "", ("nftables", "passt")),
+        ("", "VERSION_CODENAME=bookworm", ("iptables", "slirp4netns")),
+        ("", "VERSION_CODENAME=trixie", ("nftables", "passt")),
+    ],
+)
+def test_each_podman_is_given_the_programs_that_it_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, release: str, packages: tuple[str, str]
+) -> None:
+    """Seen on Debian 13: without nft every start of a host hangs for a minute, and ends with no word of it."""
+    if said:
+        (tmp_path / "podman").write_text(f"#!/bin/sh\necho {said}\n")
+        (tmp_path / "podman").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin" if said else str(tmp_path))
+    monkeypatch.setattr(programs, "os_release", lambda: release)
+    assert (programs.podmans_firewall()[1], programs.podmans_way_out()[1]) == packages
+    assert packages[0] in engine.EngineMissing("x").hint

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Who may import what of ours, what is further down included; the longest name that fits decides.
 _HOSTS = (
-    "runbooks.hosts", "runbooks.layout", "runbooks.agent", "runbooks.table_copy", "runbooks.tdengine",
+    "runbooks.hosts", "runbooks.knock", "runbooks.layout", "runbooks.agent", "runbooks.table_copy", "runbooks.tdengine",
     "runbooks.engine", "inventories",
 )  # fmt: skip
 _TDENGINE, _POSTGRESQL = "agents.tdengine", "agents.postgresql"
@@ -49,6 +49,7 @@ _RULES: dict[str, tuple[str, ...]] = {
     # What every procedure keeps; of the hosts it asks who is primary.
     "runbooks.record": ("runbooks.record", "runbooks.probes", *_HOSTS),
     "runbooks.layout": (),
+    "runbooks.knock": ("inventories.errors",),
     "runbooks": ("runbooks", "inventories"),  # run, look, judge, ...: what the doors open, used by nothing above
     "drills": ("drills", "lab", "deploys.run", "runbooks", "inventories"),
     "doors": ("doors", "drills", "lab", "deploys.run", "runbooks", "inventories"),

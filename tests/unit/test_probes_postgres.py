@@ -34,7 +34,7 @@ def host(name: str) -> Host:
 
 
 def node(name: str, **said: object) -> server.Node:
-    beside = {"standby_signal": False, "installed": True, "fenced": ""}
+    beside = {"standby_signal": False, "installed": True, "fenced": "", "runs": "", "error": ""}
     return server._node(host(name), {**beside, "server": {**SERVER, **said}})
 
 
@@ -70,10 +70,38 @@ def test_a_primary_is_read_with_its_standbys() -> None:
 
 
 def test_a_node_without_a_server_is_seen_and_offline() -> None:
-    said = {"standby_signal": True, "installed": True, "fenced": "failover\n", "server": None}
+    said = {"standby_signal": True, "installed": True, "fenced": "failover\n", "server": None, "runs": "", "error": ""}
     read = server._node(host("pg1"), said)
     assert read.ssh and not read.online and read.fenced == "failover" and read.standby_signal
-    assert not read.is_primary and not read.is_standby
+    assert read.answer is server.Answer.DOWN and not read.is_primary and not read.is_standby
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        ("", "PostgreSQL hangs (process 7 runs and did not answer within 1.5 s)"),
+        (
+            "psql: error: connection to server failed: FATAL:  sorry, too many clients already",
+            "PostgreSQL does not serve (process 7 runs): connection to server failed: FATAL: sorry, too many clients "
+            "already",
+        ),
+    ],
+)
+def test_server_that_runs_and_does_not_answer_is_unknown_and_never_down(error: str, why: str) -> None:
+    said = {
+        "standby_signal": False, "installed": True, "fenced": "", "server": None, "runs": "process 7 runs",
+        "error": error,
+    }  # fmt: skip
+    read = server._node(host("pg1"), said, 1.5)
+    assert read.answer is server.Answer.UNKNOWN and read.is_unknown and read.hangs
+    assert read.why == why
+    assert server.told([read]) == f"pg1: {why}"
+
+
+def test_host_that_cannot_be_asked_is_unknown_and_its_server_does_not_hang() -> None:
+    silent = server.Node(host("pg1"), ssh=False, why="no answer at 192.0.2.1:22")
+    assert silent.is_unknown and not silent.hangs
+    assert not silent.is_primary and not silent.is_standby
 
 
 def test_a_standby_that_receives_nothing_does_not_stream() -> None:

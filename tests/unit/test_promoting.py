@@ -14,6 +14,7 @@ from inventories.errors import TargetFailed, Unreachable
 from inventories.inventory import HostEntry
 from runbooks.engine.context import Context, Options
 from runbooks.hosts import Host, Ran
+from runbooks.knock import Door
 from runbooks.layout import Layout
 from runbooks.probes.postgresql import promotion
 from runbooks.procedures.postgresql import promoting
@@ -73,7 +74,7 @@ class World:
             "receiving_from": None, "synchronous": False, "archived_age_s": None, "archive_failing": False,
             "lost_slots": [], "pending_restart": [], "standbys": [],
         }  # fmt: skip
-        beside = {"standby_signal": self.signal, "installed": True, "fenced": ""}
+        beside = {"standby_signal": self.signal, "installed": True, "fenced": "", "runs": "", "error": ""}
         return json.dumps({**beside, "server": server if self.up else None})
 
     def configured(self) -> str:
@@ -86,8 +87,8 @@ class Pretended(Host):
 
     world: World
 
-    def reachable(self, port: int | None = None, timeout: float | None = None) -> bool:
-        return True
+    def knock(self, timeout: float | None = None) -> Door:
+        return Door.OPEN
 
     def run(self, command: str, *args: object, **options: Any) -> Ran:
         world, stdin = self.world, str(options.get("stdin") or "")

@@ -20,7 +20,7 @@ from runbooks.engine.lock import this_process
 from runbooks.hosts import Host
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import ControlData
-from runbooks.procedures.postgresql import detach, failover, pitr_swap, start_cluster, switchover
+from runbooks.procedures.postgresql import common, detach, failover, pitr_swap, start_cluster, switchover
 from runbooks.procedures.postgresql.detach import Detach, DetachOptions
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
@@ -66,6 +66,7 @@ def moments(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Moments:
         monkeypatch.setattr(act, name, made.at(name))
     monkeypatch.setattr(fencing, "power_off", made.at("power_off"))
     monkeypatch.setattr(server, "control_data", lambda *_: ControlData("shut down in recovery", 1, 90))
+    monkeypatch.setattr(common, "knock", lambda *_: None)
     monkeypatch.setattr(server, "look", lambda host, *_: PRIMARY if host.name == "pg1" else STANDBY)
     return made
 
@@ -77,7 +78,8 @@ def context(desk: Desk, options: Any, procedure: str) -> Context[Any, Any]:
 
 
 PITR: dict[str, Any] = {"primary": "pg1", "other": "pg2", "old_timeline": 1, "target": "10:00"}
-ROLES: dict[str, Any] = {"primary": "pg2", "other": "pg1", "old_timeline": 1}
+# Looked at just now, whatever the clock says meanwhile.
+ROLES: dict[str, Any] = {"primary": "pg2", "other": "pg1", "old_timeline": 1, "seen_at": 9e12}
 
 
 def test_a_primary_commits_alone_only_after_the_record_says_so(desk: Desk, moments: Moments) -> None:

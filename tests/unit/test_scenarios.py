@@ -17,7 +17,7 @@ from runbooks.hosts import Estate, Host
 
 BACKUPS = (
     "dropped-table", "bad-update", "cluster-loss", "offsite-only", "silent-archive-failure", "damaged-backup",
-    "disk-full",
+    "disk-full", "app-power-loss", "backup-power-loss", "offsite-loss",
 )  # fmt: skip
 
 
@@ -32,7 +32,8 @@ def test_an_alarm_is_promised_exactly_where_the_store_does_not_fall_silent(name:
     if promise.detect_s is not None:
         assert scenario.detect not in (None, store_lost)
     elif scenario.detect not in (None, store_lost):
-        assert name in ("bad-update", "site-power-loss"), "its alarm is somebody who looks: nobody can promise when"
+        looked = ("bad-update", "site-power-loss", "app-power-loss")
+        assert name in looked, "its alarm is somebody who looks: nobody can promise when"
 
 
 @pytest.mark.parametrize("name", TWINS)

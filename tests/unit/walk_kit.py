@@ -24,6 +24,7 @@ from runbooks.engine.context import Context
 from runbooks.engine.lock import this_process
 from runbooks.hosts import Estate, Host
 from runbooks.judge import objectives
+from runbooks.knock import Door
 from runbooks.look.status import Status
 from runbooks.probes import app, disk, network
 from runbooks.probes.app import WriteAttempt
@@ -126,13 +127,15 @@ class Eyes:
     def host_on(self, name: str) -> bool:
         return {"backup1": self.world.backup, "app1": self.world.app}.get(name, name in NAMES and self.world[name].on)
 
-    def reachable(self, host: Host, port: int | None = None, timeout: float | None = None) -> bool:
-        return self.host_on(host.name) and (port is None or self.world[host.name].up)
+    def knock(self, host: Host, timeout: float | None = None) -> Door:
+        return Door.OPEN if self.host_on(host.name) else Door.SILENT
 
     def node(self, host: Host, *_: object, **__: object) -> Node:
         pg = self.world[host.name]
-        if not pg.on or pg.hung:
+        if not pg.on:
             return Node(host, ssh=False, why="no answer")
+        if pg.hung:
+            return Node(host, ssh=True, runs=True, why="PostgreSQL hangs", standby_signal=pg.role == "standby")
         node = Node(
             host, ssh=True, fenced="failover" if pg.fenced else "", installed=pg.data != "blank",
             standby_signal=pg.role == "standby",
@@ -244,13 +247,13 @@ class Eyes:
         """Every probe that an assess or a gate asks, and every action that would refuse."""
         archive = (lambda *_: self.world.newest, lambda *_, **__: replace(REPOSITORY, system_id=SYSTEM, archive_max=""))
         for where, name, fake in (
-            (Host, "reachable", self.reachable), (server, "survey", self.survey), (server, "look", self.node),
+            (Host, "knock", self.knock), (server, "survey", self.survey), (server, "look", self.node),
             (stopped, "survey", self.stopped), (ground, "survey", self.grounds), (app, "try_to_write", self.writes),
             (failover, "read", lambda *_: self.pages().answer), (start_cluster, "read", lambda *_: self.pages().answer),
             (keep, "pages", self.pages), (keep.Keeper, "_write", self.write_record),
             (common, "following", self.following),
             (pgbackrest, "newest_timeline", archive[0]), (pgbackrest, "info", archive[1]),
-            (network, "port_open", lambda *_: False),
+            (network, "look_from", lambda *_: {}),
             (fencing, "power_off", lambda *_: None), (act, "fence", lambda *_: None), (disk, "look", lambda *_: ()),
         ):
             monkeypatch.setattr(where, name, _as_method(fake) if where in (Host, keep.Keeper) else fake)
@@ -390,7 +393,7 @@ _JUDGES = {"failover": ("assess", "fence"), "detach": ("assess", "note"), "resto
 
 def _taken_out(world: World, name: str) -> World:
     """Fenced over SSH where that answers, else its power is cut."""
-    on = world[name].on and not world[name].hung
+    on = world[name].on  # what hangs is killed over SSH
     return world.with_(name, on=on, up=False, hung=False, streams=False, fenced=world[name].fenced or on, full=False)
 
 

@@ -12,9 +12,10 @@ from agents.base.errors import AgentError
 from agents.postgresql import pgbackrest
 from agents.postgresql.side.place import Place
 from agents.postgresql.side.settings import controldata, demanded
-from agents.postgresql.side.target import Target, position
+from agents.postgresql.side.target import Target
+from agents.postgresql.wal.archive_map import SEGMENT_BYTES
+from agents.postgresql.wal.archive_map import lsn as position
 
-SEGMENT = 16 << 20
 _STOP = re.compile(r"LOG:\s+(recovery stopping .*)")
 _LAST = re.compile(r"last completed transaction was at log time (.+)")
 
@@ -257,7 +258,7 @@ def _timeline(place: Place, lsn: str | None) -> int:
     """The timeline of the segment that holds `lsn`, as the archive gave it; else the control file's."""
     if lsn:
         at = max(0, position(lsn) - 1)
-        suffix = f"{at >> 32:08X}{(at & 0xFFFFFFFF) // SEGMENT:08X}"
+        suffix = f"{at >> 32:08X}{(at & 0xFFFFFFFF) // SEGMENT_BYTES:08X}"
         given = re.findall(rf"^([0-9A-F]{{8}}){suffix} 0$", _read(place.wal_log), re.MULTILINE)
         if given:
             return int(given[-1], 16)

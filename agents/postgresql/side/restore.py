@@ -15,9 +15,11 @@ from agents.postgresql import engines, pgbackrest
 from agents.postgresql.engines import Engine, PgBackRest
 from agents.postgresql.pgbackrest import Backup, Repository
 from agents.postgresql.side.place import PORT, BadRequest, Place, find
-from agents.postgresql.side.recovery import SEGMENT, NeedsMore, facts, recover, wal_served
+from agents.postgresql.side.recovery import NeedsMore, facts, recover, wal_served
 from agents.postgresql.side.settings import MAX_WAL, library, write
-from agents.postgresql.side.target import Target, position
+from agents.postgresql.side.target import Target
+from agents.postgresql.wal.archive_map import SEGMENT_BYTES
+from agents.postgresql.wal.archive_map import lsn as position
 
 HEADROOM = 1.3
 
@@ -154,7 +156,7 @@ def describe(place: Place) -> dict[str, Any]:
         "set": state.get("set"), "engine": state.get("engine"), "target": state.get("target"),
         "repo": state.get("request", {}).get("repo"),
         "restore_s": state.get("restore_s"), "replay_s": state.get("replay_s"), "bytes": state.get("bytes"),
-        "wal_segments": segments, "wal_bytes": segments * SEGMENT, "stopped": state.get("stopped"),
+        "wal_segments": segments, "wal_bytes": segments * SEGMENT_BYTES, "stopped": state.get("stopped"),
         "lsn": state.get("lsn"), "timeline": state.get("timeline"), "last_commit_at": state.get("last_commit_at"),
         "paused": False, "promoted": state.get("promoted", False), "sentence": state.get("sentence"), **now,
     }  # fmt: skip
@@ -246,9 +248,9 @@ def _span(backup: Backup) -> int:
     """Bytes of WAL from the backup's beginning to the end of the archive, at least one segment."""
     newest = backup.archive_max
     if len(newest) < 24:
-        return SEGMENT
-    end = (int(newest[8:16], 16) << 32) + (int(newest[16:24], 16) + 1) * SEGMENT
-    return max(SEGMENT, end - position(backup.lsn_start))
+        return SEGMENT_BYTES
+    end = (int(newest[8:16], 16) << 32) + (int(newest[16:24], 16) + 1) * SEGMENT_BYTES
+    return max(SEGMENT_BYTES, end - position(backup.lsn_start))
 
 
 def _utc(seconds: int) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 from agents.base.errors import AgentError
 from agents.postgresql.pgbackrest import Backup
+from agents.postgresql.wal.archive_map import lsn as position
 
 KINDS = ("immediate", "time", "lsn", "xid", "name", "latest")
 _ZONED = re.compile(
@@ -110,9 +111,3 @@ def moment(text: str) -> datetime:
         return datetime.fromisoformat(f"{day}T{clock}{offset}")
     except ValueError as error:
         raise BadTarget(f"{text!r} is no time: {error}.", "Correct the date.") from error
-
-
-def position(lsn: str) -> int:
-    """An LSN as bytes from the beginning."""
-    high, _, low = lsn.partition("/")
-    return (int(high, 16) << 32) + int(low, 16)

@@ -13,6 +13,7 @@ from agents.tdengine.backup import scan
 from agents.tdengine.backup.manifest import Manifest, Subtable, Window
 from agents.tdengine.backup.raw import RawSession
 from agents.tdengine.backup.selection import BadRequest
+from agents.tdengine.sql import quoted
 
 _PER_STATEMENT = 200
 _NUMBERS = ("TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "BOOL", "TIMESTAMP", "DECIMAL")
@@ -121,14 +122,12 @@ def _make_subtables(session: RawSession, into: str, manifest: Manifest, subtable
 
 
 def literal(value: object, kind: str) -> str:
-    """A tag's value as a statement has it; quotes and backslashes are the value's own."""
+    """A tag's value as a statement has it."""
     if value is None:
         return "NULL"
     if kind.partition("(")[0].split()[0] in _NUMBERS:
         return str(value)
-    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
+    return quoted(str(value))
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -9,24 +9,28 @@ from inventories.errors import TargetFailed
 from runbooks.hosts import Host
 from runbooks.layout import BLANK, CA, FENCED, PASSFILE, STANZA, Layout, slot
 
-# Marker and mask come first: whatever happens to this SSH connection, the next boot finds them.
+# Marker and mask come first: whatever happens to this SSH connection, the next boot finds them. What was stopped, or
+# waits for a disk, hears no request to end; killing needs nobody's attention, and takes every process of the unit.
 _FENCE = """
 set -u
 printf '%%s\\n' %s > {fenced}; sync {fenced}
 systemctl mask {unit} 2>/dev/null
-timeout {patience} pg_ctlcluster --skip-systemctl-redirect {version} main stop -m fast >/dev/null 2>&1 ||
-  pg_ctlcluster --skip-systemctl-redirect {version} main stop -m immediate >/dev/null 2>&1
-pid=$(head -n1 {data}/postmaster.pid 2>/dev/null) && kill -KILL "$pid" 2>/dev/null
-systemctl stop {unit} 2>/dev/null
-test -z "$(ss -Hltn 'sport = :5432')"
+pid=$(head -n1 {data}/postmaster.pid 2>/dev/null)
+ask() {{ timeout "$1" pg_ctlcluster --skip-systemctl-redirect {version} main stop -m "$2" >/dev/null 2>&1; }}
+test {patience} = 0 || ask {patience} fast || ask 2 immediate
+test "$(cat /proc/$pid/comm 2>/dev/null)" = postgres && kill -KILL "$pid" 2>/dev/null
+systemctl kill --signal=KILL {unit} 2>/dev/null
+timeout 5 systemctl stop {unit} 2>/dev/null
+for look in $(seq 40); do test -n "$(ss -Hltn 'sport = :5432')" || exit 0; sleep 0.05; done
+exit 1
 """
 
 
 def fence(host: Host, layout: Layout, reason: str, patience: float = 2) -> None:
     """Stop PostgreSQL and keep it from coming back: marker for the start guard, masked unit, then the stop.
 
-    `patience`: seconds for a fast shutdown, which ships the last WAL, before an immediate one. Raises TargetFailed
-    when something still listens.
+    `patience`: seconds for a fast shutdown, which ships the last WAL, before an immediate one; with 0 the server is
+    killed unasked, because it hangs. Raises TargetFailed when something still listens.
     """
     script = _FENCE.format(
         fenced=FENCED, unit=layout.unit, version=layout.version, data=layout.data, patience=f"{patience:g}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from inventories.errors import TargetFailed, Unreachable
 from runbooks.hosts import Host
 from runbooks.layout import RESTORE_LOG, RESTORE_MARK, RESTORE_UNIT, Layout
-from runbooks.probes.postgresql.server import SEGMENT_BYTES, as_lsn, lsn
+from runbooks.probes.postgresql.server import as_lsn, begins, lsn
 
 _LOOK = """
 echo "unit=$(systemctl is-active %s)"
@@ -50,9 +50,8 @@ class Replay:
         """Whether the segment of this name, the newest of the archive, has been replayed, as far as it is complete."""
         if not newest:
             return True
-        begins = (int(newest[8:16], 16) << 32) + int(newest[16:24], 16) * SEGMENT_BYTES
         # A record that continues in the segment after it is not there, so the last position lies inside.
-        return self.replayed > begins
+        return self.replayed > begins(newest)
 
 
 def copying(host: Host, layout: Layout) -> Copying:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from inventories.errors import DrError, Refused, TargetFailed
+from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
-from runbooks.layout import FENCED
+from runbooks.knock import Door
+from runbooks.layout import CA, FENCED, PASSFILE
 
 SEGMENT_BYTES = 16 * 2**20
 _SQL = """
@@ -38,17 +41,47 @@ select json_build_object(
   'pending_restart', (select coalesce(json_agg(name), '[]') from pg_settings where pending_restart)
 ) from (select pg_is_in_recovery() as rec) r;
 """
-# One command, so that a node costs one round trip; `psql` failing leaves null.
+# One command, so that a node costs one round trip. psql gets a bound of its own within it: a server that hangs is told
+# by a host that answers. What runs and listens is asked of the kernel, and only where no server answered.
 _LOOK = """
-answer=$(printf '%%s' %s | runuser -u postgres -- psql -qAtX -d postgres 2>/dev/null) || answer=
+answer=$(printf '%%s' %s | runuser -u postgres -- timeout -s KILL %s psql -qAtX -d postgres 2>/dev/null)
+ended=$?
+plain() { head -c 300 | tr -c '[:print:]' ' ' | tr '"\\\\' "'/"; }
 # Somebody may have written it by hand: nothing in it may end the text that it becomes part of.
-fenced=$(head -c 300 /etc/mystocks-dr/fenced 2>/dev/null | tr -c '[:print:]' ' ' | tr '"\\\\' "'/")
+fenced=$(plain 2>/dev/null < /etc/mystocks-dr/fenced)
 test -e /etc/mystocks-dr/fenced && fenced=${fenced:-no reason given}
-standby=$(test -e /var/lib/postgresql/%s/main/standby.signal && echo true || echo false)
+data=/var/lib/postgresql/%s/main
+standby=$(test -e $data/standby.signal && echo true || echo false)
 installed=$(test -x /usr/lib/postgresql/%s/bin/postgres && echo true || echo false)
-printf '{"standby_signal": %%s, "installed": %%s, "fenced": "%%s", "server": %%s}\n' \
-  "$standby" "$installed" "$fenced" "${answer:-null}"
+runs= error=
+if test $ended -ne 0; then
+  answer=
+  pid=$(timeout 1 head -n1 $data/postmaster.pid 2>/dev/null)
+  test -n "$pid" && test "$(cat /proc/$pid/comm 2>/dev/null)" = postgres && runs="process $pid runs"
+  test -n "$runs" || { test -n "$(ss -Hltn 'sport = :5432')" && runs="somebody listens on its port"; }
+  test $ended -ne 137 && test -n "$runs" &&
+    error=$(runuser -u postgres -- timeout 1 psql -X -d postgres -c '' 2>&1 | plain)
+fi
+printf '{"standby_signal": %%s, "installed": %%s, "fenced": "%%s", "runs": "%%s", "error": "%%s", "server": %%s}\n' \
+  "$standby" "$installed" "$fenced" "$runs" "$error" "${answer:-null}"
 """
+
+
+_COMMIT = """
+BEGIN;
+SELECT ('x' || substr(pg_walfile_name(pg_create_restore_point('write-path')), 1, 8))::bit(32)::int
+  FROM pg_current_xact_id();
+COMMIT;
+"""
+
+
+class Answer(StrEnum):
+    """What is known of a node: what nobody knows is an answer of its own, and never "not primary"."""
+
+    PRIMARY = "primary"
+    STANDBY = "standby"
+    DOWN = "down"  # its host says that no server runs there
+    UNKNOWN = "unknown"  # its host cannot be asked, or has a server that does not answer
 
 
 @dataclass(frozen=True)
@@ -73,7 +106,8 @@ class Node:
 
     host: Host
     ssh: bool
-    why: str = ""  # why SSH failed
+    why: str = ""  # why it is unknown: SSH failed, or `runs` without an answer
+    runs: bool = False  # a server, whether or not it answered
     fenced: str = ""
     standby_signal: bool = False
     installed: bool = True
@@ -98,12 +132,28 @@ class Node:
         return self.host.name
 
     @property
+    def answer(self) -> Answer:
+        if self.online:
+            return Answer.STANDBY if self.in_recovery else Answer.PRIMARY
+        return Answer.DOWN if self.ssh and not self.runs else Answer.UNKNOWN
+
+    @property
     def is_primary(self) -> bool:
-        return self.online and self.in_recovery is False
+        """Surely. Its opposite is not: ask `is_unknown` too where a primary that nobody sees would do harm."""
+        return self.answer is Answer.PRIMARY
 
     @property
     def is_standby(self) -> bool:
-        return self.online and self.in_recovery is True
+        return self.answer is Answer.STANDBY
+
+    @property
+    def is_unknown(self) -> bool:
+        return self.answer is Answer.UNKNOWN
+
+    @property
+    def hangs(self) -> bool:
+        """Its host answers, its server runs and does not: SSH can fence it."""
+        return self.ssh and self.is_unknown
 
     @property
     def streams(self) -> bool:
@@ -116,13 +166,37 @@ def version(estate: Estate) -> int:
 
 def look(host: Host, pg_version: int, timeout: float = 8) -> Node:
     """One node within `timeout` seconds; never raises because the node is down, since that is what it is asked for."""
-    if not host.reachable():
-        return Node(host, ssh=False, why=f"no answer at {host.address}:{host.entry.ssh_port}")
+    door = host.knock()
+    if door is not Door.OPEN:
+        return Node(host, ssh=False, why=host.no_answer(door))
+    patience = min(budget("server.answer"), timeout / 2)
     try:
-        said = host.run(_LOOK, _SQL, pg_version, pg_version, timeout=timeout).json()
+        said = host.run(_LOOK, _SQL, f"{patience:.2f}", pg_version, pg_version, timeout=timeout).json()
     except DrError as error:
         return Node(host, ssh=False, why=str(error))
-    return _node(host, said)
+    return _node(host, said, patience)
+
+
+def listens(host: Host, port: int = 5432) -> bool:
+    """Whether anything listens on this port of the host, by the host's own word: no line between here and there."""
+    return bool(host.run("ss -Hltn %s", f"sport = :{port}").text)
+
+
+def commit_from(viewer: Host, primary: Host, seconds: float) -> int:
+    """Commit over the network, from `viewer` to exactly this host, as its clients do; the timeline that took it.
+
+    As the monitor, who writes no table: a named point in the WAL and a transaction with a number of its own have to
+    reach the disk all the same, and the standby where commits wait for one. Raises DrError.
+    """
+    dsn = (
+        f"host={primary.name} hostaddr={primary.address} port=5432 user=monitor dbname=postgres "
+        f"application_name=mystocks-probe sslmode=verify-full sslrootcert={CA} passfile={PASSFILE} connect_timeout=2"
+    )
+    ran = viewer.run(
+        "timeout -s KILL %s psql -qAtX -v ON_ERROR_STOP=1 -d %s", seconds, dsn, user="postgres", stdin=_COMMIT,
+        timeout=seconds + 3,
+    )  # fmt: skip
+    return int(ran.text)
 
 
 def survey(estate: Estate) -> tuple[Node, ...]:
@@ -151,6 +225,11 @@ def way_to_a_primary(nodes: Iterable[Node]) -> str:
     nodes = tuple(nodes)
     if any(node.is_standby for node in nodes):
         return "./dr failover --yes promotes the standby"
+    if hanging := [node.name for node in nodes if node.hangs]:
+        return (
+            f"see in PostgreSQL's log and on its disk what holds it up on {' and '.join(hanging)}; "
+            "once it is stopped, ./dr start-cluster starts it"
+        )
     if any(node.ssh and node.installed for node in nodes):
         return "./dr start-cluster finds the one that was last, starts it, then its standbys"
     if any(node.ssh for node in nodes):
@@ -167,7 +246,7 @@ def told(nodes: Iterable[Node]) -> str:
 
 
 def _state(node: Node) -> str:
-    if not node.ssh:
+    if node.is_unknown:
         return node.why
     if not node.installed:
         return "PostgreSQL is not installed"
@@ -194,6 +273,11 @@ def as_lsn(position: int) -> str:
 def segment(timeline: int, position: int) -> str:
     """Name of the WAL segment file that holds this LSN of the timeline."""
     return f"{timeline:08X}{position >> 32:08X}{(position & 0xFFFFFFFF) // SEGMENT_BYTES:08X}"
+
+
+def begins(segment_name: str) -> int:
+    """The LSN at which the WAL segment file of this name begins, on whatever timeline."""
+    return (int(segment_name[8:16], 16) << 32) + int(segment_name[16:24], 16) * SEGMENT_BYTES
 
 
 @dataclass(frozen=True)
@@ -244,14 +328,14 @@ def fork_points(primary: Host, pg_version: int, timeline: int) -> dict[int, int]
     return {int(row[0]): position for row in rows if (position := lsn(row[1])) is not None}
 
 
-def _node(host: Host, said: dict[str, Any]) -> Node:
+def _node(host: Host, said: dict[str, Any], patience: float = 0) -> Node:
     server = said["server"]
     common: dict[str, Any] = {
         "ssh": True, "fenced": said["fenced"].strip(), "standby_signal": said["standby_signal"],
-        "installed": said["installed"],
+        "installed": said["installed"], "runs": bool(said["runs"]) or server is not None,
     }  # fmt: skip
     if server is None:
-        return Node(host, **common)
+        return Node(host, **common, why=_hanging(said, patience) if said["runs"] else "")
     plain = (
         "system",
         "in_recovery",
@@ -276,11 +360,19 @@ def _node(host: Host, said: dict[str, Any]) -> Node:
     )
 
 
+def _hanging(said: dict[str, Any], patience: float) -> str:
+    """Why a server that runs gave no answer: it hangs, or it has said something else."""
+    told = " ".join(said["error"].split()).removeprefix("psql: error: ")
+    if told:
+        return f"PostgreSQL does not serve ({said['runs']}): {told}"
+    return f"PostgreSQL hangs ({said['runs']} and did not answer within {patience:g} s)"
+
+
 def _standby(row: dict[str, Any]) -> Standby:
     return Standby(row["name"], row["state"], row["sync"], lsn(row["flushed"]), lsn(row["replayed"]), row["lag_s"])
 
 
 __all__ = [
-    "FENCED", "ControlData", "Node", "Standby", "as_lsn", "control_data", "fork_points", "has_wal", "last_timeline",
-    "look", "lsn", "segment", "survey", "the_primary", "told", "version",
+    "FENCED", "Answer", "ControlData", "Node", "Standby", "as_lsn", "commit_from", "control_data", "fork_points",
+    "has_wal", "last_timeline", "listens", "look", "lsn", "segment", "survey", "the_primary", "told", "version",
 ]  # fmt: skip

@@ -135,7 +135,7 @@ def survey(hosts: Sequence[Host], layout: Layout) -> tuple[Stopped, ...]:
 
 def _told(host: Host, layout: Layout) -> Stopped:
     if not host.reachable():
-        return Stopped(host, ssh=False, why=f"no answer at {host.address}:{host.entry.ssh_port}")
+        return Stopped(host, ssh=False, why=f"no answer at {host.dialled}")
     try:
         text = host.run(_LOOK, layout.data, layout.bin, FENCED, BLANK, timeout=budget("start.look")).stdout
         found = parse(host, text)

@@ -123,7 +123,7 @@ def hosts(estate: Estate) -> tuple[Host, ...]:
 def look(host: Host, timeout: float | None = None) -> Server:
     """Never raises for a host that is down: that is what is asked."""
     if not host.reachable():
-        return Server(host, ssh=False, why=f"{host.name} does not answer at {host.address}:{host.entry.ssh_port}")
+        return Server(host, ssh=False, why=f"{host.name} does not answer at {host.dialled}")
     limit = timeout if timeout is not None else budget("ssh.command")
     try:
         said = host.run(_LOOK, f"{limit:g}", timeout=limit + 1).json()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from inventories.addresses import same
 from inventories.errors import DrError, Refused, TimedOut, Unreachable, VerificationFailed
 from runbooks.actions import backup as backup_actions
 from runbooks.actions.postgresql import pgbackrest as repository
@@ -18,6 +19,7 @@ from runbooks.engine.step import Evidence, Gate, Step
 from runbooks.engine.verify import EVERYTHING, verify
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
+from runbooks.knock import Door
 from runbooks.layout import Layout
 from runbooks.probes import app, disk, network
 from runbooks.probes.postgresql import server
@@ -73,7 +75,7 @@ def one_answers(context: Run) -> None:
     found = any(answer.result() for answer in answers)
     pool.shutdown(wait=False)  # the first answer is enough; a dead host is not waited for
     if not found:
-        names = ", ".join(f"{host.name} ({host.address})" for host in hosts)
+        names = ", ".join(f"{host.name} ({host.dialled})" for host in hosts)
         raise Refused(
             f"no PostgreSQL host answers: {names}",
             "check the operator's own network; power the hosts on, then ./dr start-cluster; where they are lost with "
@@ -137,8 +139,9 @@ def say_degraded(context: Run, state: R, why: str) -> R:
 
 def following(context: Run, primary: server.Node) -> set[str]:
     """Standbys that really follow. The primary calls a dead one streaming until its own timeout of 10 s is over."""
-    before = {standby.name: standby for standby in primary.standbys if standby.streams}
-    reached = {name for name in before if network.port_open(primary.host, context.estate.host(name), 5432, 0.5)}
+    ours = {host.name: host for host in context.estate.postgres}  # others may read WAL too: a backup, a pg_receivewal
+    before = [standby.name for standby in primary.standbys if standby.streams and standby.name in ours]
+    reached = {name for name in before if _is_there(context, primary.host, ours[name])}
     if not reached:
         return set()
     try:
@@ -155,6 +158,13 @@ def following(context: Run, primary: server.Node) -> set[str]:
     return {s.name for s in now.standbys if s.streams} & reached
 
 
+def _is_there(context: Run, primary: Host, standby: Host) -> bool:
+    """Its port is open to the primary; where that is not so, or nobody can tell, the standby itself is asked."""
+    if network.look(primary, standby, 5432, 0.5) is Door.OPEN:
+        return True
+    return server.look(standby, layout(context).version).streams
+
+
 def follows(context: Run, state: Roles) -> None:
     """The other host streams from the primary, on its timeline. Raises TimedOut."""
     until(
@@ -167,11 +177,13 @@ def follows(context: Run, state: Roles) -> None:
 
 def must_write(context: Run, state: R) -> R:
     """Commit a row from the application host over its own connection settings, to the new primary."""
+    if not context.estate.app.reachable():
+        return _written_from_elsewhere(context, state)
     attempt = until(
         lambda: app.try_to_write(context.estate.app, 2.0),
         min(context.remaining(), 20.0),
         what=f"a committed write to {state.primary} from {context.estate.app}",
-        accept=lambda tried: tried.wrote and tried.host == primary_of(context, state).address,
+        accept=lambda tried: tried.wrote and same(tried.host, primary_of(context, state).address),
     )
     if attempt.timeline != state.timeline:
         raise VerificationFailed(
@@ -181,13 +193,38 @@ def must_write(context: Run, state: R) -> R:
     return state
 
 
+def _written_from_elsewhere(context: Run, state: R) -> R:
+    """A recovery does not wait for an application that is away: somebody else commits over the network, and it is said.
+
+    The backup host, or, where that is away too, the new primary over its own address.
+    """
+    estate, primary = context.estate, primary_of(context, state)
+    viewer = estate.backup if estate.backup.reachable() else primary
+    timeline = until(
+        lambda: server.commit_from(viewer, primary, 5.0),
+        min(context.remaining(), 20.0),
+        what=f"a commit on {state.primary} over the network from {viewer}",
+        retry=(DrError,),
+    )
+    if timeline != state.timeline:
+        raise VerificationFailed(f"{state.primary} committed on timeline {timeline}, expected {state.timeline}")
+    return say_degraded(
+        context, state,
+        f"{estate.app} does not answer: a commit on {state.primary} over the network from {viewer} stands in for its "
+        "own, and rows that its outbox acknowledged wait there until it is back",
+    )  # fmt: skip
+
+
 def write_path(kind: type[R]) -> Step[R]:
     return Step(
         name="write-path",
         role="app",
         says="Commit a row from the application host over the application's own connection settings.",
         action=must_write,
-        evidence=Evidence[R]("the row was committed by the new primary, on the new timeline"),
+        evidence=Evidence[R](
+            "the row was committed by the new primary, on the new timeline; where the application host is away another "
+            "host committed over the network, and that is said"
+        ),
         budget="write.probe",
         commands=("cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.writing.write_probe",),
     )
@@ -212,6 +249,8 @@ def drain(kind: type[R]) -> Step[R]:
         action=drained,
         evidence=Evidence[R]("no record is pending in the outbox"),
         budget="outbox.drain",
+        when=lambda context, state: context.estate.app.reachable(),
+        when_says="the application host answers",
         commands=(
             "cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.writing.outbox_cli status",
             "systemctl status mystocks-replayer",
@@ -296,7 +335,8 @@ def verification(
     """Run tests/verify in a fresh process.
 
     `without` says what has become of the other node: `fenced`, `lost` (whether or not its host answers), or nothing.
-    A backup host that does not answer is left out then, or where it may be away, as it stops no recovery.
+    Backup and application hosts that do not answer are left out then, the backup host also where it may be away, as
+    they stop no recovery.
     """
 
     def check(context: Run, state: R) -> None:
@@ -309,7 +349,7 @@ def verification(
         if fate:
             there = fate == "fenced" and other_of(context, state).reachable()
             off = [] if there else [state.other]
-            off += [] if context.estate.backup.reachable() else [context.estate.backup.name]
+            off += [host.name for host in (context.estate.backup, context.estate.app) if not host.reachable()]
             off = list(dict.fromkeys([*away, *off]))
             expected |= {"fenced": [state.other] if there else [], "off": off, "degraded": True}
         result = verify(
@@ -369,5 +409,6 @@ def synchronous(kind: type[R]) -> Step[R]:
 
 def knock(host: Host) -> None:
     """Raises Unreachable, at once and not after a connection's timeout, when a host does not answer."""
-    if not host.reachable():
-        raise Unreachable(f"{host} does not answer")
+    door = host.knock()
+    if door is not Door.OPEN:
+        raise Unreachable(f"{host}: {host.no_answer(door)}")

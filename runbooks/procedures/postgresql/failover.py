@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from inventories.catalog.load import load_recovery
-from inventories.errors import DrError, Refused, Unreachable, VerificationFailed
+from inventories.errors import DrError, Refused, TargetFailed, Unreachable, VerificationFailed
 from runbooks.actions import fencing
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
@@ -15,6 +16,7 @@ from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.hosts import Host
+from runbooks.knock import Door
 from runbooks.probes import app, network
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql import common
@@ -22,6 +24,8 @@ from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of
 from runbooks.record import keep
 from runbooks.record.read import of_system, read
 from runbooks.record.types import Answer, Copy, Known, Unknown
+
+FRESH_S = 5.0  # what was seen of the old primary longer ago, by a run that is resumed, is asked anew
 
 
 class FailoverOptions(Options):
@@ -41,7 +45,11 @@ class Failover(Roles):
     possible_loss_bytes: int | None = None
     loss_reason: str = ""
     unreplayed_bytes: int = 0
-    ssh_answers: bool = False  # of the old primary
+    # Of the old primary, at that unix time.
+    seen_at: float = 0.0
+    ssh_answers: bool = False
+    hangs: bool = False
+    why: str = ""
     fenced_by: str = ""
     recorded: Known | None = None  # what the arbiter said; the next change is compared with it
 
@@ -90,10 +98,14 @@ def assess(context: Run, state: Failover) -> Failover:
     return state.model_copy(
         update={
             "primary": best.name, "other": old.name, "old_timeline": best.timeline or 0, "possible_loss_bytes": loss,
-            "loss_reason": reason, "unreplayed_bytes": unreplayed, "ssh_answers": old.ssh,
+            "loss_reason": reason, "unreplayed_bytes": unreplayed, **_seen(old),
             "recorded": answer if isinstance(answer, Known) else None, "system": best.system,
         }
     )  # fmt: skip
+
+
+def _seen(old: server.Node) -> dict[str, object]:
+    return {"seen_at": time.time(), "ssh_answers": old.ssh, "hangs": old.hangs, "why": old.why}
 
 
 def chosen(answer: Answer, standbys: Sequence[server.Node]) -> server.Node:
@@ -132,6 +144,8 @@ def _way_on(answer: Answer, old: server.Node) -> str:
 
 
 def _old_one_back(old: server.Node) -> str:
+    if old.hangs:
+        return f"see what holds PostgreSQL up on {old.name}, which has them if its disk is sound"
     if old.ssh and old.installed and not old.fenced:
         return f"./dr start-cluster starts {old.name} again, which has them if its disk is sound"
     return f"bring {old.name} back if you can, then ./dr start-cluster starts it"
@@ -140,6 +154,7 @@ def _old_one_back(old: server.Node) -> str:
 def _application_writes(context: Run) -> str | None:
     """Address of the host that committed a row for the application just now; None when none did."""
     try:
+        common.knock(context.estate.app)
         attempt = app.try_to_write(context.estate.app, budget("assess.write"))
     except DrError as error:
         context.say(f"WARNING: {context.estate.app} cannot be asked whether it still writes: {error}")
@@ -199,62 +214,119 @@ def begin(context: Run, state: Failover) -> Failover:
 
 
 def fence(context: Run, state: Failover) -> Failover:
-    """Over SSH where it answers, else by the host's hook; with neither, refuse."""
-    old = other_of(context, state)
-    reason = f"failover to {state.primary}, run {context.run_dir.name}"
-    if state.ssh_answers:
-        try:
-            act.fence(old, layout(context), reason, budget("fence.ssh"))
-            return state.model_copy(update={"fenced_by": "ssh"})
-        except Unreachable as error:
-            context.say(f"{old.name} answers on its SSH port and no further: {error}")
+    """Over SSH where it answers, else by the host's hook, and at last by the operator's word; with none, refuse.
+
+    A way that fails or hangs leads on to the next one. Raises Refused, or TargetFailed where SSH was tried.
+    """
+    old, state = other_of(context, state), _as_it_is_now(context, state)
+    failed = []
+    try:
+        _over_ssh(context, state)
+        return state.model_copy(update={"fenced_by": "ssh"})
+    except DrError as error:
+        failed.append(str(error))
     if old.entry.fence_command:
-        fencing.power_off(old, budget("fence.hook"))
-        return state.model_copy(update={"fenced_by": "hook"})
+        context.say(f"{failed[-1]}; its hook is next")
+        try:
+            fencing.power_off(old, budget("fence.hook"))
+            return state.model_copy(update={"fenced_by": "hook"})
+        except DrError as error:
+            failed.append(str(error))
+    else:
+        failed.append("the inventory gives it no fence_command")
     if context.options.accept_split_brain:
-        context.say(f"WARNING: {old.name} is not fenced; if it lives, it takes writes that nobody will see again")
+        why = "; ".join(failed)
+        context.say(f"WARNING: {old.name} is not fenced ({why}); if it lives, it takes writes that nobody sees again")
         return state.model_copy(update={"fenced_by": "nobody (accepted)"})
-    raise Refused(
-        f"{old.name} cannot be fenced: SSH does not reach it and the inventory gives it no fence_command",
+    # Over SSH it may be half done by now: that is no refusal, after which nothing would be touched.
+    raise (TargetFailed if state.ssh_answers else Refused)(
+        f"{old.name} cannot be fenced: {'; '.join(failed)}",
         f"make sure by hand that {old.name} is off, then ./dr failover --yes --accept-split-brain",
     )
+
+
+def _as_it_is_now(context: Run, state: Failover) -> Failover:
+    """Raises Refused when the old primary has come back meanwhile."""
+    if time.time() - state.seen_at < FRESH_S:
+        return state
+    old = server.look(other_of(context, state), layout(context).version)
+    if old.is_primary:
+        raise Refused(
+            f"{old.name} is a primary that answers and takes writes again",
+            "./dr switchover moves the role without loss",
+        )
+    return state.model_copy(update=_seen(old))
+
+
+def _over_ssh(context: Run, state: Failover) -> None:
+    old = other_of(context, state)
+    if not state.ssh_answers:
+        raise Unreachable(f"SSH does not reach {old.name} ({state.why})")
+    if state.hangs:
+        context.say(f"{old.name}: {state.why}; it is killed over SSH")
+    reason = f"failover to {state.primary}, run {context.run_dir.name}"
+    act.fence(old, layout(context), reason, 0 if state.hangs else budget("fence.ssh"))
 
 
 def prove_fence(context: Run, state: Failover) -> None:
     """Every client's view must agree: no write is taken, and no connection either, since a slow host is not a dead one.
 
-    Raises VerificationFailed otherwise.
+    A client that cannot be asked has seen nothing: one besides the new primary must have looked, or the old one itself
+    must have said over SSH that nobody listens. Raises VerificationFailed otherwise.
     """
     if state.fenced_by.startswith("nobody"):
         return
-    old, seconds = other_of(context, state), budget("fence.prove")
-    with ThreadPoolExecutor(4) as pool:
-        attempt = pool.submit(app.try_to_write, context.estate.app, seconds, old.name)
-        doors = {
-            viewer.name: pool.submit(network.port_open, viewer, old, 5432, seconds)
-            for viewer in _viewers(context, state)
-        }
-        open_from = [name for name, door in doors.items() if door.result()]
+    old, estate, seconds = other_of(context, state), context.estate, budget("fence.prove")
+    with ThreadPoolExecutor(1) as pool:
+        attempt = pool.submit(_write_from_app, context, old, seconds)
+        doors = network.look_from((estate.host(state.primary), estate.backup, estate.app), old, 5432, seconds)
         tried = attempt.result()
-    if not tried.refused:
+    if tried and not tried.refused:
         raise VerificationFailed(
             f"the fence leaks: {old.name} {'took a write' if tried.wrote else 'got as far as a commit'} "
-            f"from {context.estate.app}",
+            f"from {estate.app}",
             f"cut {old.name} off by hand before anything is promoted",
         )
-    if open_from:
+    if open_from := [name for name, door in doors.items() if door is Door.OPEN]:
         raise VerificationFailed(
             f"the fence leaks: {old.name} still listens on its port 5432, seen from {', '.join(open_from)}"
         )
-    context.say(f"a write to {old.name} from {context.estate.app} failed as it must: {tried.error}")
+    _somebody_looked(context, state, doors)
+    if tried:
+        context.say(f"a write to {old.name} from {estate.app} failed as it must: {tried.error}")
+
+
+def _write_from_app(context: Run, old: Host, seconds: float) -> app.WriteAttempt | None:
+    """None when the application host cannot be asked."""
+    try:
+        common.knock(context.estate.app)
+        return app.try_to_write(context.estate.app, seconds, old.name)
+    except DrError as error:
+        context.say(f"WARNING: {context.estate.app} cannot try to write to {old.name}: {error}")
+        return None
+
+
+def _somebody_looked(context: Run, state: Failover, doors: Mapping[str, Door]) -> None:
+    """Say what each found of the old primary's port; silence is what a host that is off, and a cut line, sound like."""
+    asked = [name for name, door in doors.items() if door is not Door.UNKNOWN]
+    not_asked = [name for name in doors if name not in asked]
+    told = ", ".join(f"{doors[name].value} from {name}" for name in asked)
+    away = f"; {' and '.join(not_asked)} could not be asked" if not_asked else ""
+    context.say(f"port 5432 of {state.other}: {told or 'nobody has looked'}{away}")
+    if state.fenced_by == "ssh" or [name for name in asked if name != state.primary]:
+        return
+    if context.options.accept_split_brain:
+        context.say(f"WARNING: that {state.other} is fenced is its hook's word alone")
+        return
+    raise VerificationFailed(
+        f"the fence is not proved: {' and '.join(not_asked)} could not be asked whether {state.other} still serves",
+        f"bring one of them back, or make sure by hand that {state.other} is off, then "
+        "./dr failover --yes --accept-split-brain",
+    )
 
 
 def promote(context: Run, state: Failover) -> Failover:
     return common.promoted(context, state, "./dr failover --resume --yes")
-
-
-def _viewers(context: Run, state: Failover) -> tuple[Host, ...]:
-    return (context.estate.host(state.primary), context.estate.backup, context.estate.app)
 
 
 FAILOVER: Procedure[Failover] = Procedure(

@@ -126,7 +126,7 @@ def _untaken(context: Run, primary: Host) -> tuple[str, ...]:
     newest = pgbackrest.info(context.estate.backup, STANZA).archive_max
     if len(claimed) != len(newest) or claimed[:8] != newest[:8] or claimed <= newest:
         return ()
-    position = (int(newest[8:16], 16) << 32) + (int(newest[16:], 16) + 1) * server.SEGMENT_BYTES
+    position = server.begins(newest) + server.SEGMENT_BYTES
     return (f"{server.segment(int(newest[:8], 16), position)} to {claimed}",)
 
 

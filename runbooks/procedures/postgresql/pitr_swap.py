@@ -38,6 +38,7 @@ def fence_main(context: Run, state: RestorePitr) -> RestorePitr:
     """Take the primary and then the standby out of service; nobody can promote the old timeline from here on."""
     primary, paths = primary_of(context, state), layout(context)
     node = server.look(primary, paths.version)
+    _must_be_known(node)
     if node.online and not (node.is_primary and node.timeline == state.old_timeline):
         raise Refused(f"{primary.name} is no longer the primary on timeline {state.old_timeline}", "start afresh")
     if pgbackrest.info(context.estate.backup, STANZA).busy:
@@ -45,6 +46,15 @@ def fence_main(context: Run, state: RestorePitr) -> RestorePitr:
     swaps.require_renames(primary, paths, SIDE)
     _fence_both(context, state)
     return state
+
+
+def _must_be_known(node: server.Node) -> None:
+    """Raises Refused for a primary that does not say what it is: it may take writes that a swap would put aside."""
+    if node.is_unknown:
+        raise Refused(
+            f"{node.name} does not say whether it takes writes, and on which timeline ({node.why})",
+            "nothing is exchanged until it does: see what holds it up, then repeat with --resume",
+        )
 
 
 def _fence_both(context: Run, state: RestorePitr) -> None:
@@ -65,7 +75,7 @@ def _fence_both(context: Run, state: RestorePitr) -> None:
 
 def both_down(context: Run, state: RestorePitr) -> None:
     for host in (primary_of(context, state), other_of(context, state)):
-        if host.reachable() and host.reachable(5432):
+        if host.reachable() and server.listens(host):
             raise VerificationFailed(f"something still listens on port 5432 of {host.name}")
 
 
@@ -119,6 +129,7 @@ def put_back(context: Run, state: RestorePitr) -> None:
     """The old primary and its standby as they were; refused once the new one takes writes, which would be lost."""
     primary, other, paths = primary_of(context, state), other_of(context, state), layout(context)
     node = server.look(primary, paths.version)
+    _must_be_known(node)
     if node.is_primary and node.timeline == state.timeline:
         raise Refused(f"{primary.name} takes writes on timeline {state.timeline} already", "repeat with --resume")
     if not (node.is_primary and node.timeline == state.old_timeline):

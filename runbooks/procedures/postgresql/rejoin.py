@@ -96,7 +96,7 @@ def stop(context: Run, state: Rejoin) -> Rejoin:
 
 
 def stopped(context: Run, state: Rejoin) -> None:
-    if other_of(context, state).reachable(5432):
+    if server.listens(other_of(context, state)):
         raise VerificationFailed(f"something still listens on port 5432 of {state.other}")
 
 

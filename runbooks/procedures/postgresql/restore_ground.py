@@ -14,7 +14,7 @@ from runbooks.layout import Layout
 from runbooks.probes.postgresql import backups, ground, pgbackrest
 from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.pgbackrest import Repository
-from runbooks.probes.postgresql.server import SEGMENT_BYTES
+from runbooks.probes.postgresql.server import SEGMENT_BYTES, begins
 from runbooks.procedures.postgresql.common import Roles, Run, layout
 
 EMPTY = (1, 2, 3)  # of pgBackRest's status: no stanza, no backup, nothing there
@@ -220,7 +220,7 @@ def _wal(backup: pgbackrest.Backup, end: pgbackrest.ArchiveEnd | None) -> int:
     """Bytes of WAL from the backup's first segment to the end of the archive."""
     if end is None or not backup.wal_start:
         return 0
-    return max(0, _number(end.segment) + 1 - _number(backup.wal_start)) * SEGMENT_BYTES
+    return max(0, begins(end.segment) + SEGMENT_BYTES - begins(backup.wal_start))
 
 
 def _room(backup: pgbackrest.Backup, wal: int, hosts: list[Ground] | tuple[Ground, ...]) -> None:
@@ -232,11 +232,6 @@ def _room(backup: pgbackrest.Backup, wal: int, hosts: list[Ground] | tuple[Groun
                 f"{wanted / 2**30:.1f} GiB are needed for {backup.label}",
                 "give it a larger disk",
             )
-
-
-def _number(segment: str) -> int:
-    """Position of a segment on whatever timeline."""
-    return int(segment[8:16], 16) * 256 + int(segment[16:24], 16)
 
 
 def _missing(end: pgbackrest.ArchiveEnd | None) -> str:

@@ -130,6 +130,7 @@ def _archive(context: Run) -> Archive | None:
 
 def _application_writes(context: Run) -> str | None:
     try:
+        common.knock(context.estate.app)
         attempt = app.try_to_write(context.estate.app, budget("assess.write"))
     except DrError as error:
         context.say(f"WARNING: {context.estate.app} cannot be asked whether it still writes: {error}")
@@ -167,8 +168,7 @@ def _nobody_is_about_to(nodes: tuple[server.Node, ...], seen: tuple[Stopped, ...
 def fence(context: Run, state: StartCluster) -> StartCluster:
     """What may hold an older truth must not come back beside the one that is started."""
     for name in state.fence:
-        ssh = context.estate.host(name).reachable()
-        done = failover.fence(context, state.model_copy(update={"other": name, "ssh_answers": ssh}))
+        done = failover.fence(context, state.model_copy(update={"other": name, "seen_at": 0.0}))
         state = state.model_copy(update={"fenced_by": done.fenced_by})
     return state
 
