@@ -138,12 +138,12 @@ def test_verify_finds_a_byte_that_flipped(backup: Host) -> None:
 def test_the_offsite_copy_gives_back_what_it_was_given(backup: Host, runner: Runner) -> None:
     done = dr("backup.run", "--type", "offsite")
     assert done.code == 0, done.err
-    snapshots = runner("offsite list").json()["snapshots"]
+    snapshots = runner("offsite.copies list").json()["snapshots"]
     assert f"snapshot {snapshots[-1]['id'][:8]}" in done.out
     target = "/var/lib/postgresql/restored"
     file = f"{REPOSITORY}/backup/main/backup.info"
     try:
-        said = runner("offsite restore --target %s --only %s", target, file).json()
+        said = runner("offsite.copies restore --target %s --only %s", target, file).json()
         assert said["snapshot"] == snapshots[-1]["id"]
         assert said["files"] == 1
         backup.run("cmp %s %s", target + file, file)
@@ -152,7 +152,7 @@ def test_the_offsite_copy_gives_back_what_it_was_given(backup: Host, runner: Run
 
 
 def test_an_offsite_copy_is_never_restored_over_backups(runner: Runner) -> None:
-    refused = runner("offsite restore", expect=1)
+    refused = runner("offsite.copies restore", expect=1)
     assert "holds backups, and nothing is restored over them" in refused.stderr
     assert "HINT: " in refused.stderr
 
@@ -163,7 +163,7 @@ def test_a_wrong_password_of_the_copy_is_one_sentence(backup: Host) -> None:
     raw = backup.run("cat %s", SETTINGS).json()["offsite"]
     try:
         with other_settings(backup, offsite={**raw, "password_file": wrong}) as runner:
-            refused = runner("offsite list", expect=1)
+            refused = runner("offsite.copies list", expect=1)
         assert "secret `restic` does not open the repository" in refused.stderr
     finally:
         backup.run("rm %s", wrong)
@@ -176,24 +176,24 @@ def test_nothing_expires_without_a_proof_nor_under_a_lease(backup: Host) -> None
     newest = there[-1]
     with kept(backup, PROOFS), other_settings(backup, retention={"full_copies": 1, "days": 0}) as runner:
         backup.run(": > %s", PROOFS)
-        unproven = runner("jobs run expire").json()
+        unproven = runner("jobs.runner run expire").json()
         assert "no backup was ever restored and found whole" in unproven["sentence"]
         assert labels(backup) == there
 
         proof = {"label": newest, "kind": "full", "repo": 1, "proven_at": time.time(), "outcome": "passed"}
         backup.run("cat >> %s", PROOFS, stdin=json.dumps(proof) + "\n")
-        plan = runner("expire plan").json()
+        plan = runner("postgresql.expire plan").json()
         assert [one["label"] for one in plan["stays"]] == [newest]
 
         lease.hold(backup, "test-jobs", "a test", "restore-pitr is being tested", 60)
-        assert "restore-pitr is being tested" in runner("jobs run expire").json()["sentence"]
+        assert "restore-pitr is being tested" in runner("jobs.runner run expire").json()["sentence"]
         assert labels(backup) == there
         lease.release(backup, "test-jobs")
 
-        assert f"expired: {there[0]}" in runner("jobs run expire").json()["sentence"]
+        assert f"expired: {there[0]}" in runner("jobs.runner run expire").json()["sentence"]
         assert labels(backup) == [newest]
     runner = Runner(backup)
-    assert runner("archive").json()["gaps"] == []
+    assert runner("postgresql.wal.archive").json()["gaps"] == []
 
 
 def test_a_job_that_finds_another_one_refuses_and_names_it(backup: Host) -> None:
@@ -205,7 +205,7 @@ def test_a_job_that_finds_another_one_refuses_and_names_it(backup: Host) -> None
 def test_a_job_is_ended_at_its_limit_and_the_next_one_is_well(backup: Host) -> None:
     with kept(backup, f"{STATES}/full.json"):
         with other_settings(backup, jobs={"full": {"limit_s": 0.5}}) as runner:
-            ended = runner("jobs run full", expect=1)
+            ended = runner("jobs.runner run full", expect=1)
         assert json.loads(ended.stdout)["outcome"] == "timeout"
         assert "limit of 0.5 s" in ended.stderr
         assert backup.run("pgrep -u postgres -f 'pgbackrest.* backup'", expect=None).rc == 1
@@ -219,16 +219,16 @@ def test_what_was_missed_is_caught_up_and_told_meanwhile(backup: Host) -> None:
     settings = other_settings(backup, jobs=without, alarm_command=["tee", told], offsite=None)
     with kept(backup, f"{STATES}/incr.json"), settings as runner:
         backup.run("cat > %s", f"{STATES}/incr.json", stdin=json.dumps(old))
-        late = {one["what"] for one in runner("jobs status").json()["late"]}
+        late = {one["what"] for one in runner("jobs.runner status").json()["late"]}
         assert late == {"incr"}
-        ran = runner("jobs catch-up").json()["ran"]
+        ran = runner("jobs.runner catch-up").json()["ran"]
         assert [(one["job"], one["outcome"]) for one in ran] == [("incr", "passed")]
-        assert runner("jobs status").json()["late"] == []
+        assert runner("jobs.runner status").json()["late"] == []
         # Nothing is late any more, so nobody was told; a job that cannot succeed is told of.
         assert backup.run("test -e %s", told, expect=None).rc == 1
         backup.run("cat > %s", f"{STATES}/incr.json", stdin=json.dumps(old))
         with held(backup):
-            assert runner("jobs catch-up").json()["ran"][0]["outcome"] == "skipped"
+            assert runner("jobs.runner catch-up").json()["ran"][0]["outcome"] == "skipped"
         assert "incr has not succeeded since" in backup.run("cat %s && rm %s", told, told).text
         journal = backup.run("journalctl -p err -t mystocks-dr -o cat --since=-2min --no-pager").text
         assert "ALARM: incr has not succeeded since" in journal
