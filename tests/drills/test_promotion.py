@@ -24,7 +24,7 @@ from tests.drills import estate as seen
 from tests.drills.doors import Ended, dr
 from tests.drills.estate import DATA, UNIT, load
 
-pytestmark = [pytest.mark.lab, pytest.mark.destructive, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.destructive, pytest.mark.long, pytest.mark.timeout(600)]
 LAYOUT = Layout(17)
 BY_HAND = f"{LAYOUT.etc}/conf.d/50-by-hand.conf"
 
