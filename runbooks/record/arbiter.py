@@ -82,9 +82,9 @@ class FileOn:
             if kind == "unreadable":
                 raise NotBelieved(sentence, hint)
             raise Conflict(kind, sentence, hint, said.get("holder"))
-        if ran.rc == 2:
-            raise BadInput(f"{self.name}: {lines[-1]}", hint)
         missing = any(words in lines[-1] for words in ("can't cd to", "No module named"))
+        if ran.rc == 2 and not missing:  # with which a shell that finds no such folder ends, too
+            raise BadInput(f"{self.name}: {lines[-1]}", hint)
         why = f"{self.name} {'has no program for the estate record yet' if missing else f'cannot keep it: {lines[-1]}'}"
         raise TargetFailed(why, "./dr deploy puts what it needs there")
 
