@@ -220,6 +220,9 @@ class TestArchive:
         # What is left of it would stop the archiver of whoever is promoted next.
         spoilt = re.findall(r"\b[0-9A-F]{24}\b", caught.told)[0]
         whole.backup.run("find /var/lib/pgbackrest/archive -name %s -delete", f"{spoilt}-*")
+        push = "pgbackrest --stanza=main archive-push /var/lib/postgresql/17/main/pg_wal/%s"
+        primary(whole).run(push, spoilt, user="postgres", timeout=60)
+        assert dr("backup.check").code == 0
         full = dr("backup.run", "--type", "full", "--wait", "120")
         assert full.code == 0, full.err
 
