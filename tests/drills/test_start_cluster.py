@@ -68,6 +68,7 @@ def test_hints_alone_lead_from_a_cluster_that_is_down_to_a_whole_one(whole: Esta
     dr("start-cluster").assert_told(3, f"{primary} is a primary that answers and takes writes")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("said", ["start: Start the chosen node", "follow: Start the others", "synchronous: Make"])
 def test_a_start_that_was_killed_goes_on_with_resume(whole: Estate, tmp_path: Path, said: str) -> None:
     primary, _ = seen.roles(whole)
@@ -110,6 +111,7 @@ def test_the_old_primary_of_a_failover_stays_down_after_a_power_cut_too(whole: E
     seen.assert_whole(whole)
 
 
+@pytest.mark.long
 def test_half_a_switchover_is_taken_back(whole: Estate, tmp_path: Path) -> None:
     primary, standby = seen.roles(whole)
     with load(whole, tmp_path) as writing:
@@ -123,6 +125,7 @@ def test_half_a_switchover_is_taken_back(whole: Estate, tmp_path: Path) -> None:
     seen.assert_whole(whole)
 
 
+@pytest.mark.long
 def test_a_failover_that_died_between_fence_and_promotion_is_gone_on_with(whole: Estate, tmp_path: Path) -> None:
     old, new = seen.roles(whole)
     with load(whole, tmp_path) as writing:
@@ -143,6 +146,7 @@ def test_a_failover_that_died_between_fence_and_promotion_is_gone_on_with(whole:
     seen.assert_whole(whole)
 
 
+@pytest.mark.long
 def test_a_promotion_that_broke_off_is_begun_again(whole: Estate, tmp_path: Path) -> None:
     """What a promotion leaves that dies before its first write: no standby.signal, a control file in recovery."""
     old, new = seen.roles(whole)
@@ -177,6 +181,7 @@ def test_without_the_backup_host_nobody_can_be_asked_and_the_permit_starts_it(wh
         writing.goes_to_store()
 
 
+@pytest.mark.long
 def test_a_silent_primary_is_waited_for_or_fenced_on_the_operators_word(whole: Estate, tmp_path: Path) -> None:
     primary, standby = seen.roles(whole)
     lab = seen.lab_of(whole)
