@@ -13,7 +13,7 @@ PAGES = ("README.md", "docs/decisions.md", "docs/adding-a-store.md")
 # A path from the root, in backticks: with a slash, or a file that lies at the top.
 QUOTED = re.compile(r"`([A-Za-z0-9_./*<>-]+)`")
 TOP = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")} | {".ci", ".github"}
-MADE = ("runs", "conf.d")  # by a run, or on a host
+MADE = ("bench/", "runs", "conf.d")  # by a run, or on a host
 
 
 def spoken_of(text: str) -> set[str]:
