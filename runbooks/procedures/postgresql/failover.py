@@ -61,7 +61,7 @@ def assess(context: Run, state: Failover) -> Failover:
     """
     with ThreadPoolExecutor(2) as pool:
         recorded = pool.submit(read, context.estate)
-        written = pool.submit(_application_writes, context)
+        written = pool.submit(application_writes, context)
         nodes = server.survey(context.estate)
         answer, writes_to = recorded.result(), written.result()
     alive = [node for node in nodes if node.is_primary]
@@ -151,7 +151,7 @@ def _old_one_back(old: server.Node) -> str:
     return f"bring {old.name} back if you can, then ./dr start-cluster starts it"
 
 
-def _application_writes(context: Run) -> str | None:
+def application_writes(context: Run) -> str | None:
     """Address of the host that committed a row for the application just now; None when none did."""
     try:
         common.knock(context.estate.app)

@@ -18,7 +18,6 @@ from runbooks.engine.budgets import budget
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
-from runbooks.probes import app
 from runbooks.probes.postgresql import pgbackrest, server, stopped
 from runbooks.probes.postgresql.stopped import Stopped
 from runbooks.procedures.postgresql import common, failover, start_choice
@@ -63,7 +62,7 @@ def assess(context: Run, state: StartCluster) -> StartCluster:
     with ThreadPoolExecutor(4) as pool:
         files = pool.submit(stopped.survey, context.estate.postgres, layout(context))
         noted, archive = pool.submit(_noted, context), pool.submit(_archive, context)
-        writes = pool.submit(_application_writes, context)
+        writes = pool.submit(failover.application_writes, context)
         nodes = server.survey(context.estate)
         seen, record, known, writes_to = files.result(), noted.result(), archive.result(), writes.result()
     _nobody_writes(context, nodes, writes_to)
@@ -126,16 +125,6 @@ def _archive(context: Run) -> Archive | None:
     except DrError as error:
         context.say(f"WARNING: the repository cannot be asked who was primary last: {error}")
         return None
-
-
-def _application_writes(context: Run) -> str | None:
-    try:
-        common.knock(context.estate.app)
-        attempt = app.try_to_write(context.estate.app, budget("assess.write"))
-    except DrError as error:
-        context.say(f"WARNING: {context.estate.app} cannot be asked whether it still writes: {error}")
-        return None
-    return attempt.host if attempt.wrote else None
 
 
 def _nobody_writes(context: Run, nodes: tuple[server.Node, ...], writes_to: str | None) -> None:
