@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from inventories.errors import DrError
 from lab import faults
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Context, Options
@@ -37,6 +39,8 @@ def whole(estate_lab: Estate) -> Iterator[Estate]:
     seen.power_on(estate_lab)
     for host in estate_lab.postgres:
         host.run("rm -f %s", BY_HAND)
+        with suppress(DrError):  # a server that is down reads its files when it starts
+            host.execute("SELECT pg_reload_conf();")
     dr("rejoin", "--yes")
     dr("deploy")
     for host in estate_lab.postgres:
