@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from inventories.errors import DrError
 from lab import faults
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Context, Options
@@ -24,11 +22,10 @@ from runbooks.probes.postgresql import promotion, server
 from runbooks.procedures.postgresql import promoting
 from tests.drills import estate as seen
 from tests.drills.doors import Ended, dr
-from tests.drills.estate import DATA, UNIT, load
+from tests.drills.estate import DATA, UNIT, load, set_by_hand
 
 pytestmark = [pytest.mark.lab, pytest.mark.destructive, pytest.mark.long, pytest.mark.timeout(600)]
 LAYOUT = Layout(17)
-BY_HAND = f"{LAYOUT.etc}/conf.d/50-by-hand.conf"
 
 
 @pytest.fixture
@@ -38,9 +35,7 @@ def whole(estate_lab: Estate) -> Iterator[Estate]:
     yield estate_lab
     seen.power_on(estate_lab)
     for host in estate_lab.postgres:
-        host.run("rm -f %s", BY_HAND)
-        with suppress(DrError):  # a server that is down reads its files when it starts
-            host.execute("SELECT pg_reload_conf();")
+        seen.as_declared(host)
     dr("rejoin", "--yes")
     dr("deploy")
     for host in estate_lab.postgres:
@@ -51,13 +46,6 @@ def whole(estate_lab: Estate) -> Iterator[Estate]:
 def pair(estate: Estate) -> tuple[Host, Host]:
     primary, standby = seen.roles(estate)
     return estate.host(primary), estate.host(standby)
-
-
-def change(host: Host, **settings: str) -> None:
-    """By a file beside the declared one, as a hand would: ALTER SYSTEM is a finding of its own."""
-    lines = "".join(f"{name} = '{value}'\n" for name, value in settings.items())
-    host.run("cat > %s && chown postgres: %s", BY_HAND, BY_HAND, stdin=lines)
-    host.execute("SELECT pg_reload_conf();")
 
 
 def told_before(standby: Host, words: str) -> None:
@@ -74,9 +62,9 @@ def told_before(standby: Host, words: str) -> None:
 
 def lacks_wal_that_its_summarizer_wants(standby: Host, primary: Host) -> None:
     """As a rewind or recycling leaves it: summaries end where the next segment is gone."""
-    change(standby, summarize_wal="on")
+    set_by_hand(standby, summarize_wal="on")
     standby.run("until ls %s/pg_wal/summaries | grep -q .; do sleep 0.1; done", DATA, timeout=30)
-    change(standby, summarize_wal="off")
+    set_by_hand(standby, summarize_wal="off")
     summarized = standby.run("ls %s/pg_wal | grep -E '^[0-9A-F]{24}$' | sort | tail -n 1", DATA).text
     for _ in range(3):
         primary.execute("SELECT pg_create_restore_point('filler'); SELECT pg_switch_wal(); CHECKPOINT;", timeout=60)
@@ -93,7 +81,7 @@ def lacks_wal_that_its_summarizer_wants(standby: Host, primary: Host) -> None:
         'then rm -f "$one"; fi; done',
         DATA, summarized,
     )  # fmt: skip
-    change(standby, summarize_wal="on")
+    set_by_hand(standby, summarize_wal="on")
 
 
 def failed_over(estate: Estate, primary: Host, folder: Path) -> Ended:
@@ -117,7 +105,7 @@ def test_paused_replay_and_an_apply_delay_are_seen_before_and_hold_no_promotion_
     whole: Estate, tmp_path: Path
 ) -> None:
     primary, standby = pair(whole)
-    change(standby, recovery_min_apply_delay="1h")
+    set_by_hand(standby, recovery_min_apply_delay="1h")
     told_before(standby, "recovery_min_apply_delay is 3600 s")
     standby.execute("SELECT pg_wal_replay_pause();")
     told_before(standby, "pause")
@@ -126,15 +114,15 @@ def test_paused_replay_and_an_apply_delay_are_seen_before_and_hold_no_promotion_
 
 def test_a_slow_archive_is_seen_before_it_costs_a_promotion(whole: Estate) -> None:
     _, standby = pair(whole)
-    change(standby, restore_command="sleep 0.9; false")
+    set_by_hand(standby, restore_command="sleep 0.9; false")
     told_before(standby, "a promotion asks 5 times (about")
-    change(standby, restore_command="sleep 60")
+    set_by_hand(standby, restore_command="sleep 60")
     told_before(standby, "more than")
 
 
 def test_a_standby_that_is_too_small_is_seen_before_and_is_made_to_fit(whole: Estate, tmp_path: Path) -> None:
     primary, standby = pair(whole)
-    change(primary, max_connections="120")
+    set_by_hand(primary, max_connections="120")
     primary.run("systemctl restart %s", UNIT, timeout=60)
     told_before(standby, "max_connections is 100")
     ended = failed_over(whole, primary, tmp_path)
@@ -178,7 +166,7 @@ def test_a_switchover_that_cannot_promote_gives_the_role_back(whole: Estate) -> 
     primary, standby = pair(whole)
     before = seen.timeline(whole)
     # Only a promotion comes that far, and each of them ends the server: it has begun a timeline by then.
-    change(standby, recovery_end_command="kill -9 $PPID")
+    set_by_hand(standby, recovery_end_command="kill -9 $PPID")
     ended = dr("switchover", "--json")
     assert ended.code == 1
     assert "could not be promoted, twice" in ended.err or "could not be promoted, twice" in ended.out
@@ -186,7 +174,7 @@ def test_a_switchover_that_cannot_promote_gives_the_role_back(whole: Estate) -> 
     (node,) = [one for one in server.survey(whole) if one.is_primary]
     assert (node.name, node.timeline) == (primary.name, before)
     assert server.look(standby, 17).fenced
-    standby.run("rm -f %s", BY_HAND)
+    seen.as_declared(standby)
     came_back = dr("rejoin", standby.name, "--yes")
     assert came_back.code == 0, came_back.err
     seen.assert_whole(whole)
