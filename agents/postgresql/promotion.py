@@ -80,7 +80,7 @@ def _sizes(name: str, seen: Facts, needed: Mapping[str, int]) -> Iterator[Hindra
     if less:
         measured = ", ".join(f"{what} is {size}" for what, size in less.items())
         limit = ", ".join(f"{needed[what]} as on its primary" for what in less)
-        hint = f"./dr deploy --limit {name}, ./dr drift if that changes nothing; then restart PostgreSQL on {name}"
+        hint = f"./dr rejoin {name} --yes makes it fit; ./dr drift tells where sizes differ from what is declared"
         yield Hindrance("sizes", measured, limit, None, True, hint)
 
 

@@ -38,9 +38,23 @@ def whole(estate_lab: Estate) -> Iterator[Estate]:
         seen.as_declared(host)
     dr("rejoin", "--yes")
     dr("deploy")
-    for host in estate_lab.postgres:
-        if server.look(host, 17).pending_restart:
-            host.run("systemctl restart %s", UNIT, timeout=60)
+    restart_what_needs_it(estate_lab)
+
+
+def restart_what_needs_it(estate: Estate) -> None:
+    """The primary first: a standby with less than its WAL tells does not start, so it replays that end before."""
+    for node in sorted(server.survey(estate), key=lambda node: not node.is_primary):
+        if node.is_standby and node.pending_restart:
+            replays_all(node.host, server.the_primary(server.survey(estate)).written or 0)
+        if node.pending_restart:
+            node.host.run("systemctl restart %s", UNIT, timeout=60)
+
+
+def replays_all(standby: Host, written: int) -> None:
+    until(
+        lambda: server.look(standby, 17), 30, what=f"{standby} to replay",
+        accept=lambda node: (node.replayed or 0) >= written,
+    )  # fmt: skip
 
 
 def pair(estate: Estate) -> tuple[Host, Host]:
@@ -68,11 +82,7 @@ def lacks_wal_that_its_summarizer_wants(standby: Host, primary: Host) -> None:
     summarized = standby.run("ls %s/pg_wal | grep -E '^[0-9A-F]{24}$' | sort | tail -n 1", DATA).text
     for _ in range(3):
         primary.execute("SELECT pg_create_restore_point('filler'); SELECT pg_switch_wal(); CHECKPOINT;", timeout=60)
-    written = server.look(primary, 17).written or 0
-    until(
-        lambda: server.look(standby, 17), 30, what=f"{standby} to replay",
-        accept=lambda node: (node.replayed or 0) >= written,
-    )  # fmt: skip
+    replays_all(standby, server.look(primary, 17).written or 0)
     standby.execute("CHECKPOINT;", timeout=60)
     # All that the summarizer could read: replay needs none of it any more but the segment that it is in.
     standby.run(
@@ -130,6 +140,10 @@ def test_a_standby_that_is_too_small_is_seen_before_and_is_made_to_fit(whole: Es
     assert [one["what"] for one in said] == ["promotion-failed", "removed", "brought-up", "promotion-repeated"]
     assert "insufficient parameter settings" in str(said[0]["words"])
     assert said[1]["what_was"] == "max_connections is 120 now, it was 100"
+    seen.power_on(whole)
+    seen.as_declared(primary)  # whose own WAL asks for 120 still
+    assert dr("rejoin", primary.name, "--yes").code == 0
+    assert primary.query("show max_connections") == [{"max_connections": "120"}]
 
 
 def test_a_summarizer_that_lacks_wal_is_seen_before_and_taken_out_of_the_way(whole: Estate, tmp_path: Path) -> None:

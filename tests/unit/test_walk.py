@@ -32,6 +32,8 @@ STATES: dict[str, World] = {
     "standby damaged": World(pg2=Pg(up=False, data="damaged")),
     "standby up and not streaming": World(pg2=Pg(streams=False)),
     "standby paused": World(pg2=Pg(streams=True, paused=True)),
+    "standby too small": World(pg2=Pg(streams=True, paused=True, small=True)),
+    "standby too small, restarted by hand": World(pg2=Pg(up=False, small=True)),
     "standby blank": World(pg2=Pg(up=False, data="blank", full=False)),
     "primary's host off": World(pg1=OFF),
     "primary's host lost": World(pg1=LOST),
