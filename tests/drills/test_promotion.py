@@ -6,6 +6,7 @@ Each begins with a whole estate, breaks its standby, then takes its primary away
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from lab import faults
 from runbooks.actions.postgresql import server as act
+from runbooks.engine.budgets import budget
 from runbooks.engine.context import Context, Options
 from runbooks.engine.journal import read as read_journal
 from runbooks.engine.wait import until
@@ -170,7 +172,8 @@ def test_a_server_that_its_own_promotion_ended_is_brought_up_and_promoted(whole:
     half = promotion.configured(standby, LAYOUT)
     assert not half.standby_signal
     heard: list[str] = []
-    context = Context(whole, Options(yes=True), tmp_path, say=heard.append)
+    ends = time.monotonic() + budget("promote")
+    context = Context(whole, Options(yes=True), tmp_path, say=heard.append, deadline=ends)
     promoting.promote(context, LAYOUT, standby, primary, "./dr failover --resume --yes")
     assert any("WAL summarization is not progressing" in line for line in heard), heard
     assert server.look(standby, 17).is_primary
