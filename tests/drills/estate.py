@@ -93,7 +93,9 @@ def make_whole(estate: Estate) -> Estate:
 
 
 def rejoin(estate: Estate) -> None:
-    execute(REJOIN, estate, RejoinOptions(yes=True), quiet)
+    """Whoever is out; one that has paused is to be named."""
+    paused = [node.name for node in server.survey(estate) if node.replay_paused]
+    execute(REJOIN, estate, RejoinOptions(yes=True, host="".join(paused[:1])), quiet)
 
 
 def roles(estate: Estate) -> tuple[str, str]:
