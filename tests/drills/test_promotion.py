@@ -76,22 +76,29 @@ def told_before(standby: Host, words: str) -> None:
     )
 
 
+def in_use(standby: Host) -> str:
+    """The segment that replay is in."""
+    node = server.look(standby, 17)
+    assert node.timeline and node.replayed
+    return server.segment(node.timeline, node.replayed)
+
+
 def lacks_wal_that_its_summarizer_wants(standby: Host, primary: Host) -> None:
     """As a rewind or recycling leaves it: summaries end where the next segment is gone."""
     set_by_hand(standby, summarize_wal="on")
     standby.run("until ls %s/pg_wal/summaries | grep -q .; do sleep 0.1; done", DATA, timeout=30)
     set_by_hand(standby, summarize_wal="off")
-    summarized = standby.run("ls %s/pg_wal | grep -E '^[0-9A-F]{24}$' | sort | tail -n 1", DATA).text
+    summarized = in_use(standby)
     for _ in range(3):
         primary.execute("SELECT pg_create_restore_point('filler'); SELECT pg_switch_wal(); CHECKPOINT;", timeout=60)
     replays_all(standby, server.look(primary, 17).written or 0)
     standby.execute("CHECKPOINT;", timeout=60)
-    # All that the summarizer could read: replay needs none of it any more but the segment that it is in.
+    # All that the summarizer could read: replay needs none of it any more but the segment that it is in. Later ones are
+    # there as well, empty: they are kept for what is to come.
     standby.run(
-        "cd %s/pg_wal && for one in $(ls | grep -E '^[0-9A-F]{24}$' | sort); do "
-        'if [ "$one" \\< "$(ls | grep -E \'^[0-9A-F]{24}$\' | sort | tail -n 1)" ] && ! [ "$one" \\< %s ]; '
-        'then rm -f "$one"; fi; done',
-        DATA, summarized,
+        "cd %s/pg_wal && for one in $(ls | grep -E '^[0-9A-F]{24}$'); do "
+        'if ! [ "$one" \\< %s ] && [ "$one" \\< %s ]; then rm -f "$one"; fi; done',
+        DATA, summarized, in_use(standby),
     )  # fmt: skip
     set_by_hand(standby, summarize_wal="on")
 
