@@ -193,6 +193,16 @@ def test_a_site_that_lost_its_power_is_told_the_one_command_first(eyes: Eyes) ->
     assert all(one.what == "start-cluster" or one.what == "status" for one in advised(eyes))
 
 
+@pytest.mark.parametrize(
+    ("state", "hint"), [("primary up, the old one fenced", "./dr rejoin pg1 --yes"), ("whole", "./dr switchover")]
+)
+def test_the_primary_named_to_rejoin_is_told_what_it_is(eyes: Eyes, state: str, hint: str) -> None:
+    """A slip of a name is no cluster that is down."""
+    eyes.world = STATES.get(state, World())
+    name = eyes.world.primaries[0]
+    assert hint in follow(eyes, Advice("rejoin", (name, "--yes"))).hint
+
+
 def test_a_hint_that_goes_round_is_caught(eyes: Eyes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The walk itself, with the hints as they were: failover sends to rejoin, and that back."""
     from runbooks.judge import objectives

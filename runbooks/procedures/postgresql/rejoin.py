@@ -51,6 +51,8 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
     wanted = context.options.host
     out = [node for node in nodes if _is_out(node, wanted)]
     primaries = [node for node in nodes if node.is_primary and node.name != wanted]
+    if not primaries:
+        _not_the_primary_itself(nodes, wanted)
     primary = server.the_primary(primaries)
     if not out:
         raise Refused(
@@ -72,6 +74,17 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
             "timeline": primary.timeline, "was_standby": node.standby_signal,
         }
     )  # fmt: skip
+
+
+def _not_the_primary_itself(nodes: tuple[server.Node, ...], wanted: str) -> None:
+    """Raises Refused, naming who is out, when the host that was named is the one that takes writes."""
+    if not any(node.is_primary and node.name == wanted for node in nodes):
+        return
+    out = [node.name for node in nodes if _is_out(node, "")]
+    raise Refused(
+        f"{wanted} is the primary that takes writes, and others rejoin it",
+        f"./dr rejoin {out[0]} --yes brings {out[0]} back" if out else "./dr switchover moves its role to its standby",
+    )
 
 
 def _is_out(node: server.Node, wanted: str) -> bool:
