@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,9 +115,10 @@ def asked(dsn: str, database: str, patience_s: float) -> Facts:
 
     Raises AgentError when it does not answer in time.
     """
+    ends = time.monotonic() + patience_s
     said = _psql(f"{dsn} dbname=postgres".strip(), _SQL, patience_s)
     with suppress(AgentError):  # a database that is not there; a server that is not there has told so above
-        said["collations"] += _psql(f"{dsn} dbname={database}".strip(), _COLLATIONS, patience_s)["collations"]
+        said["collations"] += _psql(f"{dsn} dbname={database}".strip(), _COLLATIONS, left(ends))["collations"]
     return Facts(
         in_recovery=said["in_recovery"], settings=said["settings"], pause=said.get("pause", Facts.pause),
         unreplayed=said.get("unreplayed", 0), replayed_per_s=said.get("replayed_per_s"),
@@ -126,21 +128,33 @@ def asked(dsn: str, database: str, patience_s: float) -> Facts:
 
 
 def of_this_host(facts: Facts, version: int, patience_s: float) -> dict[str, Any]:
-    """The fields that only the server's own host can tell, asked as its owner."""
+    """The fields that only the server's own host can tell, asked as its owner, in `patience_s` together.
+
+    Whoever asks waits for one answer: an archive that hangs must not take the others with it. Raises AgentError.
+    """
+    ends = time.monotonic() + patience_s
     data = Path(facts.settings["data_directory"])
     found: dict[str, Any] = {"free_bytes": min(_free(data), _free(data / "pg_wal"))}
     if not facts.in_recovery:
         return found
     command = facts.settings.get("restore_command", "")
-    found["needed"] = _needed(data, version, patience_s)
-    if command:
-        found["asked_s"], there = restore(command, NOWHERE, data, patience_s)
-        found["asked_in_vain"] = there is None
-    if not facts.streams and facts.wanted:
+    found["needed"] = _needed(data, version, left(ends))
+    wants = not facts.streams and facts.wanted
+    if wants:
         found["wanted_there"] = (data / "pg_wal" / facts.wanted).exists()
-        if command and not found["wanted_there"]:
-            found["wanted_there"] = restore(command, facts.wanted, data, patience_s)[1]
+    if command:
+        with ThreadPoolExecutor(2) as pool:
+            nowhere = pool.submit(restore, command, NOWHERE, data, left(ends))
+            if wants and not found["wanted_there"]:
+                found["wanted_there"] = pool.submit(restore, command, facts.wanted, data, left(ends)).result()[1]
+            found["asked_s"], there = nowhere.result()
+        found["asked_in_vain"] = there is None
     return found
+
+
+def left(ends: float) -> float:
+    """Seconds until then, and never none: `timeout 0` would wait for ever."""
+    return max(0.05, ends - time.monotonic())
 
 
 def restore(command: str, name: str, data: Path, patience_s: float) -> tuple[float, bool | None]:
@@ -167,7 +181,9 @@ def _parts(command: str) -> list[str]:
 def _needed(data: Path, version: int, patience_s: float) -> Mapping[str, int]:
     program = f"/usr/lib/postgresql/{version}/bin/pg_controldata"
     done = _run([program, str(data)], patience_s, env={**os.environ, "LC_ALL": "C"})
-    rows = (line.partition(":") for line in (done.stdout if done else "").splitlines())
+    if done is None:
+        raise AgentError(f"its control file was not read within {patience_s:.2f} s", "Is its disk or its host busy?")
+    rows = (line.partition(":") for line in done.stdout.splitlines())
     return {SIZES[name]: int(value) for name, _, value in rows if name in SIZES}
 
 

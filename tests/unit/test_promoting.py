@@ -37,7 +37,10 @@ WAY_OUT = "./dr failover --resume --yes"
 
 @dataclass
 class World:
-    """A standby: `blocks` says whether, as it is, a promotion fails; `shuts` whether the server ends with it."""
+    """A standby: `blocks` says whether, as it is, a promotion fails; `shuts` whether the server ends with it.
+
+    `needs`: the connections that its control file asks for; `meets`: those that WAL tells which it replays at a start.
+    """
 
     settings: dict[str, str] = field(default_factory=lambda: dict(FITS))
     up: bool = True
@@ -49,6 +52,9 @@ class World:
     shuts: bool = False
     always: bool = False
     lost: bool = False
+    needs: int = 100
+    meets: int = 0
+    starts: bool = True
     did: list[str] = field(default_factory=list)
 
     @property
@@ -63,6 +69,12 @@ class World:
             return 3
         self.primary = True
         return 0
+
+    def start(self) -> int:
+        self.did.append("start")
+        self.needs = max(self.needs, self.meets)
+        self.up = self.starts and int(self.settings["max_connections"]) >= self.needs
+        return 0 if self.up else 1
 
     def node(self) -> str:
         if self.moves:
@@ -79,7 +91,8 @@ class World:
 
     def configured(self) -> str:
         said = "".join(f"{name} setting={value}\n" for name, value in self.settings.items())
-        return f"{said}{CONTROL}standby_signal={'yes' if self.signal else 'no'}\n"
+        control = CONTROL.replace("control=100", f"control={self.needs}")
+        return f"{said}{control}standby_signal={'yes' if self.signal else 'no'}\n"
 
 
 class Pretended(Host):
@@ -117,8 +130,7 @@ class Pretended(Host):
             world.did.append("stop")
             world.up, world.signal = False, True
         elif "systemctl start" in command:
-            world.did.append("start")
-            world.up = True
+            code = world.start()
         if code:
             raise TargetFailed(f"{self.name}: ended with {code}")
         return Ran(code, out, "", 0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,7 @@ def test_a_slow_archive_costs_each_time_that_it_is_asked() -> None:
     assert found(replace(READY, asked_s=1.0))["archive"].seconds == 5.0
     silent = found(replace(READY, asked_s=1.2, asked_in_vain=True))["archive"]
     assert "more than 1.2 s" in silent.measured
+    assert found(replace(READY, asked_s=0.1, asked_in_vain=True))["archive"].seconds is None, "cut short"
 
 
 def test_a_differing_collation_is_told_with_both_versions() -> None:
@@ -120,6 +122,23 @@ def test_restore_command_is_asked_as_the_server_would_ask(tmp_path: Path) -> Non
     assert promotion_facts.restore('cp "%f" "%p"', "some", tmp_path, 5)[1] is True
     seconds, there = promotion_facts.restore("sleep 30", "none", tmp_path, 0.2)
     assert there is None and seconds < 5
+
+
+def test_an_archive_that_hangs_does_not_take_the_other_answers_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it within the one patience that whoever asks has, also of a standby that asks for two files."""
+    (tmp_path / "pg_wal").mkdir()
+    monkeypatch.setattr(promotion_facts, "_needed", lambda *_: {"max_connections": 100})
+    hangs = {**READY.settings, "restore_command": "sleep 30", "data_directory": str(tmp_path)}
+    away = replace(READY, settings=hangs, streams=False, wanted="00000001000000000000000A")
+    monkeypatch.setattr(promotion, "asked", lambda *_: time.sleep(0.4) or away)
+    started = time.monotonic()
+    said = promotion.here("pg2", 17, "x", 2.0, 1.0)
+    assert time.monotonic() - started < 2
+    outlook = probe.parse(json.loads(json.dumps(said)))
+    assert outlook.has("archive") and outlook.needed == {"max_connections": 100}
+    assert outlook.asked_s is not None and 0.4 < outlook.asked_s < 0.98, "what the server left of it"
 
 
 @pytest.fixture
