@@ -124,6 +124,16 @@ def test_restore_command_is_asked_as_the_server_would_ask(tmp_path: Path) -> Non
     assert there is None and seconds < 5
 
 
+def test_a_host_that_was_busy_for_a_moment_has_no_slow_archive_and_a_slow_one_is_slow_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took = iter([0.6, 0.1, 0.7, 0.8, 0.9, 0.1])
+    monkeypatch.setattr(promotion_facts, "restore", lambda *_: (next(took), False))
+    assert promotion_facts.quickest("x", tmp_path, time.monotonic() + 9) == (0.1, False)
+    assert promotion_facts.quickest("x", tmp_path, time.monotonic() + 9) == (0.7, False)
+    assert promotion_facts.quickest("x", tmp_path, time.monotonic() + 9) == (0.1, False), "a quick one is asked once"
+
+
 def test_an_archive_that_hangs_does_not_take_the_other_answers_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
