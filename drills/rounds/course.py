@@ -38,6 +38,7 @@ _ROUND_TRIPS = (
 )  # fmt: skip
 # A runbook's own verification and backup pass while the feed writes on, so that less of it is needed around them.
 _CALM_S, _AFTER_S = 2.0, 1.0
+MOST = 1000  # half a day of them
 ROOM_BYTES = 2 << 30  # a round takes an eighth of it, on all hosts of a lab together
 
 
@@ -77,6 +78,8 @@ class RoundsPlan:
         Plan(rate=self.rate)
         if self.count < 1:
             raise BadInput(f"{self.count} rounds would prove nothing", "--rounds 10 runs ten")
+        if self.count > MOST:
+            raise BadInput(f"{self.count} rounds are more than one run takes, {MOST}", "--rounds 50 takes under an hour")
         if self.twin and self.twin not in ROUND_TWINS:
             raise BadInput(*_no_twin_of_rounds(self.twin))
 
