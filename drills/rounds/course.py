@@ -79,7 +79,7 @@ class RoundsPlan:
         if self.count < 1:
             raise BadInput(f"{self.count} rounds would prove nothing", "--rounds 10 runs ten")
         if self.count > MOST:
-            raise BadInput(f"{self.count} rounds are more than one run takes, {MOST}", "--rounds 50 takes under an hour")
+            raise BadInput(f"{self.count} rounds are more than {MOST} in one run", "--rounds 50 takes under an hour")
         if self.twin and self.twin not in ROUND_TWINS:
             raise BadInput(*_no_twin_of_rounds(self.twin))
 
