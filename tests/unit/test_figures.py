@@ -145,6 +145,22 @@ def test_a_record_that_was_edited_badly_is_told_with_file_path_and_value(
     assert told.value.hint
 
 
+def test_a_record_that_cannot_be_written_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "figures.yaml"
+    path.symlink_to(tmp_path / "away" / "figures.yaml")
+    with pytest.raises(BadInput, match="cannot be written, so nothing could be recorded"):
+        bench_gate.read(Gate(("store",), record=True), path)
+    path.unlink()
+    path.write_text(GOOD)
+    assert bench_gate.read(Gate(("store",), record=True), path).figures
+    monkeypatch.setattr("os.access", lambda *_: False)  # as on a disk that is mounted read-only
+    with pytest.raises(BadInput, match="cannot be written"):
+        bench_gate.read(Gate(("store",), record=True), path)
+    assert bench_gate.read(Gate(("store",)), path).figures
+
+
 def test_the_record_that_is_committed_can_be_held_to() -> None:
     assert set(figures.load(bench_gate.RECORD).figures) == set(HEADLINES)
 
