@@ -90,6 +90,8 @@ def _is_value(word: str) -> bool:
 
 def main() -> None:
     """Run what was typed; never returns."""
+    if os.environ.get("COLUMNS", "").strip("0") == "":  # of a terminal that does not know; tables would be empty
+        os.environ.pop("COLUMNS", None)
     DrProgram(name="dr", binary="./dr", binary_names=["dr", "./dr"]).run(arguments(sys.argv[1:]))
 
 

@@ -128,6 +128,13 @@ def test_what_is_mistyped_ends_with_2(machine: Machine, typed: list[str], words:
     assert left == [], "bad input leaves no evidence of a run that was none"
 
 
+@pytest.mark.parametrize("columns", ["0", ""])
+def test_a_terminal_that_knows_no_width_empties_no_table(machine: Machine, columns: str) -> None:
+    done = machine.dr("scenarios", COLUMNS=columns)
+    assert done.returncode == 0
+    assert "primary-power-loss" in done.stdout
+
+
 @pytest.mark.parametrize(("runbook", "step"), [("failover", "fence"), ("rejoin", "rebuild")])
 def test_destructive_runbook_without_consent_is_refused(machine: Machine, runbook: str, step: str) -> None:
     assert_told(machine.dr(runbook), 3, "needs your consent", step, hint="--yes")
