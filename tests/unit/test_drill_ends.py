@@ -52,11 +52,11 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine]:
     made = Machine()
-    monkeypatch.setattr(run.hosts, "load", lambda _: SimpleNamespace())
+    monkeypatch.setattr("drills.run.hosts.load", lambda _: SimpleNamespace())
     monkeypatch.setattr(run, "gate", lambda *_: (SimpleNamespace(name="pg1"), SimpleNamespace(name="pg2")))
     monkeypatch.setattr(run, "new_run_dir", lambda *_: tmp_path)
-    monkeypatch.setattr(run.lab_state, "load", lambda _: SimpleNamespace(gateway="192.0.2.1"))
-    monkeypatch.setattr(run.gather, "objectives", lambda _: {})
+    monkeypatch.setattr("drills.run.lab_state.load", lambda _: SimpleNamespace(gateway="192.0.2.1"))
+    monkeypatch.setattr("drills.run.gather.objectives", lambda _: {})
     monkeypatch.setattr(Course, "go", lambda course: made.go(course))
     monkeypatch.setattr(run, "clean_up", made.clean_up)
     monkeypatch.setattr(run, "_with_surroundings", made.surroundings)
