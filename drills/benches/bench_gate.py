@@ -14,6 +14,7 @@ from drills import gather, prepare
 from drills.benches import figures, pages
 from drills.benches.figures import TOLERANCE, Judged, Measured, Record, Verdict
 from drills.benches.headlines import SIZES, Headlines
+from inventories.catalog.load import shown
 from inventories.errors import BadInput
 from lab import containers, down
 from lab.containers import ContainerState
@@ -75,7 +76,7 @@ def _require_writable(path: Path) -> None:
     """Before minutes are spent on measuring what could not be kept."""
     target = path.resolve()
     if not os.access(target if target.exists() else target.parent, os.W_OK):
-        raise BadInput(f"{figures.shown(path)} cannot be written, so nothing could be recorded", f"ls -ld {target}")
+        raise BadInput(f"{shown(path)} cannot be written, so nothing could be recorded", f"ls -ld {target}")
 
 
 def run(wanted: Gate, record: Record, lab: str, say: Say) -> Passed:
