@@ -31,6 +31,8 @@ from runbooks.probes import app
 
 Events = Mapping[Store, tuple[Event, ...]]
 Fates = Mapping[Store, Fate]
+# A runbook's own --resume looks for a run of its own, and not below a drill's folder.
+_STATUS = "./dr status shows what each host is, and what brings it back"
 
 
 @dataclass(frozen=True)
@@ -275,7 +277,7 @@ class Course:
             update={
                 "outcome": Outcome.INTERRUPTED if interrupted else Outcome.FAILED,
                 "reasons": tuple(dict.fromkeys((*filter(None, failed), reason, *self.result.reasons))),
-                "hint": error.hint if isinstance(error, DrError) else "",
+                "hint": _STATUS if interrupted else error.hint if isinstance(error, DrError) else "",
             }
         )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +18,14 @@ from drills.judging.result import DrillResult, NegativeTwin, Outcome
 from drills.rounds import report
 from drills.rounds import rows as rounds_rows
 from drills.rounds.result import Round, RoundsResult, judge, round_of, write_rounds
-from drills.run import Plan, drill
+from drills.run import Plan, drill, even_unheard
 from drills.scenarios.catalogue import REJOINED, ROUND_TWINS, SCENARIOS, TWINS, VANISHED_ROW
 from drills.scenarios.parts import nothing
 from inventories.errors import BadInput, DrError, Refused
 from runbooks import hosts
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.rundir import new_run_dir
-from runbooks.engine.signals import interruptible
+from runbooks.engine.signals import held_back, interruptible
 from runbooks.hosts import Estate
 from runbooks.layout import KEPT
 from runbooks.probes import disk
@@ -38,6 +37,7 @@ _ROUND_TRIPS = (
 )  # fmt: skip
 # A runbook's own verification and backup pass while the feed writes on, so that less of it is needed around them.
 _CALM_S, _AFTER_S = 2.0, 1.0
+MOST = 1000  # half a day of them
 ROOM_BYTES = 2 << 30  # a round takes an eighth of it, on all hosts of a lab together
 
 
@@ -77,6 +77,8 @@ class RoundsPlan:
         Plan(rate=self.rate)
         if self.count < 1:
             raise BadInput(f"{self.count} rounds would prove nothing", "--rounds 10 runs ten")
+        if self.count > MOST:
+            raise BadInput(f"{self.count} rounds are more than {MOST} in one run", "--rounds 50 takes under an hour")
         if self.twin and self.twin not in ROUND_TWINS:
             raise BadInput(*_no_twin_of_rounds(self.twin))
 
@@ -237,16 +239,6 @@ class _Going:
         return NegativeTwin(name=self.plan.twin, held=held, reason="; ".join(self.result.reasons) or "it passed")
 
 
-def _even_unheard(say: Callable[[str], None]) -> Callable[[str], None]:
-    """A terminal that is closed ends the rounds by its signal; what is said on the way out must not lose the report."""
-
-    def aloud(sentence: str) -> None:
-        with suppress(OSError):
-            say(sentence)
-
-    return aloud
-
-
 def _require_room(estate: Estate) -> None:
     """Rows, WAL and backups of every round stay. Raises Refused where a further one might fill a disk."""
     for host in (*estate.postgres, estate.backup):
@@ -278,7 +270,7 @@ def run(plan: RoundsPlan, lab: str, say: Callable[[str], None]) -> tuple[RoundsR
         name=folder.name, run_id=str(plan.seed), lab=lab, host=primary.name, started_at=datetime.now(UTC),
         wanted=plan.count, pool=plan.scenarios,
     )  # fmt: skip
-    going = _Going(plan, lab, _even_unheard(say), folder, result, time.monotonic())
+    going = _Going(plan, lab, even_unheard(say), folder, result, time.monotonic())
     going.say(f"{plan.count} rounds of {', '.join(plan.scenarios)}; --seed {plan.seed} repeats them")
     going.write()
     interrupted = False
@@ -289,7 +281,8 @@ def run(plan: RoundsPlan, lab: str, say: Callable[[str], None]) -> tuple[RoundsR
         interrupted = True
     except DrError as error:
         going.stop(f"Round {len(going.result.rounds) + 1} could not be run: {error}", error.hint)
-    going.conclude(interrupted=interrupted)
+    with held_back():
+        going.conclude(interrupted=interrupted)
     return going.result, folder
 
 

@@ -160,6 +160,8 @@ ROUND_TWINS: Mapping[str, str] = {
 
 def scenario(name: str) -> Scenario:
     """Raises BadInput naming the scenarios there are."""
+    if "," in name:
+        raise BadInput("a drill breaks one thing, and several were named", f"./dr drill --rounds 2 --scenario {name}")
     if name not in SCENARIOS:
         raise BadInput(f"there is no scenario {name!r}", f"the scenarios are {', '.join(SCENARIOS)}")
     return SCENARIOS[name]

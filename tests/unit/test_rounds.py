@@ -429,6 +429,7 @@ def test_a_runbook_that_was_interrupted_interrupts_the_drill(monkeypatch: pytest
         course = Course(SCENARIOS["primary-crash"], None, Plan(), stage, cast(Any, None), begun())
         course.ended_by(error)
         assert course.result.outcome is Outcome.INTERRUPTED
+        assert "./dr status" in course.result.hint, "the report names what leads on"
 
 
 def test_a_host_comes_back_as_was_drawn_and_the_drill_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
