@@ -1,13 +1,10 @@
-"""What a failed command on a host is told as: the one line that says why; and a host that has to answer."""
+"""What a failed command on a host is told as: the one line that says why."""
 
 from __future__ import annotations
 
 import pytest
 
-from inventories.errors import Unreachable
-from runbooks.hosts import Host, _telling_line
-from runbooks.knock import Door
-from tests.unit.record_kit import ESTATE
+from runbooks.hosts import _telling_line
 
 PGBACKREST = """
 WARN: unable to check pg2: [DbConnectError]
@@ -33,14 +30,3 @@ ERROR: [082]: WAL segment 000000020000000000000005 was not archived before the 6
 )  # fmt: skip
 def test_line_that_says_why_is_told_and_not_the_advice_below_it(said: str, line: str) -> None:
     assert _telling_line(said) == line
-
-
-@pytest.mark.parametrize("door", sorted(set(Door) - {Door.OPEN}))
-def test_host_that_must_answer_is_given_up_at_once_for_whatever_is_no_open_door(
-    monkeypatch: pytest.MonkeyPatch, door: Door
-) -> None:
-    monkeypatch.setattr(Host, "knock", lambda *_: door)
-    with pytest.raises(Unreachable, match=r"^pg1: no answer at "):
-        ESTATE.host("pg1").must_answer()
-    monkeypatch.setattr(Host, "knock", lambda *_: Door.OPEN)
-    ESTATE.host("pg1").must_answer()
