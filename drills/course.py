@@ -39,7 +39,8 @@ _STATUS = "./dr status shows what each host is, and what brings it back"
 class Plan:
     """How to drill. Seconds before the fault are drawn between `calm_s` and twice that; `seed` fixes the draw.
 
-    `reclone` brings a lost host back from the repository, without trying to rewind it.
+    `reclone` brings a lost host back from the repository, without trying to rewind it. `kill` ends the operator's
+    process with SIGKILL in the middle of each runbook, which is resumed: no seconds are promised then.
     """
 
     rate: float = 6000.0
@@ -47,6 +48,7 @@ class Plan:
     after_s: float = 4.0
     seed: int | None = None
     reclone: bool = False
+    kill: bool = False
 
     def __post_init__(self) -> None:
         """Raises BadInput for a rate that no feed can have."""

@@ -14,7 +14,7 @@ from drills.course import Course, Plan
 from drills.gate import clean_up, gate
 from drills.judging import verdict
 from drills.judging.junit import write_junit
-from drills.judging.result import DrillResult, NegativeTwin, Outcome, write_result
+from drills.judging.result import DrillResult, NegativeTwin, Objectives, Outcome, write_result
 from drills.measuring import pressure
 from drills.measuring.measure import phases
 from drills.page.report import write_report
@@ -43,6 +43,8 @@ def drill(
     seed = plan.seed if plan.seed is not None else random.SystemRandom().randrange(2**31)
     heard, gateway = even_unheard(say), lab_state.load(lab).gateway
     stage = Stage(lab, estate, primary, standby, gateway, run_dir, heard, reclone=plan.reclone)
+    if plan.kill:
+        stage.killed = random.Random(seed)  # noqa: S311 - moments, no secret
     result = DrillResult(
         name=run_dir.name,
         scenario=scenario.name,
@@ -52,7 +54,7 @@ def drill(
         started_at=datetime.now(UTC),
         summary=scenario.summary,
         expects_new_timeline=scenario.new_timeline and not (twin and twin.runbook_fails),
-        objectives=gather.objectives(scenario.promise),
+        objectives=_promised(scenario, plan),
     )
     course = Course(scenario, twin, plan, stage, random.Random(seed), result)  # noqa: S311 - a moment, no secret
     began = stage.mark("normal")
@@ -82,6 +84,12 @@ def even_unheard(say: Callable[[str], None]) -> Callable[[str], None]:
             say(sentence)
 
     return aloud
+
+
+def _promised(scenario: Scenario, plan: Plan) -> Objectives:
+    """Rows whatever happens; seconds only where nobody kills the operator's process."""
+    promised = gather.objectives(scenario.promise)
+    return promised.model_copy(update={"rto_s": None, "detection_s": None}) if plan.kill else promised
 
 
 def _make_whole(course: Course) -> None:

@@ -152,9 +152,10 @@ TWINS: Mapping[str, Twin] = {
 }
 
 
-VANISHED_ROW = "vanished-row"
+VANISHED_ROW, SECOND_PRIMARY = "vanished-row", "second-primary"
 ROUND_TWINS: Mapping[str, str] = {
     VANISHED_ROW: "After the last round one row of the first is deleted by hand: looking back must find that very row.",
+    SECOND_PRIMARY: "After the last round the standby is promoted beside the primary: the witness must see both.",
 }
 
 

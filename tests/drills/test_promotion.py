@@ -139,7 +139,7 @@ def test_paused_replay_and_an_apply_delay_are_seen_before_and_hold_no_promotion_
 def test_a_standby_that_would_take_no_write_is_seen_before_and_takes_them(whole: Estate, tmp_path: Path) -> None:
     primary, standby = pair(whole)
     standby.execute("ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf();")
-    change(standby, synchronous_standby_names="nobody")
+    set_by_hand(standby, synchronous_standby_names="nobody")
     told_before(standby, "default_transaction_read_only = 'on' in")
     said = notes(failed_over(whole, primary, tmp_path))
     assert [one["what"] for one in said] == ["removed", "removed"]
