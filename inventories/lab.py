@@ -32,7 +32,7 @@ def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, st
 
 def _fence(name: str) -> list[str]:
     root = _Path(_state.__file__).resolve().parent.parent
-    return ["/usr/bin/env", f"PYTHONPATH={root}", _sys.executable, "-m", "lab.fence", "--lab", _name, name]
+    return ["/usr/bin/env", f"PYTHONPATH={root}", _sys.executable, "-S", "-m", "lab.fence", "--lab", _name, name]
 
 
 app = _group("app1")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from lab.faults import find
+from lab.power import find
 
 _ROOM_MIB = 160
 _SHRINK = """

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from inventories.errors import BadInput
-from lab import containers, network, ssh, state
-from lab.engine import Engine, EngineFailed, find_engine
+from lab import containers, network, ssh
+from lab.engine import EngineFailed, find_engine
+from lab.power import find, kill
 from lab.wait import wait_until
 
-_OFF_BUDGET_S = 10.0
 _ON_BUDGET_S = 60.0
 
 
@@ -49,15 +49,6 @@ def site_on(lab: str, hosts: Sequence[str]) -> None:
     with ThreadPoolExecutor(len(hosts)) as pool:
         list(pool.map(lambda host: power_on(lab, host), hosts))
     network.let_bridge_go(find_engine(), lab)
-
-
-def fence(lab: str, host: str) -> None:
-    """Take the power away and return only when the host is certainly off.
-
-    A host that is off already is fenced.
-    """
-    engine, box = find(lab, host)
-    kill(engine, box.container)
 
 
 def power_on(lab: str, host: str) -> None:
@@ -131,21 +122,3 @@ def remove(lab: str, host: str) -> None:
             raise
         return
     containers.remove(engine, box.container)
-
-
-def kill(engine: Engine, container: str) -> None:
-    """SIGKILL everything in the container and return when the engine says that it is off."""
-    try:
-        engine.run("kill", "--signal", "KILL", container)
-    except EngineFailed:
-        if engine.is_running(container):
-            raise
-    wait_until(f"The end of {container}", lambda: not engine.is_running(container), _OFF_BUDGET_S, every=0.02)
-
-
-def find(lab: str, host: str) -> tuple[Engine, state.LabHost]:
-    """The engine and the host's container. Raises BadInput naming the hosts that the lab has."""
-    made = state.load(lab)
-    if host not in made.hosts:
-        raise BadInput(f"Lab {lab} has no host named {host!r}.", f"Its hosts are {', '.join(made.hosts)}.")
-    return find_engine(), made.hosts[host]

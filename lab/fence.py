@@ -4,8 +4,8 @@ usage: python -m lab.fence [--lab NAME] HOST
 
 Ends with 0 only when the engine says that the host is off, also when it was off already; with 2 for a host
 or lab that does not exist; with 1 when the host could not be shown to be off. Nothing but ``lab.up`` or an
-operator turns the host on again. It imports little, because its time is part of every recovery that needs
-it.
+operator turns the host on again. It imports little and asks the engine no more than it must, because its time
+is part of every recovery that needs it.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import os
 import sys
 
 from inventories.errors import DrError
-from lab import faults
+from lab import power
 from lab.spec import DEFAULT_LAB
 
 
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("host", metavar="HOST")
     wanted = parser.parse_args(argv)
     try:
-        faults.fence(wanted.lab, wanted.host)
+        power.fence(wanted.lab, wanted.host)
     except DrError as error:
         sys.stderr.write(f"{error}\n" + (f"HINT: {error.hint}\n" if error.hint else ""))
         return int(error.exit_code)
