@@ -17,8 +17,9 @@ printf '%%s\\n' %s > {fenced}; sync {fenced}
 systemctl mask {unit} 2>/dev/null
 pid=$(head -n1 {data}/postmaster.pid 2>/dev/null)
 ask() {{ timeout "$1" pg_ctlcluster --skip-systemctl-redirect {version} main stop -m "$2" >/dev/null 2>&1; }}
-test {patience} = 0 || ask {patience} fast || ask 2 immediate
-test "$(cat /proc/$pid/comm 2>/dev/null)" = postgres && kill -KILL "$pid" 2>/dev/null
+runs() {{ test "$(cat /proc/$pid/comm 2>/dev/null)" = postgres; }}
+if runs && test {patience} != 0; then ask {patience} fast || ask 2 immediate; fi
+runs && kill -KILL "$pid" 2>/dev/null
 systemctl kill --signal=KILL {unit} 2>/dev/null
 timeout 5 systemctl stop {unit} 2>/dev/null
 for look in $(seq 40); do test -n "$(ss -Hltn 'sport = :5432')" || exit 0; sleep 0.05; done
