@@ -11,19 +11,21 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from inventories import ssh_config
 from inventories.errors import BadInput, DrError, TargetFailed, TimedOut, Unreachable
 from inventories.inventory import HERE, HostEntry, read_inventory
+from runbooks import begun
 from runbooks.engine.budgets import budget
 from runbooks.engine.context import Context
 from runbooks.knock import Door, knock
 
 SSH_FAILED = 255
+_PSQL = "psql -qAtX -v ON_ERROR_STOP=1 -d %s"
 _NO_SUDO = re.compile(r"^sudo: .*(password|terminal|tty)|not in the sudoers|not allowed|may not run sudo", re.MULTILINE)
 # What runs there may end with 255 as well, and would be taken for SSH itself.
 _SSHS_OWN = "{}\nr=$?; test $r -ne 255 || r=254; exit $r"
@@ -60,6 +62,7 @@ class Host:
     name: str
     entry: HostEntry = field(compare=False, repr=False)
     ssh_config: Path = field(compare=False, repr=False)
+    reach: str = field(default="ssh.reach", compare=False, repr=False)  # the budget of knocking where SSH dials
 
     @property
     def address(self) -> str:
@@ -90,15 +93,11 @@ class Host:
         `expect` is the exit code that counts as success, None takes any. Raises TargetFailed (another exit code),
         TimedOut, Unreachable (SSH itself failed).
         """
-        text = command % tuple(shlex.quote(str(arg)) for arg in args) if args else command
+        text = _filled(command, args)
         limit = timeout if timeout is not None else budget("ssh.command")
         started = time.monotonic()
         try:
-            done = subprocess.run(
-                ["ssh", "-F", str(self.ssh_config), self.name, "--", _SSHS_OWN.format(self._as(user, text))],
-                input=stdin if stdin is not None else "", capture_output=True, text=True, errors="replace",
-                timeout=limit, check=False,
-            )  # fmt: skip
+            done = begun.run(self._argv(text, user), stdin if stdin is not None else "", limit)
         except subprocess.TimeoutExpired as error:
             raise TimedOut(f"{self.name} did not finish {_short(text)} within {limit:g} s") from error
         ran = Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
@@ -120,6 +119,16 @@ class Host:
             )
         return ran
 
+    def begin(self, command: str, *args: object, user: str = "root") -> None:
+        """Start it ahead of the `run` of the same words, which sends its input: what waits for that has done nothing.
+
+        Never raises; where it could not be begun, or has ended meanwhile, `run` starts it as ever.
+        """
+        begun.begin(self._argv(_filled(command, args), user))
+
+    def _argv(self, text: str, user: str) -> list[str]:
+        return ["ssh", "-F", str(self.ssh_config), self.name, "--", _SSHS_OWN.format(self._as(user, text))]
+
     def _other_key(self) -> Unreachable:
         name, port = self.entry.ssh_hostname, self.entry.ssh_port
         known = name if port == 22 else f"[{name}]:{port}"
@@ -132,9 +141,8 @@ class Host:
 
     def start(self, command: str, *args: object, user: str = "root") -> subprocess.Popen[bytes]:
         """Start `command` and leave it running: its standard input and output are pipes, its errors go to stderr's."""
-        text = command % tuple(shlex.quote(str(arg)) for arg in args) if args else command
         return subprocess.Popen(
-            ["ssh", "-F", str(self.ssh_config), self.name, "--", self._as(user, text)],
+            ["ssh", "-F", str(self.ssh_config), self.name, "--", self._as(user, _filled(command, args))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
 
@@ -154,12 +162,16 @@ class Host:
         """Run statements on this host's own server, stopping at the first error."""
         self._psql(sql, database, timeout)
 
+    def begin_session(self, database: str = "postgres") -> None:
+        """Have a session of this host's own server ready for the next `execute` or `query`; it asks for nothing yet."""
+        self.begin(_PSQL, database, user="postgres")
+
     def knock(self, timeout: float | None = None) -> Door:
         """What knocking where SSH dials comes to; behind a bastion the answer is that of a login. Never raises."""
         try:
             if self.entry.ssh_proxy_jump:
                 return self._login(budget("ssh.jump") if timeout is None else timeout)
-            limit = budget("ssh.reach") if timeout is None else timeout
+            limit = budget(self.reach) if timeout is None else timeout
             return knock(self.entry.ssh_hostname, self.entry.ssh_port, limit)
         except Unreachable:
             return Door.UNKNOWN
@@ -189,7 +201,7 @@ class Host:
         return Door.OPEN
 
     def _psql(self, sql: str, database: str, timeout: float | None) -> Ran:
-        return self.run("psql -qAtX -v ON_ERROR_STOP=1 -d %s", database, user="postgres", stdin=sql, timeout=timeout)
+        return self.run(_PSQL, database, user="postgres", stdin=sql, timeout=timeout)
 
     def _as(self, user: str, text: str) -> str:
         sudo = "sudo -n " if self.entry.ssh_user != "root" else ""
@@ -223,6 +235,10 @@ class Estate:
             raise BadInput(f"inventory {self.inventory} has no host in group {' or '.join(names)}")
         return tuple(host for host in self.hosts if host.name in wanted)
 
+    def reached_within(self, name: str) -> Estate:
+        """The same, where knocking at a host has this budget."""
+        return replace(self, hosts=tuple(replace(host, reach=name) for host in self.hosts))
+
     @property
     def postgres(self) -> tuple[Host, ...]:
         return self.group("pg_primary", "pg_standby")
@@ -247,6 +263,10 @@ def load(inventory: str | None = None) -> Estate:
     # What a step starts in another process finds the same file again.
     name = entries.name if entries.path.parent == HERE else str(entries.path.absolute())
     return Estate(entries.estate, name, hosts, entries.groups, entries.data)
+
+
+def _filled(command: str, args: Sequence[object]) -> str:
+    return command % tuple(shlex.quote(str(arg)) for arg in args) if args else command
 
 
 def _short(text: str) -> str:

@@ -11,6 +11,7 @@ PASSFILE = "/var/lib/postgresql/.mystocks.pgpass"
 KEPT = "/var/lib/postgresql/mystocks-kept"  # copies of what a recovery step is about to erase
 PROOFS = "/var/lib/mystocks-dr/proofs.jsonl"  # on the backup host: a line for each backup that was tried
 STANZA = "main"
+ASKED = "/run/postgresql/mystocks-asked"  # what the archive was asked ahead of a promotion
 PROVISIONED = "/etc/mystocks-dr/provisioned"  # a deploy got as far as it must before data may come
 BLANK = "mystocks-blank"  # in a data directory that a deploy made and nobody has written to
 RESTORE_UNIT = "mystocks-restore.service"

@@ -1,12 +1,14 @@
 """Try one committed write and say what happened.
 
     python3 -m agents.writing.write_probe --config FILE [--host NAME_OR_ADDRESS] [--timeout S] [--expect-failure]
+        [--when-told]
 
 Without --host: to whichever host is the primary (proves the write path). With --host: to exactly that one,
 whatever its role (proves a fence, with --expect-failure). Prints {"wrote", "stage", "host", "timeline", "ms",
 "error"}; `stage` is how far it came: search, connect, insert, commit, done. Exit 0 when the outcome is the
 expected one. A write that got as far as its commit without an answer is no proof of a fence: the host took
-the row, only its standby did not confirm.
+the row, only its standby did not confirm. With --when-told nothing is tried before the line "go" has come on
+standard input: a fence is proved by what is tried after it, and start-up need not wait for that.
 """
 
 from __future__ import annotations
@@ -98,10 +100,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--expect-failure", action="store_true", help="exit 0 when the host refuses the write"
     )
+    parser.add_argument("--when-told", action="store_true", help='wait for a line that says "go"')
     options = parser.parse_args(arguments)
     config = load_config(options.config)
     if options.host is not None:
         _named(config, options.host)
+    if options.when_told and sys.stdin.readline().strip() != "go":
+        return 1  # nobody wants to know any more
     outcome = probe(config, options.host, options.timeout)
     print(json.dumps(asdict(outcome), ensure_ascii=False), flush=True)
     if options.expect_failure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra import host
 
 from deploys import estate
+from deploys.postgresql.restore_command import restore_command
 
 # What only runbooks switch, or nobody: a standby that is promoted with them takes no write.
 NEVER_ALTERED = ("default_transaction_read_only", "synchronous_standby_names")
@@ -58,7 +59,7 @@ def settings(version: int) -> dict[str, str]:
         "archive_mode": "on",
         "archive_command": f"pgbackrest --stanza={stanza} archive-push %p",
         "archive_timeout": f"{data.get('archive_timeout_s')}s",
-        "restore_command": _restore_command(str(stanza)),
+        "restore_command": restore_command(estate.nodes("backup")[0].address, str(stanza)),
         "recovery_target_timeline": "latest",
         "primary_conninfo": (
             f"host={','.join(n.name for n in nodes)} hostaddr={','.join(estate.addresses(nodes))} port=5432 "
@@ -81,13 +82,3 @@ def settings(version: int) -> dict[str, str]:
         "timezone": "Etc/UTC",
         "log_timezone": "Etc/UTC",
     }
-
-
-def _restore_command(stanza: str) -> str:
-    """Knock first: a promotion asks the archive five times, a start about as often, and each silence adds up.
-
-    To PostgreSQL an archive that does not answer and one that does not have the file are the same.
-    """
-    repository = estate.nodes("backup")[0].address
-    knock = f'timeout 0.3 bash -c "exec 3<>/dev/tcp/{repository}/8432" 2>/dev/null'
-    return f'{knock} && pgbackrest --stanza={stanza} --io-timeout=5 archive-get %f "%p"'

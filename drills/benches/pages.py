@@ -34,6 +34,8 @@ _ORDER = (
     "runbooks/probes/postgresql/server.py", "runbooks/procedures/postgresql/failover.py",
     "runbooks/procedures/checks.py", "runbooks/procedures/outbox.py", "runbooks/procedures/postgresql/gates.py",
     "runbooks/procedures/postgresql/roles.py", "runbooks/procedures/postgresql/*ing.py",
+    "runbooks/procedures/postgresql/ahead.py", "runbooks/procedures/postgresql/fence_proof.py", "runbooks/begun.py",
+    "runbooks/knock.py", "runbooks/record/*", "runbooks/probes/network.py", "runbooks/actions/postgresql/asking.py",
 )  # fmt: skip
 _RESTORING = ("agents/postgresql/side/*", "agents/postgresql/pgbackrest.py", "agents/postgresql/engines.py")
 

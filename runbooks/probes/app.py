@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from runbooks.hosts import Host
 
 _PROGRAM = "cd /opt/mystocks-dr && exec python3 -m agents.%s --config /etc/mystocks-dr/{}"
-_AGENT = _PROGRAM.format("agent.json")
+_PROBE = _PROGRAM.format("agent.json") % "writing.write_probe" + " --timeout %s"
+_PROBE_WHEN_TOLD = _PROBE + " --host %s --when-told"
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,15 @@ class Outbox:
 
 def try_to_write(app: Host, seconds: float, only: str | None = None) -> WriteAttempt:
     """Try one committed write to whoever is primary, or to exactly the host named `only`."""
-    command, arguments = _AGENT % "writing.write_probe" + " --timeout %s", [str(seconds)]
-    if only:
-        command, arguments = command + " --host %s", [*arguments, only]
-    ran = app.run(command, *arguments, user="mystocks", expect=None, timeout=seconds + 5)
+    command, words = (_PROBE_WHEN_TOLD, (seconds, only)) if only else (_PROBE, (seconds,))
+    ran = app.run(command, *words, user="mystocks", expect=None, stdin="go\n", timeout=seconds + 5)
     return WriteAttempt(**{key: ran.json()[key] for key in WriteAttempt.__dataclass_fields__})
+
+
+def begin_to_write(app: Host, seconds: float, only: str) -> None:
+    """Have the program ready for `try_to_write` with these very words; it tries nothing before that."""
+    if app.reachable():
+        app.begin(_PROBE_WHEN_TOLD, seconds, only, user="mystocks")
 
 
 def outbox(app: Host, timeout: float = 10, settings: str = "agent.json") -> Outbox:

@@ -8,9 +8,11 @@ from inventories.errors import DrError
 from runbooks.hosts import Host
 from runbooks.knock import Door
 
-# A second knock where the first met silence: a SYN that got lost is sent again after a second only.
+# A second knock where the first met silence: a SYN that got lost is sent again after a second only. Nothing is sent
+# before the word has come.
 _KNOCK = """
 export LC_ALL=C
+read -r word && test "$word" = go || exit 0
 once() { timeout "$1" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$2" "$3" 2>&1; echo "ended=$?"; }
 first=$(once %s %s %s)
 case $first in *ended=124*) once %s %s %s ;; *) printf '%%s\\n' "$first" ;; esac
@@ -21,12 +23,22 @@ def look(viewer: Host, target: Host, port: int, seconds: float) -> Door:
     """What `viewer` finds of a port of `target`; UNKNOWN from a viewer that could not be asked, which saw nothing."""
     if not viewer.reachable():
         return Door.UNKNOWN
-    first, second, words = f"{seconds / 3:.3f}", f"{seconds * 2 / 3:.3f}", (target.address, port)
     try:
-        said = viewer.run(_KNOCK, first, *words, second, *words, timeout=seconds + 3).stdout
+        said = viewer.run(_KNOCK, *_words(target, port, seconds), stdin="go\n", timeout=seconds + 3).stdout
     except DrError:
         return Door.UNKNOWN
     return parse(said)
+
+
+def begin(viewer: Host, target: Host, port: int, seconds: float) -> None:
+    """Have `viewer` ready for the `look` of these very words."""
+    if viewer.reachable():
+        viewer.begin(_KNOCK, *_words(target, port, seconds))
+
+
+def _words(target: Host, port: int, seconds: float) -> tuple[object, ...]:
+    where = (target.address, port)
+    return (f"{seconds / 3:.3f}", *where, f"{seconds * 2 / 3:.3f}", *where)
 
 
 def look_from(viewers: tuple[Host, ...], target: Host, port: int, seconds: float) -> dict[str, Door]:
@@ -34,6 +46,13 @@ def look_from(viewers: tuple[Host, ...], target: Host, port: int, seconds: float
     with ThreadPoolExecutor(max(1, len(viewers))) as pool:
         doors = pool.map(lambda viewer: look(viewer, target, port, seconds), viewers)
         return dict(zip((viewer.name for viewer in viewers), doors, strict=True))
+
+
+def look_at(viewer: Host, targets: tuple[Host, ...], port: int, seconds: float) -> dict[str, Door]:
+    """What one viewer finds of several at once, by the target's name."""
+    with ThreadPoolExecutor(max(1, len(targets))) as pool:
+        doors = pool.map(lambda target: look(viewer, target, port, seconds), targets)
+        return dict(zip((target.name for target in targets), doors, strict=True))
 
 
 def parse(said: str) -> Door:
@@ -47,4 +66,4 @@ def parse(said: str) -> Door:
     return Door.SILENT if silent else Door.UNKNOWN
 
 
-__all__ = ["look", "look_from", "parse"]
+__all__ = ["begin", "look", "look_at", "look_from", "parse"]

@@ -88,6 +88,11 @@ class FileOn:
         why = f"{self.name} {'has no program for the estate record yet' if missing else f'cannot keep it: {lines[-1]}'}"
         raise TargetFailed(why, "./dr deploy puts what it needs there")
 
+    def begin(self, verb: str) -> None:
+        """Have the program ready for a `change` of this verb: it does nothing before it has read the request."""
+        if self.host.reachable():
+            self.host.begin(_CALL, verb)
+
     def _knock(self) -> None:
         if not self.host.reachable():
             raise Unreachable(f"{self.name} does not answer")

@@ -106,6 +106,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     made.root.mkdir()
     monkeypatch.setenv("DR_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(Host, "reachable", lambda host, *words: made.reachable(host, *words))
+    monkeypatch.setattr(Host, "begin", lambda *_, **__: None)
     monkeypatch.setattr(Host, "run", lambda host, command, *args, **more: made.run(host, command, *args, **more))
     yield made
     made.copied()

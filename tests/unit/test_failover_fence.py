@@ -3,9 +3,11 @@ that could not be asked."""
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,24 @@ import pytest
 
 from inventories.errors import DrError, Refused, TargetFailed, TimedOut, Unreachable, VerificationFailed
 from inventories.inventory import HostEntry
+from runbooks import hosts
+from runbooks.actions.postgresql import asking, promotion
 from runbooks.actions.postgresql import server as act
 from runbooks.engine import budgets
 from runbooks.engine.context import Context
-from runbooks.hosts import Estate, Host
+from runbooks.engine.wait import until
+from runbooks.hosts import Estate, Host, Ran
 from runbooks.knock import Door
+from runbooks.layout import Layout
 from runbooks.probes import app, network
 from runbooks.probes.app import WriteAttempt
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node
-from runbooks.procedures.postgresql import failover, writing
+from runbooks.procedures.postgresql import ahead, failover, fence_proof, writing
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
 
 HANGING = ("sleep", "30")
+SILENT = dict.fromkeys(("pg2", "backup1", "app1"), Door.SILENT)
 
 
 def estate(hook: tuple[str, ...] | None = None) -> Estate:
@@ -70,6 +77,200 @@ def failing(error: DrError) -> Callable[..., None]:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     told = budgets.budget
     monkeypatch.setattr(failover, "budget", lambda name: 0.2 if name == "fence.hook" else told(name))
+
+
+# ---- what is looked at before
+
+
+def looked(
+    monkeypatch: pytest.MonkeyPatch, old: Node, door: Door | None, wrote: bool = True
+) -> tuple[str | None, list[str]]:
+    """What was concluded of the application's writes, and whether one was tried. `door`: None would be waited for."""
+    tried: list[str] = []
+    end = threading.Event()
+
+    def doors(viewer: Host, targets: tuple[Host, ...], port: int, _: float) -> dict[str, Door]:
+        assert (viewer.name, port) == ("app1", 5432)
+        if door is None:
+            end.wait(10)
+        return {target.name: Door.OPEN if target.name == "pg2" else door or Door.OPEN for target in targets}
+
+    def write(*_: object) -> WriteAttempt:
+        tried.append("tried")
+        return attempt(wrote=wrote, stage="done", host="192.0.2.1" if wrote else None)
+
+    standby = Node(old.host, ssh=True, online=True, in_recovery=True)
+    run = Run()
+    monkeypatch.setattr(server, "survey", lambda *_: (old, replace(standby, host=run.context.estate.host("pg2"))))
+    monkeypatch.setattr(failover, "read", lambda _: None)
+    monkeypatch.setattr(network, "look_at", doors)
+    monkeypatch.setattr(Host, "knock", lambda *_: Door.OPEN)
+    monkeypatch.setattr(app, "try_to_write", write)
+    try:
+        return failover._looked(run.context)[2], tried
+    finally:
+        end.set()
+
+
+PG1 = estate().host("pg1")
+SILENCE = Node(PG1, ssh=False, why="no answer")
+HANGS = Node(PG1, ssh=True, runs=True, why="PostgreSQL hangs")
+
+
+@pytest.mark.parametrize("door", [Door.SILENT, Door.REFUSED])
+@pytest.mark.parametrize("old", [SILENCE, HANGS])
+def test_host_whose_port_is_shut_to_the_application_takes_no_write(
+    monkeypatch: pytest.MonkeyPatch, door: Door, old: Node
+) -> None:
+    assert looked(monkeypatch, old, door) == (None, [])
+
+
+@pytest.mark.parametrize("door", [Door.OPEN, Door.UNKNOWN])
+@pytest.mark.parametrize("old", [SILENCE, HANGS])
+def test_host_whose_port_the_application_does_not_find_shut_is_written_to(
+    monkeypatch: pytest.MonkeyPatch, door: Door, old: Node
+) -> None:
+    assert looked(monkeypatch, old, door) == ("192.0.2.1", ["tried"])
+    assert looked(monkeypatch, old, door, wrote=False) == (None, ["tried"])
+
+
+def test_nobody_waits_for_the_application_where_every_node_has_spoken_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert looked(monkeypatch, Node(PG1, ssh=True), None) == (None, [])
+
+
+def test_a_silent_host_is_waited_for_as_long_as_a_failover_waits_and_not_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(hosts, "knock", lambda _name, _port, seconds: asked.append(seconds) or Door.SILENT)
+    assert not estate().reached_within("assess.reach").host("pg1").reachable()
+    assert not estate().host("pg1").reachable()
+    assert asked == [budgets.budget("assess.reach"), budgets.budget("ssh.reach")]
+
+
+# ---- what is begun meanwhile
+
+
+def test_everything_is_got_ready_for_the_standby_that_answers_while_the_other_node_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ready: list[tuple[str, str, tuple[str, ...]]] = []
+    standby = Node(estate().host("pg2"), ssh=True, online=True, in_recovery=True, timeline=1, written=0)
+
+    def survey(_: Estate, heard: Callable[[Node], object]) -> tuple[Node, ...]:
+        heard(standby)
+        until(lambda: ready, 2.0, what="everything to be got ready")  # before the silent one is given up
+        heard(SILENCE)
+        return SILENCE, standby
+
+    monkeypatch.setattr(server, "survey", survey)
+    monkeypatch.setattr(failover, "read", lambda _: None)
+    monkeypatch.setattr(network, "look_at", lambda *_: {"pg1": Door.SILENT})
+    monkeypatch.setattr(Host, "begin", lambda *_, **__: None)
+    monkeypatch.setattr(Host, "knock", lambda *_: Door.OPEN)
+    monkeypatch.setattr(ahead, "get_ready", lambda _, old, new, asks: ready.append((old.name, new.name, asks)))
+    failover._looked(Run().context)
+    assert ready == [("pg1", "pg2", ("000000010000000000000000", "00000002.history"))]
+
+
+def test_who_is_got_ready_asks_the_very_words_that_are_asked_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[object, ...]] = []
+    asked: list[tuple[object, ...]] = []
+
+    def run(host: Host, *words: object, user: str = "root", **_: object) -> Ran:
+        asked.append((host, *words, user))
+        return Ran(0, json.dumps(asdict(attempt())) if host.name == "app1" and user == "mystocks" else "", "", 0.0)
+
+    monkeypatch.setattr(Host, "begin", lambda host, *words, user="root": begun.append((host, *words, user)))
+    monkeypatch.setattr(Host, "knock", lambda *_: Door.OPEN)
+    monkeypatch.setattr(Host, "run", run)
+    context, state = Run().context, seen(fenced_by="hook")
+    old, new, names = estate().host("pg1"), estate().host("pg2"), ("00000002.history",)
+    ahead.get_ready(context, old, new, names)
+    fence_proof.look(context, state)
+    asking.ahead(new, names, 1.0)
+    promotion.let_it_write(new, Layout(17))
+    act.promote(new, old, 1.0)
+    assert len(begun) == 7 and set(begun) == set(asked)
+
+
+@pytest.fixture
+def course(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What `begin` does, in its order."""
+    did: list[str] = []
+
+    def noting(word: str, answer: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *words: did.append(word) or answer(*words)
+
+    monkeypatch.setattr(failover, "_record", noting("record", lambda *_: None))
+    monkeypatch.setattr(failover, "fence", noting("fence", lambda _, state: state))
+    monkeypatch.setattr(ahead, "get_ready", lambda *_: None)
+    monkeypatch.setattr(ahead, "ask_archive", noting("ask", lambda *_: None))
+    monkeypatch.setattr(network, "look_from", noting("look", lambda *_: SILENT))
+    monkeypatch.setattr(Host, "knock", lambda *_: Door.OPEN)
+    monkeypatch.setattr(app, "try_to_write", noting("write", lambda *_: attempt()))
+    return did
+
+
+@pytest.mark.parametrize("by", ["hook", "ssh"])
+def test_nobody_looks_and_the_archive_is_not_asked_before_the_fence_has_ended(course: list[str], by: str) -> None:
+    state = failover.begin(Run().context, seen(fenced_by=by))
+    assert sorted(course) == ["ask", "fence", "look", "record", "write"]
+    assert course.index("fence") < min(course.index(word) for word in ("ask", "look", "write"))
+    assert state.views and state.views.doors == SILENT
+
+
+def test_what_was_found_is_what_is_judged(course: list[str]) -> None:
+    run = Run()
+    state = failover.begin(run.context, seen(fenced_by="hook"))
+    course.clear()
+    fence_proof.judge(run.context, state)
+    assert course == []
+    leaking = state.model_copy(update={"views": fence_proof.Views(doors={**SILENT, "app1": Door.OPEN}, tried=None)})
+    with pytest.raises(VerificationFailed, match=r"the fence leaks.* seen from app1"):
+        fence_proof.judge(run.context, leaking)
+
+
+def test_run_that_is_resumed_looks_anew(course: list[str]) -> None:
+    run = Run()
+    state = failover.begin(run.context, seen(fenced_by="hook"))
+    course.clear()
+    fence_proof.judge(run.context, Failover.model_validate_json(state.model_dump_json()))
+    assert sorted(course) == ["look", "write"]
+
+
+def test_without_a_fence_nothing_is_asked_ahead(course: list[str]) -> None:
+    state = failover.begin(Run().context, seen(fenced_by="nobody (accepted)"))
+    assert sorted(course) == ["fence", "record"]
+    fence_proof.judge(Run().context, state)
+
+
+def test_clients_look_while_the_record_is_being_written_and_nothing_goes_on_without_it(
+    course: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record(*_: object) -> None:
+        until(lambda: "look" in course, 5.0, what="the proof to be under way")
+        raise TargetFailed("the record cannot be written")
+
+    monkeypatch.setattr(failover, "_record", record)
+    with pytest.raises(TargetFailed, match="the record cannot be written"):
+        failover.begin(Run().context, seen(fenced_by="hook"))
+
+
+@pytest.mark.parametrize(
+    ("timeline", "position", "names"),
+    [
+        (3, 0x3BB93A08, ("00000003000000000000003B", "00000004.history", "00000003.history")),
+        (1, 0, ("000000010000000000000000", "00000002.history")),
+    ],
+)
+def test_promotion_asks_for_its_last_segment_and_for_two_histories(
+    timeline: int, position: int, names: tuple[str, ...]
+) -> None:
+    best = Node(PG1, ssh=True, online=True, in_recovery=True, timeline=timeline, written=position, replayed=0)
+    assert ahead.asks(best) == names
 
 
 # ---- the ways
@@ -151,10 +352,9 @@ def prove(
     monkeypatch.setattr(network, "look_from", lambda viewers, *_: {one.name: doors[one.name] for one in viewers})
     monkeypatch.setattr(Host, "knock", lambda *_: Door.OPEN if tried else Door.SILENT)
     monkeypatch.setattr(app, "try_to_write", lambda *_: tried)
-    failover.prove_fence(run.context, seen(fenced_by=by))
+    fence_proof.judge(run.context, seen(fenced_by=by))
 
 
-SILENT = dict.fromkeys(("pg2", "backup1", "app1"), Door.SILENT)
 AWAY = dict.fromkeys(("pg2", "backup1", "app1"), Door.UNKNOWN)
 
 

@@ -20,7 +20,7 @@ from runbooks.engine.lock import this_process
 from runbooks.hosts import Host
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import ControlData
-from runbooks.procedures.postgresql import detach, failover, pitr_swap, start_cluster, switchover
+from runbooks.procedures.postgresql import detach, failover, fence_proof, pitr_swap, start_cluster, switchover
 from runbooks.procedures.postgresql.detach import Detach, DetachOptions
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
@@ -67,6 +67,7 @@ def moments(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Moments:
     monkeypatch.setattr(fencing, "power_off", made.at("power_off"))
     monkeypatch.setattr(server, "control_data", lambda *_: ControlData("shut down in recovery", 1, 90))
     monkeypatch.setattr(Host, "must_answer", lambda *_: None)
+    monkeypatch.setattr(fence_proof, "look", lambda *_: None)
     monkeypatch.setattr(server, "look", lambda host, *_: PRIMARY if host.name == "pg1" else STANDBY)
     return made
 

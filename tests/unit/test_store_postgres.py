@@ -386,6 +386,20 @@ def test_the_probe_of_a_dead_host_fails_in_time(
     assert not json.loads(capsys.readouterr().out.splitlines()[0])["wrote"]
 
 
+@pytest.mark.parametrize(("word", "rows"), [("go\n", 1), ("", 0), ("no\n", 0)])
+def test_the_probe_that_waits_for_its_word_writes_nothing_without_it(
+    server: Server, config: Config, tmp_path: Path, word: str, rows: int
+) -> None:
+    before = server.sql("SELECT count(*) FROM dr_probe")[0][0]
+    arguments = ["--config", str(tmp_path / "agent.json"), "--host", "127.0.0.1", "--when-told"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "agents.writing.write_probe", *arguments], input=word, cwd=ROOT, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode == 0, bool(ran.stdout)) == (bool(rows), bool(rows))
+    assert server.sql("SELECT count(*) FROM dr_probe") == [(before + rows,)]  # type: ignore[operator]
+
+
 def test_a_commit_that_only_waits_for_its_standby_is_no_proof_of_a_fence(
     server: Server, config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -161,7 +161,7 @@ class Eyes:
             replay_paused=pg.paused, receiving_from=source if pg.streams else None,
         )  # fmt: skip
 
-    def survey(self, estate: Estate) -> tuple[Node, ...]:
+    def survey(self, estate: Estate, *_: object) -> tuple[Node, ...]:
         return tuple(self.node(host) for host in estate.postgres)
 
     def stopped(self, hosts: tuple[Host, ...], *_: object) -> tuple[Stopped, ...]:
@@ -253,13 +253,14 @@ class Eyes:
         """Every probe that an assess or a gate asks, and every action that would refuse."""
         archive = (lambda *_: self.world.newest, lambda *_, **__: replace(REPOSITORY, system_id=SYSTEM, archive_max=""))
         for where, name, fake in (
-            (Host, "knock", self.knock), (server, "survey", self.survey), (server, "look", self.node),
+            (Host, "knock", self.knock), (Host, "begin", lambda *_, **__: None),
+            (server, "survey", self.survey), (server, "look", self.node),
             (stopped, "survey", self.stopped), (ground, "survey", self.grounds), (app, "try_to_write", self.writes),
             (failover, "read", lambda *_: self.pages().answer), (start_cluster, "read", lambda *_: self.pages().answer),
             (keep, "pages", self.pages), (keep.Keeper, "_write", self.write_record),
             (streaming, "following", self.following),
             (pgbackrest, "newest_timeline", archive[0]), (pgbackrest, "info", archive[1]),
-            (network, "look_from", lambda *_: {}),
+            (network, "look_from", lambda *_: {}), (network, "look_at", _nobody_knows),
             (fencing, "power_off", lambda *_: None), (act, "fence", lambda *_: None), (disk, "look", lambda *_: ()),
         ):
             monkeypatch.setattr(where, name, _as_method(fake) if where in (Host, keep.Keeper) else fake)
@@ -268,6 +269,10 @@ class Eyes:
 def _paused(name: str) -> Hindrance:
     hint = f"psql -c 'select pg_wal_replay_resume()' on {name}"
     return Hindrance("paused", "paused; 0.0 MiB of WAL wait to be replayed first", "goes on", None, False, hint)
+
+
+def _nobody_knows(_: Host, targets: tuple[Host, ...], *__: object) -> dict[str, Door]:
+    return {target.name: Door.UNKNOWN for target in targets}
 
 
 def _small(name: str) -> Hindrance:

@@ -52,8 +52,19 @@ def let_it_write(host: Host, layout: Layout) -> tuple[str, ...]:
 
     Returns the lines that were found beside the runbooks' own. The server reads its files again as it is promoted.
     """
+    ran = host.run(*_let_it_write(layout), stdin="go\n")
+    return tuple(line.strip() for line in ran.stdout.splitlines())
+
+
+def get_ready(host: Host, layout: Layout) -> None:
+    """Have ready what `let_it_write` runs, and the session that promotes. Nothing is done before that."""
+    host.begin(*_let_it_write(layout))
+    host.begin_session()
+
+
+def _let_it_write(layout: Layout) -> tuple[str, str]:
     script = WRITES.format(synchronous=layout.synchronous, data=layout.data, etc=layout.etc)
-    return tuple(line.strip() for line in host.run("sh -c %s", script).stdout.splitlines())
+    return "sh -c %s", f'read -r word && test "$word" = go || exit 1\n{script}'
 
 
 def settle(host: Host, layout: Layout, name: str, value: str) -> None:

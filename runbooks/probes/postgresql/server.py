@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -199,11 +199,17 @@ def commit_from(viewer: Host, primary: Host, seconds: float) -> int:
     return int(ran.text)
 
 
-def survey(estate: Estate) -> tuple[Node, ...]:
-    """Every PostgreSQL node at once, in the inventory's order."""
+def survey(estate: Estate, heard: Callable[[Node], object] = lambda _: None) -> tuple[Node, ...]:
+    """Every PostgreSQL node at once, in the inventory's order. `heard` is told of each as soon as it has answered."""
     hosts, pg_version = estate.postgres, version(estate)
+
+    def ask(host: Host) -> Node:
+        node = look(host, pg_version)
+        heard(node)
+        return node
+
     with ThreadPoolExecutor(len(hosts)) as pool:
-        return tuple(pool.map(lambda host: look(host, pg_version), hosts))
+        return tuple(pool.map(ask, hosts))
 
 
 def the_primary(nodes: Iterable[Node]) -> Node:

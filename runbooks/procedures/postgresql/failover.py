@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from inventories.catalog.load import load_recovery
-from inventories.errors import DrError, Refused, TargetFailed, Unreachable, VerificationFailed
+from inventories.errors import DrError, Refused, TargetFailed, Unreachable
 from runbooks.actions import fencing
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
-from runbooks.hosts import Host, Run
+from runbooks.hosts import Run
 from runbooks.knock import Door
 from runbooks.probes import app, network
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import archiving, gates, promoting, recording, verifying, writing
-from runbooks.procedures.postgresql.roles import Roles, layout, other_of
+from runbooks.procedures.postgresql import (
+    ahead,
+    archiving,
+    fence_proof,
+    gates,
+    promoting,
+    recording,
+    verifying,
+    writing,
+)
+from runbooks.procedures.postgresql.fence_proof import Fenced
+from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
 from runbooks.record import keep
+from runbooks.record.arbiter import FileOn
 from runbooks.record.read import of_system, read
 from runbooks.record.types import Answer, Copy, Known, Unknown
 
@@ -39,18 +50,18 @@ class FailoverOptions(Options):
     accept_split_brain: bool = False
 
 
-class Failover(Roles):
+class Failover(Fenced):
     """`possible_loss_bytes`: WAL that the old primary may have acknowledged alone; None when nobody can tell."""
 
     possible_loss_bytes: int | None = None
     loss_reason: str = ""
     unreplayed_bytes: int = 0
+    asks: tuple[str, ...] = ()  # the files for which the promotion will ask the archive
     # Of the old primary, at that unix time.
     seen_at: float = 0.0
     ssh_answers: bool = False
     hangs: bool = False
     why: str = ""
-    fenced_by: str = ""
     recorded: Known | None = None  # what the arbiter said; the next change is compared with it
 
 
@@ -59,11 +70,7 @@ def assess(context: Run, state: Failover) -> Failover:
 
     Refuses while a primary lives.
     """
-    with ThreadPoolExecutor(2) as pool:
-        recorded = pool.submit(read, context.estate)
-        written = pool.submit(application_writes, context)
-        nodes = server.survey(context.estate)
-        answer, writes_to = recorded.result(), written.result()
+    answer, nodes, writes_to = _looked(context)
     alive = [node for node in nodes if node.is_primary]
     if writes_to and not alive:
         raise Refused(
@@ -98,10 +105,40 @@ def assess(context: Run, state: Failover) -> Failover:
     return state.model_copy(
         update={
             "primary": best.name, "other": old.name, "old_timeline": best.timeline or 0, "possible_loss_bytes": loss,
-            "loss_reason": reason, "unreplayed_bytes": unreplayed, **_seen(old),
+            "loss_reason": reason, "unreplayed_bytes": unreplayed, "asks": ahead.asks(best), **_seen(old),
             "recorded": answer if isinstance(answer, Known) else None, "system": best.system,
         }
     )  # fmt: skip
+
+
+SHUT = (Door.REFUSED, Door.SILENT)
+
+
+def _looked(context: Run) -> tuple[Answer, tuple[server.Node, ...], str | None]:
+    """The record, every node, and who takes the application's writes: all asked at once.
+
+    A write is tried unless the application finds the ports shut of all that nobody here can ask; where every node has
+    spoken for itself, that is not waited for.
+    """
+    hurried = context.estate.reached_within("assess.reach")
+    pool = ThreadPoolExecutor(4)
+
+    def heard(node: server.Node) -> None:
+        """Most estates have two nodes: while the other one is silent, get ready for what this will come to."""
+        others = [host for host in context.estate.postgres if host.name != node.name]
+        if node.is_standby and len(others) == 1:
+            pool.submit(ahead.get_ready, context, others[0], context.estate.host(node.name), ahead.asks(node))
+            pool.submit(FileOn(context.estate.backup).begin, "swap")
+
+    try:
+        recorded = pool.submit(read, hurried)
+        doors = pool.submit(network.look_at, hurried.app, hurried.postgres, 5432, budget("assess.reach"))
+        nodes = server.survey(hurried, heard)
+        unknown = [node.name for node in nodes if node.is_unknown]
+        may_write = [name for name in unknown if doors.result()[name] not in SHUT]
+        return recorded.result(), nodes, application_writes(context) if may_write else None
+    finally:
+        pool.shutdown(wait=False)
 
 
 def _seen(old: server.Node) -> dict[str, object]:
@@ -199,9 +236,13 @@ def _record(context: Run, state: Failover) -> None:
 
 
 def begin(context: Run, state: Failover) -> Failover:
-    """Record that a failover is under way while the old primary is fenced: neither waits for the other."""
-    with ThreadPoolExecutor(1) as pool:
+    """Fence the old primary, then see what its clients find there; record meanwhile that a failover is under way.
+
+    What the promotion will ask the archive is asked once the fence stands. Nothing is promoted before all is done.
+    """
+    with ThreadPoolExecutor(2) as pool:
         recorded = pool.submit(_record, context, state)
+        pool.submit(ahead.get_ready, context, other_of(context, state), primary_of(context, state), state.asks)
         try:
             state = fence(context, state)
         except Refused:
@@ -209,6 +250,9 @@ def begin(context: Run, state: Failover) -> Failover:
                 recorded.result()
             keep.unchanged(context)  # nothing was touched
             raise
+        if not state.unfenced:
+            ahead.ask_archive(context, primary_of(context, state), state.asks)
+        state = state.model_copy(update={"views": fence_proof.look(context, state)})
         recorded.result()
     return state
 
@@ -268,65 +312,10 @@ def _over_ssh(context: Run, state: Failover) -> None:
     act.fence(old, layout(context), reason, 0 if state.hangs else budget("fence.ssh"))
 
 
-def prove_fence(context: Run, state: Failover) -> None:
-    """Every client's view must agree: no write is taken, and no connection either, since a slow host is not a dead one.
-
-    A client that cannot be asked has seen nothing: one besides the new primary must have looked, or the old one itself
-    must have said over SSH that nobody listens. Raises VerificationFailed otherwise.
-    """
-    if state.fenced_by.startswith("nobody"):
-        return
-    old, estate, seconds = other_of(context, state), context.estate, budget("fence.prove")
-    with ThreadPoolExecutor(1) as pool:
-        attempt = pool.submit(_write_from_app, context, old, seconds)
-        doors = network.look_from((estate.host(state.primary), estate.backup, estate.app), old, 5432, seconds)
-        tried = attempt.result()
-    if tried and not tried.refused:
-        raise VerificationFailed(
-            f"the fence leaks: {old.name} {'took a write' if tried.wrote else 'got as far as a commit'} "
-            f"from {estate.app}",
-            f"cut {old.name} off by hand before anything is promoted",
-        )
-    if open_from := [name for name, door in doors.items() if door is Door.OPEN]:
-        raise VerificationFailed(
-            f"the fence leaks: {old.name} still listens on its port 5432, seen from {', '.join(open_from)}"
-        )
-    _somebody_looked(context, state, doors)
-    if tried:
-        context.say(f"a write to {old.name} from {estate.app} failed as it must: {tried.error}")
-
-
-def _write_from_app(context: Run, old: Host, seconds: float) -> app.WriteAttempt | None:
-    """None when the application host cannot be asked."""
-    try:
-        context.estate.app.must_answer()
-        return app.try_to_write(context.estate.app, seconds, old.name)
-    except DrError as error:
-        context.say(f"WARNING: {context.estate.app} cannot try to write to {old.name}: {error}")
-        return None
-
-
-def _somebody_looked(context: Run, state: Failover, doors: Mapping[str, Door]) -> None:
-    """Say what each found of the old primary's port; silence is what a host that is off, and a cut line, sound like."""
-    asked = [name for name, door in doors.items() if door is not Door.UNKNOWN]
-    not_asked = [name for name in doors if name not in asked]
-    told = ", ".join(f"{doors[name].value} from {name}" for name in asked)
-    away = f"; {' and '.join(not_asked)} could not be asked" if not_asked else ""
-    context.say(f"port 5432 of {state.other}: {told or 'nobody has looked'}{away}")
-    if state.fenced_by == "ssh" or [name for name in asked if name != state.primary]:
-        return
-    if context.options.accept_split_brain:
-        context.say(f"WARNING: that {state.other} is fenced is its hook's word alone")
-        return
-    raise VerificationFailed(
-        f"the fence is not proved: {' and '.join(not_asked)} could not be asked whether {state.other} still serves",
-        f"bring one of them back, or make sure by hand that {state.other} is off, then "
-        "./dr failover --yes --accept-split-brain",
-    )
-
-
 def promote(context: Run, state: Failover) -> Failover:
-    return promoting.promoted(context, state, "./dr failover --resume --yes")
+    state = promoting.promoted(context, state, "./dr failover --resume --yes")
+    ahead.forget_answers(primary_of(context, state))
+    return state
 
 
 FAILOVER: Procedure[Failover] = Procedure(
@@ -353,7 +342,7 @@ FAILOVER: Procedure[Failover] = Procedure(
             name="fence", role="old primary", budget="fence", action=begin, destructive=True,
             says="Record that the role moves; stop the old primary, mask its unit and mark it fenced; where SSH cannot "
             "reach it, cut its power.",
-            evidence=Evidence("a write to the old primary fails, and nobody finds its port open", prove_fence),
+            evidence=Evidence("a write to the old primary fails, and nobody finds its port open", fence_proof.judge),
             commands=(
                 "echo fenced > /etc/mystocks-dr/fenced",
                 "systemctl mask --now postgresql@17-main",

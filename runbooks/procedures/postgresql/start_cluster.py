@@ -24,6 +24,7 @@ from runbooks.probes.postgresql.stopped import Stopped
 from runbooks.procedures.postgresql import (
     archiving,
     failover,
+    fence_proof,
     gates,
     promoting,
     recording,
@@ -175,7 +176,7 @@ def fence(context: Run, state: StartCluster) -> StartCluster:
 
 def fenced(context: Run, state: StartCluster) -> None:
     for name in state.fence:
-        failover.prove_fence(context, state.model_copy(update={"other": name}))
+        fence_proof.judge(context, state.model_copy(update={"other": name}))
 
 
 def start(context: Run, state: StartCluster) -> StartCluster:

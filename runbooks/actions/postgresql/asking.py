@@ -1,0 +1,45 @@
+"""Ask the archive ahead of a promotion for what the server will ask it for, so that it need not wait for the answers.
+
+A promotion asks for the segment that it ends in, for the next timeline's history and for its own, one after the other,
+a login at the repository each. Asked once nobody archives any more (the old primary is fenced), the answers are the
+same a moment later; restore_command believes them for five seconds.
+"""
+
+from __future__ import annotations
+
+from runbooks.hosts import Host
+from runbooks.layout import ASKED, STANZA
+
+# An archive that cannot be asked leaves no answer, and no file that is there in part bears its name.
+_ASK = """
+read -r word && test "$word" = go || exit 0
+umask 077
+rm -rf "$0" && mkdir "$0" && cd "$0" || exit 1
+stanza=$1; shift
+for name; do
+  (
+    pgbackrest --stanza="$stanza" --io-timeout=5 archive-get "$name" "$0/.$name" >/dev/null 2>&1
+    case $? in 0) touch ".$name" && mv ".$name" "$name" ;; 1) : >"$name.absent" ;; esac
+  ) &
+done
+wait
+"""
+
+
+def ahead(host: Host, names: tuple[str, ...], timeout: float) -> None:
+    """Ask for all of these at once. Only after the fence: what comes into the archive later would not be seen."""
+    host.run(*_words(names), user="postgres", stdin="go\n", timeout=timeout)
+
+
+def begin(host: Host, names: tuple[str, ...]) -> None:
+    """Have it ready for `ahead` with these very names."""
+    host.begin(*_words(names), user="postgres")
+
+
+def forget(host: Host) -> None:
+    """Take the answers away; a clock that is set back would make them look fresh."""
+    host.run("rm -rf %s", ASKED)
+
+
+def _words(names: tuple[str, ...]) -> tuple[str, ...]:
+    return "sh -c %s %s %s" + " %s" * len(names), _ASK, ASKED, STANZA, *names
