@@ -30,6 +30,7 @@ from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node
 from runbooks.procedures.postgresql import ahead, failover, fence_proof, writing
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
+from runbooks.record.arbiter import FileOn
 
 HANGING = ("sleep", "30")
 SILENT = dict.fromkeys(("pg2", "backup1", "app1"), Door.SILENT)
@@ -157,22 +158,25 @@ def test_everything_is_got_ready_for_the_standby_that_answers_while_the_other_no
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ready: list[tuple[str, str, tuple[str, ...]]] = []
+    programs: list[str] = []
     standby = Node(estate().host("pg2"), ssh=True, online=True, in_recovery=True, timeline=1, written=0)
 
     def survey(_: Estate, heard: Callable[[Node], object]) -> tuple[Node, ...]:
         heard(standby)
-        until(lambda: ready, 2.0, what="everything to be got ready")  # before the silent one is given up
+        # Before the silent one is given up.
+        until(lambda: ready and programs, 2.0, what="everything to be got ready")
         heard(SILENCE)
         return SILENCE, standby
 
     monkeypatch.setattr(server, "survey", survey)
     monkeypatch.setattr(failover, "read", lambda _: None)
     monkeypatch.setattr(network, "look_at", lambda *_: {"pg1": Door.SILENT})
-    monkeypatch.setattr(Host, "begin", lambda *_, **__: None)
+    monkeypatch.setattr(FileOn, "begin", lambda there, verb: programs.append(f"{verb} on {there.name}"))
     monkeypatch.setattr(Host, "knock", lambda *_: Door.OPEN)
     monkeypatch.setattr(ahead, "get_ready", lambda _, old, new, asks: ready.append((old.name, new.name, asks)))
     failover._looked(Run().context)
     assert ready == [("pg1", "pg2", ("000000010000000000000000", "00000002.history"))]
+    assert programs == ["swap on backup1"]
 
 
 def test_who_is_got_ready_asks_the_very_words_that_are_asked_later(monkeypatch: pytest.MonkeyPatch) -> None:
