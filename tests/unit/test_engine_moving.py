@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.engine_kit import BUDGETS, Bench, Trail, World, happened, procedure, step
 
 from inventories.errors import TargetFailed, TimedOut, Unreachable
 from runbooks.engine import runner
 from runbooks.engine.context import Context
 from runbooks.engine.moving import while_it_moves
 from runbooks.engine.outcome import Outcome
+from tests.unit.engine_kit import BUDGETS, Bench, Trail, World, happened, procedure, step
 
 
 class Time:
