@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from inventories.errors import BadInput, DrError, Interrupted, Refused, TargetFailed
@@ -39,19 +40,21 @@ def run(
 
 def work(
     module: str, *words: object, on: str, kind: str, user: str = "postgres", leaves: bool = False,
-    silent: str | float = "work.silent", expects: str = "",
+    silent: str | float = "work.silent", queues_s: float = 0.0, expects: str = "",
 ) -> Work:  # fmt: skip
     """The program as long work: `on` what and of which `kind`, see there. Nothing secret may be among the words."""
     argv = ("python3", "-m", f"agents.{module}", *map(str, words))
-    return Work(on, kind, argv, user, ROOT, leaves, silent, expects)
+    return Work(on, kind, argv, user, ROOT, leaves, silent, queues_s, expects)
 
 
-def run_work(host: Host, wanted: Work, asker: Asker, verdict: bool = False) -> Ran:
+def run_work(
+    host: Host, wanted: Work, asker: Asker, verdict: bool = False, prepare: Callable[[], None] | None = None
+) -> Ran:
     """Run a program as a unit that outlives this connection, and wait for its end; raises what `run` and `run_long` do.
 
     With `verdict` also the output of a program that found something wrong and ended with 1.
     """
-    return _told(host, run_long(host, wanted, asker, expect=None), verdict)
+    return _told(host, run_long(host, wanted, asker, expect=None, prepare=prepare), verdict)
 
 
 def _told(host: Host, ran: Ran, verdict: bool) -> Ran:

@@ -30,7 +30,7 @@ class _Watch(Generic[T]):
 
     def saw(self, answer: T, far: float, least: float, now: float) -> None:
         # What goes backwards has begun something new, which is progress too.
-        if self.far is None or abs(far - self.far) >= least:
+        if self.far is None or (far != self.far and abs(far - self.far) >= least):
             self.far, self.since = far, now
         self.answer, self.error = answer, None
 
@@ -65,9 +65,9 @@ def while_it_moves(
         except retry as error:
             watch.error = error
         else:
-            watch.saw(answer, far(answer), least, clock())
             if accept(answer):
                 return answer
+            watch.saw(answer, far(answer), least, clock())
         if clock() - watch.since > allowed:
             seen = watch.error or watch.answer
             raise TimedOut(f"{what}: nothing has moved for {allowed:.3g} s; last seen: {seen}", hint) from watch.error

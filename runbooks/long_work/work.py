@@ -19,6 +19,7 @@ from inventories.errors import Refused, TargetFailed, TimedOut, Unreachable
 from runbooks.engine.context import Context
 from runbooks.engine.moving import while_it_moves
 from runbooks.engine.process import user_at_machine
+from runbooks.engine.wait import until
 from runbooks.hosts import Host, Ran, telling_line
 from runbooks.long_work.scripts import AFTER, ALIVE, BEGIN, BUSY, FOLDER, LOOK, READ, SILENT, STOP, TAKE
 from runbooks.long_work.seen import Begun, Phase, Seen, parse
@@ -32,7 +33,8 @@ _LEAST_MIB = 1.0  # less than this in all of `work.silent` is a program that wai
 class Work:
     """`kind` of work `on` something that bears one at a time: the data directory, a side cluster, a job.
 
-    `leaves`: what it starts is meant to outlive it, such as a server. `expects`: how long it may take, for people.
+    `leaves`: what it starts is meant to outlive it, such as a server. `queues_s`: another run's is waited for so long
+    before this is begun. `expects`: how long it may take, for people.
     """
 
     on: str
@@ -42,6 +44,7 @@ class Work:
     at: str = "/"
     leaves: bool = False
     silent: str | float = "work.silent"
+    queues_s: float = 0.0
     expects: str = ""
 
     @property
@@ -114,17 +117,31 @@ def run_long(
     only where it is begun anew. Raises Refused when other work goes on there or nobody can tell, TargetFailed
     (another exit code than `expect`, or a signal, or a restart of the host), TimedOut (no progress), Unreachable.
     """
+    begin_long(host, work, asker, prepare)
+    return _outcome(host, work, asker, _wait(host, work, asker), expect)
+
+
+def begin_long(host: Host, work: Work, asker: Asker, prepare: Callable[[], None] | None = None) -> None:
+    """Have it begun, or find it begun by this run; `run_long` waits for it. Raises what that refuses with."""
     seen = _known(host, work)
+    if seen.phase is Phase.RUNNING and not _is_mine(seen, work, asker) and work.queues_s:
+        seen = _let_end(host, work, asker, seen)
     if _is_mine(seen, work, asker):
         asker.say(f"{work.unit} on {host} is of this run and {_state(seen)}: it is not begun a second time")
-    elif seen.phase is Phase.RUNNING:
+        return
+    if seen.phase is Phase.RUNNING:
         raise _other(host, seen)
-    else:
-        if prepare:
-            prepare()
-        _begin(host, work, asker)
-        asker.say(f"{host}: {work.kind} works as {work.unit}{f', {work.expects}' if work.expects else ''}")
-    return _outcome(host, work, asker, _wait(host, work, asker), expect)
+    if prepare:
+        prepare()
+    _begin(host, work, asker)
+    asker.say(f"{host}: {work.kind} works as {work.unit}{f', {work.expects}' if work.expects else ''}")
+
+
+def require_idle(host: Host, on: str, asker: Asker) -> None:
+    """Raises Refused while another run's work goes on there, or when nobody can tell; this run's own is no reason."""
+    seen = _known(host, Work(on, "look", ()))
+    if seen.phase is Phase.RUNNING and seen.begun.run != asker.run:
+        raise _other(host, seen)
 
 
 def stop(host: Host, work: Work) -> None:
@@ -148,6 +165,18 @@ def _is_mine(seen: Seen, work: Work, asker: Asker) -> bool:
     if seen.phase is Phase.RUNNING:
         return same and seen.alive == (work.unit,)
     return same and asker.hears and seen.phase is Phase.ENDED
+
+
+def _let_end(host: Host, work: Work, asker: Asker, seen: Seen) -> Seen:
+    """What is seen when another run's work is over. Raises Refused when it is not, within `work.queues_s`."""
+    asker.say(f"{host}: {seen.alive[0]} of {seen.begun.run or 'somebody else'} works; its end is waited for")
+    try:
+        return until(
+            lambda: _known(host, work), work.queues_s, what=f"the end of {seen.alive[0]} on {host}",
+            accept=lambda seen: seen.phase is not Phase.RUNNING, every=1, clock=asker.clock,
+        )  # fmt: skip
+    except TimedOut as error:
+        raise _other(host, seen) from error
 
 
 def _state(seen: Seen) -> str:
@@ -222,7 +251,7 @@ def _outcome(host: Host, work: Work, asker: Asker, seen: Seen, expect: int | Non
     host.run(TAKE, work.unit, work.unit)
     end = seen.end
     asker.note("long work", unit=work.unit, host=host.name, result=end.result, seconds=end.seconds)
-    said = telling_line(printed.stderr or printed.stdout)
+    said = telling_line(f"{printed.stdout}\n{printed.stderr}")
     if end.code is None:
         raise TargetFailed(
             f"{host}: {work.unit} was ended by signal {end.status} ({end.result}) after {end.seconds:.0f} s: {said}"

@@ -7,7 +7,8 @@ it, and nobody mistakes it for data that something else wrote.
 from __future__ import annotations
 
 from runbooks.hosts import Host
-from runbooks.layout import BLANK, RESTORE_LOG, RESTORE_MARK, RESTORE_UNIT, STANZA, Layout
+from runbooks.layout import BLANK, DATA, RESTORE_MARK, STANZA, Layout
+from runbooks.long_work.work import Asker, Work, begin_long, require_idle, run_long
 
 # Contents, not the directory: it may be a file system of its own.
 _CLEAR = """
@@ -25,48 +26,42 @@ install -d -o postgres -g postgres -m 0700 $data
 _JOB = """
 set -eu
 data=$1 mark=$2 label=$3 stanza=$4
+if grep -qs "\\"label\\": \\"$label\\", \\"state\\": \\"done\\"" $mark; then exit 0; fi
 note() {
   printf '{"label": "%s", "state": "%s", "at": %s}\\n' "$label" "$1" "$(date +%s.%N)" >$mark.new
   mv $mark.new $mark
 }
 note begun
+rm -f $data/postmaster.pid
 pgbackrest --stanza=$stanza --set=$label --delta --type=standby --process-max="$(nproc)" restore
 sed -i -e '/^restore_command/d' -e '/^recovery_target/d' $data/postgresql.auto.conf
 note done
 """
-_BEGIN = """
-set -eu
-unit=%s mark=%s label=%s log=%s job=%s data=%s stanza=%s
-if systemctl is-active -q $unit; then exit 0; fi
-if grep -qs "\\"label\\": \\"$label\\", \\"state\\": \\"done\\"" $mark; then exit 0; fi
-systemctl reset-failed $unit 2>/dev/null || true
-install -o postgres -g postgres -m 0640 /dev/null $log
-rm -f $data/postmaster.pid
-systemd-run --quiet --unit=$unit --uid=postgres --gid=postgres --property=WorkingDirectory=/ \\
-  --property=StandardOutput=append:$log --property=StandardError=append:$log \\
-  /bin/sh -c "$job" sh $data $mark $label $stanza
-"""
 
 
-def clear(host: Host, layout: Layout, aside: str) -> None:
+def clear(host: Host, layout: Layout, aside: str, asker: Asker) -> None:
     """Make room for a restore: what a deploy made blank goes, what holds data is renamed to `aside`.
 
-    Raises TargetFailed when there are data and `aside` is empty or taken. Never deletes data.
+    Raises TargetFailed when there are data and `aside` is empty or taken, Refused while another run works on them.
+    Never deletes data.
     """
+    require_idle(host, DATA, asker)
     host.run(_CLEAR, layout.data, aside, layout.beside(RESTORE_MARK), BLANK, timeout=300)
 
 
-def begin(host: Host, layout: Layout, label: str) -> None:
-    """Start restoring this backup as a standby, unless that runs or is done already; return at once."""
-    host.run(
-        _BEGIN, RESTORE_UNIT, layout.beside(RESTORE_MARK), label, RESTORE_LOG, _JOB, layout.data, STANZA,
-        timeout=20,
-    )  # fmt: skip
+def _work(layout: Layout, label: str, expects: str = "") -> Work:
+    argv = ("sh", "-c", _JOB, "sh", layout.data, layout.beside(RESTORE_MARK), label, STANZA)
+    return Work(DATA, "restore", argv, expects=expects)
 
 
-def stop(host: Host) -> None:
-    """End a restore that runs; the next one goes on with what it left."""
-    host.run("systemctl stop %s 2>/dev/null || true", RESTORE_UNIT, timeout=60)
+def begin(host: Host, layout: Layout, label: str, asker: Asker, expects: str = "") -> None:
+    """Start restoring this backup as a standby, unless this run has; return at once. What is done is not done again."""
+    begin_long(host, _work(layout, label, expects), asker)
+
+
+def finish(host: Host, layout: Layout, label: str, asker: Asker) -> None:
+    """Have it restored, and wait for its end. Raises TargetFailed with pgBackRest's reason."""
+    run_long(host, _work(layout, label), asker)
 
 
 def settled(host: Host, layout: Layout) -> None:

@@ -9,6 +9,8 @@ from runbooks.actions.postgresql import side as sides
 from runbooks.actions.postgresql import swap as swaps
 from runbooks.engine.wait import until
 from runbooks.layout import STANZA
+from runbooks.long_work.work import Asker
+from runbooks.probes import durations
 from runbooks.probes.postgresql import archive, pgbackrest, server
 from runbooks.probes.postgresql import side as side_probe
 from runbooks.procedures.postgresql import common
@@ -84,7 +86,7 @@ def swap(context: Run, state: RestorePitr) -> RestorePitr:
     host, paths = primary_of(context, state), layout(context)
     _fence_both(context, state)
     if side_probe.look(host, SIDE) is not None:
-        sides.release(host, SIDE, context.remaining())
+        sides.release(host, SIDE, Asker.of(context))
     swaps.swap(host, paths, f"side-{SIDE}", _stamp(context))
     return state.model_copy(update={"replaced": f"{swaps.parent(paths)}/{swaps.replaced(_stamp(context))}"})
 
@@ -163,7 +165,7 @@ def standby(context: Run, state: RestorePitr) -> RestorePitr:
     act.fence(host, paths, f"restore-pitr, run {context.run_dir.name}")
     act.checkpoint(source)
     act.hold_wal(source, host.name)
-    act.reclone(host, paths, context.remaining())
+    act.reclone(host, paths, Asker.of(context), durations.restore(context.estate))
     act.make_standby(host, paths)
     act.unfence(host, paths)
     act.start(host, paths)
