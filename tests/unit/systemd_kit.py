@@ -38,7 +38,7 @@ while test "$1" != --; do
 done
 shift
 test ! -e $UNITS/$unit || exit 1
-echo "$unit $*" >>$UNITS/../begun
+echo "$unit" >>$UNITS/../begun
 rm -f $UNITS/../started
 : >$UNITS/$unit
 {
@@ -53,9 +53,22 @@ rm -f $UNITS/../started
     export SERVICE_RESULT=exit-code EXIT_CODE=exited EXIT_STATUS=$code
   fi
   test -e $UNITS/../powerless || $after
+  grep -lsF "/$unit" $UNITS/../proc/*/cgroup | xargs -r dirname | xargs -r rm -r
   rm $UNITS/$unit
 } >/dev/null 2>&1 9>&- &
 until test -e $UNITS/../started; do sleep 0.01; done
+"""
+_RUNUSER = """#!/bin/sh
+shift 3
+if test -e $UNITS/../server; then mv $UNITS/../server $UNITS/../proc; fi
+exec "$@"
+"""
+# Processes that are given a scope of their own leave the unit's control group.
+_BUSCTL = """#!/bin/sh
+test "$6" = StartTransientUnit || exit 1
+while test "$1" != au; do shift; done
+shift 2
+while test $# -gt 1; do echo $1 >>$UNITS/../moved; rm -r $UNITS/../proc/$1; shift; done
 """
 
 
@@ -73,7 +86,7 @@ class Machine:
 
     @property
     def begun(self) -> list[str]:
-        """Every unit that was begun, with its words."""
+        """Every unit that was begun, in order."""
         path = self.folder / "begun"
         return path.read_text().splitlines() if path.exists() else []
 
@@ -87,6 +100,17 @@ class Machine:
         (folder / "cgroup").write_text(f"0::/system.slice/{unit}\n")
         (folder / "io").write_text(f"rchar: {moved}\nwchar: {moved}\nsyscr: 7\nread_bytes: 4096\n")
         (folder / "stat").write_text(f"{pid} (pg (re) wind) S 1 1 1 0 -1 4194560 1 2 3 4 {ticks} {ticks} 0 0 20 0\n")
+
+    def server(self, pid: int, unit: str) -> None:
+        """What the program of the unit will have started when it is over."""
+        self.process(pid, unit, 0, 0)
+        (self.folder / "proc").rename(self.folder / "server")
+
+    @property
+    def moved(self) -> list[str]:
+        """Processes that were given a control group of their own."""
+        path = self.folder / "moved"
+        return path.read_text().split() if path.exists() else []
 
     def power_cut(self, unit: str) -> None:
         """It ends without a word, and its boot was another one."""
@@ -122,9 +146,12 @@ class Machine:
         return {**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}", "UNITS": str(self.folder / "units")}
 
 
+_PROGRAMS = {"systemctl": _SYSTEMCTL, "systemd-run": _SYSTEMD_RUN, "runuser": _RUNUSER, "busctl": _BUSCTL}
+
+
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """One that every Host of the test is."""
-    for name, text in (("systemctl", _SYSTEMCTL), ("systemd-run", _SYSTEMD_RUN)):
+    for name, text in _PROGRAMS.items():
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
