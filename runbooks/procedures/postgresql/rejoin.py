@@ -7,13 +7,13 @@ from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
-from runbooks.hosts import Host
+from runbooks.hosts import Host, Run
 from runbooks.layout import DATA, KEPT
 from runbooks.long_work.work import Asker, require_idle
 from runbooks.probes import durations
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import common
-from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of, primary_of
+from runbooks.procedures.postgresql import gates, streaming, verifying
+from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of
 
 
 class RejoinOptions(Options):
@@ -200,9 +200,9 @@ def start(context: Run, state: Rejoin) -> Rejoin:
     return state
 
 
-def streaming(context: Run, state: Rejoin) -> None:
+def streams_again(context: Run, state: Rejoin) -> None:
     try:
-        common.follows(context, state)
+        streaming.follows(context, state)
     except TimedOut as error:
         raise TimedOut(str(error), _reclone_hint(state)) from error
 
@@ -218,7 +218,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
         "Redundancy is missing: every commit exists once. Rewinds the former primary to the fork, or re-clones it from "
         "the repository, after keeping a copy of what only it had. Refuses when there is no primary to follow."
     ),
-    gate=(common.TWO_NODES, common.ONE_ANSWERS),
+    gate=(gates.TWO_NODES, gates.ONE_ANSWERS),
     initial=wanted,
     steps=(
         Step(
@@ -257,14 +257,14 @@ REJOIN: Procedure[Rejoin] = Procedure(
         Step(
             name="start", role="returning host", budget="rejoin.stream", action=start,
             says="Take the fence away and start it as a standby.",
-            evidence=Evidence("it streams from the primary on the primary's timeline", streaming),
+            evidence=Evidence("it streams from the primary on the primary's timeline", streams_again),
             commands=(
                 "rm /etc/mystocks-dr/fenced",
                 "systemctl unmask postgresql@17-main",
                 "systemctl start postgresql@17-main",
             ),
         ),
-        common.synchronous(Rejoin),
-        common.verification(Rejoin),
+        streaming.SYNCHRONOUS,
+        verifying.verification(),
     ),
 )  # fmt: skip

@@ -19,15 +19,15 @@ from runbooks.engine.moving import while_it_moves
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.process import user_at_machine
 from runbooks.engine.step import Evidence, Gate, Step
-from runbooks.hosts import Host
+from runbooks.hosts import Host, Run
 from runbooks.long_work.work import Asker
 from runbooks.probes import app as app_probes
 from runbooks.probes import durations
 from runbooks.probes.postgresql import ground, pgbackrest, progress
-from runbooks.procedures.postgresql import common
+from runbooks.procedures.postgresql import gates, promoting, recording, streaming, verifying, writing
 from runbooks.procedures.postgresql import restore_ground as begin
-from runbooks.procedures.postgresql.common import Run, layout, other_of, primary_of
 from runbooks.procedures.postgresql.restore_ground import RestoreCluster, RestoreClusterOptions, aside
+from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
 from runbooks.record import keep
 
 CLOCKS_S = 60.0  # the application's clock and that of the lost primary may differ by as much
@@ -139,14 +139,14 @@ def promote(context: Run, state: RestoreCluster) -> RestoreCluster:
     if seen.recovers:
         state = state.model_copy(update={"old_timeline": seen.timeline, "last_commit_at": seen.last_commit_at})
     restoring.settled(primary, layout(context))
-    state = common.promoted(context, state, "./dr restore-cluster --resume --yes")
-    common.recorded(context, state, (), common.one_copy(state))
+    state = promoting.promoted(context, state, "./dr restore-cluster --resume --yes")
+    recording.recorded(context, state, (), recording.one_copy(state))
     return state
 
 
 def written(context: Run, state: RestoreCluster) -> RestoreCluster:
-    state = common.must_write(context, state)
-    return common.say_degraded(context, state, common.one_copy(state)) if not state.degraded else state
+    state = writing.must_write(context, state)
+    return recording.say_degraded(context, state, recording.one_copy(state)) if not state.degraded else state
 
 
 def requeue(context: Run, state: RestoreCluster) -> RestoreCluster:
@@ -171,7 +171,7 @@ def standby(context: Run, state: RestoreCluster) -> RestoreCluster:
 
 def follows(context: Run, state: RestoreCluster) -> None:
     try:
-        common.follows(context, state)
+        streaming.follows(context, state)
     except TimedOut as error:
         hint = f"./dr rejoin {state.other} --reclone --yes restores it anew; {state.primary} takes writes"
         raise TimedOut(str(error), hint) from error
@@ -216,7 +216,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
         "lost too, the off-site copy is fetched first."
     ),
     gate=(
-        common.TWO_NODES,
+        gates.TWO_NODES,
         Gate("hosts-answer", "Every host that is needed answers SSH.", begin.hosts_answer),
         Gate("nothing-runs", "PostgreSQL runs nowhere, and no directory holds data.", begin.nothing_runs),
     ),
@@ -300,7 +300,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             evidence=Evidence("it streams from the primary on the new timeline", follows),
             commands=("systemctl start postgresql@17-main",),
         ),
-        common.synchronous(RestoreCluster),
+        streaming.SYNCHRONOUS,
         Step(
             name="backup", role="backup", budget="backup", action=back_up,
             says="Take a backup on the new timeline; a full one when newer backups had to be passed over.",
@@ -313,8 +313,8 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             evidence=Evidence("the deploy ended well"),
             commands=("./dr deploy",),
         ),
-        common.drain(RestoreCluster),
-        common.verification(RestoreCluster),
+        writing.DRAIN,
+        verifying.verification(),
         Step(
             name="end", role="backup", budget="ssh.command", action=end,
             says="Give the lease back and say where replaced directories lie.",

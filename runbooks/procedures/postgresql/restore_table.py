@@ -12,15 +12,16 @@ from runbooks.engine.procedure import Procedure
 from runbooks.engine.process import user_at_machine
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
+from runbooks.hosts import Run
 from runbooks.probes.postgresql import schema, server, tables
 from runbooks.probes.postgresql import side as sides
 from runbooks.probes.postgresql import table_copy as copies
 from runbooks.probes.postgresql.tables import Server
-from runbooks.procedures.postgresql import common, pitr_side, pitr_target
+from runbooks.procedures.postgresql import gates, pitr_side, pitr_target
 from runbooks.procedures.postgresql import table_copy as copying
-from runbooks.procedures.postgresql.common import Roles, Run, layout, primary_of
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
 from runbooks.procedures.postgresql.pitr_state import wanted as pitr_wanted
+from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
 from runbooks.table_copy.compare import Pair
 from runbooks.table_copy.counts import Counts, Mode, TablePlan, outside, sentence
 from runbooks.table_copy.source import Source
@@ -273,7 +274,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
         "replaces the content or leaves the copy beside, in one transaction. Refuses without a primary, for a target "
         "that the archive does not reach, and where a foreign key would break."
     ),
-    gate=(common.ONE_ANSWERS,),
+    gate=(gates.ONE_ANSWERS,),
     initial=wanted,
     steps=(
         Step(

@@ -7,12 +7,13 @@ from runbooks.actions.tdengine import restore as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
+from runbooks.hosts import Run
 from runbooks.long_work.work import Asker
 from runbooks.probes.tdengine import restore as probe
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.procedures.tdengine import choice
 from runbooks.procedures.tdengine import common as td
-from runbooks.procedures.tdengine.common import Run, TdState
+from runbooks.procedures.tdengine.common import TdState
 from runbooks.tdengine.selection import TdMode, TdSelection, check_name
 
 
@@ -200,13 +201,7 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
         td.rewriting(
             action=requeue, option="yes", when=lost_rows_of_production, when_says="rows of production were missing"
         ),
-        Step(
-            name="drain-outbox", role="app", budget="restore.requeue", action=lambda context, state: state,
-            option="yes", when=lost_rows_of_production, when_says="rows of production were missing",
-            says="Wait until the replayer has put the outbox's rows into TDengine.",
-            evidence=Evidence("no record is pending in TDengine's outbox, and it refused no row", td.drained),
-            commands=("systemctl status mystocks-replayer-tdengine",),
-        ),
+        td.draining(option="yes", when=lost_rows_of_production, when_says="rows of production were missing"),
         Step(
             name="end", role="backup", budget="ssh.command", action=td.end, option="yes",
             says="Give the lease on the backups back.",
