@@ -17,8 +17,6 @@ from runbooks.procedures.postgresql.pitr_state import RestorePitr, is_same, leas
 from runbooks.procedures.postgresql.roles import primary_of
 from runbooks.procedures.postgresql.targets import Target
 
-LEASE_S = 4 * 3600.0  # longer than any step; it is given back in the end, and ends by itself where nobody could
-
 
 def assess(context: Run, state: RestorePitr) -> RestorePitr:
     """Find the primary, which goes on untouched, and ask it whether the target can be in the past at all."""
@@ -172,8 +170,8 @@ def _require_free_name(context: Run, state: RestorePitr, label: str) -> None:
 def hold(context: Run, state: RestorePitr) -> RestorePitr:
     """Keep the backup and its WAL from expiring while they are read."""
     leases.hold(
-        context.estate.backup, lease_of(context), "restore-pitr", f"restoring {state.label} to {state.target}", LEASE_S,
-        state.label,
+        context.estate.backup, lease_of(context), "restore-pitr", f"restoring {state.label} to {state.target}",
+        leases.RESTORE_S, state.label,
     )  # fmt: skip
     return state
 

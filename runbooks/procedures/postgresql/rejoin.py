@@ -6,7 +6,7 @@ from inventories.errors import BadInput, Refused, TargetFailed, TimedOut, Verifi
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.hosts import Host, Run
 from runbooks.layout import DATA, KEPT
 from runbooks.long_work.work import Asker, require_idle
@@ -243,6 +243,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
         ),
         Step(
             name="rebuild", role="returning host", budget="rejoin.rewind", action=rebuild, destructive=True,
+            grows=Grows.RESTORE,
             when=lambda context, state: not state.was_standby or context.options.reclone,
             when_says="it was a primary, or a re-clone was asked for",
             says="Rewind the data directory to the fork; where that fails restore it from the repository.",
@@ -255,7 +256,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
             ),
         ),
         Step(
-            name="start", role="returning host", budget="rejoin.stream", action=start,
+            name="start", role="returning host", budget="rejoin.stream", action=start, grows=Grows.WAL,
             says="Take the fence away and start it as a standby.",
             evidence=Evidence("it streams from the primary on the primary's timeline", streams_again),
             commands=(

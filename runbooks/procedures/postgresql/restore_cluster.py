@@ -18,7 +18,7 @@ from runbooks.engine.budgets import budget
 from runbooks.engine.moving import while_it_moves
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.process import user_at_machine
-from runbooks.engine.step import Evidence, Gate, Step
+from runbooks.engine.step import Evidence, Gate, Grows, Step
 from runbooks.hosts import Host, Run
 from runbooks.long_work.work import Asker
 from runbooks.probes import app as app_probes
@@ -53,8 +53,8 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     backup = context.estate.backup
     try:
         lease.hold(
-            backup, _lease(context), user_at_machine(), f"restores {state.label} onto both database hosts", 6 * 3600,
-            state.label,
+            backup, _lease(context), user_at_machine(), f"restores {state.label} onto both database hosts",
+            lease.RESTORE_S, state.label,
         )  # fmt: skip
     except DrError as error:
         context.say(f"WARNING: no lease is held, so the repository may expire meanwhile: {error}")
@@ -238,7 +238,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             ),
         ),
         Step(
-            name="fetch-repository", role="backup", budget="restore.fetch", action=begin.fetch,
+            name="fetch-repository", role="backup", budget="restore.fetch", action=begin.fetch, grows=Grows.FETCH,
             when=lambda context, state: state.offsite, when_says="the repository is lost",
             says="Fetch the repository from the off-site copy, and choose the backup in it.",
             evidence=Evidence("the repository holds a sound backup"),
@@ -255,13 +255,13 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             ),
         ),
         Step(
-            name="restore", role="both database hosts", budget="restore.copy", action=copy,
+            name="restore", role="both database hosts", budget="restore.copy", action=copy, grows=Grows.RESTORE,
             says="Restore the backup into both data directories, at the same time where they do not share a machine.",
             evidence=Evidence("pgBackRest has restored the directory of the future primary", copied),
             commands=("sudo -u postgres pgbackrest --stanza=main --set=LABEL --type=standby restore   # on both",),
         ),
         Step(
-            name="replay", role="new primary", budget="restore.replay", action=replay,
+            name="replay", role="new primary", budget="restore.replay", action=replay, grows=Grows.WAL,
             says="Start the future primary as a standby and let it replay all that the archive holds.",
             evidence=Evidence("it has replayed the newest segment of the archive and found no further one", replayed),
             commands=(
@@ -295,14 +295,14 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             ),
         ),
         Step(
-            name="standby", role="new standby", budget="restore.copy", action=standby,
+            name="standby", role="new standby", budget="restore.copy", action=standby, grows=Grows.RESTORE,
             says="Wait for the other host's files and start it as the standby.",
             evidence=Evidence("it streams from the primary on the new timeline", follows),
             commands=("systemctl start postgresql@17-main",),
         ),
         streaming.SYNCHRONOUS,
         Step(
-            name="backup", role="backup", budget="backup", action=back_up,
+            name="backup", role="backup", budget="backup", action=back_up, grows=Grows.BACKUP,
             says="Take a backup on the new timeline; a full one when newer backups had to be passed over.",
             evidence=Evidence("pgBackRest finished a backup"),
             commands=("psql -c checkpoint", "sudo -u postgres pgbackrest --stanza=main --type=incr backup"),

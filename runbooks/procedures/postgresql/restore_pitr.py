@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.procedures.postgresql import archiving, gates, streaming, verifying, writing
 from runbooks.procedures.postgresql import pitr_side as beside
 from runbooks.procedures.postgresql import pitr_swap as inplace
@@ -71,6 +71,7 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
         ),
         Step(
             name="side-restore", role="primary", budget="restore.side", action=beside.side_restore,
+            grows=Grows.RESTORE,
             says="Restore the backup beside the primary, cut off from the world, and recover it to the target.",
             evidence=Evidence("it stands paused at the target", beside.stands),
             commands=(
@@ -130,6 +131,7 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
         _after(archiving.BACKUP),
         Step(
             name="standby", role="standby", budget="restore.side", action=inplace.standby, option="swap",
+            grows=Grows.RESTORE,
             when=inplace.other_answers, when_says="the standby's host answers",
             says="Restore the standby from the new timeline's backup and start it.",
             evidence=Evidence("it streams from the primary on the new timeline", streaming.follows),

@@ -239,7 +239,7 @@ def follow(context: Run, state: StartCluster) -> StartCluster:
             context.say(f"WARNING: {name} does not start: {error}")
             return state
     try:
-        streaming.follows(context, state)
+        streaming.follows_soon(context, state)  # commits wait for it meanwhile
     except TimedOut as error:
         context.say(f"WARNING: {state.other} does not follow: {error}")
         return state

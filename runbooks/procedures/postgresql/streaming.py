@@ -8,7 +8,7 @@ from typing import Any
 from inventories.errors import TimedOut
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.moving import while_it_moves
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Host, Run
 from runbooks.knock import Door
@@ -48,8 +48,18 @@ def _is_there(context: Run, primary: Host, standby: Host) -> bool:
     return server.look(standby, layout(context).version).streams
 
 
+def follows_soon(context: Run, state: Roles) -> None:
+    """The other host streams from the primary, on its timeline, within this step's budget. Raises TimedOut."""
+    until(
+        lambda: server.look(other_of(context, state), layout(context).version),
+        context.remaining(),
+        what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
+        accept=lambda node: node.streams and node.timeline == state.timeline,
+    )
+
+
 def follows(context: Run, state: Roles) -> None:
-    """The other host streams from the primary, on its timeline; waited for while it comes nearer. Raises TimedOut."""
+    """The same, but waited for while it comes nearer, however long that takes. Raises TimedOut."""
     version, nearest = layout(context).version, [math.inf]
 
     def behind(node: server.Node) -> float:
@@ -95,6 +105,7 @@ SYNCHRONOUS: Step[Any] = Step(
     action=now_synchronous,
     evidence=Evidence("the primary reports the standby as sync"),
     budget="rejoin.stream",
+    grows=Grows.WAL,
     commands=(
         'echo "synchronous_standby_names = \'FIRST 1 (\\"pg1\\", \\"pg2\\")\'" '
         "> /etc/postgresql/17/main/conf.d/90-synchronous.conf",

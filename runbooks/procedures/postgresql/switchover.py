@@ -7,7 +7,7 @@ from inventories.errors import Refused, VerificationFailed
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
 from runbooks.probes.postgresql import server
@@ -186,7 +186,7 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
         ),
         writing.WRITE_PATH,
         Step(
-            name="follow", role="old primary", budget="rejoin.stream", action=follow,
+            name="follow", role="old primary", budget="rejoin.stream", action=follow, grows=Grows.WAL,
             says="Start the old primary as the new one's standby.",
             evidence=Evidence("it streams from the new primary on its timeline", streaming.follows),
             commands=("systemctl start postgresql@17-main",),

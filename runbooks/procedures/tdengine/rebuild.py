@@ -16,7 +16,7 @@ from runbooks.actions.tdengine import restore as act
 from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Gate, Step
+from runbooks.engine.step import Evidence, Gate, Grows, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
 from runbooks.long_work.work import Asker
@@ -246,7 +246,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
         ),
         td.rewriting(action=td.requeue),
         Step(
-            name="restore", role="backup", budget="restore.write", action=restore,
+            name="restore", role="backup", budget="restore.write", action=restore, grows=Grows.ROWS,
             says="Restore the backup; rows that are there already are newer and stay.",
             evidence=Evidence("every hour holds what the backup's manifest says, or the rows of it one by one"),
             commands=(
@@ -265,7 +265,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
             ),
         ),
         Step(
-            name="backup", role="backup", budget="restore.write", action=back_up,
+            name="backup", role="backup", budget="restore.write", action=back_up, grows=Grows.ROWS,
             says="Take a full backup of the new server.",
             evidence=Evidence("its files were read again and hold what the server gave out"),
             commands=("cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.jobs.runner run td-full --wait",),

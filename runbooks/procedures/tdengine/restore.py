@@ -6,7 +6,7 @@ from inventories.errors import BadInput, Refused, VerificationFailed
 from runbooks.actions.tdengine import restore as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.hosts import Run
 from runbooks.long_work.work import Asker
 from runbooks.probes.tdengine import restore as probe
@@ -182,6 +182,7 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
         ),
         Step(
             name="restore", role="backup", budget="restore.write", action=write, destructive=True, option="yes",
+            grows=Grows.ROWS,
             says="Write the rows; what is there already stays, unless --mode overwrite was given.",
             evidence=Evidence("every hour holds what the backup's manifest says, or the rows of it one by one"),
             commands=(
