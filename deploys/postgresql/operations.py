@@ -26,6 +26,7 @@ from deploys.facts import (
     PgRows,
     SshHostKey,
 )
+from deploys.outliving import outliving
 from deploys.text import NOT_EMPTY, hosts_file
 
 Commands = Generator[str | StringCommand, None, None]
@@ -143,6 +144,18 @@ def _refuse_to_begin(stanza: str, copies: Mapping[str, str]) -> None:
             raise OperationError(f"{host.name}: {NOT_EMPTY}: {name} holds off-site copies of the repository")
 
 
+# A fresh directory beside the blank one: nothing is deleted until the copy is whole.
+_CLONE = """
+set -eu
+data=$1
+rm -rf "$data.clone"
+runuser -u postgres -- pg_basebackup -d "$2" -D "$data.clone" -X stream -c fast -S "$3" --no-password
+install -o postgres -g postgres -m 0600 /dev/null "$data.clone/standby.signal"
+rm -rf "$data"
+mv "$data.clone" "$data"
+"""
+
+
 @operation()
 def pg_standby(version: int, node: str, peers: Sequence[str], ca: str, passfile: str) -> Commands:
     """Clone the primary into a blank cluster, or start a standby that is down. Never touches a cluster with data."""
@@ -161,17 +174,9 @@ def pg_standby(version: int, node: str, peers: Sequence[str], ca: str, passfile:
             f"host={primary} port=5432 user=replicator application_name=clone-{node} sslmode=verify-full "
             f"sslrootcert={ca} passfile={passfile}"
         )
-        # A fresh directory beside the blank one: nothing is deleted until the copy is whole.
-        yield StringCommand("rm", "-rf", f"{data}.clone")
-        yield StringCommand(
-            "runuser", "-u", "postgres", "--", "pg_basebackup", "-d", QuoteString(dsn), "-D", f"{data}.clone",
-            "-X", "stream", "-c", "fast", "-S", _slot(node), "--no-password",
-        )  # fmt: skip
-        yield StringCommand(
-            "install", "-o", "postgres", "-g", "postgres", "-m", "0600", "/dev/null", f"{data}.clone/standby.signal"
+        yield outliving(
+            "data", "clone", "sh", "-c", _CLONE, "sh", data, dsn, _slot(node), done=f"{data}/standby.signal"
         )
-        yield StringCommand("rm", "-rf", data)
-        yield StringCommand("mv", f"{data}.clone", data)
     yield _start(version)
 
 
@@ -322,7 +327,8 @@ def pgbackrest_first_backup(stanza: str, root: str) -> Commands:
     if info and info[0].get("backup"):
         host.noop("a backup exists")
         return
-    yield StringCommand("cd", root, "&&", "python3", "-m", "agents.jobs.runner", "run", "full", "--wait", "600")
+    words = ("python3", "-m", "agents.jobs.runner", "run", "full", "--wait", "600")
+    yield outliving("job-full", "run", *words, user="postgres", at=root)
 
 
 @operation()

@@ -19,6 +19,7 @@ from runbooks.long_work import scripts
 # Units are files that hold the process group; what systemd would do around a process is done by a shell.
 _SYSTEMCTL = r"""#!/bin/sh
 case $1 in
+  is-active) test -e $UNITS/$3; exit ;;
   list-units)
     test ! -e $UNITS/../silent || exit 1
     for last in "$@"; do :; done
@@ -29,6 +30,7 @@ esac
 _SYSTEMD_RUN = r"""#!/bin/bash
 while test "$1" != --; do
   case $1 in
+    --wait) waits=yes ;;
     --unit=*) unit=${1#--unit=} ;;
     --property=ExecStopPost=*) after=${1#--property=ExecStopPost=+} ;;
     --property=StandardOutput=append:*) out=${1#--property=StandardOutput=append:} ;;
@@ -47,6 +49,7 @@ rm -f $UNITS/../started
   : >$UNITS/../started
   wait $!
   code=$?
+  echo $code >$UNITS/../code
   if test $code -gt 128; then
     export SERVICE_RESULT=signal EXIT_CODE=killed EXIT_STATUS=$(kill -l $code)
   else
@@ -57,6 +60,9 @@ rm -f $UNITS/../started
   rm $UNITS/$unit
 } >/dev/null 2>&1 9>&- &
 until test -e $UNITS/../started; do sleep 0.01; done
+test -n "$waits" || exit 0
+while test -e $UNITS/$unit; do sleep 0.01; done
+exit $(cat $UNITS/../code)
 """
 _RUNUSER = """#!/bin/sh
 shift 3
@@ -119,7 +125,7 @@ class Machine:
         (self.left(unit) / "boot").write_text("an earlier one\n")
 
     def stop(self, unit: str) -> None:
-        subprocess.run(["systemctl", "stop", unit], env=self._environment(), check=True)
+        subprocess.run(["systemctl", "stop", unit], env=self.environment(), check=True)
 
     def hang(self, hangs: bool = True) -> None:
         """systemd does not answer."""
@@ -133,16 +139,22 @@ class Machine:
             raise Unreachable("pg1 (192.0.2.11:22) cannot be reached over SSH: timed out")
         text = command % tuple(shlex.quote(str(arg)) for arg in args) if args else command
         self.ran.append(text)
-        text = text.replace(scripts.FOLDER, str(self.folder / "work"))
-        for ours in ("/proc/[0-9]*", "/proc/$pid"):
-            text = text.replace(ours, f"{self.folder}{ours}")
         started = time.monotonic()
-        done = subprocess.run(["sh", "-c", text], env=self._environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["sh", "-c", self.here(text)], env=self.environment(), capture_output=True, text=True, check=False
+        )
         if expect is not None and done.returncode != expect:
             raise TargetFailed(f"pg1: ended with {done.returncode}: {done.stderr}")
         return Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
 
-    def _environment(self) -> dict[str, str]:
+    def here(self, text: str) -> str:
+        """The same command for this folder instead of a host's root."""
+        text = text.replace(scripts.FOLDER, str(self.folder / "work"))
+        for ours in ("/proc/[0-9]*", "/proc/$pid"):
+            text = text.replace(ours, f"{self.folder}{ours}")
+        return text
+
+    def environment(self) -> dict[str, str]:
         return {**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}", "UNITS": str(self.folder / "units")}
 
 
