@@ -252,6 +252,7 @@ class Eyes:
             (failover, "read", lambda *_: self.pages().answer), (start_cluster, "read", lambda *_: self.pages().answer),
             (keep, "pages", self.pages), (keep.Keeper, "_write", self.write_record),
             (streaming, "following", self.following), (rejoin, "require_idle", lambda *_: None),
+            (start_cluster, "require_idle", lambda *_: None),
             (pgbackrest, "newest_timeline", archive[0]), (pgbackrest, "info", archive[1]),
             (network, "look_from", lambda *_: {}),
             (fencing, "power_off", lambda *_: None), (act, "fence", lambda *_: None), (disk, "look", lambda *_: ()),

@@ -19,7 +19,8 @@ from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
-from runbooks.long_work.work import Asker
+from runbooks.layout import DATA
+from runbooks.long_work.work import Asker, require_idle
 from runbooks.probes.postgresql import pgbackrest, server, stopped
 from runbooks.probes.postgresql.stopped import Stopped
 from runbooks.procedures.postgresql import (
@@ -79,6 +80,9 @@ def assess(context: Run, state: StartCluster) -> StartCluster:
         seen, record, known, writes_to = files.result(), noted.result(), archive.result(), writes.result()
     _nobody_writes(context, nodes, writes_to)
     _nobody_is_about_to(nodes, seen)
+    for node in seen:
+        if node.ssh:  # what is being restored or rewound is nothing to choose from, nor to start
+            require_idle(node.host, DATA, Asker.of(context))
     options = context.options
     choice = start_choice.choose(seen, record, known, Word(options.accept_loss, options.host))
     for node in seen:
