@@ -167,6 +167,11 @@ def write_names(host: Host, layout: Layout, names: tuple[str, ...]) -> None:
     host.run(f"printf '%%s\\n' %s | runuser -u postgres -- tee {layout.synchronous} >/dev/null", line)
 
 
+def forget_names(host: Host, layout: Layout) -> None:
+    """Commits wait for nobody, from the server's next start or reload on. What it commits then exists once: say so."""
+    host.run("rm -f %s", layout.synchronous)
+
+
 def synchronous_off(host: Host, layout: Layout) -> None:
     """Let the primary commit alone. What it commits from now on exists once: say so."""
     host.run(f"rm -f {layout.synchronous}")

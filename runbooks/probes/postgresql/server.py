@@ -304,6 +304,14 @@ def control_data(host: Host, pg_version: int) -> ControlData:
     return ControlData(said["Database cluster state"], int(said["Latest checkpoint's TimeLineID"]), position)
 
 
+def last_begun(host: Host, pg_version: int) -> int:
+    """The highest timeline that a cluster has begun or heard of: a promotion that broke off leaves its history only."""
+    seen = host.run(
+        "ls /var/lib/postgresql/%s/main/pg_wal | grep -oE '^[0-9A-F]{8}' | sort | tail -n 1", pg_version
+    ).text
+    return int(seen or "0", 16)
+
+
 def has_wal(host: Host, pg_version: int) -> bool:
     """Whether anything is left of a stopped cluster's WAL."""
     return host.run("test -d /var/lib/postgresql/%s/main/pg_wal", pg_version, expect=None).rc == 0

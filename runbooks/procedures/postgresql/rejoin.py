@@ -11,7 +11,7 @@ from runbooks.engine.step import Evidence, Step
 from runbooks.hosts import Host, Run
 from runbooks.layout import KEPT
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import gates, streaming, verifying
+from runbooks.procedures.postgresql import gates, guards, streaming, verifying
 from runbooks.procedures.postgresql.fitting import fit
 from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of
 
@@ -109,6 +109,12 @@ def _not_the_one_to_keep(context: Run, node: server.Node, primary: server.Node) 
         f"{node.name} is primary on timeline {mine}, higher than that of {primary.name}",
         f"./dr rejoin {primary.name} --yes stops {primary.name} instead, and keeps what only it has",
     )
+
+
+def as_assessed(context: Run, state: Rejoin) -> None:
+    """Asked when a run is resumed: the primary to follow is the one that was found, and nothing newer is known."""
+    guards.is_primary(context, state)
+    guards.not_succeeded(context, state)
 
 
 def stop(context: Run, state: Rejoin) -> Rejoin:
@@ -253,11 +259,13 @@ REJOIN: Procedure[Rejoin] = Procedure(
             name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
             says="Find the primary and the node that does not follow it.",
             evidence=Evidence("one primary answers, the returning host answers SSH and does not stream"),
+            still=Evidence("the primary that it shall follow, on the same timeline", as_assessed),
         ),
         Step(
             name="stop", role="returning host", budget="ssh.command", action=stop,
             says="Stop PostgreSQL there and keep it fenced until it is a standby.",
             evidence=Evidence("nothing listens on port 5432", stopped),
+            still=Evidence("taking no writes", guards.other_is_quiet),
             commands=("systemctl mask --now postgresql@17-main",),
         ),
         Step(
@@ -274,7 +282,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
             when=lambda context, state: not state.was_standby or context.options.reclone,
             when_says="it was a primary, or a re-clone was asked for",
             says="Rewind the data directory to the fork; where that fails restore it from the repository.",
-            evidence=Evidence("standby.signal is there", rebuilt),
+            evidence=Evidence("standby.signal is there", rebuilt), still=Evidence("marked as a standby", rebuilt),
             commands=(
                 "pg_rewind -D /var/lib/postgresql/17/main --source-server='host=PRIMARY user=rewind dbname=postgres' "
                 "--restore-target-wal --config-file=/etc/postgresql/17/main/postgresql.conf",
