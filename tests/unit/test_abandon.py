@@ -113,7 +113,8 @@ def test_a_host_that_this_run_does_not_hold_down_is_left_alone(
         (replace(FAILED_OVER, backup=False), "may not be the newest"),
         (replace(FAILED_OVER, pg2=Pg(on=False)), "nobody can look at it"),
         (replace(FAILED_OVER, pg2=Pg(data="blank", up=False)), "do not say whether it ended"),
-        (replace(FAILED_OVER, pg2=replace(NEW, up=False)), "pg2 was promoted"),
+        (replace(FAILED_OVER, pg2=replace(NEW, up=False)), "pg2 knows timeline 2"),
+        (replace(FAILED_OVER, pg2=Pg(up=False, timeline=2)), "pg2 knows timeline 2"),
         (replace(FAILED_OVER, pg1=replace(HELD, timeline=2)), "pg1 is not the primary on timeline 1"),
         (replace(FAILED_OVER, pg1=replace(HELD, data="foreign")), "pg1 is not the primary on timeline 1"),
         (replace(FAILED_OVER, pg1=replace(HELD, data="damaged")), "its control file cannot be read"),
@@ -124,6 +125,16 @@ def test_what_nobody_can_prove_is_not_given_back(eyes: Eyes, tmp_path: Path, wor
     with pytest.raises(Refused, match=words) as refused:
         assess(looks(tmp_path), Abandon())
     assert refused.value.hint
+
+
+def test_a_host_that_another_operator_may_have_promoted_is_looked_at(
+    eyes: Eyes, journals: None, tmp_path: Path
+) -> None:
+    """This run's own promotion had not begun; who else acted while the arbiter was away nobody here knows."""
+    eyes.world = replace(FAILED_OVER, pg2=Pg(on=False))
+    ran(tmp_path, RUN, "failover", "assess", "fence")
+    with pytest.raises(Refused, match="pg2 may have been promoted since"):
+        assess(looks(tmp_path), Abandon())
 
 
 def test_the_copy_of_the_record_is_believed_on_the_operators_word(eyes: Eyes, tmp_path: Path) -> None:

@@ -132,8 +132,8 @@ def _given_back(
     if past and past.procedure == RESTORE_PITR.name and "fence-main" in past.begun:
         return tell(context, state, f"{mine.name} is put back as it was").model_copy(update={"back": Back.SWAP})
     _as_recorded(mine, record)
-    hold = state.unproved or other.name in fenced
-    _succeeded_by_nobody(state, others, other, record)
+    _succeeded_by_nobody(state, others, record)
+    hold = state.unproved or other.name in fenced or other.half_promoted
     says = f"{mine.name} is the primary by the record, on timeline {record.timeline}, and gets its role back"
     return tell(context, state, says).model_copy(update={"back": Back.FENCE, "hold": hold, "unproved": False})
 
@@ -147,22 +147,22 @@ def _as_recorded(mine: Stopped, record: Record) -> None:
         )
 
 
-def _succeeded_by_nobody(state: Abandon, others: Sequence[Stopped], other: Stopped, record: Record) -> None:
-    """Where its promotion may have begun the other one's files decide, so that its host must answer."""
-    if state.unproved and not other.ssh:
-        raise Refused(
-            f"the promotion of {other.name} may have begun, and nobody can look at it: {other.why}",
-            f"bring {other.name} back, then ./dr runbook.abandon --yes, or ./dr failover --yes promotes it",
-        )
-    if state.unproved and not other.readable:
-        raise Refused(
-            f"the promotion of {other.name} may have begun, and its files do not say whether it ended: {other.why}",
-            "./dr start-cluster weighs what else is known of it",
-        )
+def _succeeded_by_nobody(state: Abandon, others: Sequence[Stopped], record: Record) -> None:
+    """By the files of every other host: whoever else has acted since may have promoted one that answers nobody now."""
     for one in others:
-        if one.was_primary and one.newest > record.timeline:
+        if not one.ssh:
             raise Refused(
-                f"{one.name} was promoted: it has been primary on timeline {one.newest}",
+                f"{one.name} may have been promoted since, and nobody can look at it: {one.why}",
+                f"bring {one.name} back, then ./dr runbook.abandon --yes, or ./dr failover --yes promotes it",
+            )
+        if state.unproved and not one.readable:
+            raise Refused(
+                f"the promotion of {one.name} may have begun, and its files do not say whether it ended: {one.why}",
+                "./dr start-cluster weighs what else is known of it",
+            )
+        if one.newest > record.timeline and not one.half_promoted:
+            raise Refused(
+                f"{one.name} knows timeline {one.newest}, so that a host has been promoted since",
                 "./dr start-cluster finds who was last",
             )
 
