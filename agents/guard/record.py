@@ -294,8 +294,9 @@ def _enter(folder: Path, acting: Json) -> None:
     last = known[-1] if known else None
     if last and run and last["run"] == run:
         return
-    if last and acting.get("resumes"):
-        seen = any(one["run"] == run for one in known)
+    # One that was killed while it only looked may not have come here yet, and has done nothing.
+    seen = any(one["run"] == run for one in known)
+    if last and acting.get("resumes") and (seen or acting.get("touched")):
         overtaken = "and that has overtaken it" if seen else "and nobody can say which is newer: this run is unknown"
         raise Refused(
             "overtaken", f"{last.get('owner')} has begun {last.get('procedure')} on this estate ({last.get('at')}), "

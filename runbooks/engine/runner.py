@@ -60,7 +60,8 @@ def run(
         initial = procedure.initial(context)
         allowed = {step.name: budget(step.budget, budgets) for step in procedure.steps}
         _require_consent(procedure, context, past)
-        owner = lock.this_process(procedure.name, context.run_dir, resumes=resume, run=past.run if past else "")
+        run_id, touched = (past.run, past.touched) if past else ("", False)
+        owner = lock.this_process(procedure.name, context.run_dir, resumes=resume, run=run_id, touched=touched)
         with interruptible(), lock.held(context.estate.name, owner, context.say, remote_lock) as locks:
             past = _past(procedure, context, resume)  # again: only now nobody else can add to it
             context = replace(context, owner=locks.owner)

@@ -63,6 +63,7 @@ def acting(owner: Owner) -> Json:
         "token": owner.token, "machine_id": owner.machine, "boot_id": owner.boot, "pid_space": owner.pid_space,
         "pid": owner.pid, "started": owner.process_started, "owner": owner.owner, "procedure": owner.procedure,
         "run_dir": str(owner.run_dir), "resumes": owner.resumes, "run": owner.run,
+        "touched": owner.touched,
     }  # fmt: skip
 
 

@@ -161,8 +161,14 @@ def test_a_run_that_another_has_overtaken_is_not_resumed_from_whatever_machine(t
 
 
 def test_a_run_that_was_never_seen_here_is_not_resumed_beside_one_that_was(tmp_path: Path) -> None:
-    assert acts(tmp_path, "unseen", resumes=True)[0] == 0, "of an estate in which nobody has acted"
-    assert acts(tmp_path, "away", resumes=True)[1]["refused"] == "overtaken"
+    assert acts(tmp_path, "unseen", resumes=True, touched=True)[0] == 0, "of an estate in which nobody has acted"
+    assert acts(tmp_path, "away", resumes=True, touched=True)[1]["refused"] == "overtaken"
+
+
+def test_a_run_that_was_killed_before_it_came_here_has_done_nothing_and_is_resumed(tmp_path: Path) -> None:
+    acts(tmp_path, "first")
+    assert acts(tmp_path, "killed", resumes=True)[0] == 0
+    assert record.runs(tmp_path)[-1]["run"] == "killed"
 
 
 def test_what_cannot_be_read_is_not_taken_for_nobody_has_acted(tmp_path: Path) -> None:

@@ -429,10 +429,10 @@ def test_a_resumed_run_that_was_overtaken_elsewhere_is_refused_before_its_first_
     lock = RecordLock(ARBITER, desk.heard.append)
     lock.acquire(first)
     lock.release(first)
-    theirs = desk.owner(token="theirs", run="second", owner="ann@laptop")
+    theirs = desk.owner(token="theirs", owner="ann@laptop").model_copy(update={"run": "second"})
     lock.acquire(theirs)
     lock.release(theirs)
-    again = desk.owner(token="again", run="first", resumes=True)
+    again = desk.owner(token="again", resumes=True).model_copy(update={"run": "first"})
     with held("toy", again, desk.heard.append, RecordLock(ARBITER, desk.heard.append)) as locks:
         with pytest.raises(Refused, match="ann@laptop has begun failover") as refused:
             locks.require()

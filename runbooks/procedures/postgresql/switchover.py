@@ -85,7 +85,8 @@ def as_assessed(context: Run, state: Switchover) -> None:
         return
     if old.synchronous != state.was_synchronous:
         raise Refused(f"whether {old.name} waits for its standby has changed", "./dr switchover looks afresh")
-    if state.primary not in streaming.following(context, old):
+    # It may be on its way down, at the word of the process that was killed.
+    if state.primary not in streaming.following(context, old) and guards.look(context, old.host).is_primary:
         raise Refused(f"{state.primary} does not keep up with {old.name}", "./dr status shows why")
 
 
