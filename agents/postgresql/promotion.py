@@ -53,7 +53,7 @@ def judge(name: str, seen: Facts, limit_s: float, primary: Facts | None = None) 
     return (
         # A server that is too small pauses by itself, and would end if it were told to go on.
         *(sizes or _replay(name, seen, limit_s)), *_summarizer(name, seen), *_archive(name, seen, limit_s),
-        *_missing(name, seen), *_room(name, seen), *_collations(name, seen),
+        *_refuses(name, seen), *_missing(name, seen), *_room(name, seen), *_collations(name, seen),
     )  # fmt: skip
 
 
@@ -88,6 +88,13 @@ def _summarizer(name: str, seen: Facts) -> Iterator[Hindrance]:
     if seen.summarizes:
         measured = "summarize_wal is on: a promotion waits for the summarizer, and fails where that lacks WAL"
         yield Hindrance("summarizer", measured, "off", None, False, f"./dr deploy --limit {name} switches it off")
+
+
+def _refuses(name: str, seen: Facts) -> Iterator[Hindrance]:
+    """Promoted it would answer and take no row: read-only, or waiting for a standby that nobody is."""
+    if seen.refuses:
+        hint = f"./dr deploy --limit {name} undoes ALTER SYSTEM; take it out of any other file there and reload"
+        yield Hindrance("no-writes", "; ".join(seen.refuses), "neither is set on a standby", None, True, hint)
 
 
 def _archive(name: str, seen: Facts, limit_s: float) -> Iterator[Hindrance]:

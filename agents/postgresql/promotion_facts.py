@@ -54,6 +54,9 @@ select json_build_object('in_recovery', pg_is_in_recovery(),
   'settings', (select json_object_agg(name, setting) from pg_settings where name in (
     'max_connections', 'max_worker_processes', 'max_wal_senders', 'max_prepared_transactions',
     'max_locks_per_transaction', 'recovery_min_apply_delay', 'summarize_wal', 'restore_command', 'data_directory')),
+  'refuses', (select coalesce(json_agg(format('%s = ''%s'' in %s', name, setting, coalesce(sourcefile, source))), '[]')
+    from pg_settings where (name = 'default_transaction_read_only' and setting = 'on')
+      or (name = 'synchronous_standby_names' and setting <> '' and sourcefile not like '%/90-synchronous.conf')),
   'prepared', (select count(*) from pg_prepared_xacts),
   'prepared_age_s', (select extract(epoch from now() - min(prepared)) from pg_prepared_xacts),
   'lost_slots', (select coalesce(json_agg(slot_name), '[]') from pg_replication_slots where wal_status = 'lost'),
@@ -75,6 +78,7 @@ from pg_collation c where collversion is distinct from pg_collation_actual_versi
 class Facts:
     """One server. What is None or empty by default was not asked, or is not so: a primary replays nothing.
 
+    `refuses`: settings with which it would take no write once it is promoted, each with its file.
     `pause` in the server's words; bytes and seconds as the names say. `replayed_per_s` is measured where much is
     unreplayed. `needed`: sizes that its control file asks for. `asked_s`: what restore_command took to say that it
     lacks a file, at least so long where `asked_in_vain`. `wanted`: the segment that replay goes on with;
@@ -84,6 +88,7 @@ class Facts:
     in_recovery: bool
     settings: Mapping[str, str]
     pause: str = "not paused"
+    refuses: tuple[str, ...] = ()
     unreplayed: int = 0
     replayed_per_s: float | None = None
     streams: bool = True
@@ -121,10 +126,11 @@ def asked(dsn: str, database: str, patience_s: float) -> Facts:
     with suppress(AgentError):  # a database that is not there; a server that is not there has told so above
         said["collations"] += _psql(f"{dsn} dbname={database}".strip(), _COLLATIONS, left(ends))["collations"]
     return Facts(
-        in_recovery=said["in_recovery"], settings=said["settings"], pause=said.get("pause", Facts.pause),
-        unreplayed=said.get("unreplayed", 0), replayed_per_s=said.get("replayed_per_s"),
-        streams=said.get("streams", True), prepared=said["prepared"], prepared_age_s=said["prepared_age_s"] or 0.0,
-        lost_slots=tuple(said["lost_slots"]), collations=tuple(said["collations"]), wanted=said.get("wanted", ""),
+        in_recovery=said["in_recovery"], settings=said["settings"], refuses=tuple(said.get("refuses", ())),
+        pause=said.get("pause", Facts.pause), unreplayed=said.get("unreplayed", 0),
+        replayed_per_s=said.get("replayed_per_s"), streams=said.get("streams", True), prepared=said["prepared"],
+        prepared_age_s=said["prepared_age_s"] or 0.0, lost_slots=tuple(said["lost_slots"]),
+        collations=tuple(said["collations"]), wanted=said.get("wanted", ""),
     )  # fmt: skip
 
 

@@ -136,6 +136,15 @@ def test_paused_replay_and_an_apply_delay_are_seen_before_and_hold_no_promotion_
     failed_over(whole, primary, tmp_path)
 
 
+def test_a_standby_that_would_take_no_write_is_seen_before_and_takes_them(whole: Estate, tmp_path: Path) -> None:
+    primary, standby = pair(whole)
+    standby.execute("ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf();")
+    set_by_hand(standby, synchronous_standby_names="nobody")
+    told_before(standby, "default_transaction_read_only = 'on' in")
+    said = notes(failed_over(whole, primary, tmp_path))
+    assert [one["what"] for one in said] == ["removed", "removed"]
+
+
 def test_a_slow_archive_is_seen_before_it_costs_a_promotion(whole: Estate) -> None:
     _, standby = pair(whole)
     set_by_hand(standby, restore_command="sleep 0.9; false")

@@ -55,6 +55,7 @@ class World:
     needs: int = 100
     meets: int = 0
     starts: bool = True
+    forbidden: str = ""
     did: list[str] = field(default_factory=list)
 
     @property
@@ -121,11 +122,13 @@ class Pretended(Host):
             out = world.configured()
         elif "agents.postgresql.promotion" in command:
             out = json.dumps({"in_recovery": True, "asked_s": 0.1, "needed": {}, "hindrances": []})
-        elif "auto.conf" in str(args):
+        elif "auto.conf" in str(args) and len(args) > 1:
             world.did.append(f"set {args[1]}")
             world.settings[str(args[1])] = str(args[2])
         elif "received promote request" in command:
             out = "12:00 [9] FATAL:  WAL summarization is not progressing\n"
+        elif "default_transaction_read_only" in str(args):
+            out, world.forbidden = world.forbidden, ""
         elif "main stop" in command:
             world.did.append("stop")
             world.up, world.signal = False, True
@@ -164,6 +167,14 @@ def made(name: str, world: World) -> Pretended:
     host = Pretended(name, HostEntry(name=name, ssh_hostname="192.0.2.1"), Path("unused"))
     object.__setattr__(host, "world", world)
     return host
+
+
+def test_a_setting_that_forbids_writes_is_taken_away_before_and_noted(tmp_path: Path) -> None:
+    tried = Tried(World(forbidden="default_transaction_read_only = 'on'\n"))
+    tried.promote(tmp_path)
+    assert tried.world.did == ["promote"]
+    assert tried.noted == ["removed"]
+    assert "removed on pg2: default_transaction_read_only = 'on' is out of its files" in tried.said[0]
 
 
 REPEATED = ["promotion-failed", "removed", "brought-up", "promotion-repeated"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from agents.base.errors import AgentError
 from agents.jobs import runner
 from agents.postgresql import promotion, promotion_facts
 from agents.postgresql.promotion_facts import SIZES, Facts
+from runbooks.actions.postgresql import promotion as way
 from runbooks.probes.postgresql import promotion as probe
 from tests.unit.jobs_kit import BackupHost, backup_host
 
@@ -94,6 +96,34 @@ def test_missing_wal_is_told_when_neither_host_nor_archive_has_it() -> None:
     assert found(replace(away, wanted_there=True)) == {}
     assert found(replace(away, wanted_there=None)) == {}, "an archive that does not answer is told as such"
     assert found(replace(PRIMARY, lost_slots=("pg2",)))["missing-wal"].hint == "./dr rejoin pg2 --yes"
+
+
+def test_a_setting_with_which_it_would_take_no_write_is_told_with_its_file() -> None:
+    refuses = ("default_transaction_read_only = 'on' in /x/postgresql.auto.conf",)
+    one = found(replace(READY, refuses=refuses))["no-writes"]
+    assert one.stops
+    assert "in /x/postgresql.auto.conf" in one.measured
+    assert "./dr deploy --limit pg2" in one.hint
+
+
+def test_what_forbids_writes_is_out_of_every_file_before_a_promotion(tmp_path: Path) -> None:
+    data, etc = tmp_path / "data", tmp_path / "etc"
+    (etc / "conf.d").mkdir(parents=True)
+    data.mkdir()
+    (data / "postgresql.auto.conf").write_text("default_transaction_read_only = 'on'\nwork_mem = '8MB'\n")
+    (etc / "postgresql.conf").write_text("# synchronous_standby_names: see conf.d\njit = 'off'\n")
+    (etc / "conf.d" / "50-x.conf").write_text(" Synchronous_Standby_Names='nobody'\n")
+    (etc / "conf.d" / "90-synchronous.conf").write_text("synchronous_standby_names = 'FIRST 1 (pg1)'\n")
+    script = way.WRITES.format(synchronous=etc / "conf.d" / "90-synchronous.conf", data=data, etc=etc)
+    told = [run_shell(script.replace("chown postgres:postgres", "true")) for _ in range(2)]
+    assert told == ["default_transaction_read_only = 'on'\n Synchronous_Standby_Names='nobody'\n", ""]
+    assert (data / "postgresql.auto.conf").read_text() == "work_mem = '8MB'\n"
+    assert (etc / "postgresql.conf").read_text() == "# synchronous_standby_names: see conf.d\njit = 'off'\n"
+    assert [path.name for path in (etc / "conf.d").iterdir()] == ["50-x.conf"]
+
+
+def run_shell(script: str) -> str:
+    return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
 
 
 def test_a_full_disk_stops_a_promotion() -> None:
