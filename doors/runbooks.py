@@ -144,6 +144,29 @@ def mend_archive(
     run_procedure("mend-archive", MendArchiveOptions(yes=yes), plan, resume, json, inventory)
 
 
+@task(
+    help={
+        **HELP,
+        "run": "the name of its folder (default: the one that stopped last)",
+        "resume": "go on with an abandoning that did not end",
+        "accept_no_arbiter": ALONE_HELP,
+    }
+)
+@door
+def abandon(
+    c: Context, run: str = "", plan: bool = False, resume: bool = False, yes: bool = False,
+    accept_no_arbiter: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """End a run for good, and take back the fence it left.
+
+    Gives the role back to the host that the estate record still calls the primary, where nobody takes writes.
+    """
+    from runbooks.procedures.postgresql.abandon import AbandonOptions
+
+    options = AbandonOptions(yes=yes, run=run, accept_no_arbiter=accept_no_arbiter)
+    run_procedure("abandon", options, plan, resume, json, inventory)
+
+
 @task(help={"name": "failover, rejoin, switchover or detach"})
 @door
 def show(c: Context, name: str) -> None:
@@ -263,7 +286,7 @@ def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
     console.print(table)
 
 
-collection = Collection("runbook", show, list_, render)
+collection = Collection("runbook", show, list_, render, abandon)
 TOP_LEVEL = (failover, rejoin, switchover, detach, start_cluster, mend_archive)
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -22,9 +22,16 @@ class Estate(Protocol):
 
 
 class Options(BaseModel):
-    """What the operator said on the command line; a procedure subclasses it for switches of its own."""
+    """What the operator said on the command line; a procedure subclasses it for switches of its own.
+
+    `added_later` may be said to a run that is resumed although it was begun without: consent, and how much of it is
+    done. Everything else says what is done, and to what; that cannot change half way. A field in `only_if_said` is set
+    by its task only where the operator said it: the default's own value is a word of theirs, too.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    added_later: ClassVar[frozenset[str]] = frozenset()
+    only_if_said: ClassVar[frozenset[str]] = frozenset()
 
     yes: bool = False
 

@@ -53,6 +53,8 @@ def _step(nr: int, step: Step[Any], budgets: Mapping[str, float] | None) -> Iter
         yield from ("```sh", *step.commands, "```", "")
     yield f"- Expect: {step.evidence.says}"
     yield f"- Within: {_duration(budget(step.budget, budgets))}{_more(step, budgets)}"
+    if step.still:
+        yield f"- Before you go on after an interruption: still {step.still.says}"
     yield f"- If it fails: {step.undo_says or 'nothing is undone'}; do not go on with the next step."
 
 
@@ -61,9 +63,9 @@ def _tail(procedure: Procedure[Any]) -> Iterator[str]:
     yield "## How to go on after an interruption"
     yield ""
     yield (
-        f"With the tool: `./dr {procedure.name} --resume` skips the steps that its journal proves done and "
-        "repeats the one in flight. By hand: find the last step whose expectation holds, and repeat the one "
-        "after it; every step may be repeated."
+        f"With the tool: `./dr {procedure.command} --resume` asks whether what its journal proves done is so still, "
+        "and repeats the step in flight; `./dr runbook.abandon` ends the run for good instead. By hand: find the last "
+        "step whose expectation holds, and repeat the one after it; every step may be repeated."
     )
 
 

@@ -84,12 +84,15 @@ class Step(Generic[S]):
     )
     when_says: str = ""
     grows: Grows | None = None  # its budget covers the rest only
+    still: Evidence[S] | None = None  # asked when a run that has done this step is resumed; it raises where not
     option: str = ""  # a switch of the options without which the run ends before this step: it is skipped
 
     def __post_init__(self) -> None:
         check_name("step", self.name)
         if not (self.says.strip() and self.budget and self.role):
             raise ValueError(f"step {self.name!r} lacks a sentence, a role or a budget")
+        if self.still and self.still.holds is None:
+            raise ValueError(f"step {self.name!r} would be resumed unasked: its guard asks nobody")
         if (self.undo is None) != (not self.undo_says):
             raise ValueError(f"step {self.name!r} needs both undo and undo_says, or neither")
         if (self.when is None) != (not self.when_says):

@@ -19,6 +19,7 @@ OFF = Pg(role="primary", up=False, on=False)
 LOST = replace(OFF, lost=True)
 STANDBY_DOWN = Pg(up=False)
 FENCED = Pg(role="primary", up=False, fenced=True, full=False)
+HELD = replace(FENCED, full=True)  # nobody has succeeded it yet
 NEW = Pg(role="primary", timeline=2)
 AFTER_FAILOVER = World(pg1=FENCED, pg2=NEW, noted="degraded", waits=False, recorded=("pg2", 2))
 STALE = Pg(up=True, full=False)  # a standby that was away while the primary committed alone
@@ -32,6 +33,8 @@ STATES: dict[str, World] = {
     "standby damaged": World(pg2=Pg(up=False, data="damaged")),
     "standby up and not streaming": World(pg2=Pg(streams=False)),
     "standby paused": World(pg2=Pg(streams=True, paused=True)),
+    "standby too small": World(pg2=Pg(streams=True, paused=True, small=True)),
+    "standby too small, restarted by hand": World(pg2=Pg(up=False, small=True)),
     "standby blank": World(pg2=Pg(up=False, data="blank", full=False)),
     "primary's host off": World(pg1=OFF),
     "primary's host lost": World(pg1=LOST),
@@ -59,12 +62,17 @@ STATES: dict[str, World] = {
     "primary down, standby off": World(pg1=CRASHED, pg2=Pg(on=False, up=False)),
     "primary down, standby lost": World(pg1=CRASHED, pg2=Pg(on=False, up=False, lost=True)),
     "promoted half way": World(
-        pg1=FENCED, pg2=Pg(role="half", up=False, timeline=2), changing="failover"
+        pg1=HELD, pg2=Pg(role="half", up=False, timeline=2), changing="failover"
     ),
-    "fenced, not yet promoted": World(pg1=FENCED, pg2=Pg(), changing="failover"),
-    "fenced, not yet promoted, down": World(pg1=FENCED, pg2=STANDBY_DOWN, changing="failover"),
+    "fenced, not yet promoted": World(pg1=HELD, pg2=Pg(), changing="failover"),
+    "fenced, not yet promoted, down": World(pg1=HELD, pg2=STANDBY_DOWN, changing="failover"),
     "fenced and alone": World(pg1=replace(FENCED, full=True), pg2=Pg(on=False, up=False, lost=True)),
     "fenced, the other off": World(pg1=replace(FENCED, full=True), pg2=Pg(on=False, up=False)),
+    "fenced by a failover, the other lost": World(
+        pg1=HELD, pg2=Pg(on=False, up=False, lost=True), changing="failover"
+    ),
+    "fenced by a failover, the other off": World(pg1=HELD, pg2=Pg(on=False, up=False), changing="failover"),
+    "abandoned, not confirmed": World(pg1=CRASHED, pg2=Pg(up=False, fenced=True), noted="degraded", changing="abandon"),
     "primary up, the old one fenced": AFTER_FAILOVER,
     "the same, down": replace(AFTER_FAILOVER, pg2=replace(NEW, up=False)),
     "the same, the old one cut off by its power": replace(
@@ -189,6 +197,33 @@ def test_a_site_that_lost_its_power_is_told_the_one_command_first(eyes: Eyes) ->
     eyes.world = STATES["both down whole"]
     assert advised(eyes)[0] == Advice("start-cluster")
     assert all(one.what == "start-cluster" or one.what == "status" for one in advised(eyes))
+
+
+@pytest.mark.parametrize("name", ["fenced, not yet promoted", "promoted half way", "switchover half done"])
+def test_what_stopped_half_way_can_be_given_up_and_every_row_is_kept(eyes: Eyes, name: str) -> None:
+    eyes.world = STATES[name]
+    given = Advice("runbook.abandon", ("--yes",))
+    assert given in advised(eyes)
+    after = follow(eyes, given).world
+    assert after is not None and after.primaries == ["pg1"] and not after.lost and not after.changing
+    assert not after.pg2.writes
+    assert wholes(eyes, walk(eyes, after))
+
+
+def test_what_may_have_been_promoted_and_cannot_be_looked_at_is_not_taken_back(eyes: Eyes) -> None:
+    eyes.world = STATES["fenced by a failover, the other off"]
+    refused = follow(eyes, Advice("runbook.abandon", ("--yes",)))
+    assert refused.world is None and "bring pg2 back" in refused.hint
+
+
+@pytest.mark.parametrize(
+    ("state", "hint"), [("primary up, the old one fenced", "./dr rejoin pg1 --yes"), ("whole", "./dr switchover")]
+)
+def test_the_primary_named_to_rejoin_is_told_what_it_is(eyes: Eyes, state: str, hint: str) -> None:
+    """A slip of a name is no cluster that is down."""
+    eyes.world = STATES.get(state, World())
+    name = eyes.world.primaries[0]
+    assert hint in follow(eyes, Advice("rejoin", (name, "--yes"))).hint
 
 
 def test_a_hint_that_goes_round_is_caught(eyes: Eyes, monkeypatch: pytest.MonkeyPatch) -> None:

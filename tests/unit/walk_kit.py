@@ -9,17 +9,20 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 
-from inventories.errors import DrError, Refused
+from agents.postgresql.promotion import judge
+from agents.postgresql.promotion_facts import Facts
+from inventories.errors import BadInput, DrError, Refused
 from inventories.inventory import HostEntry
 from runbooks.actions import fencing
 from runbooks.actions.postgresql import server as act
+from runbooks.engine import history
 from runbooks.engine.context import Context
 from runbooks.engine.lock import this_process
 from runbooks.hosts import Estate, Host
@@ -33,7 +36,8 @@ from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.postgresql.server import Node, Standby
 from runbooks.probes.postgresql.stopped import Stopped
-from runbooks.procedures.postgresql import failover, rejoin, start_cluster, streaming
+from runbooks.procedures.postgresql import abandon_choice, failover, guards, rejoin, start_cluster, streaming
+from runbooks.procedures.postgresql.abandon_choice import Back
 from runbooks.record import keep
 from runbooks.record.read import Pages
 from runbooks.record.types import Mode as RecordMode
@@ -43,6 +47,7 @@ from tests.unit.start_kit import SYSTEM, alike
 from tests.unit.test_objectives import ARCHIVER, JOBS, LIMITS, NOW, OUTBOX, REPOSITORY
 
 NAMES = ("pg1", "pg2")
+RUN = "20260101T000000Z-half-done"  # of whatever is under way; its journal is on another machine
 END, BEHIND, FORK = 0x7000060, 0x6000060, 0x7000090
 
 
@@ -59,6 +64,7 @@ class Pg:
     full: bool = True
     streams: bool = False
     paused: bool = False
+    small: bool = False  # smaller than its WAL asks for: it paused, and ends when it is told to go on or starts
     stepped_down: bool = False
     timeline: int = 1
     data: Literal["whole", "damaged", "blank", "foreign"] = "whole"
@@ -137,7 +143,7 @@ class Eyes:
         if pg.hung:
             return Node(host, ssh=True, runs=True, why="PostgreSQL hangs", standby_signal=pg.role == "standby")
         node = Node(
-            host, ssh=True, fenced="failover" if pg.fenced else "", installed=pg.data != "blank",
+            host, ssh=True, fenced=f"failover, run {RUN}" if pg.fenced else "", installed=pg.data != "blank",
             standby_signal=pg.role == "standby",
         )  # fmt: skip
         if not pg.up:
@@ -208,7 +214,7 @@ class Eyes:
             return None
         primary, timeline = self.world.recorded
         other = next(name for name in NAMES if name != primary)
-        change = {"procedure": self.world.changing, "run": "run", "to": other} if self.world.changing else None
+        change = {"procedure": self.world.changing, "run": RUN, "to": other} if self.world.changing else None
         return Record.model_validate({
             "revision": 4, "system_identifier": SYSTEM, "epoch": timeline, "primary": primary, "timeline": timeline,
             "mode": RecordMode(self.world.noted), "synchronous": (other,) if self.world.noted == "synchronous" else (),
@@ -238,10 +244,13 @@ class Eyes:
     def outlooks(self) -> dict[str, Outlook]:
         """What each server that answers says of its next promotion."""
         return {
-            node.name: Outlook(node.is_standby, 0.1, (_paused(node.name),) if node.replay_paused else ())
+            node.name: Outlook(node.is_standby, 0.1, self._hindrances(node.name) if node.replay_paused else ())
             for node in self.survey(ESTATE)
             if node.online
         }
+
+    def _hindrances(self, name: str) -> tuple[Hindrance, ...]:
+        return (_small(name),) if self.world[name].small else (_paused(name),)
 
     def put_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Every probe that an assess or a gate asks, and every action that would refuse."""
@@ -250,6 +259,8 @@ class Eyes:
             (Host, "knock", self.knock), (server, "survey", self.survey), (server, "look", self.node),
             (stopped, "survey", self.stopped), (ground, "survey", self.grounds), (app, "try_to_write", self.writes),
             (failover, "read", lambda *_: self.pages().answer), (start_cluster, "read", lambda *_: self.pages().answer),
+            (guards, "read", lambda *_: self.pages().answer), (abandon_choice, "read", lambda *_: self.pages().answer),
+            (history, "find_unfinished", lambda *_, **__: None), (history, "find_run", lambda *_: None),
             (keep, "pages", self.pages), (keep.Keeper, "_write", self.write_record),
             (streaming, "following", self.following), (rejoin, "require_idle", lambda *_: None),
             (start_cluster, "require_idle", lambda *_: None),
@@ -263,6 +274,13 @@ class Eyes:
 def _paused(name: str) -> Hindrance:
     hint = f"psql -c 'select pg_wal_replay_resume()' on {name}"
     return Hindrance("paused", "paused; 0.0 MiB of WAL wait to be replayed first", "goes on", None, False, hint)
+
+
+def _small(name: str) -> Hindrance:
+    """As the host itself tells it."""
+    facts = Facts(in_recovery=True, settings={"max_connections": "100"}, needed={"max_connections": 120})
+    (one,) = judge(name, facts, 2.0)
+    return Hindrance(**asdict(one))
 
 
 def _as_method(fake: Callable[..., Any]) -> Callable[..., Any]:
@@ -353,13 +371,13 @@ def follow(eyes: Eyes, given: Advice) -> Outcome:
     world = eyes.world
     if given.what in _ACTS:
         return Outcome(_ACTS[given.what](world))
-    if given.what in ("status", "help"):
+    if given.what in ("status", "help", "drift"):
         return Outcome(hint="; ".join(finding.hint for finding in findings(eyes)))
     if given.what == "deploy":
         return _deploy(world)
     if "--resume" in given.words:
         return _resumed(world, given.what)
-    known = PROCEDURES.get(given.what)
+    known = PROCEDURES.get(given.what.removeprefix("runbook."))
     assert known is not None and given.what in _EFFECTS, f"nobody says what {given} does"
     said = options_of(given.what, given.words)
     run = Path("20260101T000000Z-walk")
@@ -372,7 +390,7 @@ def follow(eyes: Eyes, given: Advice) -> Outcome:
         for step in known.procedure.steps:
             if step.name in _JUDGES.get(given.what, ("assess",)) and (not step.when or step.when(context, state)):
                 state = step.action(context, state)
-    except Refused as refused:
+    except (Refused, BadInput) as refused:
         assert refused.hint, f"{given} refuses without a hint: {refused}"
         return Outcome(hint=refused.hint)
     return _EFFECTS[given.what](world, state, said)
@@ -389,7 +407,7 @@ def _resumed(world: World, what: str) -> Outcome:
 
 # Steps that may refuse, and change nothing in this model.
 _JUDGES = {"failover": ("assess", "fence"), "detach": ("assess", "note"), "restore-cluster": (),
-           "start-cluster": ("assess", "fence")}  # fmt: skip
+           "start-cluster": ("assess", "fence"), "runbook.abandon": ("assess",)}  # fmt: skip
 
 
 def _taken_out(world: World, name: str) -> World:
@@ -429,8 +447,8 @@ def _rejoin(world: World, state: Any, said: dict[str, Any]) -> Outcome:
     if mine.role == "standby" and not mine.full and mine.data == "whole" and mine.paused and not said.get("reclone"):
         return Outcome(hint=f"./dr rejoin {state.other} --reclone --yes")  # what it needs is gone from the primary
     world = world.with_(
-        state.other, role="standby", up=True, fenced=False, full=True, streams=True, paused=False, data="whole",
-        timeline=primary.timeline, stepped_down=False,
+        state.other, role="standby", up=True, fenced=False, full=True, streams=True, paused=False, small=False,
+        data="whole", timeline=primary.timeline, stepped_down=False,
     )  # fmt: skip
     return Outcome(_together(world, state.primary))
 
@@ -462,6 +480,21 @@ def _start_cluster(world: World, state: Any, said: dict[str, Any]) -> Outcome:
     return Outcome(_together(world, state.primary) if state.standbys else _alone(world, state.primary))
 
 
+def _abandon(world: World, state: Any, said: dict[str, Any]) -> Outcome:
+    """The role is given back, the other one held down unless it is known never to have been promoted; recorded."""
+    if state.back is Back.NOTHING:
+        if len(world.primaries) == 1:
+            world = replace(world, recorded=(world.primaries[0], world[world.primaries[0]].timeline))
+        return Outcome(world if not world.primaries and state.unproved else replace(world, changing=""))
+    world = replace(world, lost=world.lost or not world[state.primary].full)
+    world = world.with_(state.primary, role="primary", up=True, fenced=False, stepped_down=False)
+    if state.hold:
+        other = world[state.other]
+        role = "standby" if other.role == "half" else other.role
+        return Outcome(_alone(_taken_out(world.with_(state.other, role=role, full=False), state.other), state.primary))
+    return Outcome(replace(world.with_(state.other, streams=world[state.other].up), changing=""))
+
+
 def _restore_cluster(world: World, state: Any, said: dict[str, Any]) -> Outcome:
     fresh = Pg(role="primary", timeline=world.newest + 1)
     return Outcome(_together(replace(world, pg1=fresh, pg2=replace(fresh, role="standby", streams=True)), "pg1"))
@@ -475,7 +508,7 @@ def _deploy(world: World) -> Outcome:
         return Outcome(hint="./dr restore-cluster")  # "an empty primary is not begun"
     for name in NAMES:
         pg = world[name]
-        if not pg.up and not pg.fenced and pg.data == "whole" and pg.role == "standby":
+        if not pg.up and not pg.fenced and pg.data == "whole" and pg.role == "standby" and not pg.small:
             other = next(world[other] for other in NAMES if other != name)
             streams = other.writes and (pg.full or not pg.paused)
             world = world.with_(name, up=True, streams=streams, full=pg.full or streams)
@@ -499,6 +532,7 @@ def _deploy(world: World) -> Outcome:
 _EFFECTS: dict[str, Callable[[World, Any, dict[str, Any]], Outcome]] = {
     "failover": _failover, "rejoin": _rejoin, "detach": _detach, "switchover": _switchover,
     "start-cluster": _start_cluster, "restore-cluster": _restore_cluster,
+    "runbook.abandon": _abandon,
 }  # fmt: skip
 
 

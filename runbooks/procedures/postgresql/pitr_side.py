@@ -47,6 +47,12 @@ def stands(context: Run, state: RestorePitr) -> None:
         raise VerificationFailed(f"the side cluster is {seen.phase}, not paused at {state.target}: {seen.sentence}")
 
 
+def there(context: Run, state: RestorePitr) -> None:
+    """Asked when a run is resumed. Raises VerificationFailed when it is gone, or another one's."""
+    if not state.timeline and not is_same(side_of(context, state), state):
+        raise VerificationFailed(f"the side cluster {state.side} is of another target than {state.target} now")
+
+
 def inspect(context: Run, state: RestorePitr) -> RestorePitr:
     """Show what is in it, and the commits on either side of where it stands."""
     host = primary_of(context, state)

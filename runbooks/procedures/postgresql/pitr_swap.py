@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inventories.errors import DrError, Refused, VerificationFailed
+from inventories.errors import DrError, Refused, Unreachable, VerificationFailed
 from runbooks.actions import lease as leases
 from runbooks.actions.postgresql import server as act
 from runbooks.actions.postgresql import side as sides
@@ -14,7 +14,7 @@ from runbooks.long_work.work import Asker
 from runbooks.probes import durations
 from runbooks.probes.postgresql import archive, pgbackrest, server
 from runbooks.probes.postgresql import side as side_probe
-from runbooks.procedures.postgresql import archiving, recording, streaming
+from runbooks.procedures.postgresql import archiving, guards, recording, streaming
 from runbooks.procedures.postgresql.pitr_state import SIDE, RestorePitr, lease_of, side_of
 from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
 from runbooks.record import keep
@@ -35,6 +35,18 @@ def on_new_timeline(context: Run, state: RestorePitr) -> None:
             f"the side cluster took timeline {state.timeline}, and timeline {known} is known already",
             "the repository did not answer when it was promoted: drop it with --replace and start afresh",
         )
+
+
+def nobody_else(context: Run, state: RestorePitr) -> None:
+    """Asked when a run is resumed: the primary is the same, on its timeline or on the one that this run began.
+
+    Until the side cluster is promoted nothing has been taken out of service. Raises Refused.
+    """
+    found = guards.writers(context)
+    guards.only(found, {state.primary: (state.old_timeline, state.timeline or state.old_timeline)})
+    guards.not_succeeded(context, state)
+    if not found and not state.timeline:
+        raise Refused(f"{state.primary} does not take writes any more", "./dr status says what each host is now")
 
 
 def fence_main(context: Run, state: RestorePitr) -> RestorePitr:
@@ -139,11 +151,20 @@ def put_back(context: Run, state: RestorePitr) -> None:
         act.fence(primary, paths, f"restore-pitr, run {context.run_dir.name}", STOP_S)
         swaps.put_back(primary, paths, f"side-{SIDE}", _stamp(context))
         swaps.start_primary(primary, paths)
-    other.must_answer()
+    back = state.model_copy(update={"timeline": state.old_timeline})
+    try:
+        other.must_answer()
+    except Unreachable as error:  # as it was when they were fenced, or else its host went away meanwhile
+        context.say(f"WARNING: {error}; {primary.name} writes alone until ./dr rejoin {other.name} --yes")
+        recording.recorded(context, back, (), recording.one_copy(back))
+        return
     act.hold_wal(primary, other.name)
     act.unfence(other, paths)
     act.start(other, paths)
-    streaming.now_synchronous(context, state)
+    if state.was_synchronous:
+        streaming.now_synchronous(context, back)
+    else:
+        recording.recorded(context, back, (), recording.one_copy(back))
 
 
 def archived_whole(context: Run, state: RestorePitr) -> None:

@@ -28,8 +28,11 @@ def assess(context: Run, state: RestorePitr) -> RestorePitr:
     if goal == primary.timeline:
         _require_past(state.target, primary)
     return state.model_copy(
-        update={"primary": primary.name, "other": other.name, "old_timeline": primary.timeline or 0, "goal": goal}
-    )
+        update={
+            "primary": primary.name, "other": other.name, "old_timeline": primary.timeline or 0, "goal": goal,
+            "was_synchronous": primary.synchronous,
+        }
+    )  # fmt: skip
 
 
 def _require_past(target: Target, primary: server.Node) -> None:
@@ -174,6 +177,12 @@ def hold(context: Run, state: RestorePitr) -> RestorePitr:
         leases.RESTORE_S, state.label,
     )  # fmt: skip
     return state
+
+
+def still_needed(context: Run, state: RestorePitr) -> None:
+    """Asked when a run is resumed; what was restored from it and promoted needs it no more."""
+    if not state.timeline:
+        still_there(context, state)
 
 
 def still_there(context: Run, state: RestorePitr) -> None:

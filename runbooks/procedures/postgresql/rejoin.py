@@ -12,7 +12,8 @@ from runbooks.layout import DATA, KEPT
 from runbooks.long_work.work import Asker, require_idle
 from runbooks.probes import durations
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import gates, streaming, verifying
+from runbooks.procedures.postgresql import gates, guards, streaming, verifying
+from runbooks.procedures.postgresql.fitting import fit
 from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of
 
 
@@ -49,8 +50,10 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
     """Find the primary and the host to bring back. Refuses when it streams already or cannot be reached."""
     nodes = server.survey(context.estate)
     wanted = context.options.host
-    out = [node for node in nodes if not node.streams and (node.name == wanted or not (wanted or node.is_primary))]
+    out = [node for node in nodes if _is_out(node, wanted)]
     primaries = [node for node in nodes if node.is_primary and node.name != wanted]
+    if not primaries:
+        _not_the_primary_itself(nodes, wanted)
     primary = server.the_primary(primaries)
     if not out:
         raise Refused(
@@ -75,6 +78,24 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
     )  # fmt: skip
 
 
+def _not_the_primary_itself(nodes: tuple[server.Node, ...], wanted: str) -> None:
+    """Raises Refused, naming who is out, when the host that was named is the one that takes writes."""
+    if not any(node.is_primary and node.name == wanted for node in nodes):
+        return
+    out = [node.name for node in nodes if _is_out(node, "")]
+    raise Refused(
+        f"{wanted} is the primary that takes writes, and others rejoin it",
+        f"./dr rejoin {out[0]} --yes brings {out[0]} back" if out else "./dr switchover moves its role to its standby",
+    )
+
+
+def _is_out(node: server.Node, wanted: str) -> bool:
+    """One that receives and has paused replays nothing: it is brought back where it is named."""
+    if node.name == wanted:
+        return not node.streams or node.replay_paused
+    return not node.streams and not wanted and not node.is_primary
+
+
 def _not_the_one_to_keep(context: Run, node: server.Node, primary: server.Node) -> None:
     """Of two that take writes the higher timeline goes on. Where they are equal nothing tells, but the operator."""
     mine, its = node.timeline or 0, primary.timeline or 0
@@ -90,6 +111,12 @@ def _not_the_one_to_keep(context: Run, node: server.Node, primary: server.Node) 
         f"{node.name} is primary on timeline {mine}, higher than that of {primary.name}",
         f"./dr rejoin {primary.name} --yes stops {primary.name} instead, and keeps what only it has",
     )
+
+
+def as_assessed(context: Run, state: Rejoin) -> None:
+    """Asked when a run is resumed: the primary to follow is the one that was found, and nothing newer is known."""
+    guards.is_primary(context, state)
+    guards.not_succeeded(context, state)
 
 
 def stop(context: Run, state: Rejoin) -> Rejoin:
@@ -189,15 +216,27 @@ def rebuilt(context: Run, state: Rejoin) -> None:
 
 def start(context: Run, state: Rejoin) -> Rejoin:
     """Let it start again, as a standby, and forget the slots that it brought from its time as a primary."""
-    host, paths = other_of(context, state), layout(context)
-    act.hold_wal(primary_of(context, state), host.name)
+    host, primary, paths = other_of(context, state), primary_of(context, state), layout(context)
+    act.hold_wal(primary, host.name)
     act.unfence(host, paths)
+    fit(context, paths, host, primary)
     try:
-        act.start(host, paths)
+        _start(context, host)
     except TargetFailed as error:
         raise TargetFailed(str(error), _reclone_hint(state)) from error
     act.drop_slots(host)
     return state
+
+
+def _start(context: Run, host: Host) -> None:
+    """Once more where its WAL turned out to ask for more than its primary has by now."""
+    paths = layout(context)
+    try:
+        act.start(host, paths)
+    except TargetFailed:
+        if not fit(context, paths, host):
+            raise
+        act.start(host, paths)
 
 
 def streams_again(context: Run, state: Rejoin) -> None:
@@ -225,11 +264,13 @@ REJOIN: Procedure[Rejoin] = Procedure(
             name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
             says="Find the primary and the node that does not follow it.",
             evidence=Evidence("one primary answers, the returning host answers SSH and does not stream"),
+            still=Evidence("the primary that it shall follow, on the same timeline", as_assessed),
         ),
         Step(
             name="stop", role="returning host", budget="ssh.command", action=stop,
             says="Stop PostgreSQL there and keep it fenced until it is a standby.",
             evidence=Evidence("nothing listens on port 5432", stopped),
+            still=Evidence("taking no writes", guards.other_is_quiet),
             commands=("systemctl mask --now postgresql@17-main",),
         ),
         Step(
@@ -247,7 +288,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
             when=lambda context, state: not state.was_standby or context.options.reclone,
             when_says="it was a primary, or a re-clone was asked for",
             says="Rewind the data directory to the fork; where that fails restore it from the repository.",
-            evidence=Evidence("standby.signal is there", rebuilt),
+            evidence=Evidence("standby.signal is there", rebuilt), still=Evidence("marked as a standby", rebuilt),
             commands=(
                 "pg_rewind -D /var/lib/postgresql/17/main --source-server='host=PRIMARY user=rewind dbname=postgres' "
                 "--restore-target-wal --config-file=/etc/postgresql/17/main/postgresql.conf",
@@ -257,7 +298,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
         ),
         Step(
             name="start", role="returning host", budget="rejoin.stream", action=start, grows=Grows.WAL,
-            says="Take the fence away and start it as a standby.",
+            says="Take the fence away and start it as a standby, as large as its WAL asks for.",
             evidence=Evidence("it streams from the primary on the primary's timeline", streams_again),
             commands=(
                 "rm /etc/mystocks-dr/fenced",

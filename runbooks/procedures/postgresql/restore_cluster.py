@@ -24,7 +24,7 @@ from runbooks.long_work.work import Asker
 from runbooks.probes import app as app_probes
 from runbooks.probes import durations
 from runbooks.probes.postgresql import ground, pgbackrest, progress
-from runbooks.procedures.postgresql import gates, promoting, recording, streaming, verifying, writing
+from runbooks.procedures.postgresql import gates, guards, promoting, recording, streaming, verifying, writing
 from runbooks.procedures.postgresql import restore_ground as begin
 from runbooks.procedures.postgresql.restore_ground import RestoreCluster, RestoreClusterOptions, aside
 from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
@@ -69,6 +69,13 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
         restoring.clear(host, layout(context), replaced, Asker.of(context))
         act.unfence(host, layout(context))
     return state
+
+
+def is_held(context: Run, state: RestoreCluster) -> None:
+    """Asked when a run is resumed, while the backup is needed. Raises VerificationFailed when it is gone."""
+    known = {one.label for one in pgbackrest.info(context.estate.backup, str(context.estate.data["stanza"])).backups}
+    if not state.timeline and state.label not in known:
+        raise VerificationFailed(f"backup {state.label} has expired meanwhile", "start afresh, to choose another")
 
 
 def _lease(context: Run) -> str:
@@ -226,6 +233,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             name="assess", role="all hosts", budget="ssh.command", action=begin.assess, observes=True,
             says="Look at hosts and repository, choose the backup, say what may be missing.",
             evidence=Evidence("a sound backup, its key and the room for it are there"),
+            still=Evidence("nobody takes writes but what this run has promoted", guards.nobody_but_its_own),
             commands=("sudo -u postgres pgbackrest --stanza=main info   # on the backup host",),
         ),
         Step(
@@ -248,6 +256,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             name="prepare", role="both database hosts", budget="restore.prepare", action=prepare,
             says="Hold a lease on the repository, note that rows exist once, make the data directories empty.",
             evidence=Evidence("the backup is still there and both directories are empty"),
+            still=Evidence("in the repository, as long as it is needed", is_held),
             commands=(
                 "systemctl restart pgbackrest-server   # on the backup host",
                 "mv /var/lib/postgresql/17/main /var/lib/postgresql/17/main.replaced   # where it holds data",
@@ -272,7 +281,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
         Step(
             name="promote", role="new primary", budget="promote", action=promote,
             says="Promote it, holding WAL for the other host.",
-            evidence=Evidence("it is out of recovery, on a higher timeline"),
+            evidence=Evidence("it is out of recovery, on a higher timeline"), still=guards.promoted(),
             commands=(
                 "rm -f /etc/postgresql/17/main/conf.d/90-synchronous.conf",
                 "psql -c 'select pg_promote(true, 60)'",

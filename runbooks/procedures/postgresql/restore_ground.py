@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from inventories.errors import Refused
 from runbooks.actions import offsite
@@ -32,6 +33,7 @@ class RestoreClusterOptions(Options):
     replace: bool = False
     backup_set: str = ""
     from_offsite: bool = False
+    added_later: ClassVar[frozenset[str]] = frozenset({"accept_loss"})
     accept_loss: bool = False
 
 
@@ -85,7 +87,7 @@ def nothing_runs(context: Run) -> None:
         raise Refused(
             f"{' and '.join(one.host.name for one in held)}: {layout(context).data} holds data",
             "./dr start-cluster starts what is there, if its disk is sound; ./dr restore-cluster --replace moves it "
-            "aside and deletes nothing; --resume goes on with a restore",
+            "aside and deletes nothing",
         )
     fixed = [one.host.name for one in held if one.mounted]
     if fixed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from inventories.catalog.load import load_tables
 from inventories.errors import BadInput, Refused, TimedOut, Unreachable, VerificationFailed
 from runbooks.actions import lease
@@ -17,7 +19,7 @@ from runbooks.probes.postgresql import schema, server, tables
 from runbooks.probes.postgresql import side as sides
 from runbooks.probes.postgresql import table_copy as copies
 from runbooks.probes.postgresql.tables import Server
-from runbooks.procedures.postgresql import gates, pitr_side, pitr_target
+from runbooks.procedures.postgresql import gates, guards, pitr_side, pitr_target
 from runbooks.procedures.postgresql import table_copy as copying
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
 from runbooks.procedures.postgresql.pitr_state import wanted as pitr_wanted
@@ -35,6 +37,8 @@ class RestoreTableOptions(Options):
     `where` restricts both the copy and the live table. `replace` drops an open side cluster of another target.
     """
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"replace"})
+    only_if_said: ClassVar[frozenset[str]] = frozenset({"mode", "repo"})
     tables: tuple[str, ...] = ()
     mode: Mode = Mode.MERGE
     to_time: str = ""
@@ -285,6 +289,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             name="assess", role="primary", budget="ssh.command", action=assess, observes=True,
             says="Find the primary and make sure that the tables are known.",
             evidence=Evidence("one primary answers, every table is live, in the catalogue or in an open copy"),
+            still=guards.alone(),
         ),
         Step(
             name="cover", role="primary and backup", budget="restore.locate", action=cover, observes=True,
@@ -322,7 +327,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             says="Write the rows, all tables in one transaction.",
             evidence=Evidence("the transaction is committed on the primary", is_committed),
             commands=(
-                "psql -d quant_research   # a dropped table first: ./dr deploy, or its lines of catalog/ddl.py",
+                "psql -d quant_research  # dropped table first: ./dr deploy, or inventories/catalog/postgresql/ddl.py",
                 "  begin; create temp table stage as select * from TABLE with no data;",
                 "  copy stage from program 'psql SIDE -d quant_research -c \"copy TABLE to stdout\"';",
                 "  insert into TABLE select * from stage on conflict do nothing; commit;",

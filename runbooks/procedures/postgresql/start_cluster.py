@@ -27,6 +27,7 @@ from runbooks.procedures.postgresql import (
     archiving,
     failover,
     gates,
+    guards,
     promoting,
     recording,
     start_choice,
@@ -166,8 +167,13 @@ def _nobody_is_about_to(nodes: tuple[server.Node, ...], seen: tuple[Stopped, ...
             raise Refused(
                 f"PostgreSQL runs on {one.name} and does not answer: it recovers, or it hangs",
                 f"wait and look again with ./dr status; where it hangs, stop its unit on {one.name}, then "
-                "./dr start-cluster; --resume goes on with a start that was under way",
+                "./dr start-cluster",
             )
+
+
+def still_fenced(context: Run, state: StartCluster) -> None:
+    for name in state.fence:
+        failover.still_fenced(context, state.model_copy(update={"other": name}))
 
 
 def fence(context: Run, state: StartCluster) -> StartCluster:
@@ -197,7 +203,8 @@ def start(context: Run, state: StartCluster) -> StartCluster:
         act.as_primary(host, paths)
         if state.how is How.AGAIN:  # stepping down took that away; nothing may be committed alone that is not recorded
             act.write_names(host, paths, tuple(node.name for node in context.estate.postgres))
-        permit.grant(host, seen.system, server.as_lsn(seen.checkpoint), context.run_dir.name)
+        why = f"start-cluster, run {context.run_dir.name}"
+        permit.grant(host, seen.system, server.as_lsn(seen.checkpoint), why)
     try:
         act.start(host, paths)
     except TimedOut:
@@ -288,6 +295,7 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
             name="assess", role="all hosts", budget="start.assess", action=assess, observes=True,
             says="Read control files, WAL, archive and estate record; find the node that has every acknowledged row.",
             evidence=Evidence("nobody takes writes, and one node is known to have everything"),
+            still=Evidence("nobody takes writes but the node that was chosen", failover.nobody_writes),
             commands=(
                 "pg_controldata /var/lib/postgresql/17/main   # state, system identifier, timeline, checkpoint",
                 "ls /var/lib/postgresql/17/main/standby.signal /var/lib/postgresql/17/main/pg_wal/*.history",
@@ -301,6 +309,7 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
             when=lambda context, state: bool(state.fence), when_says="it is not the one that is started",
             says="Keep the old primary from coming back: mark and mask it; where SSH cannot reach it, cut its power.",
             evidence=Evidence("a write to it fails, and nobody finds its port open", fenced),
+            still=Evidence("fenced, or a standby of the new primary", still_fenced),
             commands=("echo fenced > /etc/mystocks-dr/fenced", "systemctl mask --now postgresql@17-main"),
         ),
         Step(
@@ -316,7 +325,7 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
             name="promote", role="chosen node", budget="promote", action=promote,
             when=lambda context, state: state.how is How.PROMOTE, when_says="it was a standby",
             says="Record that nobody follows yet, and promote it.",
-            evidence=Evidence("it is out of recovery, on a higher timeline"),
+            evidence=Evidence("it is out of recovery, on a higher timeline"), still=guards.promoted(),
             commands=("psql -c 'select pg_promote(true, 60)'",),
         ),
         Step(

@@ -78,6 +78,15 @@ def hold(context: Run, state: TdState, why: str) -> None:
         raise Refused(f"backup {state.label} has expired meanwhile", "repeat without --resume to choose another")
 
 
+def still_there(context: Run, state: TdState) -> None:
+    """Asked when a run is resumed. Raises Refused when the backup that was chosen is gone."""
+    if state.label and state.label not in backups.labels(context.estate.backup):
+        raise Refused(f"backup {state.label} has expired meanwhile", "repeat without --resume to choose another")
+
+
+CHOSEN: Evidence[Any] = Evidence("the backup that was chosen, where one is", still_there)
+
+
 def lease_of(context: Run) -> str:
     return f"tdengine-{context.run_dir.name}"[:100]
 

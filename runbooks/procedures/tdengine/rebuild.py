@@ -8,6 +8,7 @@ shadow go.
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
 from inventories.errors import Refused, VerificationFailed
 from runbooks.actions import backup as backups
@@ -33,6 +34,7 @@ from runbooks.tdengine.selection import TdMode, TdSelection
 class TdengineRebuildOptions(Options):
     """`label`: this backup and no other. `replace`: move data aside that lie in the way."""
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"jobs"})
     label: str = ""
     replace: bool = False
     jobs: int = 2
@@ -224,7 +226,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
         Step(
             name="assess", role="all hosts", budget="restore.cover", action=assess, observes=True,
             says="Find the newest sound backup, and how far back the application host kept rows.",
-            evidence=Evidence("a backup whose chain is whole is named, or the off-site copy"),
+            evidence=Evidence("a backup whose chain is whole is named, or the off-site copy"), still=td.CHOSEN,
             commands=(
                 "cd /opt/mystocks-dr && sudo -u postgres "
                 "python3 -m agents.tdengine.backup.listing   # on the backup host",

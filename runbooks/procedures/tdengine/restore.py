@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from inventories.errors import BadInput, Refused, VerificationFailed
 from runbooks.actions.tdengine import restore as act
 from runbooks.engine.context import Options
@@ -23,6 +25,8 @@ class TdengineRestoreOptions(Options):
     `since` and `until`: moments with their zone. `mode`: what happens to rows that are there with other content.
     """
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"jobs"})
+    only_if_said: ClassVar[frozenset[str]] = frozenset({"mode"})
     label: str = ""
     into: str = ""
     tables: tuple[str, ...] = ()
@@ -166,7 +170,7 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
         Step(
             name="assess", role="backup", budget="restore.cover", action=assess, observes=True,
             says="Find a server that answers and the newest sound backup.",
-            evidence=Evidence("a backup whose chain is whole is named, or the off-site copy"),
+            evidence=Evidence("a backup whose chain is whole is named, or the off-site copy"), still=td.CHOSEN,
             commands=("cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.tdengine.backup.listing",),
         ),
         td.fetching(action=fetch),
