@@ -12,10 +12,8 @@ KEPT = "/var/lib/postgresql/mystocks-kept"  # copies of what a recovery step is 
 PROOFS = "/var/lib/mystocks-dr/proofs.jsonl"  # on the backup host: a line for each backup that was tried
 STANZA = "main"
 PROVISIONED = "/etc/mystocks-dr/provisioned"  # a deploy got as far as it must before data may come
-BLANK = "mystocks-blank"  # in a data directory that a deploy made and nobody has written to
 RESTORE_UNIT = "mystocks-restore.service"
 RESTORE_LOG = "/var/log/postgresql/restore-cluster.log"
-RESTORE_MARK = "main.restore"  # beside the data directory while restore-cluster fills it
 
 
 @dataclass(frozen=True)

@@ -463,7 +463,7 @@ class Ran:
 
 def test_a_restore_is_gone_on_with_and_once_whole_not_begun_again(place: Place, copy: Path) -> None:
     with (copy / "postgresql.auto.conf").open("a") as auto:
-        auto.write("restore_command = 'x'\nrecovery_target_timeline = '1'\nwork_mem = '8MB'\n")
+        auto.write("restore_command = "x"\nrecovery_target_timeline = '1'\nwork_mem = '8MB'\n")
     wanted = Wanted(label="LABEL", aside=ASIDE)
     cut = Ran(fails="pgbackrest ended with 49")
     with pytest.raises(AgentError, match="49"):
@@ -668,11 +668,11 @@ def test_only_a_side_cluster_with_its_folder_is_discarded(pair: tuple[Place, Mad
     place, side = pair
     for path in (place.path, side.data):
         with pytest.raises(Refused, match="no side cluster's directory"):
-            change.discard_side(path, place.programs)
+            change.discard_side(path, path.with_name("x"), place.programs)
     side.data.with_name("side-pitr.d").mkdir()
-    change.discard_side(side.data, place.programs)
+    change.discard_side(side.data, side.data.with_name("side-pitr.tablespaces"), place.programs)
     assert not side.data.exists() and place.path.exists()
-    change.discard_side(side.data, place.programs)
+    change.discard_side(side.data, side.data.with_name("side-pitr.tablespaces"), place.programs)
 
 
 # ---- the program

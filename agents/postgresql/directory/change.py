@@ -129,8 +129,7 @@ def restore(place: Place, wanted: Wanted, processes: int, run: Run, lock: int) -
     """Make room, then bring the backup in as a standby, copying only what differs. Raises AgentError."""
     seen, judged = seen_and_judged(place)
     claim = read_claim(place.claim)
-    if claim and claim.done and claim.label == wanted.label != "" and judged.answer is Answer.UNFINISHED:
-        _require_quiet(seen)
+    if claim is not None and claim.label == wanted.label != "" and claim.has_come(seen):
         return Room(judged, seen)
     found = room(place, wanted)
     claim = read_claim(place.claim) or Claim(str(place.path), 0)
@@ -291,17 +290,18 @@ def left_over(place: Place, side: str, aside: str) -> str:
     return str(away[-1].target)
 
 
-def discard_side(data: Path, programs: Path) -> None:
+def discard_side(data: Path, tablespaces: Path, programs: Path) -> None:
     """Delete the data of a side cluster that its own folder beside it describes."""
-    if not os.path.lexists(data):
-        return
-    if not _SIDE.fullmatch(data.name) or not data.with_name(f"{data.name}.d").is_dir() or data.is_symlink():
-        raise Refused(f"{data} is no side cluster's directory.", "Look at it, and remove it by hand.")
-    seen = look(data, programs)
-    _require_quiet(seen)
-    if seen.mounted:
-        raise Refused(f"{data} is a file system of its own.", "Unmount it.")
-    shutil.rmtree(data, ignore_errors=True)
+    if os.path.lexists(data):
+        if not _SIDE.fullmatch(data.name) or not data.with_name(f"{data.name}.d").is_dir() or data.is_symlink():
+            raise Refused(f"{data} is no side cluster's directory.", "Look at it, and remove it by hand.")
+        seen = look(data, programs)
+        _require_quiet(seen)
+        if seen.mounted:
+            raise Refused(f"{data} is a file system of its own.", "Unmount it.")
+        shutil.rmtree(data, ignore_errors=True)
+    if tablespaces == data.with_name(f"{data.name}.tablespaces"):
+        shutil.rmtree(tablespaces, ignore_errors=True)
 
 
 _BY_HAND = "Swap by hand, as docs/runbooks/restore-pitr.md says; the side cluster stays open."
@@ -415,6 +415,7 @@ def _claim(place: Place, seen: Seen, wanted: Wanted) -> None:
             timeline=int(end[:8], 16) if end else same.timeline if same else 0,
             end=_ends(end) if end else same.end if same else 0,
             wal=seen.wal or (same.wal if same else ""),
+            done=same is not None and same.has_come(seen) and seen.has_label,
         ),
     )  # fmt: skip
 

@@ -58,6 +58,10 @@ class Claim:
         same = self.path == str(seen.path) and self.inode == seen.inode
         return same and (not self.system or not seen.system or self.system == seen.system)
 
+    def has_come(self, seen: Seen) -> bool:
+        """Whether all files of its backup came into this directory; what was done with them since is another matter."""
+        return self.done and self.covers(seen) and seen.control is not None
+
 
 def judge(seen: Seen, claim: Claim | None, known: str = "") -> Judged:
     """`known`: the system identifier that the estate record names on this host, where it does."""

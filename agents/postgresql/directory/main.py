@@ -109,8 +109,8 @@ def _run(argv: list[str]) -> int:
 def _look(asked: Asked, place: Place) -> Json:
     seen, judged = change.seen_and_judged(place)
     claim = read_claim(place.claim)
-    came = claim is not None and claim.covers(seen) and claim.done and seen.control is not None
-    return {**as_json(seen, judged), "restored": claim.label if came and claim else ""}
+    came = claim.label if claim is not None and claim.has_come(seen) else ""
+    return {**as_json(seen, judged), "restored": came}
 
 
 def _can_swap(asked: Asked, place: Place) -> Json:

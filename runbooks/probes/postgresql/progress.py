@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from inventories.errors import TargetFailed, Unreachable
 from runbooks.hosts import Host
-from runbooks.layout import RESTORE_LOG, RESTORE_MARK, RESTORE_UNIT, Layout
+from runbooks.layout import RESTORE_LOG, RESTORE_UNIT, Layout
+from runbooks.probes.postgresql import ground
 from runbooks.probes.postgresql.server import as_lsn, begins, lsn
 
 _LOOK = """
 echo "unit=$(systemctl is-active %s)"
-echo "mark=$(cat %s 2>/dev/null | tr -d '\\n')"
-echo "said=$(grep -h 'ERROR' %s 2>/dev/null | tail -n1)"
+echo "said=$(grep -hv '^HINT:' %s 2>/dev/null | tail -n1)"
 """
 # The startup process waits between two rounds only when neither archive, pg_wal nor a primary has more for it.
 _REPLAY = """
@@ -54,12 +54,13 @@ class Replay:
         return self.replayed > begins(newest)
 
 
-def copying(host: Host, layout: Layout) -> Copying:
-    """Raises DrError when the host does not answer."""
-    ran = host.run(_LOOK, RESTORE_UNIT, layout.beside(RESTORE_MARK), RESTORE_LOG)
+def copying(host: Host, layout: Layout, label: str) -> Copying:
+    """How far the restore of this backup is. Raises DrError when the host does not answer."""
+    ran = host.run(_LOOK, RESTORE_UNIT, RESTORE_LOG)
     values = dict(line.partition("=")[::2] for line in ran.stdout.splitlines())
-    done = '"state": "done"' in values.get("mark", "")
-    return Copying(values.get("unit") in ("active", "activating"), done, values.get("said", ""))
+    if values.get("unit") in ("active", "activating"):
+        return Copying(True, False, "")
+    return Copying(False, ground.restored(host, layout) == label, values.get("said", ""))
 
 
 def replay(host: Host) -> Replay:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inventories.errors import DrError, Refused, VerificationFailed
 from runbooks.actions import lease as leases
+from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import server as act
 from runbooks.actions.postgresql import side as sides
 from runbooks.actions.postgresql import swap as swaps
@@ -11,7 +12,7 @@ from runbooks.engine.wait import until
 from runbooks.layout import STANZA
 from runbooks.probes.postgresql import archive, pgbackrest, server
 from runbooks.probes.postgresql import side as side_probe
-from runbooks.procedures.postgresql import common
+from runbooks.procedures.postgresql import common, rebuilding
 from runbooks.procedures.postgresql.common import Run, layout, other_of, primary_of
 from runbooks.procedures.postgresql.pitr_state import SIDE, RestorePitr, lease_of, side_of
 from runbooks.record import keep
@@ -43,7 +44,7 @@ def fence_main(context: Run, state: RestorePitr) -> RestorePitr:
         raise Refused(f"{primary.name} is no longer the primary on timeline {state.old_timeline}", "start afresh")
     if pgbackrest.info(context.estate.backup, STANZA).busy:
         raise Refused("a backup runs, and it would fail without its primary", "repeat with --resume when it has ended")
-    swaps.require_renames(primary, paths, SIDE)
+    directory.require_swap(primary, paths, SIDE)
     _fence_both(context, state)
     return state
 
@@ -85,13 +86,13 @@ def swap(context: Run, state: RestorePitr) -> RestorePitr:
     _fence_both(context, state)
     if side_probe.look(host, SIDE) is not None:
         sides.release(host, SIDE, context.remaining())
-    swaps.swap(host, paths, f"side-{SIDE}", _stamp(context))
-    return state.model_copy(update={"replaced": f"{swaps.parent(paths)}/{swaps.replaced(_stamp(context))}"})
+    kept = directory.swap(host, paths, SIDE, _stamp(context), state.timeline)
+    return state.model_copy(update={"replaced": kept})
 
 
 def swapped(context: Run, state: RestorePitr) -> None:
     host, paths = primary_of(context, state), layout(context)
-    side = f"{swaps.parent(paths)}/side-{SIDE}"
+    side = paths.beside(f"side-{SIDE}")
     host.run("test -e %s/PG_VERSION && test -e %s/PG_VERSION && test ! -e %s", paths.data, state.replaced, side)
     there = server.last_timeline(host, paths.version)
     if there != state.timeline:
@@ -134,7 +135,7 @@ def put_back(context: Run, state: RestorePitr) -> None:
         raise Refused(f"{primary.name} takes writes on timeline {state.timeline} already", "repeat with --resume")
     if not (node.is_primary and node.timeline == state.old_timeline):
         act.fence(primary, paths, f"restore-pitr, run {context.run_dir.name}", STOP_S)
-        swaps.put_back(primary, paths, f"side-{SIDE}", _stamp(context))
+        directory.put_back(primary, paths, SIDE, _stamp(context))
         swaps.start_primary(primary, paths)
     common.knock(other)
     act.hold_wal(primary, other.name)
@@ -163,7 +164,7 @@ def standby(context: Run, state: RestorePitr) -> RestorePitr:
     act.fence(host, paths, f"restore-pitr, run {context.run_dir.name}")
     act.checkpoint(source)
     act.hold_wal(source, host.name)
-    act.reclone(host, paths, context.remaining())
+    rebuilding.reclone(context, host, rebuilding.incoming(context, source, host))
     act.make_standby(host, paths)
     act.unfence(host, paths)
     act.start(host, paths)
@@ -184,7 +185,7 @@ def finish(context: Run, state: RestorePitr) -> RestorePitr:
         state = common.say_degraded(context, state, common.one_copy(state))
     host, paths = primary_of(context, state), layout(context)
     if context.options.drop_replaced:
-        swaps.drop_replaced(host, paths, _stamp(context))
+        directory.drop_replaced(host, paths, state.replaced.rpartition("/")[2])
         return _tell(context, state, f"the replaced data directory {state.replaced} was deleted, as was asked for")
     size = int(host.run("du -sb %s | cut -f1", state.replaced, timeout=120).text)
     sentence = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inventories.errors import BadInput, DrError, Refused, TargetFailed, TimedOut, VerificationFailed
+from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
@@ -11,7 +12,7 @@ from runbooks.engine.step import Evidence, Step
 from runbooks.hosts import Host
 from runbooks.layout import KEPT
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import common
+from runbooks.procedures.postgresql import common, rebuilding
 from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of, primary_of
 
 
@@ -31,6 +32,7 @@ class Rejoin(Roles):
     kept_commits: int = 0
     kept_bytes: int = 0
     rebuilt_by: str = ""
+    aside: str = ""  # where what lay in the data directory lies now, when it was no older copy of the primary's
 
 
 def wanted(context: Run) -> Rejoin:
@@ -65,12 +67,22 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
     if not node.installed:
         raise Refused(f"PostgreSQL is not installed on {node.name}", "./dr deploy installs it and clones the primary")
     _not_the_one_to_keep(context, node, primary)
+    if context.options.reclone or not node.standby_signal:
+        _can_be_rebuilt(context, node, primary)
     return state.model_copy(
         update={
             "primary": primary.name, "other": node.name,
             "timeline": primary.timeline, "was_standby": node.standby_signal,
         }
     )  # fmt: skip
+
+
+def _can_be_rebuilt(context: Run, node: server.Node, primary: server.Node) -> None:
+    """Raises Refused, before anything is stopped, where no restore could come into the data directory."""
+    incoming = rebuilding.incoming(context, primary.host, node.host)
+    room = directory.would_make_room(node.host, layout(context), incoming)
+    if room.aside:
+        context.say(f"{layout(context).data} on {node.name} {room.why}: it will be moved to {room.aside}")
 
 
 def _not_the_one_to_keep(context: Run, node: server.Node, primary: server.Node) -> None:
@@ -164,17 +176,18 @@ def rebuild(context: Run, state: Rejoin) -> Rejoin:
     host, source, paths = other_of(context, state), primary_of(context, state), layout(context)
     act.checkpoint(source)
     act.hold_wal(source, host.name)
-    how = "pg_rewind"
+    how, aside = "pg_rewind", ""
+    incoming = rebuilding.incoming(context, source, host)
     try:
         if context.options.reclone:
             raise TargetFailed("asked for a re-clone")
-        act.rewind(host, paths, source, budget("rejoin.rewind") / 2)
+        directory.rewind(host, paths, source, incoming, budget("rejoin.rewind") / 2)
     except DrError as error:
         context.say(f"re-cloning {host.name} from the repository: {error}")
-        act.reclone(host, paths, context.remaining())
+        aside = rebuilding.reclone(context, host, incoming)
         how = "re-clone from the repository"
     act.make_standby(host, paths)
-    return state.model_copy(update={"rebuilt_by": how})
+    return state.model_copy(update={"rebuilt_by": how, "aside": aside or state.aside})
 
 
 def rebuilt(context: Run, state: Rejoin) -> None:
@@ -240,7 +253,8 @@ REJOIN: Procedure[Rejoin] = Procedure(
             name="rebuild", role="returning host", budget="rejoin.rewind", action=rebuild, destructive=True,
             when=lambda context, state: not state.was_standby or context.options.reclone,
             when_says="it was a primary, or a re-clone was asked for",
-            says="Rewind the data directory to the fork; where that fails restore it from the repository.",
+            says="Rewind the data directory to the fork; where that fails restore it from the repository. What is no "
+            "older copy of the primary's data is moved aside.",
             evidence=Evidence("standby.signal is there", rebuilt),
             commands=(
                 "pg_rewind -D /var/lib/postgresql/17/main --source-server='host=PRIMARY user=rewind dbname=postgres' "

@@ -11,6 +11,7 @@ from inventories.errors import DrError, TargetFailed, TimedOut, VerificationFail
 from runbooks.actions import app as app_actions
 from runbooks.actions import backup as backup_actions
 from runbooks.actions import lease, provision
+from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import pgbackrest as repository
 from runbooks.actions.postgresql import restore as restoring
 from runbooks.actions.postgresql import server as act
@@ -62,9 +63,12 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     # The data comes back whatever became of the record: what cannot be written now is written when it is back.
     keep.changing(context, state.primary, degraded=f"both are being restored from {state.label}", must=False)
     repository.drop_connections(backup)
-    for host in (primary_of(context, state), other_of(context, state)):
-        replaced = aside(context, layout(context)) if host.name in state.replaced else ""
-        restoring.clear(host, layout(context), replaced)
+    hosts = [(host, begin.incoming(context, state, host)) for host in (primary_of(context, state), other_of(context, state))]
+    for host, incoming in hosts:  # both are asked before either is touched
+        directory.would_make_room(host, layout(context), incoming)
+    for host, incoming in hosts:
+        room = restoring.clear(host, layout(context), incoming)
+        context.say(f"{layout(context).data} on {host} {room.why}{f'; it lies in {room.aside} now' if room.aside else ''}")
         act.unfence(host, layout(context))
     return state
 
@@ -75,10 +79,16 @@ def _lease(context: Run) -> str:
 
 def copy(context: Run, state: RestoreCluster) -> RestoreCluster:
     """The primary's directory is waited for; the standby's goes on by itself, or begins later on the same machine."""
-    restoring.begin(primary_of(context, state), layout(context), state.label)
+    _begin(context, state, primary_of(context, state))
     if state.together:
-        restoring.begin(other_of(context, state), layout(context), state.label)
+        _begin(context, state, other_of(context, state))
     return state
+
+
+def _begin(context: Run, state: RestoreCluster, host: Host) -> None:
+    """What has come already is not brought again, least of all below a server that was started from it."""
+    if not progress.copying(host, layout(context), state.label).done:
+        restoring.begin(host, layout(context), begin.incoming(context, state, host))
 
 
 def copied(context: Run, state: RestoreCluster) -> None:
@@ -88,7 +98,7 @@ def copied(context: Run, state: RestoreCluster) -> None:
 def _wait_for_files(context: Run, state: RestoreCluster, host: Host) -> None:
     """Raises TargetFailed with pgBackRest's reason when the restore ended without its files."""
     seen = until(
-        lambda: progress.copying(host, layout(context)),
+        lambda: progress.copying(host, layout(context), state.label),
         context.remaining(),
         what=f"the restore of {state.label} on {host.name}",
         accept=lambda seen: seen.done or not seen.running,
@@ -140,7 +150,6 @@ def promote(context: Run, state: RestoreCluster) -> RestoreCluster:
     seen = progress.replay(primary)
     if seen.recovers:
         state = state.model_copy(update={"old_timeline": seen.timeline, "last_commit_at": seen.last_commit_at})
-    restoring.settled(primary, layout(context))
     state = common.promoted(context, state, "./dr restore-cluster --resume --yes")
     common.recorded(context, state, (), common.one_copy(state))
     return state
@@ -166,7 +175,7 @@ def requeue(context: Run, state: RestoreCluster) -> RestoreCluster:
 def standby(context: Run, state: RestoreCluster) -> RestoreCluster:
     """Its files have arrived meanwhile; it follows the primary onto the new timeline."""
     host = other_of(context, state)
-    restoring.begin(host, layout(context), state.label)
+    _begin(context, state, host)
     _wait_for_files(context, state, host)
     act.start(host, layout(context))
     return state
@@ -178,7 +187,6 @@ def follows(context: Run, state: RestoreCluster) -> None:
     except TimedOut as error:
         hint = f"./dr rejoin {state.other} --reclone --yes restores it anew; {state.primary} takes writes"
         raise TimedOut(str(error), hint) from error
-    restoring.settled(other_of(context, state), layout(context))
 
 
 def back_up(context: Run, state: RestoreCluster) -> RestoreCluster:
@@ -247,7 +255,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
         Step(
             name="prepare", role="both database hosts", budget="restore.prepare", action=prepare,
             says="Hold a lease on the repository, note that rows exist once, make the data directories empty.",
-            evidence=Evidence("the backup is still there and both directories are empty"),
+            evidence=Evidence("the backup is still there; both directories are empty, or hold an unfinished restore"),
             commands=(
                 "systemctl restart pgbackrest-server   # on the backup host",
                 "mv /var/lib/postgresql/17/main /var/lib/postgresql/17/main.replaced   # where it holds data",

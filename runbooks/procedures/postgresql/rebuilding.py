@@ -1,0 +1,36 @@
+"""Rebuild a standby's data directory from the repository: in place where it is an older copy of the living primary's."""
+
+from __future__ import annotations
+
+from inventories.errors import VerificationFailed
+from runbooks.actions.postgresql import directory
+from runbooks.actions.postgresql.directory import Incoming
+from runbooks.hosts import Host
+from runbooks.probes.postgresql import server
+from runbooks.procedures.postgresql.common import Run, layout
+
+SPARE = 1.1  # room for a whole copy, as a multiple of the databases' size
+
+
+def incoming(context: Run, source: Host, host: Host) -> Incoming:
+    """The newest backup, for a standby of `source`. Raises VerificationFailed where that is no primary.
+
+    What lies on the host and is neither a copy that `source` has left behind nor an unfinished restore is put aside: it
+    may be of another cluster, or newer than anybody knows.
+    """
+    node = server.look(source, layout(context).version)
+    if not node.is_primary or not node.timeline:
+        raise VerificationFailed(f"{source} does not answer as a primary ({node.why or 'nobody can say why'})")
+    size = server.size(source)
+    return Incoming(
+        aside=f".replaced-{context.run_dir.name.partition('-')[0]}", host=host.name, system=node.system,
+        timeline=node.timeline, needs=int(size.bytes * SPARE), links=size.tablespaces,
+    )  # fmt: skip
+
+
+def reclone(context: Run, host: Host, coming: Incoming) -> str:
+    """Restore the newest backup as a standby; where lies now what was put aside, empty for nothing."""
+    room = directory.restore(host, layout(context), coming, context.remaining())
+    if room.aside:
+        context.say(f"{layout(context).data} on {host} {room.why}; it lies in {room.aside} now, nothing was deleted")
+    return room.aside
