@@ -13,9 +13,9 @@ FENCED = f"{MARKS}/fenced"
 
 
 class PgCluster(FactBase[dict[str, bool]]):
-    """State of one PostgreSQL cluster: exists, configured, blank, halfway, standby, online, primary, fenced, unmounted.
+    """State of one PostgreSQL cluster: exists, configured, standby, online, primary, fenced, and four that need words.
 
-    `blank`, by its control file: initdb made it, and nobody has asked it to make anything since. `halfway`: a clone into
+    `blank`, by its control file: initdb made it, nobody has asked it to make anything since. `halfway`: a clone into
     it was cut short. `unmounted`: /etc/fstab declares a file system for it that is not there. `lost`: nothing but
     lost+found lies there.
     """

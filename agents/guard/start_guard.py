@@ -102,7 +102,7 @@ def moving_to(record: dict[str, Any], config: dict[str, Any]) -> str:
 
 
 def is_unused(found: dict[str, str]) -> bool:
-    """As agents/postgresql/directory/facts.py has it: initdb made it, and nobody has asked it to make anything since."""
+    """As agents/postgresql/directory/facts.py has it: initdb made it, nobody has asked it to make anything since."""
     oid = found.get("Latest checkpoint's NextOID", "")
     return (
         found.get("Database cluster state") == "shut down"

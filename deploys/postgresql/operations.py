@@ -93,8 +93,8 @@ def pg_cluster(version: int) -> Commands:
         )
     if state.get("lost"):
         raise OperationError(
-            f"{host.name}: {_data(version)} holds lost+found, and initdb makes no cluster beside it: rmdir it, or mount "
-            "the file system one directory higher"
+            f"{host.name}: {_data(version)} holds lost+found, and initdb makes no cluster beside it: rmdir it, or "
+            "mount the file system one directory higher"
         )
     if state.get("exists") or state.get("halfway"):
         host.noop(f"cluster {version}/main exists")

@@ -38,7 +38,8 @@ class Made(Server):
         super().start()
 
     def initdb(self, *more: str) -> None:
-        self._run("initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "-N", "--locale=C.UTF-8", "--wal-segsize=1", *more)
+        words = ("-A", "trust", "-U", "postgres", "-N", "--locale=C.UTF-8", "--wal-segsize=1", *more)
+        self._run("initdb", "-D", self.data, *words)
 
     def copied(self, name: str, *more: str) -> Made:
         """As a restore brings it: whole, never started, a standby."""
@@ -93,7 +94,8 @@ def folder(made: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def place(folder: Path) -> Place:
-    return Place(folder / "main", programs(), claims=folder / "notes", record=folder / "notes/estate.json")
+    notes = folder / "notes"
+    return Place(folder / "main", programs(), claims=notes, record=notes / "estate.json", patience_s=0)
 
 
 @pytest.fixture
@@ -392,7 +394,8 @@ def test_a_file_system_that_is_not_mounted_is_no_empty_directory(
     place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = folder / "fstab"
-    table.write_text(f"# a comment\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\nUUID=3 {place.path} xfs x 0 0\n")
+    others = "# a comment\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\n"
+    table.write_text(f"{others}UUID=3 {place.path} xfs x 0 0\n")
     monkeypatch.setattr(facts, "FSTAB", table)
     place.path.mkdir()
     for attempt in (lambda: change.room(place, Wanted()), lambda: change.clone(place, "x", "s", Ran(), 0)):
@@ -463,7 +466,7 @@ class Ran:
 
 def test_a_restore_is_gone_on_with_and_once_whole_not_begun_again(place: Place, copy: Path) -> None:
     with (copy / "postgresql.auto.conf").open("a") as auto:
-        auto.write("restore_command = "x"\nrecovery_target_timeline = '1'\nwork_mem = '8MB'\n")
+        auto.write("restore_command = 'x'\nrecovery_target_timeline = '1'\nwork_mem = '8MB'\n")
     wanted = Wanted(label="LABEL", aside=ASIDE)
     cut = Ran(fails="pgbackrest ended with 49")
     with pytest.raises(AgentError, match="49"):

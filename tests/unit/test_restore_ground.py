@@ -63,7 +63,8 @@ def survey(monkeypatch: pytest.MonkeyPatch, *found: Ground) -> None:
 
 
 def test_what_a_host_says_becomes_its_ground() -> None:
-    said = "judged={\"answer\": \"other\"}\nprovisioned=yes\nrunning=\nfree=1000\ncores=2\nmachine=m\nstrange= pg2 app1\n"
+    judged = '{"answer": "other"}'
+    said = f"judged={judged}\nprovisioned=yes\nrunning=\nfree=1000\ncores=2\nmachine=m\nstrange= pg2 app1\n"
     found = ground.look(FakeHost("pg1", says=said), Layout(17), FakeEstate())  # type: ignore[arg-type]
     assert (found.holds, found.running, found.free_bytes) == (Holds.DATA, False, 1000)
     assert found.strange == ("pg2", "app1")

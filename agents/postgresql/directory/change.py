@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -43,6 +44,7 @@ class Place:
     user: str = "postgres"
     claims: Path = CLAIMS
     record: Path = RECORD
+    patience_s: float = 10.0  # for the last processes of a server that was killed
 
     @property
     def claim(self) -> Path:
@@ -55,8 +57,8 @@ class Wanted:
 
     `label`: the backup, empty for the newest. `aside`: the suffix under which anything else is put aside, empty without
     the operator's consent. `successor`: the living primary from which an older copy may be rebuilt in place; `host` is
-    what the record calls this host. `end`: the newest segment of the archive. `needs`: bytes. `links`: where the backup's
-    tablespaces go. `only_look`: nothing is changed, everything is refused that would be.
+    what the record calls this host. `end`: the newest segment of the archive. `needs`: bytes. `links`: where
+    the backup's tablespaces go. `only_look`: nothing is changed, everything is refused that would be.
     """
 
     label: str = ""
@@ -88,19 +90,23 @@ def only_one(place: Place, patience_s: float = 0.0, lock: Path = LOCK) -> Abstra
     return locks.held(lock, busy, patience_s)
 
 
-def seen_and_judged(place: Place) -> tuple[Seen, Judged]:
-    """Changes nothing."""
+def seen_and_judged(place: Place, patience_s: float = 0.0) -> tuple[Seen, Judged]:
+    """Changes nothing. Whoever works there is given `patience_s` to end."""
+    ends = time.monotonic() + patience_s
     seen = look(place.path, place.programs)
+    while seen.worker and time.monotonic() < ends:
+        time.sleep(0.1)
+        seen = look(place.path, place.programs)
     return seen, judge(seen, read_claim(place.claim), _recorded(place).get("system_identifier", ""))
 
 
 def room(place: Place, wanted: Wanted) -> Room:
     """Make room for a restore, and claim the directory for it. Raises Refused with nothing touched.
 
-    What is empty is emptied of initdb's files, an unfinished restore stays to be gone on with, an older copy of what the
-    successor carries on may stay to be rebuilt in place, and anything else is renamed where `aside` consents to it.
+    What is empty is emptied of initdb's files, an unfinished restore stays to be gone on with, an older copy of what
+    the successor carries on may stay to be rebuilt in place, and anything else is renamed where `aside` consents to it.
     """
-    seen, judged = seen_and_judged(place)
+    seen, judged = seen_and_judged(place, 0.0 if wanted.only_look else place.patience_s)
     # A server that runs now may be one that is going to be stopped.
     _require_quiet(replace(seen, worker="") if wanted.only_look else seen)
     if seen.names == (LOST_FOUND,):
@@ -151,12 +157,12 @@ def rewind(place: Place, wanted: Wanted, source: str, configuration: Path, run: 
 
     Raises Refused for anything else, AgentError where pg_rewind does not succeed.
     """
-    seen, judged = seen_and_judged(place)
+    seen, judged = seen_and_judged(place, place.patience_s)
     _require_quiet(seen)
     if not _is_left_behind(place, seen, wanted):
         raise Refused(f"{place.path} {judged.why}: pg_rewind has nothing to work from.", "A re-clone may do.")
     (seen.real / "postmaster.pid").unlink(missing_ok=True)
-    command = [
+    command: list[str | Path] = [
         place.programs / "pg_rewind", "-D", place.path, f"--source-server={source}", "--restore-target-wal",
         f"--config-file={configuration}",
     ]  # fmt: skip
@@ -165,7 +171,7 @@ def rewind(place: Place, wanted: Wanted, source: str, configuration: Path, run: 
 
 def clone(place: Place, source: str, slot: str, run: Run, lock: int) -> Judged:
     """Copy the primary into an empty directory; under another name until it is whole. Raises AgentError."""
-    seen, judged = seen_and_judged(place)
+    seen, judged = seen_and_judged(place, place.patience_s)
     _require_quiet(seen)
     if judged.answer is Answer.OTHER:
         raise Refused(
@@ -179,8 +185,9 @@ def clone(place: Place, source: str, slot: str, run: Run, lock: int) -> Judged:
         _empty(seen)
     _prepared(place, seen)
     _claim(place, seen, Wanted())
-    command = [
-        place.programs / "pg_basebackup", "-d", source, "-D", partial, "-X", "stream", "-c", "fast", "-S", slot, "--no-password",
+    command: list[str | Path] = [
+        place.programs / "pg_basebackup", "-d", source, "-D", partial, "-X", "stream", "-c", "fast", "-S", slot,
+        "--no-password",
         *(["--waldir", seen.wal] if seen.wal else []),
     ]  # fmt: skip
     run(command, lock)
@@ -228,10 +235,10 @@ def swap(place: Place, side: str, stamp: str, timeline: int) -> str:
     other, kept = _side(place, side), place.path.with_name(_replaced(stamp))
     if not kept.exists():
         require_swap(place, side)
-        _require_quiet(look(place.path, place.programs))
+        _require_quiet(seen_and_judged(place, place.patience_s)[0])
         seen = look(other, place.programs)
         _require_quiet(seen)
-        if seen.timeline != timeline or seen.state != "shut down":
+        if seen.timeline != timeline or seen.in_recovery:
             raise Refused(f"{other} holds {seen}, not the one that was promoted.", "Look at it before anything else.")
         place.path.rename(kept)
     if not place.path.exists():
@@ -246,7 +253,7 @@ def put_back(place: Place, side: str, stamp: str) -> bool:
     if not kept.exists():
         return False
     if place.path.exists():
-        _require_quiet(look(place.path, place.programs))
+        _require_quiet(seen_and_judged(place, place.patience_s)[0])
         if other.exists():
             raise Refused(f"{place.path}, {other} and {kept} are all there.", "Look at them before anything else.")
         place.path.rename(other)

@@ -28,8 +28,8 @@ class Seen:
     """One data directory. `real` is where a symbolic link leads; `inode` that of the directory itself, 0 without one.
 
     `control` is None where there is no control file, `trouble` says why one cannot be read. `wal` is where pg_wal
-    leads when it is a link, `tablespaces` oid -> directory. `written`: behind the last WAL that really lies in pg_wal.
-    `worker`: who works on it now, in words. `unmounted`: a mount point that /etc/fstab names here, with nothing mounted.
+    leads when it is a link, `tablespaces` oid -> directory. `written`: the end of the WAL that really lies in pg_wal.
+    `worker`: who works on it now, in words. `unmounted`: a mount point that /etc/fstab names here, without a mount.
     """
 
     path: Path

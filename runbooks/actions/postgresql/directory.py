@@ -60,7 +60,7 @@ def would_make_room(host: Host, layout: Layout, incoming: Incoming) -> Room:
 
 
 def make_room(host: Host, layout: Layout, incoming: Incoming) -> Room:
-    """Empty the directory, or put aside what lies there where that was consented to. Raises Refused, nothing touched."""
+    """Empty the directory, or put aside what lies there with consent. Raises Refused, nothing touched."""
     return _room(_ask(host, "room", incoming.words(layout), 300))
 
 

@@ -22,6 +22,7 @@ STOP_S = 60.0  # for a clean stop of the primary: what is kept of it should be w
 
 def promote_side(context: Run, state: RestorePitr) -> RestorePitr:
     """End recovery while it is still cut off from the world: whatever can go wrong with it goes wrong here."""
+    directory.require_swap(primary_of(context, state), layout(context), SIDE)
     sides.promote(primary_of(context, state), SIDE, context.remaining())
     return state.model_copy(update={"timeline": side_of(context, state).timeline})
 

@@ -1,4 +1,4 @@
-"""Rebuild a standby's data directory from the repository: in place where it is an older copy of the living primary's."""
+"""Rebuild a standby from the repository: in place where its data are an older copy of the living primary's."""
 
 from __future__ import annotations
 

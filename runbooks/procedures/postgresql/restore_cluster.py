@@ -63,13 +63,14 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     # The data comes back whatever became of the record: what cannot be written now is written when it is back.
     keep.changing(context, state.primary, degraded=f"both are being restored from {state.label}", must=False)
     repository.drop_connections(backup)
-    hosts = [(host, begin.incoming(context, state, host)) for host in (primary_of(context, state), other_of(context, state))]
-    for host, incoming in hosts:  # both are asked before either is touched
-        directory.would_make_room(host, layout(context), incoming)
-    for host, incoming in hosts:
-        room = restoring.clear(host, layout(context), incoming)
-        context.say(f"{layout(context).data} on {host} {room.why}{f'; it lies in {room.aside} now' if room.aside else ''}")
-        act.unfence(host, layout(context))
+    hosts, paths = (primary_of(context, state), other_of(context, state)), layout(context)
+    coming = {host.name: begin.incoming(context, state, host) for host in hosts}
+    for host in hosts:  # both are asked before either is touched
+        directory.would_make_room(host, paths, coming[host.name])
+    for host in hosts:
+        room = restoring.clear(host, paths, coming[host.name])
+        context.say(f"{paths.data} on {host} {room.why}{f'; it lies in {room.aside} now' if room.aside else ''}")
+        act.unfence(host, paths)
     return state
 
 
