@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -47,6 +47,16 @@ def _silent(_sentence: str) -> None:
     """The voice of a caller that listens to nothing."""
 
 
+@dataclass
+class Granted:
+    """Seconds that a step spent on work which made progress all the while: they do not count against its budget."""
+
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
 @dataclass(frozen=True)
 class Context(Generic[E, O]):
     """One run's surroundings. `secrets` are masked in the journal, in errors and in everything said."""
@@ -58,9 +68,10 @@ class Context(Generic[E, O]):
     clock: Callable[[], float] = time.monotonic
     note: Note = _unrecorded  # into the journal; the runner sets it for each step
     secrets: tuple[SecretStr, ...] = ()
-    deadline: float | None = None  # on `clock`; the runner sets it for each step
+    deadline: float | None = None  # on `clock`, without what is granted; the runner sets it for each step
+    granted: Granted = field(default_factory=Granted)  # the runner begins anew with each step
     owner: Owner | None = None  # who is acting; the runner sets it while it holds the estate's lock
 
     def remaining(self) -> float:
         """Seconds left of the step's budget, never negative; infinite outside a step."""
-        return math.inf if self.deadline is None else max(0.0, self.deadline - self.clock())
+        return math.inf if self.deadline is None else max(0.0, self.deadline + self.granted.seconds - self.clock())

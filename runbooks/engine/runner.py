@@ -1,9 +1,9 @@
 """Run a procedure: lock, journal, gate, then its steps, each recorded before and after.
 
 The journal's `step_done` is written after the evidence. A process killed before that repeats the step when
-resumed, so no step is ever taken as done that was not proved. A step's budget covers action and evidence;
-nothing is killed when it is used up (half an action is worse than a late one), but being late is a failure
-and is reported as one.
+resumed, so no step is ever taken as done that was not proved. A step's budget covers action and evidence, less
+what was spent on work that made progress (runbooks/engine/moving.py); nothing is killed when it is used up (half
+an action is worse than a late one), but being late is a failure and is reported as one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from inventories.errors import BadInput, DrError, Interrupted, Refused, TimedOut
 from runbooks.engine import lock
 from runbooks.engine.budgets import budget
-from runbooks.engine.context import Context
+from runbooks.engine.context import Context, Granted
 from runbooks.engine.history import History, check_version, read_history, reload_options, reload_state
 from runbooks.engine.journal import FILE_NAME, Event, Journal
 from runbooks.engine.masking import Mask
@@ -169,7 +169,8 @@ class _Run(Generic[S]):
     def _step(self, nr: int, step: Step[S]) -> None:
         started = self.context.clock()
         note = partial(self._noted, step.name)
-        context = replace(self.context, deadline=started + self.allowed[step.name], note=note)
+        deadline = started + self.allowed[step.name]
+        context = replace(self.context, deadline=deadline, granted=Granted(), note=note)
         self.locks.require(observes=step.observes)
         self.journal.write(
             Event.STEP_STARTED,
@@ -221,7 +222,7 @@ class _Run(Generic[S]):
 
     def _require_in_time(self, step: Step[S], context: Context[Any, Any]) -> None:
         allowed = self.allowed[step.name]
-        late = context.clock() - (context.deadline or 0.0)
+        late = context.clock() - (context.deadline or 0.0) - context.granted.seconds
         if late > 0:
             raise TimedOut(
                 f"{step.name} took {allowed + late:.1f} s, over its budget {step.budget} of {allowed:g} s",
@@ -246,7 +247,8 @@ class _Run(Generic[S]):
         self.context.say(f"undo {step.name}: {step.undo_says}")
         try:
             deadline = self.context.clock() + self.allowed[step.name]
-            step.undo(replace(self.context, deadline=deadline, note=partial(self._noted, step.name)), self.state)
+            note = partial(self._noted, step.name)
+            step.undo(replace(self.context, deadline=deadline, granted=Granted(), note=note), self.state)
         except Exception as error:
             told = self._described(error)
             self._note(Event.UNDO_FAILED, step.name, **told)

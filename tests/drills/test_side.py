@@ -13,6 +13,7 @@ from runbooks.actions.backup import take_native
 from runbooks.actions.postgresql import side as actions
 from runbooks.actions.postgresql.side import SideRequest
 from runbooks.hosts import Estate, Host
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import side
 from tests.drills import side_kit as kit
 from tests.drills.side_kit import NAME, Points
@@ -198,7 +199,7 @@ def test_a_restore_that_is_interrupted_leaves_nothing_and_begins_anew(backup: Ho
 
 def test_a_native_backup_is_restored_as_it_ended(estate_lab: Estate, backup: Host, points: Points) -> None:
     kit.mark(estate_lab, f"{points.run}n")
-    take_native(backup, 120)
+    take_native(backup, Asker.door("a test"))
     found = kit.restore(backup, SideRequest(NAME, engine="native"))
     assert found.set.endswith("F")
     assert kit.rows(backup, f"{points.run}n") == {"before", "bad", "after"}

@@ -10,7 +10,8 @@ FOLDERS = ("agents", "deploys", "doors", "docs", "drills", "inventories", "runbo
 NAMED = re.compile(r"(?<![\w./])agents((?:\.[a-z_]+)+)\b(?!\()")
 # What has `agents.` put before it: by runbooks/agent.py, or as in f"{_AGENTS}tdengine.seed export".
 ASKED = re.compile(
-    r"""(?:\bask\(\s*[\w.]+,\s*|\bagent\.run\(\s*[\w.]+,\s*|_PROGRAM = )"([a-z_.]+)"|\{_?AGENTS?\}([a-z_.]+)"""
+    r"""(?:\bask\(\s*[\w.]+,\s*|\bagent\.run\(\s*[\w.]+,\s*|\bagent\.work\(\s*|_PROGRAM = )"([a-z_.]+)"|"""
+    r"""\{_?AGENTS?\}([a-z_.]+)"""
 )
 ATTRIBUTE_OF = 1  # a name may go one step into a module, as in `monkeypatch.setattr("agents.x.y", ...)`
 
@@ -48,10 +49,10 @@ def test_every_program_that_is_named_exists() -> None:
 def test_programs_are_found_however_they_are_named() -> None:
     told = (
         'ask(host, "one")', 'agent.ask(\n    estate.backup, "two", 1)', 'agent.run(host, "three")',
-        '_PROGRAM = "four.more"', 'host.run(f"{_AGENTS}five.more export")',
+        '_PROGRAM = "four.more"', 'agent.work(\n    "six.more", "x"', 'host.run(f"{_AGENTS}five.more export")',
     )  # fmt: skip
     found = [match[1] or match[2] for one in told for match in ASKED.finditer(one)]
-    assert found == ["one", "two", "three", "four.more", "five.more"]
+    assert found == ["one", "two", "three", "four.more", "six.more", "five.more"]
 
 
 def test_a_program_that_moved_is_missed() -> None:

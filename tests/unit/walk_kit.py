@@ -34,7 +34,7 @@ from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.postgresql.server import Node, Standby
 from runbooks.probes.postgresql.stopped import Stopped
-from runbooks.procedures.postgresql import common, failover, start_cluster
+from runbooks.procedures.postgresql import common, failover, rejoin, start_cluster
 from runbooks.record import keep
 from runbooks.record.read import Pages
 from runbooks.record.types import Mode as RecordMode
@@ -261,6 +261,7 @@ class Eyes:
             (pgbackrest, "newest_timeline", archive[0]), (pgbackrest, "info", archive[1]),
             (network, "look_from", lambda *_: {}),
             (server, "size", lambda *_: server.Size(1 << 30, ())), (directory, "would_make_room", self.room),
+            (rejoin, "require_idle", lambda *_: None),
             (fencing, "power_off", lambda *_: None), (act, "fence", lambda *_: None), (disk, "look", lambda *_: ()),
         ):
             monkeypatch.setattr(where, name, _as_method(fake) if where in (Host, keep.Keeper) else fake)

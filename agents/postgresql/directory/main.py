@@ -13,6 +13,7 @@ Prints one JSON object. Exit codes: 0 done, 1 it failed, 2 the request is none, 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ from agents.base.errors import AgentError
 from agents.base.errors import run as run_main
 from agents.postgresql.directory import change
 from agents.postgresql.directory.change import Place, Room, Wanted
-from agents.postgresql.directory.judge import Successor, as_json, read_claim
+from agents.postgresql.directory.judge import Successor, as_json
 
 Json = Mapping[str, Any]
 
@@ -52,6 +53,9 @@ class Asked:
     def number(self, name: str) -> int:
         return int(self._said.get(name, 0))
 
+    def is_said(self, name: str) -> bool:
+        return bool(self._said.get(name, False))
+
     def must(self, name: str) -> Any:
         if not self._said.get(name):
             raise BadRequest(f"The request lacks {name}.")
@@ -71,13 +75,13 @@ class Asked:
         return Wanted(
             label=self.text("label"), aside=self.text("aside"), host=self.text("host"), end=self.text("end"),
             successor=Successor(system, timeline) if system and timeline else None, needs=self.number("needs"),
-            links=tuple(map(str, self._said.get("links", ()))), only_look=bool(self._said.get("only_look", False)),
+            links=tuple(map(str, self._said.get("links", ()))), only_look=self.is_said("only_look"),
         )  # fmt: skip
 
 
 _KINDS: Mapping[str, type] = {
     "version": int, "stanza": str, "label": str, "aside": str, "host": str, "end": str, "system": str, "timeline": int,
-    "needs": int, "links": list, "only_look": bool, "processes": int, "source": str, "slot": str, "side": str,
+    "needs": int, "links": list, "only_look": bool, "every_core": bool, "source": str, "slot": str, "side": str,
     "stamp": str, "name": str,
 }  # fmt: skip
 
@@ -107,10 +111,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _look(asked: Asked, place: Place) -> Json:
-    seen, judged = change.seen_and_judged(place)
-    claim = read_claim(place.claim)
-    came = claim.label if claim is not None and claim.has_come(seen) else ""
-    return {**as_json(seen, judged), "restored": came}
+    return as_json(*change.seen_and_judged(place))
 
 
 def _can_swap(asked: Asked, place: Place) -> Json:
@@ -123,8 +124,8 @@ def _room(asked: Asked, place: Place, lock: int) -> Json:
 
 
 def _restore(asked: Asked, place: Place, lock: int) -> Json:
-    run = change.as_user(place.user)
-    return _told(change.restore(place, asked.wanted, asked.number("processes"), run, lock))
+    processes = os.cpu_count() or 1 if asked.is_said("every_core") else 0
+    return _told(change.restore(place, asked.wanted, processes, change.as_user(place.user), lock))
 
 
 def _told(found: Room) -> Json:

@@ -12,7 +12,8 @@ from typing import Any
 from inventories.errors import Refused, TargetFailed
 from runbooks import agent
 from runbooks.hosts import Host
-from runbooks.layout import CA, PASSFILE, Layout
+from runbooks.layout import CA, DATA, PASSFILE, Layout
+from runbooks.long_work.work import Asker, Work, under_way
 
 PROGRAM = "postgresql.directory.main"
 
@@ -23,8 +24,8 @@ class Incoming:
 
     `label` empty is the newest backup. `aside`: the suffix under which anything that is neither empty nor an unfinished
     restore is put aside; empty refuses it. `system` and `timeline` of the living primary let an older copy of what it
-    carries on be rebuilt in place. `end`: the newest segment of the archive, `needs`: bytes, `links`: where tablespaces
-    go.
+    carries on be rebuilt in place. `end`: the newest segment of the archive, `links`: where tablespaces go. The same
+    for every attempt of one run: work that goes on is known by its words.
     """
 
     label: str = ""
@@ -33,7 +34,6 @@ class Incoming:
     system: str = ""
     timeline: int = 0
     end: str = ""
-    needs: int = 0
     links: tuple[str, ...] = ()
 
     def words(self, layout: Layout, **more: Any) -> str:
@@ -54,9 +54,11 @@ def request(layout: Layout, **words: Any) -> str:
     return json.dumps({"version": layout.version, **words})
 
 
-def would_make_room(host: Host, layout: Layout, incoming: Incoming) -> Room:
-    """What `make_room` would do; changes nothing. Raises Refused for what it would refuse."""
-    return _room(_ask(host, "room", incoming.words(layout, only_look=True), 60))
+def would_make_room(host: Host, layout: Layout, incoming: Incoming, needs: int = 0) -> Room:
+    """What `make_room` would do; changes nothing. Raises Refused for what it would refuse, and for less than `needs`
+    bytes where they are needed.
+    """
+    return _room(_ask(host, "room", incoming.words(layout, only_look=True, needs=needs), 60))
 
 
 def make_room(host: Host, layout: Layout, incoming: Incoming) -> Room:
@@ -64,21 +66,34 @@ def make_room(host: Host, layout: Layout, incoming: Incoming) -> Room:
     return _room(_ask(host, "room", incoming.words(layout), 300))
 
 
-def restore(host: Host, layout: Layout, incoming: Incoming, timeout: float) -> Room:
-    """Make room and bring the backup in as a standby, copying only what differs."""
-    return _room(_ask(host, "restore", incoming.words(layout), timeout))
+def restoring(layout: Layout, incoming: Incoming, kind: str, expects: str = "", every_core: bool = False) -> Work:
+    """Making room and bringing the backup in as a standby, as long work; only what differs is copied."""
+    words = incoming.words(layout, every_core=every_core)
+    return agent.work(PROGRAM, "restore", words, on=DATA, kind=kind, user="root", expects=expects)
 
 
-def rewind(host: Host, layout: Layout, source: Host, incoming: Incoming, timeout: float) -> None:
+def reclone(host: Host, layout: Layout, incoming: Incoming, asker: Asker, expects: str = "") -> Room:
+    """Restore a backup over the data directory, as a standby, and wait for the end."""
+    return _room(agent.run_work(host, restoring(layout, incoming, "reclone", expects), asker).json())
+
+
+def recloning(host: Host, layout: Layout, incoming: Incoming, asker: Asker) -> bool:
+    """Whether this run's re-clone works, or has ended and was not heard: then there is nothing left to rewind."""
+    return under_way(host, restoring(layout, incoming, "reclone"), asker)
+
+
+def rewind(host: Host, layout: Layout, source: Host, incoming: Incoming, asker: Asker) -> None:
     """Turn a former primary's data directory into a copy of `source` at the fork, with missing WAL from the archive.
 
-    A cluster that was killed is recovered first: pg_rewind starts it in single-user mode by itself.
+    As long work: TargetFailed and Refused say that it does not work, every other error that it may. A cluster
+    that was killed is recovered first: pg_rewind starts it in single-user mode by itself.
     """
     dsn = (
         f"host={source.name} hostaddr={source.address} port=5432 user=rewind dbname=postgres "
         f"application_name=pg_rewind sslmode=verify-full sslrootcert={CA} passfile={PASSFILE} connect_timeout=5"
     )
-    _ask(host, "rewind", incoming.words(layout, source=dsn), timeout)
+    words = incoming.words(layout, source=dsn)
+    agent.run_work(host, agent.work(PROGRAM, "rewind", words, on=DATA, kind="rewind", user="root"), asker)
 
 
 def require_swap(host: Host, layout: Layout, side: str) -> None:

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
+from runbooks import agent
 from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql.directory import Incoming, Room
 from runbooks.hosts import Host
-from runbooks.layout import RESTORE_LOG, RESTORE_UNIT, Layout
-
-_BEGIN = """
-set -eu
-unit=%s log=%s
-if systemctl is-active -q $unit; then exit 0; fi
-systemctl reset-failed $unit 2>/dev/null || true
-install -o postgres -g postgres -m 0640 /dev/null $log
-systemd-run --quiet --unit=$unit --property=WorkingDirectory=/opt/mystocks-dr \\
-  --property=StandardOutput=append:$log --property=StandardError=append:$log \\
-  /bin/sh -c 'exec python3 -m "$0" restore "$1"' %s %s
-"""
+from runbooks.layout import DATA, Layout
+from runbooks.long_work.work import Asker, Work, begin_long, require_idle
 
 
-def clear(host: Host, layout: Layout, incoming: Incoming) -> Room:
-    """Make room for a restore. Raises Refused where data are in the way and nobody consented to their being moved."""
+def clear(host: Host, layout: Layout, incoming: Incoming, asker: Asker) -> Room:
+    """Make room for a restore. Raises Refused where data are in the way and nobody consented to their being moved, and
+    while another run works on them.
+    """
+    require_idle(host, DATA, asker)
     return directory.make_room(host, layout, incoming)
 
 
-def begin(host: Host, layout: Layout, incoming: Incoming) -> None:
-    """Start restoring this backup as a standby, unless that runs already; return at once."""
-    words = incoming.words(layout, processes=_cores(host))
-    host.run(_BEGIN, RESTORE_UNIT, RESTORE_LOG, f"agents.{directory.PROGRAM}", words, timeout=20)
+def begin(host: Host, layout: Layout, incoming: Incoming, asker: Asker, expects: str = "") -> None:
+    """Start restoring this backup as a standby, unless this run has; return at once. What is done is not done again."""
+    begin_long(host, _work(layout, incoming, expects), asker)
 
 
-def stop(host: Host) -> None:
-    """End a restore that runs; the next one goes on with what it left."""
-    host.run("systemctl stop %s 2>/dev/null || true", RESTORE_UNIT, timeout=60)
+def finish(host: Host, layout: Layout, incoming: Incoming, asker: Asker) -> None:
+    """Have it restored, and wait for its end. Raises TargetFailed with pgBackRest's reason."""
+    agent.run_work(host, _work(layout, incoming), asker)
 
 
-def _cores(host: Host) -> int:
-    return int(host.run("nproc").text)
+def _work(layout: Layout, incoming: Incoming, expects: str = "") -> Work:
+    return directory.restoring(layout, incoming, "restore", expects, every_core=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from inventories.errors import TargetFailed
 from runbooks.hosts import Host
-from runbooks.layout import FENCED, Layout, slot
+from runbooks.layout import DATA, FENCED, Layout, slot
+from runbooks.long_work.work import Asker, Work, run_long
 
 # Marker and mask come first: whatever happens to this SSH connection, the next boot finds them. What was stopped, or
 # waits for a disk, hears no request to end; killing needs nobody's attention, and takes every process of the unit.
@@ -201,22 +202,24 @@ fi
 """
 
 
-def keep_fork(host: Host, layout: Layout, timeline: int, fork: str, first_segment: str, folder: str) -> None:
+def keep_fork(
+    host: Host, layout: Layout, timeline: int, fork: str, first_segment: str, folder: str, asker: Asker
+) -> None:
     """Copy the WAL that only this host has, from the fork on, and list its commits, before a rebuild erases it."""
     script = _KEEP.format(
         kept=folder, data=layout.data, bin=layout.bin, timeline=timeline, fork=fork,
         timeline_hex=f"{timeline:08X}", first=first_segment,
     )  # fmt: skip
-    host.run("sh -c %s", script, user="postgres", timeout=300)
+    run_long(host, Work(DATA, "keep-fork", ("sh", "-c", script)), asker)
 
 
-def keep_wal(host: Host, layout: Layout, folder: str) -> int:
+def keep_wal(host: Host, layout: Layout, folder: str, asker: Asker) -> int:
     """Copy all WAL of this host; the bytes it takes."""
     script = (
         'set -e; umask 077; mkdir -p "$1"; cd "$2/pg_wal"; '
         'for segment in *; do test ! -f "$segment" || cp -p "$segment" "$1"/; done; du -sb "$1" | cut -f1'
     )
-    return int(host.run("sh -c %s sh %s %s", script, folder, layout.data, user="postgres", timeout=300).text)
+    return int(run_long(host, Work(DATA, "keep-wal", ("sh", "-c", script, "sh", folder, layout.data)), asker).text)
 
 
 def forget_kept(host: Host, folder: str) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from inventories.errors import TargetFailed
-from runbooks import agent
 from runbooks.hosts import Estate, Host
 from runbooks.layout import PROVISIONED, Layout
 
@@ -96,14 +95,8 @@ def survey(hosts: Sequence[Host], layout: Layout, estate: Estate) -> tuple[Groun
         return tuple(pool.map(lambda host: look(host, layout, estate), hosts))
 
 
-def restored(host: Host, layout: Layout) -> str:
-    """The backup all of whose files came into the data directory; empty for none, and for one that was cut short."""
-    said = agent.ask(host, "postgresql.directory.main", "look", _request(layout), timeout=20, user="root")
-    return str(said["restored"])
-
-
 def _request(layout: Layout) -> str:
     return json.dumps({"version": layout.version})
 
 
-__all__ = ["Ground", "Holds", "look", "restored", "survey"]
+__all__ = ["Ground", "Holds", "look", "survey"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, TypeVar
@@ -15,14 +16,16 @@ from runbooks.actions import backup as backup_actions
 from runbooks.actions.postgresql import pgbackrest as repository
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Context
+from runbooks.engine.moving import while_it_moves
 from runbooks.engine.step import Evidence, Gate, Step
 from runbooks.engine.verify import EVERYTHING, verify
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
 from runbooks.knock import Door
 from runbooks.layout import Layout
-from runbooks.probes import app, disk, network
-from runbooks.probes.postgresql import server
+from runbooks.long_work.work import Asker
+from runbooks.probes import app, disk, durations, network
+from runbooks.probes.postgresql import progress, server
 from runbooks.procedures.postgresql import promoting
 from runbooks.record import keep
 
@@ -166,13 +169,23 @@ def _is_there(context: Run, primary: Host, standby: Host) -> bool:
 
 
 def follows(context: Run, state: Roles) -> None:
-    """The other host streams from the primary, on its timeline. Raises TimedOut."""
-    until(
-        lambda: server.look(other_of(context, state), layout(context).version),
-        context.remaining(),
+    """The other host streams from the primary, on its timeline; waited for while it comes nearer. Raises TimedOut."""
+    version, nearest = layout(context).version, [math.inf]
+
+    def behind(node: server.Node) -> float:
+        """The least that it was ever behind: one that replays an archive and never streams comes no nearer."""
+        written = server.look(primary_of(context, state), version).written
+        replayed = progress.replayed(node)
+        nearest[0] = min(nearest[0], written - replayed if written and replayed else math.inf)
+        return nearest[0]
+
+    while_it_moves(
+        lambda: server.look(other_of(context, state), version),
+        "rejoin.stream",
         what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
         accept=lambda node: node.streams and node.timeline == state.timeline,
-    )
+        far=behind, least=server.SEGMENT_BYTES, granted=context.granted.add, clock=context.clock,
+    )  # fmt: skip
 
 
 def must_write(context: Run, state: R) -> R:
@@ -311,7 +324,7 @@ def archive(kind: type[R]) -> Step[R]:
 
 
 def backed_up(context: Run, state: R) -> R:
-    backup_actions.take(context.estate.backup, "incr", context.remaining())
+    backup_actions.take(context.estate.backup, "incr", Asker.of(context), durations.backup(context.estate))
     return state
 
 

@@ -6,6 +6,8 @@ from inventories.errors import VerificationFailed
 from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import side as sides
 from runbooks.layout import STANZA
+from runbooks.long_work.work import Asker
+from runbooks.probes import durations
 from runbooks.probes.postgresql import archive, content, server
 from runbooks.probes.postgresql import side as side_probe
 from runbooks.procedures.postgresql.common import Run, layout, primary_of
@@ -24,7 +26,7 @@ def side_restore(context: Run, state: RestorePitr) -> RestorePitr:
         name=state.side, kind=state.target.kind, target=state.target.value, inclusive=state.target.inclusive,
         timeline=str(state.goal), set=state.label, repo=context.options.repo, replace=_is_other(context, state),
     )  # fmt: skip
-    sides.restore(host, request, context.remaining())
+    sides.restore(host, request, Asker.of(context), durations.restore(context.estate))
     seen = side_of(context, state)
     return state.model_copy(
         update={

@@ -10,6 +10,7 @@ from runbooks.actions.postgresql import side as sides
 from runbooks.actions.postgresql import swap as swaps
 from runbooks.engine.wait import until
 from runbooks.layout import STANZA
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import archive, pgbackrest, server
 from runbooks.probes.postgresql import side as side_probe
 from runbooks.procedures.postgresql import common, rebuilding
@@ -86,7 +87,7 @@ def swap(context: Run, state: RestorePitr) -> RestorePitr:
     host, paths = primary_of(context, state), layout(context)
     _fence_both(context, state)
     if side_probe.look(host, SIDE) is not None:
-        sides.release(host, SIDE, context.remaining())
+        sides.release(host, SIDE, Asker.of(context))
     kept = directory.swap(host, paths, SIDE, _stamp(context), state.timeline)
     return state.model_copy(update={"replaced": kept})
 
@@ -165,7 +166,7 @@ def standby(context: Run, state: RestorePitr) -> RestorePitr:
     act.fence(host, paths, f"restore-pitr, run {context.run_dir.name}")
     act.checkpoint(source)
     act.hold_wal(source, host.name)
-    rebuilding.reclone(context, host, rebuilding.incoming(context, source, host))
+    rebuilding.reclone(context, source, host)
     act.make_standby(host, paths)
     act.unfence(host, paths)
     act.start(host, paths)

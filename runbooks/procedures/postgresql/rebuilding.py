@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from inventories.errors import VerificationFailed
 from runbooks.actions.postgresql import directory
-from runbooks.actions.postgresql.directory import Incoming
+from runbooks.actions.postgresql.directory import Incoming, Room
 from runbooks.hosts import Host
+from runbooks.long_work.work import Asker
+from runbooks.probes import durations
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql.common import Run, layout
 
@@ -21,16 +23,24 @@ def incoming(context: Run, source: Host, host: Host) -> Incoming:
     node = server.look(source, layout(context).version)
     if not node.is_primary or not node.timeline:
         raise VerificationFailed(f"{source} does not answer as a primary ({node.why or 'nobody can say why'})")
-    size = server.size(source)
     return Incoming(
         aside=f".replaced-{context.run_dir.name.partition('-')[0]}", host=host.name, system=node.system,
-        timeline=node.timeline, needs=int(size.bytes * SPARE), links=size.tablespaces,
+        timeline=node.timeline, links=server.size(source).tablespaces,
     )  # fmt: skip
 
 
-def reclone(context: Run, host: Host, coming: Incoming) -> str:
+def would_make_room(context: Run, source: Host, host: Host) -> Room:
+    """What `reclone` would do with what lies there. Raises Refused where it could not."""
+    needs = int(server.size(source).bytes * SPARE)
+    return directory.would_make_room(host, layout(context), incoming(context, source, host), needs)
+
+
+def reclone(context: Run, source: Host, host: Host) -> str:
     """Restore the newest backup as a standby; where lies now what was put aside, empty for nothing."""
-    room = directory.restore(host, layout(context), coming, context.remaining())
+    coming, asker = incoming(context, source, host), Asker.of(context)
+    if not directory.recloning(host, layout(context), coming, asker):
+        would_make_room(context, source, host)
+    room = directory.reclone(host, layout(context), coming, asker, durations.restore(context.estate))
     if room.aside:
         context.say(f"{layout(context).data} on {host} {room.why}; it lies in {room.aside} now, nothing was deleted")
     return room.aside

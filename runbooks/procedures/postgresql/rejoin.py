@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from inventories.errors import BadInput, DrError, Refused, TargetFailed, TimedOut, VerificationFailed
+from inventories.errors import BadInput, Refused, TargetFailed, TimedOut, VerificationFailed
 from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import server as act
-from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.hosts import Host
-from runbooks.layout import KEPT
+from runbooks.layout import DATA, KEPT
+from runbooks.long_work.work import Asker, require_idle
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql import common, rebuilding
 from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of, primary_of
@@ -67,6 +67,7 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
     if not node.installed:
         raise Refused(f"PostgreSQL is not installed on {node.name}", "./dr deploy installs it and clones the primary")
     _not_the_one_to_keep(context, node, primary)
+    require_idle(node.host, DATA, Asker.of(context))
     if context.options.reclone or not node.standby_signal:
         _can_be_rebuilt(context, node, primary)
     return state.model_copy(
@@ -79,8 +80,7 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
 
 def _can_be_rebuilt(context: Run, node: server.Node, primary: server.Node) -> None:
     """Raises Refused, before anything is stopped, where no restore could come into the data directory."""
-    incoming = rebuilding.incoming(context, primary.host, node.host)
-    room = directory.would_make_room(node.host, layout(context), incoming)
+    room = rebuilding.would_make_room(context, primary.host, node.host)
     if room.aside:
         context.say(f"{layout(context).data} on {node.name} {room.why}: it will be moved to {room.aside}")
 
@@ -125,7 +125,7 @@ def keep(context: Run, state: Rejoin) -> Rejoin:
     if fork is None:
         return _keep_everything(context, state.model_copy(update={"old_timeline": mine}), folder)
     first = server.segment(mine, fork)
-    act.keep_fork(host, paths, mine, server.as_lsn(fork), first, folder)
+    act.keep_fork(host, paths, mine, server.as_lsn(fork), first, folder, Asker.of(context))
     commits, size, whole = _what_was_kept(host, folder)
     if not commits and whole:
         act.forget_kept(host, folder)
@@ -153,7 +153,7 @@ def _timeline_of(context: Run, state: Rejoin, forks: dict[int, int]) -> int:
 
 def _keep_everything(context: Run, state: Rejoin, folder: str) -> Rejoin:
     """Where the primary's history does not say where the two parted, all WAL is kept: nothing tells what is new."""
-    size = act.keep_wal(other_of(context, state), layout(context), folder)
+    size = act.keep_wal(other_of(context, state), layout(context), folder, Asker.of(context))
     context.say(
         f"WARNING: the history of {state.primary} on timeline {state.timeline} has no fork from timeline "
         f"{state.old_timeline} of {state.other}; all of its WAL, {size} bytes, is kept in {folder}"
@@ -172,21 +172,26 @@ def _what_was_kept(host: Host, folder: str) -> tuple[int, int, bool]:
 
 
 def rebuild(context: Run, state: Rejoin) -> Rejoin:
-    """pg_rewind; where that cannot work, restore over the directory from the repository."""
+    """pg_rewind; where that has failed, restore over the directory from the repository. Both outlive this run."""
     host, source, paths = other_of(context, state), primary_of(context, state), layout(context)
+    asker = Asker.of(context)
     act.checkpoint(source)
     act.hold_wal(source, host.name)
-    how, aside = "pg_rewind", ""
     incoming = rebuilding.incoming(context, source, host)
-    try:
-        if context.options.reclone:
-            raise TargetFailed("asked for a re-clone")
-        directory.rewind(host, paths, source, incoming, budget("rejoin.rewind") / 2)
-    except DrError as error:
-        context.say(f"re-cloning {host.name} from the repository: {error}")
-        aside = rebuilding.reclone(context, host, incoming)
-        how = "re-clone from the repository"
+    why = "that was asked for" if context.options.reclone else ""
+    if not why and directory.recloning(host, paths, incoming, asker):
+        why = "this run has begun that"
+    if not why:
+        try:
+            directory.rewind(host, paths, source, incoming, asker)
+        except (TargetFailed, Refused) as error:  # whatever else it is, pg_rewind may work still
+            why = str(error)
+    aside = ""
+    if why:
+        context.say(f"re-cloning {host.name} from the repository: {why}")
+        aside = rebuilding.reclone(context, source, host)
     act.make_standby(host, paths)
+    how = "re-clone from the repository" if why else "pg_rewind"
     return state.model_copy(update={"rebuilt_by": how, "aside": aside or state.aside})
 
 

@@ -16,12 +16,14 @@ from runbooks.actions.postgresql import pgbackrest as repository
 from runbooks.actions.postgresql import restore as restoring
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
+from runbooks.engine.moving import while_it_moves
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.process import user_at_machine
 from runbooks.engine.step import Evidence, Gate, Step
-from runbooks.engine.wait import until
 from runbooks.hosts import Host
+from runbooks.long_work.work import Asker
 from runbooks.probes import app as app_probes
+from runbooks.probes import durations
 from runbooks.probes.postgresql import ground, pgbackrest, progress
 from runbooks.procedures.postgresql import common
 from runbooks.procedures.postgresql import restore_ground as begin
@@ -68,7 +70,7 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     for host in hosts:  # both are asked before either is touched
         directory.would_make_room(host, paths, coming[host.name])
     for host in hosts:
-        room = restoring.clear(host, paths, coming[host.name])
+        room = restoring.clear(host, paths, coming[host.name], Asker.of(context))
         context.say(f"{paths.data} on {host} {room.why}{f'; it lies in {room.aside} now' if room.aside else ''}")
         act.unfence(host, paths)
     return state
@@ -80,16 +82,10 @@ def _lease(context: Run) -> str:
 
 def copy(context: Run, state: RestoreCluster) -> RestoreCluster:
     """The primary's directory is waited for; the standby's goes on by itself, or begins later on the same machine."""
-    _begin(context, state, primary_of(context, state))
-    if state.together:
-        _begin(context, state, other_of(context, state))
+    asker, takes = Asker.of(context), durations.restore(context.estate, state.bytes)
+    for host in (primary_of(context, state), *([other_of(context, state)] if state.together else [])):
+        restoring.begin(host, layout(context), begin.incoming(context, state, host), asker, takes)
     return state
-
-
-def _begin(context: Run, state: RestoreCluster, host: Host) -> None:
-    """What has come already is not brought again, least of all below a server that was started from it."""
-    if not progress.copying(host, layout(context), state.label).done:
-        restoring.begin(host, layout(context), begin.incoming(context, state, host))
 
 
 def copied(context: Run, state: RestoreCluster) -> None:
@@ -98,18 +94,13 @@ def copied(context: Run, state: RestoreCluster) -> None:
 
 def _wait_for_files(context: Run, state: RestoreCluster, host: Host) -> None:
     """Raises TargetFailed with pgBackRest's reason when the restore ended without its files."""
-    seen = until(
-        lambda: progress.copying(host, layout(context), state.label),
-        context.remaining(),
-        what=f"the restore of {state.label} on {host.name}",
-        accept=lambda seen: seen.done or not seen.running,
-        every=0.2,
-    )
-    if not seen.done:
+    try:
+        restoring.finish(host, layout(context), begin.incoming(context, state, host), Asker.of(context))
+    except TargetFailed as error:
         raise TargetFailed(
-            f"{host.name}: {state.label} could not be restored: {seen.why or 'it was stopped'}",
+            f"{host.name}: {state.label} could not be restored: {error}",
             "mend the cause and --resume, or take an older backup: ./dr restore-cluster --set LABEL",
-        )
+        ) from error
 
 
 def replay(context: Run, state: RestoreCluster) -> RestoreCluster:
@@ -139,9 +130,9 @@ def _replay_to_the_end(context: Run, state: RestoreCluster) -> progress.Replay:
             stuck[0] = (seen.replayed, clock())
         return seen.waits and (seen.has(state.archive_end) or clock() - stuck[0][1] > STUCK_S)
 
-    return until(
-        lambda: progress.replay(host), context.remaining(), what=f"{host.name} to replay the archive",
-        accept=at_the_end, every=0.05,
+    return while_it_moves(
+        lambda: progress.replay(host), "work.silent", what=f"the replay of the archive on {host.name}",
+        accept=at_the_end, far=lambda seen: seen.replayed, granted=context.granted.add, every=0.05, clock=clock,
     )  # fmt: skip
 
 
@@ -176,7 +167,6 @@ def requeue(context: Run, state: RestoreCluster) -> RestoreCluster:
 def standby(context: Run, state: RestoreCluster) -> RestoreCluster:
     """Its files have arrived meanwhile; it follows the primary onto the new timeline."""
     host = other_of(context, state)
-    _begin(context, state, host)
     _wait_for_files(context, state, host)
     act.start(host, layout(context))
     return state
@@ -194,7 +184,10 @@ def back_up(context: Run, state: RestoreCluster) -> RestoreCluster:
     """An incremental one needs a sound one before it, so it is a full one when newer backups were passed over."""
     # Until its first checkpoint the control file names the old timeline, and pgBackRest refuses.
     act.checkpoint(primary_of(context, state))
-    backup_actions.take(context.estate.backup, "full" if state.passed_over else "incr", context.remaining())
+    backup_actions.take(
+        context.estate.backup, "full" if state.passed_over else "incr", Asker.of(context),
+        durations.backup(context.estate),
+    )  # fmt: skip
     return state
 
 

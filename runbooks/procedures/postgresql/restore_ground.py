@@ -13,6 +13,7 @@ from runbooks.actions.postgresql.directory import Incoming
 from runbooks.engine.context import Options
 from runbooks.hosts import Host
 from runbooks.layout import Layout
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import backups, ground, pgbackrest
 from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.pgbackrest import Repository
@@ -186,9 +187,8 @@ def _offsite(context: Run, state: RestoreCluster) -> RestoreCluster:
 def fetch(context: Run, state: RestoreCluster) -> RestoreCluster:
     """Bring the repository back from off-site, then choose as if it had been there."""
     estate = context.estate
-    if context.options.replace:
-        offsite.put_aside(estate.backup, f"/var/lib/pgbackrest.{_stamp(context)}")
-    copy = offsite.restore(estate.backup, context.remaining())
+    aside = f"/var/lib/pgbackrest.{_stamp(context)}" if context.options.replace else ""
+    copy = offsite.restore(estate.backup, Asker.of(context), aside)
     age = max(0.0, time.time() - copy.made_at)
     context.say(f"the off-site copy was made {_utc(copy.made_at)}, {_span(age)} ago: what is younger is not in it")
     repository = pgbackrest.info(estate.backup, str(estate.data["stanza"]))

@@ -18,6 +18,7 @@ from runbooks.engine.budgets import budget
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import pgbackrest, server, stopped
 from runbooks.probes.postgresql.stopped import Stopped
 from runbooks.procedures.postgresql import common, failover, start_choice
@@ -251,7 +252,7 @@ def archived(context: Run, state: StartCluster) -> StartCluster:
         return common.say_degraded(context, state, why)
     if state.how is How.PROMOTE:
         state = common.archived(context, state)
-    context.say(backup_actions.run_job(host, "check", budget("archive.check"), wait_s=budget("archive.check")))
+    context.say(backup_actions.run_job(host, "check", Asker.of(context), wait_s=budget("archive.check")))
     return state
 
 

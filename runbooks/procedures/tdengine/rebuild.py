@@ -13,11 +13,13 @@ from inventories.errors import Refused, VerificationFailed
 from runbooks.actions import backup as backups
 from runbooks.actions import provision
 from runbooks.actions.tdengine import restore as act
+from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Gate, Step
 from runbooks.engine.verify import verify
 from runbooks.engine.wait import until
+from runbooks.long_work.work import Asker
 from runbooks.probes.tdengine import ground
 from runbooks.probes.tdengine import restore as probe
 from runbooks.probes.tdengine import servers as tdengine
@@ -176,7 +178,7 @@ def restore(context: Run, state: TdengineRebuild) -> TdengineRebuild:
     planned = probe.plan(context.estate.backup, selection, context.remaining())
     td.room(context, planned, planned.rows)
     done = act.restore(
-        context.estate.backup, selection, TdMode.MISSING, context.options.jobs, context.remaining()
+        context.estate.backup, selection, TdMode.MISSING, context.options.jobs, Asker.of(context)
     )  # fmt: skip
     return td.tell(context, state, done.sentence).model_copy(
         update={"rows_written": done.rows_written, "rows_present": done.rows_present}
@@ -194,8 +196,8 @@ def validate(context: Run, state: TdengineRebuild) -> TdengineRebuild:
 
 
 def back_up(context: Run, state: TdengineRebuild) -> TdengineRebuild:
-    budget = context.remaining()
-    return td.tell(context, state, backups.run_job(context.estate.backup, "td-full", budget, wait_s=budget / 2))
+    wait_s = budget("backup") / 2
+    return td.tell(context, state, backups.run_job(context.estate.backup, "td-full", Asker.of(context), wait_s=wait_s))
 
 
 def specified(context: Run, state: TdengineRebuild) -> None:

@@ -7,6 +7,7 @@ from runbooks.actions.tdengine import restore as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
+from runbooks.long_work.work import Asker
 from runbooks.probes.tdengine import restore as probe
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.procedures.tdengine import choice
@@ -113,7 +114,7 @@ def compare(context: Run, state: TdengineRestore) -> TdengineRestore:
 
 def write(context: Run, state: TdengineRestore) -> TdengineRestore:
     td.hold(context, state, f"restoring {state.label} into {state.database}")
-    done = act.restore(context.estate.backup, state.selection, state.mode, context.options.jobs, context.remaining())
+    done = act.restore(context.estate.backup, state.selection, state.mode, context.options.jobs, Asker.of(context))
     context.say(done.sentence)
     return state.model_copy(
         update={
