@@ -188,7 +188,7 @@ class Eyes:
             for host in hosts
         )
 
-    def room(self, host: Host, _: object, incoming: directory.Incoming, needs: int) -> directory.Room:
+    def room(self, host: Host, _: object, incoming: directory.Incoming, needs: int = 0) -> directory.Room:
         """What is no older copy of the primary's is moved aside."""
         own = self.world[host.name].data in ("whole", "blank")
         return directory.Room("holds something", "" if own else f"/main{incoming.aside}", own)
