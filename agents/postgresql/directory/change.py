@@ -103,8 +103,8 @@ def seen_and_judged(place: Place, patience_s: float = 0.0) -> tuple[Seen, Judged
 def room(place: Place, wanted: Wanted) -> Room:
     """Make room for a restore, and claim the directory for it. Raises Refused with nothing touched.
 
-    What is empty is emptied of initdb's files, an unfinished restore stays to be gone on with, an older copy of what
-    the successor carries on may stay to be rebuilt in place, and anything else is renamed where `aside` consents to it.
+    What initdb made and an unfinished restore stay, for a restore writes over them; an older copy of what the
+    successor carries on may stay to be rebuilt in place, and anything else is renamed where `aside` consents to it.
     """
     seen, judged = seen_and_judged(place, 0.0 if wanted.only_look else place.patience_s)
     # A server that runs now may be one that is going to be stopped.
@@ -123,7 +123,7 @@ def room(place: Place, wanted: Wanted) -> Room:
     target = str(put_aside[-1].target) if put_aside else ""
     if wanted.only_look:
         return Room(judged, seen, target, in_place)
-    if judged.answer is Answer.EMPTY or (judged.answer is Answer.UNFINISHED and not _can_go_on(seen)):
+    if judged.answer is not Answer.OTHER and not _can_go_on(seen):
         _empty(seen)
     moves.carry_out(put_aside)
     _prepared(place, seen)
@@ -178,6 +178,7 @@ def clone(place: Place, source: str, slot: str, run: Run, lock: int) -> Judged:
             f"{place.path} {judged.why}, and nothing is cloned over it.",
             "./dr rejoin HOST --reclone --yes rebuilds a standby; what is of no use any more is moved away by hand.",
         )
+    moves.require_no_mounts(seen)
     inside = seen.mounted or place.path.is_symlink()
     partial = seen.real / CLONE if inside else seen.real.with_name(seen.real.name + CLONE)
     _drop_partial(place, partial)
@@ -210,6 +211,7 @@ def require_swap(place: Place, side: str) -> None:
     for one in (main, other):
         if one.unmounted:
             raise _not_mounted(one)
+        moves.require_no_mounts(one)
         if one.wal:
             raise Refused(f"{one.path}/pg_wal is a symbolic link, and the other's is none.", _BY_HAND)
         if one.tablespaces:
@@ -389,6 +391,7 @@ def _can_go_on(seen: Seen) -> bool:
 
 def _empty(seen: Seen) -> None:
     """The contents of a directory that was judged, and of pg_wal where it lies elsewhere; never the directories."""
+    moves.require_no_mounts(seen)
     folders = [Path(os.path.normpath(seen.real / seen.wal))] if seen.wal else []
     for folder in (*folders, seen.real):
         for entry in folder.iterdir() if folder.is_dir() else ():

@@ -15,6 +15,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 FSTAB = Path("/etc/fstab")
+MOUNTS = Path("/proc/self/mountinfo")
 IN_RECOVERY = ("in archive recovery", "shut down in recovery")
 FIRST_NORMAL_OID = 16384  # a server that was ever asked to make anything hands out none below
 LOST_FOUND = "lost+found"
@@ -29,7 +30,8 @@ class Seen:
 
     `control` is None where there is no control file, `trouble` says why one cannot be read. `wal` is where pg_wal
     leads when it is a link, `tablespaces` oid -> directory. `written`: the end of the WAL that really lies in pg_wal.
-    `worker`: who works on it now, in words. `unmounted`: a mount point that /etc/fstab names here, without a mount.
+    `worker`: who works on it now, in words. `mounts`: mount points below it, `unmounted`: one that /etc/fstab names
+    here, without a mount.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class Seen:
     inode: int = 0
     names: tuple[str, ...] = ()
     mounted: bool = False
+    mounts: tuple[str, ...] = ()
     unmounted: str = ""
     worker: str = ""
     control: Mapping[str, str] | None = None
@@ -107,6 +110,7 @@ def look(path: Path, programs: Path) -> Seen:
         inode=real.stat().st_ino,
         names=tuple(sorted(entry.name for entry in os.scandir(real))),
         mounted=os.path.ismount(real),
+        mounts=_mounts(real),
         unmounted=unmounted,
         worker=_worker(real),
         control=control,
@@ -211,6 +215,16 @@ def _targets(words: list[str]) -> Iterator[str]:
             yield os.path.realpath(word.partition("=")[2])
 
 
+def _mounts(real: Path) -> tuple[str, ...]:
+    points = (_unescaped(line.split()[4]) for line in MOUNTS.read_text().splitlines())
+    return tuple(sorted(point for point in points if real in Path(point).parents))
+
+
+def _unescaped(text: str) -> str:
+    """As the kernel and fstab write a blank in a path."""
+    return text.replace("\\040", " ")
+
+
 def _unmounted(real: Path) -> str:
     """A mount point at the directory, above or below it, that /etc/fstab declares and that nothing is mounted on."""
     try:
@@ -220,7 +234,7 @@ def _unmounted(real: Path) -> str:
     for row in rows:
         if len(row) < 3 or row[0].startswith("#") or not row[1].startswith("/") or row[1] == "/":
             continue
-        point = Path(row[1].replace("\\040", " "))
+        point = Path(_unescaped(row[1]))
         near = point == real or point in real.parents or point == real / "pg_wal"
         if near and not os.path.ismount(point):
             return str(point)

@@ -27,6 +27,7 @@ from agents.postgresql.directory.change import Place, Room, Wanted
 from agents.postgresql.directory.judge import Successor, as_json
 
 Json = Mapping[str, Any]
+_PATIENCE_S = 20.0  # for another one's renames; whoever is interrupted and repeated meets what was left to end
 
 
 class BadRequest(AgentError):  # noqa: N818
@@ -104,7 +105,7 @@ def _run(argv: list[str]) -> int:
     if argv[0] in _LOOKING:
         answer = _LOOKING[argv[0]](asked, place)
     else:
-        with change.only_one(place) as lock, signals.as_errors():
+        with change.only_one(place, _PATIENCE_S) as lock, signals.as_errors():
             answer = _CHANGING[argv[0]](asked, place, lock)
     print(json.dumps(answer))
     return 0

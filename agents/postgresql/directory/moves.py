@@ -38,11 +38,21 @@ class Move:
 
 def aside(seen: Seen, suffix: str) -> tuple[Move, ...]:
     """What has to be renamed for the directory to be out of the way under `suffix`, itself last. Raises Refused."""
+    require_no_mounts(seen)
     moves = (*_linked(seen, suffix), Move(seen.real, seen.real.with_name(seen.real.name + suffix)))
     for move in moves:
         if not move.is_begun:
             require(move)
     return moves
+
+
+def require_no_mounts(seen: Seen) -> None:
+    """Raises Refused where another file system is mounted below it: a rename would take that along."""
+    if seen.mounts:
+        raise Refused(
+            f"{' and '.join(seen.mounts)} below {seen.path} is a file system of its own.",
+            "Mount it elsewhere and let a symbolic link lead there, or move the directory by hand, then repeat.",
+        )
 
 
 def _linked(seen: Seen, suffix: str) -> Iterator[Move]:
