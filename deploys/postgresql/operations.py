@@ -87,7 +87,7 @@ def etc_hosts(nodes: Sequence[tuple[str, str]]) -> Commands:
 def pg_cluster(version: int) -> Commands:
     """Make an empty cluster that never starts by itself, where nothing lies and nothing should. Runs as root."""
     state = _state(version)
-    if state.get("unmounted"):
+    if state.get("unmounted") and not state.get("online"):
         raise OperationError(
             f"{host.name}: a file system that /etc/fstab declares for {_data(version)} is not mounted: mount it first"
         )
