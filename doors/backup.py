@@ -12,7 +12,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from doors.support import INVENTORY_HELP, LAB_HELP, door, progress
+from doors.support import INVENTORY_HELP, LAB_HELP, door, progress, utc
 from inventories.errors import BadInput, ExitCode, Refused
 
 if TYPE_CHECKING:
@@ -252,20 +252,16 @@ def _show(found: Retention, store: str, uncovered: Sequence[str]) -> None:
     if found.restorable_from is None:
         print("Afterwards nothing could be restored: there is no backup that is not known to be damaged.")
     else:
-        print(f"Afterwards any moment since {_utc(found.restorable_from)} can be restored{_proven(found.stays)}.")
+        print(f"Afterwards any moment since {utc(found.restorable_from)} UTC can be restored{_proven(found.stays)}.")
 
 
 def _row(fate: Fate) -> tuple[str, ...]:
     from runbooks.judge.objectives import size
 
-    proven = "damaged" if fate.damaged else _utc(fate.proven_at) if fate.proven_at else "never"
-    return (fate.label, _utc(fate.stopped_at), size(fate.bytes), proven)
+    proven = "damaged" if fate.damaged else f"{utc(fate.proven_at)} UTC" if fate.proven_at else "never"
+    return (fate.label, f"{utc(fate.stopped_at)} UTC", size(fate.bytes), proven)
 
 
 def _proven(stays: Sequence[Fate]) -> str:
     proven = [fate.label for fate in stays if fate.proven_at]
     return f"; proven are {', '.join(proven)}" if proven else "; none of it is proven"
-
-
-def _utc(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))

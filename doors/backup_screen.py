@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 from rich.table import Column, Table
 from rich.text import Text
 
+from doors.support import utc
 from runbooks.backups.postgresql import Listed, Listing, Span
 from runbooks.judge.objectives import duration, size
 
@@ -69,12 +69,8 @@ def _covers(one: Listed) -> str:
 
 
 def _span(span: Span) -> str:
-    return f"{_utc(span.from_at)} ({span.from_lsn}) to {_utc(span.to_at) if span.to_at else '?'} ({span.to_lsn})"
+    return f"{utc(span.from_at)} ({span.from_lsn}) to {utc(span.to_at) if span.to_at else '?'} ({span.to_lsn})"
 
 
 def _proven(one: Listed) -> str:
-    return _utc(one.proven_at) if one.proven_at else "never"
-
-
-def _utc(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at))
+    return utc(one.proven_at) if one.proven_at else "never"

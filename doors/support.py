@@ -49,6 +49,11 @@ def door(task: Callable[P, R]) -> Callable[P, R]:
     return guarded
 
 
+def utc(at: float) -> str:
+    """A moment (unix seconds) for people, to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at))
+
+
 def caller_path(path: str) -> Path:
     """A path as the operator meant it: ``./dr`` changes into the repository, they did not."""
     return Path(os.environ.get("DR_CALLER_CWD", ".")) / path

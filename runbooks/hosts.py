@@ -20,6 +20,7 @@ from inventories import ssh_config
 from inventories.errors import BadInput, DrError, TargetFailed, TimedOut, Unreachable
 from inventories.inventory import HERE, HostEntry, read_inventory
 from runbooks.engine.budgets import budget
+from runbooks.engine.context import Context
 from runbooks.knock import Door, knock
 
 SSH_FAILED = 255
@@ -167,6 +168,12 @@ class Host:
         """Whether SSH's door is open. Says nothing of what answers, and False does not say that the host is off."""
         return self.knock(timeout) is Door.OPEN
 
+    def must_answer(self) -> None:
+        """Raises Unreachable, at once and not after a connection's timeout, when the host does not answer."""
+        door = self.knock()
+        if door is not Door.OPEN:
+            raise Unreachable(f"{self}: {self.no_answer(door)}")
+
     def no_answer(self, door: Door) -> str:
         """Why a host that was knocked at cannot be asked, for the brackets of a sentence."""
         more = {Door.REFUSED: ": the connection is refused", Door.UNKNOWN: ": its name cannot be resolved here"}
@@ -227,6 +234,9 @@ class Estate:
     @property
     def app(self) -> Host:
         return self.group("app")[0]
+
+
+Run = Context[Estate, Any]  # what a procedure's steps are given
 
 
 def load(inventory: str | None = None) -> Estate:

@@ -26,6 +26,7 @@ from deploys.facts import (
     PgRows,
     SshHostKey,
 )
+from deploys.outliving import outliving
 from deploys.text import NOT_EMPTY, hosts_file
 
 PROGRAMS = "/opt/mystocks-dr"
@@ -171,8 +172,9 @@ def pg_standby(version: int, node: str, peers: Sequence[str], ca: str, passfile:
         )
         request = json.dumps({"version": version, "source": dsn, "slot": _slot(node)})
         # The host's own program looks what lies there first, and nothing is deleted until the copy is whole.
-        yield StringCommand(
-            "cd", PROGRAMS, "&&", "python3", "-m", "agents.postgresql.directory.main", "clone", QuoteString(request)
+        yield outliving(
+            "data", "clone", "python3", "-m", "agents.postgresql.directory.main", "clone", request,
+            done=f"{_data(version)}/standby.signal", at=PROGRAMS,
         )
     yield _start(version)
 
@@ -324,7 +326,8 @@ def pgbackrest_first_backup(stanza: str, root: str) -> Commands:
     if info and info[0].get("backup"):
         host.noop("a backup exists")
         return
-    yield StringCommand("cd", root, "&&", "python3", "-m", "agents.jobs.runner", "run", "full", "--wait", "600")
+    words = ("python3", "-m", "agents.jobs.runner", "run", "full", "--wait", "600")
+    yield outliving("job-full", "run", *words, user="postgres", at=root)
 
 
 @operation()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from doors.support import utc
 from runbooks.backups.tdengine import Listed, Listing
 from runbooks.judge.objectives import duration, size
 from runbooks.probes.tdengine.backups import Dump, Proof
@@ -29,7 +29,8 @@ def listing(seen: Listing) -> Iterator[Text]:
 def _backup(one: Listed) -> Iterator[Text]:
     yield Text.assemble((one.label, "bold"), f"  {one.kind}, {duration(one.age_s)} old")
     yield Text(f"  tdengine: {one.rows:,} rows, {one.own_rows:,} of them its own, {size(one.bytes)}")
-    yield Text(f"  proven {_utc(one.proven_at)}; key {one.key_id or '?'}; a restore reads {len(one.chain)} backups")
+    proven = utc(one.proven_at) if one.proven_at else "never"
+    yield Text(f"  proven {proven}; key {one.key_id or '?'}; a restore reads {len(one.chain)} backups")
     yield Text(f"  on {' + '.join(one.copies)}")
     if one.trouble:
         yield Text(f"  {one.trouble}", style="red")
@@ -57,7 +58,3 @@ def proof(found: Proof) -> Iterator[str]:
         f"{found.label} is {'proven' if found.passed else 'NOT proven'}: {found.restore_rows:,} rows restored in "
         f"{found.restore_s:.1f} s ({rate:,.0f} rows/s), {found.seconds:.1f} s in all"
     )
-
-
-def _utc(at: float | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at)) if at else "never"

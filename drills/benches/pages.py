@@ -32,7 +32,8 @@ _PROVISIONING = (
 _ORDER = (
     "runbooks/engine/*", "runbooks/hosts.py", "runbooks/actions/postgresql/server.py", "runbooks/probes/app.py",
     "runbooks/probes/postgresql/server.py", "runbooks/procedures/postgresql/failover.py",
-    "runbooks/procedures/postgresql/common.py",
+    "runbooks/procedures/checks.py", "runbooks/procedures/outbox.py", "runbooks/procedures/postgresql/gates.py",
+    "runbooks/procedures/postgresql/roles.py", "runbooks/procedures/postgresql/*ing.py",
 )  # fmt: skip
 _RESTORING = ("agents/postgresql/side/*", "agents/postgresql/pgbackrest.py", "agents/postgresql/engines.py")
 

@@ -24,10 +24,9 @@ from lab import faults
 from runbooks.actions.tdengine import servers as act
 from runbooks.engine.budgets import budget
 from runbooks.engine.rundir import new_run_dir
-from runbooks.engine.wait import until
 from runbooks.hosts import Estate
-from runbooks.probes import app
 from runbooks.probes.tdengine import servers
+from runbooks.procedures.outbox import emptied
 
 Say = Callable[[str], None]
 KILLS, RATE, BATCH = 20, 10_000.0, 1000
@@ -139,10 +138,7 @@ def _compared(estate: Estate, feed: Feed, say: Say) -> Comparison:
 
 
 def _drained(estate: Estate) -> None:
-    until(
-        lambda: app.outbox(estate.app, settings=TDENGINE.settings), "outbox.drain", what="an empty outbox",
-        accept=lambda box: not box.pending_records, every=0.2,
-    )  # fmt: skip
+    emptied(estate.app, "outbox.drain", TDENGINE.settings, TDENGINE.name)
 
 
 def _more_than(rows: int) -> Callable[[LedgerView], bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,18 +14,17 @@ from drills.stage import Stage
 from inventories.catalog.load import load_recovery
 from inventories.errors import VerificationFailed
 from runbooks.engine.budgets import budget
-from runbooks.engine.context import Context, Options
+from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
-from runbooks.hosts import Estate, Host
+from runbooks.hosts import Host, Run
 from runbooks.judge.objectives import Finding, findings
 from runbooks.look import status
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql.failover import FAILOVER, FailoverOptions
 from runbooks.procedures.postgresql.rejoin import REJOIN, RejoinOptions
 
-Run = Context[Estate, Any]
 OUTBOX_S = 1.0  # how long the outbox alone takes rows before its host dies
 WAITING = "rows that only the outbox had"
 REPLAYER = "mystocks-replayer"

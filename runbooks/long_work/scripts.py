@@ -14,17 +14,16 @@ BUSY, SILENT, ALIVE = 75, 76, 77  # how BEGIN ends when it began nothing
 # Whether a unit is alive is asked of systemd and of the kernel: a process that no signal ends, because it waits for a
 # disk, outlives its unit.
 _WHO = f"""
-glob=$1 leaves=$2
+glob=$1
 listed=$({_ASK} list-units --all --plain --no-legend --full "$glob") || exit {SILENT}
 alive=$(printf '%s\\n' "$listed" | awk '$3 ~ /ing$|^active$|^maintenance$/ {{print $1}}')
 prefix=${{glob%\\*}}
-test $leaves = 1 ||
-  alive="$alive $(grep -hoE "/$prefix[a-z0-9_.-]+\\.service" /proc/[0-9]*/cgroup 2>/dev/null | cut -c2- | sort -u)"
+alive="$alive $(grep -hoE "/$prefix[a-z0-9_.-]+\\.service" /proc/[0-9]*/cgroup 2>/dev/null | cut -c2-)"
 alive=$(printf '%s\\n' $alive | sort -u)
 """
 # Waits a little for the end by itself: a question a second is enough, and the answer comes at once.
 LOOK = f"""
-unit=$3 patience=$4
+unit=$2 patience=$3
 {_WHO}
 turn=0
 while test $turn -lt $patience && printf '%s\\n' $alive | grep -qxF "$unit" && ! test -e {FOLDER}/$unit/ended; do
@@ -62,7 +61,7 @@ umask 077
 mkdir -p {FOLDER}
 exec 9>{FOLDER}/lock
 flock -w 15 9 || exit {BUSY}
-unit=$3 user=$4 mode=$5 at=$6 begun=$7 after=$8
+unit=$2 user=$3 at=$4 begun=$5 after=$6
 {_WHO}
 test -z "$alive" || {{ echo $alive; exit {ALIVE}; }}
 folder={FOLDER}/$unit
@@ -75,10 +74,34 @@ cut -d' ' -f1 /proc/uptime >$folder/uptime
 : >$folder/out >$folder/err
 sync $folder/begun $folder/boot
 systemctl reset-failed $unit 2>/dev/null
-shift 8
+shift 6
 exec systemd-run --quiet --collect --unit=$unit --uid="$user" --property=WorkingDirectory="$at" \\
-  --property=KillMode=$mode --property=IgnoreSIGPIPE=no --property="ExecStopPost=+/bin/sh $folder/after" \\
+  --property=KillMode=control-group --property=IgnoreSIGPIPE=no --property="ExecStopPost=+/bin/sh $folder/after" \\
   --property=StandardOutput=append:$folder/out --property=StandardError=append:$folder/err -- "$@"
+"""
+# Around a program that starts a server which is to live on: with the unit all of its control group ends, so the server
+# is given one of its own once the program has succeeded. Run as root, because only root may.
+LEAVE = """
+unit=$1 user=$2
+shift 2
+runuser -u "$user" -- "$@"
+code=$?
+test $code = 0 || exit $code
+turn=0
+while test $turn -lt 50; do
+  set --
+  for pid in $(grep -lsF "/$unit" /proc/[0-9]*/cgroup | sed 's,/cgroup$,,; s,.*/,,'); do
+    test $pid = $$ || ! test -e /proc/$pid/io || set -- "$@" $pid
+  done
+  test $# -gt 0 || exit 0
+  test $((turn % 10)) -gt 0 || busctl --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 \\
+    org.freedesktop.systemd1.Manager StartTransientUnit 'ssa(sv)a(sa(sv))' mystocks-left-$$-$turn.scope fail \\
+    1 PIDs au $# "$@" 0
+  sleep 0.1
+  turn=$((turn + 1))
+done
+echo "the server that it started cannot be given a control group of its own" >&2
+exit 1
 """
 READ = f"tail -c 16777216 {FOLDER}/%s/out; tail -c 65536 {FOLDER}/%s/err >&2"
 TAKE = f"mv {FOLDER}/%s/ended {FOLDER}/%s/taken"

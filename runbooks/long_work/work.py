@@ -21,7 +21,7 @@ from runbooks.engine.moving import while_it_moves
 from runbooks.engine.process import user_at_machine
 from runbooks.engine.wait import until
 from runbooks.hosts import Host, Ran, telling_line
-from runbooks.long_work.scripts import AFTER, ALIVE, BEGIN, BUSY, FOLDER, LOOK, READ, SILENT, STOP, TAKE
+from runbooks.long_work.scripts import AFTER, ALIVE, BEGIN, BUSY, FOLDER, LEAVE, LOOK, READ, SILENT, STOP, TAKE
 from runbooks.long_work.seen import Begun, Phase, Seen, parse
 
 _PATIENCE = 20  # tenths of a second that a look waits for the end by itself
@@ -95,9 +95,9 @@ class Asker:
 
 def look(host: Host, work: Work, patience: int = 0) -> Seen:
     """What the host says of it. Raises Unreachable; whatever else keeps it from telling is `Phase.UNKNOWN`."""
-    words = (work.group, int(work.leaves), work.unit, patience)
+    words = (work.group, work.unit, patience)
     try:
-        ran = host.run("sh -c %s sh %s %s %s %s", LOOK, *words, timeout=patience / 10 + 30, expect=None)
+        ran = host.run("sh -c %s sh %s %s %s", LOOK, *words, timeout=patience / 10 + 30, expect=None)
     except (TargetFailed, TimedOut) as error:
         return Seen(work.unit, Phase.UNKNOWN, why=str(error))
     return parse(work.unit, ran)
@@ -195,10 +195,9 @@ def _other(host: Host, seen: Seen) -> Refused:
 
 def _begin(host: Host, work: Work, asker: Asker) -> None:
     begun = Begun(asker.run, user_at_machine(), work.digest, asker.way_on)
-    words = (
-        work.group, int(work.leaves), work.unit, work.user, "process" if work.leaves else "control-group", work.at,
-        json.dumps(asdict(begun)), AFTER, *work.argv,
-    )  # fmt: skip
+    around = ("sh", "-c", LEAVE, "sh", work.unit, work.user) if work.leaves else ()
+    user = "root" if work.leaves else work.user
+    words = (work.group, work.unit, user, work.at, json.dumps(asdict(begun)), AFTER, *around, *work.argv)
     ran = host.run("sh -c %s sh" + " %s" * len(words), BEGIN, *words, timeout=60, expect=None)
     if ran.rc == ALIVE:
         raise _other(host, look(host, work))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 from inventories.errors import DrError
+from runbooks.engine.step import Grows
 from runbooks.hosts import Estate
 from runbooks.probes.postgresql import pgbackrest, proofs
 
@@ -67,6 +68,15 @@ def restore(estate: Estate, size: int = 0) -> str:
 def backup(estate: Estate) -> str:
     """How long a backup may take at the most; empty where nobody can tell."""
     return _told(lambda: backing_up(pgbackrest.info(estate.backup, str(estate.data["stanza"]), _PATIENCE_S)))
+
+
+def expected(estate: Estate, kinds: Set[Grows]) -> Mapping[Grows, str]:
+    """What `restore` and `backup` tell, for a plan: a backup host that does not answer is not waited for."""
+    asked = {Grows.RESTORE: restore, Grows.BACKUP: backup}
+    wanted = [kind for kind in asked if kind in kinds]
+    if not wanted or not estate.backup.reachable():
+        return {}
+    return {kind: told for kind in wanted if (told := asked[kind](estate))}
 
 
 def _newest_size(estate: Estate) -> int:

@@ -14,15 +14,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from inventories.errors import DrError, Refused, TargetFailed, TimedOut, Unreachable
-from runbooks.engine.context import Context
 from runbooks.engine.lock import Owner
-from runbooks.hosts import Estate, Host
+from runbooks.hosts import Estate, Host, Run
 from runbooks.record.arbiter import Conflict, FileOn, NotBelieved
 from runbooks.record.lock import take
 from runbooks.record.read import of_system, pages
 from runbooks.record.types import Answer, Change, Copy, Known, Mode, Record, Unknown
 
-Run = Context[Estate, Any]
 COPYING = "copy of the estate record"  # the threads' name
 NO_ARBITER = "--accept-no-arbiter"
 

@@ -78,7 +78,7 @@ def rows(host: Host, run: str) -> set[str]:
 
 
 def restore(host: Host, request: SideRequest) -> side.SideCluster:
-    actions.restore(host, request, TIMEOUT)
+    actions.restore(host, request, Asker.door("a test"))
     found = side.look(host, NAME)
     assert found is not None
     return found

@@ -50,7 +50,7 @@ def backup(estate_lab: Estate, points: Points) -> Iterator[Host]:
 def refusal(host: Host, request: SideRequest) -> DrError:
     """The sentence of a restore that must fail; nothing of it may be left but its log."""
     with pytest.raises(DrError) as raised:
-        actions.restore(host, request, kit.TIMEOUT)
+        actions.restore(host, request, Asker.door("a test"))
     assert raised.value.hint
     assert kit.processes(host) == []
     assert host.run("ls -d /var/lib/postgresql/17/side-%s 2>/dev/null || true", NAME).text == ""
@@ -87,7 +87,7 @@ def test_the_same_request_finds_what_is_there_and_another_is_refused(host: Host,
     again = kit.restore(host, request)
     assert (again.running, again.paused, again.restore_s, again.lsn) == (True, True, first.restore_s, first.lsn)
     with pytest.raises(BadInput, match="another request"):
-        actions.restore(host, SideRequest(NAME, "latest"), kit.TIMEOUT)
+        actions.restore(host, SideRequest(NAME, "latest"), Asker.door("a test"))
     assert kit.rows(host, points.run) == {"before"}
 
 
@@ -108,9 +108,9 @@ def test_it_acts_on_nothing_and_nobody_reaches_it(host: Host, points: Points) ->
 def test_a_released_one_keeps_no_setting_of_the_side_and_its_history_is_archived(host: Host, points: Points) -> None:
     kit.restore(host, SideRequest(NAME, "xid", points.xid))
     with pytest.raises(TargetFailed, match="replay past its target"):
-        actions.release(host, NAME, 60)
+        actions.release(host, NAME, Asker.door("a test"))
     actions.promote(host, NAME, 60)
-    actions.release(host, NAME, 60)
+    actions.release(host, NAME, Asker.door("a test"))
     data = f"/var/lib/postgresql/17/side-{NAME}"
     assert host.run("grep -vE '^#|^$' %s/postgresql.auto.conf || true", data).text == ""
     assert host.run("ls %s | grep -E 'signal|postmaster' || true", data).text == ""
@@ -131,7 +131,7 @@ def test_a_target_before_every_backup_names_the_oldest(host: Host, points: Point
 
 def test_a_time_without_a_zone_is_no_target(host: Host, points: Points) -> None:
     with pytest.raises(BadInput, match="no time with a zone"):
-        actions.restore(host, SideRequest(NAME, "time", "2026-11-21 10:00:00"), kit.TIMEOUT)
+        actions.restore(host, SideRequest(NAME, "time", "2026-11-21 10:00:00"), Asker.door("a test"))
 
 
 def test_a_flipped_bit_is_damage_of_that_backup(backup: Host) -> None:

@@ -19,6 +19,7 @@ from runbooks.long_work import scripts
 # Units are files that hold the process group; what systemd would do around a process is done by a shell.
 _SYSTEMCTL = r"""#!/bin/sh
 case $1 in
+  is-active) test -e $UNITS/$3; exit ;;
   list-units)
     test ! -e $UNITS/../silent || exit 1
     for last in "$@"; do :; done
@@ -29,6 +30,7 @@ esac
 _SYSTEMD_RUN = r"""#!/bin/bash
 while test "$1" != --; do
   case $1 in
+    --wait) waits=yes ;;
     --unit=*) unit=${1#--unit=} ;;
     --property=ExecStopPost=*) after=${1#--property=ExecStopPost=+} ;;
     --property=StandardOutput=append:*) out=${1#--property=StandardOutput=append:} ;;
@@ -38,7 +40,7 @@ while test "$1" != --; do
 done
 shift
 test ! -e $UNITS/$unit || exit 1
-echo "$unit $*" >>$UNITS/../begun
+echo "$unit" >>$UNITS/../begun
 rm -f $UNITS/../started
 : >$UNITS/$unit
 {
@@ -47,15 +49,32 @@ rm -f $UNITS/../started
   : >$UNITS/../started
   wait $!
   code=$?
+  echo $code >$UNITS/../code
   if test $code -gt 128; then
     export SERVICE_RESULT=signal EXIT_CODE=killed EXIT_STATUS=$(kill -l $code)
   else
     export SERVICE_RESULT=exit-code EXIT_CODE=exited EXIT_STATUS=$code
   fi
   test -e $UNITS/../powerless || $after
+  grep -lsF "/$unit" $UNITS/../proc/*/cgroup | xargs -r dirname | xargs -r rm -r
   rm $UNITS/$unit
 } >/dev/null 2>&1 9>&- &
 until test -e $UNITS/../started; do sleep 0.01; done
+test -n "$waits" || exit 0
+while test -e $UNITS/$unit; do sleep 0.01; done
+exit $(cat $UNITS/../code)
+"""
+_RUNUSER = """#!/bin/sh
+shift 3
+if test -e $UNITS/../server; then mv $UNITS/../server $UNITS/../proc; fi
+exec "$@"
+"""
+# Processes that are given a scope of their own leave the unit's control group.
+_BUSCTL = """#!/bin/sh
+test "$6" = StartTransientUnit || exit 1
+while test "$1" != au; do shift; done
+shift 2
+while test $# -gt 1; do echo $1 >>$UNITS/../moved; rm -r $UNITS/../proc/$1; shift; done
 """
 
 
@@ -73,7 +92,7 @@ class Machine:
 
     @property
     def begun(self) -> list[str]:
-        """Every unit that was begun, with its words."""
+        """Every unit that was begun, in order."""
         path = self.folder / "begun"
         return path.read_text().splitlines() if path.exists() else []
 
@@ -88,6 +107,17 @@ class Machine:
         (folder / "io").write_text(f"rchar: {moved}\nwchar: {moved}\nsyscr: 7\nread_bytes: 4096\n")
         (folder / "stat").write_text(f"{pid} (pg (re) wind) S 1 1 1 0 -1 4194560 1 2 3 4 {ticks} {ticks} 0 0 20 0\n")
 
+    def server(self, pid: int, unit: str) -> None:
+        """What the program of the unit will have started when it is over."""
+        self.process(pid, unit, 0, 0)
+        (self.folder / "proc").rename(self.folder / "server")
+
+    @property
+    def moved(self) -> list[str]:
+        """Processes that were given a control group of their own."""
+        path = self.folder / "moved"
+        return path.read_text().split() if path.exists() else []
+
     def power_cut(self, unit: str) -> None:
         """It ends without a word, and its boot was another one."""
         (self.folder / "powerless").touch()
@@ -95,7 +125,7 @@ class Machine:
         (self.left(unit) / "boot").write_text("an earlier one\n")
 
     def stop(self, unit: str) -> None:
-        subprocess.run(["systemctl", "stop", unit], env=self._environment(), check=True)
+        subprocess.run(["systemctl", "stop", unit], env=self.environment(), check=True)
 
     def hang(self, hangs: bool = True) -> None:
         """systemd does not answer."""
@@ -109,22 +139,31 @@ class Machine:
             raise Unreachable("pg1 (192.0.2.11:22) cannot be reached over SSH: timed out")
         text = command % tuple(shlex.quote(str(arg)) for arg in args) if args else command
         self.ran.append(text)
-        text = text.replace(scripts.FOLDER, str(self.folder / "work"))
-        for ours in ("/proc/[0-9]*", "/proc/$pid"):
-            text = text.replace(ours, f"{self.folder}{ours}")
         started = time.monotonic()
-        done = subprocess.run(["sh", "-c", text], env=self._environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["sh", "-c", self.here(text)], env=self.environment(), capture_output=True, text=True, check=False
+        )
         if expect is not None and done.returncode != expect:
             raise TargetFailed(f"pg1: ended with {done.returncode}: {done.stderr}")
         return Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
 
-    def _environment(self) -> dict[str, str]:
+    def here(self, text: str) -> str:
+        """The same command for this folder instead of a host's root."""
+        text = text.replace(scripts.FOLDER, str(self.folder / "work"))
+        for ours in ("/proc/[0-9]*", "/proc/$pid"):
+            text = text.replace(ours, f"{self.folder}{ours}")
+        return text
+
+    def environment(self) -> dict[str, str]:
         return {**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}", "UNITS": str(self.folder / "units")}
+
+
+_PROGRAMS = {"systemctl": _SYSTEMCTL, "systemd-run": _SYSTEMD_RUN, "runuser": _RUNUSER, "busctl": _BUSCTL}
 
 
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """One that every Host of the test is."""
-    for name, text in (("systemctl", _SYSTEMCTL), ("systemd-run", _SYSTEMD_RUN)):
+    for name, text in _PROGRAMS.items():
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)

@@ -22,7 +22,7 @@ from runbooks.probes import app, network
 from runbooks.probes.app import WriteAttempt
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node
-from runbooks.procedures.postgresql import common, failover
+from runbooks.procedures.postgresql import failover, writing
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
 
 HANGING = ("sleep", "30")
@@ -215,7 +215,7 @@ def test_write_path_is_proved_from_elsewhere_while_the_application_is_away(monke
     asked: list[tuple[str, str]] = []
     monkeypatch.setattr(Host, "knock", lambda host, *_: Door.SILENT if host.name == "app1" else Door.OPEN)
     monkeypatch.setattr(server, "commit_from", commits(4, asked))
-    done = common.must_write(run.context, seen(timeline=4))
+    done = writing.must_write(run.context, seen(timeline=4))
     assert asked == [("backup1", "pg2")]
     assert "app1 does not answer: a commit on pg2 over the network from backup1" in done.degraded[0]
 
@@ -228,5 +228,5 @@ def test_new_primary_commits_over_its_own_address_where_the_backup_host_is_away_
     monkeypatch.setattr(Host, "knock", lambda *_: Door.SILENT)
     monkeypatch.setattr(server, "commit_from", commits(3, asked))
     with pytest.raises(VerificationFailed, match="on timeline 3, expected 4"):
-        common.must_write(run.context, seen(timeline=4))
+        writing.must_write(run.context, seen(timeline=4))
     assert asked == [("pg2", "pg2")]

@@ -191,3 +191,14 @@ def test_viewer_knocks_for_real(fake_ssh: Path, listener: socket.socket, full: i
         assert network.look(viewer, host(), full, 0.3) is Door.SILENT
         listener.close()
         assert network.look(viewer, host(), port, 0.6) is Door.REFUSED
+
+
+@pytest.mark.parametrize("door", sorted(set(Door) - {Door.OPEN}))
+def test_host_that_must_answer_is_given_up_at_once_for_whatever_is_no_open_door(
+    monkeypatch: pytest.MonkeyPatch, door: Door
+) -> None:
+    monkeypatch.setattr(Host, "knock", lambda *_: door)
+    with pytest.raises(Unreachable, match=r"^pg1: no answer at "):
+        host().must_answer()
+    monkeypatch.setattr(Host, "knock", lambda *_: Door.OPEN)
+    host().must_answer()

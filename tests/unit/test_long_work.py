@@ -45,7 +45,7 @@ def begun_and_left(there: Machine, work: Work, asker: Asker) -> None:
 def test_its_outcome_and_both_outputs_come_back(there: Machine) -> None:
     ran = run_long(there.host, SHORT, FIRST)
     assert (ran.rc, ran.stdout, ran.stderr) == (0, "copied\n", "words\n")
-    assert [line.split()[0] for line in there.begun] == ["mystocks-data-reclone.service"]
+    assert there.begun == ["mystocks-data-reclone.service"]
 
 
 def test_what_fails_fails_with_its_own_words(there: Machine) -> None:
@@ -148,12 +148,21 @@ def test_a_process_that_outlives_its_unit_keeps_the_next_one_from_beginning(ther
     assert there.begun == []
 
 
-def test_what_a_server_leaves_running_is_no_reason_to_refuse(there: Machine) -> None:
-    work = Work("side-pitr", "restore", ("true",), leaves=True)
-    there.process(4711, work.unit, 0, 0)
-    run_long(there.host, work, FIRST)
+def test_a_server_that_is_to_live_on_is_given_a_control_group_of_its_own(there: Machine) -> None:
+    work = Work("side-pitr", "restore", ("sh", "-c", "echo restored"), leaves=True)
+    there.server(4711, work.unit)
+    assert run_long(there.host, work, FIRST).stdout == "restored\n"
+    assert there.moved == ["4711"]
     run_long(there.host, work, SECOND)
     assert len(there.begun) == 2
+
+
+def test_what_a_program_began_that_failed_ends_with_it(there: Machine) -> None:
+    work = Work("side-pitr", "restore", ("sh", "-c", "exit 5"), leaves=True)
+    there.server(4711, work.unit)
+    with pytest.raises(TargetFailed, match="restore ended with 5"):
+        run_long(there.host, work, FIRST)
+    assert there.moved == []
 
 
 def test_a_host_that_was_restarted_is_told_and_the_work_begun_anew(there: Machine) -> None:

@@ -49,6 +49,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "agents/postgresql/side/cluster.py": ({"pgbackrest restore"}, "the verb of its own command"),
     "agents/postgresql/side/place.py": ({"rmtree()"}, "the folder beside a side cluster: settings, log, socket"),
     "agents/postgresql/side/release.py": ({"rmtree()"}, "the same folder"),
+    "deploys/outliving.py": ({"rm -r"}, "what a unit left"),
     "deploys/placed.py": ({"mv"}, "small files of ours"),
     "deploys/postgresql/operations.py": (
         {"find -delete", "initdb", "pg_createcluster"},

@@ -20,7 +20,7 @@ from runbooks.engine.lock import this_process
 from runbooks.hosts import Host
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import ControlData
-from runbooks.procedures.postgresql import common, detach, failover, pitr_swap, start_cluster, switchover
+from runbooks.procedures.postgresql import detach, failover, pitr_swap, start_cluster, switchover
 from runbooks.procedures.postgresql.detach import Detach, DetachOptions
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
@@ -66,7 +66,7 @@ def moments(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Moments:
         monkeypatch.setattr(act, name, made.at(name))
     monkeypatch.setattr(fencing, "power_off", made.at("power_off"))
     monkeypatch.setattr(server, "control_data", lambda *_: ControlData("shut down in recovery", 1, 90))
-    monkeypatch.setattr(common, "knock", lambda *_: None)
+    monkeypatch.setattr(Host, "must_answer", lambda *_: None)
     monkeypatch.setattr(server, "look", lambda host, *_: PRIMARY if host.name == "pg1" else STANDBY)
     return made
 

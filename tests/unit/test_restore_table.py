@@ -12,8 +12,8 @@ from inventories.catalog.postgresql.policies import policies_of
 from inventories.catalog.tables import Store
 from inventories.errors import BadInput, Refused
 from runbooks.engine.context import Context
+from runbooks.hosts import Run
 from runbooks.procedures.postgresql import table_copy
-from runbooks.procedures.postgresql.common import Run
 from runbooks.procedures.postgresql.restore_table import RESTORE_TABLE, RestoreTableOptions, mode_of, wanted
 from runbooks.table_copy import structure
 from runbooks.table_copy.counts import Counts, Mode, TablePlan, sentence, unfit

@@ -12,11 +12,10 @@ from inventories.errors import BadInput, DrError, Refused, TargetFailed
 from runbooks.agent import ask, failure
 from runbooks.backups.tdengine_validation import Validation
 from runbooks.engine.context import Context
-from runbooks.hosts import Host, Ran
+from runbooks.hosts import Host, Ran, Run
 from runbooks.probes.tdengine import ground as td_ground
 from runbooks.probes.tdengine import restore as td_restore
 from runbooks.probes.tdengine.ground import Ground
-from runbooks.procedures.postgresql.common import Run
 from runbooks.procedures.tdengine import rebuild
 from runbooks.procedures.tdengine import restore as tdengine_restore
 from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebuildOptions

@@ -34,7 +34,7 @@ from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.postgresql.server import Node, Standby
 from runbooks.probes.postgresql.stopped import Stopped
-from runbooks.procedures.postgresql import common, failover, rejoin, start_cluster
+from runbooks.procedures.postgresql import failover, rejoin, start_cluster, streaming
 from runbooks.record import keep
 from runbooks.record.read import Pages
 from runbooks.record.types import Mode as RecordMode
@@ -257,11 +257,11 @@ class Eyes:
             (stopped, "survey", self.stopped), (ground, "survey", self.grounds), (app, "try_to_write", self.writes),
             (failover, "read", lambda *_: self.pages().answer), (start_cluster, "read", lambda *_: self.pages().answer),
             (keep, "pages", self.pages), (keep.Keeper, "_write", self.write_record),
-            (common, "following", self.following),
+            (streaming, "following", self.following), (rejoin, "require_idle", lambda *_: None),
+            (start_cluster, "require_idle", lambda *_: None),
             (pgbackrest, "newest_timeline", archive[0]), (pgbackrest, "info", archive[1]),
             (network, "look_from", lambda *_: {}),
             (server, "size", lambda *_: server.Size(1 << 30, ())), (directory, "would_make_room", self.room),
-            (rejoin, "require_idle", lambda *_: None),
             (fencing, "power_off", lambda *_: None), (act, "fence", lambda *_: None), (disk, "look", lambda *_: ()),
         ):
             monkeypatch.setattr(where, name, _as_method(fake) if where in (Host, keep.Keeper) else fake)

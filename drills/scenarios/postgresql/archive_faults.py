@@ -13,11 +13,11 @@ from drills.stage import Stage
 from inventories.catalog.load import load_recovery
 from inventories.errors import VerificationFailed
 from lab.disks import SmallDisk, biggest_file, flip_byte
-from runbooks.engine.context import Context, Options
+from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
-from runbooks.hosts import Estate
+from runbooks.hosts import Run
 from runbooks.judge.objectives import Finding, findings
 from runbooks.look import status
 from runbooks.probes import disk
@@ -26,7 +26,6 @@ from runbooks.procedures.postgresql import restore_pitr
 from runbooks.procedures.postgresql.mend_archive import MEND_ARCHIVE, MendArchiveOptions
 from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, RestorePitrOptions
 
-Run = Context[Estate, Any]
 PAUSE_S = 0.5  # between two looks of an alarm that asks again and again
 
 

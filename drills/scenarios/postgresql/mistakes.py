@@ -12,12 +12,12 @@ from drills.stage import Stage
 from inventories.errors import DrError
 from runbooks.engine.procedure import Procedure, replace_step
 from runbooks.engine.wait import until
-from runbooks.hosts import Host
+from runbooks.hosts import Host, Run
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql import restore_pitr, restore_table
-from runbooks.procedures.postgresql.common import Run, primary_of
 from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, RestorePitrOptions
 from runbooks.procedures.postgresql.restore_table import RESTORE_TABLE, RestoreTable, RestoreTableOptions
+from runbooks.procedures.postgresql.roles import primary_of
 
 DROPPED, SPOILED = "order_records", "position_records"
 BAD_STATEMENT = "bad statement"

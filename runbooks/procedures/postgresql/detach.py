@@ -8,9 +8,10 @@ from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
+from runbooks.hosts import Run
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import common
-from runbooks.procedures.postgresql.common import Roles, Run, layout, primary_of
+from runbooks.procedures.postgresql import gates, recording, streaming, verifying, writing
+from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
 from runbooks.record import keep
 
 
@@ -33,7 +34,7 @@ def assess(context: Run, state: Detach) -> Detach:
     nodes = server.survey(context.estate)
     primary = server.the_primary(nodes)
     other = next(node for node in nodes if node.name != primary.name)
-    if other.name in common.following(context, primary):
+    if other.name in streaming.following(context, primary):
         raise Refused(f"{other.name} follows {primary.name}: nothing waits in vain")
     return state.model_copy(
         update={
@@ -46,8 +47,8 @@ def assess(context: Run, state: Detach) -> Detach:
 def note(context: Run, state: Detach) -> Detach:
     """Before it is so: a standby that comes back must never be promoted in ignorance of what it missed."""
     # Commits hang meanwhile, and the lost standby's copy would be waited for in vain.
-    keep.changing(context, state.primary, system=state.system, degraded=common.one_copy(state), hurry=True)
-    return common.say_degraded(context, state, common.one_copy(state))
+    keep.changing(context, state.primary, system=state.system, degraded=recording.one_copy(state), hurry=True)
+    return recording.say_degraded(context, state, recording.one_copy(state))
 
 
 def alone(context: Run, state: Detach) -> Detach:
@@ -68,7 +69,7 @@ def commits(context: Run, state: Detach) -> None:
 
 
 def confirm(context: Run, state: Detach) -> Detach:
-    common.recorded(context, state, (), common.one_copy(state))
+    recording.recorded(context, state, (), recording.one_copy(state))
     return state
 
 
@@ -80,7 +81,7 @@ DETACH: Procedure[Detach] = Procedure(
         "and writes it down, so that a stale standby is never promoted unasked. Refuses while a standby streams, "
         "and when the backup host cannot keep the record."
     ),
-    gate=(common.TWO_NODES, common.ONE_ANSWERS),
+    gate=(gates.TWO_NODES, gates.ONE_ANSWERS),
     initial=lambda context: Detach(),
     steps=(
         Step(
@@ -104,8 +105,8 @@ DETACH: Procedure[Detach] = Procedure(
             says="Confirm in the estate record that the primary commits alone.",
             evidence=Evidence("the record says so, or that it does not was said"),
         ),
-        common.write_path(Detach),
-        common.drain(Detach),
-        common.verification(Detach, without="lost"),
+        writing.WRITE_PATH,
+        writing.DRAIN,
+        verifying.verification(without="lost"),
     ),
 )  # fmt: skip

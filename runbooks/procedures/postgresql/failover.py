@@ -15,12 +15,12 @@ from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
-from runbooks.hosts import Host
+from runbooks.hosts import Host, Run
 from runbooks.knock import Door
 from runbooks.probes import app, network
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import common
-from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of
+from runbooks.procedures.postgresql import archiving, gates, promoting, recording, verifying, writing
+from runbooks.procedures.postgresql.roles import Roles, layout, other_of
 from runbooks.record import keep
 from runbooks.record.read import of_system, read
 from runbooks.record.types import Answer, Copy, Known, Unknown
@@ -154,7 +154,7 @@ def _old_one_back(old: server.Node) -> str:
 def application_writes(context: Run) -> str | None:
     """Address of the host that committed a row for the application just now; None when none did."""
     try:
-        common.knock(context.estate.app)
+        context.estate.app.must_answer()
         attempt = app.try_to_write(context.estate.app, budget("assess.write"))
     except DrError as error:
         context.say(f"WARNING: {context.estate.app} cannot be asked whether it still writes: {error}")
@@ -299,7 +299,7 @@ def prove_fence(context: Run, state: Failover) -> None:
 def _write_from_app(context: Run, old: Host, seconds: float) -> app.WriteAttempt | None:
     """None when the application host cannot be asked."""
     try:
-        common.knock(context.estate.app)
+        context.estate.app.must_answer()
         return app.try_to_write(context.estate.app, seconds, old.name)
     except DrError as error:
         context.say(f"WARNING: {context.estate.app} cannot try to write to {old.name}: {error}")
@@ -326,7 +326,7 @@ def _somebody_looked(context: Run, state: Failover, doors: Mapping[str, Door]) -
 
 
 def promote(context: Run, state: Failover) -> Failover:
-    return common.promoted(context, state, "./dr failover --resume --yes")
+    return promoting.promoted(context, state, "./dr failover --resume --yes")
 
 
 FAILOVER: Procedure[Failover] = Procedure(
@@ -337,7 +337,7 @@ FAILOVER: Procedure[Failover] = Procedure(
         "when the standby may lack acknowledged rows, and when the old primary can be fenced neither over SSH nor by "
         "its hook."
     ),
-    gate=(common.TWO_NODES, common.ONE_ANSWERS),
+    gate=(gates.TWO_NODES, gates.ONE_ANSWERS),
     initial=lambda context: Failover(),
     steps=(
         Step(
@@ -370,15 +370,15 @@ FAILOVER: Procedure[Failover] = Procedure(
                 "psql -c 'select pg_reload_conf(), pg_promote(true, 60)'",
             ),
         ),
-        common.write_path(Failover),
+        writing.WRITE_PATH,
         Step(
-            name="say-degraded", role="backup", budget="ssh.command", action=common.degraded,
+            name="say-degraded", role="backup", budget="ssh.command", action=recording.degraded,
             says="Confirm the new primary in the estate record, and that every new row exists once; say it aloud.",
             evidence=Evidence("the record says so, or that it does not was said"),
         ),
-        common.archive(Failover),
-        common.drain(Failover),
-        common.verification(Failover, without="fenced"),
-        common.new_backup(Failover),
+        archiving.ARCHIVE,
+        writing.DRAIN,
+        verifying.verification(without="fenced"),
+        archiving.BACKUP,
     ),
 )  # fmt: skip

@@ -10,11 +10,11 @@ from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
-from runbooks.hosts import Host
+from runbooks.hosts import Host, Run
 from runbooks.layout import STANZA
 from runbooks.probes.postgresql import pgbackrest, server
-from runbooks.procedures.postgresql import common
-from runbooks.procedures.postgresql.common import Roles, Run, layout, primary_of
+from runbooks.procedures.postgresql import archiving, gates, recording, verifying
+from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
 
 
 class MendArchiveOptions(Options):
@@ -101,7 +101,7 @@ def name_gap(context: Run, state: MendArchive) -> MendArchive:
         context.say(f"nothing is missing{f': {_named(state.gaps)} came from pg_wal' if state.gaps else ''}")
         return state.model_copy(update={"left": left})
     why = f"the archive lacks {_named(left)} for ever: no restore from an older backup goes beyond"
-    return common.say_degraded(context, state.model_copy(update={"left": left}), why)
+    return recording.say_degraded(context, state.model_copy(update={"left": left}), why)
 
 
 def checked(context: Run, state: MendArchive) -> None:
@@ -142,7 +142,7 @@ MEND_ARCHIVE: Procedure[MendArchive] = Procedure(
         "Pushes what pg_wal still has, names what is lost for ever and takes a backup, so that the next restore does "
         "not need it. Commits go on meanwhile."
     ),
-    gate=(common.ONE_ANSWERS,),
+    gate=(gates.ONE_ANSWERS,),
     initial=lambda context: MendArchive(),
     steps=(
         Step(
@@ -177,7 +177,7 @@ MEND_ARCHIVE: Procedure[MendArchive] = Procedure(
             evidence=Evidence("each gap that is left is said aloud"),
         ),
         replace(
-            common.new_backup(MendArchive), says="Take a backup, so that the next restore need not cross the gap."
+            archiving.BACKUP, says="Take a backup, so that the next restore need not cross the gap."
         ),
         Step(
             name="check", role="backup", budget="archive.push", action=lambda context, state: state,
@@ -185,6 +185,6 @@ MEND_ARCHIVE: Procedure[MendArchive] = Procedure(
             evidence=Evidence("pgBackRest finds the segment that it closed", checked),
             commands=("sudo -u postgres pgbackrest --stanza=main check",),
         ),
-        common.verification(MendArchive),
+        verifying.verification(),
     ),
 )  # fmt: skip

@@ -5,13 +5,14 @@ from __future__ import annotations
 from inventories.errors import VerificationFailed
 from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import side as sides
+from runbooks.hosts import Run
 from runbooks.layout import STANZA
 from runbooks.long_work.work import Asker
 from runbooks.probes import durations
 from runbooks.probes.postgresql import archive, content, server
 from runbooks.probes.postgresql import side as side_probe
-from runbooks.procedures.postgresql.common import Run, layout, primary_of
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, is_same, side_of
+from runbooks.procedures.postgresql.roles import layout, primary_of
 from runbooks.procedures.postgresql.targets import Target
 
 

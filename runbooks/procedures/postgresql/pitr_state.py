@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from inventories.errors import VerificationFailed
 from runbooks.engine.context import Options
+from runbooks.hosts import Run
 from runbooks.probes.postgresql import side
 from runbooks.procedures.postgresql import targets
-from runbooks.procedures.postgresql.common import Roles, Run, primary_of
+from runbooks.procedures.postgresql.roles import Roles, primary_of
 from runbooks.procedures.postgresql.targets import Target
 
 SIDE = "pitr"  # the side cluster's name

@@ -9,13 +9,14 @@ from runbooks.actions.postgresql import server as act
 from runbooks.actions.postgresql import side as sides
 from runbooks.actions.postgresql import swap as swaps
 from runbooks.engine.wait import until
+from runbooks.hosts import Run
 from runbooks.layout import STANZA
 from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import archive, pgbackrest, server
 from runbooks.probes.postgresql import side as side_probe
-from runbooks.procedures.postgresql import common, rebuilding
-from runbooks.procedures.postgresql.common import Run, layout, other_of, primary_of
+from runbooks.procedures.postgresql import archiving, rebuilding, recording, streaming
 from runbooks.procedures.postgresql.pitr_state import SIDE, RestorePitr, lease_of, side_of
+from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
 from runbooks.record import keep
 
 STOP_S = 60.0  # for a clean stop of the primary: what is kept of it should be whole
@@ -70,7 +71,7 @@ def _fence_both(context: Run, state: RestorePitr) -> None:
     reason = f"restore-pitr, run {context.run_dir.name}"
     act.fence(primary, paths, reason, STOP_S)
     try:
-        common.knock(other)
+        other.must_answer()
         act.fence(other, paths, reason)
     except DrError as error:
         context.say(f"WARNING: {other.name} cannot be fenced ({error}); ./dr rejoin --reclone rebuilds it later")
@@ -115,7 +116,7 @@ def start(context: Run, state: RestorePitr) -> RestorePitr:
         lambda: server.look(host, paths.version), context.remaining(), what=f"{state.primary} to be the primary",
         accept=lambda node: node.is_primary,
     )  # fmt: skip
-    common.recorded(context, state, (), common.one_copy(state))
+    recording.recorded(context, state, (), recording.one_copy(state))
     return state
 
 
@@ -139,16 +140,16 @@ def put_back(context: Run, state: RestorePitr) -> None:
         act.fence(primary, paths, f"restore-pitr, run {context.run_dir.name}", STOP_S)
         directory.put_back(primary, paths, SIDE, _stamp(context))
         swaps.start_primary(primary, paths)
-    common.knock(other)
+    other.must_answer()
     act.hold_wal(primary, other.name)
     act.unfence(other, paths)
     act.start(other, paths)
-    common.now_synchronous(context, state)
+    streaming.now_synchronous(context, state)
 
 
 def archived_whole(context: Run, state: RestorePitr) -> None:
     """The repository has the new timeline's history and first segment, so that the next restore can follow it."""
-    common.room_for_wal(context, state)
+    archiving.room_for_wal(context, state)
     until(
         lambda: archive.look(context.estate.backup, STANZA),
         context.remaining(),
@@ -184,7 +185,7 @@ def finish(context: Run, state: RestorePitr) -> RestorePitr:
     if not state.replaced:
         return state
     if not state.rebuilt:
-        state = common.say_degraded(context, state, common.one_copy(state))
+        state = recording.say_degraded(context, state, recording.one_copy(state))
     host, paths = primary_of(context, state), layout(context)
     if context.options.drop_replaced:
         directory.drop_replaced(host, paths, state.replaced.rpartition("/")[2])

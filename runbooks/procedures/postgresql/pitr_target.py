@@ -8,15 +8,14 @@ from typing import Any
 from inventories.errors import Refused, TimedOut, VerificationFailed
 from runbooks.actions import lease as leases
 from runbooks.engine.wait import until
+from runbooks.hosts import Run
 from runbooks.layout import STANZA
 from runbooks.probes.postgresql import archive, backups, pgbackrest, server, side
 from runbooks.probes.postgresql.archive import Archive
-from runbooks.procedures.postgresql import common, targets
-from runbooks.procedures.postgresql.common import Run, primary_of
+from runbooks.procedures.postgresql import targets
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, is_same, lease_of
+from runbooks.procedures.postgresql.roles import primary_of
 from runbooks.procedures.postgresql.targets import Target
-
-LEASE_S = 4 * 3600.0  # longer than any step; it is given back in the end, and ends by itself where nobody could
 
 
 def assess(context: Run, state: RestorePitr) -> RestorePitr:
@@ -24,7 +23,7 @@ def assess(context: Run, state: RestorePitr) -> RestorePitr:
     nodes = server.survey(context.estate)
     primary = server.the_primary(nodes)
     other = next(node for node in nodes if node.name != primary.name)
-    common.knock(context.estate.backup)
+    context.estate.backup.must_answer()
     goal = context.options.timeline or primary.timeline or 0
     if goal == primary.timeline:
         _require_past(state.target, primary)
@@ -171,8 +170,8 @@ def _require_free_name(context: Run, state: RestorePitr, label: str) -> None:
 def hold(context: Run, state: RestorePitr) -> RestorePitr:
     """Keep the backup and its WAL from expiring while they are read."""
     leases.hold(
-        context.estate.backup, lease_of(context), "restore-pitr", f"restoring {state.label} to {state.target}", LEASE_S,
-        state.label,
+        context.estate.backup, lease_of(context), "restore-pitr", f"restoring {state.label} to {state.target}",
+        leases.RESTORE_S, state.label,
     )  # fmt: skip
     return state
 

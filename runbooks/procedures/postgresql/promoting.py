@@ -6,23 +6,34 @@ late is the one that was asked for.
 
 from __future__ import annotations
 
-from typing import Any
-
 from inventories.catalog.load import load_recovery
-from inventories.errors import DrError, TargetFailed, TimedOut
+from inventories.errors import DrError, TargetFailed, TimedOut, VerificationFailed
 from runbooks.actions.postgresql import promotion as way
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
-from runbooks.engine.context import Context
 from runbooks.engine.wait import until
-from runbooks.hosts import Estate, Host
+from runbooks.hosts import Host, Run
 from runbooks.layout import Layout
 from runbooks.probes.postgresql import promotion, server
+from runbooks.procedures.postgresql.roles import R, layout, other_of, primary_of
 
-Run = Context[Estate, Any]
 RESTART = "the server is started again"
 WAIT = "replay goes on"
 MOVES_S = 3.0  # within this replay that is not held up gets on, or is at its end
+
+
+def promoted(context: Run, state: R, way_out: str) -> R:
+    """Promote `state.primary`, holding WAL for the other host from the first record of the new timeline on.
+
+    `way_out`: the command that leads on when it fails twice. Raises VerificationFailed unless it takes writes on a
+    higher timeline afterwards.
+    """
+    new = primary_of(context, state)
+    promote(context, layout(context), new, other_of(context, state), way_out)
+    node = server.look(new, layout(context).version)
+    if not node.is_primary or (node.timeline or 0) <= state.old_timeline:
+        raise VerificationFailed(f"{new.name} is not a primary on a timeline above {state.old_timeline}")
+    return state.model_copy(update={"timeline": node.timeline})
 
 
 def promote(context: Run, paths: Layout, new: Host, returning: Host, way_out: str) -> None:

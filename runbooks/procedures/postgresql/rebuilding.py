@@ -5,11 +5,11 @@ from __future__ import annotations
 from inventories.errors import VerificationFailed
 from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql.directory import Incoming, Room
-from runbooks.hosts import Host
+from runbooks.hosts import Host, Run
 from runbooks.long_work.work import Asker
 from runbooks.probes import durations
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql.common import Run, layout
+from runbooks.procedures.postgresql.roles import layout
 
 SPARE = 1.1  # room for a whole copy, as a multiple of the databases' size
 

@@ -7,13 +7,13 @@ from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Step
-from runbooks.hosts import Host
+from runbooks.engine.step import Evidence, Grows, Step
+from runbooks.hosts import Host, Run
 from runbooks.layout import DATA, KEPT
 from runbooks.long_work.work import Asker, require_idle
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import common, rebuilding
-from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of, primary_of
+from runbooks.procedures.postgresql import gates, rebuilding, streaming, verifying
+from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of
 
 
 class RejoinOptions(Options):
@@ -213,9 +213,9 @@ def start(context: Run, state: Rejoin) -> Rejoin:
     return state
 
 
-def streaming(context: Run, state: Rejoin) -> None:
+def streams_again(context: Run, state: Rejoin) -> None:
     try:
-        common.follows(context, state)
+        streaming.follows(context, state)
     except TimedOut as error:
         raise TimedOut(str(error), _reclone_hint(state)) from error
 
@@ -231,7 +231,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
         "Redundancy is missing: every commit exists once. Rewinds the former primary to the fork, or re-clones it from "
         "the repository, after keeping a copy of what only it had. Refuses when there is no primary to follow."
     ),
-    gate=(common.TWO_NODES, common.ONE_ANSWERS),
+    gate=(gates.TWO_NODES, gates.ONE_ANSWERS),
     initial=wanted,
     steps=(
         Step(
@@ -256,6 +256,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
         ),
         Step(
             name="rebuild", role="returning host", budget="rejoin.rewind", action=rebuild, destructive=True,
+            grows=Grows.RESTORE,
             when=lambda context, state: not state.was_standby or context.options.reclone,
             when_says="it was a primary, or a re-clone was asked for",
             says="Rewind the data directory to the fork; where that fails restore it from the repository. What is no "
@@ -269,16 +270,16 @@ REJOIN: Procedure[Rejoin] = Procedure(
             ),
         ),
         Step(
-            name="start", role="returning host", budget="rejoin.stream", action=start,
+            name="start", role="returning host", budget="rejoin.stream", action=start, grows=Grows.WAL,
             says="Take the fence away and start it as a standby.",
-            evidence=Evidence("it streams from the primary on the primary's timeline", streaming),
+            evidence=Evidence("it streams from the primary on the primary's timeline", streams_again),
             commands=(
                 "rm /etc/mystocks-dr/fenced",
                 "systemctl unmask postgresql@17-main",
                 "systemctl start postgresql@17-main",
             ),
         ),
-        common.synchronous(Rejoin),
-        common.verification(Rejoin),
+        streaming.SYNCHRONOUS,
+        verifying.verification(),
     ),
 )  # fmt: skip

@@ -19,16 +19,16 @@ from runbooks.engine.budgets import budget
 from runbooks.engine.moving import while_it_moves
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.process import user_at_machine
-from runbooks.engine.step import Evidence, Gate, Step
-from runbooks.hosts import Host
+from runbooks.engine.step import Evidence, Gate, Grows, Step
+from runbooks.hosts import Host, Run
 from runbooks.long_work.work import Asker
 from runbooks.probes import app as app_probes
 from runbooks.probes import durations
 from runbooks.probes.postgresql import ground, pgbackrest, progress
-from runbooks.procedures.postgresql import common
+from runbooks.procedures.postgresql import gates, promoting, recording, streaming, verifying, writing
 from runbooks.procedures.postgresql import restore_ground as begin
-from runbooks.procedures.postgresql.common import Run, layout, other_of, primary_of
 from runbooks.procedures.postgresql.restore_ground import RestoreCluster, RestoreClusterOptions, aside
+from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
 from runbooks.record import keep
 
 CLOCKS_S = 60.0  # the application's clock and that of the lost primary may differ by as much
@@ -54,8 +54,8 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     backup = context.estate.backup
     try:
         lease.hold(
-            backup, _lease(context), user_at_machine(), f"restores {state.label} onto both database hosts", 6 * 3600,
-            state.label,
+            backup, _lease(context), user_at_machine(), f"restores {state.label} onto both database hosts",
+            lease.RESTORE_S, state.label,
         )  # fmt: skip
     except DrError as error:
         context.say(f"WARNING: no lease is held, so the repository may expire meanwhile: {error}")
@@ -142,14 +142,14 @@ def promote(context: Run, state: RestoreCluster) -> RestoreCluster:
     seen = progress.replay(primary)
     if seen.recovers:
         state = state.model_copy(update={"old_timeline": seen.timeline, "last_commit_at": seen.last_commit_at})
-    state = common.promoted(context, state, "./dr restore-cluster --resume --yes")
-    common.recorded(context, state, (), common.one_copy(state))
+    state = promoting.promoted(context, state, "./dr restore-cluster --resume --yes")
+    recording.recorded(context, state, (), recording.one_copy(state))
     return state
 
 
 def written(context: Run, state: RestoreCluster) -> RestoreCluster:
-    state = common.must_write(context, state)
-    return common.say_degraded(context, state, common.one_copy(state)) if not state.degraded else state
+    state = writing.must_write(context, state)
+    return recording.say_degraded(context, state, recording.one_copy(state)) if not state.degraded else state
 
 
 def requeue(context: Run, state: RestoreCluster) -> RestoreCluster:
@@ -174,7 +174,7 @@ def standby(context: Run, state: RestoreCluster) -> RestoreCluster:
 
 def follows(context: Run, state: RestoreCluster) -> None:
     try:
-        common.follows(context, state)
+        streaming.follows(context, state)
     except TimedOut as error:
         hint = f"./dr rejoin {state.other} --reclone --yes restores it anew; {state.primary} takes writes"
         raise TimedOut(str(error), hint) from error
@@ -218,7 +218,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
         "lost too, the off-site copy is fetched first."
     ),
     gate=(
-        common.TWO_NODES,
+        gates.TWO_NODES,
         Gate("hosts-answer", "Every host that is needed answers SSH.", begin.hosts_answer),
         Gate("nothing-runs", "PostgreSQL runs nowhere, and no directory holds data.", begin.nothing_runs),
     ),
@@ -240,7 +240,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             ),
         ),
         Step(
-            name="fetch-repository", role="backup", budget="restore.fetch", action=begin.fetch,
+            name="fetch-repository", role="backup", budget="restore.fetch", action=begin.fetch, grows=Grows.FETCH,
             when=lambda context, state: state.offsite, when_says="the repository is lost",
             says="Fetch the repository from the off-site copy, and choose the backup in it.",
             evidence=Evidence("the repository holds a sound backup"),
@@ -257,13 +257,13 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             ),
         ),
         Step(
-            name="restore", role="both database hosts", budget="restore.copy", action=copy,
+            name="restore", role="both database hosts", budget="restore.copy", action=copy, grows=Grows.RESTORE,
             says="Restore the backup into both data directories, at the same time where they do not share a machine.",
             evidence=Evidence("pgBackRest has restored the directory of the future primary", copied),
             commands=("sudo -u postgres pgbackrest --stanza=main --set=LABEL --type=standby restore   # on both",),
         ),
         Step(
-            name="replay", role="new primary", budget="restore.replay", action=replay,
+            name="replay", role="new primary", budget="restore.replay", action=replay, grows=Grows.WAL,
             says="Start the future primary as a standby and let it replay all that the archive holds.",
             evidence=Evidence("it has replayed the newest segment of the archive and found no further one", replayed),
             commands=(
@@ -297,14 +297,14 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             ),
         ),
         Step(
-            name="standby", role="new standby", budget="restore.copy", action=standby,
+            name="standby", role="new standby", budget="restore.copy", action=standby, grows=Grows.RESTORE,
             says="Wait for the other host's files and start it as the standby.",
             evidence=Evidence("it streams from the primary on the new timeline", follows),
             commands=("systemctl start postgresql@17-main",),
         ),
-        common.synchronous(RestoreCluster),
+        streaming.SYNCHRONOUS,
         Step(
-            name="backup", role="backup", budget="backup", action=back_up,
+            name="backup", role="backup", budget="backup", action=back_up, grows=Grows.BACKUP,
             says="Take a backup on the new timeline; a full one when newer backups had to be passed over.",
             evidence=Evidence("pgBackRest finished a backup"),
             commands=("psql -c checkpoint", "sudo -u postgres pgbackrest --stanza=main --type=incr backup"),
@@ -315,8 +315,8 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             evidence=Evidence("the deploy ended well"),
             commands=("./dr deploy",),
         ),
-        common.drain(RestoreCluster),
-        common.verification(RestoreCluster),
+        writing.DRAIN,
+        verifying.verification(),
         Step(
             name="end", role="backup", budget="ssh.command", action=end,
             says="Give the lease back and say where replaced directories lie.",

@@ -11,14 +11,14 @@ from runbooks.actions import offsite
 from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql.directory import Incoming
 from runbooks.engine.context import Options
-from runbooks.hosts import Host
+from runbooks.hosts import Host, Run
 from runbooks.layout import Layout
 from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import backups, ground, pgbackrest
 from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.pgbackrest import Repository
 from runbooks.probes.postgresql.server import SEGMENT_BYTES, begins
-from runbooks.procedures.postgresql.common import Roles, Run, layout
+from runbooks.procedures.postgresql.roles import Roles, layout
 
 EMPTY = (1, 2, 3)  # of pgBackRest's status: no stanza, no backup, nothing there
 SPARE = 1.3  # room for the restored files, as a multiple of their size

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Step
-from runbooks.procedures.postgresql import common
+from runbooks.engine.step import Evidence, Grows, Step
+from runbooks.procedures.postgresql import archiving, gates, streaming, verifying, writing
 from runbooks.procedures.postgresql import pitr_side as beside
 from runbooks.procedures.postgresql import pitr_swap as inplace
 from runbooks.procedures.postgresql import pitr_target as beforehand
@@ -19,7 +19,7 @@ def _after(step: Step[Any]) -> Step[Any]:
 
 
 _ARCHIVE: Step[RestorePitr] = replace(
-    common.archive(RestorePitr),
+    archiving.ARCHIVE,
     evidence=Evidence[RestorePitr](
         "the repository has room, the new timeline's history and its WAL from the fork on", inplace.archived_whole
     ),
@@ -36,7 +36,7 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
         "after the target is then only in the replaced data directory, which is kept. Refuses a target without zone, "
         "outside what is archived or in a gap of it. Where only some tables are damaged, restore-table keeps the rest."
     ),
-    gate=(common.TWO_NODES, common.ONE_ANSWERS),
+    gate=(gates.TWO_NODES, gates.ONE_ANSWERS),
     initial=wanted,
     steps=(
         Step(
@@ -71,6 +71,7 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
         ),
         Step(
             name="side-restore", role="primary", budget="restore.side", action=beside.side_restore,
+            grows=Grows.RESTORE,
             says="Restore the backup beside the primary, cut off from the world, and recover it to the target.",
             evidence=Evidence("it stands paused at the target", beside.stands),
             commands=(
@@ -124,15 +125,16 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
                 "systemctl start postgresql@17-main",
             ),
         ),
-        _after(common.write_path(RestorePitr)),
+        _after(writing.WRITE_PATH),
         _after(_ARCHIVE),
-        _after(common.drain(RestorePitr)),
-        _after(common.new_backup(RestorePitr)),
+        _after(writing.DRAIN),
+        _after(archiving.BACKUP),
         Step(
             name="standby", role="standby", budget="restore.side", action=inplace.standby, option="swap",
+            grows=Grows.RESTORE,
             when=inplace.other_answers, when_says="the standby's host answers",
             says="Restore the standby from the new timeline's backup and start it.",
-            evidence=Evidence("it streams from the primary on the new timeline", common.follows),
+            evidence=Evidence("it streams from the primary on the new timeline", streaming.follows),
             commands=(
                 "pgbackrest --stanza=main --delta --type=standby restore",
                 "touch /var/lib/postgresql/17/main/standby.signal; rm /etc/mystocks-dr/fenced",
@@ -140,10 +142,10 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
             ),
         ),
         replace(
-            _after(common.synchronous(RestorePitr)),
+            _after(streaming.SYNCHRONOUS),
             when=lambda context, state: state.rebuilt, when_says="the standby was rebuilt",
         ),
-        _after(common.verification(RestorePitr, without=lambda state: "" if state.rebuilt else "lost")),
+        _after(verifying.verification(without=lambda state: "" if state.rebuilt else "lost")),
         Step(
             name="finish", role="backup", budget="restore.swap", action=inplace.finish,
             says="Give the lease back, and say what is kept of the old primary.",

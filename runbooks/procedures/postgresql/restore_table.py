@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from inventories.catalog.load import load_tables
-from inventories.errors import BadInput, Refused, VerificationFailed
+from inventories.errors import BadInput, Refused, TimedOut, Unreachable, VerificationFailed
 from runbooks.actions import lease
 from runbooks.actions.postgresql import side as side_act
 from runbooks.actions.postgresql import table_copy as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.process import user_at_machine
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.engine.wait import until
+from runbooks.hosts import Run
 from runbooks.probes.postgresql import schema, server, tables
 from runbooks.probes.postgresql import side as sides
 from runbooks.probes.postgresql import table_copy as copies
 from runbooks.probes.postgresql.tables import Server
-from runbooks.procedures.postgresql import common, pitr_side, pitr_target
+from runbooks.procedures.postgresql import gates, pitr_side, pitr_target
 from runbooks.procedures.postgresql import table_copy as copying
-from runbooks.procedures.postgresql.common import Roles, Run, layout, primary_of
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
 from runbooks.procedures.postgresql.pitr_state import wanted as pitr_wanted
+from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
 from runbooks.table_copy.compare import Pair
 from runbooks.table_copy.counts import Counts, Mode, TablePlan, outside, sentence
 from runbooks.table_copy.source import Source
@@ -122,15 +123,19 @@ def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
     assert state.aim is not None
     backup, name = context.estate.backup, context.run_dir.name
     why = f"restoring {', '.join(state.tables)} from {state.aim.label} to {state.aim.target}"
-    lease.hold(backup, name, user_at_machine(), why, context.remaining(), state.aim.label)
+    lease.hold(backup, name, user_at_machine(), why, lease.RESTORE_S, state.aim.label)
     try:
         pitr_target.still_there(context, state.aim)
         aim = pitr_side.side_restore(context, state.aim)
         # Paused before the commit of a DROP TABLE, recovery holds that statement's lock, and no query would ever end.
         side_act.promote(primary_of(context, state), state.side, context.remaining())
-        return state.model_copy(update={"aim": aim})
-    finally:
+    except (TimedOut, Unreachable, KeyboardInterrupt):
+        raise  # it may restore still, and needs its backup
+    except BaseException:
         lease.release(backup, name)
+        raise
+    lease.release(backup, name)
+    return state.model_copy(update={"aim": aim})
 
 
 def reached(context: Run, state: RestoreTable) -> None:
@@ -273,7 +278,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
         "replaces the content or leaves the copy beside, in one transaction. Refuses without a primary, for a target "
         "that the archive does not reach, and where a foreign key would break."
     ),
-    gate=(common.ONE_ANSWERS,),
+    gate=(gates.ONE_ANSWERS,),
     initial=wanted,
     steps=(
         Step(
@@ -292,6 +297,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
         ),
         Step(
             name="side-restore", role="primary", budget="restore.side", action=side_restore, observes=True,
+            grows=Grows.RESTORE,
             when=from_target, when_says="the side cluster is this run's own",
             says="Restore a side cluster beside the live one, up to the target, cut off from the world.",
             evidence=Evidence("it is paused at the target, not merely up", reached),

@@ -18,12 +18,24 @@ from runbooks.engine.budgets import budget
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
-from runbooks.long_work.work import Asker
+from runbooks.hosts import Run
+from runbooks.layout import DATA
+from runbooks.long_work.work import Asker, require_idle
 from runbooks.probes.postgresql import pgbackrest, server, stopped
 from runbooks.probes.postgresql.stopped import Stopped
-from runbooks.procedures.postgresql import common, failover, start_choice
-from runbooks.procedures.postgresql.common import Run, layout, primary_of
+from runbooks.procedures.postgresql import (
+    archiving,
+    failover,
+    gates,
+    promoting,
+    recording,
+    start_choice,
+    streaming,
+    verifying,
+    writing,
+)
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
+from runbooks.procedures.postgresql.roles import layout, primary_of
 from runbooks.procedures.postgresql.start_choice import Archive, Choice, How, Noted, Word
 from runbooks.record import keep
 from runbooks.record.read import read
@@ -68,6 +80,9 @@ def assess(context: Run, state: StartCluster) -> StartCluster:
         seen, record, known, writes_to = files.result(), noted.result(), archive.result(), writes.result()
     _nobody_writes(context, nodes, writes_to)
     _nobody_is_about_to(nodes, seen)
+    for node in seen:
+        if node.ssh:  # what is being restored or rewound is nothing to choose from, nor to start
+            require_idle(node.host, DATA, Asker.of(context))
     options = context.options
     choice = start_choice.choose(seen, record, known, Word(options.accept_loss, options.host))
     for node in seen:
@@ -119,7 +134,7 @@ def _noted(context: Run) -> Noted | None:
 def _archive(context: Run) -> Archive | None:
     host, stanza = context.estate.backup, str(context.estate.data["stanza"])
     try:
-        common.knock(host)
+        host.must_answer()
         repository = pgbackrest.info(host, stanza)
         timeline = pgbackrest.newest_timeline(host, stanza, repository)
         return Archive(str(repository.system_id or ""), timeline, repository.archive_max)
@@ -210,10 +225,10 @@ def has_everything(context: Run, state: StartCluster) -> None:
 
 def promote(context: Run, state: StartCluster) -> StartCluster:
     """Recorded first: whatever ends this run, nobody may take the others for complete."""
-    keep.changing(context, state.primary, system=state.system, degraded=common.one_copy(state))
+    keep.changing(context, state.primary, system=state.system, degraded=recording.one_copy(state))
     way_out = f"see {state.primary}'s own words above; ./dr start-cluster --resume tries once more"
-    state = common.promoted(context, state, way_out)
-    common.recorded(context, state, (), common.one_copy(state))
+    state = promoting.promoted(context, state, way_out)
+    recording.recorded(context, state, (), recording.one_copy(state))
     return state
 
 
@@ -228,7 +243,7 @@ def follow(context: Run, state: StartCluster) -> StartCluster:
             context.say(f"WARNING: {name} does not start: {error}")
             return state
     try:
-        common.follows(context, state)
+        streaming.follows_soon(context, state)  # commits wait for it meanwhile
     except TimedOut as error:
         context.say(f"WARNING: {state.other} does not follow: {error}")
         return state
@@ -237,11 +252,11 @@ def follow(context: Run, state: StartCluster) -> StartCluster:
 
 def alone(context: Run, state: StartCluster) -> StartCluster:
     """As in `detach`: recorded before it is so."""
-    why = common.one_copy(state)
+    why = recording.one_copy(state)
     keep.changing(context, state.primary, system=state.system, degraded=why)
     act.synchronous_off(primary_of(context, state), layout(context))
-    common.recorded(context, state, (), why)
-    return common.say_degraded(context, state, why).model_copy(update={"fate": state.fate or "lost"})
+    recording.recorded(context, state, (), why)
+    return recording.say_degraded(context, state, why).model_copy(update={"fate": state.fate or "lost"})
 
 
 def archived(context: Run, state: StartCluster) -> StartCluster:
@@ -249,9 +264,9 @@ def archived(context: Run, state: StartCluster) -> StartCluster:
     host = context.estate.backup
     if not host.reachable():
         why = f"{host} does not answer: no backup is taken, and WAL waits on {state.primary}"
-        return common.say_degraded(context, state, why)
+        return recording.say_degraded(context, state, why)
     if state.how is How.PROMOTE:
-        state = common.archived(context, state)
+        state = archiving.archived(context, state)
     context.say(backup_actions.run_job(host, "check", Asker.of(context), wait_s=budget("archive.check")))
     return state
 
@@ -266,7 +281,7 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
         "apart, for an older copy of the data, for a cluster of another identity, for a fenced host, and where a host "
         "that nobody can look at may have newer rows."
     ),
-    gate=(common.TWO_NODES, common.ONE_ANSWERS),
+    gate=(gates.TWO_NODES, gates.ONE_ANSWERS),
     initial=wanted,
     steps=(
         Step(
@@ -312,7 +327,7 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
             commands=("systemctl start postgresql@17-main",),
         ),
         replace(
-            common.synchronous(StartCluster),
+            streaming.SYNCHRONOUS,
             when=lambda context, state: state.following, when_says="a standby follows",
         ),
         Step(
@@ -322,7 +337,7 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
             evidence=Evidence("the estate record says so, or its copies do and --accept-no-arbiter was given"),
             commands=("rm /etc/postgresql/17/main/conf.d/90-synchronous.conf", "psql -c 'select pg_reload_conf()'"),
         ),
-        common.write_path(StartCluster),
+        writing.WRITE_PATH,
         Step(
             name="archive", role="backup", budget="backup", action=archived,
             says="Force a WAL segment and find it in the archive.",
@@ -332,8 +347,8 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
                 "python3 -m agents.jobs.runner run check   # on the backup host",
             ),
         ),
-        common.drain(StartCluster),
-        common.verification(StartCluster, without=lambda state: state.fate, backup_may_be_away=True),
+        writing.DRAIN,
+        verifying.verification(without=lambda state: state.fate, backup_may_be_away=True),
     ),
 )  # fmt: skip
 

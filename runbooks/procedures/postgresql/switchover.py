@@ -7,11 +7,12 @@ from inventories.errors import Refused, VerificationFailed
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.engine.wait import until
+from runbooks.hosts import Run
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import common
-from runbooks.procedures.postgresql.common import Roles, Run, layout, other_of, primary_of
+from runbooks.procedures.postgresql import archiving, gates, promoting, recording, streaming, verifying, writing
+from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of
 from runbooks.record import keep
 
 
@@ -33,7 +34,7 @@ def assess(context: Run, state: Switchover) -> Switchover:
     """Both nodes must answer, one streaming from the other, close behind and synchronous."""
     nodes = server.survey(context.estate)
     primary = server.the_primary(nodes)
-    following = common.following(context, primary)
+    following = streaming.following(context, primary)
     standbys = [node for node in nodes if node.streams and node.name in following]
     if not standbys:
         raise Refused(
@@ -115,8 +116,8 @@ def no_fork(context: Run, state: Switchover) -> None:
 def promote(context: Run, state: Switchover) -> Switchover:
     """Promote, and confirm that for a moment nobody follows the new primary."""
     way_out = f"{state.other} is made primary again; ./dr rejoin {state.primary} --yes brings {state.primary} back"
-    state = common.promoted(context, state, way_out)
-    common.recorded(context, state, (), f"switchover to {state.primary}: {state.other} does not follow yet")
+    state = promoting.promoted(context, state, way_out)
+    recording.recorded(context, state, (), f"switchover to {state.primary}: {state.other} does not follow yet")
     return state
 
 
@@ -135,7 +136,7 @@ def take_back(context: Run, state: Switchover) -> None:
     keep.changing(context, old.name, system=state.system, degraded=why)  # on the disk before a commit waits for nobody
     act.make_primary_again(old, paths)
     back = state.model_copy(update={"primary": old.name, "other": new.name})
-    common.recorded(context, back, (), why)
+    recording.recorded(context, back, (), why)
 
 
 def follow(context: Run, state: Switchover) -> Switchover:
@@ -153,7 +154,7 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
         "and the standby is promoted only when it has the last record. Refuses without a standby that streams "
         "and is close."
     ),
-    gate=(common.TWO_NODES, common.ONE_ANSWERS),
+    gate=(gates.TWO_NODES, gates.ONE_ANSWERS),
     initial=lambda context: Switchover(),
     steps=(
         Step(
@@ -183,17 +184,17 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
             evidence=Evidence("it is out of recovery, on a higher timeline"),
             commands=("psql -c 'select pg_promote(true, 60)'",),
         ),
-        common.write_path(Switchover),
+        writing.WRITE_PATH,
         Step(
-            name="follow", role="old primary", budget="rejoin.stream", action=follow,
+            name="follow", role="old primary", budget="rejoin.stream", action=follow, grows=Grows.WAL,
             says="Start the old primary as the new one's standby.",
-            evidence=Evidence("it streams from the new primary on its timeline", common.follows),
+            evidence=Evidence("it streams from the new primary on its timeline", streaming.follows),
             commands=("systemctl start postgresql@17-main",),
         ),
-        common.synchronous(Switchover),
-        common.archive(Switchover),
-        common.drain(Switchover),
-        common.verification(Switchover),
-        common.new_backup(Switchover),
+        streaming.SYNCHRONOUS,
+        archiving.ARCHIVE,
+        writing.DRAIN,
+        verifying.verification(),
+        archiving.BACKUP,
     ),
 )  # fmt: skip

@@ -10,11 +10,10 @@ from inventories.catalog.load import load_tables
 from inventories.catalog.postgresql.ddl import PROBE
 from inventories.catalog.tables import Store
 from inventories.errors import BadInput, DrError, Refused
-from runbooks.hosts import Host
+from runbooks.hosts import Host, Run
 from runbooks.probes import disk
 from runbooks.probes.postgresql import table_copy, tables
 from runbooks.probes.postgresql.tables import Server
-from runbooks.procedures.postgresql.common import Run
 from runbooks.table_copy import structure
 from runbooks.table_copy import write as sql
 from runbooks.table_copy.compare import Pair

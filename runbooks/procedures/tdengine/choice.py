@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from inventories.errors import BadInput, Refused
 from runbooks.actions import offsite
+from runbooks.hosts import Run
 from runbooks.long_work.work import Asker
 from runbooks.probes.tdengine import backups as td_backups
 from runbooks.probes.tdengine.backups import Backup
-from runbooks.procedures.postgresql.common import Run
 
 
 def choose(

@@ -11,21 +11,18 @@ from inventories.catalog.tables import Store
 from inventories.errors import BadInput, DrError, Refused, VerificationFailed
 from runbooks.actions import app as app_actions
 from runbooks.actions import lease
-from runbooks.engine.context import Context
 from runbooks.engine.process import user_at_machine
-from runbooks.engine.step import Evidence, Gate, Step
-from runbooks.engine.wait import until
-from runbooks.hosts import Estate
+from runbooks.engine.step import Evidence, Gate, Grows, Step
+from runbooks.hosts import Run
 from runbooks.probes import app
 from runbooks.probes.app import Outbox
 from runbooks.probes.tdengine import backups, ground, restore, servers
+from runbooks.procedures.outbox import emptied
 from runbooks.tdengine.selection import TdSelection
 
 WRITER = "agent-tdengine.json"
 CLOCKS_S = 300.0  # the hosts' clocks may differ, and a write was under way when the backup began
-LEASE_S = 6 * 3600
 SPARE, MIN_FREE = 1.5, (2 << 30) + (96 << 20)  # for files that are merged; below 2 GiB TDengine writes nothing
-Run = Context[Estate, Any]
 
 
 class TdState(BaseModel):
@@ -76,7 +73,7 @@ def warn(context: Run, state: S, why: str) -> S:
 def hold(context: Run, state: TdState, why: str) -> None:
     """Nothing expires meanwhile, and the backup is still there."""
     host = context.estate.backup
-    lease.hold(host, lease_of(context), user_at_machine(), why, LEASE_S, state.label)
+    lease.hold(host, lease_of(context), user_at_machine(), why, lease.RESTORE_S, state.label)
     if state.label not in backups.labels(host):
         raise Refused(f"backup {state.label} has expired meanwhile", "repeat without --resume to choose another")
 
@@ -127,7 +124,7 @@ def let_drain(context: Run, state: TdState) -> None:
 def fetching(**said: Any) -> Step[Any]:
     """The step that brings lost backups back from the off-site copy."""
     return Step(
-        name="fetch", role="backup", budget="restore.fetch", observes=True,
+        name="fetch", role="backup", budget="restore.fetch", observes=True, grows=Grows.FETCH,
         when=lambda context, state: state.offsite, when_says="the backups' folder is lost",
         says="Fetch the backups from the off-site copy, and choose the newest sound one.",
         evidence=Evidence("a backup whose chain is whole is named"),
@@ -159,15 +156,23 @@ def rewriting(**said: Any) -> Step[Any]:
 
 def drained(context: Run, state: TdState) -> None:
     """Nothing waits, and no further row was refused. Raises TimedOut, VerificationFailed."""
-    left = until(
-        lambda: outbox(context), context.remaining(), what="TDengine's empty outbox",
-        accept=lambda box: box.pending_records == 0, every=0.5,
-    )  # fmt: skip
+    left = emptied(context.estate.app, context.remaining(), WRITER, "TDengine")
     if left.dead_rows > state.dead_before:
         raise VerificationFailed(
             f"TDengine refused {left.dead_rows - state.dead_before} rows of the outbox",
             f"agents.writing.outbox_cli --config /etc/mystocks-dr/{WRITER} dead names them on {context.estate.app}",
         )
+
+
+def draining(**said: Any) -> Step[Any]:
+    """The step that waits for the outbox, which stood still while older rows were written."""
+    return Step(
+        name="drain-outbox", role="app", budget="restore.requeue", action=lambda context, state: state,
+        says="Wait until the replayer has put the outbox's rows into TDengine.",
+        evidence=Evidence("no record is pending in TDengine's outbox, and it refused no row", drained),
+        commands=("systemctl status mystocks-replayer-tdengine",),
+        **said,
+    )  # fmt: skip
 
 
 def compare(context: Run, selection: TdSelection, rows: bool) -> restore.Comparison:

@@ -16,20 +16,18 @@ from runbooks.actions.tdengine import restore as act
 from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Gate, Step
-from runbooks.engine.verify import verify
+from runbooks.engine.step import Evidence, Gate, Grows, Step
 from runbooks.engine.wait import until
+from runbooks.hosts import Run
 from runbooks.long_work.work import Asker
 from runbooks.probes.tdengine import ground
 from runbooks.probes.tdengine import restore as probe
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.ground import DATA, Ground
-from runbooks.procedures.tdengine import choice
+from runbooks.procedures.tdengine import choice, verifying
 from runbooks.procedures.tdengine import common as td
-from runbooks.procedures.tdengine.common import Run, TdState
+from runbooks.procedures.tdengine.common import TdState
 from runbooks.tdengine.selection import TdMode, TdSelection
-
-SPECIFICATIONS = ("test_tdengine.py",)
 
 
 class TdengineRebuildOptions(Options):
@@ -200,15 +198,6 @@ def back_up(context: Run, state: TdengineRebuild) -> TdengineRebuild:
     return td.tell(context, state, backups.run_job(context.estate.backup, "td-full", Asker.of(context), wait_s=wait_s))
 
 
-def specified(context: Run, state: TdengineRebuild) -> None:
-    result = verify(
-        SPECIFICATIONS, run_dir=context.run_dir, budget=context.remaining(),
-        env={"DR_INVENTORY": context.estate.inventory}, report="verify-tdengine.xml",
-    )  # fmt: skip
-    result.raise_if_failed()
-    context.say(f"{result.passed} checks passed, {result.skipped} skipped")
-
-
 def end(context: Run, state: TdengineRebuild) -> TdengineRebuild:
     state = td.end(context, state)
     if not state.replaced:
@@ -257,7 +246,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
         ),
         td.rewriting(action=td.requeue),
         Step(
-            name="restore", role="backup", budget="restore.write", action=restore,
+            name="restore", role="backup", budget="restore.write", action=restore, grows=Grows.ROWS,
             says="Restore the backup; rows that are there already are newer and stay.",
             evidence=Evidence("every hour holds what the backup's manifest says, or the rows of it one by one"),
             commands=(
@@ -265,12 +254,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
                 "python3 -m agents.tdengine.backup.restore --label LABEL",
             ),
         ),
-        Step(
-            name="drain-outbox", role="app", budget="restore.requeue", action=lambda context, state: state,
-            says="Wait until the replayer has put the outbox's rows into TDengine.",
-            evidence=Evidence("no record is pending in TDengine's outbox, and it refused no row", td.drained),
-            commands=("systemctl status mystocks-replayer-tdengine",),
-        ),
+        td.draining(),
         Step(
             name="validate", role="backup", budget="restore.compare", action=validate,
             says="Hold every row against the backup in a fresh process; tell of rows that are there twice.",
@@ -281,17 +265,12 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
             ),
         ),
         Step(
-            name="backup", role="backup", budget="restore.write", action=back_up,
+            name="backup", role="backup", budget="restore.write", action=back_up, grows=Grows.ROWS,
             says="Take a full backup of the new server.",
             evidence=Evidence("its files were read again and hold what the server gave out"),
             commands=("cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.jobs.runner run td-full --wait",),
         ),
-        Step(
-            name="verify", role="TDengine's hosts", budget="verify", action=lambda context, state: state,
-            says="Check TDengine against its specifications, in a fresh process.",
-            evidence=Evidence("every testinfra check of TDengine passed", specified),
-            commands=("./dr verify",),
-        ),
+        verifying.VERIFY,
         Step(
             name="end", role="backup", budget="ssh.command", action=end,
             says="Give the lease on the backups back and say where replaced data lie.",

@@ -9,16 +9,15 @@ from pydantic import BaseModel, ConfigDict
 from inventories.errors import BadInput, Refused, VerificationFailed
 from runbooks.actions import provision
 from runbooks.actions.tdengine import servers as act
-from runbooks.engine.context import Context, Options
+from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Gate, Step
-from runbooks.engine.verify import verify
 from runbooks.engine.wait import until
-from runbooks.hosts import Estate, Host
+from runbooks.hosts import Host, Run
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Local, Server, Vgroup
+from runbooks.procedures.tdengine import verifying
 
-Run = Context[Estate, Any]
 LEAST = 3
 _FLUSH = "FLUSH DATABASE `%s`"
 
@@ -288,15 +287,6 @@ def deployed(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     return state
 
 
-def verified(context: Run, state: TdengineRejoin) -> None:
-    result = verify(
-        ("test_tdengine.py",), run_dir=context.run_dir, budget=context.remaining(),
-        env={"DR_INVENTORY": context.estate.inventory}, report=f"verify-{state.host}.xml",
-    )  # fmt: skip
-    result.raise_if_failed()
-    context.say(f"{result.passed} checks passed")
-
-
 def _host(context: Run, state: TdengineRejoin) -> Host:
     return context.estate.host(state.host)
 
@@ -387,11 +377,6 @@ TDENGINE_REJOIN: Procedure[TdengineRejoin] = Procedure(
             evidence=Evidence("the deploy ended without an error"),
             commands=("./dr deploy --limit tsdb1,tsdb2,tsdb3",),
         ),
-        Step(
-            name="verify", role="TDengine hosts", budget="verify", action=lambda context, state: state,
-            says="Check every TDengine host against its specification, in a fresh process.",
-            evidence=Evidence("every testinfra check of TDengine passed", verified),
-            commands=("./dr verify",),
-        ),
+        verifying.VERIFY,
     ),
 )  # fmt: skip

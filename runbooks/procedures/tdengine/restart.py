@@ -9,13 +9,13 @@ from runbooks.actions.tdengine import servers as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Gate, Step
-from runbooks.engine.verify import verify
 from runbooks.engine.wait import until
-from runbooks.probes import app
+from runbooks.hosts import Run
 from runbooks.probes.tdengine import servers as tdengine
-from runbooks.procedures.postgresql.common import Run
+from runbooks.procedures.outbox import emptied
+from runbooks.procedures.tdengine import verifying
+from runbooks.procedures.tdengine.common import WRITER
 
-WRITER = "agent-tdengine.json"  # the settings of TDengine's writer on the application host
 LOOK_S = 5.0  # a server that starts answers nobody; it is asked again
 
 
@@ -96,23 +96,8 @@ def serves(context: Run, state: TdengineRestart) -> None:
 
 
 def drained(context: Run, state: TdengineRestart) -> TdengineRestart:
-    until(
-        lambda: app.outbox(context.estate.app, settings=WRITER),
-        context.remaining(),
-        what="an empty outbox of TDengine",
-        accept=lambda box: box.pending_records == 0,
-        every=0.2,
-    )
+    emptied(context.estate.app, context.remaining(), WRITER, "TDengine")
     return state
-
-
-def checked(context: Run, state: TdengineRestart) -> None:
-    result = verify(
-        ("test_tdengine.py",), run_dir=context.run_dir, budget=context.remaining(),
-        env={"DR_INVENTORY": context.estate.inventory}, report="verify-tdengine.xml",
-    )  # fmt: skip
-    result.raise_if_failed()
-    context.say(f"{result.passed} checks passed, {result.skipped} skipped")
 
 
 TDENGINE_RESTART: Procedure[TdengineRestart] = Procedure(
@@ -148,11 +133,6 @@ TDENGINE_RESTART: Procedure[TdengineRestart] = Procedure(
                 "systemctl status mystocks-replayer-tdengine",
             ),
         ),
-        Step(
-            name="verify", role="tdengine", budget="verify", action=lambda context, state: state,
-            says="Check every TDengine host against its specification, in a fresh process.",
-            evidence=Evidence("every check passed", checked),
-            commands=("./dr verify --limit tsdb1",),
-        ),
+        verifying.VERIFY,
     ),
 )  # fmt: skip

@@ -6,13 +6,14 @@ from inventories.errors import BadInput, Refused, VerificationFailed
 from runbooks.actions.tdengine import restore as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
+from runbooks.hosts import Run
 from runbooks.long_work.work import Asker
 from runbooks.probes.tdengine import restore as probe
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.procedures.tdengine import choice
 from runbooks.procedures.tdengine import common as td
-from runbooks.procedures.tdengine.common import Run, TdState
+from runbooks.procedures.tdengine.common import TdState
 from runbooks.tdengine.selection import TdMode, TdSelection, check_name
 
 
@@ -181,6 +182,7 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
         ),
         Step(
             name="restore", role="backup", budget="restore.write", action=write, destructive=True, option="yes",
+            grows=Grows.ROWS,
             says="Write the rows; what is there already stays, unless --mode overwrite was given.",
             evidence=Evidence("every hour holds what the backup's manifest says, or the rows of it one by one"),
             commands=(
@@ -200,13 +202,7 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
         td.rewriting(
             action=requeue, option="yes", when=lost_rows_of_production, when_says="rows of production were missing"
         ),
-        Step(
-            name="drain-outbox", role="app", budget="restore.requeue", action=lambda context, state: state,
-            option="yes", when=lost_rows_of_production, when_says="rows of production were missing",
-            says="Wait until the replayer has put the outbox's rows into TDengine.",
-            evidence=Evidence("no record is pending in TDengine's outbox, and it refused no row", td.drained),
-            commands=("systemctl status mystocks-replayer-tdengine",),
-        ),
+        td.draining(option="yes", when=lost_rows_of_production, when_says="rows of production were missing"),
         Step(
             name="end", role="backup", budget="ssh.command", action=td.end, option="yes",
             says="Give the lease on the backups back.",

@@ -1,0 +1,39 @@
+"""Who takes writes after a procedure and who does not: the state that every procedure of PostgreSQL begins with."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from runbooks.hosts import Host, Run
+from runbooks.layout import Layout
+from runbooks.probes.postgresql import server
+
+
+class Roles(BaseModel):
+    """Who takes writes after the procedure, who does not, and what the operator must know."""
+
+    model_config = ConfigDict(frozen=True)
+
+    primary: str = ""  # takes writes in the end
+    other: str = ""  # the other PostgreSQL host
+    old_timeline: int = 0
+    timeline: int = 0
+    system: str = ""  # the database system's identifier, where it was seen: a record of another one counts for nothing
+    degraded: tuple[str, ...] = ()
+
+
+R = TypeVar("R", bound=Roles)
+
+
+def layout(context: Run) -> Layout:
+    return Layout(server.version(context.estate))
+
+
+def primary_of(context: Run, state: Roles) -> Host:
+    return context.estate.host(state.primary)
+
+
+def other_of(context: Run, state: Roles) -> Host:
+    return context.estate.host(state.other)

@@ -1,0 +1,114 @@
+"""Standbys: which really follow, that one follows by now, and that commits wait for it again."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from inventories.errors import TimedOut
+from runbooks.actions.postgresql import server as act
+from runbooks.engine.moving import while_it_moves
+from runbooks.engine.step import Evidence, Grows, Step
+from runbooks.engine.wait import until
+from runbooks.hosts import Host, Run
+from runbooks.knock import Door
+from runbooks.probes import network
+from runbooks.probes.postgresql import progress, server
+from runbooks.procedures.postgresql.recording import recorded
+from runbooks.procedures.postgresql.roles import R, Roles, layout, other_of, primary_of
+
+STALLED_S = 1.5  # a standby that has flushed nothing new for so long does not follow, whatever is said of it
+
+
+def following(context: Run, primary: server.Node) -> set[str]:
+    """Standbys that really follow. The primary calls a dead one streaming until its own timeout of 10 s is over."""
+    ours = {host.name: host for host in context.estate.postgres}  # others may read WAL too: a backup, a pg_receivewal
+    before = [standby.name for standby in primary.standbys if standby.streams and standby.name in ours]
+    reached = {name for name in before if _is_there(context, primary.host, ours[name])}
+    if not reached:
+        return set()
+    try:
+        now = until(
+            lambda: server.look(primary.host, layout(context).version),
+            STALLED_S,
+            what="a standby that answers",
+            accept=lambda node: any(
+                s.name in reached and (s.flushed or 0) >= (primary.written or 0) for s in node.standbys
+            ),
+        )
+    except TimedOut:
+        return set()  # its host answers, its replication does not
+    return {s.name for s in now.standbys if s.streams} & reached
+
+
+def _is_there(context: Run, primary: Host, standby: Host) -> bool:
+    """Its port is open to the primary; where that is not so, or nobody can tell, the standby itself is asked."""
+    if network.look(primary, standby, 5432, 0.5) is Door.OPEN:
+        return True
+    return server.look(standby, layout(context).version).streams
+
+
+def follows_soon(context: Run, state: Roles) -> None:
+    """The other host streams from the primary, on its timeline, within this step's budget. Raises TimedOut."""
+    until(
+        lambda: server.look(other_of(context, state), layout(context).version),
+        context.remaining(),
+        what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
+        accept=lambda node: node.streams and node.timeline == state.timeline,
+    )
+
+
+def follows(context: Run, state: Roles) -> None:
+    """The same, but waited for while it comes nearer, however long that takes. Raises TimedOut."""
+    version, nearest = layout(context).version, [math.inf]
+
+    def behind(node: server.Node) -> float:
+        """The least that it was ever behind: one that replays an archive and never streams comes no nearer."""
+        written = server.look(primary_of(context, state), version).written
+        replayed = progress.replayed(node)
+        nearest[0] = min(nearest[0], written - replayed if written and replayed else math.inf)
+        return nearest[0]
+
+    while_it_moves(
+        lambda: server.look(other_of(context, state), version),
+        "rejoin.stream",
+        what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
+        accept=lambda node: node.streams and node.timeline == state.timeline,
+        far=behind, least=server.SEGMENT_BYTES, granted=context.granted.add, clock=context.clock,
+    )  # fmt: skip
+
+
+def now_synchronous(context: Run, state: R) -> R:
+    """Make the primary wait for its standby again, once that streams, and record that it has every row from now on."""
+    primary, other = primary_of(context, state), other_of(context, state)
+    names = tuple(host.name for host in context.estate.postgres)
+    act.synchronous_on(primary, layout(context), names)
+    alone = server.look(primary, layout(context).version).written or 0  # committed without the standby up to here
+    while_it_moves(
+        lambda: server.look(primary, layout(context).version),
+        "rejoin.stream",
+        what=f"{other.name} to be the synchronous standby of {primary.name}",
+        accept=lambda node: any(
+            s.name == other.name and s.streams and s.sync == "sync" and (s.flushed or 0) >= alone for s in node.standbys
+        ),
+        far=lambda node: max((min(s.flushed or 0, alone) for s in node.standbys if s.name == other.name), default=0),
+        granted=context.granted.add, clock=context.clock,
+    )  # fmt: skip
+    recorded(context, state, (other.name,), f"{other.name} streams from {primary.name}")
+    return state
+
+
+SYNCHRONOUS: Step[Any] = Step(
+    name="synchronous",
+    role="primary",
+    says="Make every commit wait for the standby again.",
+    action=now_synchronous,
+    evidence=Evidence("the primary reports the standby as sync"),
+    budget="rejoin.stream",
+    grows=Grows.WAL,
+    commands=(
+        'echo "synchronous_standby_names = \'FIRST 1 (\\"pg1\\", \\"pg2\\")\'" '
+        "> /etc/postgresql/17/main/conf.d/90-synchronous.conf",
+        "psql -c 'select pg_reload_conf()'",
+    ),
+)
