@@ -12,9 +12,7 @@ KEPT = "/var/lib/postgresql/mystocks-kept"  # copies of what a recovery step is 
 PROOFS = "/var/lib/mystocks-dr/proofs.jsonl"  # on the backup host: a line for each backup that was tried
 STANZA = "main"
 PROVISIONED = "/etc/mystocks-dr/provisioned"  # a deploy got as far as it must before data may come
-BLANK = "mystocks-blank"  # in a data directory that a deploy made and nobody has written to
 DATA = "data"  # what a rewind, a re-clone and a restore work on, as their units' names say it
-RESTORE_MARK = "main.restore"  # beside the data directory while restore-cluster fills it
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,9 @@ def test_programs_are_found_however_they_are_named() -> None:
         'ask(host, "one")', 'agent.ask(\n    estate.backup, "two", 1)', 'agent.run(host, "three")',
         '_PROGRAM = "four.more"', 'host.run(f"{_AGENTS}five.more export")', 'host.run(f"{AGENT}six take")',
         '_AGENT % "seven.more" + " --x"', '_PROGRAM.format(settings) % "eight"', '_agent(estate, f"nine --rows {n}")',
-        'agent.work(\n    "twelve", "x"', 'agent(backup, "ten.more")', 'agent(stage, "agents.eleven run %s", job)',
+        'agent(backup, "ten.more")', 'agent(stage, "agents.eleven run %s", job)', 'agent.work(\n    "twelve.more", "x"',
     )  # fmt: skip
-    numbers = "one two three four.more five.more six seven.more eight nine twelve ten.more eleven"
+    numbers = "one two three four.more five.more six seven.more eight nine ten.more eleven twelve.more"
     assert [name for one in told for name in asked(one)] == numbers.split()
 
 

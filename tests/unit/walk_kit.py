@@ -21,6 +21,7 @@ from agents.postgresql.promotion_facts import Facts
 from inventories.errors import BadInput, DrError, Refused
 from inventories.inventory import HostEntry
 from runbooks.actions import fencing
+from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import server as act
 from runbooks.engine import history
 from runbooks.engine.context import Context
@@ -187,11 +188,16 @@ class Eyes:
         )  # fmt: skip
 
     def grounds(self, hosts: tuple[Host, ...], *_: object) -> tuple[Ground, ...]:
-        holds = {"blank": Holds.NOTHING, "whole": Holds.DATA, "damaged": Holds.DATA, "foreign": Holds.DATA}
+        holds = {"blank": Holds.EMPTY, "whole": Holds.DATA, "damaged": Holds.DATA, "foreign": Holds.DATA}
         return tuple(
-            Ground(host, holds[self.world[host.name].data], True, self.world[host.name].up, False, 1 << 40, 2, "m", ())
+            Ground(host, holds[self.world[host.name].data], True, self.world[host.name].up, 1 << 40, 2, "m", ())
             for host in hosts
         )
+
+    def room(self, host: Host, _: object, incoming: directory.Incoming, needs: int = 0) -> directory.Room:
+        """What is no older copy of the primary's is moved aside."""
+        own = self.world[host.name].data in ("whole", "blank")
+        return directory.Room("holds something", "" if own else f"/main{incoming.aside}", own)
 
     def writes(self, *_: object) -> WriteAttempt:
         if not self.world.app:
@@ -266,6 +272,7 @@ class Eyes:
             (start_cluster, "require_idle", lambda *_: None),
             (pgbackrest, "newest_timeline", archive[0]), (pgbackrest, "info", archive[1]),
             (network, "look_from", lambda *_: {}),
+            (server, "size", lambda *_: server.Size(1 << 30, ())), (directory, "would_make_room", self.room),
             (fencing, "power_off", lambda *_: None), (act, "fence", lambda *_: None), (disk, "look", lambda *_: ()),
         ):
             monkeypatch.setattr(where, name, _as_method(fake) if where in (Host, keep.Keeper) else fake)

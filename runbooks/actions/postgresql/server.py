@@ -1,4 +1,4 @@
-"""Change PostgreSQL on a host: fence, promote, stop, start, rewind, re-clone, switch synchronous replication.
+"""Change PostgreSQL on a host: fence, promote, stop, start, switch synchronous replication.
 
 Every function may be run twice. All go over SSH; SQL runs as the OS user postgres.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from inventories.errors import TargetFailed
 from runbooks.hosts import Host
-from runbooks.layout import BLANK, CA, DATA, FENCED, PASSFILE, STANZA, Layout, slot
-from runbooks.long_work.work import Asker, Work, run_long, under_way
+from runbooks.layout import DATA, FENCED, Layout, slot
+from runbooks.long_work.work import Asker, Work, run_long
 
 # Marker and mask come first: whatever happens to this SSH connection, the next boot finds them. What was stopped, or
 # waits for a disk, hears no request to end; killing needs nobody's attention, and takes every process of the unit.
@@ -133,8 +133,8 @@ def as_standby(host: Host, layout: Layout) -> None:
 
 
 def as_primary(host: Host, layout: Layout) -> None:
-    """Let the stopped cluster take writes again when it starts: only for the one that has everything, so not blank."""
-    host.run("rm -f %s %s", f"{layout.data}/standby.signal", f"{layout.data}/{BLANK}")
+    """Let the stopped cluster take writes again when it starts: only for the one that has everything."""
+    host.run("rm -f %s", f"{layout.data}/standby.signal")
 
 
 def make_primary_again(host: Host, layout: Layout) -> None:
@@ -229,55 +229,3 @@ def keep_wal(host: Host, layout: Layout, folder: str, asker: Asker) -> int:
 def forget_kept(host: Host, folder: str) -> None:
     """Remove a copy that turned out to hold no commit."""
     host.run("rm -rf %s", folder)
-
-
-def rewind(host: Host, layout: Layout, source: Host, asker: Asker) -> None:
-    """Turn a former primary's data directory into a copy of `source` at the fork, with missing WAL from the archive.
-
-    As long work: TargetFailed says that it has ended and failed, every other error that it may work still.
-    """
-    dsn = (
-        f"host={source.name} hostaddr={source.address} port=5432 user=rewind dbname=postgres "
-        f"application_name=pg_rewind sslmode=verify-full sslrootcert={CA} passfile={PASSFILE} connect_timeout=5"
-    )
-    # A cluster that was killed is recovered first: pg_rewind starts it in single-user mode by itself.
-    argv = (
-        f"{layout.bin}/pg_rewind", "-D", layout.data, f"--source-server={dsn}", "--restore-target-wal",
-        f"--config-file={layout.etc}/postgresql.conf",
-    )  # fmt: skip
-    run_long(host, Work(DATA, "rewind", argv), asker)
-
-
-# pgBackRest writes its restore_command into postgresql.auto.conf; ours is declared already, so it is taken out.
-_RECLONE = """
-set -eu
-rm -f "$1/postmaster.pid"
-pgbackrest --stanza="$2" --delta --type=standby restore
-sed -i -e '/^restore_command/d' -e '/^recovery_target/d' "$1/postgresql.auto.conf"
-"""
-
-
-def _recloning(layout: Layout, expects: str = "") -> Work:
-    argv = ("sh", "-c", _RECLONE, "sh", layout.data, STANZA)
-    return Work(DATA, "reclone", argv, expects=expects)
-
-
-def recloning(host: Host, layout: Layout, asker: Asker) -> bool:
-    """Whether this run's re-clone works, or has ended and was not heard: then there is nothing left to rewind."""
-    return under_way(host, _recloning(layout), asker)
-
-
-def reclone(host: Host, layout: Layout, asker: Asker, expects: str = "") -> None:
-    """Restore the newest backup over the data directory, copying only what differs, as a standby.
-
-    As long work. What is no data directory any more is put aside first, as pgBackRest refuses to write into it.
-    """
-    run_long(host, _recloning(layout, expects), asker, prepare=lambda: _put_wreck_aside(host, layout))
-
-
-def _put_wreck_aside(host: Host, layout: Layout) -> None:
-    host.run(
-        "test -e %s/PG_VERSION || { rm -rf %s.wrecked; test ! -e %s || mv %s %s.wrecked; "
-        "install -d -o postgres -g postgres -m 0700 %s; }",
-        *[layout.data] * 6,
-    )

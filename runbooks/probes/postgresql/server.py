@@ -182,6 +182,24 @@ def listens(host: Host, port: int = 5432) -> bool:
     return bool(host.run("ss -Hltn %s", f"sport = :{port}").text)
 
 
+@dataclass(frozen=True)
+class Size:
+    """Bytes of all databases, and the directories of tablespaces."""
+
+    bytes: int
+    tablespaces: tuple[str, ...]
+
+
+def size(host: Host) -> Size:
+    """How large a copy of this server is, and where parts of it lie. Raises DrError."""
+    row = host.query(
+        "select (select sum(pg_database_size(oid)) from pg_database)::bigint as bytes, array(select "
+        "pg_tablespace_location(oid) from pg_tablespace where pg_tablespace_location(oid) <> '') as tablespaces",
+        timeout=30,
+    )[0]
+    return Size(row["bytes"], tuple(row["tablespaces"]))
+
+
 def commit_from(viewer: Host, primary: Host, seconds: float) -> int:
     """Commit over the network, from `viewer` to exactly this host, as its clients do; the timeline that took it.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from inventories.errors import VerificationFailed
+from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import side as sides
-from runbooks.actions.postgresql import swap as swaps
 from runbooks.hosts import Run
 from runbooks.layout import STANZA
 from runbooks.long_work.work import Asker
@@ -19,7 +19,10 @@ from runbooks.procedures.postgresql.targets import Target
 def side_restore(context: Run, state: RestorePitr) -> RestorePitr:
     """Restore and recover beside the primary, on the same file system, so that a swap is a rename."""
     host = primary_of(context, state)
-    swaps.clear_leftover(host, layout(context), state.side)
+    aside = f".replaced-{context.run_dir.name.partition('-')[0]}" if context.options.replace else ""
+    left = directory.clear_leftover(host, layout(context), state.side, aside)
+    if left:
+        context.say(f"what an undone swap had left on {host} lies in {left} now; remove it when nobody needs it")
     request = sides.SideRequest(
         name=state.side, kind=state.target.kind, target=state.target.value, inclusive=state.target.inclusive,
         timeline=str(state.goal), set=state.label, repo=context.options.repo, replace=_is_other(context, state),

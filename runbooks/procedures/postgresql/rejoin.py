@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inventories.errors import BadInput, Refused, TargetFailed, TimedOut, VerificationFailed
+from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
@@ -10,9 +11,8 @@ from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.hosts import Host, Run
 from runbooks.layout import DATA, KEPT
 from runbooks.long_work.work import Asker, require_idle
-from runbooks.probes import durations
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import gates, guards, streaming, verifying
+from runbooks.procedures.postgresql import gates, guards, rebuilding, streaming, verifying
 from runbooks.procedures.postgresql.fitting import fit
 from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of
 
@@ -33,6 +33,7 @@ class Rejoin(Roles):
     kept_commits: int = 0
     kept_bytes: int = 0
     rebuilt_by: str = ""
+    aside: str = ""  # where what lay in the data directory lies now, when it was no older copy of the primary's
 
 
 def wanted(context: Run) -> Rejoin:
@@ -70,12 +71,21 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
         raise Refused(f"PostgreSQL is not installed on {node.name}", "./dr deploy installs it and clones the primary")
     _not_the_one_to_keep(context, node, primary)
     require_idle(node.host, DATA, Asker.of(context))
+    if context.options.reclone or not node.standby_signal:
+        _can_be_rebuilt(context, node, primary)
     return state.model_copy(
         update={
             "primary": primary.name, "other": node.name,
             "timeline": primary.timeline, "was_standby": node.standby_signal,
         }
     )  # fmt: skip
+
+
+def _can_be_rebuilt(context: Run, node: server.Node, primary: server.Node) -> None:
+    """Raises Refused, before anything is stopped, where no restore could come into the data directory."""
+    room = rebuilding.would_make_room(context, primary.host, node.host)
+    if room.aside:
+        context.say(f"{layout(context).data} on {node.name} {room.why}: it will be moved to {room.aside}")
 
 
 def _not_the_primary_itself(nodes: tuple[server.Node, ...], wanted: str) -> None:
@@ -194,19 +204,22 @@ def rebuild(context: Run, state: Rejoin) -> Rejoin:
     asker = Asker.of(context)
     act.checkpoint(source)
     act.hold_wal(source, host.name)
+    incoming = rebuilding.incoming(context, source, host)
     why = "that was asked for" if context.options.reclone else ""
-    if not why and act.recloning(host, paths, asker):
+    if not why and directory.recloning(host, paths, incoming, asker):
         why = "this run has begun that"
     if not why:
         try:
-            act.rewind(host, paths, source, asker)
-        except TargetFailed as error:  # whatever else it is, pg_rewind may work still
+            directory.rewind(host, paths, source, incoming, asker)
+        except (TargetFailed, Refused) as error:  # whatever else it is, pg_rewind may work still
             why = str(error)
+    aside = ""
     if why:
         context.say(f"re-cloning {host.name} from the repository: {why}")
-        act.reclone(host, paths, asker, durations.restore(context.estate))
+        aside = rebuilding.reclone(context, source, host)
     act.make_standby(host, paths)
-    return state.model_copy(update={"rebuilt_by": "re-clone from the repository" if why else "pg_rewind"})
+    how = "re-clone from the repository" if why else "pg_rewind"
+    return state.model_copy(update={"rebuilt_by": how, "aside": aside or state.aside})
 
 
 def rebuilt(context: Run, state: Rejoin) -> None:
@@ -287,7 +300,8 @@ REJOIN: Procedure[Rejoin] = Procedure(
             grows=Grows.RESTORE,
             when=lambda context, state: not state.was_standby or context.options.reclone,
             when_says="it was a primary, or a re-clone was asked for",
-            says="Rewind the data directory to the fork; where that fails restore it from the repository.",
+            says="Rewind the data directory to the fork; where that fails restore it from the repository. What is no "
+            "older copy of the primary's data is moved aside.",
             evidence=Evidence("standby.signal is there", rebuilt), still=Evidence("marked as a standby", rebuilt),
             commands=(
                 "pg_rewind -D /var/lib/postgresql/17/main --source-server='host=PRIMARY user=rewind dbname=postgres' "

@@ -11,6 +11,7 @@ from inventories.errors import DrError, TargetFailed, TimedOut, VerificationFail
 from runbooks.actions import app as app_actions
 from runbooks.actions import backup as backup_actions
 from runbooks.actions import lease, provision
+from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import pgbackrest as repository
 from runbooks.actions.postgresql import restore as restoring
 from runbooks.actions.postgresql import server as act
@@ -64,10 +65,14 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     # The data comes back whatever became of the record: what cannot be written now is written when it is back.
     keep.changing(context, state.primary, degraded=f"both are being restored from {state.label}", must=False)
     repository.drop_connections(backup)
-    for host in (primary_of(context, state), other_of(context, state)):
-        replaced = aside(context, layout(context)) if host.name in state.replaced else ""
-        restoring.clear(host, layout(context), replaced, Asker.of(context))
-        act.unfence(host, layout(context))
+    hosts, paths = (primary_of(context, state), other_of(context, state)), layout(context)
+    coming = {host.name: begin.incoming(context, state, host) for host in hosts}
+    for host in hosts:  # both are asked before either is touched
+        directory.would_make_room(host, paths, coming[host.name])
+    for host in hosts:
+        room = restoring.clear(host, paths, coming[host.name], Asker.of(context))
+        context.say(f"{paths.data} on {host} {room.why}{f'; it lies in {room.aside} now' if room.aside else ''}")
+        act.unfence(host, paths)
     return state
 
 
@@ -85,9 +90,8 @@ def _lease(context: Run) -> str:
 def copy(context: Run, state: RestoreCluster) -> RestoreCluster:
     """The primary's directory is waited for; the standby's goes on by itself, or begins later on the same machine."""
     asker, takes = Asker.of(context), durations.restore(context.estate, state.bytes)
-    restoring.begin(primary_of(context, state), layout(context), state.label, asker, takes)
-    if state.together:
-        restoring.begin(other_of(context, state), layout(context), state.label, asker, takes)
+    for host in (primary_of(context, state), *([other_of(context, state)] if state.together else [])):
+        restoring.begin(host, layout(context), begin.incoming(context, state, host), asker, takes)
     return state
 
 
@@ -98,7 +102,7 @@ def copied(context: Run, state: RestoreCluster) -> None:
 def _wait_for_files(context: Run, state: RestoreCluster, host: Host) -> None:
     """Raises TargetFailed with pgBackRest's reason when the restore ended without its files."""
     try:
-        restoring.finish(host, layout(context), state.label, Asker.of(context))
+        restoring.finish(host, layout(context), begin.incoming(context, state, host), Asker.of(context))
     except TargetFailed as error:
         raise TargetFailed(
             f"{host.name}: {state.label} could not be restored: {error}",
@@ -145,7 +149,6 @@ def promote(context: Run, state: RestoreCluster) -> RestoreCluster:
     seen = progress.replay(primary)
     if seen.recovers:
         state = state.model_copy(update={"old_timeline": seen.timeline, "last_commit_at": seen.last_commit_at})
-    restoring.settled(primary, layout(context))
     state = promoting.promoted(context, state, "./dr restore-cluster --resume --yes")
     recording.recorded(context, state, (), recording.one_copy(state))
     return state
@@ -182,7 +185,6 @@ def follows(context: Run, state: RestoreCluster) -> None:
     except TimedOut as error:
         hint = f"./dr rejoin {state.other} --reclone --yes restores it anew; {state.primary} takes writes"
         raise TimedOut(str(error), hint) from error
-    restoring.settled(other_of(context, state), layout(context))
 
 
 def back_up(context: Run, state: RestoreCluster) -> RestoreCluster:
@@ -255,7 +257,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
         Step(
             name="prepare", role="both database hosts", budget="restore.prepare", action=prepare,
             says="Hold a lease on the repository, note that rows exist once, make the data directories empty.",
-            evidence=Evidence("the backup is still there and both directories are empty"),
+            evidence=Evidence("the backup is still there; both directories are empty, or hold an unfinished restore"),
             still=Evidence("in the repository, as long as it is needed", is_held),
             commands=(
                 "systemctl restart pgbackrest-server   # on the backup host",

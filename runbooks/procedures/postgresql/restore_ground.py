@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from inventories.errors import Refused
 from runbooks.actions import offsite
+from runbooks.actions.postgresql import directory
+from runbooks.actions.postgresql.directory import Incoming
 from runbooks.engine.context import Options
 from runbooks.hosts import Host, Run
 from runbooks.layout import Layout
@@ -89,17 +91,23 @@ def nothing_runs(context: Run) -> None:
             "./dr start-cluster starts what is there, if its disk is sound; ./dr restore-cluster --replace moves it "
             "aside and deletes nothing",
         )
-    fixed = [one.host.name for one in held if one.mounted]
-    if fixed:
-        raise Refused(
-            f"{layout(context).data} on {' and '.join(fixed)} is a file system of its own and cannot be renamed",
-            "move its contents to another file system by hand, then repeat without --replace",
-        )
+    for one in held:
+        if one.provisioned:  # else it is asked when it has been
+            directory.would_make_room(one.host, layout(context), Incoming(aside=f".{_stamp(context)}"))
 
 
 def aside(context: Run, paths: Layout) -> str:
     """Where the data of this host are moved: the same place for every attempt of one run."""
-    return paths.beside(f"main.{_stamp(context)}")
+    return f"{paths.data}.{_stamp(context)}"
+
+
+def incoming(context: Run, state: RestoreCluster, host: Host) -> Incoming:
+    """What is to come into this host's data directory; what lies there is put aside only where that was asked for."""
+    backup, stanza = context.estate.backup, str(context.estate.data["stanza"])
+    return Incoming(
+        label=state.label, aside=f".{_stamp(context)}" if host.name in state.replaced else "", host=host.name,
+        end=state.archive_end, links=pgbackrest.tablespaces(backup, stanza, state.label),
+    )  # fmt: skip
 
 
 def _stamp(context: Run) -> str:
