@@ -40,9 +40,9 @@ while test "$1" != --; do
 done
 shift
 test ! -e $UNITS/$unit || exit 1
-echo "$unit" >>$UNITS/../begun
 rm -f $UNITS/../started
 : >$UNITS/$unit
+echo "$unit" >>$UNITS/../begun
 {
   setsid "$@" >>$out 2>>$err </dev/null &
   echo $! >$UNITS/$unit
