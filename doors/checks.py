@@ -21,6 +21,8 @@ SHELL_SCRIPTS = ("dr", ".ci/run", "lab/recipe/customise.sh")
 SUITES = ("tests/unit", "tests/plan", "tests/drills")  # tests/verify needs an estate: ./dr verify
 NO_LAB = "not lab"
 NO_LONG = "not long"
+# One process goes through everything that needs the lab, in order; the other, meanwhile, through everything else.
+AT_ONCE = ("--numprocesses", "2", "--dist", "loadgroup")
 # pytest's own codes; every other one is a failure, also 2, with which it gives up where a file cannot be imported.
 _ENDS = {0: ExitCode.PASSED, 4: ExitCode.BAD_INPUT}
 _NOTHING_RAN = 5
@@ -73,7 +75,7 @@ def _test(keyword: str, markers: str, fast: bool, long: bool, test_lab: str) -> 
 def pytest_command(
     keyword: str, markers: str, fast: bool, long: bool = False, further: Sequence[str] = ()
 ) -> list[str]:
-    """One process for every suite, so that one closing line counts all; without a lab the lab tests are left out.
+    """One command for every suite, so that one closing line counts all; without a lab the lab tests are left out.
 
     The long ones run when they are asked for, all of them or by a selection of one's own.
     """
@@ -86,6 +88,7 @@ def pytest_command(
         *SUITES[: 2 if fast else 3],
         *(["-k", keyword] if keyword else []),
         *(["-m", chosen] if chosen else []),
+        *([] if keyword or markers else AT_ONCE),
         *further,
     ]  # fmt: skip
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from drills.page.story import Cast
 
 _COLUMNS = 80
+_NARROW = 40  # a terminal of 0 columns is one that does not know, and must not end the drill
 _CLOCK = 9  # the column of seconds before each line of the story
 
 
@@ -66,6 +67,10 @@ class Page:
 
     console: Console
     began: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.console.width < _NARROW:
+            self.console.width = _NARROW
 
     def line(self, text: str) -> None:
         """A paragraph; a line that is a path stays whole."""

@@ -28,6 +28,7 @@ _PACKAGE_HINT = "TDENGINE_PACKAGE=PATH-OR-URL, with a file .sha256 beside it, in
         "scenario": "what to break (./dr scenarios lists them); with --rounds one or more, as a,b,c",
         "twin": "run a negative twin, which must fail for its own reason",
         "rounds": "so many drills on one estate, drawn at random, nothing deployed in between",
+        "kill": "with --rounds: kill the operator's process in every runbook of every second round, and resume it",
         "rate": "rows a second that the feed writes",
         "seed": "repeat the random moment of an earlier drill, or the rounds of an earlier run (its run_id)",
         "json": "print result.json instead of the summary",
@@ -40,6 +41,7 @@ def drill(
     scenario: str = "",
     twin: str = "",
     rounds: str = "",
+    kill: bool = False,
     rate: float = 6000.0,
     seed: int = 0,
     json: bool = False,
@@ -50,10 +52,13 @@ def drill(
     from drills.run import Plan
     from drills.run import drill as run_drill
     from drills.scenarios import catalogue as scenarios
+    from inventories.errors import BadInput
 
     if rounds:
-        _rounds(lab, rounds, scenario, twin, rate, seed, json)
+        _rounds(lab, rounds, scenario, twin, rate, seed, json, kill)
         return
+    if kill:
+        raise BadInput("--kill belongs to rounds", "./dr drill --rounds 10 --kill")
     made_to_fail = scenarios.twin(twin) if twin else None
     chosen = scenarios.scenario(scenario or (made_to_fail.scenario if made_to_fail else "primary-power-loss"))
     plan = Plan(rate=rate, seed=seed or None)
@@ -69,11 +74,13 @@ def drill(
     _ends(result, folder)
 
 
-def _rounds(lab: str, rounds: str, scenario: str, twin: str, rate: float, seed: int, json: bool) -> None:
+def _rounds(
+    lab: str, rounds: str, scenario: str, twin: str, rate: float, seed: int, json: bool, kill: bool
+) -> None:  # fmt: skip
     from drills import prepare
     from drills.rounds import course as trips
 
-    plan = trips.plan(rounds, scenario, twin, rate, seed or None)
+    plan = trips.plan(rounds, scenario, twin, rate, seed or None, kill=kill)
     with progress() as say:
         prepare.estate(lab, say)
         result, folder = trips.run(plan, lab, say)

@@ -9,7 +9,7 @@ from pathlib import Path
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
-from doors.misspelt import in_words
+from doors.misspelt import HINT, in_words, without_value
 from doors.rootless import go_to_the_lab
 from inventories.errors import DrError, ExitCode
 
@@ -37,6 +37,8 @@ class DrProgram(Program):
     def parse_tasks(self) -> None:
         with _usage_errors():
             super().parse_tasks()
+        if option := without_value(sys.argv[1:]):
+            raise Exit(f"{option} was given an empty value.\nHINT: {HINT}", code=ExitCode.BAD_INPUT)
 
     def parse_cleanup(self) -> None:
         with _usage_errors():
@@ -88,6 +90,8 @@ def _is_value(word: str) -> bool:
 
 def main() -> None:
     """Run what was typed; never returns."""
+    if os.environ.get("COLUMNS", "").strip("0") == "":  # of a terminal that does not know; tables would be empty
+        os.environ.pop("COLUMNS", None)
     DrProgram(name="dr", binary="./dr", binary_names=["dr", "./dr"]).run(arguments(sys.argv[1:]))
 
 

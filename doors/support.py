@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 from invoke.exceptions import Exit
 
 from inventories.errors import DrError, ExitCode
+from runbooks.engine.signals import interruptible
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,7 +35,8 @@ def door(task: Callable[P, R]) -> Callable[P, R]:
         if "lab" in kwargs:
             kwargs["lab"] = os.environ["DR_LAB"] = str(kwargs["lab"] or os.environ.get("DR_LAB") or "lab")
         try:
-            return task(*args, **kwargs)
+            with interruptible():  # what has to be undone is, however a task is ended
+                return task(*args, **kwargs)
         except DrError as error:
             hint = error.hint or _GENERAL_HINT.get(error.exit_code, "./dr status shows what each host is")
             raise Exit(f"{error}\nHINT: {hint}", code=int(error.exit_code)) from error

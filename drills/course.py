@@ -31,13 +31,16 @@ from runbooks.probes import app
 
 Events = Mapping[Store, tuple[Event, ...]]
 Fates = Mapping[Store, Fate]
+# A runbook's own --resume looks for a run of its own, and not below a drill's folder.
+_STATUS = "./dr status shows what each host is, and what brings it back"
 
 
 @dataclass(frozen=True)
 class Plan:
     """How to drill. Seconds before the fault are drawn between `calm_s` and twice that; `seed` fixes the draw.
 
-    `reclone` brings a lost host back from the repository, without trying to rewind it.
+    `reclone` brings a lost host back from the repository, without trying to rewind it. `kill` ends the operator's
+    process with SIGKILL in the middle of each runbook, which is resumed: no seconds are promised then.
     """
 
     rate: float = 6000.0
@@ -45,6 +48,7 @@ class Plan:
     after_s: float = 4.0
     seed: int | None = None
     reclone: bool = False
+    kill: bool = False
 
     def __post_init__(self) -> None:
         """Raises BadInput for a rate that no feed can have."""
@@ -275,7 +279,7 @@ class Course:
             update={
                 "outcome": Outcome.INTERRUPTED if interrupted else Outcome.FAILED,
                 "reasons": tuple(dict.fromkeys((*filter(None, failed), reason, *self.result.reasons))),
-                "hint": error.hint if isinstance(error, DrError) else "",
+                "hint": _STATUS if interrupted else error.hint if isinstance(error, DrError) else "",
             }
         )
 

@@ -48,6 +48,8 @@ def _nodes_wrong(nodes: tuple[postgres.Node, ...]) -> str:
     streaming = [node for node in nodes if node.streams]
     if len(primaries) != 1 or not streaming:
         return f"it has {len(primaries)} primaries and {len(streaming)} streaming standbys"
+    if paused := [node.name for node in streaming if node.replay_paused]:
+        return f"{', '.join(paused)} receives and replays nothing: it has paused"
     if not any(standby.sync == "sync" for standby in primaries[0].standbys):
         return f"{primaries[0].name} waits for no standby"
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from drills.course import Course, Plan
 from drills.gate import clean_up, gate
 from drills.judging import verdict
 from drills.judging.junit import write_junit
-from drills.judging.result import DrillResult, NegativeTwin, Outcome, write_result
+from drills.judging.result import DrillResult, NegativeTwin, Objectives, Outcome, write_result
 from drills.measuring import pressure
 from drills.measuring.measure import phases
 from drills.page.report import write_report
@@ -24,6 +25,7 @@ from inventories.errors import DrError
 from lab import state as lab_state
 from runbooks import hosts
 from runbooks.engine.rundir import new_run_dir
+from runbooks.engine.signals import held_back, interruptible
 from runbooks.probes.tdengine import servers
 
 
@@ -39,7 +41,10 @@ def drill(
     primary, standby = gate(estate, scenario.stores)
     run_dir = new_run_dir(f"drill-{scenario.name}{f'-{twin.name}' if twin else ''}", runs)
     seed = plan.seed if plan.seed is not None else random.SystemRandom().randrange(2**31)
-    stage = Stage(lab, estate, primary, standby, lab_state.load(lab).gateway, run_dir, say, reclone=plan.reclone)
+    heard, gateway = even_unheard(say), lab_state.load(lab).gateway
+    stage = Stage(lab, estate, primary, standby, gateway, run_dir, heard, reclone=plan.reclone)
+    if plan.kill:
+        stage.killed = random.Random(seed)  # noqa: S311 - moments, no secret
     result = DrillResult(
         name=run_dir.name,
         scenario=scenario.name,
@@ -49,22 +54,42 @@ def drill(
         started_at=datetime.now(UTC),
         summary=scenario.summary,
         expects_new_timeline=scenario.new_timeline and not (twin and twin.runbook_fails),
-        objectives=gather.objectives(scenario.promise),
+        objectives=_promised(scenario, plan),
     )
     course = Course(scenario, twin, plan, stage, random.Random(seed), result)  # noqa: S311 - a moment, no secret
     began = stage.mark("normal")
-    try:
-        with pressure.watched() as stage.watch:
-            course.go()
-    except (DrError, KeyboardInterrupt) as error:
-        course.ended_by(error)
-    finally:
-        _make_whole(course)
-        result = _with_surroundings(course.result, stage, began, twin)
-        write_result(result, run_dir)
-        write_junit(result, run_dir)
-        write_report(result, run_dir)
+    with interruptible():  # in every phase: a terminal that is closed must leave no fault in place and no feed running
+        try:
+            with pressure.watched() as stage.watch:
+                course.go()
+        except (DrError, KeyboardInterrupt) as error:
+            course.ended_by(error)
+        finally:
+            _make_whole(course)
+            with held_back() as came:
+                result = _with_surroundings(course.result, stage, began, twin)
+                write_result(result, run_dir)
+                write_junit(result, run_dir)
+                write_report(result, run_dir)
+    if came and result.outcome is not Outcome.INTERRUPTED:
+        raise KeyboardInterrupt(came[0])
     return result, run_dir
+
+
+def even_unheard(say: Callable[[str], None]) -> Callable[[str], None]:
+    """A terminal that is closed ends a drill by its signal; what is said on the way out must not lose the report."""
+
+    def aloud(sentence: str) -> None:
+        with suppress(OSError):
+            say(sentence)
+
+    return aloud
+
+
+def _promised(scenario: Scenario, plan: Plan) -> Objectives:
+    """Rows whatever happens; seconds only where nobody kills the operator's process."""
+    promised = gather.objectives(scenario.promise)
+    return promised.model_copy(update={"rto_s": None, "detection_s": None}) if plan.kill else promised
 
 
 def _make_whole(course: Course) -> None:
@@ -116,4 +141,4 @@ def _with_twin(result: DrillResult, twin: Twin | None) -> DrillResult:
     return result.model_copy(update={"negative_twin": NegativeTwin(name=twin.name, held=held, reason=told)})
 
 
-__all__ = ["Plan", "drill"]
+__all__ = ["Plan", "drill", "even_unheard"]

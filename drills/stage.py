@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from drills import killing
 from drills.feed import Feed
 from drills.judging.fate import Target
 from drills.judging.result import Fact
@@ -36,7 +38,8 @@ class Stage:
 
     `target` is set by a scenario that restores to a point, `safe_at` by one that loses what was not in the repository:
     what was acknowledged before that moment was in it and must come back. `later` is undone in the end, newest first.
-    `reclone` brings a host back from the repository where a rewind would be tried first.
+    `reclone` brings a host back from the repository where a rewind would be tried first. `killed` draws the moment at
+    which the operator's process is killed in each runbook.
     """
 
     lab: str
@@ -58,6 +61,7 @@ class Stage:
     running: dict[str, Feed] = field(default_factory=dict)  # by the name of the store that it writes to
     undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
     reclone: bool = False
+    killed: random.Random | None = None
     watch: Watch = field(default_factory=Watch)
 
     @property
@@ -115,7 +119,11 @@ class Stage:
         """
         if self.failover_started is None:
             self.failover_started = time.monotonic()
-        result = execute(procedure, estate or self.estate, options, self.say, runs=self.run_dir / "runbooks")
+        on, runs = estate or self.estate, self.run_dir / "runbooks"
+        if self.killed:
+            result = killing.run(procedure, on, options, self.say, runs, self.killed)
+        else:
+            result = execute(procedure, on, options, self.say, runs=runs)
         self.results.append((procedure.name, result))
         self._mark_steps(result)
         if result.outcome is ended.Outcome.INTERRUPTED:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
 from agents.base.config import Config, Host
 from agents.base.errors import AgentError, run
-from agents.postgresql.promotion_facts import Facts, asked, dsn, of_this_host
+from agents.postgresql.promotion_facts import Facts, asked, dsn, left, of_this_host
 
 ASKED_TIMES = 5  # a promotion asks the archive for the next segment and timeline twice, then for its own timeline
 LIMIT_S = 2.0
@@ -52,7 +53,7 @@ def judge(name: str, seen: Facts, limit_s: float, primary: Facts | None = None) 
     return (
         # A server that is too small pauses by itself, and would end if it were told to go on.
         *(sizes or _replay(name, seen, limit_s)), *_summarizer(name, seen), *_archive(name, seen, limit_s),
-        *_missing(name, seen), *_room(name, seen), *_collations(name, seen),
+        *_refuses(name, seen), *_missing(name, seen), *_room(name, seen), *_collations(name, seen),
     )  # fmt: skip
 
 
@@ -79,7 +80,7 @@ def _sizes(name: str, seen: Facts, needed: Mapping[str, int]) -> Iterator[Hindra
     if less:
         measured = ", ".join(f"{what} is {size}" for what, size in less.items())
         limit = ", ".join(f"{needed[what]} as on its primary" for what in less)
-        hint = f"./dr deploy --limit {name}, ./dr drift if that changes nothing; then restart PostgreSQL on {name}"
+        hint = f"./dr rejoin {name} --yes makes it fit; ./dr drift tells where sizes differ from what is declared"
         yield Hindrance("sizes", measured, limit, None, True, hint)
 
 
@@ -89,11 +90,20 @@ def _summarizer(name: str, seen: Facts) -> Iterator[Hindrance]:
         yield Hindrance("summarizer", measured, "off", None, False, f"./dr deploy --limit {name} switches it off")
 
 
+def _refuses(name: str, seen: Facts) -> Iterator[Hindrance]:
+    """Promoted it would answer and take no row: read-only, or waiting for a standby that nobody is."""
+    if seen.refuses:
+        hint = f"./dr deploy --limit {name} undoes ALTER SYSTEM; take it out of any other file there and reload"
+        yield Hindrance("no-writes", "; ".join(seen.refuses), "neither is set on a standby", None, True, hint)
+
+
 def _archive(name: str, seen: Facts, limit_s: float) -> Iterator[Hindrance]:
     if seen.asked_s is None:
         return
-    seconds = ASKED_TIMES * seen.asked_s
-    if seconds > limit_s or seen.asked_in_vain:
+    seconds: float | None = ASKED_TIMES * seen.asked_s
+    if seen.asked_in_vain and ASKED_TIMES * seen.asked_s <= limit_s:
+        seconds = None  # the time was up too soon: it may be as quick as it should be
+    if seconds is None or seconds > limit_s:
         took = f"restore_command took {'more than ' if seen.asked_in_vain else ''}{seen.asked_s:.1f} s"
         hint = f"./dr backup.check; look at the backup host, its load and the line from {name} to it"
         measured = f"{took} for a file that is not there; a promotion asks {ASKED_TIMES} times"
@@ -160,9 +170,10 @@ def sentence(name: str, one: Hindrance) -> str:
 
 
 def here(name: str, version: int, database: str, limit_s: float, patience_s: float) -> dict[str, object]:
-    """What this host says of its own server. Raises AgentError when that does not answer."""
+    """What this host says of its own server within `patience_s`. Raises AgentError when that does not answer."""
+    ends = time.monotonic() + patience_s
     seen = asked("", database, patience_s)
-    seen = replace(seen, **of_this_host(seen, version, patience_s))
+    seen = replace(seen, **of_this_host(seen, version, left(ends)))
     found = judge(name, seen, limit_s)
     return {
         "in_recovery": seen.in_recovery, "asked_s": seen.asked_s, "needed": dict(seen.needed),
@@ -182,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", type=int, default=17)
     parser.add_argument("--database", default="postgres", help="whose collations are compared as well")
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds that a promotion may be delayed")
-    parser.add_argument("--patience", type=float, default=PATIENCE_S, help="seconds for each answer")
+    parser.add_argument("--patience", type=float, default=PATIENCE_S, help="seconds for the answer")
     options = parser.parse_args(arguments)
     told = here(options.name, options.version, options.database, options.limit, options.patience)
     print(json.dumps(told), flush=True)

@@ -255,7 +255,7 @@ def pg_slots(version: int, names: Sequence[str]) -> Commands:
 
 @operation()
 def pg_reset_overrides(version: int, settings: Sequence[str]) -> Commands:
-    """Undo ALTER SYSTEM for the settings that the configuration file declares."""
+    """Undo ALTER SYSTEM for these settings."""
     rows = _rows("select name from pg_file_settings where sourcefile like '%postgresql.auto.conf'") or []
     names = sorted({row["name"] for row in rows} & set(settings))
     if not names:

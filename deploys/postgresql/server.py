@@ -26,7 +26,7 @@ from deploys.postgresql.operations import (
     pg_standby,
     pg_synchronous,
 )
-from deploys.postgresql.settings import CERTIFICATES, settings
+from deploys.postgresql.settings import CERTIFICATES, NEVER_ALTERED, settings
 from deploys.text import MANAGED, as_file, cidr, network
 
 _MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
@@ -101,8 +101,9 @@ def synchronous() -> None:
         line=f"synchronous_standby_names = 'FIRST 1 ({names})'", names=standbys, _su_user="postgres",
     )  # fmt: skip
     pg_reset_overrides(
-        name="no setting is overridden", version=version, settings=list(settings(version)), _su_user="postgres"
-    )
+        name="no setting is overridden", version=version, settings=[*settings(version), *NEVER_ALTERED],
+        _su_user="postgres",
+    )  # fmt: skip
     pg_no_summaries(name="nothing summarizes WAL", version=version, _su_user="postgres")
 
 

@@ -6,6 +6,8 @@ from pyinfra import host
 
 from deploys import estate
 
+# What only runbooks switch, or nobody: a standby that is promoted with them takes no write.
+NEVER_ALTERED = ("default_transaction_read_only", "synchronous_standby_names")
 CERTIFICATES = "/etc/postgresql/mystocks"
 
 

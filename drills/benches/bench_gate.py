@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from drills import gather, prepare
 from drills.benches import figures, pages
 from drills.benches.figures import TOLERANCE, Judged, Measured, Record, Verdict
 from drills.benches.headlines import SIZES, Headlines
+from inventories.catalog.load import shown
 from inventories.errors import BadInput
 from lab import containers, down
 from lab.containers import ContainerState
@@ -60,12 +62,21 @@ class Passed:
 
 def read(wanted: Gate, path: Path = RECORD) -> Record:
     """The record that the gate holds to; none is needed where one is made. Raises BadInput."""
+    if wanted.record:
+        _require_writable(path)
     if wanted.record and not path.exists():
         return Record(version=1, figures={})
     record = figures.load(path)
     if not wanted.record:
         figures.require(record, wanted.names, path)
     return record
+
+
+def _require_writable(path: Path) -> None:
+    """Before minutes are spent on measuring what could not be kept."""
+    target = path.resolve()
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise BadInput(f"{shown(path)} cannot be written, so nothing could be recorded", f"ls -ld {target}")
 
 
 def run(wanted: Gate, record: Record, lab: str, say: Say) -> Passed:

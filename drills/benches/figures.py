@@ -12,16 +12,19 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import yaml
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from inventories.catalog.base import Entry
+from inventories.catalog.base import Entry, contradiction
 from inventories.catalog.load import load_model, shown
 from inventories.errors import BadInput
 
 TOLERANCE = 1 / 3
+_ROUNDED = 0.001  # medians are kept in milliseconds
+_BY_HAND = "./dr bench --gate --record --reason TEXT writes a worse one; or restore the file from version control"
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,14 @@ class Measured:
         return self.ours_s / self.yardstick_s
 
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)]
+def _number(value: object) -> object:
+    """YAML's `yes` is no 1.0, and a quoted number is a text."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticCustomError("no_number", "input should be a number")
+    return float(value)
+
+
+Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -98,6 +108,15 @@ class Reached(Entry):
     machine: Text
     size: str = ""
     worse: tuple[Worse, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _is_what_was_measured(self) -> Self:
+        """A ratio that was written by hand, without its medians, would let anything pass and give no reason."""
+        was = self.ours_s / self.yardstick_s
+        if abs(self.times - was) > 0.01 * was + _ROUNDED * self.times / min(self.yardstick_s, self.ours_s):
+            why = f"{self.ours_s:g} s of ours by {self.yardstick_s:g} s of the yardstick are {was:.3f}"
+            raise contradiction("times", self.times, why, _BY_HAND)
+        return self
 
 
 class Record(Entry):

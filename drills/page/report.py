@@ -95,10 +95,15 @@ def headline(result: DrillResult) -> str:
     """The verdict in one sentence: what a manager repeats."""
     if result.outcome is Outcome.PASSED:
         return "; ".join(_parts(result)) + "."
-    first = (
-        result.reasons[0] if result.reasons else "No reason was recorded; the journal says how far it came."
-    )
-    more = len(result.reasons) - 1
+    return first_of(result.reasons) or "No reason was recorded; the journal says how far it came."
+
+
+def first_of(reasons: Sequence[str]) -> str:
+    """The first one as a sentence, and how many stand below; '' where there is none."""
+    first = "".join(reasons[:1])
+    if first and first[-1] not in ".!?":
+        first += "."
+    more = len(reasons) - 1
     return first + (f" {more} more reason{'s' if more > 1 else ''} below." if more > 0 else "")
 
 

@@ -9,24 +9,23 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from drills import gather, prepare
 from drills.judging.result import DrillResult, NegativeTwin, Outcome
-from drills.rounds import report
+from drills.rounds import report, second_primary, witness
 from drills.rounds import rows as rounds_rows
 from drills.rounds.result import Round, RoundsResult, judge, round_of, write_rounds
-from drills.run import Plan, drill
-from drills.scenarios.catalogue import REJOINED, ROUND_TWINS, SCENARIOS, TWINS, VANISHED_ROW
+from drills.run import Plan, drill, even_unheard
+from drills.scenarios.catalogue import REJOINED, ROUND_TWINS, SCENARIOS, SECOND_PRIMARY, TWINS, VANISHED_ROW
 from drills.scenarios.parts import nothing
 from inventories.errors import BadInput, DrError, Refused
 from runbooks import hosts
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.rundir import new_run_dir
-from runbooks.engine.signals import interruptible
+from runbooks.engine.signals import held_back, interruptible
 from runbooks.hosts import Estate
 from runbooks.layout import KEPT
 from runbooks.probes import disk
@@ -38,6 +37,7 @@ _ROUND_TRIPS = (
 )  # fmt: skip
 # A runbook's own verification and backup pass while the feed writes on, so that less of it is needed around them.
 _CALM_S, _AFTER_S = 2.0, 1.0
+MOST = 1000  # half a day of them
 ROOM_BYTES = 2 << 30  # a round takes an eighth of it, on all hosts of a lab together
 
 
@@ -52,6 +52,7 @@ class Drawn:
     scenario: str
     reclone: bool
     seed: int
+    kill: bool = False
 
     @property
     def rejoin(self) -> str:
@@ -60,23 +61,31 @@ class Drawn:
     @property
     def says(self) -> str:
         """Where no host is lost, none has to come back."""
-        return self.scenario if SCENARIOS[self.scenario].restore is nothing else f"{self.scenario}, then {self.rejoin}"
+        lost = SCENARIOS[self.scenario].restore is not nothing
+        killed = ", the operator's process killed in every runbook" if self.kill else ""
+        return f"{self.scenario}{f', then {self.rejoin}' if lost else ''}{killed}"
 
 
 @dataclass(frozen=True)
 class RoundsPlan:
-    """How many rounds of which scenarios; `seed` fixes what is drawn. Raises BadInput for what makes no rounds."""
+    """How many rounds of which scenarios; `seed` fixes what is drawn. Raises BadInput for what makes no rounds.
+
+    `kill`: in every second round the operator's process is killed in the middle of each runbook.
+    """
 
     count: int
     seed: int
     scenarios: tuple[str, ...] = field(default_factory=pool)
     rate: float = 6000.0
     twin: str = ""
+    kill: bool = False
 
     def __post_init__(self) -> None:
         Plan(rate=self.rate)
         if self.count < 1:
             raise BadInput(f"{self.count} rounds would prove nothing", "--rounds 10 runs ten")
+        if self.count > MOST:
+            raise BadInput(f"{self.count} rounds are more than {MOST} in one run", "--rounds 50 takes under an hour")
         if self.twin and self.twin not in ROUND_TWINS:
             raise BadInput(*_no_twin_of_rounds(self.twin))
 
@@ -87,18 +96,21 @@ class RoundsPlan:
         while len(names) < self.count:
             names += chance.sample(self.scenarios, len(self.scenarios))
         return tuple(
-            Drawn(nr, names[nr - 1], chance.random() < 0.5, chance.randrange(2**31)) for nr in range(1, self.count + 1)
+            Drawn(nr, names[nr - 1], chance.random() < 0.5, chance.randrange(2**31), self.kill and nr % 2 == 0)
+            for nr in range(1, self.count + 1)
         )
 
 
-def plan(rounds: str, scenarios: str, twin: str, rate: float, seed: int | None) -> RoundsPlan:
+def plan(
+    rounds: str, scenarios: str, twin: str, rate: float, seed: int | None, *, kill: bool = False
+) -> RoundsPlan:
     """From the words of an operator. Raises BadInput."""
     try:
         count = int(rounds)
     except ValueError:
         raise BadInput(f"{rounds!r} is no number of rounds", "--rounds 10 runs ten") from None
     drawn = seed if seed is not None else random.SystemRandom().randrange(1, 2**31)
-    return RoundsPlan(count, drawn, _scenarios(scenarios), rate, twin)
+    return RoundsPlan(count, drawn, _scenarios(scenarios), rate, twin, kill)
 
 
 def _scenarios(words: str) -> tuple[str, ...]:
@@ -162,12 +174,12 @@ class _Going:
 
     def _round(self, drawn: Drawn) -> None:
         self.say(f"round {drawn.nr} of {self.plan.count}: {drawn.says}")
-        how = Plan(self.plan.rate, _CALM_S, _AFTER_S, drawn.seed, drawn.reclone)
+        how = Plan(self.plan.rate, _CALM_S, _AFTER_S, drawn.seed, drawn.reclone, drawn.kill)
         with (self.folder / "said.log").open("a", encoding="utf-8") as log:
             result, folder = drill(
                 SCENARIOS[drawn.scenario], self.lab, self._hearing(log.write), how, runs=self.folder
             )
-        one = round_of(drawn.nr, result, folder.name, *_rejoin(drawn, result))
+        one = round_of(drawn.nr, result, folder.name, *_rejoin(drawn, result), killed=drawn.kill)
         self.result = self.result.with_round(one)
         self.write()
         if one.passed:
@@ -197,8 +209,14 @@ class _Going:
                 self.taken_out = rounds_rows.take_out(primary, str(estate.data["database"]), every[0])
             self.say(f"looking for the {self.result.acked:,} rows of all rounds again")
             self.result = self.result.model_copy(update={"last_check": rounds_rows.look(estate, every)})
+            if self.plan.twin == SECOND_PRIMARY:
+                second_primary.appear(estate, self._hearing(lambda _: 0), self.folder)
         except DrError as error:
             self.stop(f"The rows of all rounds could not be looked for again: {error}", error.hint)
+
+    def witnessed(self) -> None:
+        """Whether two hosts ever took writes at the same time."""
+        self.result = self.result.model_copy(update={"witnessed": witness.read(self.folder)})
 
     def _written(self) -> Iterator[rounds_rows.Written]:
         for one in self.result.rounds:
@@ -230,21 +248,17 @@ class _Going:
         report.write_report(self.result, self.folder)
 
     def _twin(self) -> NegativeTwin:
-        """It holds when the very row that was taken out is the only thing that is wrong."""
-        out, check = self.taken_out, self.result.last_check
-        found = [(one.nr, one.table, one.numbers) for one in check.gone] if check else []
-        held = out is not None and found == [(out.nr, out.table, str(out.number))] and len(self.result.reasons) == 1
+        """It holds when the very thing that was done is the only one that is wrong."""
+        held = len(self.result.reasons) == 1 and (self._row_gone() if self.plan.twin == VANISHED_ROW else self._two())
         return NegativeTwin(name=self.plan.twin, held=held, reason="; ".join(self.result.reasons) or "it passed")
 
+    def _row_gone(self) -> bool:
+        out, check = self.taken_out, self.result.last_check
+        found = [(one.nr, one.table, one.numbers) for one in check.gone] if check else []
+        return out is not None and found == [(out.nr, out.table, str(out.number))]
 
-def _even_unheard(say: Callable[[str], None]) -> Callable[[str], None]:
-    """A terminal that is closed ends the rounds by its signal; what is said on the way out must not lose the report."""
-
-    def aloud(sentence: str) -> None:
-        with suppress(OSError):
-            say(sentence)
-
-    return aloud
+    def _two(self) -> bool:
+        return self.result.witnessed is not None and len(self.result.witnessed.two) == 1
 
 
 def _require_room(estate: Estate) -> None:
@@ -278,18 +292,20 @@ def run(plan: RoundsPlan, lab: str, say: Callable[[str], None]) -> tuple[RoundsR
         name=folder.name, run_id=str(plan.seed), lab=lab, host=primary.name, started_at=datetime.now(UTC),
         wanted=plan.count, pool=plan.scenarios,
     )  # fmt: skip
-    going = _Going(plan, lab, _even_unheard(say), folder, result, time.monotonic())
+    going = _Going(plan, lab, even_unheard(say), folder, result, time.monotonic())
     going.say(f"{plan.count} rounds of {', '.join(plan.scenarios)}; --seed {plan.seed} repeats them")
     going.write()
     interrupted = False
     try:
-        with interruptible():
+        with interruptible(), witness.present(hosts.load("lab").app, folder):
             going.go()
     except KeyboardInterrupt:
         interrupted = True
     except DrError as error:
         going.stop(f"Round {len(going.result.rounds) + 1} could not be run: {error}", error.hint)
-    going.conclude(interrupted=interrupted)
+    with held_back():
+        going.witnessed()
+        going.conclude(interrupted=interrupted)
     return going.result, folder
 
 

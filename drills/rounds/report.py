@@ -10,7 +10,7 @@ from drills.judging import junit
 from drills.judging.junit import Case
 from drills.judging.result import CheckOutcome, Outcome, write_whole
 from drills.measuring.pressure import FIGURES
-from drills.page.report import WORDS, Sibling, count, humane, page, seconds, siblings
+from drills.page.report import WORDS, Sibling, count, first_of, humane, page, seconds, siblings
 from drills.page.shapes import Scale, Tick, ceiling, rate_ticks
 from drills.rounds.result import Round, RoundsResult
 
@@ -79,9 +79,7 @@ def headline(result: RoundsResult) -> str:
             f"{_rounds(len(result.rounds))} on one estate: {count(result.acked)} rows acknowledged, {kept}; {took}; "
             f"nearest to its promise was round {worst.nr}, {worst.scenario}."
         )
-    first = result.reasons[0] if result.reasons else "No reason was recorded."
-    more = len(result.reasons) - 1
-    return first + (f" {more} more reason{'s' if more > 1 else ''} below." if more > 0 else "")
+    return first_of(result.reasons) or "No reason was recorded."
 
 
 def trend(result: RoundsResult) -> str:

@@ -16,6 +16,7 @@ from drills.judging.result import DrillResult, NegativeTwin, Outcome, Verify, wr
 from drills.measuring.fingerprint import Fingerprint
 from drills.measuring.measure import Phase
 from drills.measuring.pressure import Pressure, stood_still
+from drills.rounds.witness import Witnessed
 from inventories.errors import BadInput
 
 TREND_FROM = 6  # rounds: fewer say nothing of a trend
@@ -34,6 +35,7 @@ class Round(_Frozen):
     folder: str
     run_id: str
     primary: str
+    killed: bool = False  # the operator's process, in the middle of each runbook
     rejoin: str = ""  # how a lost host was to come back
     rejoined: str = ""  # how it did
     reasons: tuple[str, ...] = ()
@@ -142,6 +144,7 @@ class RoundsResult(_Frozen):
     duration_s: float = 0.0
     rounds: tuple[Round, ...] = ()
     last_check: LastCheck | None = None
+    witnessed: Witnessed | None = None
     stopped: str = ""  # why not all rounds were run
     versions: dict[str, str] = {}
     fingerprint: Fingerprint | None = None
@@ -255,7 +258,9 @@ class RoundsResult(_Frozen):
         return self.model_copy(update={"rounds": (*self.rounds, one)})
 
 
-def round_of(nr: int, result: DrillResult, folder: str, rejoin: str, rejoined: str) -> Round:
+def round_of(
+    nr: int, result: DrillResult, folder: str, rejoin: str, rejoined: str, *, killed: bool = False
+) -> Round:
     """One drill as a line of the whole."""
     phases: dict[str, float] = {}
     for phase in result.phases:
@@ -263,7 +268,7 @@ def round_of(nr: int, result: DrillResult, folder: str, rejoin: str, rejoined: s
     missed = tuple(promise.failure for promise in verdict.objectives(result) if not promise.met)
     return Round(
         nr=nr, scenario=result.scenario, outcome=result.outcome, folder=folder, run_id=result.run_id,
-        primary=result.host, rejoin=rejoin, rejoined=rejoined, reasons=result.reasons, missed=missed,
+        primary=result.host, killed=killed, rejoin=rejoin, rejoined=rejoined, reasons=result.reasons, missed=missed,
         duration_s=result.duration_s, rto_s=result.rto_s, promised_s=result.objectives.rto_s,
         rto_from_failover_s=result.rto_from_failover_s, max_ack_gap_s=result.max_ack_gap_s, acked=result.acked,
         lost=result.lost, duplicated=result.duplicated, replayed=result.replayed, verify=result.verify,
@@ -290,6 +295,10 @@ def _reasons(result: RoundsResult) -> Iterator[str]:
         first = len(result.rounds) + 1
         which = f"Round {first} was" if missing == 1 else f"Rounds {first} to {result.wanted} were"
         yield f"{which} not run."
+    if result.witnessed is not None:
+        yield from result.witnessed.reasons()
+    else:
+        yield "Nobody watched whether two hosts took writes."
     if result.last_check is None:
         yield "Rows of earlier rounds were not looked for again after the last round."
     else:

@@ -152,14 +152,17 @@ TWINS: Mapping[str, Twin] = {
 }
 
 
-VANISHED_ROW = "vanished-row"
+VANISHED_ROW, SECOND_PRIMARY = "vanished-row", "second-primary"
 ROUND_TWINS: Mapping[str, str] = {
     VANISHED_ROW: "After the last round one row of the first is deleted by hand: looking back must find that very row.",
+    SECOND_PRIMARY: "After the last round the standby is promoted beside the primary: the witness must see both.",
 }
 
 
 def scenario(name: str) -> Scenario:
     """Raises BadInput naming the scenarios there are."""
+    if "," in name:
+        raise BadInput("a drill breaks one thing, and several were named", f"./dr drill --rounds 2 --scenario {name}")
     if name not in SCENARIOS:
         raise BadInput(f"there is no scenario {name!r}", f"the scenarios are {', '.join(SCENARIOS)}")
     return SCENARIOS[name]

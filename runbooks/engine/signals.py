@@ -28,5 +28,22 @@ def interruptible() -> Iterator[None]:
             signal.signal(sig, signal.SIG_DFL if handler is None else handler)
 
 
+@contextmanager
+def held_back() -> Iterator[list[str]]:
+    """Let what is short and must be whole come to its end. Gives the names of the signals that came meanwhile."""
+    came: list[str] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = {sig: signal.getsignal(sig) for sig in _SIGNALS if signal.getsignal(sig) is not signal.SIG_IGN}
+    for sig in before:
+        signal.signal(sig, lambda number, _frame: came.append(signal.Signals(number).name))
+    try:
+        yield came
+    finally:
+        for sig, handler in before.items():
+            signal.signal(sig, signal.SIG_DFL if handler is None else handler)
+
+
 def _stop(number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt(signal.Signals(number).name)

@@ -15,7 +15,11 @@ from runbooks.probes.postgresql import server as postgres
 from runbooks.probes.postgresql.server import Node
 from runbooks.probes.tdengine import servers as tdengine
 
-_ALTERED = "select name, setting from pg_file_settings where sourcefile like '%postgresql.auto.conf' order by 1"
+# Whatever file is not the declared one or the runbooks' own; what stands there wins over the declared one.
+_ALTERED = (
+    "select name, setting, sourcefile from pg_file_settings where name is not null "
+    "and sourcefile not like '%/postgresql.conf' and sourcefile not like '%/90-synchronous.conf' order by 1, 3"
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ def _of_node(estate: Estate, node: Node) -> Iterator[Difference]:
 
 def _altered(host: Host) -> Iterator[Difference]:
     for row in host.query(_ALTERED):
-        detail = f"{host.name}: ALTER SYSTEM set {row['name']} to {row['setting']!r}."
+        where = str(row["sourcefile"])
+        by = "ALTER SYSTEM set" if where.endswith("/postgresql.auto.conf") else f"{where} sets"
+        detail = f"{host.name}: {by} {row['name']} to {row['setting']!r}."
         yield Difference("settings are the file's", host.name, detail)
 
 

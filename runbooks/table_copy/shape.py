@@ -74,7 +74,7 @@ class Shape(Piece):
 
 
 def parse(rows: Iterable[Mapping[str, Any]]) -> dict[str, Shape]:
-    """Rows of probes/tables.py by table name."""
+    """Rows of runbooks/probes/postgresql/tables.py by table name."""
     return {row["name"]: Shape.model_validate(row) for row in rows}
 
 

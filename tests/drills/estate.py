@@ -30,6 +30,7 @@ from runbooks.run import execute
 
 UNIT = "postgresql@17-main"
 DATA = "/var/lib/postgresql/17/main"
+BY_HAND = "/etc/postgresql/17/main/conf.d/50-by-hand.conf"
 
 
 def quiet(_: str) -> None:
@@ -92,7 +93,9 @@ def make_whole(estate: Estate) -> Estate:
 
 
 def rejoin(estate: Estate) -> None:
-    execute(REJOIN, estate, RejoinOptions(yes=True), quiet)
+    """Whoever is out; one that has paused is to be named."""
+    paused = [node.name for node in server.survey(estate) if node.replay_paused]
+    execute(REJOIN, estate, RejoinOptions(yes=True, host="".join(paused[:1])), quiet)
 
 
 def roles(estate: Estate) -> tuple[str, str]:
@@ -172,6 +175,20 @@ def _how_to_reach(host: Host) -> dict[str, object]:
         "ssh_hostname": entry.ssh_hostname, "ssh_user": entry.ssh_user, "ssh_key": entry.ssh_key,
         "ssh_known_hosts_file": entry.ssh_known_hosts_file,
     }  # fmt: skip
+
+
+def set_by_hand(host: Host, **settings: str) -> None:
+    """By a file beside the declared one, as a hand would: ALTER SYSTEM is a finding of its own."""
+    lines = "".join(f"{name} = '{value}'\n" for name, value in settings.items())
+    host.run("cat > %s && chown postgres: %s", BY_HAND, BY_HAND, stdin=lines)
+    host.execute("SELECT pg_reload_conf();")
+
+
+def as_declared(host: Host) -> None:
+    """Take back what `set_by_hand` said, in the server that runs as well: a file that is gone changes nothing there."""
+    host.run("rm -f %s", BY_HAND)
+    with suppress(DrError):  # one that is down reads its files when it starts
+        host.execute("SELECT pg_reload_conf();")
 
 
 def remove(estate: Estate, host: str) -> None:

@@ -14,6 +14,7 @@ from drills.measuring.fingerprint import fingerprint
 from drills.measuring.pressure import Pressure
 from drills.rounds.report import write_junit, write_report
 from drills.rounds.result import Gone, LastCheck, Looked, Round, RoundsResult, judge, write_rounds
+from drills.rounds.witness import Witnessed
 from tests.unit.sample_drill import STARTED
 
 POOL = ("primary-power-loss", "primary-crash", "primary-partition", "planned-switchover")
@@ -59,11 +60,15 @@ def begun(wanted: int = 12) -> RoundsResult:
     )  # fmt: skip
 
 
+def witnessed(*two: str) -> Witnessed:
+    return Witnessed(looks={"pg1": 3_910, "pg2": 3_902}, acks={"pg1": 1_950, "pg2": 1_840}, two=two)
+
+
 def passed(wanted: int = 12) -> RoundsResult:
     result = begun(wanted)
     for nr in range(1, wanted + 1):
         result = result.with_round(one_round(nr))
-    return judge(result.model_copy(update={"last_check": looked()}))
+    return judge(result.model_copy(update={"last_check": looked(), "witnessed": witnessed()}))
 
 
 def failed() -> RoundsResult:
@@ -77,7 +82,7 @@ def failed() -> RoundsResult:
         name = "primary-power-loss" if missed else ""
         result = result.with_round(one_round(nr, name, **wrong, pressure=quiet(0.93 if nr == 5 else 0.3)))
     twin = NegativeTwin(name="vanished-row", held=False, reason="more than the row that was taken out is wrong")
-    return judge(result.model_copy(update={"last_check": looked(1), "negative_twin": twin}))
+    return judge(result.model_copy(update={"last_check": looked(1), "witnessed": witnessed(), "negative_twin": twin}))
 
 
 def interrupted() -> RoundsResult:

@@ -90,6 +90,9 @@ def assert_told(done: subprocess.CompletedProcess[str], code: int, *words: str, 
         (["drill", "--rounds", "0"], ["0 rounds"], "--rounds 10"),
         (["drill", "--rounds=-1"], ["-1 rounds"], "--rounds 10"),
         (["drill", "--rounds", "some"], ["'some'"], "--rounds 10"),
+        (["drill", "--rounds", "1000000000"], ["1000000000 rounds"], "--rounds 50"),
+        (["drill", "--rounds", ""], ["--rounds was given an empty value"], "./dr help TASK"),
+        (["drill", "--scenario", "primary-crash,site-power-loss"], ["one thing"], "--rounds 2 --scenario primary-cr"),
         (["drill", "--rounds", "2", "--scenario", "primary-crash,flood"], ["'flood'"], "primary-power-loss"),
         (["drill", "--rounds", "2", "--scenario", "disk-full"], ["disk-full", "rounds"], "--scenario disk-full"),
         (["drill", "--rounds", "2", "--twin", "leaky-fence"], ["leaky-fence", "single drill"], "vanished-row"),
@@ -123,6 +126,13 @@ def test_what_is_mistyped_ends_with_2(machine: Machine, typed: list[str], words:
     assert_told(machine.dr(*typed), 2, *words, hint=hint)
     left = list((machine.folder / "runs").glob("*")) if (machine.folder / "runs").exists() else []
     assert left == [], "bad input leaves no evidence of a run that was none"
+
+
+@pytest.mark.parametrize("columns", ["0", ""])
+def test_a_terminal_that_knows_no_width_empties_no_table(machine: Machine, columns: str) -> None:
+    done = machine.dr("scenarios", COLUMNS=columns)
+    assert done.returncode == 0
+    assert "primary-power-loss" in done.stdout
 
 
 @pytest.mark.parametrize(("runbook", "step"), [("failover", "fence"), ("rejoin", "rebuild")])

@@ -65,7 +65,8 @@ def test_fast_leaves_lab_tests_out_whatever_else_is_selected() -> None:
 
 
 def test_long_tests_run_when_asked_for_and_are_never_lost() -> None:
-    assert checks.pytest_command("", "", fast=False)[-2:] == ["-m", "not long"]
+    command = checks.pytest_command("", "", fast=False)
+    assert command[command.index("-m", 3) :][:2] == ["-m", "not long"]
     assert "not long" not in " ".join(checks.pytest_command("", "", fast=False, long=True))
     assert "not long" not in " ".join(checks.pytest_command("swap", "", fast=False))
     assert "not long" not in " ".join(checks.pytest_command("", "long", fast=False))
@@ -119,3 +120,8 @@ def test_the_ci_script_can_be_executed_and_runs_the_tests() -> None:
     script = checks.ROOT / ".ci/run"
     assert script.stat().st_mode & stat.S_IXUSR
     assert "./dr test" in script.read_text().splitlines()
+
+
+def test_all_tests_share_two_processes_and_a_selection_runs_in_this_one() -> None:
+    assert "loadgroup" in checks.pytest_command("", "", fast=False)
+    assert "loadgroup" not in checks.pytest_command("swap", "", fast=False)

@@ -105,7 +105,7 @@ def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 GOOD = """version: 1
 figures:
-  store: {times: 1.9, ours_s: 1.6, yardstick_s: 0.8, day: 2026-11-27, versions: v, machine: m}
+  store: {times: 1.9, ours_s: 1.52, yardstick_s: 0.8, day: 2026-11-27, versions: v, machine: m}
 """
 
 
@@ -117,6 +117,10 @@ figures:
         ("times: 1.9", "times: fast", ["figures.store.times is 'fast'"]),
         ("times: 1.9", "times: -2", ["figures.store.times is -2"]),
         ("times: 1.9", "times: .inf", ["figures.store.times is inf"]),
+        ("times: 1.9", "times: .nan", ["figures.store.times is nan"]),
+        ("times: 1.9", "times: yes", ["figures.store.times is True", "a number"]),
+        ("times: 1.9", "times: '1.9'", ["figures.store.times is '1.9'", "a number"]),
+        ("times: 1.9", "times: 19", ["figures.store.times is 19.0", "1.52 s of ours", "are 1.900"]),
         ("day: 2026-11-27", "day: yesterday", ["figures.store.day is 'yesterday'"]),
         ("  store:", "  stroe:", ["figures.stroe", "no figure of the gate"]),
         ("version: 1", "version: 7", ["version is 7"]),
@@ -139,6 +143,33 @@ def test_a_record_that_was_edited_badly_is_told_with_file_path_and_value(
         figures.load(path)
     assert not [word for word in ("figures.yaml", *words) if word not in str(told.value)], told.value
     assert told.value.hint
+
+
+def test_a_record_that_cannot_be_written_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "figures.yaml"
+    path.symlink_to(tmp_path / "away" / "figures.yaml")
+    with pytest.raises(BadInput, match="cannot be written, so nothing could be recorded"):
+        bench_gate.read(Gate(("store",), record=True), path)
+    path.unlink()
+    path.write_text(GOOD)
+    assert bench_gate.read(Gate(("store",), record=True), path).figures
+    monkeypatch.setattr("os.access", lambda *_: False)  # as on a disk that is mounted read-only
+    with pytest.raises(BadInput, match="cannot be written"):
+        bench_gate.read(Gate(("store",), record=True), path)
+    assert bench_gate.read(Gate(("store",)), path).figures
+
+
+def test_the_record_that_is_committed_can_be_held_to() -> None:
+    assert set(figures.load(bench_gate.RECORD).figures) == set(HEADLINES)
+
+
+@pytest.mark.parametrize("yardstick", [0.0014, 0.0146, 0.12, 9.4784])
+def test_what_was_rounded_when_it_was_written_is_no_edit(tmp_path: Path, yardstick: float) -> None:
+    found = figures.judge([Measured("store", (yardstick * 14.607,), (yardstick,))], record(), 1 / 3)
+    figures.write(keep(record(), found), tmp_path / "figures.yaml")
+    assert figures.load(tmp_path / "figures.yaml").figures["store"].times == 14.607
 
 
 def test_a_figure_without_a_record_has_nothing_to_be_held_to(tmp_path: Path) -> None:

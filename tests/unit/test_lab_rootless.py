@@ -35,7 +35,11 @@ while [ "$1" != env ]; do shift; done
 cd /
 exec "$@"
 """
-_ENTER = "import sys; from lab import rootless; rootless.enter(tuple(sys.argv[1:]))"
+# SIGHUP is ignored in whatever was started with nohup, these tests among it, and a shell cannot change that any more.
+_ENTER = (
+    "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    "from lab import rootless; rootless.enter(tuple(sys.argv[1:]))"
+)
 
 
 class Machine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from doors.misspelt import HINT, in_words
+from doors.misspelt import HINT, in_words, without_value
 
 NAMES = ("drill", "drift", "demo", "lab.up", "failover")
 
@@ -34,8 +34,25 @@ NAMES = ("drill", "drift", "demo", "lab.up", "failover")
             "invalid literal for int() with base 10: '1.5'",
             "drill --seed=1.5", "--seed takes a number, and '1.5' is none.", HINT,
         ),
+        ("No idea what '' is!", "", "There is no task ''.", HINT),
         ("something new", "x", "something new", HINT),
     ],
 )  # fmt: skip
 def test_a_wrong_word_is_named_with_what_may_have_been_meant(said: str, typed: str, sentence: str, hint: str) -> None:
     assert in_words(said, typed.split(), NAMES) == f"{sentence}\nHINT: {hint}"
+
+
+@pytest.mark.parametrize(
+    ("typed", "option"),
+    [
+        (("drill", "--rounds", ""), "--rounds"),
+        (("drill", "--rounds="), "--rounds"),
+        (("drill", "-r", "", "--json"), "-r"),
+        (("drill", "--rounds", "3", "--scenario", "a,b"), ""),
+        (("lab.ssh", "pg1", "--", "psql", "--set="), ""),
+    ],
+)
+def test_an_option_that_was_given_nothing_is_not_taken_for_one_that_was_left_out(
+    typed: tuple[str, ...], option: str
+) -> None:
+    assert without_value(typed) == option

@@ -1,4 +1,4 @@
-"""Every file that README, the decisions and the page on stores speak of is there."""
+"""Every file that the pages, the comments and the hints of the sources speak of is there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ PAGES = ("README.md", "docs/decisions.md", "docs/adding-a-store.md")
 QUOTED = re.compile(r"`([A-Za-z0-9_./*<>-]+)`")
 TOP = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")} | {".ci", ".github"}
 MADE = ("bench/", "runs", "conf.d")  # by a run, or on a host
+SOURCES = ("agents/", "deploys/", "docs/", "doors/", "drills/", "inventories/", "lab/", "runbooks/", "templates/")
+# A path in a comment, a hint or a page, whatever stands around it; one on a host begins with a slash.
+NAMED = re.compile(r"(?<![\w./*<>{}-])((?:[a-z_]+/)+[a-z_]+\.(?:py|j2))\b")
+OPERATORS = {"inventories/production.py"}  # copied from the example, and no file of ours
 
 
 def spoken_of(text: str) -> set[str]:
@@ -47,10 +51,24 @@ def test_every_path_in_a_page_is_there(page: str, tracked: frozenset[str]) -> No
     assert sorted(path for path in named if not is_there(path, tracked)) == []
 
 
+def test_every_path_in_the_sources_is_there(tracked: frozenset[str]) -> None:
+    """An operator who follows a hint finds the file; a template is named from the folder of templates."""
+    texts = {
+        path: (ROOT / path).read_text() for path in tracked
+        if path.startswith(SOURCES) and path.endswith((".py", ".j2", ".md", ".yaml"))
+    }  # fmt: skip
+    named = {(one, path) for path, text in texts.items() for one in NAMED.findall(text)}
+    assert len(named) > 80, "too few paths: the pattern no longer fits what the sources say"
+    gone = {(one, path) for one, path in named if not {one, f"templates/{one}"} & tracked and one not in OPERATORS}
+    assert sorted(gone) == []
+
+
 def test_a_path_that_is_gone_is_missed(tracked: frozenset[str]) -> None:
     text = "`agents/td_backup.py`, `deploys/<component>.py`, `tests/*/nowhere.py`, `runs/x`, `FIRST 1`, `/etc/x`"
     assert spoken_of(text) == {"agents/td_backup.py", "deploys/<component>.py", "tests/*/nowhere.py"}
     assert [is_there(one, tracked) for one in sorted(spoken_of(text))] == [False, True, False]
+    hint = "or its lines of catalog/ddl.py; see /opt/x/start_guard.py, conf.d/*.py and postgres/pg_hba.conf.j2."
+    assert NAMED.findall(hint) == ["catalog/ddl.py"]
 
 
 def test_the_page_on_stores_names_every_folder_of_a_store() -> None:

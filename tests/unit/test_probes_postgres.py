@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inventories.errors import Refused
+from inventories.errors import Refused, TargetFailed
 from inventories.inventory import HostEntry
-from runbooks.hosts import Host
+from runbooks.hosts import Host, Ran
 from runbooks.layout import slot
 from runbooks.probes.postgresql import server
 
@@ -117,6 +117,20 @@ def test_two_primaries_are_refused_with_their_timelines() -> None:
 def test_no_primary_is_refused() -> None:
     with pytest.raises(Refused, match="no PostgreSQL node takes writes"):
         server.the_primary([node("pg2", in_recovery=True)])
+
+
+@pytest.mark.parametrize("said", ["WARNING: Calculated CRC", "pg_controldata: warning: calculated CRC"])
+def test_a_damaged_control_file_is_not_believed(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    printed = (
+        "Database cluster state: in production\nLatest checkpoint location: 0/2000080\n"
+        "Latest checkpoint's TimeLineID: 7\n"
+    )
+    monkeypatch.setattr(Host, "run", lambda *_, **__: Ran(0, printed, "", 0.1))
+    assert server.control_data(host("pg1"), 17).timeline == 7
+    warning = f"{said} checksum does not match value stored in file.\n"
+    monkeypatch.setattr(Host, "run", lambda *_, **__: Ran(0, printed, warning, 0.1))
+    with pytest.raises(TargetFailed, match="pg1: the checksum of its control file"):
+        server.control_data(host("pg1"), 17)
 
 
 def test_a_slot_is_named_after_its_host_in_postgresqls_letters() -> None:

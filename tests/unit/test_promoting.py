@@ -37,7 +37,10 @@ WAY_OUT = "./dr failover --resume --yes"
 
 @dataclass
 class World:
-    """A standby: `blocks` says whether, as it is, a promotion fails; `shuts` whether the server ends with it."""
+    """A standby: `blocks` says whether, as it is, a promotion fails; `shuts` whether the server ends with it.
+
+    `needs`: the connections that its control file asks for; `meets`: those that WAL tells which it replays at a start.
+    """
 
     settings: dict[str, str] = field(default_factory=lambda: dict(FITS))
     up: bool = True
@@ -49,6 +52,10 @@ class World:
     shuts: bool = False
     always: bool = False
     lost: bool = False
+    needs: int = 100
+    meets: int = 0
+    starts: bool = True
+    forbidden: str = ""
     did: list[str] = field(default_factory=list)
 
     @property
@@ -63,6 +70,12 @@ class World:
             return 3
         self.primary = True
         return 0
+
+    def start(self) -> int:
+        self.did.append("start")
+        self.needs = max(self.needs, self.meets)
+        self.up = self.starts and int(self.settings["max_connections"]) >= self.needs
+        return 0 if self.up else 1
 
     def node(self) -> str:
         if self.moves:
@@ -79,7 +92,8 @@ class World:
 
     def configured(self) -> str:
         said = "".join(f"{name} setting={value}\n" for name, value in self.settings.items())
-        return f"{said}{CONTROL}standby_signal={'yes' if self.signal else 'no'}\n"
+        control = CONTROL.replace("control=100", f"control={self.needs}")
+        return f"{said}{control}standby_signal={'yes' if self.signal else 'no'}\n"
 
 
 class Pretended(Host):
@@ -108,17 +122,18 @@ class Pretended(Host):
             out = world.configured()
         elif "agents.postgresql.promotion" in command:
             out = json.dumps({"in_recovery": True, "asked_s": 0.1, "needed": {}, "hindrances": []})
-        elif "auto.conf" in str(args):
+        elif "auto.conf" in str(args) and len(args) > 1:
             world.did.append(f"set {args[1]}")
             world.settings[str(args[1])] = str(args[2])
         elif "received promote request" in command:
             out = "12:00 [9] FATAL:  WAL summarization is not progressing\n"
+        elif "default_transaction_read_only" in str(args):
+            out, world.forbidden = world.forbidden, ""
         elif "main stop" in command:
             world.did.append("stop")
             world.up, world.signal = False, True
         elif "systemctl start" in command:
-            world.did.append("start")
-            world.up = True
+            code = world.start()
         if code:
             raise TargetFailed(f"{self.name}: ended with {code}")
         return Ran(code, out, "", 0.1)
@@ -152,6 +167,14 @@ def made(name: str, world: World) -> Pretended:
     host = Pretended(name, HostEntry(name=name, ssh_hostname="192.0.2.1"), Path("unused"))
     object.__setattr__(host, "world", world)
     return host
+
+
+def test_a_setting_that_forbids_writes_is_taken_away_before_and_noted(tmp_path: Path) -> None:
+    tried = Tried(World(forbidden="default_transaction_read_only = 'on'\n"))
+    tried.promote(tmp_path)
+    assert tried.world.did == ["promote"]
+    assert tried.noted == ["removed"]
+    assert "removed on pg2: default_transaction_read_only = 'on' is out of its files" in tried.said[0]
 
 
 REPEATED = ["promotion-failed", "removed", "brought-up", "promotion-repeated"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from agents.base.errors import AgentError
 from agents.jobs import runner
 from agents.postgresql import promotion, promotion_facts
 from agents.postgresql.promotion_facts import SIZES, Facts
+from runbooks.actions.postgresql import promotion as way
 from runbooks.probes.postgresql import promotion as probe
 from tests.unit.jobs_kit import BackupHost, backup_host
 
@@ -95,6 +98,34 @@ def test_missing_wal_is_told_when_neither_host_nor_archive_has_it() -> None:
     assert found(replace(PRIMARY, lost_slots=("pg2",)))["missing-wal"].hint == "./dr rejoin pg2 --yes"
 
 
+def test_a_setting_with_which_it_would_take_no_write_is_told_with_its_file() -> None:
+    refuses = ("default_transaction_read_only = 'on' in /x/postgresql.auto.conf",)
+    one = found(replace(READY, refuses=refuses))["no-writes"]
+    assert one.stops
+    assert "in /x/postgresql.auto.conf" in one.measured
+    assert "./dr deploy --limit pg2" in one.hint
+
+
+def test_what_forbids_writes_is_out_of_every_file_before_a_promotion(tmp_path: Path) -> None:
+    data, etc = tmp_path / "data", tmp_path / "etc"
+    (etc / "conf.d").mkdir(parents=True)
+    data.mkdir()
+    (data / "postgresql.auto.conf").write_text("default_transaction_read_only = 'on'\nwork_mem = '8MB'\n")
+    (etc / "postgresql.conf").write_text("# synchronous_standby_names: see conf.d\njit = 'off'\n")
+    (etc / "conf.d" / "50-x.conf").write_text(" Synchronous_Standby_Names='nobody'\n")
+    (etc / "conf.d" / "90-synchronous.conf").write_text("synchronous_standby_names = 'FIRST 1 (pg1)'\n")
+    script = way.WRITES.format(synchronous=etc / "conf.d" / "90-synchronous.conf", data=data, etc=etc)
+    told = [run_shell(script.replace("chown postgres:postgres", "true")) for _ in range(2)]
+    assert told == ["default_transaction_read_only = 'on'\n Synchronous_Standby_Names='nobody'\n", ""]
+    assert (data / "postgresql.auto.conf").read_text() == "work_mem = '8MB'\n"
+    assert (etc / "postgresql.conf").read_text() == "# synchronous_standby_names: see conf.d\njit = 'off'\n"
+    assert [path.name for path in (etc / "conf.d").iterdir()] == ["50-x.conf"]
+
+
+def run_shell(script: str) -> str:
+    return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+
+
 def test_a_full_disk_stops_a_promotion() -> None:
     one = found(replace(READY, free_bytes=1 << 20))["disk"]
     assert one.stops
@@ -105,6 +136,7 @@ def test_a_slow_archive_costs_each_time_that_it_is_asked() -> None:
     assert found(replace(READY, asked_s=1.0))["archive"].seconds == 5.0
     silent = found(replace(READY, asked_s=1.2, asked_in_vain=True))["archive"]
     assert "more than 1.2 s" in silent.measured
+    assert found(replace(READY, asked_s=0.1, asked_in_vain=True))["archive"].seconds is None, "cut short"
 
 
 def test_a_differing_collation_is_told_with_both_versions() -> None:
@@ -120,6 +152,33 @@ def test_restore_command_is_asked_as_the_server_would_ask(tmp_path: Path) -> Non
     assert promotion_facts.restore('cp "%f" "%p"', "some", tmp_path, 5)[1] is True
     seconds, there = promotion_facts.restore("sleep 30", "none", tmp_path, 0.2)
     assert there is None and seconds < 5
+
+
+def test_a_host_that_was_busy_for_a_moment_has_no_slow_archive_and_a_slow_one_is_slow_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took = iter([0.6, 0.1, 0.7, 0.8, 0.9, 0.1])
+    monkeypatch.setattr(promotion_facts, "restore", lambda *_: (next(took), False))
+    assert promotion_facts.quickest("x", tmp_path, time.monotonic() + 9) == (0.1, False)
+    assert promotion_facts.quickest("x", tmp_path, time.monotonic() + 9) == (0.7, False)
+    assert promotion_facts.quickest("x", tmp_path, time.monotonic() + 9) == (0.1, False), "a quick one is asked once"
+
+
+def test_an_archive_that_hangs_does_not_take_the_other_answers_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it within the one patience that whoever asks has, also of a standby that asks for two files."""
+    (tmp_path / "pg_wal").mkdir()
+    monkeypatch.setattr(promotion_facts, "_needed", lambda *_: {"max_connections": 100})
+    hangs = {**READY.settings, "restore_command": "sleep 30", "data_directory": str(tmp_path)}
+    away = replace(READY, settings=hangs, streams=False, wanted="00000001000000000000000A")
+    monkeypatch.setattr(promotion, "asked", lambda *_: time.sleep(0.4) or away)
+    started = time.monotonic()
+    said = promotion.here("pg2", 17, "x", 2.0, 1.0)
+    assert time.monotonic() - started < 2
+    outlook = probe.parse(json.loads(json.dumps(said)))
+    assert outlook.has("archive") and outlook.needed == {"max_connections": 100}
+    assert outlook.asked_s is not None and 0.4 < outlook.asked_s < 0.98, "what the server left of it"
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def test_every_file_that_a_page_links_to_is_there() -> None:
 def test_the_weekly_drill_leaves_no_scenario_and_no_twin_out() -> None:
     jobs = yaml.safe_load((ROOT / ".github/workflows/drill.yml").read_text())["jobs"]
     drilled = {name: jobs[name]["strategy"]["matrix"]["what"] for name in ("drill", "tdengine")}
-    rounds = ["--rounds 25", *(f"--rounds 2 --twin {name}" for name in ROUND_TWINS)]
+    rounds = ["--rounds 25", "--rounds 10 --kill", *(f"--rounds 2 --twin {name}" for name in ROUND_TWINS)]
     wanted: dict[str, list[str]] = {"drill": rounds, "tdengine": []}
     for name, one in SCENARIOS.items():
         wanted["tdengine" if TDENGINE in one.stores else "drill"].append(f"--scenario {name}")

@@ -62,6 +62,9 @@ def test_the_verdict_is_one_sentence(passed: Drill) -> None:
     assert headline(standby()[0]).endswith("the store never paused for longer than 0.76 s.")
     assert headline(failed()[0]).startswith("1 of 165,251 acknowledged rows is lost in order_records")
     assert headline(failed()[0]).endswith("3 more reasons below.")
+    reasons = ("rejoin was interrupted (SIGTERM)", "The drill was interrupted.")
+    ended = interrupted().model_copy(update={"reasons": reasons})
+    assert headline(ended) == "rejoin was interrupted (SIGTERM). 1 more reason below."
 
 
 def test_what_a_restore_took_back_and_what_went_with_the_hosts_is_said_in_the_first_sentence() -> None:

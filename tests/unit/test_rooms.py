@@ -8,10 +8,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("agents", "deploys", "doors", "docs", "drills", "inventories", "runbooks", "templates", "tests")
 NAMED = re.compile(r"(?<![\w./])agents((?:\.[a-z_]+)+)\b(?!\()")
-# What has `agents.` put before it: by runbooks/agent.py, or as in f"{_AGENTS}tdengine.seed export".
+# What has `agents.` put before it: by runbooks/agent.py, by an agent() of a drill or a lab test, by a pattern, or as in
+# f"{_AGENTS}tdengine.seed export".
 ASKED = re.compile(
-    r"""(?:\bask\(\s*[\w.]+,\s*|\bagent\.run\(\s*[\w.]+,\s*|\bagent\.work\(\s*|_PROGRAM = )"([a-z_.]+)"|"""
-    r"""\{_?AGENTS?\}([a-z_.]+)"""
+    r"""
+    (?: \bask\(\s*[\w.]+,\s* | \bagent\.run\(\s*[\w.]+,\s* | \bagent\.work\(\s* | \b_PROGRAM[ ]=[ ]
+      | (?:\b_AGENT|\))[ ]%[ ] )"([a-z_.]+)"
+    | \b_?agent\(\s*[\w.]+,\s*f?"([a-z_.]+)[ "]
+    | \{_?AGENTS?\}([a-z_.]+)
+    """,
+    re.VERBOSE,
 )
 ATTRIBUTE_OF = 1  # a name may go one step into a module, as in `monkeypatch.setattr("agents.x.y", ...)`
 
@@ -24,9 +30,13 @@ def named() -> dict[str, set[str]]:
             text, where = path.read_text(), str(path.relative_to(ROOT))
             for name in (f"agents{match[1]}" for match in NAMED.finditer(text)):
                 found.setdefault(name, set()).add(where)
-            for name in (f"agents.{match[1] or match[2]}" for match in ASKED.finditer(text) if folder == "runbooks"):
-                found.setdefault(name, set()).add(where)
+            for name in asked(text) if not where.startswith("tests/unit/") else ():  # no host is asked there
+                found.setdefault(f"agents.{name}", set()).add(where)
     return found
+
+
+def asked(text: str) -> list[str]:
+    return [next(filter(None, match.groups())).removeprefix("agents.") for match in ASKED.finditer(text)]
 
 
 def _told(path: Path) -> bool:
@@ -49,10 +59,12 @@ def test_every_program_that_is_named_exists() -> None:
 def test_programs_are_found_however_they_are_named() -> None:
     told = (
         'ask(host, "one")', 'agent.ask(\n    estate.backup, "two", 1)', 'agent.run(host, "three")',
-        '_PROGRAM = "four.more"', 'agent.work(\n    "six.more", "x"', 'host.run(f"{_AGENTS}five.more export")',
+        '_PROGRAM = "four.more"', 'host.run(f"{_AGENTS}five.more export")', 'host.run(f"{AGENT}six take")',
+        '_AGENT % "seven.more" + " --x"', '_PROGRAM.format(settings) % "eight"', '_agent(estate, f"nine --rows {n}")',
+        'agent(backup, "ten.more")', 'agent(stage, "agents.eleven run %s", job)', 'agent.work(\n    "twelve.more", "x"',
     )  # fmt: skip
-    found = [match[1] or match[2] for one in told for match in ASKED.finditer(one)]
-    assert found == ["one", "two", "three", "four.more", "six.more", "five.more"]
+    numbers = "one two three four.more five.more six seven.more eight nine ten.more eleven twelve.more"
+    assert [name for one in told for name in asked(one)] == numbers.split()
 
 
 def test_a_program_that_moved_is_missed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +89,13 @@ def test_scenarios_of_rounds_are_named_with_commas() -> None:
     assert found.seed > 0
 
 
+LOOKS: dict[str, object] = {"kind": "looks", "at": 9.0, "hosts": {"pg1": 90, "pg2": 90}}
+
+
+def ack(host: str, timeline: int, began: float) -> dict[str, object]:
+    return {"kind": "ack", "host": host, "timeline": timeline, "began": began, "ended": began + 0.01}
+
+
 @dataclass
 class Lab:
     """A lab that is none: `outcomes` by round; from the round `broken` on the estate is not whole any more."""
@@ -101,9 +109,16 @@ class Lab:
     said: list[str] = field(default_factory=list)
     forgotten: list[tuple[str, str]] = field(default_factory=list)
     full_from: int = 0
+    seen: list[dict[str, object]] = field(default_factory=lambda: [LOOKS, ack("pg1", 3, 1.0)])
 
     def estate(self) -> SimpleNamespace:
-        return SimpleNamespace(data={"database": "quant_research"}, postgres=("pg1", "pg2"), backup="backup1")
+        app = SimpleNamespace(start=self.witness)
+        return SimpleNamespace(data={"database": "quant_research"}, postgres=("pg1", "pg2"), backup="backup1", app=app)
+
+    def witness(self, *_: object, **__: object) -> subprocess.Popen[bytes]:
+        """The process boundary: what the witness says, until its input ends."""
+        command = ["sh", "-c", 'printf "%s\\n" "$@"; cat > /dev/null', "witness", *map(json.dumps, self.seen)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def disks(self, *_: object) -> tuple[Disk, ...]:
         full = self.full_from and len(self.drilled) >= self.full_from
@@ -300,6 +315,31 @@ def test_the_twin_does_not_hold_when_a_round_failed_as_well(lab: Lab) -> None:
     assert result.negative_twin and not result.negative_twin.held
 
 
+def test_two_hosts_that_took_writes_fail_rounds_that_all_passed_and_nobody_seen_does_too(lab: Lab) -> None:
+    lab.seen = [LOOKS, ack("pg1", 3, 1.0), ack("pg2", 4, 2.0), ack("pg1", 3, 3.0)]
+    result, _ = go(lab, 2)
+    assert (result.outcome, result.passed) == (Outcome.FAILED, 2)
+    assert result.reasons == ("Two hosts took writes: pg2 on timeline 4, and after it pg1 on 3.",)
+    lab.seen, lab.drilled = [LOOKS], []
+    result, _ = go(lab, 2)
+    assert result.reasons == ("The witness saw no host take a write, so nothing is known about two that did.",)
+
+
+def test_the_twin_of_the_witness_holds_only_when_it_saw_both(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds.second_primary, "appear", lambda *_: None)
+    lab.seen = [LOOKS, ack("pg1", 3, 1.0), ack("pg2", 4, 2.0), ack("pg1", 3, 3.0)]
+    result, _ = go(lab, 2, "second-primary")
+    assert result.negative_twin and result.negative_twin.held
+    lab.seen, lab.drilled = [LOOKS, ack("pg1", 3, 1.0)], []
+    result, _ = go(lab, 2, "second-primary")
+    assert result.negative_twin and not result.negative_twin.held
+
+
+def test_every_second_round_kills_the_operator_where_that_is_wanted() -> None:
+    assert [one.kill for one in RoundsPlan(5, 1, kill=True).drawn()] == [False, True, False, True, False]
+    assert not any(one.kill for one in RoundsPlan(5, 1).drawn())
+
+
 def test_an_estate_that_is_not_whole_is_refused_before_a_folder_is_made(lab: Lab, tmp_path: Path) -> None:
     lab.drilled.append(Plan())
     lab.broken = 1
@@ -429,6 +469,7 @@ def test_a_runbook_that_was_interrupted_interrupts_the_drill(monkeypatch: pytest
         course = Course(SCENARIOS["primary-crash"], None, Plan(), stage, cast(Any, None), begun())
         course.ended_by(error)
         assert course.result.outcome is Outcome.INTERRUPTED
+        assert "./dr status" in course.result.hint, "the report names what leads on"
 
 
 def test_a_host_comes_back_as_was_drawn_and_the_drill_says_how(monkeypatch: pytest.MonkeyPatch) -> None:

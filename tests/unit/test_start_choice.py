@@ -291,8 +291,13 @@ def test_what_a_host_says_becomes_what_it_holds() -> None:
         ("label=", "label=yes", "never started"),
         ("control=Database system", "control=pg_controldata: error: could not open file", "cannot be read"),
         ("16777216", "many", "cannot be read"),
+        (
+            "control=Database system",
+            "control=pg_controldata: warning: calculated CRC checksum does not match value stored in control file\n"
+            "control=Database system", "checksum",
+        ),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_judged_says_why(was: str, is_: str, why: str) -> None:
     found = parse(host("pg2"), SAID.replace(was, is_, 1))
     assert not found.readable

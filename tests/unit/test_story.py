@@ -94,3 +94,13 @@ def test_nothing_but_a_path_is_wider_than_a_terminal_of_eighty_columns() -> None
     path = "/" + "long/" * 30
     page.line(f"The page:\n{path}")
     assert path in screen.getvalue().splitlines()
+
+
+def test_a_terminal_that_knows_no_width_ends_no_drill() -> None:
+    screen = io.StringIO()
+    page = Page(Console(file=screen, width=0))
+    with page.narrator(CAST) as narrate:
+        narrate("a sentence that is longer than the terminal is wide, as most of what a drill says is")
+        page.event("so is this one")
+    page.columns(story.NEXT)
+    assert "so is this one" in screen.getvalue()

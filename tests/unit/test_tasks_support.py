@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 
 import pytest
@@ -74,6 +75,27 @@ def test_control_c_is_interrupted() -> None:
     with pytest.raises(Exit) as ended:
         task()
     assert ended.value.code == ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize("one", [signal.SIGTERM, signal.SIGHUP])
+def test_a_task_that_is_ended_from_outside_undoes_what_it_has_to(one: signal.Signals) -> None:
+    undone: list[str] = []
+
+    @support.door
+    def task() -> None:
+        try:
+            os.kill(os.getpid(), one)
+        finally:
+            undone.append("the feed")
+
+    before = signal.signal(one, lambda *_: undone.append("nobody heard it"))
+    try:
+        with pytest.raises(Exit) as ended:
+            task()
+    finally:
+        signal.signal(one, before)
+    assert ended.value.code == ExitCode.INTERRUPTED
+    assert undone == ["the feed"]
 
 
 def test_a_full_disk_is_a_sentence_and_a_mistake_of_ours_is_not() -> None:

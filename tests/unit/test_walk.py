@@ -32,6 +32,8 @@ STATES: dict[str, World] = {
     "standby damaged": World(pg2=Pg(up=False, data="damaged")),
     "standby up and not streaming": World(pg2=Pg(streams=False)),
     "standby paused": World(pg2=Pg(streams=True, paused=True)),
+    "standby too small": World(pg2=Pg(streams=True, paused=True, small=True)),
+    "standby too small, restarted by hand": World(pg2=Pg(up=False, small=True)),
     "standby blank": World(pg2=Pg(up=False, data="blank", full=False)),
     "primary's host off": World(pg1=OFF),
     "primary's host lost": World(pg1=LOST),
@@ -189,6 +191,16 @@ def test_a_site_that_lost_its_power_is_told_the_one_command_first(eyes: Eyes) ->
     eyes.world = STATES["both down whole"]
     assert advised(eyes)[0] == Advice("start-cluster")
     assert all(one.what == "start-cluster" or one.what == "status" for one in advised(eyes))
+
+
+@pytest.mark.parametrize(
+    ("state", "hint"), [("primary up, the old one fenced", "./dr rejoin pg1 --yes"), ("whole", "./dr switchover")]
+)
+def test_the_primary_named_to_rejoin_is_told_what_it_is(eyes: Eyes, state: str, hint: str) -> None:
+    """A slip of a name is no cluster that is down."""
+    eyes.world = STATES.get(state, World())
+    name = eyes.world.primaries[0]
+    assert hint in follow(eyes, Advice("rejoin", (name, "--yes"))).hint
 
 
 def test_a_hint_that_goes_round_is_caught(eyes: Eyes, monkeypatch: pytest.MonkeyPatch) -> None:

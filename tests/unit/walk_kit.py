@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 
+from agents.postgresql.promotion import judge
+from agents.postgresql.promotion_facts import Facts
 from inventories.errors import DrError, Refused
 from inventories.inventory import HostEntry
 from runbooks.actions import fencing
@@ -59,6 +61,7 @@ class Pg:
     full: bool = True
     streams: bool = False
     paused: bool = False
+    small: bool = False  # smaller than its WAL asks for: it paused, and ends when it is told to go on or starts
     stepped_down: bool = False
     timeline: int = 1
     data: Literal["whole", "damaged", "blank", "foreign"] = "whole"
@@ -238,10 +241,13 @@ class Eyes:
     def outlooks(self) -> dict[str, Outlook]:
         """What each server that answers says of its next promotion."""
         return {
-            node.name: Outlook(node.is_standby, 0.1, (_paused(node.name),) if node.replay_paused else ())
+            node.name: Outlook(node.is_standby, 0.1, self._hindrances(node.name) if node.replay_paused else ())
             for node in self.survey(ESTATE)
             if node.online
         }
+
+    def _hindrances(self, name: str) -> tuple[Hindrance, ...]:
+        return (_small(name),) if self.world[name].small else (_paused(name),)
 
     def put_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Every probe that an assess or a gate asks, and every action that would refuse."""
@@ -263,6 +269,13 @@ class Eyes:
 def _paused(name: str) -> Hindrance:
     hint = f"psql -c 'select pg_wal_replay_resume()' on {name}"
     return Hindrance("paused", "paused; 0.0 MiB of WAL wait to be replayed first", "goes on", None, False, hint)
+
+
+def _small(name: str) -> Hindrance:
+    """As the host itself tells it."""
+    facts = Facts(in_recovery=True, settings={"max_connections": "100"}, needed={"max_connections": 120})
+    (one,) = judge(name, facts, 2.0)
+    return Hindrance(**asdict(one))
 
 
 def _as_method(fake: Callable[..., Any]) -> Callable[..., Any]:
@@ -353,7 +366,7 @@ def follow(eyes: Eyes, given: Advice) -> Outcome:
     world = eyes.world
     if given.what in _ACTS:
         return Outcome(_ACTS[given.what](world))
-    if given.what in ("status", "help"):
+    if given.what in ("status", "help", "drift"):
         return Outcome(hint="; ".join(finding.hint for finding in findings(eyes)))
     if given.what == "deploy":
         return _deploy(world)
@@ -429,8 +442,8 @@ def _rejoin(world: World, state: Any, said: dict[str, Any]) -> Outcome:
     if mine.role == "standby" and not mine.full and mine.data == "whole" and mine.paused and not said.get("reclone"):
         return Outcome(hint=f"./dr rejoin {state.other} --reclone --yes")  # what it needs is gone from the primary
     world = world.with_(
-        state.other, role="standby", up=True, fenced=False, full=True, streams=True, paused=False, data="whole",
-        timeline=primary.timeline, stepped_down=False,
+        state.other, role="standby", up=True, fenced=False, full=True, streams=True, paused=False, small=False,
+        data="whole", timeline=primary.timeline, stepped_down=False,
     )  # fmt: skip
     return Outcome(_together(world, state.primary))
 
@@ -475,7 +488,7 @@ def _deploy(world: World) -> Outcome:
         return Outcome(hint="./dr restore-cluster")  # "an empty primary is not begun"
     for name in NAMES:
         pg = world[name]
-        if not pg.up and not pg.fenced and pg.data == "whole" and pg.role == "standby":
+        if not pg.up and not pg.fenced and pg.data == "whole" and pg.role == "standby" and not pg.small:
             other = next(world[other] for other in NAMES if other != name)
             streams = other.writes and (pg.full or not pg.paused)
             world = world.with_(name, up=True, streams=streams, full=pg.full or streams)

@@ -23,6 +23,17 @@ else
 fi
 chown postgres:postgres {data}/postgresql.auto.conf {etc}/postgresql.conf
 """
+# With these a server that was promoted answers and takes no row. The declared file has neither.
+WRITES = """
+set -eu
+rm -f {synchronous}
+pattern='^[[:space:]]*(default_transaction_read_only|synchronous_standby_names)[[:space:]=]'
+for file in {data}/postgresql.auto.conf {etc}/postgresql.conf {etc}/conf.d/*.conf; do
+  grep -hiE "$pattern" "$file" 2>/dev/null || continue
+  sed -i -E "/$pattern/Id" "$file"
+  chown postgres:postgres "$file"
+done
+"""
 # A promotion that ended half way has taken standby.signal away; with it the server goes on along whatever timeline its
 # own history files tell, and takes no write until it is promoted again.
 _STOP = """
@@ -34,6 +45,15 @@ systemctl stop {unit} 2>/dev/null
 systemctl reset-failed {unit} 2>/dev/null
 install -o postgres -g postgres -m 0600 /dev/null {data}/standby.signal
 """
+
+
+def let_it_write(host: Host, layout: Layout) -> tuple[str, ...]:
+    """Switch synchronous replication off, since there is nobody left to wait for, and take away what forbids writes.
+
+    Returns the lines that were found beside the runbooks' own. The server reads its files again as it is promoted.
+    """
+    script = WRITES.format(synchronous=layout.synchronous, data=layout.data, etc=layout.etc)
+    return tuple(line.strip() for line in host.run("sh -c %s", script).stdout.splitlines())
 
 
 def settle(host: Host, layout: Layout, name: str, value: str) -> None:

@@ -47,14 +47,13 @@ def unfence(host: Host, layout: Layout) -> None:
     )
 
 
-def promote(host: Host, layout: Layout, returning: Host, timeout: float) -> None:
+def promote(host: Host, returning: Host, timeout: float) -> None:
     """Promote this standby, waiting at most `timeout` seconds, and hold WAL for `returning` from the first record on.
 
-    Synchronous replication is switched off first: there is nobody left to wait for, and writes would hang. Raises
-    TargetFailed when the promotion has not come by then; it may come still.
+    Whatever forbids writes is taken out of its files before. Raises TargetFailed when the promotion has not come by
+    then; it may come still.
     """
     wait_s = max(1, int(timeout))
-    host.run(f"rm -f {layout.synchronous}")
     sql = (
         "SELECT pg_reload_conf();\n"
         f"DO $$ BEGIN IF pg_is_in_recovery() AND NOT pg_promote(true, {wait_s}) THEN "

@@ -93,10 +93,14 @@ class Configured:
     def in_the_way(self) -> dict[str, str]:
         """Settings that keep the server from being promoted, each with what it must be."""
         off = {name: value for name, value in _OFF.items() if self.settings.get(name, value) not in (value, "unknown")}
-        less = {
-            name: str(size) for name, size in self.needed.items() if _number(self.settings.get(name)) < size
+        return off | {name: str(size) for name, size in self.too_small().items()}
+
+    def too_small(self, also: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Sizes that its WAL asks for and it lacks, each with what it must be; `also`: what others ask for."""
+        asked = {
+            name: max(self.needed.get(name, 0), (also or {}).get(name, 0)) for name in {**self.needed, **(also or {})}
         }  # fmt: skip
-        return off | less
+        return {name: size for name, size in asked.items() if _number(self.settings.get(name)) < size}
 
     def __str__(self) -> str:
         signal = "standby.signal is there" if self.standby_signal else "standby.signal is gone"

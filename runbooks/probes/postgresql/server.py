@@ -280,6 +280,10 @@ def begins(segment_name: str) -> int:
     return (int(segment_name[8:16], 16) << 32) + int(segment_name[16:24], 16) * SEGMENT_BYTES
 
 
+# Of pg_controldata, which ends with 0 and prints what a damaged file holds. No server starts with one.
+UNTRUSTWORTHY = "CRC checksum does not match"
+
+
 @dataclass(frozen=True)
 class ControlData:
     """pg_controldata of a stopped cluster: its state, timeline, last checkpoint's LSN."""
@@ -290,13 +294,16 @@ class ControlData:
 
 
 def control_data(host: Host, pg_version: int) -> ControlData:
-    """Raises TargetFailed when the cluster has none."""
-    text = host.run(
+    """Raises TargetFailed when the cluster has none, or a damaged one: that is printed all the same."""
+    ran = host.run(
         "LC_ALL=C /usr/lib/postgresql/%s/bin/pg_controldata /var/lib/postgresql/%s/main",
         pg_version,
         pg_version,
         user="postgres",
-    ).stdout
+    )
+    text = ran.stdout
+    if UNTRUSTWORTHY in ran.stdout + ran.stderr:
+        raise TargetFailed(f"{host.name}: the checksum of its control file is not that of its contents")
     said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
     position = lsn(said.get("Latest checkpoint location"))
     if position is None:

@@ -16,7 +16,7 @@ from inventories.errors import DrError
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Host
 from runbooks.layout import BLANK, FENCED, Layout
-from runbooks.probes.postgresql.server import as_lsn, lsn
+from runbooks.probes.postgresql.server import UNTRUSTWORTHY, as_lsn, lsn
 
 HEADER_BYTES = 24  # of a WAL record, its checksum among them
 IN_RECOVERY = ("in archive recovery", "shut down in recovery")
@@ -159,6 +159,8 @@ def parse(host: Host, text: str) -> Stopped:
         return replace(found, why="its data directory is empty")
     if said.get("label") == "yes":
         return replace(found, why="a restore or a clone that was never started")
+    if any(UNTRUSTWORTHY in value for key, value in lines if key == "control"):
+        return replace(found, why="its control file cannot be read: its checksum is not that of its contents")
     try:
         timelines = ("Latest checkpoint's TimeLineID", "Min recovery ending loc's timeline")
         timeline = max(int(control[name]) for name in timelines)

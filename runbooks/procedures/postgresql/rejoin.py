@@ -13,6 +13,7 @@ from runbooks.long_work.work import Asker, require_idle
 from runbooks.probes import durations
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql import gates, streaming, verifying
+from runbooks.procedures.postgresql.fitting import fit
 from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of
 
 
@@ -49,8 +50,10 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
     """Find the primary and the host to bring back. Refuses when it streams already or cannot be reached."""
     nodes = server.survey(context.estate)
     wanted = context.options.host
-    out = [node for node in nodes if not node.streams and (node.name == wanted or not (wanted or node.is_primary))]
+    out = [node for node in nodes if _is_out(node, wanted)]
     primaries = [node for node in nodes if node.is_primary and node.name != wanted]
+    if not primaries:
+        _not_the_primary_itself(nodes, wanted)
     primary = server.the_primary(primaries)
     if not out:
         raise Refused(
@@ -73,6 +76,24 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
             "timeline": primary.timeline, "was_standby": node.standby_signal,
         }
     )  # fmt: skip
+
+
+def _not_the_primary_itself(nodes: tuple[server.Node, ...], wanted: str) -> None:
+    """Raises Refused, naming who is out, when the host that was named is the one that takes writes."""
+    if not any(node.is_primary and node.name == wanted for node in nodes):
+        return
+    out = [node.name for node in nodes if _is_out(node, "")]
+    raise Refused(
+        f"{wanted} is the primary that takes writes, and others rejoin it",
+        f"./dr rejoin {out[0]} --yes brings {out[0]} back" if out else "./dr switchover moves its role to its standby",
+    )
+
+
+def _is_out(node: server.Node, wanted: str) -> bool:
+    """One that receives and has paused replays nothing: it is brought back where it is named."""
+    if node.name == wanted:
+        return not node.streams or node.replay_paused
+    return not node.streams and not wanted and not node.is_primary
 
 
 def _not_the_one_to_keep(context: Run, node: server.Node, primary: server.Node) -> None:
@@ -189,15 +210,27 @@ def rebuilt(context: Run, state: Rejoin) -> None:
 
 def start(context: Run, state: Rejoin) -> Rejoin:
     """Let it start again, as a standby, and forget the slots that it brought from its time as a primary."""
-    host, paths = other_of(context, state), layout(context)
-    act.hold_wal(primary_of(context, state), host.name)
+    host, primary, paths = other_of(context, state), primary_of(context, state), layout(context)
+    act.hold_wal(primary, host.name)
     act.unfence(host, paths)
+    fit(context, paths, host, primary)
     try:
-        act.start(host, paths)
+        _start(context, host)
     except TargetFailed as error:
         raise TargetFailed(str(error), _reclone_hint(state)) from error
     act.drop_slots(host)
     return state
+
+
+def _start(context: Run, host: Host) -> None:
+    """Once more where its WAL turned out to ask for more than its primary has by now."""
+    paths = layout(context)
+    try:
+        act.start(host, paths)
+    except TargetFailed:
+        if not fit(context, paths, host):
+            raise
+        act.start(host, paths)
 
 
 def streams_again(context: Run, state: Rejoin) -> None:
@@ -257,7 +290,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
         ),
         Step(
             name="start", role="returning host", budget="rejoin.stream", action=start, grows=Grows.WAL,
-            says="Take the fence away and start it as a standby.",
+            says="Take the fence away and start it as a standby, as large as its WAL asks for.",
             evidence=Evidence("it streams from the primary on the primary's timeline", streams_again),
             commands=(
                 "rm /etc/mystocks-dr/fenced",

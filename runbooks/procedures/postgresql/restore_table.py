@@ -322,7 +322,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             says="Write the rows, all tables in one transaction.",
             evidence=Evidence("the transaction is committed on the primary", is_committed),
             commands=(
-                "psql -d quant_research   # a dropped table first: ./dr deploy, or its lines of catalog/ddl.py",
+                "psql -d quant_research  # dropped table first: ./dr deploy, or inventories/catalog/postgresql/ddl.py",
                 "  begin; create temp table stage as select * from TABLE with no data;",
                 "  copy stage from program 'psql SIDE -d quant_research -c \"copy TABLE to stdout\"';",
                 "  insert into TABLE select * from stage on conflict do nothing; commit;",

@@ -1,0 +1,154 @@
+"""A witness on the application host: tries to commit on every database host throughout, and tells whether two took it.
+
+The rows that a feed counts cannot show this: a second primary that nobody happened to write to loses none.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from runbooks.hosts import Host
+
+_COMMAND = "cd /opt/mystocks-dr && exec python3 -m agents.writing.watch --config /etc/mystocks-dr/agent.json"
+AGAIN_S = 0.3  # after its host died, until it is started anew
+ENDS_S = 5.0
+FILE = "witness.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A commit that `host` acknowledged. Seconds of the application host's clock, which begins anew with `life`."""
+
+    life: int
+    host: str
+    timeline: int
+    began: float
+    ended: float
+
+
+class Witnessed(BaseModel):
+    """What was seen: attempts and acknowledged commits by host, and each time that two hosts took writes."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    looks: Mapping[str, int] = {}
+    acks: Mapping[str, int] = {}
+    two: tuple[str, ...] = ()
+
+    @property
+    def tries(self) -> int:
+        return sum(self.looks.values())
+
+    @property
+    def saw(self) -> bool:
+        """Whether it can say anything: it tried every host, and one acknowledged."""
+        return bool(self.looks) and all(self.looks.values()) and any(self.acks.values())
+
+    def reasons(self) -> Iterator[str]:
+        """What is wrong, as sentences. Having seen nothing is."""
+        yield from self.two
+        if not sum(self.acks.values()):
+            yield "The witness saw no host take a write, so nothing is known about two that did."
+        for host, looks in self.looks.items():
+            if not looks:
+                yield f"The witness never tried {host}, so nothing is known about two that took writes."
+        if not self.looks:
+            yield "The witness tried no host."
+
+
+@contextmanager
+def present(app: Host, folder: Path) -> Iterator[None]:
+    """Somebody watches from the application host meanwhile; what it says goes to folder/witness.jsonl."""
+    witness = _Witness(app, folder / FILE)
+    thread = threading.Thread(target=witness.go, name="witness", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        witness.end()
+        thread.join(ENDS_S * 2)
+
+
+class _Witness:
+    def __init__(self, app: Host, path: Path) -> None:
+        self._app, self._path = app, path
+        self._over = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def go(self) -> None:
+        """Its host may die and come back: then it is started again, as another life."""
+        life = 0
+        with self._path.open("a", encoding="utf-8") as out:
+            while not self._over.is_set():
+                life += 1
+                self._process = self._app.start(_COMMAND, user="mystocks")
+                assert self._process.stdout is not None
+                assert self._process.stderr is not None
+                threading.Thread(target=self._process.stderr.read, daemon=True).start()
+                for line in self._process.stdout:
+                    out.write(json.dumps({"life": life}) + "\t" + line.decode(errors="replace"))
+                    out.flush()
+                self._process.wait()
+                self._over.wait(AGAIN_S)
+
+    def end(self) -> None:
+        self._over.set()
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        try:
+            process.stdin.close()
+            process.wait(ENDS_S)
+        except (OSError, subprocess.TimeoutExpired):
+            process.kill()
+
+
+def read(folder: Path) -> Witnessed:
+    """What it said in all its lives. A file that is not there is a witness that saw nothing."""
+    path = folder / FILE
+    acks: list[Ack] = []
+    looks: dict[tuple[int, str], int] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        head, _, said = line.partition("\t")
+        try:
+            life, words = json.loads(head)["life"], json.loads(said)
+            if words["kind"] == "ack":
+                acks.append(Ack(life, words["host"], words["timeline"], words["began"], words["ended"]))
+            else:
+                looks |= {(life, host): count for host, count in words["hosts"].items()}
+        except (ValueError, KeyError, TypeError):
+            continue  # torn off by a death
+    by_host: dict[str, int] = {}
+    for (_, host), count in looks.items():
+        by_host[host] = by_host.get(host, 0) + count
+    took = {host: sum(ack.host == host for ack in acks) for host in sorted({ack.host for ack in acks})}
+    return Witnessed(looks=by_host, acks=took, two=tuple(two_primaries(acks)))
+
+
+def two_primaries(acks: Iterable[Ack]) -> Iterator[str]:
+    """Each host that acknowledged a commit which began after another host had done so on a newer timeline.
+
+    Also two hosts on one timeline. A promotion begins a timeline, so that in an estate with one primary at a time
+    timelines only grow, and each has one host.
+    """
+    first: dict[tuple[int, str], Ack] = {}  # the first one of each timeline and host
+    told: set[tuple[str, int, str, int]] = set()
+    for ack in sorted(acks, key=lambda one: (one.life, one.ended)):
+        for (timeline, host), other in first.items():
+            same = timeline == ack.timeline and host != ack.host
+            older = timeline > ack.timeline and (ack.life, ack.began) > (other.life, other.ended)
+            key = (ack.host, ack.timeline, host, timeline)
+            if (same or older) and key not in told:
+                told.add(key)
+                yield (
+                    f"Two hosts took writes: {host} on timeline {timeline}, and after it {ack.host} on {ack.timeline}."
+                )
+        first.setdefault((ack.timeline, ack.host), ack)
