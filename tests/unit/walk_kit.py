@@ -37,7 +37,7 @@ from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.postgresql.server import Node, Standby
 from runbooks.probes.postgresql.stopped import Stopped
-from runbooks.procedures.postgresql import abandon_choice, failover, guards, rejoin, start_cluster, streaming
+from runbooks.procedures.postgresql import abandon_choice, failover, guards, start_cluster, streaming, working
 from runbooks.procedures.postgresql.abandon_choice import Back
 from runbooks.record import keep
 from runbooks.record.read import Pages
@@ -268,8 +268,7 @@ class Eyes:
             (guards, "read", lambda *_: self.pages().answer), (abandon_choice, "read", lambda *_: self.pages().answer),
             (history, "find_unfinished", lambda *_, **__: None), (history, "find_run", lambda *_: None),
             (keep, "pages", self.pages), (keep.Keeper, "_write", self.write_record),
-            (streaming, "following", self.following), (rejoin, "require_idle", lambda *_: None),
-            (start_cluster, "require_idle", lambda *_: None),
+            (streaming, "following", self.following), (working, "others_work", lambda *_: None),
             (pgbackrest, "newest_timeline", archive[0]), (pgbackrest, "info", archive[1]),
             (network, "look_from", lambda *_: {}),
             (server, "size", lambda *_: server.Size(1 << 30, ())), (directory, "would_make_room", self.room),
