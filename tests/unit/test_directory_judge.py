@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agents.guard import start_guard
 from agents.postgresql.directory import change
 from agents.postgresql.directory.change import Place, Wanted
-from agents.postgresql.directory.judge import Answer
+from agents.postgresql.directory.judge import Answer, Claim, read_claim, write_claim
 from agents.postgresql.directory.moves import Refused
 from tests.unit.directory_kit import Made, answer, claimed, recorded
 from tests.unit.directory_kit import copy as copy
@@ -82,6 +85,26 @@ def test_a_restore_without_a_control_file_is_ours_only_with_the_claim(place: Pla
     assert answer(place) is Answer.OTHER
     claimed(place, used.data)
     assert answer(place) is Answer.UNFINISHED
+
+
+@pytest.mark.parametrize("since", ["done", "started", "label"])
+def test_a_control_file_that_is_lost_after_the_restore_is_a_loss_and_no_beginning(
+    place: Place, used: Made, since: str
+) -> None:
+    (used.data / "global/pg_control").unlink()
+    claimed(place, used.data)
+    assert answer(place) is Answer.UNFINISHED
+    if since == "done":
+        write_claim(place.claim, replace(read_claim(place.claim) or Claim("", 0), done=True))
+    elif since == "started":
+        guarded = place.record.with_name("root") / start_guard.CLAIM
+        guarded.parent.mkdir(parents=True)
+        shutil.copy(place.claim, guarded)
+        start_guard.note_start(place.record.with_name("root"))
+        shutil.copy(guarded, place.claim)
+    else:
+        (used.data / "backup_label.old").touch()
+    assert answer(place) is Answer.OTHER
 
 
 def test_a_restore_that_replays_is_ours_as_long_as_it_has_nothing_that_the_archive_lacks(
