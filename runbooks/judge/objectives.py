@@ -134,7 +134,9 @@ def _no_primary(status: Status) -> Finding:
     """None that answers here; a standby that still streams knows better."""
     streaming = [node for node in status.nodes if node.streams]
     if not streaming:
-        return Finding("hosts that take writes", "none", "one", _way_to_a_primary(status))
+        unknown = [node.name for node in status.nodes if node.is_unknown]
+        measured = f"none that answers; unknown: {', '.join(unknown)}" if unknown else "none"
+        return Finding("hosts that take writes", measured, "one", _way_to_a_primary(status))
     silent = " and ".join(node.name for node in status.nodes if not node.ssh)
     measured = f"none answers here; {streaming[0].name} still streams from {streaming[0].receiving_from}"
     hint = f"./dr failover, which looks whether the application still writes; if it does, mend SSH to {silent}"

@@ -26,6 +26,7 @@ from runbooks.long_work.seen import Begun, Phase, Seen, parse
 
 _PATIENCE = 20  # tenths of a second that a look waits for the end by itself
 _TOLD_EVERY_S = 30.0
+_SOON_S = 5.0
 _LEAST_MIB = 1.0  # less than this in all of `work.silent` is a program that waits, not one that works
 
 
@@ -93,11 +94,11 @@ class Asker:
         return cls(command, command, say, hears=False)
 
 
-def look(host: Host, work: Work, patience: int = 0) -> Seen:
+def look(host: Host, work: Work, patience: int = 0, timeout: float = 30.0) -> Seen:
     """What the host says of it. Raises Unreachable; whatever else keeps it from telling is `Phase.UNKNOWN`."""
     words = (work.group, work.unit, patience)
     try:
-        ran = host.run("sh -c %s sh %s %s %s", LOOK, *words, timeout=patience / 10 + 30, expect=None)
+        ran = host.run("sh -c %s sh %s %s %s", LOOK, *words, timeout=patience / 10 + timeout, expect=None)
     except (TargetFailed, TimedOut) as error:
         return Seen(work.unit, Phase.UNKNOWN, why=str(error))
     return parse(work.unit, ran)
@@ -142,6 +143,12 @@ def require_idle(host: Host, on: str, asker: Asker) -> None:
     seen = _known(host, Work(on, "look", ()))
     if seen.phase is Phase.RUNNING and seen.begun.run != asker.run:
         raise _other(host, seen)
+
+
+def others_work(host: Host, on: str, asker: Asker) -> Refused | None:
+    """The refusal for another run's work that goes on there; None also where nobody can tell. Raises Unreachable."""
+    seen = look(host, Work(on, "look", ()), timeout=_SOON_S)
+    return _other(host, seen) if seen.phase is Phase.RUNNING and seen.begun.run != asker.run else None
 
 
 def stop(host: Host, work: Work) -> None:

@@ -24,7 +24,7 @@ case $1 in
     test ! -e $UNITS/../silent || exit 1
     for last in "$@"; do :; done
     cd $UNITS && for unit in $last; do test ! -e "$unit" || echo "$unit loaded active running a unit"; done; exit 0 ;;
-  stop) kill -TERM -$(cat $UNITS/$2); while test -e $UNITS/$2; do sleep 0.02; done ;;
+  stop) while test -e $UNITS/$2; do kill -TERM -$(cat $UNITS/$2) 2>/dev/null; sleep 0.02; done ;;
 esac
 """
 _SYSTEMD_RUN = r"""#!/bin/bash
@@ -40,9 +40,9 @@ while test "$1" != --; do
 done
 shift
 test ! -e $UNITS/$unit || exit 1
-echo "$unit" >>$UNITS/../begun
 rm -f $UNITS/../started
 : >$UNITS/$unit
+echo "$unit" >>$UNITS/../begun
 {
   setsid "$@" >>$out 2>>$err </dev/null &
   echo $! >$UNITS/$unit

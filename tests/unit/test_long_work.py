@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from inventories.errors import Refused, TargetFailed, TimedOut, Unreachable
+from runbooks.engine.context import Context
 from runbooks.long_work.seen import Phase
 from runbooks.long_work.work import Asker, Work, look, run_long, stop, under_way
+from runbooks.procedures.postgresql import rejoin
+from runbooks.procedures.postgresql.rejoin import RejoinOptions
 from tests.unit.systemd_kit import Machine, machine
 
 LONG = Work("data", "reclone", ("sleep", "60"))
@@ -270,3 +273,28 @@ def test_nothing_that_cannot_be_read_is_taken_for_an_end(there: Machine) -> None
     with pytest.raises(Refused, match="what it left cannot be read"):
         run_long(there.host, SHORT, FIRST)
     assert len(there.begun) == 1
+
+
+def test_a_run_is_refused_before_it_begins_where_another_one_works(
+    there: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Before lock and journal, or the run that is refused would overtake the one that can be resumed."""
+
+    class Estate:
+        postgres = (there.host,)
+        name = "toy"
+
+    monkeypatch.setattr("runbooks.hosts.Host.reachable", lambda *_: not there.away)
+    second = Context(Estate(), RejoinOptions(yes=True), tmp_path / SECOND.run)
+    first = Context(Estate(), RejoinOptions(yes=True), tmp_path / FIRST.run)
+    rejoin.wanted(second)  # type: ignore[arg-type]
+    begun_and_left(there, LONG, FIRST)
+    with pytest.raises(Refused, match=r"mystocks-data-reclone.service works on pg1"):
+        rejoin.wanted(second)  # type: ignore[arg-type]
+    rejoin.wanted(first)  # type: ignore[arg-type]
+    there.hang()
+    rejoin.wanted(second)  # type: ignore[arg-type]
+    there.hang(False)
+    there.away = True
+    rejoin.wanted(second)  # type: ignore[arg-type]
+    there.away = False

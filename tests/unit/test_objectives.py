@@ -132,7 +132,9 @@ def test_noted_mode_says_since_when_and_why() -> None:
 def test_nobody_takes_writes() -> None:
     orphan = replace(STANDBY, receiving_from=None)
     status = replace(WHOLE, nodes=(replace(OFF, host=host("pg1")), orphan), archiving={})
-    assert named(status)["hosts that take writes"].measured == "none"
+    assert named(status)["hosts that take writes"].measured == "none that answers; unknown: pg1"
+    down = replace(status, nodes=(replace(OFF, host=host("pg1"), ssh=True), orphan))
+    assert named(down)["hosts that take writes"].measured == "none"
     assert "./dr failover" in named(status)["hosts that take writes"].hint
     assert objectives.possible_loss(status).wal_bytes is None
 

@@ -36,7 +36,7 @@ from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.postgresql.server import Node, Standby
 from runbooks.probes.postgresql.stopped import Stopped
-from runbooks.procedures.postgresql import failover, rejoin, start_cluster, streaming
+from runbooks.procedures.postgresql import failover, start_cluster, streaming, working
 from runbooks.record import keep
 from runbooks.record.read import Pages
 from runbooks.record.types import Mode as RecordMode
@@ -263,8 +263,7 @@ class Eyes:
             (stopped, "survey", self.stopped), (ground, "survey", self.grounds), (app, "try_to_write", self.writes),
             (failover, "read", lambda *_: self.pages().answer), (start_cluster, "read", lambda *_: self.pages().answer),
             (keep, "pages", self.pages), (keep.Keeper, "_write", self.write_record),
-            (streaming, "following", self.following), (rejoin, "require_idle", lambda *_: None),
-            (start_cluster, "require_idle", lambda *_: None),
+            (streaming, "following", self.following), (working, "others_work", lambda *_: None),
             (pgbackrest, "newest_timeline", archive[0]), (pgbackrest, "info", archive[1]),
             (network, "look_from", lambda *_: {}),
             (server, "size", lambda *_: server.Size(1 << 30, ())), (directory, "would_make_room", self.room),

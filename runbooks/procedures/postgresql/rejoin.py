@@ -10,11 +10,12 @@ from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.hosts import Host, Run
 from runbooks.layout import DATA, KEPT
-from runbooks.long_work.work import Asker, require_idle
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql import gates, rebuilding, streaming, verifying
 from runbooks.procedures.postgresql.fitting import fit
 from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of
+from runbooks.procedures.postgresql.working import nobody_works
 
 
 class RejoinOptions(Options):
@@ -44,6 +45,7 @@ def wanted(context: Run) -> Rejoin:
             f"{name!r} is no PostgreSQL host of inventory {context.estate.inventory}",
             f"its PostgreSQL hosts are {' and '.join(candidates)}",
         )
+    nobody_works(context, DATA)
     return Rejoin()
 
 
@@ -70,7 +72,6 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
     if not node.installed:
         raise Refused(f"PostgreSQL is not installed on {node.name}", "./dr deploy installs it and clones the primary")
     _not_the_one_to_keep(context, node, primary)
-    require_idle(node.host, DATA, Asker.of(context))
     if context.options.reclone or not node.standby_signal:
         _can_be_rebuilt(context, node, primary)
     return state.model_copy(

@@ -21,6 +21,7 @@ from runbooks.engine.procedure import Procedure
 from runbooks.engine.process import user_at_machine
 from runbooks.engine.step import Evidence, Gate, Grows, Step
 from runbooks.hosts import Host, Run
+from runbooks.layout import DATA
 from runbooks.long_work.work import Asker
 from runbooks.probes import app as app_probes
 from runbooks.probes import durations
@@ -29,10 +30,17 @@ from runbooks.procedures.postgresql import gates, promoting, recording, streamin
 from runbooks.procedures.postgresql import restore_ground as begin
 from runbooks.procedures.postgresql.restore_ground import RestoreCluster, RestoreClusterOptions, aside
 from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
+from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.record import keep
 
 CLOCKS_S = 60.0  # the application's clock and that of the lost primary may differ by as much
 STUCK_S = 10.0  # replay that has looked everywhere and found nothing for so long has met a gap
+
+
+def wanted(context: Run) -> RestoreCluster:
+    """Nothing is known yet. Raises Refused while another run restores."""
+    nobody_works(context, DATA)
+    return RestoreCluster()
 
 
 def blank_hosts(context: Run, state: RestoreCluster) -> RestoreCluster:
@@ -222,7 +230,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
         Gate("hosts-answer", "Every host that is needed answers SSH.", begin.hosts_answer),
         Gate("nothing-runs", "PostgreSQL runs nowhere, and no directory holds data.", begin.nothing_runs),
     ),
-    initial=lambda context: RestoreCluster(),
+    initial=wanted,
     steps=(
         Step(
             name="assess", role="all hosts", budget="ssh.command", action=begin.assess, observes=True,

@@ -7,11 +7,21 @@ from typing import Any
 
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Grows, Step
+from runbooks.hosts import Run
+from runbooks.layout import DATA
 from runbooks.procedures.postgresql import archiving, gates, streaming, verifying, writing
 from runbooks.procedures.postgresql import pitr_side as beside
 from runbooks.procedures.postgresql import pitr_swap as inplace
 from runbooks.procedures.postgresql import pitr_target as beforehand
 from runbooks.procedures.postgresql.pitr_state import SIDE, RestorePitr, RestorePitrOptions, wanted
+from runbooks.procedures.postgresql.working import nobody_works
+
+
+def begins(context: Run) -> RestorePitr:
+    """What was asked for. Raises BadInput, and Refused while another run does the same."""
+    state = wanted(context)
+    nobody_works(context, f"side-{SIDE}", *([DATA] if context.options.swap else []))
+    return state
 
 
 def _after(step: Step[Any]) -> Step[Any]:
@@ -37,7 +47,7 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
         "outside what is archived or in a gap of it. Where only some tables are damaged, restore-table keeps the rest."
     ),
     gate=(gates.TWO_NODES, gates.ONE_ANSWERS),
-    initial=wanted,
+    initial=begins,
     steps=(
         Step(
             name="assess", role="all hosts", budget="ssh.command", action=beforehand.assess, observes=True,

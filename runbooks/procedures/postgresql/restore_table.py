@@ -22,6 +22,7 @@ from runbooks.procedures.postgresql import table_copy as copying
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
 from runbooks.procedures.postgresql.pitr_state import wanted as pitr_wanted
 from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
+from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.table_copy.compare import Pair
 from runbooks.table_copy.counts import Counts, Mode, TablePlan, outside, sentence
 from runbooks.table_copy.source import Source
@@ -76,6 +77,13 @@ def mode_of(text: str) -> Mode:
     except ValueError:
         known = ", ".join(Mode)
         raise BadInput(f"there is no mode {text!r}", f"--mode is one of {known}") from None
+
+
+def begins(context: Run) -> RestoreTable:
+    """What was asked for. Raises BadInput, and Refused while another run does the same."""
+    state = wanted(context)
+    nobody_works(context, f"side-{SIDE}")
+    return state
 
 
 def wanted(context: Run) -> RestoreTable:
@@ -279,7 +287,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
         "that the archive does not reach, and where a foreign key would break."
     ),
     gate=(gates.ONE_ANSWERS,),
-    initial=wanted,
+    initial=begins,
     steps=(
         Step(
             name="assess", role="primary", budget="ssh.command", action=assess, observes=True,

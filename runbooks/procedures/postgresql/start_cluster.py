@@ -20,7 +20,7 @@ from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
 from runbooks.layout import DATA
-from runbooks.long_work.work import Asker, require_idle
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import pgbackrest, server, stopped
 from runbooks.probes.postgresql.stopped import Stopped
 from runbooks.procedures.postgresql import (
@@ -37,6 +37,7 @@ from runbooks.procedures.postgresql import (
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
 from runbooks.procedures.postgresql.roles import layout, primary_of
 from runbooks.procedures.postgresql.start_choice import Archive, Choice, How, Noted, Word
+from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.record import keep
 from runbooks.record.read import read
 from runbooks.record.types import Copy, Unknown
@@ -67,6 +68,7 @@ def wanted(context: Run) -> StartCluster:
             f"{name!r} is no PostgreSQL host of inventory {context.estate.inventory}",
             f"its PostgreSQL hosts are {' and '.join(candidates)}",
         )
+    nobody_works(context, DATA)  # what is being restored or rewound is nothing to choose from, nor to start
     return StartCluster()
 
 
@@ -80,9 +82,6 @@ def assess(context: Run, state: StartCluster) -> StartCluster:
         seen, record, known, writes_to = files.result(), noted.result(), archive.result(), writes.result()
     _nobody_writes(context, nodes, writes_to)
     _nobody_is_about_to(nodes, seen)
-    for node in seen:
-        if node.ssh:  # what is being restored or rewound is nothing to choose from, nor to start
-            require_idle(node.host, DATA, Asker.of(context))
     options = context.options
     choice = start_choice.choose(seen, record, known, Word(options.accept_loss, options.host))
     for node in seen:
