@@ -70,3 +70,19 @@ def test_programs_are_found_however_they_are_named() -> None:
 def test_a_program_that_moved_is_missed() -> None:
     assert not exists("agents.td_backup")
     assert exists("agents.jobs.runner")
+
+
+def test_every_settings_file_that_a_program_asks_for_is_one_that_a_deploy_places() -> None:
+    """By its name in a string below /etc/mystocks-dr: a file that nobody places is missed only on a lab that has it."""
+    asked = re.compile(r"(?:\{(?:\w+\.)?ETC\}|/etc/mystocks-dr)/([a-z][\w.-]*\.(?:json|pass|crt|key))")
+    placed = {name for path in ROOT.glob("deploys/**/*.py") for name in asked.findall(path.read_text())}
+    placed |= {
+        name for path in ROOT.glob("deploys/**/*.py") for name in re.findall(r'"([a-z][\w.-]*\.\w+)"', path.read_text())
+    }
+    found: dict[str, set[str]] = {}
+    for room in ("tests/verify", "runbooks", "agents", "drills", "lab"):
+        for path in ROOT.glob(f"{room}/**/*.py"):
+            for name in asked.findall(path.read_text()):
+                found.setdefault(name, set()).add(str(path.relative_to(ROOT)))
+    assert len(found) >= 8, found
+    assert {name: where for name, where in found.items() if name not in placed} == {}

@@ -28,7 +28,7 @@ def looked(tsdb: Subject) -> servers.Server:
 
 @pytest.fixture(scope="module")
 def settings(ticker: Subject) -> dict[str, Any]:
-    found = json.loads(ticker.machine.file(f"{ETC}/agent-servers.json").content_string)
+    found = json.loads(ticker.machine.file(f"{ETC}/agent-tdengine.json").content_string)
     assert isinstance(found, dict)
     return found
 
@@ -115,7 +115,7 @@ def test_deploy_noted_what_this_server_can_do(looked: servers.Server) -> None:
 
 def test_writer_knows_every_node_and_table(ticker: Subject, settings: dict[str, Any], whole: Seen) -> None:
     assert [node["name"] for node in settings["hosts"]] == names(whole)
-    there = ticker.machine.file(f"{ETC}/tables-servers.json").content_string
+    there = ticker.machine.file(f"{ETC}/tables-tdengine.json").content_string
     assert json.loads(there) == json.loads(tables_json(load_tables(), Store.TDENGINE))
     secret = ticker.machine.file(f"{ETC}/tdengine.pass")
     assert (secret.user, oct(secret.mode)) == ("mystocks", oct(0o600))
