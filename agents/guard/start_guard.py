@@ -28,6 +28,7 @@ ASK_TIMEOUT_S = 4
 CONFIG = Path("/etc/mystocks-dr/guard.json")
 PERMIT = "run/mystocks-dr-start-permit.json"
 RECORD = "var/lib/mystocks-dr/estate.json"  # see agents/guard/record.py
+CLAIM = "var/lib/mystocks-dr/restoring-main.json"  # see agents/postgresql/directory/judge.py
 FIRST_NORMAL_OID = 16384  # a server that was ever asked to make anything hands out none below
 PERMIT_S = 600.0  # a permit that was not used within this long was forgotten
 
@@ -42,6 +43,8 @@ class Verdict:
 
 def main() -> int:
     verdict = decide(json.loads(CONFIG.read_text()))
+    if verdict.allowed:
+        note_start()
     print(f"mystocks-dr start guard: {'starting' if verdict.allowed else 'refusing to start'}: {verdict.why}")
     return 0 if verdict.allowed else 1
 
@@ -68,6 +71,18 @@ def decide(config: dict[str, Any], root: Path = Path("/")) -> Verdict:
     mine = timeline(config["version"], data)
     succeeded = by_record(record, config, found, mine)
     return succeeded or by_peers(config, mine, moving_to(record, config))
+
+
+def note_start(root: Path = Path("/")) -> None:
+    """Say in the claim to an unfinished restore that a server was started there: what is gone after that is a loss."""
+    path = root / CLAIM
+    try:
+        said = {**json.loads(path.read_text()), "started": True}
+        partial = path.with_name(f".{path.name}.new")
+        partial.write_text(json.dumps(said) + "\n")
+        partial.replace(path)
+    except (OSError, ValueError, TypeError):
+        pass  # there is none; no start is held up by it
 
 
 def recorded(root: Path) -> dict[str, Any]:

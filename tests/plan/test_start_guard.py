@@ -334,3 +334,18 @@ def test_a_fence_outweighs_a_record_that_names_this_host(world: World) -> None:
     keeps(world, primary="pg1", timeline=1)
     (world.root / "etc/mystocks-dr/fenced").write_text("failover\n")
     assert not world.decide().allowed
+
+
+def test_a_start_is_noted_in_the_claim_to_an_unfinished_restore_and_nowhere_else(tmp_path: Path) -> None:
+    start_guard.note_start(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    claim = tmp_path / start_guard.CLAIM
+    claim.parent.mkdir(parents=True)
+    for text in ("", "[]", "null", "{"):
+        claim.write_text(text)
+        start_guard.note_start(tmp_path)
+        assert claim.read_text() == text
+    claim.write_text('{"label": "x"}')
+    start_guard.note_start(tmp_path)
+    assert json.loads(claim.read_text()) == {"label": "x", "started": True}
+    assert [path.name for path in claim.parent.iterdir()] == [claim.name]

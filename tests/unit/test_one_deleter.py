@@ -44,6 +44,7 @@ _FOR_PEOPLE = {"name", "commands", "says", "hint", "purpose", "summary", "help",
 ALLOWED: dict[str, tuple[set[str], str]] = {
     "agents/base/files.py": ({"rename()", "replace()"}, "files, and folders of ours that were just made"),
     "agents/guard/record.py": ({"replace()"}, "the estate record"),
+    "agents/guard/start_guard.py": ({"replace()"}, "the claim to an unfinished restore"),
     "agents/postgresql/engines.py": ({"pgbackrest restore"}, "into the new, empty directory of a side cluster"),
     "agents/postgresql/native.py": ({"pg_basebackup", "rmtree()"}, "native backups on the backup host"),
     "agents/postgresql/side/cluster.py": ({"pgbackrest restore"}, "the verb of its own command"),

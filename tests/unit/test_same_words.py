@@ -9,6 +9,7 @@ import pytest
 from agents.guard import start_guard
 from agents.jobs import leases as agents_leases
 from agents.jobs import proofs as agents_proofs
+from agents.postgresql.directory import change as directory_change
 from agents.postgresql.directory import facts as directory_facts
 from agents.postgresql.wal import archive_map
 from agents.tdengine.backup import settings as td_settings
@@ -26,6 +27,12 @@ def test_an_unused_cluster_is_told_the_same_way_everywhere() -> None:
     """By its control file: in the program that empties directories, the guard, the runbooks and the deploy."""
     assert start_guard.FIRST_NORMAL_OID == directory_facts.FIRST_NORMAL_OID == stopped.FIRST_NORMAL_OID
     assert f"oid < {directory_facts.FIRST_NORMAL_OID})" in facts.PgCluster().command(17).get_raw_value()
+
+
+def test_the_guard_notes_a_start_where_the_claim_lies() -> None:
+    place = directory_change.Place(Path("/var/lib/postgresql/17/main"), Path("/bin"))
+    assert str(place.claim) == f"/{start_guard.CLAIM}"
+    assert str(place.record) == f"/{start_guard.RECORD}"
 
 
 def test_what_runs_the_program_of_the_data_directory_names_it_alike() -> None:

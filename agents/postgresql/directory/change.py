@@ -196,6 +196,7 @@ def clone(place: Place, source: str, slot: str, run: Run, lock: int) -> Judged:
     _own(partial / "standby.signal", partial)
     if inside:
         _raise_up(partial, seen.real)
+        write_claim(place.claim, replace(read_claim(place.claim) or Claim(str(place.path), 0), done=True))
     else:
         _empty(look(place.path, place.programs))
         partial.replace(seen.real)

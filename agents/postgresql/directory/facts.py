@@ -46,6 +46,7 @@ class Seen:
     trouble: str = ""
     is_standby: bool = False
     has_label: bool = False
+    has_old_label: bool = False  # a server was started from a backup here
     wal: str = ""
     tablespaces: Mapping[str, str] = field(default_factory=dict)
     histories: int = 0  # the highest timeline of its history files
@@ -117,6 +118,7 @@ def look(path: Path, programs: Path) -> Seen:
         trouble=trouble,
         is_standby=any((real / name).exists() for name in ("standby.signal", "recovery.signal")),
         has_label=(real / "backup_label").exists(),
+        has_old_label=(real / "backup_label.old").exists(),
         wal=str(wal.readlink()) if wal.is_symlink() else "",
         tablespaces=_tablespaces(real),
         histories=max((int(found[1], 16) for found in map(_HISTORY.fullmatch, _names(wal)) if found), default=0),

@@ -41,7 +41,7 @@ class Claim:
     """A restore of ours that began: in which directory, of which backup, of which system (empty: any).
 
     `timeline` and `end` say how far the archive reached then. `wal`: where pg_wal led and is to lead again. `done`: all
-    files have come.
+    files have come. `started`: the start guard has let a server start in it since; the guard says so.
     """
 
     path: str
@@ -52,6 +52,7 @@ class Claim:
     end: int = 0
     wal: str = ""
     done: bool = False
+    started: bool = False
 
     def covers(self, seen: Seen) -> bool:
         """Whether it speaks of this directory and this system."""
@@ -74,14 +75,16 @@ def judge(seen: Seen, claim: Claim | None, known: str = "") -> Judged:
     if claim is None or not claim.covers(seen):
         return Judged(Answer.OTHER, f"holds {seen}")
     restore = f"the restore of {claim.label or 'the newest backup'}"
-    if seen.control is None and not seen.trouble:
+    # Of one that came to its end, or was started, a control file that is gone now is a loss, and no beginning.
+    begun = not (claim.done or claim.started or seen.has_old_label)
+    if seen.control is None and not seen.trouble and begun:
         return Judged(Answer.UNFINISHED, f"holds {restore}, cut short")
     # PostgreSQL renames backup_label at its very first start.
     if seen.has_label and seen.state == "in production":
         return Judged(Answer.UNFINISHED, f"holds {restore}, never started")
     if seen.in_recovery and seen.timeline <= claim.timeline and 0 < seen.reaches <= claim.end:
         return Judged(Answer.UNFINISHED, f"holds {restore}, started, with nothing that is not in the archive")
-    return Judged(Answer.OTHER, f"holds {seen}, which is more than {restore} brought")
+    return Judged(Answer.OTHER, f"holds {seen}, which is not what {restore} brought")
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ def read_claim(path: Path) -> Claim | None:
     """None where there is none, and for one that cannot be read."""
     try:
         said = json.loads(path.read_text())
-        return Claim(**{name.name: said[name.name] for name in fields(Claim)})
-    except (OSError, ValueError, KeyError, TypeError):
+        return Claim(**{name.name: said.get(name.name, name.default) for name in fields(Claim)})
+    except (OSError, ValueError, AttributeError, TypeError):
         return None
 
 
