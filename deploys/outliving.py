@@ -41,5 +41,6 @@ def outliving(on: str, kind: str, *words: str, done: str = "", user: str = "root
     `on` and `kind` as in runbooks/long_work/; `done`: a path that is there when it has been done.
     """
     unit, group = f"mystocks-{on}-{kind}.service", f"mystocks-{on}-*"
-    given = (unit, group, done, user, at, *words)
+    # systemd would take each ${...} and $$ for its own.
+    given = (unit, group, done, user, at, *(word.replace("$", "$$") for word in words))
     return StringCommand("sh", "-c", QuoteString(SCRIPT), "sh", *(QuoteString(word) for word in given))

@@ -79,26 +79,36 @@ exec systemd-run --quiet --collect --unit=$unit --uid="$user" --property=Working
   --property=KillMode=control-group --property=IgnoreSIGPIPE=no --property="ExecStopPost=+/bin/sh $folder/after" \\
   --property=StandardOutput=append:$folder/out --property=StandardError=append:$folder/err -- "$@"
 """
+# In the folder, run in a scope of its own, which every process that is named joins, and which lives as long as they do.
+_MOVE = """
+for line in $(grep -E '^0::|:name=systemd:' /proc/self/cgroup); do
+  case $line in *name=systemd*) base=/sys/fs/cgroup/systemd ;; *) base=/sys/fs/cgroup ;; esac
+  test -e $base/cgroup.procs || base=/sys/fs/cgroup/unified
+  for pid in "$@"; do echo $pid >"$base/${line##*:}/cgroup.procs"; done 2>/dev/null
+done
+true
+"""
 # Around a program that starts a server which is to live on: with the unit all of its control group ends, so the server
 # is given one of its own once the program has succeeded. Run as root, because only root may.
-LEAVE = """
+LEAVE = f"""
 unit=$1 user=$2
 shift 2
 runuser -u "$user" -- "$@"
 code=$?
 test $code = 0 || exit $code
+cat >{FOLDER}/$unit/move <<'move'
+{_MOVE}
+move
 turn=0
-while test $turn -lt 50; do
+while test $turn -lt 20; do
   set --
   for pid in $(grep -lsF "/$unit" /proc/[0-9]*/cgroup | sed 's,/cgroup$,,; s,.*/,,'); do
     test $pid = $$ || ! test -e /proc/$pid/io || set -- "$@" $pid
   done
   test $# -gt 0 || exit 0
-  test $((turn % 10)) -gt 0 || busctl --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 \\
-    org.freedesktop.systemd1.Manager StartTransientUnit 'ssa(sv)a(sa(sv))' mystocks-left-$$-$turn.scope fail \\
-    1 PIDs au $# "$@" 0
-  sleep 0.1
+  systemd-run --quiet --scope --unit=mystocks-left-$$-$turn.scope /bin/sh {FOLDER}/$unit/move "$@" >&2
   turn=$((turn + 1))
+  sleep 0.1
 done
 echo "the server that it started cannot be given a control group of its own" >&2
 exit 1

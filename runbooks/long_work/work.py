@@ -204,7 +204,9 @@ def _begin(host: Host, work: Work, asker: Asker) -> None:
     begun = Begun(asker.run, user_at_machine(), work.digest, asker.way_on)
     around = ("sh", "-c", LEAVE, "sh", work.unit, work.user) if work.leaves else ()
     user = "root" if work.leaves else work.user
-    words = (work.group, work.unit, user, work.at, json.dumps(asdict(begun)), AFTER, *around, *work.argv)
+    # systemd would take each ${...} and $$ for its own.
+    argv = [word.replace("$", "$$") for word in (*around, *work.argv)]
+    words = (work.group, work.unit, user, work.at, json.dumps(asdict(begun)), AFTER, *argv)
     ran = host.run("sh -c %s sh" + " %s" * len(words), BEGIN, *words, timeout=60, expect=None)
     if ran.rc == ALIVE:
         raise _other(host, look(host, work))

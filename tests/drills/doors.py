@@ -61,9 +61,10 @@ class Started:
     """A command on its way; what it says is heard line by line."""
 
     def __init__(self, *words: str, env: Mapping[str, str] | None = None) -> None:
+        # What the tests were started with may ignore signals (nohup, a shell's background), and a child keeps that.
         self.process = subprocess.Popen(
-            command(*words), cwd=ROOT, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL, start_new_session=True,
+            ["env", "--default-signal", *command(*words)], cwd=ROOT, env={**os.environ, **(env or {})},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         self._lines: list[str] = []
         self._changed = threading.Condition()

@@ -28,6 +28,12 @@ case $1 in
 esac
 """
 _SYSTEMD_RUN = r"""#!/bin/bash
+# Processes that are given a scope of their own leave the unit's control group.
+if test "$2" = --scope; then
+  shift 5
+  for pid; do echo $pid >>$UNITS/../moved; rm -r $UNITS/../proc/$pid; done
+  exit 0
+fi
 while test "$1" != --; do
   case $1 in
     --wait) waits=yes ;;
@@ -39,6 +45,8 @@ while test "$1" != --; do
   shift
 done
 shift
+for word; do case ${word//\$\$/} in *\$*) echo "systemd would expand $word" >&2; exit 1 ;; esac; done
+set -- "${@//\$\$/\$}"
 test ! -e $UNITS/$unit || exit 1
 rm -f $UNITS/../started
 : >$UNITS/$unit
@@ -68,13 +76,6 @@ _RUNUSER = """#!/bin/sh
 shift 3
 if test -e $UNITS/../server; then mv $UNITS/../server $UNITS/../proc; fi
 exec "$@"
-"""
-# Processes that are given a scope of their own leave the unit's control group.
-_BUSCTL = """#!/bin/sh
-test "$6" = StartTransientUnit || exit 1
-while test "$1" != au; do shift; done
-shift 2
-while test $# -gt 1; do echo $1 >>$UNITS/../moved; rm -r $UNITS/../proc/$1; shift; done
 """
 
 
@@ -150,7 +151,7 @@ class Machine:
     def here(self, text: str) -> str:
         """The same command for this folder instead of a host's root."""
         text = text.replace(scripts.FOLDER, str(self.folder / "work"))
-        for ours in ("/proc/[0-9]*", "/proc/$pid"):
+        for ours in ("/proc/[0-9]*", "/proc/$pid", "/proc/$$pid"):
             text = text.replace(ours, f"{self.folder}{ours}")
         return text
 
@@ -158,7 +159,7 @@ class Machine:
         return {**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}", "UNITS": str(self.folder / "units")}
 
 
-_PROGRAMS = {"systemctl": _SYSTEMCTL, "systemd-run": _SYSTEMD_RUN, "runuser": _RUNUSER, "busctl": _BUSCTL}
+_PROGRAMS = {"systemctl": _SYSTEMCTL, "systemd-run": _SYSTEMD_RUN, "runuser": _RUNUSER}
 
 
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:

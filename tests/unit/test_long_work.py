@@ -51,6 +51,13 @@ def test_its_outcome_and_both_outputs_come_back(there: Machine) -> None:
     assert there.begun == ["mystocks-data-reclone.service"]
 
 
+def test_what_a_shell_is_to_expand_is_not_expanded_before(there: Machine) -> None:
+    script = 'one=two; echo "${one} $1 $$"; test "$$" -gt 1'
+    assert run_long(there.host, Work("data", "reclone", ("sh", "-c", script, "sh", "$HOME")), FIRST).stdout.startswith(
+        "two $HOME "
+    )
+
+
 def test_what_fails_fails_with_its_own_words(there: Machine) -> None:
     with pytest.raises(TargetFailed, match="pg1: reclone ended with 3: ERROR: no space left"):
         run_long(there.host, Work("data", "reclone", ("sh", "-c", "echo ERROR: no space left >&2; exit 3")), FIRST)
