@@ -9,7 +9,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from doors.support import LAB_HELP, door, progress
 
@@ -162,8 +162,10 @@ def _rounds_summary(result: RoundsResult, folder: Path) -> None:
     from drills.rounds.report import headline
 
     console = Console(highlight=False)
-    table = Table("scenario", "rounds", "passed", "RTO, median", "worst", "promised", "a round took", box=None)
-    for kind in result.kinds():
+    kinds = result.kinds()
+    name = Column("scenario", min_width=max((len(kind.scenario) for kind in kinds), default=0))
+    table = Table(name, "rounds", "passed", "RTO, median", "worst", "promised", "a round took", box=None)
+    for kind in kinds:
         times = (kind.rto_median_s, kind.rto_worst_s, kind.promised_s, kind.duration_median_s)
         table.add_row(kind.scenario, str(kind.rounds), str(kind.passed), *map(seconds, times))
     console.print(table)

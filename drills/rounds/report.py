@@ -73,11 +73,13 @@ def headline(result: RoundsResult) -> str:
     """The verdict in one sentence."""
     if result.outcome is Outcome.PASSED:
         kept = "none lost, none duplicated, also after the last round"
-        worst = result.worst_first()[0]
+        # Seconds are promised of no round in which the operator's process was killed.
+        worst = next((one for one in result.worst_first() if one.used is not None), None)
+        nearest = f"; nearest to its promise was round {worst.nr}, {worst.scenario}" if worst else ""
         took = f"writing resumed after {seconds(result.rto_median_s)} (median), {seconds(result.rto_s)} at worst"
         return (
-            f"{_rounds(len(result.rounds))} on one estate: {count(result.acked)} rows acknowledged, {kept}; {took}; "
-            f"nearest to its promise was round {worst.nr}, {worst.scenario}."
+            f"{_rounds(len(result.rounds))} on one estate: {count(result.acked)} rows acknowledged, {kept}; {took}"
+            f"{nearest}."
         )
     return first_of(result.reasons) or "No reason was recorded."
 

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from drills.rounds.report import headline, render, trend, trend_chart
-from drills.rounds.result import RoundsResult
-from tests.unit.rounds_kit import begun, failed, interrupted, one_round, passed
+from drills.rounds.result import RoundsResult, judge
+from tests.unit.rounds_kit import begun, failed, interrupted, looked, one_round, passed, witnessed
 from tests.unit.test_report import Balance
 
 
@@ -22,6 +22,15 @@ def test_every_outcome_has_a_page_with_its_reasons(result: RoundsResult) -> None
     assert all(reason in page for reason in result.reasons if len(result.reasons) > 1)
     assert not re.search(r"https?:|@import|url\(|src=|<link|<script", page)
     assert "nan" not in page
+
+
+def test_a_round_of_which_no_seconds_are_promised_is_not_nearest_to_its_promise() -> None:
+    plain, killed = one_round(1), one_round(2, killed=True, promised_s=None)
+    seen = {"last_check": looked(), "witnessed": witnessed()}
+    both = judge(begun(2).with_round(plain).with_round(killed).model_copy(update=seen))
+    assert "nearest to its promise was round 1," in headline(both)
+    alone = judge(begun(1).with_round(killed).model_copy(update=seen))
+    assert "nearest" not in headline(alone) and headline(alone).endswith("at worst.")
 
 
 def test_the_verdict_is_one_sentence() -> None:
