@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,13 +16,6 @@ from lab.down import down
 from lab.up import up
 from runbooks import hosts
 from runbooks.hosts import Estate
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is in this folder shares the lab, so it stays in one process, in order."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("lab"))
 
 
 def _quiet(_: str) -> None:
