@@ -85,7 +85,8 @@ def _without_lost(engine: Engine, lab: str, say: Say) -> dict[str, containers.Co
     if lost():
         time.sleep(1.0)  # one that ends this moment is lost until its keeper has written that down
         for name in sorted(lost()):
-            say(f"{name} is made anew, empty: its processes were ended from outside, and the engine cannot start it again")
+            why = "its processes were ended from outside, and the engine cannot start it again"
+            say(f"{name} is made anew, empty: {why}")
             containers.remove(engine, name)
     return containers.list_all(engine)
 
