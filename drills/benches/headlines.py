@@ -138,7 +138,10 @@ class Headlines:
         def bare() -> float:
             return yardsticks.promotion(self._whole()[1], layout)
 
-        return replace(_turns("failover", self._round, bare), why="; ".join(dict.fromkeys(self._wrong)))
+        measured = _turns("failover", self._round, bare)
+        wrong = tuple(dict.fromkeys(self._wrong))
+        more = f" ({len(wrong) - 1} more like it)" if len(wrong) > 1 else ""
+        return replace(measured, why=f"{wrong[0]}{more}" if wrong else "")
 
     def _round(self) -> float:
         """The primary loses power under load. Seconds from the runbook's start to the new primary's first row.
