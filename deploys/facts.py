@@ -9,12 +9,16 @@ from typing import Any
 from pyinfra.api import FactBase, QuoteString, StringCommand
 
 MARKS = "/etc/mystocks-dr"
-BLANK = "mystocks-blank"  # in a data directory that initdb made and nobody has used yet
 FENCED = f"{MARKS}/fenced"
 
 
 class PgCluster(FactBase[dict[str, bool]]):
-    """State of one PostgreSQL cluster: exists, configured, blank, standby, online, primary, fenced."""
+    """State of one PostgreSQL cluster: exists, configured, standby, online, primary, fenced, and four that need words.
+
+    `blank`, by its control file: initdb made it, nobody has asked it to make anything since. `halfway`: a clone into
+    it was cut short. `unmounted`: /etc/fstab declares a file system for it that is not there. `lost`: nothing but
+    lost+found lies there.
+    """
 
     default = dict
 
@@ -23,9 +27,25 @@ class PgCluster(FactBase[dict[str, bool]]):
         script = f"""
         b() {{ if "$@" >/dev/null 2>&1; then echo true; else echo false; fi; }}
         r=$(psql -AtX -c 'select pg_is_in_recovery()' postgres 2>/dev/null)
+        blank() {{
+          LC_ALL=C /usr/lib/postgresql/{version}/bin/pg_controldata {data} 2>/dev/null | awk -F': *' '
+            /^Database cluster state:/ {{ state = $2 }}
+            /^Latest checkpoint.s TimeLineID:/ {{ timeline = $2 }}
+            /^Latest checkpoint.s NextOID:/ {{ oid = $2 }}
+            END {{ exit !(state == "shut down" && timeline == 1 && oid > 0 && oid < 16384) }}'
+        }}
+        unmounted() {{
+          for point in $(awk '$1 !~ /^#/ && $2 ~ "^/." {{ print $2 }}' /etc/fstab 2>/dev/null); do
+            case {data}/pg_wal/ in "$point"/*) mountpoint -q "$point" || return 0;; esac
+          done
+          return 1
+        }}
         echo exists $(b test -f {data}/PG_VERSION)
         echo configured $(b test -f /etc/postgresql/{version}/main/postgresql.conf)
-        echo blank $(b test -f {data}/{BLANK})
+        echo blank $(if test ! -e {data}/standby.signal && blank; then echo true; else echo false; fi)
+        echo halfway $(b test -d {data}/.clone -a ! -e {data}/global/pg_control)
+        echo unmounted $(if unmounted; then echo true; else echo false; fi)
+        echo lost $(b test "$(ls -A {data} 2>/dev/null)" = lost+found)
         echo standby $(b test -f {data}/standby.signal)
         echo fenced $(b test -e {FENCED})
         echo online $(b test -n "$r")

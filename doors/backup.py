@@ -52,6 +52,7 @@ def run(
     from inventories.catalog import load_recovery
     from runbooks import hosts
     from runbooks.actions import backup as actions
+    from runbooks.long_work.work import Asker
 
     known = TD_JOBS if _store(store) == TDENGINE else JOBS
     engine = engine or ENGINES[store][0]
@@ -65,7 +66,7 @@ def run(
         raise BadInput(f"taosdump has no job {type!r}", "it dumps the whole database: --type full")
     if wait < 0:
         raise BadInput(f"--wait is {wait} seconds", "give 0 or more")
-    limit_s = _limit(load_recovery().jobs.kinds, known[type])
+    _require_kind(load_recovery().jobs.kinds, known[type])
     estate = hosts.load(inventory or None)
     backup = estate.backup
     if store == TDENGINE:
@@ -73,13 +74,14 @@ def run(
     started = time.monotonic()
     with progress() as say:
         say(f"Running {type} of {store} on {backup}")
+        asker = Asker.door("./dr backup.run", say)
         if engine == "native":
-            sentence = actions.take_native(backup, limit_s)
+            sentence = actions.take_native(backup, asker)
         elif engine == "taosdump":
-            sentence = actions.take_dump(backup, limit_s)
+            sentence = actions.take_dump(backup, asker)
         else:
             job = f"td-{type}" if store == TDENGINE else type
-            sentence = actions.run_job(backup, job, limit_s, wait_s=wait)
+            sentence = actions.run_job(backup, job, asker, wait_s=wait)
     print(f"{type} passed in {time.monotonic() - started:.1f} s: {sentence}")
 
 
@@ -109,12 +111,11 @@ def _stores(estate: Estate, wanted: str) -> tuple[str, ...]:
     return (POSTGRESQL, TDENGINE) if td_backups.is_there(estate) else (POSTGRESQL,)
 
 
-def _limit(kinds: object, kind: str) -> float:
-    """Seconds after which the runner ends the job by itself, with some for its end. Raises BadInput."""
+def _require_kind(kinds: object, kind: str) -> None:
+    """Raises BadInput for a job that has no limit, after which the runner ends it by itself."""
     assert isinstance(kinds, dict)
     if kind not in kinds:
         raise BadInput(f"the catalogue has no job {kind}", "add it to jobs.kinds of inventories/catalog/recovery.yaml")
-    return float(kinds[kind].limit_s) + 60
 
 
 @task(
@@ -138,6 +139,7 @@ def expire(
     """
     from runbooks import hosts
     from runbooks.actions.backup import run_job
+    from runbooks.long_work.work import Asker
     from runbooks.probes import jobs
     from runbooks.probes.tdengine import backups as td_backups
 
@@ -159,7 +161,7 @@ def expire(
         return
     if found.held:
         raise Refused(found.why, "./dr prove-backup proves one; a lease ends by itself, or when its holder is done")
-    print(run_job(backup, "td-expire" if store == TDENGINE else "expire", 3660))
+    print(run_job(backup, "td-expire" if store == TDENGINE else "expire", Asker.door("./dr backup.expire")))
 
 
 @task(

@@ -22,7 +22,7 @@ SUITES = ("tests/unit", "tests/plan", "tests/drills")  # tests/verify needs an e
 NO_LAB = "not lab"
 NO_LONG = "not long"
 # One process goes through everything that needs the lab, in order; the other, meanwhile, through everything else.
-AT_ONCE = ("--numprocesses", "2", "--dist", "loadgroup")
+AT_ONCE = ("--numprocesses", "2")
 # pytest's own codes; every other one is a failure, also 2, with which it gives up where a file cannot be imported.
 _ENDS = {0: ExitCode.PASSED, 4: ExitCode.BAD_INPUT}
 _NOTHING_RAN = 5

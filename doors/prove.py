@@ -38,9 +38,9 @@ def prove_backup(
 
     Ends with 1 when it is not proven, and says what is damaged. The record is the nightly job's.
     """
-    from inventories.catalog import load_recovery
     from runbooks import hosts
     from runbooks.actions import backup as actions
+    from runbooks.long_work.work import Asker
     from runbooks.probes.postgresql import proofs
     from runbooks.probes.tdengine import backups as td_backups
 
@@ -53,12 +53,11 @@ def prove_backup(
     backup = estate.backup
     read: Callable[[Host], Sequence[Proof | TdProof]] = td_backups.proofs if ticks else proofs.every
     before = len(read(backup))
-    limit_s = load_recovery().jobs.kinds["prove"].limit_s + 60
     failure: TargetFailed | None = None
     with progress() as say:
         say(f"Proving {set or 'the next backup in rotation'} of {store} on {backup}")
         try:
-            actions.prove(backup, set, limit_s, "td-prove" if ticks else "prove")
+            actions.prove(backup, set, Asker.door("./dr prove-backup", say), "td-prove" if ticks else "prove")
         except TargetFailed as error:
             failure = error
     found: Sequence[Proof | TdProof] = ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from invoke.context import Context
 from invoke.tasks import task
 
@@ -15,7 +17,7 @@ TARGET_HELP = {
     "to_name": "a restore point",
     "inclusive": "what the target names is restored too (default: it is the first thing that is not)",
     "set": "start from this backup (default: the newest good one that ended before the target)",
-    "repo": "number of the repository",
+    "repo": "number of the repository (default: 1)",
     "timeline": "follow this timeline (default: the primary's own)",
 }
 
@@ -32,7 +34,7 @@ TARGET_HELP = {
 @door
 def restore_pitr(
     c: Context, to_time: str = "", to_lsn: str = "", to_xid: str = "", to_name: str = "", inclusive: bool = False,
-    set: str = "", repo: int = 1, timeline: int = 0, swap: bool = False, replace: bool = False,
+    set: str = "", repo: int = 0, timeline: int = 0, swap: bool = False, replace: bool = False,
     drop_replaced: bool = False, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False,
     inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
@@ -44,7 +46,7 @@ def restore_pitr(
 
     options = RestorePitrOptions(
         yes=yes, to_time=to_time, to_lsn=to_lsn, to_xid=to_xid, to_name=to_name, inclusive=inclusive, backup_set=set,
-        repo=repo, timeline=timeline, swap=swap, replace=replace, drop_replaced=drop_replaced,
+        timeline=timeline, swap=swap, replace=replace, drop_replaced=drop_replaced, **_said(repo=repo),
     )  # fmt: skip
     run_procedure("restore-pitr", options, plan, resume, json, inventory)
 
@@ -79,7 +81,8 @@ def restore_cluster(
         **HELP,
         **TARGET_HELP,
         "tables": "which tables, with commas between them",
-        "mode": "merge inserts the missing rows, replace makes the content the copy's, beside leaves TABLE_restored",
+        "mode": "merge inserts the missing rows (default), replace makes the content the copy's, beside leaves "
+        "TABLE_restored",
         "from": "take a side cluster that is open already, such as pitr, instead of a target",
         "where": "only rows for which this SQL condition holds",
         "keep_replaced": "keep the old content as TABLE_replaced (with --mode replace)",
@@ -88,8 +91,8 @@ def restore_cluster(
 )
 @door
 def restore_table(
-    c: Context, tables: str = "", mode: str = "merge", to_time: str = "", to_lsn: str = "", to_xid: str = "",
-    to_name: str = "", inclusive: bool = False, set: str = "", repo: int = 1, timeline: int = 0, from_: str = "",
+    c: Context, tables: str = "", mode: str = "", to_time: str = "", to_lsn: str = "", to_xid: str = "",
+    to_name: str = "", inclusive: bool = False, set: str = "", repo: int = 0, timeline: int = 0, from_: str = "",
     where: str = "", keep_replaced: bool = True, replace: bool = False, plan: bool = False, resume: bool = False,
     yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
@@ -97,11 +100,17 @@ def restore_table(
     from runbooks.procedures.postgresql.restore_table import RestoreTableOptions, mode_of
 
     options = RestoreTableOptions(
-        yes=yes, tables=tuple(name.strip() for name in tables.split(",") if name.strip()), mode=mode_of(mode),
-        to_time=to_time, to_lsn=to_lsn, to_xid=to_xid, to_name=to_name, inclusive=inclusive, backup_set=set, repo=repo,
-        timeline=timeline, source=from_, where=where, keep_replaced=keep_replaced, replace=replace,
+        yes=yes, tables=tuple(name.strip() for name in tables.split(",") if name.strip()), to_time=to_time,
+        to_lsn=to_lsn, to_xid=to_xid, to_name=to_name, inclusive=inclusive, backup_set=set, timeline=timeline,
+        source=from_, where=where, keep_replaced=keep_replaced, replace=replace,
+        **_said(repo=repo, mode=mode_of(mode) if mode else None),
     )  # fmt: skip
     run_procedure("restore-table", options, plan, resume, json, inventory)
+
+
+def _said(**words: Any) -> dict[str, Any]:
+    """Those that were said: a resumed run tells a word from a default."""
+    return {name: value for name, value in words.items() if value}
 
 
 TOP_LEVEL = (restore_pitr, restore_cluster, restore_table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from runbooks.engine.context import Options
     from runbooks.engine.procedure import Procedure
     from runbooks.engine.result import RunResult
+    from runbooks.engine.step import Grows
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = {
@@ -142,6 +144,29 @@ def mend_archive(
     run_procedure("mend-archive", MendArchiveOptions(yes=yes), plan, resume, json, inventory)
 
 
+@task(
+    help={
+        **HELP,
+        "run": "the name of its folder (default: the one that stopped last)",
+        "resume": "go on with an abandoning that did not end",
+        "accept_no_arbiter": ALONE_HELP,
+    }
+)
+@door
+def abandon(
+    c: Context, run: str = "", plan: bool = False, resume: bool = False, yes: bool = False,
+    accept_no_arbiter: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """End a run for good, and take back the fence it left.
+
+    Gives the role back to the host that the estate record still calls the primary, where nobody takes writes.
+    """
+    from runbooks.procedures.postgresql.abandon import AbandonOptions
+
+    options = AbandonOptions(yes=yes, run=run, accept_no_arbiter=accept_no_arbiter)
+    run_procedure("abandon", options, plan, resume, json, inventory)
+
+
 @task(help={"name": "failover, rejoin, switchover or detach"})
 @door
 def show(c: Context, name: str) -> None:
@@ -241,12 +266,16 @@ def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
     table.add_column(overflow="fold")
     for gate in procedure.gate:
         table.add_row("gate", gate.name, gate.says)
-    for row in plan_rows(procedure):
+    rows = plan_rows(procedure)
+    expected = _expected(inventory, {row.grows for row in rows if row.grows})
+    for row in rows:
         names = where.get(row.where) or ("" if row.where == "all hosts" else either)
         table.add_row(f"[bold]{row.nr}[/]", f"[bold]{row.step}[/]", row.does)
-        table.add_row(
-            "", "", f"[dim]on[/] {row.where}{f' ({names})' if names else ''}[dim], within[/] {row.deadline:g} s"
-        )
+        more = f"[dim], longer while something moves: it grows with[/] {row.grows}" if row.grows else ""
+        told = f"[dim]on[/] {row.where}{f' ({names})' if names else ''}[dim], within[/] {row.deadline:g} s{more}"
+        table.add_row("", "", told)
+        if row.grows and expected.get(row.grows):
+            table.add_row("", "", f"[dim]takes[/] {expected[row.grows]}")
         table.add_row("", "", f"[dim]expect[/] {row.evidence}")
         if row.only_when:
             table.add_row("", "", f"[dim]only when[/] {row.only_when}")
@@ -257,5 +286,15 @@ def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
     console.print(table)
 
 
-collection = Collection("runbook", show, list_, render)
+collection = Collection("runbook", show, list_, render, abandon)
 TOP_LEVEL = (failover, rejoin, switchover, detach, start_cluster, mend_archive)
+
+
+def _expected(inventory: str, kinds: Set[Grows]) -> Mapping[Grows, str]:
+    """How long what grows will take, by today's sizes and the rates measured; nothing where nobody can tell."""
+    if not kinds:
+        return {}
+    from runbooks import hosts
+    from runbooks.probes import durations
+
+    return durations.expected(hosts.load(inventory or None), kinds)

@@ -25,9 +25,8 @@ from inventories.errors import BadInput, DrError, Interrupted, TargetFailed, Tim
 from runbooks.engine import outcome as ended
 from runbooks.engine.budgets import budget
 from runbooks.engine.verify import EVERYTHING, verify
-from runbooks.engine.wait import until
 from runbooks.hosts import Host
-from runbooks.probes import app
+from runbooks.procedures.outbox import emptied
 
 Events = Mapping[Store, tuple[Event, ...]]
 Fates = Mapping[Store, Fate]
@@ -185,12 +184,7 @@ class Course:
     def _compare(self, events: Events, expected: Fates, moments: Moments) -> None:
         stage = self.stage
         for store in expected:
-            until(
-                lambda store=store: app.outbox(stage.estate.app, settings=store.settings),  # type: ignore[misc]
-                "outbox.drain",
-                what=f"an empty outbox of {store.name}",
-                accept=lambda box: not box.pending_records,
-            )
+            emptied(stage.estate.app, "outbox.drain", store.settings, store.name)
         stage.mark("compare")
         stage.say(f"comparing {self.result.acked or 0:,} acknowledged rows with the tables")
         replayed: dict[str, int] = {}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from inventories.errors import Refused, TargetFailed
 from lab import limits
@@ -11,9 +12,14 @@ from lab.spec import LABEL_HOST, LABEL_LAB, HostSpec, LabSpec, container_name, n
 
 
 class ContainerState(Enum):
-    """What matters of a container's state: one that never ran is not worth keeping."""
+    """What matters of a container's state: one that never ran is not worth keeping.
+
+    LOST: its processes and their keeper were ended from outside (the machine's own restart, without one of /run).
+    Podman calls such a container running for ever, and can neither start nor stop it, only remove it.
+    """
 
     RUNNING = "running"
+    LOST = "lost"
     PAUSED = "paused"
     OFF = "off"
     NEVER_RAN = "created"
@@ -37,14 +43,27 @@ def list_all(engine: Engine) -> dict[str, Container]:
         labels = row.get("Labels") or {}
         if isinstance(labels, str):  # docker prints them as one comma-separated text
             labels = dict(pair.partition("=")[::2] for pair in labels.split(","))
-        found[name] = Container(name, labels, _state(str(row["State"])), str(row.get("Status", row["State"])))
+        seen = _state(str(row["State"]), int(row.get("Pid") or 0))
+        found[name] = Container(name, labels, seen, str(row.get("Status", row["State"])))
     return found
 
 
-def _state(word: str) -> ContainerState:
+def _state(word: str, pid: int) -> ContainerState:
+    if word in ("running", "stopping", "paused") and pid and not _is_first_process(pid):
+        return ContainerState.LOST
     if word in ("created", "configured", "initialized"):  # making it was interrupted, or its start failed
         return ContainerState.NEVER_RAN
     return ContainerState(word) if word in ("running", "paused") else ContainerState.OFF
+
+
+def _is_first_process(pid: int) -> bool:
+    """Whether this process is the first one of a container: a number that somebody else got meanwhile is not."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    numbers = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
+    return len(numbers) > 1 and numbers[-1] == "1"
 
 
 def of_lab(engine: Engine, lab: str) -> dict[str, Container]:

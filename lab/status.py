@@ -12,7 +12,7 @@ _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 2**10, "mi": 2**20
 
 @dataclass(frozen=True)
 class HostStatus:
-    """One host: state is running, paused, off, created or missing.
+    """One host: state is running, paused, off, lost, created or missing.
 
     Status is the engine's word for since when.
     """

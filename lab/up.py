@@ -1,5 +1,6 @@
 """Bring a lab up, or complete one that is half there."""
 
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -38,7 +39,7 @@ def up(name: str, say: Say, hosts: tuple[HostSpec, ...] = ()) -> state.LabState:
         tag = image.ensure_image(engine, say)
         say(f"Starting {len(hosts)} hosts of lab {name}")
         spec = LabSpec(name, network.ensure_network(engine, name), hosts)
-        _start_hosts(engine, spec, tag)
+        _start_hosts(engine, spec, tag, say)
         network.pin_gateway(engine, name, spec.gateway_mac)
         public_key = state.ensure_key(name)
         state.ensure_secrets(name)
@@ -48,8 +49,8 @@ def up(name: str, say: Say, hosts: tuple[HostSpec, ...] = ()) -> state.LabState:
     return lab
 
 
-def _start_hosts(engine: Engine, spec: LabSpec, tag: str) -> None:
-    there = containers.list_all(engine)
+def _start_hosts(engine: Engine, spec: LabSpec, tag: str, say: Say) -> None:
+    there = _without_lost(engine, spec.name, say)
     # Names that a later, larger lab of this name brings are known from the start: a container that is started again
     # has the /etc/hosts that it was created with.
     everyone = LabSpec(spec.name, spec.subnet, (*HOSTS, *TDENGINE_HOSTS))
@@ -73,6 +74,21 @@ def _start_hosts(engine: Engine, spec: LabSpec, tag: str) -> None:
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         list(pool.map(start, spec.hosts))
+
+
+def _without_lost(engine: Engine, lab: str, say: Say) -> dict[str, containers.Container]:
+    """Every container that is there, once those of this lab are removed which no engine can start again."""
+
+    def lost() -> set[str]:
+        return {name for name, box in containers.of_lab(engine, lab).items() if box.state is ContainerState.LOST}
+
+    if lost():
+        time.sleep(1.0)  # one that ends this moment is lost until its keeper has written that down
+        for name in sorted(lost()):
+            why = "its processes were ended from outside, and the engine cannot start it again"
+            say(f"{name} is made anew, empty: {why}")
+            containers.remove(engine, name)
+    return containers.list_all(engine)
 
 
 def _record(engine: Engine, spec: LabSpec, tag: str) -> state.LabState:

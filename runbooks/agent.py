@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from inventories.errors import BadInput, DrError, Interrupted, Refused, TargetFailed
 from runbooks.hosts import Host, Ran
+from runbooks.long_work.work import Asker, Work, run_long
 
+ROOT = "/opt/mystocks-dr"
 _FAMILIES: dict[int, type[DrError]] = {2: BadInput, 3: Refused, 4: Interrupted}
 
 
@@ -31,8 +34,30 @@ def run(
     Raises BadInput (the program ended with 2), Refused (3), Interrupted (4), TargetFailed (anything else), TimedOut,
     Unreachable.
     """
-    command = f"cd /opt/mystocks-dr && exec python3 -m agents.{module}" + " %s" * len(words)
-    ran = host.run(command, *words, user=user, timeout=timeout, expect=None, stdin=stdin)
+    command = f"cd {ROOT} && exec python3 -m agents.{module}" + " %s" * len(words)
+    return _told(host, host.run(command, *words, user=user, timeout=timeout, expect=None, stdin=stdin), verdict)
+
+
+def work(
+    module: str, *words: object, on: str, kind: str, user: str = "postgres", leaves: bool = False,
+    silent: str | float = "work.silent", queues_s: float = 0.0, expects: str = "",
+) -> Work:  # fmt: skip
+    """The program as long work: `on` what and of which `kind`, see there. Nothing secret may be among the words."""
+    argv = ("python3", "-m", f"agents.{module}", *map(str, words))
+    return Work(on, kind, argv, user, ROOT, leaves, silent, queues_s, expects)
+
+
+def run_work(
+    host: Host, wanted: Work, asker: Asker, verdict: bool = False, prepare: Callable[[], None] | None = None
+) -> Ran:
+    """Run a program as a unit that outlives this connection, and wait for its end; raises what `run` and `run_long` do.
+
+    With `verdict` also the output of a program that found something wrong and ended with 1.
+    """
+    return _told(host, run_long(host, wanted, asker, expect=None, prepare=prepare), verdict)
+
+
+def _told(host: Host, ran: Ran, verdict: bool) -> Ran:
     if ran.rc == 0 or (verdict and ran.rc == 1 and _is_json(ran.stdout)):
         return ran
     raise failure(host, ran)

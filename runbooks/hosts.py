@@ -105,17 +105,17 @@ class Host:
             raise self._other_key()
         if ran.rc == SSH_FAILED:
             raise Unreachable(
-                f"{self.name} ({self.dialled}) cannot be reached over SSH: {_telling_line(ran.stderr)}",
+                f"{self.name} ({self.dialled}) cannot be reached over SSH: {telling_line(ran.stderr)}",
                 f"ssh -F {self.ssh_config} {self.name} shows why",
             )
         if ran.rc == 1 and _NO_SUDO.search(ran.stderr):  # whatever `expect` says: the command was not run
             raise TargetFailed(
-                f"{self.name}: {self.entry.ssh_user} may not use sudo: {_telling_line(ran.stderr)}",
+                f"{self.name}: {self.entry.ssh_user} may not use sudo: {telling_line(ran.stderr)}",
                 "sudo has to work without a password there (NOPASSWD in sudoers)",
             )
         if expect is not None and ran.rc != expect:
             raise TargetFailed(
-                f"{self.name}: {_short(text)} ended with {ran.rc}: {_telling_line(ran.stderr or ran.stdout)}"
+                f"{self.name}: {_short(text)} ended with {ran.rc}: {telling_line(ran.stderr or ran.stdout)}"
             )
         return ran
 
@@ -274,7 +274,7 @@ def _short(text: str) -> str:
     return f"`{one if len(one) <= 90 else one[:87] + '...'}`"
 
 
-def _telling_line(text: str) -> str:
+def telling_line(text: str) -> str:
     """The line that says what went wrong: the last that calls itself an error, else the last that is no advice."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"\b(ERROR|FATAL|PANIC)\b", line)]

@@ -13,10 +13,7 @@ PROOFS = "/var/lib/mystocks-dr/proofs.jsonl"  # on the backup host: a line for e
 STANZA = "main"
 ASKED = "/run/postgresql/mystocks-asked"  # what the archive was asked ahead of a promotion
 PROVISIONED = "/etc/mystocks-dr/provisioned"  # a deploy got as far as it must before data may come
-BLANK = "mystocks-blank"  # in a data directory that a deploy made and nobody has written to
-RESTORE_UNIT = "mystocks-restore.service"
-RESTORE_LOG = "/var/log/postgresql/restore-cluster.log"
-RESTORE_MARK = "main.restore"  # beside the data directory while restore-cluster fills it
+DATA = "data"  # what a rewind, a re-clone and a restore work on, as their units' names say it
 
 
 @dataclass(frozen=True)

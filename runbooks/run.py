@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from inventories.catalog.load import load_recovery
 from inventories.errors import BadInput
 from runbooks.engine import runner
 from runbooks.engine.context import Context, Options
@@ -16,6 +17,7 @@ from runbooks.engine.history import open_run
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.result import RunResult
 from runbooks.hosts import Estate
+from runbooks.procedures.postgresql.abandon import ABANDON, AbandonOptions
 from runbooks.procedures.postgresql.detach import DETACH, DetachOptions
 from runbooks.procedures.postgresql.failover import FAILOVER, FailoverOptions
 from runbooks.procedures.postgresql.mend_archive import MEND_ARCHIVE, MendArchiveOptions
@@ -54,6 +56,7 @@ PROCEDURES: Mapping[str, Known] = {
         Known(RESTORE_TABLE, RestoreTableOptions),
         Known(RESTORE_PITR, RestorePitrOptions),
         Known(RESTORE_CLUSTER, RestoreClusterOptions),
+        Known(ABANDON, AbandonOptions),
         Known(MEND_ARCHIVE, MendArchiveOptions),
         Known(TDENGINE_RESTART, TdengineRestartOptions),
         Known(TDENGINE_REJOIN, TdengineRejoinOptions),
@@ -80,6 +83,7 @@ def execute(
     runs: Path | None = None,
 ) -> RunResult[S]:
     """Run or resume it, holding the estate's lock here and on the backup host."""
-    run_dir = open_run(procedure, estate.name, resume=resume, runs=runs)
+    max_age_s = load_recovery().limits.max_resume_age_h * 3600
+    run_dir = open_run(procedure, estate.name, resume=resume, runs=runs, max_age_s=max_age_s)
     context = Context(estate=estate, options=options, run_dir=run_dir, say=say)
     return runner.run(procedure, context, resume=resume, remote_lock=RecordLock(FileOn(estate.backup), say))

@@ -29,6 +29,8 @@ from agents.base.errors import AgentError
 
 FOLDER = Path("/var/lib/mystocks-dr")
 NAME, GUARD, LOG = "estate.json", "estate.lock", "estate.log.jsonl"
+RUNS = "estate.runs.json"  # beside the document: an older version of this program does not know it
+KEPT_RUNS = 50
 SCHEMA = 1
 _PATIENCE_S = 3.0  # for another change, which takes milliseconds
 FRESH_S = 60.0  # whoever acts leaves a sign of life every ten seconds
@@ -240,7 +242,10 @@ def copy(folder: Path, request: Json) -> Json:
 
 
 def take(folder: Path, request: Json) -> Json:
-    """Become the one who is acting; `instead_of` names the token of a holder that was found dead."""
+    """Become the one who is acting; `instead_of` names the token of a holder that was found dead.
+
+    A run that `resumes` is refused once another has acted since, from whatever machine and however it ended.
+    """
     acting = request.get("acting")
     if _wrong_acting(acting) or not isinstance(acting, dict):
         raise BadRequest(f"take: {_wrong_acting(acting)}")
@@ -256,7 +261,53 @@ def take(folder: Path, request: Json) -> Json:
             "held", f"{holder['owner']} is running {holder['procedure']}",
             holder={**holder, "beat_age_s": age(holder)},
         )  # fmt: skip
+    _enter(folder, acting)
     return _put(folder, {**found, "acting": _beaten({**acting, "since": _now()})}, "take")
+
+
+def runs(folder: Path) -> list[Json]:
+    """The runs that have acted, each once, the newest last. Raises Refused for what cannot be read."""
+    path = folder / RUNS
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise Refused("unreadable", f"{path} cannot be read: {error}", _AFRESH) from error
+    if not isinstance(said, list) or not all(isinstance(one, dict) and isinstance(one.get("run"), str) for one in said):
+        raise Refused("unreadable", f"{path} is no list of runs", _AFRESH)
+    return said
+
+
+_AFRESH = "start it afresh, without --resume: nobody can say what has been done since"
+
+
+def _enter(folder: Path, acting: Json) -> None:
+    """Note this run as the newest. Raises Refused for one that another has overtaken, or may have."""
+    run = acting.get("run")
+    try:
+        known = runs(folder)
+    except Refused:
+        if acting.get("resumes"):
+            raise
+        known = []
+    last = known[-1] if known else None
+    if last and run and last["run"] == run:
+        return
+    # One that was killed while it only looked may not have come here yet, and has done nothing.
+    seen = any(one["run"] == run for one in known)
+    if last and acting.get("resumes") and (seen or acting.get("touched")):
+        overtaken = "and that has overtaken it" if seen else "and nobody can say which is newer: this run is unknown"
+        raise Refused(
+            "overtaken", f"{last.get('owner')} has begun {last.get('procedure')} on this estate ({last.get('at')}), "
+            f"{overtaken}",
+            "start it afresh, without --resume; ./dr runbook.abandon --yes takes back what it left half done",
+        )  # fmt: skip
+    entry = {
+        "run": run or acting["token"], "procedure": acting["procedure"], "owner": acting["owner"],
+        "name": Path(acting["run_dir"]).name, "at": _now(),
+    }  # fmt: skip
+    files.replace(folder / RUNS, json.dumps([*known, entry][-KEPT_RUNS:], indent=1) + "\n", 0o644)
 
 
 def beat(folder: Path, request: Json) -> Json:

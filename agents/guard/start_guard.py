@@ -28,6 +28,8 @@ ASK_TIMEOUT_S = 4
 CONFIG = Path("/etc/mystocks-dr/guard.json")
 PERMIT = "run/mystocks-dr-start-permit.json"
 RECORD = "var/lib/mystocks-dr/estate.json"  # see agents/guard/record.py
+CLAIM = "var/lib/mystocks-dr/restoring-main.json"  # see agents/postgresql/directory/judge.py
+FIRST_NORMAL_OID = 16384  # a server that was ever asked to make anything hands out none below
 PERMIT_S = 600.0  # a permit that was not used within this long was forgotten
 
 
@@ -41,6 +43,8 @@ class Verdict:
 
 def main() -> int:
     verdict = decide(json.loads(CONFIG.read_text()))
+    if verdict.allowed:
+        note_start()
     print(f"mystocks-dr start guard: {'starting' if verdict.allowed else 'refusing to start'}: {verdict.why}")
     return 0 if verdict.allowed else 1
 
@@ -54,19 +58,31 @@ def decide(config: dict[str, Any], root: Path = Path("/")) -> Verdict:
         return Verdict(False, f"this host is fenced ({fenced.read_text().strip()}); run ./dr rejoin")
     if (data / "standby.signal").exists():
         return Verdict(True, "a standby takes no writes")
-    blank = (data / "mystocks-blank").exists()
     record = recorded(root)
     override = root / str(CONFIG.with_name("allow-start")).lstrip("/")
     if override.exists():
         override.unlink()
         return Verdict(True, f"{override} was there (and is used up)")
-    if permit and permit_holds(permit, control(config["version"], data), root):
+    found = control(config["version"], data)
+    if permit and permit_holds(permit, found, root):
         return by_permit(config, permit)
-    if blank:
+    if is_unused(found) and record.get("system_identifier") != found.get("Database system identifier"):
         return blank_by_peers(config)
     mine = timeline(config["version"], data)
-    succeeded = by_record(record, config, control(config["version"], data), mine)
+    succeeded = by_record(record, config, found, mine)
     return succeeded or by_peers(config, mine, moving_to(record, config))
+
+
+def note_start(root: Path = Path("/")) -> None:
+    """Say in the claim to an unfinished restore that a server was started there: what is gone after that is a loss."""
+    path = root / CLAIM
+    try:
+        said = {**json.loads(path.read_text()), "started": True}
+        partial = path.with_name(f".{path.name}.new")
+        partial.write_text(json.dumps(said) + "\n")
+        partial.replace(path)
+    except (OSError, ValueError, TypeError):
+        pass  # there is none; no start is held up by it
 
 
 def recorded(root: Path) -> dict[str, Any]:
@@ -98,6 +114,17 @@ def moving_to(record: dict[str, Any], config: dict[str, Any]) -> str:
     change = record.get("changing")
     to = change.get("to") if isinstance(change, dict) else ""
     return str(to) if to and to != config.get("name") else ""
+
+
+def is_unused(found: dict[str, str]) -> bool:
+    """As agents/postgresql/directory/facts.py has it: initdb made it, nobody has asked it to make anything since."""
+    oid = found.get("Latest checkpoint's NextOID", "")
+    return (
+        found.get("Database cluster state") == "shut down"
+        and found.get("Latest checkpoint's TimeLineID") == "1"
+        and oid.isdigit()
+        and int(oid) < FIRST_NORMAL_OID
+    )
 
 
 def used_up(path: Path) -> dict[str, Any]:

@@ -67,14 +67,15 @@ def lock_path(settings: Settings, job: str) -> Path:
 def execute(settings: Settings, job: str, wait_s: float, further: Sequence[str] = ()) -> State:
     """Run one job now, under its lock, and note what became of it. Raises Held, BadConfig."""
     limits = settings.job(job)
-    state = jobs_state.arm(settings)[job]
+    states = jobs_state.arm(settings)
+    state, limit_s = states[job], jobs_state.limit(limits, states)
     lock, owner = Lock(lock_path(settings, job)), Owner.me(job)
     lock.acquire(owner, wait_s)
     try:
         started, log = time.time(), child.new_log(job, settings.keep_logs, settings.logs)
         command = [sys.executable, "-m", *COMMANDS[job], *further]
         env = {VARIABLE: str(settings.path)}
-        ended = child.run(command, env, log, limits.limit_s, lock.handle, lambda: lock.beat(owner))
+        ended = child.run(command, env, log, limit_s, lock.handle, lambda: lock.beat(owner))
         state = state.ended(ended.outcome, started, ended.seconds, ended.sentence, str(log))
         jobs_state.write(state, settings.states)
         return state

@@ -75,6 +75,15 @@ def success(job: str, states: Mapping[str, State]) -> float | None:
     return max((at for at in times if at is not None), default=None)
 
 
+def limit(job: Job, states: Mapping[str, State]) -> float:
+    """Seconds after which it is ended: its own limit, or twice what its last success took, or that of a greater one.
+
+    An incremental backup after a change of timeline reads as much as a full one.
+    """
+    known = [states[name] for name in (job.name, *GREATER.get(job.name, ())) if name in states]
+    return max([job.limit_s, *(2 * (one.seconds or 0.0) for one in known if one.outcome == "passed")])
+
+
 def due(job: Job, states: Mapping[str, State], now: float) -> bool:
     """Whether its last scheduled time has passed without a success since."""
     at = cron.previous(job.schedule, now - job.jitter_s - _STARTING_S)

@@ -7,6 +7,7 @@ in a process list.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,6 @@ from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import FileContents
 
 from deploys.facts import (
-    BLANK,
     FENCED,
     ArmedJobs,
     HoldsFiles,
@@ -26,8 +26,10 @@ from deploys.facts import (
     PgRows,
     SshHostKey,
 )
+from deploys.outliving import outliving
 from deploys.text import NOT_EMPTY, hosts_file
 
+PROGRAMS = "/opt/mystocks-dr"
 Commands = Generator[str | StringCommand, None, None]
 
 
@@ -84,9 +86,18 @@ def etc_hosts(nodes: Sequence[tuple[str, str]]) -> Commands:
 
 @operation()
 def pg_cluster(version: int) -> Commands:
-    """Make an empty cluster that never starts by itself, marked blank until somebody writes to it. Runs as root."""
+    """Make an empty cluster that never starts by itself, where nothing lies and nothing should. Runs as root."""
     state = _state(version)
-    if state.get("exists"):
+    if state.get("unmounted") and not state.get("online"):
+        raise OperationError(
+            f"{host.name}: a file system that /etc/fstab declares for {_data(version)} is not mounted: mount it first"
+        )
+    if state.get("lost"):
+        raise OperationError(
+            f"{host.name}: {_data(version)} holds lost+found, and initdb makes no cluster beside it: rmdir it, or "
+            "mount the file system one directory higher"
+        )
+    if state.get("exists") or state.get("halfway"):
         host.noop(f"cluster {version}/main exists")
         return
     # The builtin C.UTF-8 provider sorts by code point in every release: no libc or ICU upgrade corrupts an index.
@@ -101,7 +112,6 @@ def pg_cluster(version: int) -> Commands:
         yield StringCommand(
             "pg_createcluster", str(version), "main", "--start-conf=manual", *shape, "--", "--data-checksums", *provider
         )
-    yield StringCommand("install", "-o", "postgres", "-g", "postgres", "/dev/null", f"{_data(version)}/{BLANK}")
 
 
 @operation()
@@ -126,7 +136,6 @@ def pg_primary(
     if state["blank"]:
         _refuse_to_begin(stanza, copies)
     yield _start(version)
-    yield StringCommand("rm", "-f", f"{_data(version)}/{BLANK}")
 
 
 def _refuse_to_begin(stanza: str, copies: Mapping[str, str]) -> None:
@@ -147,31 +156,26 @@ def _refuse_to_begin(stanza: str, copies: Mapping[str, str]) -> None:
 def pg_standby(version: int, node: str, peers: Sequence[str], ca: str, passfile: str) -> Commands:
     """Clone the primary into a blank cluster, or start a standby that is down. Never touches a cluster with data."""
     state = _state(version)
-    if state["online"] or state["fenced"] or not (state["blank"] or state["standby"]):
+    empty = state["blank"] or state["halfway"]
+    if state["online"] or state["fenced"] or not (empty or state["standby"]):
         host.noop("online, fenced or not a standby")
         return
-    if state["blank"]:
+    if empty:
         primary = _elsewhere(peers, ca, passfile)
         if not primary:
             raise OperationError(f"{node} is blank and no primary answers at {', '.join(peers)}")
-        data = _data(version)
         dsn = (
             # Under its own name it would count as the standby that commits wait for, and nobody can promote a copy
             # that is not whole.
             f"host={primary} port=5432 user=replicator application_name=clone-{node} sslmode=verify-full "
             f"sslrootcert={ca} passfile={passfile}"
         )
-        # A fresh directory beside the blank one: nothing is deleted until the copy is whole.
-        yield StringCommand("rm", "-rf", f"{data}.clone")
-        yield StringCommand(
-            "runuser", "-u", "postgres", "--", "pg_basebackup", "-d", QuoteString(dsn), "-D", f"{data}.clone",
-            "-X", "stream", "-c", "fast", "-S", _slot(node), "--no-password",
-        )  # fmt: skip
-        yield StringCommand(
-            "install", "-o", "postgres", "-g", "postgres", "-m", "0600", "/dev/null", f"{data}.clone/standby.signal"
+        request = json.dumps({"version": version, "source": dsn, "slot": _slot(node)})
+        # The host's own program looks what lies there first, and nothing is deleted until the copy is whole.
+        yield outliving(
+            "data", "clone", "python3", "-m", "agents.postgresql.directory.main", "clone", request,
+            done=f"{_data(version)}/standby.signal", at=PROGRAMS,
         )
-        yield StringCommand("rm", "-rf", data)
-        yield StringCommand("mv", f"{data}.clone", data)
     yield _start(version)
 
 
@@ -322,7 +326,8 @@ def pgbackrest_first_backup(stanza: str, root: str) -> Commands:
     if info and info[0].get("backup"):
         host.noop("a backup exists")
         return
-    yield StringCommand("cd", root, "&&", "python3", "-m", "agents.jobs.runner", "run", "full", "--wait", "600")
+    words = ("python3", "-m", "agents.jobs.runner", "run", "full", "--wait", "600")
+    yield outliving("job-full", "run", *words, user="postgres", at=root)
 
 
 @operation()

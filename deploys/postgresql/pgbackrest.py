@@ -71,5 +71,5 @@ def stanza() -> None:
 def schedule() -> None:
     """The first full backup, then cron entries from the catalogue."""
     name = host.data.get("stanza")
-    pgbackrest_first_backup(name="first full backup", stanza=name, root=jobs.AGENTS_ROOT, _su_user="postgres")
+    pgbackrest_first_backup(name="first full backup", stanza=name, root=jobs.AGENTS_ROOT)
     jobs.schedule()

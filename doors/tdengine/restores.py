@@ -34,14 +34,14 @@ def names(text: str) -> tuple[str, ...]:
     help={
         **HELP,
         **SELECTION_HELP,
-        "mode": "missing writes what is not there, overwrite also what is there with other content",
+        "mode": "missing (the default) writes what is not there, overwrite also what is there with other content",
         "jobs": "files of the backup at the same time",
     },
 )
 @door
 def tdengine_restore(
     c: Context, label: str = "", into: str = "", tables: str = "", symbols: str = "", from_: str = "", to: str = "",
-    mode: str = "missing", jobs: int = 2, plan: bool = False, resume: bool = False, yes: bool = False,
+    mode: str = "", jobs: int = 2, plan: bool = False, resume: bool = False, yes: bool = False,
     json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Restore TDengine's rows into the same or a side database.
@@ -53,7 +53,7 @@ def tdengine_restore(
 
     options = TdengineRestoreOptions(
         yes=yes, label=label, into=into, tables=names(tables), symbols=names(symbols), since=from_, until=to,
-        mode=mode_of(mode), jobs=jobs,
+        jobs=jobs, **({"mode": mode_of(mode)} if mode else {}),
     )  # fmt: skip
     run_procedure("tdengine-restore", options, plan, resume, json, inventory)
 

@@ -138,9 +138,12 @@ def as_document(found: Passed) -> dict[str, object]:
 
 @contextmanager
 def _lab(lab: str, say: Say) -> Iterator[None]:
-    """The lab as it stands, whole; where nothing of it is there, one of our own for as long as this takes."""
+    """The lab as it stands, whole; where nothing of it is there, one of our own for as long as this takes.
+
+    Of a lab whose hosts are all lost (the machine was restarted around it) nothing is there.
+    """
     boxes = containers.of_lab(ensure_engine(say), lab_name(lab))
-    if boxes:
+    if any(box.state is not ContainerState.LOST for box in boxes.values()):
         running = {name for name, box in boxes.items() if box.state is ContainerState.RUNNING}
         away = [host.name for host in HOSTS if container_name(lab, host.name) not in running]
         if away:

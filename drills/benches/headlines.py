@@ -33,6 +33,7 @@ from runbooks.engine.rundir import new_run_dir
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
 from runbooks.layout import Layout
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import pgbackrest, server
 from runbooks.procedures.postgresql.failover import FAILOVER, FailoverOptions
 from runbooks.procedures.postgresql.rejoin import REJOIN, RejoinOptions
@@ -108,7 +109,7 @@ class Headlines:
         def ours() -> float:
             _settled(primary)
             began = time.monotonic()
-            sides.restore(primary, sides.SideRequest(_SIDE, set=label, replace=True), _LIMIT_S)
+            sides.restore(primary, sides.SideRequest(_SIDE, set=label, replace=True), Asker.door("bench"))
             seconds = time.monotonic() - began
             sides.drop(primary, _SIDE, _LIMIT_S)
             return seconds
@@ -128,7 +129,7 @@ class Headlines:
         full = [one for one in pgbackrest.info(self.estate.backup, stanza).backups if one.type == "full"]
         if not full or full[-1].size_bytes < size:
             self.say("taking a full backup of it")
-            backups.take(self.estate.backup, "full", _LIMIT_S)
+            backups.take(self.estate.backup, "full", Asker.door("bench"))
         return [one for one in pgbackrest.info(self.estate.backup, stanza).backups if one.type == "full"][-1].label
 
     def _failover(self) -> Measured:

@@ -10,6 +10,7 @@ from inventories.errors import TargetFailed, TimedOut
 from runbooks.engine.outcome import Outcome
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
+from runbooks.layout import Layout
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql.rejoin import REJOIN, RejoinOptions
 from runbooks.run import execute
@@ -30,6 +31,7 @@ def appear(estate: Estate, say: Callable[[str], None], runs: Path) -> None:
     nodes = server.survey(estate)
     primary = server.the_primary(nodes).host
     standby = next(node.host for node in nodes if node.streams)
+    unit = Layout(server.version(estate)).unit
     say(f"the twin: {standby} is promoted by hand beside {primary}")
     try:
         _tell(standby, *_ALONE, *_SILENT, "SELECT pg_promote(true, 15)")
@@ -38,7 +40,7 @@ def appear(estate: Estate, say: Callable[[str], None], runs: Path) -> None:
             until(lambda: False, SEEN_S, what="the witness to see it")
     finally:
         _tell(standby, "CHECKPOINT")
-        standby.run("systemctl stop %s", "postgresql@17-main", timeout=PROMOTED_S)
+        standby.run("systemctl stop %s", unit, timeout=PROMOTED_S)
         _tell(primary, *_AS_IT_WAS)
     result = execute(REJOIN, estate, RejoinOptions(yes=True, host=standby.name, reclone=True), say, runs=runs)
     if result.outcome is not Outcome.PASSED:

@@ -90,6 +90,8 @@ class _Witness:
             while not self._over.is_set():
                 life += 1
                 self._process = self._app.start(_COMMAND, user="mystocks")
+                if self._over.is_set():  # while this one was started
+                    self.end()
                 assert self._process.stdout is not None
                 assert self._process.stderr is not None
                 threading.Thread(target=self._process.stderr.read, daemon=True).start()

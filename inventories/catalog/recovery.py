@@ -186,6 +186,7 @@ class Limits(Entry):
     max_disk_used_percent: Annotated[float, Field(gt=0, le=100)]
     max_promotion_delay_s: Seconds
     min_certificate_days: Seconds = 30
+    max_resume_age_h: Seconds = 12
 
 
 class Recovery(Entry):

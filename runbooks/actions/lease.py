@@ -6,6 +6,8 @@ from runbooks.hosts import Host
 
 _AGENT = "cd /opt/mystocks-dr && python3 -m agents.jobs.leases"
 
+RESTORE_S = 24 * 3600.0  # longer than a restore takes, which no budget bounds; it is given back in the end
+
 
 def hold(backup: Host, identity: str, owner: str, why: str, seconds: float, label: str | None = None) -> None:
     """Take the lease `identity`, or prolong it; it ends by itself after `seconds`.

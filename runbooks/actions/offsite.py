@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from inventories.errors import TargetFailed
+from runbooks import agent
 from runbooks.hosts import Host
+from runbooks.long_work.work import Asker
 
 _REPOSITORY = "/var/lib/pgbackrest"
 _TDENGINE = "/var/lib/mystocks-dr/tdengine"
-_AGENT = "cd /opt/mystocks-dr && exec python3 -m agents.offsite.copies"
+_PROGRAM = "offsite.copies"
 _ASIDE = """
 set -eu
 test -n "$(ls -A %s/backup 2>/dev/null)" || exit 0
@@ -28,22 +30,24 @@ class Copy:
     bytes: int
 
 
-def put_aside(backup: Host, aside: str) -> None:
-    """Move what the repository holds to the directory `aside`; nothing is deleted."""
-    backup.run(_ASIDE, _REPOSITORY, aside, _REPOSITORY, _REPOSITORY, aside, timeout=600)
+def restore(backup: Host, asker: Asker, aside: str = "") -> Copy:
+    """Bring the newest copy into the empty repository, as long work; `aside`: what it holds is moved there first, and
+    nothing deleted. Raises DrError.
+    """
+
+    def put_aside() -> None:
+        if aside:
+            backup.run(_ASIDE, _REPOSITORY, aside, _REPOSITORY, _REPOSITORY, aside, timeout=600)
+
+    wanted = agent.work(_PROGRAM, "restore", on="repository", kind="fetch")
+    return _told(backup, agent.run_work(backup, wanted, asker, prepare=put_aside).json())
 
 
-def restore(backup: Host, timeout: float) -> Copy:
-    """Bring the newest copy into the empty repository. Raises DrError."""
-    return _told(backup, backup.run(f"{_AGENT} restore", user="postgres", timeout=timeout).json())
-
-
-def restore_tdengine(backup: Host, timeout: float) -> Copy:
+def restore_tdengine(backup: Host, asker: Asker) -> Copy:
     """Bring TDengine's backups of the newest copy into their empty or lost folder. Raises DrError when one is there."""
     backup.run("install -d -o postgres -g postgres -m 0700 %s", _TDENGINE)
-    return _told(
-        backup, backup.run(f"{_AGENT} restore --only %s", _TDENGINE, user="postgres", timeout=timeout).json()
-    )
+    wanted = agent.work(_PROGRAM, "restore", "--only", _TDENGINE, on="td-backups", kind="fetch")
+    return _told(backup, agent.run_work(backup, wanted, asker).json())
 
 
 def _told(backup: Host, said: dict[str, Any]) -> Copy:

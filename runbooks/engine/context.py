@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -22,9 +22,16 @@ class Estate(Protocol):
 
 
 class Options(BaseModel):
-    """What the operator said on the command line; a procedure subclasses it for switches of its own."""
+    """What the operator said on the command line; a procedure subclasses it for switches of its own.
+
+    `added_later` may be said to a run that is resumed although it was begun without: consent, and how much of it is
+    done. Everything else says what is done, and to what; that cannot change half way. A field in `only_if_said` is set
+    by its task only where the operator said it: the default's own value is a word of theirs, too.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    added_later: ClassVar[frozenset[str]] = frozenset()
+    only_if_said: ClassVar[frozenset[str]] = frozenset()
 
     yes: bool = False
 
@@ -47,6 +54,16 @@ def _silent(_sentence: str) -> None:
     """The voice of a caller that listens to nothing."""
 
 
+@dataclass
+class Granted:
+    """Seconds that a step spent on work which made progress all the while: they do not count against its budget."""
+
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
 @dataclass(frozen=True)
 class Context(Generic[E, O]):
     """One run's surroundings. `secrets` are masked in the journal, in errors and in everything said."""
@@ -58,9 +75,10 @@ class Context(Generic[E, O]):
     clock: Callable[[], float] = time.monotonic
     note: Note = _unrecorded  # into the journal; the runner sets it for each step
     secrets: tuple[SecretStr, ...] = ()
-    deadline: float | None = None  # on `clock`; the runner sets it for each step
+    deadline: float | None = None  # on `clock`, without what is granted; the runner sets it for each step
+    granted: Granted = field(default_factory=Granted)  # the runner begins anew with each step
     owner: Owner | None = None  # who is acting; the runner sets it while it holds the estate's lock
 
     def remaining(self) -> float:
         """Seconds left of the step's budget, never negative; infinite outside a step."""
-        return math.inf if self.deadline is None else max(0.0, self.deadline - self.clock())
+        return math.inf if self.deadline is None else max(0.0, self.deadline + self.granted.seconds - self.clock())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +25,7 @@ from runbooks.engine.result import StepResult
 S = TypeVar("S", bound=BaseModel)
 O = TypeVar("O", bound=Options)  # noqa: E741 - a type variable, not a number
 _AFRESH = "start it afresh, without --resume"
+NO_RUNS = ("lock-break",)  # journalled, but nothing on a host is other than before
 
 
 @dataclass(frozen=True)
@@ -40,44 +43,97 @@ class History:
     state: Mapping[str, Any] | None
     outcome: Outcome | None  # None: killed, or resumed and not finished since
     options: Mapping[str, Any] = field(default_factory=dict)  # what the operator said
+    run: str = ""  # tells it from every other, of whatever machine
+    last_at: str = ""  # UTC, of the newest record
+    begun: frozenset[str] = frozenset()  # steps that were started, whether or not they ended
+    abandoned: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.run_dir.name
 
     @property
     def over(self) -> bool:
-        """Nothing is left to resume: it passed, or it was refused before anything was touched."""
-        return self.outcome is Outcome.PASSED or (self.outcome is Outcome.REFUSED and not self.touched)
+        """Nothing is left to resume: it passed, was abandoned, or was refused before anything was touched."""
+        refused = self.outcome is Outcome.REFUSED and not self.touched
+        return self.abandoned or self.outcome is Outcome.PASSED or refused
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since its newest record, by the clock of this machine, which wrote that too."""
+        return (datetime.now(UTC) - datetime.fromisoformat(self.last_at)).total_seconds()
 
 
 def open_run(
-    procedure: Procedure[Any], estate: str, *, resume: bool = False, runs: Path | None = None
+    procedure: Procedure[Any],
+    estate: str,
+    *,
+    resume: bool = False,
+    runs: Path | None = None,
+    max_age_s: float = math.inf,
 ) -> Path:
     """The folder for this run: a new one, or with `resume` that of the run to go on with."""
     if resume:
-        return find_resumable(procedure.name, estate, runs).run_dir
+        return find_resumable(procedure.name, estate, runs, max_age_s).run_dir
     return rundir.new_run_dir(procedure.name, runs)
 
 
-def find_resumable(procedure: str, estate: str, runs: Path | None = None) -> History:
+def find_resumable(
+    procedure: str, estate: str, runs: Path | None = None, max_age_s: float = math.inf
+) -> History:
     """The newest run of this procedure on this estate, if it is not over.
 
-    Raises BadInput when there is none or the newest has passed, and Refused when another procedure has acted
-    on the estate since: the state in the journal is no longer that of the hosts.
+    Raises BadInput when there is none or the newest has ended well or for good, and Refused when a newer run of
+    whatever kind and outcome has overtaken it, or it is too old: the state in its journal is not that of the hosts.
     """
-    since: History | None = None
-    for past in _newest_first(estate, runs or rundir.runs_dir()):
-        if past.procedure == procedure and past.outcome is Outcome.PASSED:
-            raise BadInput(
-                f"there is nothing to resume: the last {procedure} on {estate} passed ({past.run_dir.name})",
-                _AFRESH,
-            )
-        if past.procedure != procedure:
-            since = since or (past if past.touched else None)
-        elif not past.over:
-            if since:
-                raise Refused(
-                    f"{since.procedure} has acted on {estate} since {past.run_dir.name} stopped", _AFRESH
-                )
-            return past
-    raise BadInput(f"there is nothing to resume: no unfinished {procedure} on {estate}", _AFRESH)
+    every = list(_newest_first(estate, runs or rundir.runs_dir()))
+    past = next((past for past in every if past.procedure == procedure and _decides(past)), None)
+    if past is None:
+        raise BadInput(f"there is nothing to resume: no unfinished {procedure} on {estate}", _AFRESH)
+    if past.over:
+        how = "was abandoned" if past.abandoned else "passed"
+        raise BadInput(f"there is nothing to resume: the last {procedure} on {estate} {how} ({past.name})", _AFRESH)
+    newer = every[0]
+    if newer is not past:
+        raise Refused(
+            f"{newer.procedure} has acted on {estate} since {past.name} stopped ({newer.name}, "
+            f"{newer.outcome or 'unfinished'}), and has overtaken it",
+            ways_on(procedure),
+        )
+    if abs(past.age_s) > max_age_s:
+        raise Refused(
+            f"{past.name} stopped {past.age_s / 3600:.1f} h ago; what it knows of the hosts counts for "
+            f"{max_age_s / 3600:g} h",
+            ways_on(procedure),
+        )
+    return past
+
+
+def find_unfinished(estate: str, runs: Path | None = None, besides: str = "") -> History | None:
+    """The newest run on this estate that has touched it and is not over, of another procedure than `besides`."""
+    every = _newest_first(estate, runs or rundir.runs_dir())
+    return next((past for past in every if past.touched and not past.over and past.procedure != besides), None)
+
+
+def find_run(name: str, estate: str, runs: Path | None = None) -> History | None:
+    """The run of that folder's name."""
+    return next((past for past in _newest_first(estate, runs or rundir.runs_dir()) if past.name == name), None)
+
+
+def abandon(run_dir: Path, by: str) -> None:
+    """Write into a run's journal that it is never to be resumed. The caller holds the estate's lock."""
+    with journal.Journal(run_dir) as ended:
+        ended.write(Event.ABANDONED, by=by)
+
+
+def _decides(past: History) -> bool:
+    """One that was refused untouched says nothing of the run before it; that it overtakes it is told apart."""
+    return not past.over or past.abandoned or past.outcome is Outcome.PASSED
+
+
+def ways_on(procedure: str) -> str:
+    """What to do instead of resuming a run that cannot be believed any more."""
+    return f"start {procedure} afresh, without --resume; ./dr runbook.abandon --yes takes back what it left half done"
 
 
 def read_history(run_dir: Path) -> History | None:
@@ -101,6 +157,10 @@ def read_history(run_dir: Path) -> History | None:
         state=states[-1] if states else None,
         outcome=_outcome(records),
         options=next((record.data["options"] for record in reversed(records) if "options" in record.data), {}),
+        run=opened.get("run", ""),
+        last_at=records[-1].at,
+        begun=frozenset(record.step for record in records if record.event == Event.STEP_STARTED and record.step),
+        abandoned=any(record.event == Event.ABANDONED for record in records),
     )
 
 
@@ -115,16 +175,37 @@ def check_version(past: History, procedure: Procedure[Any]) -> None:
 
 
 def reload_options(past: History, given: O) -> O:
-    """What the operator says now, and for the rest what they said when the run began: a resumed run keeps its words.
+    """What they said when the run began, and what may be added later: a resumed run keeps its words.
 
-    Consent is not kept: `yes` is only what is given now.
+    Consent is not kept: `yes` is only what is given now. Raises BadInput for a word that is not the run's own.
     """
     said = {name: value for name, value in past.options.items() if name in type(given).model_fields}
-    now = {name: value for name, value in given if value != type(given).model_fields[name].default}
+    said_now = given.model_fields_set & given.only_if_said
+    now = {name: value for name, value in given if name in said_now or value != type(given).model_fields[name].default}
+    _same_words(past, given, now.keys() - given.added_later - {"yes"})
+    added = {name: value for name, value in now.items() if name in given.added_later}
     try:
-        return type(given).model_validate({**said, **now, "yes": given.yes})
+        return type(given).model_validate({**said, **added, "yes": given.yes})
     except ValidationError:
         return given  # of another version, or masked
+
+
+def _same_words(past: History, given: Options, names: Set[str]) -> None:
+    plain = given.model_dump(mode="json")
+    default = {name: field.default for name, field in type(given).model_fields.items()}
+    for name in sorted(names):
+        own = past.options.get(name, default[name])
+        if own not in (plain[name], MASK):
+            raise BadInput(
+                f"{past.name} was begun with {name} {_shown(own)}, not with {_shown(plain[name])}",
+                "--resume alone keeps the run's own words; for others start it afresh, without --resume",
+            )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value)) or "empty"
+    return str(value) if value not in ("", None) else "empty"
 
 
 def reload_state(past: History, initial: S) -> S:
@@ -152,7 +233,7 @@ def _newest_first(estate: str, runs: Path) -> Iterator[History]:
         # A damaged journal of some other run must not keep this one from being resumed.
         with suppress(BadInput, KeyError, ValueError):
             past = read_history(path.parent)
-            if past and past.estate == estate:
+            if past and past.estate == estate and past.procedure not in NO_RUNS:
                 found.append(past)
     yield from sorted(found, key=lambda past: past.opened_at, reverse=True)
 

@@ -25,6 +25,8 @@ class Event(StrEnum):
 
     OPENED = "opened"
     RESUMED = "resumed"
+    GUARD_HELD = "guard_held"  # what a step had proved is so still
+    GUARD_FAILED = "guard_failed"
     GATE_STARTED = "gate_started"
     GATE_PASSED = "gate_passed"
     GATE_FAILED = "gate_failed"
@@ -38,6 +40,7 @@ class Event(StrEnum):
     UNDO_DONE = "undo_done"
     UNDO_FAILED = "undo_failed"
     FINISHED = "finished"
+    ABANDONED = "abandoned"  # ended for good by another run
 
 
 @dataclass(frozen=True)

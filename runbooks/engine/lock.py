@@ -45,6 +45,8 @@ class Owner(BaseModel):
     resumes: bool
     since: datetime
     heartbeat: datetime
+    run: str = ""  # of the run it is for, which every holding of that run shares
+    touched: bool = False  # that run has changed something before
 
     @property
     def same_machine(self) -> bool:
@@ -93,11 +95,14 @@ def lock_path(estate: str) -> Path:
     return state_dir() / "locks" / f"{quote(estate, safe='')}.json"
 
 
-def this_process(procedure: str, run_dir: Path, *, resumes: bool) -> Owner:
-    """This process as an owner, from now on."""
+def this_process(procedure: str, run_dir: Path, *, resumes: bool, run: str = "", touched: bool = False) -> Owner:
+    """This process as an owner, from now on; of the run that it resumes, or of one that begins."""
     now = datetime.now(UTC)
+    token = secrets.token_hex(8)
     return Owner(
-        token=secrets.token_hex(8),
+        token=token,
+        run=run or token,
+        touched=touched,
         owner=process.user_at_machine(),
         machine=process.machine_id(),
         boot=process.boot_id(),

@@ -37,10 +37,10 @@ def _steps(procedure: Procedure[Any], budgets: Mapping[str, float] | None) -> It
     yield "## Steps"
     for nr, step in enumerate(procedure.steps, 1):
         yield ""
-        yield from _step(nr, step, budget(step.budget, budgets))
+        yield from _step(nr, step, budgets)
 
 
-def _step(nr: int, step: Step[Any], seconds: float) -> Iterator[str]:
+def _step(nr: int, step: Step[Any], budgets: Mapping[str, float] | None) -> Iterator[str]:
     yield f"### {nr}. {step.name} (on {step.role})"
     yield ""
     yield step.says
@@ -52,7 +52,9 @@ def _step(nr: int, step: Step[Any], seconds: float) -> Iterator[str]:
     if step.commands:
         yield from ("```sh", *step.commands, "```", "")
     yield f"- Expect: {step.evidence.says}"
-    yield f"- Within: {_duration(seconds)}"
+    yield f"- Within: {_duration(budget(step.budget, budgets))}{_more(step, budgets)}"
+    if step.still:
+        yield f"- Before you go on after an interruption: still {step.still.says}"
     yield f"- If it fails: {step.undo_says or 'nothing is undone'}; do not go on with the next step."
 
 
@@ -61,10 +63,18 @@ def _tail(procedure: Procedure[Any]) -> Iterator[str]:
     yield "## How to go on after an interruption"
     yield ""
     yield (
-        f"With the tool: `./dr {procedure.name} --resume` skips the steps that its journal proves done and "
-        "repeats the one in flight. By hand: find the last step whose expectation holds, and repeat the one "
-        "after it; every step may be repeated."
+        f"With the tool: `./dr {procedure.command} --resume` asks whether what its journal proves done is so still, "
+        "and repeats the step in flight; `./dr runbook.abandon` ends the run for good instead. By hand: find the last "
+        "step whose expectation holds, and repeat the one after it; every step may be repeated."
     )
+
+
+def _more(step: Step[Any], budgets: Mapping[str, float] | None) -> str:
+    """What a step is given beyond its budget."""
+    if not step.grows:
+        return ""
+    silent = _duration(budget("work.silent", budgets))
+    return f", and longer while something moves, as it grows with {step.grows}; give up after {silent} without a move"
 
 
 def _duration(seconds: float) -> str:

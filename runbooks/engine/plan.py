@@ -8,11 +8,14 @@ from typing import Any
 
 from runbooks.engine.budgets import budget
 from runbooks.engine.procedure import Procedure
+from runbooks.engine.step import Grows
 
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One step as read before running it. `deadline` is in seconds, `undo` empty where there is none."""
+    """One step as read before running it. `deadline` is in seconds, `undo` empty where there is none; `grows`: with
+    what its time grows beyond that.
+    """
 
     nr: int
     step: str
@@ -23,6 +26,7 @@ class PlanRow:
     undo: str
     destructive: bool
     only_when: str
+    grows: Grows | None = None
 
 
 def plan_rows(
@@ -43,6 +47,7 @@ def plan_rows(
             undo=step.undo_says,
             destructive=step.destructive,
             only_when=step.only_when,
+            grows=step.grows,
         )
         for nr, step in enumerate(procedure.steps, 1)
     ]

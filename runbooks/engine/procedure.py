@@ -25,6 +25,7 @@ class Procedure(Generic[S]):
     gate: tuple[Gate, ...]
     steps: tuple[Step[S], ...]
     initial: Callable[[Context[Any, Any]], S]
+    task: str = ""  # what starts it, where that is not its name
 
     def __post_init__(self) -> None:
         check_name("procedure", self.name)
@@ -34,6 +35,11 @@ class Procedure(Generic[S]):
             twice = [name for name, count in Counter(names).items() if count > 1]
             if twice:
                 raise ValueError(f"procedure {self.name!r} has more than one {kind} named {', '.join(twice)}")
+
+    @property
+    def command(self) -> str:
+        """What is typed behind ./dr."""
+        return self.task or self.name
 
     @property
     def step_names(self) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
 """Run a procedure: lock, journal, gate, then its steps, each recorded before and after.
 
 The journal's `step_done` is written after the evidence. A process killed before that repeats the step when
-resumed, so no step is ever taken as done that was not proved. A step's budget covers action and evidence;
-nothing is killed when it is used up (half an action is worse than a late one), but being late is a failure
-and is reported as one.
+resumed, so no step is ever taken as done that was not proved; and what a step that is done must still be, a resumed run
+asks before it goes on. A step's budget covers action and evidence, less what was spent on work that made progress
+(runbooks/engine/moving.py); nothing is killed when it is used up (half an action is worse than a late one), but being
+late is a failure and is reported as one.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from pydantic import BaseModel
 from inventories.errors import BadInput, DrError, Interrupted, Refused, TimedOut
 from runbooks.engine import lock
 from runbooks.engine.budgets import budget
-from runbooks.engine.context import Context
-from runbooks.engine.history import History, check_version, read_history, reload_options, reload_state
+from runbooks.engine.context import Context, Granted
+from runbooks.engine.history import History, check_version, read_history, reload_options, reload_state, ways_on
 from runbooks.engine.journal import FILE_NAME, Event, Journal
 from runbooks.engine.masking import Mask
 from runbooks.engine.outcome import Outcome, StepOutcome, exit_code_of, outcome_of
@@ -59,7 +60,8 @@ def run(
         initial = procedure.initial(context)
         allowed = {step.name: budget(step.budget, budgets) for step in procedure.steps}
         _require_consent(procedure, context, past)
-        owner = lock.this_process(procedure.name, context.run_dir, resumes=resume)
+        run_id, touched = (past.run, past.touched) if past else ("", False)
+        owner = lock.this_process(procedure.name, context.run_dir, resumes=resume, run=run_id, touched=touched)
         with interruptible(), lock.held(context.estate.name, owner, context.say, remote_lock) as locks:
             past = _past(procedure, context, resume)  # again: only now nobody else can add to it
             context = replace(context, owner=locks.owner)
@@ -123,6 +125,8 @@ class _Run(Generic[S]):
         stopped: BaseException | None = None
         try:
             self._open()
+            if self.past:
+                self._prove_again(self.past)
             if not (self.past and self.past.gate_passed):
                 self._gate()
             for nr, step in enumerate(self.procedure.steps[len(self.results) :], len(self.results) + 1):
@@ -140,6 +144,7 @@ class _Run(Generic[S]):
             "options": self.context.options.model_dump(mode="json"),
             "owner": self.locks.owner.owner,
             "pid": self.locks.owner.pid,
+            "run": self.locks.owner.run,
         }
         if not self.past:
             self.journal.write(Event.OPENED, **facts)
@@ -149,6 +154,29 @@ class _Run(Generic[S]):
         self.journal.write(Event.RESUMED, **facts)
         done = f"{len(self.results)} of {len(self.procedure.steps)} steps are done"
         self.context.say(f"resuming {self.past.run_dir.name} of {self.past.opened_at[:19]} UTC: {done}")
+
+    def _prove_again(self, past: History) -> None:
+        """What a step has proved may be so no more: the hosts went on while this run stood still."""
+        self.locks.require()
+        for step, result in zip(self.procedure.steps, past.done, strict=False):
+            if step.still is None or result.outcome is StepOutcome.SKIPPED:
+                continue
+            deadline = self.context.clock() + self.allowed[step.name]
+            try:
+                self._ask(step, replace(self.context, deadline=deadline, note=partial(self._noted, step.name)))
+            except DrError as error:
+                self._note(Event.GUARD_FAILED, step.name, **self._described(error))
+                raise Refused(
+                    f"{past.name} does not go on, for what {step.name} had proved is not so any more: {error}",
+                    error.hint or ways_on(self.procedure.name),
+                ) from error
+            self.journal.write(Event.GUARD_HELD, step.name, says=step.still.says)
+            self.context.say(f"{step.name}: still {step.still.says}")
+
+    def _ask(self, step: Step[S], context: Context[Any, Any]) -> None:
+        assert step.still and step.still.holds
+        if step.still.holds(context, self.state) is not None:
+            raise TypeError(f"the guard of step {step.name!r} answers instead of raising, so nothing would be checked")
 
     def _gate(self) -> None:
         started = self.context.clock()
@@ -169,7 +197,8 @@ class _Run(Generic[S]):
     def _step(self, nr: int, step: Step[S]) -> None:
         started = self.context.clock()
         note = partial(self._noted, step.name)
-        context = replace(self.context, deadline=started + self.allowed[step.name], note=note)
+        deadline = started + self.allowed[step.name]
+        context = replace(self.context, deadline=deadline, granted=Granted(), note=note)
         self.locks.require(observes=step.observes)
         self.journal.write(
             Event.STEP_STARTED,
@@ -221,7 +250,7 @@ class _Run(Generic[S]):
 
     def _require_in_time(self, step: Step[S], context: Context[Any, Any]) -> None:
         allowed = self.allowed[step.name]
-        late = context.clock() - (context.deadline or 0.0)
+        late = context.clock() - (context.deadline or 0.0) - context.granted.seconds
         if late > 0:
             raise TimedOut(
                 f"{step.name} took {allowed + late:.1f} s, over its budget {step.budget} of {allowed:g} s",
@@ -246,7 +275,8 @@ class _Run(Generic[S]):
         self.context.say(f"undo {step.name}: {step.undo_says}")
         try:
             deadline = self.context.clock() + self.allowed[step.name]
-            step.undo(replace(self.context, deadline=deadline, note=partial(self._noted, step.name)), self.state)
+            note = partial(self._noted, step.name)
+            step.undo(replace(self.context, deadline=deadline, granted=Granted(), note=note), self.state)
         except Exception as error:
             told = self._described(error)
             self._note(Event.UNDO_FAILED, step.name, **told)

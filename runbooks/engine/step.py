@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -35,6 +36,16 @@ class Evidence(Generic[S]):
     def __post_init__(self) -> None:
         if not self.says.strip():
             raise ValueError("evidence must say what is expected")
+
+
+class Grows(StrEnum):
+    """With what the time of a step grows, beyond any budget: it is waited for as long as it makes progress."""
+
+    RESTORE = "the bytes of the backup"
+    BACKUP = "the bytes of the cluster"
+    WAL = "the WAL that is to be replayed"
+    FETCH = "the bytes of the repository"
+    ROWS = "the rows"
 
 
 @dataclass(frozen=True)
@@ -72,12 +83,16 @@ class Step(Generic[S]):
         None  # skipped, and journalled as skipped, where False
     )
     when_says: str = ""
+    grows: Grows | None = None  # its budget covers the rest only
+    still: Evidence[S] | None = None  # asked when a run that has done this step is resumed; it raises where not
     option: str = ""  # a switch of the options without which the run ends before this step: it is skipped
 
     def __post_init__(self) -> None:
         check_name("step", self.name)
         if not (self.says.strip() and self.budget and self.role):
             raise ValueError(f"step {self.name!r} lacks a sentence, a role or a budget")
+        if self.still and self.still.holds is None:
+            raise ValueError(f"step {self.name!r} would be resumed unasked: its guard asks nobody")
         if (self.undo is None) != (not self.undo_says):
             raise ValueError(f"step {self.name!r} needs both undo and undo_says, or neither")
         if (self.when is None) != (not self.when_says):

@@ -70,7 +70,10 @@ def _under_way(status: Status, known: Record) -> Iterator[Finding]:
     if acting and str(acting.get("run_dir", "")).endswith(known.changing.run):
         hint = f"{acting['owner']} is running it; ./dr lock.status shows whether it lives"
     else:
-        hint = f"./dr {known.changing.procedure} --resume --yes ends it; {_DEPLOY} once one primary answers"
+        hint = (
+            f"./dr {known.changing.command} --resume --yes ends it, ./dr runbook.abandon --yes takes it back; "
+            f"{_DEPLOY} once one primary answers"
+        )
     yield Finding(_WHAT, known.changing.says, "steady", hint)
 
 

@@ -62,7 +62,8 @@ def acting(owner: Owner) -> Json:
     return {
         "token": owner.token, "machine_id": owner.machine, "boot_id": owner.boot, "pid_space": owner.pid_space,
         "pid": owner.pid, "started": owner.process_started, "owner": owner.owner, "procedure": owner.procedure,
-        "run_dir": str(owner.run_dir), "resumes": owner.resumes,
+        "run_dir": str(owner.run_dir), "resumes": owner.resumes, "run": owner.run,
+        "touched": owner.touched,
     }  # fmt: skip
 
 
@@ -73,7 +74,8 @@ def holder(said: Json) -> Owner:
             "token": said["token"], "machine": said["machine_id"], "boot": said["boot_id"],
             "pid_space": said["pid_space"], "pid": said["pid"], "process_started": said["started"],
             "owner": said["owner"], "procedure": said["procedure"], "run_dir": said["run_dir"],
-            "resumes": said.get("resumes", False), "since": said["since"], "heartbeat": said["heartbeat"],
+            "resumes": said.get("resumes", False), "run": said.get("run", ""), "since": said["since"],
+            "heartbeat": said["heartbeat"],
         })  # fmt: skip
     except (KeyError, ValidationError) as error:
         raise Refused(

@@ -32,6 +32,11 @@ class Change(_Frozen):
     to: str  # the host that is to be primary
 
     @property
+    def command(self) -> str:
+        """What is typed behind ./dr."""
+        return "runbook.abandon" if self.procedure == "abandon" else self.procedure
+
+    @property
     def says(self) -> str:
         return f"{self.procedure} to {self.to} (run {self.run}) began and was not confirmed"
 

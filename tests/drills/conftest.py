@@ -1,14 +1,14 @@
 """One deployed lab for everything that needs the whole estate.
 
-DR_TEST_LAB names it (default t-main). A lab of that name that runs already is used as it is; DR_TEST_KEEP=1 leaves it
-running for the next time. A test that damages it repairs it.
+DR_TEST_LAB names it: a lab of that name that runs already is used as it is; DR_TEST_KEEP=1 leaves it running for the
+next time. Without a name it is t-main, made from nothing: what a killed run left of it may be damaged. A test that
+damages it repairs it.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,13 +19,6 @@ from runbooks import hosts
 from runbooks.hosts import Estate
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is in this folder shares the lab, so it stays in one process, in order."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("lab"))
-
-
 def _quiet(_: str) -> None:
     """Nobody watches."""
 
@@ -33,13 +26,16 @@ def _quiet(_: str) -> None:
 @pytest.fixture(scope="session")
 def estate_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
     """The estate of a lab that is up and deployed; DR_LAB and DR_INVENTORY point to it for what a test starts."""
-    name = os.environ.get("DR_TEST_LAB") or "t-main"
+    given = os.environ.get("DR_TEST_LAB")
+    name = given or "t-main"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DR_LAB", name)
         patch.setenv("DR_INVENTORY", "lab")
         if "DR_RUNS" not in os.environ:
             patch.setenv("DR_RUNS", str(tmp_path_factory.mktemp("runs")))
         try:
+            if not given and os.environ.get("DR_TEST_KEEP") != "1":
+                down(name, _quiet)
             up(name, _quiet)
             provision(hosts.load("lab"), _quiet)
             yield hosts.load("lab")

@@ -11,6 +11,7 @@ from runbooks.actions.postgresql import side as actions
 from runbooks.actions.postgresql.side import SideRequest
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import pgbackrest, server, side
 
 DATABASE = "quant_research"
@@ -51,7 +52,7 @@ def primary(estate: Estate) -> Host:
 
 def take(estate: Estate, kind: str) -> str:
     """Take a backup through the runner; its label."""
-    backups.take(estate.backup, kind, 120)
+    backups.take(estate.backup, kind, Asker.door("a test"))
     newest = pgbackrest.info(estate.backup, "main").newest
     assert newest is not None
     return newest.label
@@ -77,7 +78,7 @@ def rows(host: Host, run: str) -> set[str]:
 
 
 def restore(host: Host, request: SideRequest) -> side.SideCluster:
-    actions.restore(host, request, TIMEOUT)
+    actions.restore(host, request, Asker.door("a test"))
     found = side.look(host, NAME)
     assert found is not None
     return found

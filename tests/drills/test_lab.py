@@ -12,10 +12,11 @@ from inventories.errors import BadInput, Refused
 from lab import containers, faults, ssh, state
 from lab.containers import ContainerState
 from lab.down import down
-from lab.engine import Engine, find_engine
+from lab.engine import Engine, Kind, find_engine
 from lab.spec import host_specs
 from lab.status import look
 from lab.up import up
+from lab.wait import wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 LAB, OTHER = "t-lab", "t-lab-2"
@@ -99,6 +100,27 @@ def test_a_half_removed_lab_is_completed_and_what_was_there_is_kept(
     assert on("pg1", "hostname") == "pg1"
     assert on("pg2", "ls", "/root/kept") == "/root/kept"
     assert state.files(LAB).secrets.read_text() == secrets
+
+
+def test_a_host_whose_processes_were_ended_from_outside_is_told_and_made_anew(
+    lab: state.LabState, engine: Engine
+) -> None:
+    if engine.kind is not Kind.PODMAN:
+        pytest.skip("docker keeps its containers itself: they have no keeper of their own to be ended")
+    box = lab.hosts["pg1"].container
+    on("pg2", "touch", "/root/kept-beside")
+    told = engine.run("inspect", "--format", "{{.State.ConmonPid}} {{.State.Pid}}", box).split()
+    # The keeper first: it would write the end down. So ends a machine that is restarted and keeps its /run.
+    subprocess.run([*engine.elevation, "kill", "-9", *told], check=True)
+    wait_until("The end of pg1", lambda: not Path(f"/proc/{told[1]}").exists(), 10.0)
+    assert {host.host: host.state for host in look(LAB)} == {"pg1": "lost", "pg2": "running"}
+    said: list[str] = []
+    assert up(LAB, said.append, TWO) == lab
+    assert [line for line in said if "anew" in line] == [
+        f"{box} is made anew, empty: its processes were ended from outside, and the engine cannot start it again"
+    ]
+    assert on("pg1", "hostname") == "pg1"
+    assert on("pg2", "ls", "/root/kept-beside") == "/root/kept-beside"
 
 
 def test_a_power_cut_is_silent_keeps_the_disk_and_ends_with_the_same_address(lab: state.LabState) -> None:

@@ -11,6 +11,7 @@ import pytest
 from inventories.errors import TargetFailed
 from runbooks.actions import backup as actions
 from runbooks.hosts import Estate, Host
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import proofs
 from tests.drills import side_kit as kit
 
@@ -51,7 +52,7 @@ def failed_details(proof: proofs.Proof) -> str:
 
 
 def test_a_sound_backup_passes_every_check_and_is_recorded(backup: Host, label: str) -> None:
-    actions.prove(backup, label, 240)
+    actions.prove(backup, label, Asker.door("a test"))
     proof = newest(backup)
     assert proof.passed, failed_details(proof)
     assert proof.label == label
@@ -63,18 +64,18 @@ def test_a_sound_backup_passes_every_check_and_is_recorded(backup: Host, label: 
 
 def test_what_was_never_tried_comes_first(estate_lab: Estate, backup: Host) -> None:
     fresh = kit.take(estate_lab, "incr")
-    actions.prove(backup, "", 240)
+    actions.prove(backup, "", Asker.door("a test"))
     assert newest(backup).label == fresh
 
 
 def test_a_flipped_bit_is_found_and_named(backup: Host, label: str) -> None:
     bundle = kit.repository_file(backup, f"backup/main/{label}/bundle/*")
     with kit.damaged(backup, bundle), pytest.raises(TargetFailed, match="NOT proven"):
-        actions.prove(backup, label, 240)
+        actions.prove(backup, label, Asker.door("a test"))
     proof = newest(backup)
     assert not proof.passed
     assert any(f"{label}/bundle/" in name for name in proof.damaged)
-    actions.prove(backup, label, 240)
+    actions.prove(backup, label, Asker.door("a test"))
     assert newest(backup).passed
 
 
@@ -88,12 +89,12 @@ def test_rows_that_the_backup_does_not_hold_are_missed(backup: Host, label: str)
     try:
         backup.run(annotate, label, f"rows-before={text}", f"rows-after={text}", user="postgres")
         with pytest.raises(TargetFailed, match="were there before the backup"):
-            actions.prove(backup, label, 240)
+            actions.prove(backup, label, Asker.door("a test"))
     finally:
         backup.run(
             annotate, label, f"rows-before={kept['rows-before']}", f"rows-after={kept['rows-after']}", user="postgres"
         )
-    actions.prove(backup, label, 240)
+    actions.prove(backup, label, Asker.door("a test"))
 
 
 def test_the_key_is_known_by_its_fingerprint_only(backup: Host, label: str) -> None:

@@ -141,6 +141,7 @@ def test_both_hosts_lost_while_rows_are_written_and_no_acknowledged_row_is_missi
     assert_back(whole, timeline)
 
 
+@pytest.mark.long
 def test_a_deploy_begins_no_empty_primary_beside_the_backups(whole: Estate) -> None:
     timeline = seen.timeline(whole)
     lose(whole, "pg1", "pg2")

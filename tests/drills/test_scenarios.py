@@ -58,7 +58,8 @@ LONG = {
     "primary-power-loss", "primary-crash", "standby-loss", "primary-partition", "planned-switchover", "damaged-backup",
     "offsite-only",
     "phantom-row", "skipped-row", "forgotten-shadow", "believed-archiver", "deaf-alarm", "stale-copy",
-    "backup-power-loss", "emptied-outbox", "patient-alarm", "copied-yesterday",
+    "backup-power-loss", "emptied-outbox", "patient-alarm", "copied-yesterday", "offsite-loss", "inclusive-target",
+    "silent-archive-failure", "blind-proof",
     "both-stores-down", "tdengine-late-rows", "phantom-tick", "forgotten-ticks", "unqueued-ticks",
 }  # fmt: skip
 # These go through the command line, as rounds do; the others through the code behind it.

@@ -13,6 +13,7 @@ from runbooks.actions.backup import take_native
 from runbooks.actions.postgresql import side as actions
 from runbooks.actions.postgresql.side import SideRequest
 from runbooks.hosts import Estate, Host
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import side
 from tests.drills import side_kit as kit
 from tests.drills.side_kit import NAME, Points
@@ -49,7 +50,7 @@ def backup(estate_lab: Estate, points: Points) -> Iterator[Host]:
 def refusal(host: Host, request: SideRequest) -> DrError:
     """The sentence of a restore that must fail; nothing of it may be left but its log."""
     with pytest.raises(DrError) as raised:
-        actions.restore(host, request, kit.TIMEOUT)
+        actions.restore(host, request, Asker.door("a test"))
     assert raised.value.hint
     assert kit.processes(host) == []
     assert host.run("ls -d /var/lib/postgresql/17/side-%s 2>/dev/null || true", NAME).text == ""
@@ -86,7 +87,7 @@ def test_the_same_request_finds_what_is_there_and_another_is_refused(host: Host,
     again = kit.restore(host, request)
     assert (again.running, again.paused, again.restore_s, again.lsn) == (True, True, first.restore_s, first.lsn)
     with pytest.raises(BadInput, match="another request"):
-        actions.restore(host, SideRequest(NAME, "latest"), kit.TIMEOUT)
+        actions.restore(host, SideRequest(NAME, "latest"), Asker.door("a test"))
     assert kit.rows(host, points.run) == {"before"}
 
 
@@ -107,9 +108,9 @@ def test_it_acts_on_nothing_and_nobody_reaches_it(host: Host, points: Points) ->
 def test_a_released_one_keeps_no_setting_of_the_side_and_its_history_is_archived(host: Host, points: Points) -> None:
     kit.restore(host, SideRequest(NAME, "xid", points.xid))
     with pytest.raises(TargetFailed, match="replay past its target"):
-        actions.release(host, NAME, 60)
+        actions.release(host, NAME, Asker.door("a test"))
     actions.promote(host, NAME, 60)
-    actions.release(host, NAME, 60)
+    actions.release(host, NAME, Asker.door("a test"))
     data = f"/var/lib/postgresql/17/side-{NAME}"
     assert host.run("grep -vE '^#|^$' %s/postgresql.auto.conf || true", data).text == ""
     assert host.run("ls %s | grep -E 'signal|postmaster' || true", data).text == ""
@@ -130,14 +131,14 @@ def test_a_target_before_every_backup_names_the_oldest(host: Host, points: Point
 
 def test_a_time_without_a_zone_is_no_target(host: Host, points: Points) -> None:
     with pytest.raises(BadInput, match="no time with a zone"):
-        actions.restore(host, SideRequest(NAME, "time", "2026-11-21 10:00:00"), kit.TIMEOUT)
+        actions.restore(host, SideRequest(NAME, "time", "2026-11-21 10:00:00"), Asker.door("a test"))
 
 
 def test_a_flipped_bit_is_damage_of_that_backup(backup: Host) -> None:
     bundle = kit.repository_file(backup, "backup/main/latest/bundle/*")
     with kit.damaged(backup, bundle):
         error = refusal(backup, SideRequest(NAME))
-    assert re.search(r"Backup 20\S+F is damaged: (error restoring '|zst error)", error.sentence)
+    assert re.search(r"Backup 20\S+F is damaged: (error restoring '|zst error|unable to flush)", error.sentence)
 
 
 def test_a_file_that_is_gone_is_told_by_name(backup: Host) -> None:
@@ -198,7 +199,7 @@ def test_a_restore_that_is_interrupted_leaves_nothing_and_begins_anew(backup: Ho
 
 def test_a_native_backup_is_restored_as_it_ended(estate_lab: Estate, backup: Host, points: Points) -> None:
     kit.mark(estate_lab, f"{points.run}n")
-    take_native(backup, 120)
+    take_native(backup, Asker.door("a test"))
     found = kit.restore(backup, SideRequest(NAME, engine="native"))
     assert found.set.endswith("F")
     assert kit.rows(backup, f"{points.run}n") == {"before", "bad", "after"}

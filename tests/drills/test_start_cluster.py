@@ -88,6 +88,7 @@ def test_a_start_that_was_killed_goes_on_with_resume(whole: Estate, tmp_path: Pa
     seen.assert_whole(whole)
 
 
+@pytest.mark.long
 def test_the_old_primary_of_a_failover_stays_down_after_a_power_cut_too(whole: Estate, tmp_path: Path) -> None:
     old, new = seen.roles(whole)
     with load(whole, tmp_path) as writing:

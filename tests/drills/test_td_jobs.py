@@ -18,6 +18,7 @@ from lab.disks import small_disk
 from runbooks.actions import offsite
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
+from runbooks.long_work.work import Asker
 from runbooks.probes.tdengine import backups
 from tests.drills.doors import Ended, dr
 
@@ -215,7 +216,7 @@ def test_a_lost_folder_comes_back_from_the_copy(backup: Host) -> None:
             "measured"
         ]
         dr("backup.run", "--type", "offsite").assert_told(1, "none of the TDengine backups that were taken")
-        assert offsite.restore_tdengine(backup, 120).bytes > 0
+        assert offsite.restore_tdengine(backup, Asker.door("a test")).bytes > 0
         assert labels(backup) == before
         assert agent(backup, "tdengine.backup.verify")["label"] == before[-1]
     assert dr("backup.run", "--type", "offsite").code == 0

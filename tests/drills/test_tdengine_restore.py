@@ -27,6 +27,7 @@ from runbooks.engine.outcome import Outcome
 from runbooks.engine.procedure import replace_step
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
+from runbooks.long_work.work import Asker
 from runbooks.probes import app
 from runbooks.probes.tdengine import backups, ground
 from runbooks.procedures.tdengine import restore as tdengine_restore
@@ -85,7 +86,7 @@ def server_of(estate: Estate) -> Host:
 
 def take(estate: Estate, kind: str) -> str:
     """A backup now; its label."""
-    backup_actions.run_job(estate.backup, f"td-{kind}", 300, wait_s=60)
+    backup_actions.run_job(estate.backup, f"td-{kind}", Asker.door("a test"), wait_s=60)
     return backups.labels(estate.backup)[-1]
 
 

@@ -23,6 +23,7 @@ from runbooks.engine.journal import read as read_journal
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
 from runbooks.layout import FENCED, Layout
+from runbooks.long_work.work import Asker
 from runbooks.probes import app
 from runbooks.probes.postgresql import pgbackrest, server
 from runbooks.procedures.postgresql.failover import FAILOVER
@@ -337,7 +338,7 @@ def commits_kept_without_the_segment_of_the_fork(estate: Estate, old: str, new: 
     first = server.segment(timeline, fork)
     host.run("mv %s/pg_wal/%s /var/lib/postgresql/away", DATA, first)
     try:
-        act.keep_fork(host, LAYOUT, timeline, server.as_lsn(fork), first, folder)
+        act.keep_fork(host, LAYOUT, timeline, server.as_lsn(fork), first, folder, Asker.door("a test"))
         assert {"commits.txt", "incomplete"} <= set(host.run("ls %s", folder).text.split())
         return int(host.run("grep -c COMMIT %s/commits.txt", folder, expect=None).text)
     finally:

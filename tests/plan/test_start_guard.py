@@ -29,12 +29,15 @@ class World:
         self.archive: dict[str, Answer] = {}  # by history file; what is not here is asked for in vain
         self.control_timeline = 1
         self.system, self.checkpoint = "7712", "0/4000080"
+        self.state, self.oid = "in production", 24576
         self.asked_for: list[str] = []
 
     def run(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         if command[0].endswith("pg_controldata"):
             told = (
                 f"Database system identifier:           {self.system}\n"
+                f"Database cluster state:               {self.state}\n"
+                f"Latest checkpoint's NextOID:          {self.oid}\n"
                 f"Latest checkpoint location:           {self.checkpoint}\n"
                 f"Latest checkpoint's TimeLineID:       {self.control_timeline}\n"
             )
@@ -50,6 +53,10 @@ class World:
         if answer is None:
             raise subprocess.TimeoutExpired(command, options["timeout"])
         return subprocess.CompletedProcess(command, answer[0], answer[1], "")
+
+    def unused(self) -> None:
+        """As initdb leaves it."""
+        self.state, self.oid = "shut down", 13579
 
     def decide(self) -> Verdict:
         return start_guard.decide(CONFIG, self.root)
@@ -83,7 +90,7 @@ def info(code: int, *backups: str) -> Answer:
 
 @pytest.mark.parametrize("code", [1, 2, 3])
 def test_empty_cluster_starts_where_there_is_no_other_and_no_backup(world: World, code: int) -> None:
-    (world.data / "mystocks-blank").touch()
+    world.unused()
     world.peers["pg2"] = (2, "")
     world.archive = {"--output=json": info(code)}
     assert world.decide().allowed
@@ -105,13 +112,30 @@ def test_empty_cluster_starts_where_there_is_no_other_and_no_backup(world: World
 def test_host_that_lost_its_disk_does_not_begin_an_empty_database(
     world: World, peer: Answer, answer: Answer, why: str
 ) -> None:
-    (world.data / "mystocks-blank").touch()
+    world.unused()
     world.peers["pg2"] = peer
     world.archive = {"--output=json": answer}
     verdict = world.decide()
     assert not verdict.allowed
     assert "this cluster is empty" in verdict.why
     assert why in verdict.why
+
+
+def test_a_mark_of_an_empty_cluster_that_outlived_its_first_start_is_not_believed(world: World) -> None:
+    (world.data / "mystocks-blank").touch()
+    world.state = "shut down"
+    world.peers["pg2"] = (0, "t\n")
+    assert "every peer is a standby" in world.decide().why
+
+
+def test_an_unused_cluster_that_the_record_is_of_is_judged_as_any_other(world: World) -> None:
+    world.unused()
+    folder = world.root / "var/lib/mystocks-dr"
+    folder.mkdir(parents=True)
+    told = {"system_identifier": world.system, "primary": "pg1", "timeline": 1}
+    (folder / "estate.json").write_text(json.dumps({"record": told}))
+    world.peers["pg2"] = (0, "t\n")
+    assert "every peer is a standby" in world.decide().why
 
 
 def test_primary_starts_when_its_peer_is_a_standby(world: World) -> None:
@@ -310,3 +334,18 @@ def test_a_fence_outweighs_a_record_that_names_this_host(world: World) -> None:
     keeps(world, primary="pg1", timeline=1)
     (world.root / "etc/mystocks-dr/fenced").write_text("failover\n")
     assert not world.decide().allowed
+
+
+def test_a_start_is_noted_in_the_claim_to_an_unfinished_restore_and_nowhere_else(tmp_path: Path) -> None:
+    start_guard.note_start(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    claim = tmp_path / start_guard.CLAIM
+    claim.parent.mkdir(parents=True)
+    for text in ("", "[]", "null", "{"):
+        claim.write_text(text)
+        start_guard.note_start(tmp_path)
+        assert claim.read_text() == text
+    claim.write_text('{"label": "x"}')
+    start_guard.note_start(tmp_path)
+    assert json.loads(claim.read_text()) == {"label": "x", "started": True}
+    assert [path.name for path in claim.parent.iterdir()] == [claim.name]

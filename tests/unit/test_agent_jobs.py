@@ -89,6 +89,25 @@ def test_a_job_is_ended_at_its_limit_with_everything_it_started(host: BackupHost
     eventually(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text())
 
 
+def test_a_limit_grows_with_what_the_last_success_took_or_that_of_a_greater_job(host: BackupHost) -> None:
+    incr = host.settings.job("incr")
+    took = {"full": jobs_state.State("full", 0.0, outcome="passed", seconds=9000)}
+    mine = {"incr": jobs_state.State("incr", 0.0, outcome="passed", seconds=3)}
+    assert jobs_state.limit(incr, mine) == 10
+    assert jobs_state.limit(incr, {**mine, **took}) == 18000
+    assert jobs_state.limit(host.settings.job("full"), {**mine, **took}) == 18000
+    hung = {"full": jobs_state.State("full", 0.0, outcome="timeout", seconds=14400)}
+    assert jobs_state.limit(incr, {**mine, **hung}) == 10
+
+
+def test_a_job_is_given_the_time_that_its_limit_grew_to(host: BackupHost) -> None:
+    host.change(jobs={"full": {"limit_s": 1}})
+    host.note("full", outcome="passed", seconds=30.0)
+    host.pgbackrest("sleep 2; exit 1")
+    host.run("run", "full", code=1)
+    assert host.state("full").outcome == "failed"
+
+
 def test_two_jobs_never_have_the_repository_at_once(host: BackupHost) -> None:
     host.pgbackrest(f'touch "{host.folder}/runs"; sleep 2')
     first = host.start("run", "full")

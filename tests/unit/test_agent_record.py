@@ -139,6 +139,53 @@ def test_a_repeated_take_by_the_same_run_is_the_same_holding(kept: Path) -> None
     assert refused(kept, "take", acting=acting("you")) == "held"
 
 
+def acts(folder: Path, run: str, **more: Any) -> tuple[int, Json]:
+    """Take the lock for that run and give it back."""
+    token = f"{run}-{len(list(folder.iterdir()))}-{time.monotonic_ns()}"
+    code, said = ask(folder, "take", acting=acting(token, run=run, **more))
+    if code == 0:
+        done(folder, "free", token=token)
+    return code, said
+
+
+def test_a_run_that_another_has_overtaken_is_not_resumed_from_whatever_machine(tmp_path: Path) -> None:
+    assert acts(tmp_path, "first")[0] == 0
+    assert acts(tmp_path, "first", resumes=True)[0] == 0, "nobody has acted since"
+    assert acts(tmp_path, "second", owner="ann@laptop", procedure="deploy")[0] == 0
+    code, said = acts(tmp_path, "first", resumes=True)
+    assert (code, said["refused"]) == (3, "overtaken")
+    assert "ann@laptop has begun deploy" in said["why"] and "overtaken it" in said["why"]
+    assert "runbook.abandon" in said["stderr"]
+    assert acts(tmp_path, "second", resumes=True)[0] == 0
+    assert record.show(tmp_path)["acting"] is None
+
+
+def test_a_run_that_was_never_seen_here_is_not_resumed_beside_one_that_was(tmp_path: Path) -> None:
+    assert acts(tmp_path, "unseen", resumes=True, touched=True)[0] == 0, "of an estate in which nobody has acted"
+    assert acts(tmp_path, "away", resumes=True, touched=True)[1]["refused"] == "overtaken"
+
+
+def test_a_run_that_was_killed_before_it_came_here_has_done_nothing_and_is_resumed(tmp_path: Path) -> None:
+    acts(tmp_path, "first")
+    assert acts(tmp_path, "killed", resumes=True)[0] == 0
+    assert record.runs(tmp_path)[-1]["run"] == "killed"
+
+
+def test_what_cannot_be_read_is_not_taken_for_nobody_has_acted(tmp_path: Path) -> None:
+    acts(tmp_path, "first")
+    (tmp_path / record.RUNS).write_text("{half")
+    assert acts(tmp_path, "first", resumes=True)[1]["refused"] == "unreadable"
+    assert acts(tmp_path, "second")[0] == 0, "a run that begins is not refused for it"
+    assert [one["run"] for one in record.runs(tmp_path)] == ["second"]
+
+
+def test_the_list_of_runs_does_not_grow_for_ever(tmp_path: Path) -> None:
+    for nr in range(record.KEPT_RUNS + 3):
+        record.take(tmp_path, {"acting": acting("same", run=f"run-{nr}")})
+    assert len(record.runs(tmp_path)) == record.KEPT_RUNS
+    assert record.runs(tmp_path)[-1]["run"] == f"run-{record.KEPT_RUNS + 2}"
+
+
 def test_a_lock_is_broken_only_when_its_holder_is_silent_or_somebody_insists(kept: Path) -> None:
     assert refused(kept, "break", token="me", by="ann") == "fresh"
     assert refused(kept, "break", token="other", by="ann", yes=True) == "token"

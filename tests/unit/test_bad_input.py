@@ -5,17 +5,20 @@ Nothing here reaches a host: the inventory is one of addresses that nobody has.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from inventories import secrets
+from runbooks.run import PROCEDURES
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = """
@@ -328,6 +331,64 @@ def test_folder_that_cannot_be_written_to_is_told(machine: Machine, variable: st
 def test_damaged_record_of_a_lab_is_told(machine: Machine) -> None:
     (machine.folder / "state/made/lab.json").write_text("{")
     assert_told(machine.dr("status"), 2, "lab.json is damaged", hint="./dr lab.up")
+
+
+def stopped_run(machine: Machine, procedure: str = "restore-pitr", hours: float = 0.0, **said: object) -> Path:
+    """A restore to ten o'clock that stopped half way, so many hours ago."""
+    folder = machine.folder / "runs" / f"20260101T000000Z-{procedure}"
+    folder.mkdir(parents=True)
+    at = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+    options = {"to_time": "2026-01-01 10:00:00+00", "yes": True, **said}
+    steps = PROCEDURES[procedure].procedure.step_names
+    opened = {"procedure": procedure, "estate": "nobodys", "steps": steps, "options": options}
+    lines = [("opened", None, opened), ("gate_passed", None, {}), ("step_started", "hold", {"observes": False})]
+    (folder / "journal.jsonl").write_text("".join(
+        json.dumps({"seq": nr, "at": at, "mono": 0.0, "event": event, "step": step, "data": data}) + "\n"
+        for nr, (event, step, data) in enumerate(lines, 1)
+    ))  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["--to-time", "2026-01-01 11:00:00+00"], ["begun with to_time 2026-01-01 10:00:00+00, not with", "11:00"]),
+        (["--to-xid", "7"], ["begun with to_xid empty, not with 7"]),
+        (["--set", "20260101-000000F"], ["backup_set empty, not with 20260101-000000F"]),
+        (["--timeline", "3"], ["timeline 0, not with 3"]),
+    ],
+)
+def test_a_run_is_not_resumed_with_another_target(machine: Machine, typed: list[str], words: list[str]) -> None:
+    journal = stopped_run(machine) / "journal.jsonl"
+    before = journal.read_bytes()
+    done = machine.dr("restore-pitr", "--resume", "--yes", *typed, "--inventory", machine.inventory)
+    assert_told(done, 2, *words, hint="--resume alone keeps the run's own words")
+    assert journal.read_bytes() == before
+
+
+def test_a_run_is_not_resumed_in_another_mode_not_even_the_default_one(machine: Machine) -> None:
+    """Whoever types the default's name means it."""
+    stopped_run(machine, "restore-table", tables=["order_records"], mode="replace")
+    again = ("restore-table", "--resume", "--yes", "--inventory", machine.inventory)
+    assert_told(machine.dr(*again, "--mode", "merge"), 2, "begun with mode replace, not with merge", hint="afresh")
+    assert_told(machine.dr(*again, "--tables", "stocks"), 2, "begun with tables order_records, not with stocks")
+
+
+def test_a_run_is_not_resumed_after_its_time_or_past_a_newer_one(machine: Machine) -> None:
+    again = ("restore-pitr", "--resume", "--yes", "--inventory", machine.inventory)
+    folder = stopped_run(machine, hours=13)
+    assert_told(machine.dr(*again), 3, "stopped 13.0 h ago", "counts for 12 h", hint="runbook.abandon")
+    shutil.rmtree(folder)
+    stopped_run(machine)
+    newer = machine.dr("failover", "--yes", "--inventory", machine.inventory)
+    assert newer.returncode == 3, "refused by its gate, and yet the newer one"
+    assert_told(machine.dr(*again), 3, "failover has acted on nobodys since", "overtaken it", hint="without --resume")
+
+
+def test_a_run_of_which_no_host_answers_is_not_abandoned(machine: Machine) -> None:
+    stopped_run(machine)
+    done = machine.dr("runbook.abandon", "--yes", "--inventory", machine.inventory)
+    assert_told(done, 3, "no PostgreSQL host answers")
 
 
 def test_damaged_journal_keeps_nobody_from_starting_afresh(machine: Machine) -> None:

@@ -204,10 +204,11 @@ def test_server_takes_what_was_asked_a_moment_ago_and_asks_for_the_rest(archive:
     assert archive.asked[2:] == ["other"]
 
 
-def test_answer_that_is_older_is_asked_for_anew(archive: Archive) -> None:
+@pytest.mark.parametrize("by", [-6, 3600], ids=["older", "of a clock that was set back since"])
+def test_answer_of_another_time_is_asked_for_anew(archive: Archive, by: float) -> None:
     archive.ask("00000004.history")
     for left in archive.folder.iterdir():
-        os.utime(left, (time.time() - 6, time.time() - 6))
+        os.utime(left, (time.time() + by, time.time() + by))
     (archive.files / "00000004.history").write_text("somebody was promoted")
     assert archive.restores("00000004.history")
 

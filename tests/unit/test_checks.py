@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import stat
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -123,5 +127,24 @@ def test_the_ci_script_can_be_executed_and_runs_the_tests() -> None:
 
 
 def test_all_tests_share_two_processes_and_a_selection_runs_in_this_one() -> None:
-    assert "loadgroup" in checks.pytest_command("", "", fast=False)
-    assert "loadgroup" not in checks.pytest_command("swap", "", fast=False)
+    assert "--numprocesses" in checks.pytest_command("", "", fast=False)
+    assert "--numprocesses" not in checks.pytest_command("swap", "", fast=False)
+
+
+def test_what_needs_the_lab_stays_in_one_process(tmp_path: Path) -> None:
+    """Two processes on one lab would deploy to it and break it at the same time."""
+    for suite in ("drills", "unit"):
+        for name in ("one", "other"):
+            path = tmp_path / "tests" / suite / f"test_{name}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("import time\n\n\ndef test_it():\n    time.sleep(0.2)\n")
+    shutil.copy(checks.ROOT / "tests/conftest.py", tmp_path / "tests/conftest.py")
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *checks.AT_ONCE, "-v", "-p", "no:cacheprovider", "--import-mode", "importlib",
+         "--rootdir", str(tmp_path), "."],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    said = re.findall(r"\[(gw\d)\] .*PASSED tests/(drills|unit)/", ran.stdout)
+    assert len(said) == 4, ran.stdout + ran.stderr
+    assert len({worker for worker, suite in said if suite == "drills"}) == 1
+    assert len({worker for worker, _ in said}) == 2

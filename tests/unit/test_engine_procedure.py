@@ -14,7 +14,7 @@ from runbooks.engine.paper import render
 from runbooks.engine.plan import plan_rows
 from runbooks.engine.procedure import replace_step
 from runbooks.engine.rundir import new_run_dir, runs_dir
-from runbooks.engine.step import Evidence
+from runbooks.engine.step import Evidence, Grows
 from tests.unit.engine_kit import BUDGETS, NAMES, acts, procedure, step
 
 
@@ -93,6 +93,15 @@ def test_the_paper_runbook_holds_what_a_human_needs() -> None:
     ):
         assert expected in page
     assert page.count("### ") == 2
+
+
+def test_a_step_that_grows_says_so_on_paper_and_in_the_plan() -> None:
+    grown = procedure(step("restore", grows=Grows.RESTORE))
+    budgets = {**BUDGETS, "work.silent": 300.0}
+    page = render(grown, budgets)
+    assert "- Within: 5 s, and longer while something moves, as it grows with the bytes of the backup; give up" in page
+    assert plan_rows(grown, budgets=budgets)[0].grows is Grows.RESTORE
+    assert plan_rows(procedure(step("fence")), budgets=budgets)[0].grows is None
 
 
 def test_outcomes_and_exit_codes_map_both_ways() -> None:

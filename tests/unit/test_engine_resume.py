@@ -6,17 +6,18 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from inventories.errors import BadInput, Refused, TargetFailed
+from inventories.errors import BadInput, Refused, TargetFailed, VerificationFailed
 from runbooks.engine import journal, runner
 from runbooks.engine.context import Context, Options
 from runbooks.engine.history import open_run
-from runbooks.engine.journal import FILE_NAME
+from runbooks.engine.journal import FILE_NAME, Event, Journal
 from runbooks.engine.outcome import Outcome, StepOutcome
 from runbooks.engine.procedure import Procedure, replace_step
 from runbooks.engine.result import RunResult
@@ -190,15 +191,115 @@ def test_a_run_refused_by_its_gate_leaves_nothing_to_resume(bench: Bench) -> Non
         resume(bench, procedure())
 
 
-def test_a_newer_run_that_only_looked_and_refused_does_not_hide_the_killed_one(bench: Bench) -> None:
+def test_a_newer_run_overtakes_whatever_became_of_it(bench: Bench) -> None:
+    """Finding 6: the newer one was refused because a primary lived, and the older one went on beside that."""
+
     def refuses(_context: Context[Any, Any], _state: Trail) -> Trail:
-        raise Refused("nobody takes writes")
+        raise Refused("pg1 takes writes")
 
     looks = replace(step("assess"), observes=True)
     killed = procedure(looks, step("fence"), step("promote"))
     assert in_child(lambda: start(bench, replace_step(killed, "promote", action=_dies))) == KILLED
     assert start(bench, replace_step(killed, "assess", action=refuses)).outcome is Outcome.REFUSED
-    assert resume(bench, killed).state.done == NAMES
+    with pytest.raises(Refused, match="has overtaken it") as refused:
+        resume(bench, killed)
+    assert "./dr runbook.abandon" in refused.value.hint
+    assert "promote" not in bench.world.words
+
+
+@pytest.mark.parametrize("what", ["deploy", "record-settle"])
+def test_what_is_no_runbook_overtakes_too(bench: Bench, what: str) -> None:
+    start(bench, failing("promote"))
+    acted(bench, what)
+    with pytest.raises(Refused, match=f"{what} has acted on toy since"):
+        resume(bench, procedure())
+
+
+def test_breaking_the_lock_of_a_run_overtakes_nothing(bench: Bench) -> None:
+    start(bench, failing("promote"))
+    acted(bench, "lock-break")
+    assert resume(bench, procedure()).outcome is Outcome.PASSED
+
+
+def acted(bench: Bench, what: str) -> None:
+    folder = open_run(procedure(name=what), "toy", runs=bench.runs)
+    with Journal(folder) as written:
+        written.write(Event.OPENED, procedure=what, estate="toy", steps=[what], options={})
+        written.write(Event.FINISHED, outcome="passed", error="", hint="")
+
+
+def test_a_run_that_is_too_old_is_refused_and_so_is_one_from_the_future(bench: Bench) -> None:
+    start(bench, failing("promote"))
+    path = next(bench.runs.glob(f"*/{FILE_NAME}"))
+    for hours in (-13, 13):
+        at = (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+        lines = [json.dumps({**json.loads(line), "at": at}) for line in path.read_text().splitlines()]
+        path.write_text("\n".join(lines) + "\n")
+        with pytest.raises(Refused, match="counts for 12 h"):
+            open_run(procedure(), "toy", resume=True, runs=bench.runs, max_age_s=12 * 3600)
+    assert "promote" not in bench.world.words
+
+
+def test_an_abandoned_run_leaves_nothing_to_resume(bench: Bench) -> None:
+    result = start(bench, failing("promote"))
+    with Journal(result.run_dir) as written:
+        written.write(Event.ABANDONED, by="another run")
+    with pytest.raises(BadInput, match="was abandoned"):
+        resume(bench, procedure())
+
+
+class Door:
+    """Whether what a step has proved is so still."""
+
+    def __init__(self) -> None:
+        self.open, self.asked = False, 0
+
+    def guard(self) -> Evidence[Trail]:
+        def holds(_context: Context[Any, Any], _state: Trail) -> None:
+            self.asked += 1
+            if self.open:
+                raise VerificationFailed("pg1 takes writes")
+
+        return Evidence("nobody takes writes", holds)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_guards_of_the_steps_that_are_done_are_proved_again(bench: Bench, opened: bool) -> None:
+    door = Door()
+    guarded = procedure(step("assess"), step("fence", still=door.guard()), step("promote"))
+    start(bench, replace_step(guarded, "promote", action=failing("promote").steps[2].action))
+    assert door.asked == 0, "a run that is not resumed has just seen it"
+    door.open = opened
+    result = resume(bench, guarded)
+    assert door.asked == 1
+    if not opened:
+        assert (result.outcome, result.state.done) == (Outcome.PASSED, NAMES)
+        assert "fence: still nobody takes writes" in bench.heard
+        return
+    assert result.outcome is Outcome.REFUSED
+    assert "what fence had proved is not so any more: pg1 takes writes" in result.error
+    assert result.hint
+    assert bench.world.words == ["assess", "fence"], "nothing was touched"
+    door.open = False
+    assert resume(bench, guarded).outcome is Outcome.PASSED, "it is so again, and nobody has acted since"
+
+
+def test_guard_of_a_step_that_is_still_ahead_is_not_asked(bench: Bench) -> None:
+    door = Door()
+    guarded = procedure(step("assess"), step("fence"), step("promote", still=door.guard()))
+    start(bench, replace_step(guarded, "promote", action=failing("promote").steps[2].action))
+    assert resume(bench, guarded).outcome is Outcome.PASSED
+    assert door.asked == 0
+
+
+def test_a_guard_that_answers_instead_of_raising_is_a_defect(bench: Bench) -> None:
+    silent: Any = Evidence("nothing", lambda _context, _state: False)
+    guarded = procedure(step("assess", still=silent), step("fence"), step("promote"))
+    start(bench, replace_step(guarded, "promote", action=failing("promote").steps[2].action))
+    result = resume(bench, guarded)
+    assert result.outcome is Outcome.FAILED and "answers instead of raising" in result.error
+    with pytest.raises(ValueError, match="asks nobody"):
+        step("assess", still=Evidence("nothing"))
 
 
 def _dies(_context: Context[Any, Any], _state: Trail) -> Trail:
@@ -279,20 +380,55 @@ def test_evidence_of_the_kit_can_fail() -> None:
 
 
 class Switched(Options):
+    added_later: ClassVar[frozenset[str]] = frozenset({"swap"})
+    only_if_said: ClassVar[frozenset[str]] = frozenset({"mode"})
     swap: bool = False
     target: str = ""
+    mode: str = "merge"
+
+
+SWITCHED = procedure(step("assess"), step("fence", option="swap"), step("promote", option="swap"))
+
+
+def begun(bench: Bench, said: Switched, at: str = "fence") -> None:
+    """Killed before that step."""
+    dying = replace_step(SWITCHED, at, action=_dies)
+    run_dir = open_run(SWITCHED, "toy", runs=bench.runs)
+    assert in_child(lambda: run(dying, bench.context(run_dir, said), budgets=BUDGETS)) == KILLED
 
 
 def test_a_resumed_run_keeps_what_it_was_told_but_not_its_consent(bench: Bench) -> None:
     """Without that, --resume alone would skip the rest of a swap and call it passed."""
-    plain = procedure(step("assess"), step("fence", option="swap"), step("promote", option="swap"))
-    said = Switched(swap=True, target="before the mistake", yes=True)
-    dying = replace_step(plain, "fence", action=dies_before_the_action("fence").steps[1].action)
-    run_dir = open_run(plain, "toy", runs=bench.runs)
-    assert in_child(lambda: run(dying, bench.context(run_dir, said), budgets=BUDGETS)) == KILLED
+    begun(bench, Switched(swap=True, target="before the mistake", yes=True))
     heard: list[Options] = []
-    looking = replace_step(plain, "promote", action=lambda context, state: heard.append(context.options) or state)
+    looking = replace_step(SWITCHED, "promote", action=lambda context, state: heard.append(context.options) or state)
     result = resume(bench, replace_step(looking, "promote", evidence=Evidence("seen")), Switched())
     assert result.outcome is Outcome.PASSED
     assert bench.world.words == ["assess", "fence"]
     assert heard == [Switched(swap=True, target="before the mistake", yes=False)]
+
+
+@pytest.mark.parametrize(
+    ("own", "now", "words"),
+    [
+        (Switched(swap=True, target="ten"), Switched(target="eleven", yes=True), "target ten, not with eleven"),
+        (Switched(swap=True), Switched(target="eleven"), "target empty, not with eleven"),
+        (Switched(swap=True, mode="replace"), Switched(mode="merge"), "mode replace, not with merge"),
+    ],
+)
+def test_a_resumed_run_takes_no_other_target(bench: Bench, own: Switched, now: Switched, words: str) -> None:
+    """Finding 11: restored to the old one, put in the primary's place, and passed."""
+    begun(bench, own)
+    before = bench.world.words
+    with pytest.raises(BadInput, match=words) as refused:
+        resume(bench, SWITCHED, now)
+    assert "afresh" in refused.value.hint
+    assert bench.world.words == before, "nothing was touched"
+    assert resume(bench, SWITCHED, Switched()).outcome is Outcome.PASSED
+
+
+def test_the_runs_own_words_may_be_said_again_and_others_be_added(bench: Bench) -> None:
+    begun(bench, Switched(target="ten", mode="merge"), at="assess")
+    result = resume(bench, SWITCHED, Switched(target="ten", mode="merge", swap=True, yes=True))
+    assert result.outcome is Outcome.PASSED
+    assert bench.world.words == list(NAMES)

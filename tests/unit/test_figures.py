@@ -250,6 +250,17 @@ def test_a_gate_on_a_lab_that_lacks_a_host_names_it(
     assert "./dr lab.up --lab half" in told.value.hint
 
 
+def test_a_lab_whose_hosts_are_all_lost_is_not_there_for_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = {"gone-pg1": Container("gone-pg1", {LABEL_LAB: "gone"}, ContainerState.LOST, "Up 3 minutes")}
+    removed: list[str] = []
+    monkeypatch.setattr(bench_gate, "ensure_engine", lambda say: None)
+    monkeypatch.setattr(bench_gate.containers, "of_lab", lambda engine, lab: boxes)
+    monkeypatch.setattr(bench_gate.down, "down", lambda lab, say: removed.append(lab))
+    with bench_gate._lab("gone", quiet):
+        assert removed == []
+    assert removed == ["gone"]
+
+
 # ---- our own record ----
 
 

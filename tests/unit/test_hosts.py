@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runbooks.hosts import _telling_line
+from runbooks.hosts import telling_line
 
 PGBACKREST = """
 WARN: unable to check pg2: [DbConnectError]
@@ -29,4 +29,4 @@ ERROR: [082]: WAL segment 000000020000000000000005 was not archived before the 6
     ],
 )  # fmt: skip
 def test_line_that_says_why_is_told_and_not_the_advice_below_it(said: str, line: str) -> None:
-    assert _telling_line(said) == line
+    assert telling_line(said) == line

@@ -1,6 +1,8 @@
 """Speaking to the container engine, its errors, and what the machine allows."""
 
+import os
 import resource
+import subprocess
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -141,6 +143,19 @@ def test_a_container_whose_making_was_interrupted_is_told_from_one_that_lost_pow
     fake = FakeEngine(tmp_path)
     fake.answer("ps", [{"Names": ["x"], "Labels": {}, "State": word, "Status": ""}])
     assert containers.list_all(fake.engine)["x"].state is state
+
+
+@pytest.mark.parametrize("word", ["running", "stopping", "paused"])
+@pytest.mark.parametrize("whose", ["nobody", "somebody else"])
+def test_a_container_whose_first_process_is_gone_is_lost_whatever_the_engine_believes(
+    tmp_path: Path, word: str, whose: str
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    pid = ended.pid if whose == "nobody" else os.getpid()
+    fake = FakeEngine(tmp_path)
+    fake.answer("ps", [{"Names": ["x"], "Labels": {}, "State": word, "Status": "Up 3 minutes", "Pid": pid}])
+    assert containers.list_all(fake.engine)["x"].state is ContainerState.LOST
 
 
 def test_a_container_of_that_name_which_is_not_ours_is_left_alone() -> None:

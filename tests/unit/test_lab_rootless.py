@@ -35,9 +35,9 @@ while [ "$1" != env ]; do shift; done
 cd /
 exec "$@"
 """
-# SIGHUP is ignored in whatever was started with nohup, these tests among it, and a shell cannot change that any more.
+# What these tests were started with may ignore signals (nohup, a shell's background), and a shell cannot change that.
 _ENTER = (
-    "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    "import signal, sys; [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGHUP, signal.SIGINT)]; "
     "from lab import rootless; rootless.enter(tuple(sys.argv[1:]))"
 )
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Who may import what of ours, what is further down included; the longest name that fits decides.
 _HOSTS = (
     "runbooks.hosts", "runbooks.begun", "runbooks.knock", "runbooks.layout", "runbooks.agent", "runbooks.table_copy",
-    "runbooks.tdengine", "runbooks.engine", "inventories",
+    "runbooks.tdengine", "runbooks.long_work", "runbooks.engine", "inventories",
 )  # fmt: skip
 _TDENGINE, _POSTGRESQL = "agents.tdengine", "agents.postgresql"
 _RULES: dict[str, tuple[str, ...]] = {
@@ -36,7 +36,8 @@ _RULES: dict[str, tuple[str, ...]] = {
     "lab": ("lab", "inventories"),
     "runbooks.engine": ("runbooks.engine", "inventories.errors", "inventories.catalog"),
     "runbooks.hosts": _HOSTS,
-    "runbooks.agent": ("runbooks.hosts", "inventories"),
+    "runbooks.agent": ("runbooks.hosts", "runbooks.long_work", "inventories"),
+    "runbooks.long_work": ("runbooks.long_work", "runbooks.hosts", "runbooks.engine", "inventories"),
     # What a table and its copy are, and the statements about them: no host is asked here.
     "runbooks.table_copy": ("runbooks.table_copy", "inventories"),
     "runbooks.tdengine": ("runbooks.tdengine", "inventories"),

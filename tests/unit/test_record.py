@@ -424,6 +424,21 @@ def test_a_broken_lock_ends_the_run_before_its_next_step_and_touches_nobody_else
     assert ARBITER.show()["acting"]["token"] == "ann"
 
 
+def test_a_resumed_run_that_was_overtaken_elsewhere_is_refused_before_its_first_step(desk: Desk) -> None:
+    first = desk.owner().model_copy(update={"run": "first"})
+    lock = RecordLock(ARBITER, desk.heard.append)
+    lock.acquire(first)
+    lock.release(first)
+    theirs = desk.owner(token="theirs", owner="ann@laptop").model_copy(update={"run": "second"})
+    lock.acquire(theirs)
+    lock.release(theirs)
+    again = desk.owner(token="again", resumes=True).model_copy(update={"run": "first"})
+    with held("toy", again, desk.heard.append, RecordLock(ARBITER, desk.heard.append)) as locks:
+        with pytest.raises(Refused, match="ann@laptop has begun failover") as refused:
+            locks.require()
+        assert "runbook.abandon" in refused.value.hint
+
+
 def test_signs_of_life_go_on_while_a_step_takes_long(desk: Desk) -> None:
     remote = RecordLock(ARBITER, desk.heard.append)
     with held("toy", desk.owner(), desk.heard.append, remote, every=0.02):

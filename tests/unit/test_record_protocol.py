@@ -19,7 +19,7 @@ from runbooks.engine.context import Context
 from runbooks.engine.lock import this_process
 from runbooks.hosts import Host
 from runbooks.probes.postgresql import server
-from runbooks.probes.postgresql.server import ControlData
+from runbooks.probes.postgresql.server import ControlData, Standby
 from runbooks.procedures.postgresql import detach, failover, fence_proof, pitr_swap, start_cluster, switchover
 from runbooks.procedures.postgresql.detach import Detach, DetachOptions
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
@@ -132,13 +132,46 @@ def test_an_undone_switchover_that_was_asynchronous_stays_so(desk: Desk, moments
     assert {loss for _, loss in moments.seen} == {None}
 
 
-def test_a_role_that_is_taken_back_without_its_standby_is_recorded_before_it_commits(
-    desk: Desk, moments: Moments
+def test_a_role_that_is_taken_back_is_recorded_before_it_commits_alone(
+    desk: Desk, moments: Moments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The standby does not come: it is fenced again, and nobody waits for it."""
+    monkeypatch.setattr(act, "start", _fails)
     run = context(desk, SwitchoverOptions(), "switchover")
     state = switchover.step_down(run, Switchover(**ROLES, was_synchronous=True))
     switchover.take_back(run, state)
-    assert moments.seen[-1] == ("make_primary_again", None)
+    assert moments.names[2:] == ["fence", "make_primary_again", "fence", "synchronous_off"]
+    assert {loss for _, loss in moments.seen[3:]} == {None}
+    assert any("./dr rejoin pg2 --yes" in line for line in desk.heard)
+
+
+def _fails(*_: object, **__: object) -> None:
+    raise TargetFailed("it does not start")
+
+
+def test_a_role_that_is_taken_back_waits_for_its_standby_again(
+    desk: Desk, moments: Moments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(act, "start", moments.at("start"))
+    follows = replace(STANDBY, receiving_from="192.0.2.1")
+    as_primary = replace(PRIMARY, standbys=(Standby("pg2", "streaming", "sync", 100, 100, 0.0),), synchronous=True)
+    monkeypatch.setattr(server, "look", lambda host, *_: as_primary if host.name == "pg1" else follows)
+    run = context(desk, SwitchoverOptions(), "switchover")
+    state = switchover.step_down(run, Switchover(**ROLES, was_synchronous=True))
+    switchover.take_back(run, state)
+    assert moments.names[2:] == ["fence", "make_primary_again", "start", "write_names"]
+    assert moments.loss == 0
+
+
+def test_a_standby_that_had_begun_a_timeline_is_left_to_a_rejoin(
+    desk: Desk, moments: Moments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "last_begun", lambda *_: 2)
+    monkeypatch.setattr(act, "start", moments.at("start"))
+    run = context(desk, SwitchoverOptions(), "switchover")
+    state = switchover.step_down(run, Switchover(**ROLES, was_synchronous=True))
+    switchover.take_back(run, state)
+    assert "start" not in moments.names and moments.names[-2:] == ["fence", "synchronous_off"]
 
 
 def test_a_switchover_begins_only_when_it_is_recorded(desk: Desk, moments: Moments) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from inventories.errors import Refused
+from runbooks.actions.postgresql import directory
+from runbooks.actions.postgresql.directory import Incoming
 from runbooks.engine.context import Context
 from runbooks.hosts import Ran
 from runbooks.layout import Layout
@@ -52,7 +54,7 @@ def context(estate: FakeEstate, **options: Any) -> Any:
 
 
 def seen(host: str, **more: Any) -> Ground:
-    blank = Ground(FakeHost(host), Holds.BLANK, True, False, False, 100 * GIB, 2, host, ())  # type: ignore[arg-type]
+    blank = Ground(FakeHost(host), Holds.EMPTY, True, False, 100 * GIB, 2, host, ())  # type: ignore[arg-type]
     return replace(blank, **more)
 
 
@@ -61,7 +63,8 @@ def survey(monkeypatch: pytest.MonkeyPatch, *found: Ground) -> None:
 
 
 def test_what_a_host_says_becomes_its_ground() -> None:
-    said = "holds=data\nprovisioned=yes\nrunning=\nmounted=\nfree=1000\ncores=2\nmachine=m\nstrange= pg2 app1\n"
+    judged = '{"answer": "other"}'
+    said = f"judged={judged}\nprovisioned=yes\nrunning=\nfree=1000\ncores=2\nmachine=m\nstrange= pg2 app1\n"
     found = ground.look(FakeHost("pg1", says=said), Layout(17), FakeEstate())  # type: ignore[arg-type]
     assert (found.holds, found.running, found.free_bytes) == (Holds.DATA, False, 1000)
     assert found.strange == ("pg2", "app1")
@@ -86,14 +89,24 @@ def test_data_are_moved_only_when_asked_and_where_they_can_be(monkeypatch: pytes
     survey(monkeypatch, seen("pg1", holds=Holds.DATA), seen("pg2", holds=Holds.UNFINISHED))
     with pytest.raises(Refused, match=r"pg1: .* holds data"):
         restore_ground.nothing_runs(context(FakeEstate()))
+    asked: list[str] = []
+
+    def would(host: FakeHost, _: object, incoming: Incoming) -> None:
+        asked.append(f"{host.name}{incoming.aside}")
+        if len(asked) > 1:
+            raise Refused("it is a file system of its own", "by hand")
+
+    monkeypatch.setattr(directory, "would_make_room", would)
     restore_ground.nothing_runs(context(FakeEstate(), replace=True))
-    survey(monkeypatch, seen("pg1", holds=Holds.DATA, mounted=True), seen("pg2"))
+    assert asked == ["pg1.replaced-20260101T000000Z"]
     with pytest.raises(Refused, match="file system of its own"):
         restore_ground.nothing_runs(context(FakeEstate(), replace=True))
+    survey(monkeypatch, seen("pg1", holds=Holds.DATA, provisioned=False), seen("pg2"))
+    restore_ground.nothing_runs(context(FakeEstate(), replace=True))  # nobody is there to ask before the deploy
 
 
 def test_a_directory_that_is_blank_or_half_restored_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    survey(monkeypatch, seen("pg1", holds=Holds.NOTHING), seen("pg2", holds=Holds.UNFINISHED))
+    survey(monkeypatch, seen("pg1", holds=Holds.EMPTY), seen("pg2", holds=Holds.UNFINISHED))
     restore_ground.nothing_runs(context(FakeEstate()))
 
 

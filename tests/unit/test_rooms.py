@@ -12,7 +12,8 @@ NAMED = re.compile(r"(?<![\w./])agents((?:\.[a-z_]+)+)\b(?!\()")
 # f"{_AGENTS}tdengine.seed export".
 ASKED = re.compile(
     r"""
-    (?: \bask\(\s*[\w.]+,\s* | \bagent\.run\(\s*[\w.]+,\s* | \b_PROGRAM[ ]=[ ] | (?:\b_AGENT|\))[ ]%[ ] )"([a-z_.]+)"
+    (?: \bask\(\s*[\w.]+,\s* | \bagent\.run\(\s*[\w.]+,\s* | \bagent\.work\(\s* | \b_PROGRAM[ ]=[ ]
+      | (?:\b_AGENT|\))[ ]%[ ] )"([a-z_.]+)"
     | \b_?agent\(\s*[\w.]+,\s*f?"([a-z_.]+)[ "]
     | \{_?AGENTS?\}([a-z_.]+)
     """,
@@ -60,9 +61,9 @@ def test_programs_are_found_however_they_are_named() -> None:
         'ask(host, "one")', 'agent.ask(\n    estate.backup, "two", 1)', 'agent.run(host, "three")',
         '_PROGRAM = "four.more"', 'host.run(f"{_AGENTS}five.more export")', 'host.run(f"{AGENT}six take")',
         '_AGENT % "seven.more" + " --x"', '_PROGRAM.format(settings) % "eight"', '_agent(estate, f"nine --rows {n}")',
-        'agent(backup, "ten.more")', 'agent(stage, "agents.eleven run %s", job)',
+        'agent(backup, "ten.more")', 'agent(stage, "agents.eleven run %s", job)', 'agent.work(\n    "twelve.more", "x"',
     )  # fmt: skip
-    numbers = "one two three four.more five.more six seven.more eight nine ten.more eleven"
+    numbers = "one two three four.more five.more six seven.more eight nine ten.more eleven twelve.more"
     assert [name for one in told for name in asked(one)] == numbers.split()
 
 

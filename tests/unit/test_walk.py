@@ -19,6 +19,7 @@ OFF = Pg(role="primary", up=False, on=False)
 LOST = replace(OFF, lost=True)
 STANDBY_DOWN = Pg(up=False)
 FENCED = Pg(role="primary", up=False, fenced=True, full=False)
+HELD = replace(FENCED, full=True)  # nobody has succeeded it yet
 NEW = Pg(role="primary", timeline=2)
 AFTER_FAILOVER = World(pg1=FENCED, pg2=NEW, noted="degraded", waits=False, recorded=("pg2", 2))
 STALE = Pg(up=True, full=False)  # a standby that was away while the primary committed alone
@@ -61,12 +62,17 @@ STATES: dict[str, World] = {
     "primary down, standby off": World(pg1=CRASHED, pg2=Pg(on=False, up=False)),
     "primary down, standby lost": World(pg1=CRASHED, pg2=Pg(on=False, up=False, lost=True)),
     "promoted half way": World(
-        pg1=FENCED, pg2=Pg(role="half", up=False, timeline=2), changing="failover"
+        pg1=HELD, pg2=Pg(role="half", up=False, timeline=2), changing="failover"
     ),
-    "fenced, not yet promoted": World(pg1=FENCED, pg2=Pg(), changing="failover"),
-    "fenced, not yet promoted, down": World(pg1=FENCED, pg2=STANDBY_DOWN, changing="failover"),
+    "fenced, not yet promoted": World(pg1=HELD, pg2=Pg(), changing="failover"),
+    "fenced, not yet promoted, down": World(pg1=HELD, pg2=STANDBY_DOWN, changing="failover"),
     "fenced and alone": World(pg1=replace(FENCED, full=True), pg2=Pg(on=False, up=False, lost=True)),
     "fenced, the other off": World(pg1=replace(FENCED, full=True), pg2=Pg(on=False, up=False)),
+    "fenced by a failover, the other lost": World(
+        pg1=HELD, pg2=Pg(on=False, up=False, lost=True), changing="failover"
+    ),
+    "fenced by a failover, the other off": World(pg1=HELD, pg2=Pg(on=False, up=False), changing="failover"),
+    "abandoned, not confirmed": World(pg1=CRASHED, pg2=Pg(up=False, fenced=True), noted="degraded", changing="abandon"),
     "primary up, the old one fenced": AFTER_FAILOVER,
     "the same, down": replace(AFTER_FAILOVER, pg2=replace(NEW, up=False)),
     "the same, the old one cut off by its power": replace(
@@ -191,6 +197,23 @@ def test_a_site_that_lost_its_power_is_told_the_one_command_first(eyes: Eyes) ->
     eyes.world = STATES["both down whole"]
     assert advised(eyes)[0] == Advice("start-cluster")
     assert all(one.what == "start-cluster" or one.what == "status" for one in advised(eyes))
+
+
+@pytest.mark.parametrize("name", ["fenced, not yet promoted", "promoted half way", "switchover half done"])
+def test_what_stopped_half_way_can_be_given_up_and_every_row_is_kept(eyes: Eyes, name: str) -> None:
+    eyes.world = STATES[name]
+    given = Advice("runbook.abandon", ("--yes",))
+    assert given in advised(eyes)
+    after = follow(eyes, given).world
+    assert after is not None and after.primaries == ["pg1"] and not after.lost and not after.changing
+    assert not after.pg2.writes
+    assert wholes(eyes, walk(eyes, after))
+
+
+def test_what_may_have_been_promoted_and_cannot_be_looked_at_is_not_taken_back(eyes: Eyes) -> None:
+    eyes.world = STATES["fenced by a failover, the other off"]
+    refused = follow(eyes, Advice("runbook.abandon", ("--yes",)))
+    assert refused.world is None and "bring pg2 back" in refused.hint
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,12 @@ import pytest
 
 from agents.postgresql.promotion import judge
 from agents.postgresql.promotion_facts import Facts
-from inventories.errors import DrError, Refused
+from inventories.errors import BadInput, DrError, Refused
 from inventories.inventory import HostEntry
 from runbooks.actions import fencing
+from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import server as act
+from runbooks.engine import history
 from runbooks.engine.context import Context
 from runbooks.engine.lock import this_process
 from runbooks.hosts import Estate, Host
@@ -35,7 +37,8 @@ from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.postgresql.server import Node, Standby
 from runbooks.probes.postgresql.stopped import Stopped
-from runbooks.procedures.postgresql import failover, start_cluster, streaming
+from runbooks.procedures.postgresql import abandon_choice, failover, guards, start_cluster, streaming, working
+from runbooks.procedures.postgresql.abandon_choice import Back
 from runbooks.record import keep
 from runbooks.record.read import Pages
 from runbooks.record.types import Mode as RecordMode
@@ -45,6 +48,7 @@ from tests.unit.start_kit import SYSTEM, alike
 from tests.unit.test_objectives import ARCHIVER, JOBS, LIMITS, NOW, OUTBOX, REPOSITORY
 
 NAMES = ("pg1", "pg2")
+RUN = "20260101T000000Z-half-done"  # of whatever is under way; its journal is on another machine
 END, BEHIND, FORK = 0x7000060, 0x6000060, 0x7000090
 
 
@@ -140,7 +144,7 @@ class Eyes:
         if pg.hung:
             return Node(host, ssh=True, runs=True, why="PostgreSQL hangs", standby_signal=pg.role == "standby")
         node = Node(
-            host, ssh=True, fenced="failover" if pg.fenced else "", installed=pg.data != "blank",
+            host, ssh=True, fenced=f"failover, run {RUN}" if pg.fenced else "", installed=pg.data != "blank",
             standby_signal=pg.role == "standby",
         )  # fmt: skip
         if not pg.up:
@@ -184,11 +188,16 @@ class Eyes:
         )  # fmt: skip
 
     def grounds(self, hosts: tuple[Host, ...], *_: object) -> tuple[Ground, ...]:
-        holds = {"blank": Holds.NOTHING, "whole": Holds.DATA, "damaged": Holds.DATA, "foreign": Holds.DATA}
+        holds = {"blank": Holds.EMPTY, "whole": Holds.DATA, "damaged": Holds.DATA, "foreign": Holds.DATA}
         return tuple(
-            Ground(host, holds[self.world[host.name].data], True, self.world[host.name].up, False, 1 << 40, 2, "m", ())
+            Ground(host, holds[self.world[host.name].data], True, self.world[host.name].up, 1 << 40, 2, "m", ())
             for host in hosts
         )
+
+    def room(self, host: Host, _: object, incoming: directory.Incoming, needs: int = 0) -> directory.Room:
+        """What is no older copy of the primary's is moved aside."""
+        own = self.world[host.name].data in ("whole", "blank")
+        return directory.Room("holds something", "" if own else f"/main{incoming.aside}", own)
 
     def writes(self, *_: object) -> WriteAttempt:
         if not self.world.app:
@@ -211,7 +220,7 @@ class Eyes:
             return None
         primary, timeline = self.world.recorded
         other = next(name for name in NAMES if name != primary)
-        change = {"procedure": self.world.changing, "run": "run", "to": other} if self.world.changing else None
+        change = {"procedure": self.world.changing, "run": RUN, "to": other} if self.world.changing else None
         return Record.model_validate({
             "revision": 4, "system_identifier": SYSTEM, "epoch": timeline, "primary": primary, "timeline": timeline,
             "mode": RecordMode(self.world.noted), "synchronous": (other,) if self.world.noted == "synchronous" else (),
@@ -257,10 +266,13 @@ class Eyes:
             (server, "survey", self.survey), (server, "look", self.node),
             (stopped, "survey", self.stopped), (ground, "survey", self.grounds), (app, "try_to_write", self.writes),
             (failover, "read", lambda *_: self.pages().answer), (start_cluster, "read", lambda *_: self.pages().answer),
+            (guards, "read", lambda *_: self.pages().answer), (abandon_choice, "read", lambda *_: self.pages().answer),
+            (history, "find_unfinished", lambda *_, **__: None), (history, "find_run", lambda *_: None),
             (keep, "pages", self.pages), (keep.Keeper, "_write", self.write_record),
-            (streaming, "following", self.following),
+            (streaming, "following", self.following), (working, "others_work", lambda *_: None),
             (pgbackrest, "newest_timeline", archive[0]), (pgbackrest, "info", archive[1]),
             (network, "look_from", lambda *_: {}), (network, "look_at", _nobody_knows),
+            (server, "size", lambda *_: server.Size(1 << 30, ())), (directory, "would_make_room", self.room),
             (fencing, "power_off", lambda *_: None), (act, "fence", lambda *_: None), (disk, "look", lambda *_: ()),
         ):
             monkeypatch.setattr(where, name, _as_method(fake) if where in (Host, keep.Keeper) else fake)
@@ -376,7 +388,7 @@ def follow(eyes: Eyes, given: Advice) -> Outcome:
         return _deploy(world)
     if "--resume" in given.words:
         return _resumed(world, given.what)
-    known = PROCEDURES.get(given.what)
+    known = PROCEDURES.get(given.what.removeprefix("runbook."))
     assert known is not None and given.what in _EFFECTS, f"nobody says what {given} does"
     said = options_of(given.what, given.words)
     run = Path("20260101T000000Z-walk")
@@ -389,7 +401,7 @@ def follow(eyes: Eyes, given: Advice) -> Outcome:
         for step in known.procedure.steps:
             if step.name in _JUDGES.get(given.what, ("assess",)) and (not step.when or step.when(context, state)):
                 state = step.action(context, state)
-    except Refused as refused:
+    except (Refused, BadInput) as refused:
         assert refused.hint, f"{given} refuses without a hint: {refused}"
         return Outcome(hint=refused.hint)
     return _EFFECTS[given.what](world, state, said)
@@ -406,7 +418,7 @@ def _resumed(world: World, what: str) -> Outcome:
 
 # Steps that may refuse, and change nothing in this model.
 _JUDGES = {"failover": ("assess", "fence"), "detach": ("assess", "note"), "restore-cluster": (),
-           "start-cluster": ("assess", "fence")}  # fmt: skip
+           "start-cluster": ("assess", "fence"), "runbook.abandon": ("assess",)}  # fmt: skip
 
 
 def _taken_out(world: World, name: str) -> World:
@@ -479,6 +491,21 @@ def _start_cluster(world: World, state: Any, said: dict[str, Any]) -> Outcome:
     return Outcome(_together(world, state.primary) if state.standbys else _alone(world, state.primary))
 
 
+def _abandon(world: World, state: Any, said: dict[str, Any]) -> Outcome:
+    """The role is given back, the other one held down unless it is known never to have been promoted; recorded."""
+    if state.back is Back.NOTHING:
+        if len(world.primaries) == 1:
+            world = replace(world, recorded=(world.primaries[0], world[world.primaries[0]].timeline))
+        return Outcome(world if not world.primaries and state.unproved else replace(world, changing=""))
+    world = replace(world, lost=world.lost or not world[state.primary].full)
+    world = world.with_(state.primary, role="primary", up=True, fenced=False, stepped_down=False)
+    if state.hold:
+        other = world[state.other]
+        role = "standby" if other.role == "half" else other.role
+        return Outcome(_alone(_taken_out(world.with_(state.other, role=role, full=False), state.other), state.primary))
+    return Outcome(replace(world.with_(state.other, streams=world[state.other].up), changing=""))
+
+
 def _restore_cluster(world: World, state: Any, said: dict[str, Any]) -> Outcome:
     fresh = Pg(role="primary", timeline=world.newest + 1)
     return Outcome(_together(replace(world, pg1=fresh, pg2=replace(fresh, role="standby", streams=True)), "pg1"))
@@ -516,6 +543,7 @@ def _deploy(world: World) -> Outcome:
 _EFFECTS: dict[str, Callable[[World, Any, dict[str, Any]], Outcome]] = {
     "failover": _failover, "rejoin": _rejoin, "detach": _detach, "switchover": _switchover,
     "start-cluster": _start_cluster, "restore-cluster": _restore_cluster,
+    "runbook.abandon": _abandon,
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from agents.base import files
 from agents.base.errors import AgentError
 from agents.base.locks import held
+from agents.postgresql.directory.change import discard_side
 
 ROOT = Path("/var/lib/postgresql")
 PORT = 5433
@@ -136,8 +137,10 @@ class Place:
     def remove(self, keep_log: bool = False) -> None:
         """Stop the server and delete the data; the folder with the log too, unless it is to be kept."""
         self.halt("immediate", 20)
+        discard_side(self.data, self.tablespaces, Path(self.program("")))
+        if not keep_log:
+            shutil.rmtree(self.folder, ignore_errors=True)
         for path in (self.data, self.tablespaces, *(() if keep_log else (self.folder,))):
-            shutil.rmtree(path, ignore_errors=True)
             if path.exists():
                 raise AgentError(f"{path} cannot be removed.", "See who owns what is in it.")
 

@@ -15,9 +15,9 @@ mv %s.new %s
 """
 
 
-def grant(host: Host, system: str, checkpoint: str, run: str) -> None:
-    """For this boot, this cluster and this very checkpoint, for a few minutes; `run` says on whose word."""
-    host.run(_WRITE, PERMIT, system, checkpoint, f"start-cluster, run {run}", PERMIT, PERMIT, PERMIT)
+def grant(host: Host, system: str, checkpoint: str, why: str) -> None:
+    """For this boot, this cluster and this very checkpoint, for a few minutes; `why` says on whose word."""
+    host.run(_WRITE, PERMIT, system, checkpoint, why, PERMIT, PERMIT, PERMIT)
 
 
 def withdraw(host: Host) -> None:

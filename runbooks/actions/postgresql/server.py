@@ -1,4 +1,4 @@
-"""Change PostgreSQL on a host: fence, promote, stop, start, rewind, re-clone, switch synchronous replication.
+"""Change PostgreSQL on a host: fence, promote, stop, start, switch synchronous replication.
 
 Every function may be run twice. All go over SSH; SQL runs as the OS user postgres.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from inventories.errors import TargetFailed
 from runbooks.hosts import Host
-from runbooks.layout import BLANK, CA, FENCED, PASSFILE, STANZA, Layout, slot
+from runbooks.layout import DATA, FENCED, Layout, slot
+from runbooks.long_work.work import Asker, Work, run_long
 
 # Marker and mask come first: whatever happens to this SSH connection, the next boot finds them. What was stopped, or
 # waits for a disk, hears no request to end; killing needs nobody's attention, and takes every process of the unit.
@@ -133,8 +134,8 @@ def as_standby(host: Host, layout: Layout) -> None:
 
 
 def as_primary(host: Host, layout: Layout) -> None:
-    """Let the stopped cluster take writes again when it starts: only for the one that has everything, so not blank."""
-    host.run("rm -f %s %s", f"{layout.data}/standby.signal", f"{layout.data}/{BLANK}")
+    """Let the stopped cluster take writes again when it starts: only for the one that has everything."""
+    host.run("rm -f %s", f"{layout.data}/standby.signal")
 
 
 def make_primary_again(host: Host, layout: Layout) -> None:
@@ -165,6 +166,11 @@ def write_names(host: Host, layout: Layout, names: tuple[str, ...]) -> None:
     quoted = ", ".join(f'"{name}"' for name in names)
     line = f"synchronous_standby_names = 'FIRST 1 ({quoted})'"
     host.run(f"printf '%%s\\n' %s | runuser -u postgres -- tee {layout.synchronous} >/dev/null", line)
+
+
+def forget_names(host: Host, layout: Layout) -> None:
+    """Commits wait for nobody, from the server's next start or reload on. What it commits then exists once: say so."""
+    host.run("rm -f %s", layout.synchronous)
 
 
 def synchronous_off(host: Host, layout: Layout) -> None:
@@ -201,56 +207,26 @@ fi
 """
 
 
-def keep_fork(host: Host, layout: Layout, timeline: int, fork: str, first_segment: str, folder: str) -> None:
+def keep_fork(
+    host: Host, layout: Layout, timeline: int, fork: str, first_segment: str, folder: str, asker: Asker
+) -> None:
     """Copy the WAL that only this host has, from the fork on, and list its commits, before a rebuild erases it."""
     script = _KEEP.format(
         kept=folder, data=layout.data, bin=layout.bin, timeline=timeline, fork=fork,
         timeline_hex=f"{timeline:08X}", first=first_segment,
     )  # fmt: skip
-    host.run("sh -c %s", script, user="postgres", timeout=300)
+    run_long(host, Work(DATA, "keep-fork", ("sh", "-c", script)), asker)
 
 
-def keep_wal(host: Host, layout: Layout, folder: str) -> int:
+def keep_wal(host: Host, layout: Layout, folder: str, asker: Asker) -> int:
     """Copy all WAL of this host; the bytes it takes."""
     script = (
         'set -e; umask 077; mkdir -p "$1"; cd "$2/pg_wal"; '
         'for segment in *; do test ! -f "$segment" || cp -p "$segment" "$1"/; done; du -sb "$1" | cut -f1'
     )
-    return int(host.run("sh -c %s sh %s %s", script, folder, layout.data, user="postgres", timeout=300).text)
+    return int(run_long(host, Work(DATA, "keep-wal", ("sh", "-c", script, "sh", folder, layout.data)), asker).text)
 
 
 def forget_kept(host: Host, folder: str) -> None:
     """Remove a copy that turned out to hold no commit."""
     host.run("rm -rf %s", folder)
-
-
-def rewind(host: Host, layout: Layout, source: Host, timeout: float) -> None:
-    """Turn a former primary's data directory into a copy of `source` at the fork, with missing WAL from the archive."""
-    dsn = (
-        f"host={source.name} hostaddr={source.address} port=5432 user=rewind dbname=postgres "
-        f"application_name=pg_rewind sslmode=verify-full sslrootcert={CA} passfile={PASSFILE} connect_timeout=5"
-    )
-    # A cluster that was killed is recovered first: pg_rewind starts it in single-user mode by itself.
-    host.run(
-        f"{layout.bin}/pg_rewind -D {layout.data} --source-server=%s --restore-target-wal "
-        f"--config-file={layout.etc}/postgresql.conf",
-        dsn, user="postgres", timeout=timeout,
-    )  # fmt: skip
-
-
-def reclone(host: Host, layout: Layout, timeout: float) -> None:
-    """Restore the newest backup over the data directory, copying only what differs, as a standby.
-
-    pgBackRest writes its restore_command into postgresql.auto.conf; ours is declared already, so it is taken out.
-    What is no data directory any more is put aside, as pgBackRest refuses to write into it.
-    """
-    host.run(f"rm -f {layout.data}/postmaster.pid")
-    host.run(
-        "test -e %s/PG_VERSION || { rm -rf %s.wrecked; test ! -e %s || mv %s %s.wrecked; "
-        "install -d -o postgres -g postgres -m 0700 %s; }",
-        *[layout.data] * 6,
-    )
-    host.run(f"pgbackrest --stanza={STANZA} --delta --type=standby restore", user="postgres", timeout=timeout)
-    host.run(
-        f"sed -i -e '/^restore_command/d' -e '/^recovery_target/d' {layout.data}/postgresql.auto.conf", user="postgres"
-    )

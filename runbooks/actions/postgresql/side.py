@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from runbooks import agent
 from runbooks.hosts import Host
+from runbooks.long_work.work import Asker
 
 _PROGRAM = "postgresql.side.cluster"
 
@@ -42,13 +43,18 @@ class SideRequest:
             yield "--replace"
 
 
-def restore(host: Host, request: SideRequest, timeout: float) -> None:
+def restore(host: Host, request: SideRequest, asker: Asker, expects: str = "") -> None:
     """Restore and recover until it is paused at the target; the same request again takes what is there.
 
+    As long work, whose server is meant to outlive it.
     Raises BadInput for another request under the same name, TargetFailed with the agent's sentence for what went
     wrong: damaged, WAL missing, target not reached, no space, wrong key.
     """
-    agent.run(host, _PROGRAM, "restore", *request.words(), timeout=timeout)
+    words = ("restore", *request.words())
+    wanted = agent.work(
+        _PROGRAM, *words, on=f"side-{request.name}", kind="restore", leaves=True, expects=expects
+    )
+    agent.run_work(host, wanted, asker)
 
 
 def promote(host: Host, name: str, timeout: float) -> None:
@@ -56,9 +62,10 @@ def promote(host: Host, name: str, timeout: float) -> None:
     agent.run(host, _PROGRAM, "promote", "--name", name, "--patience", f"{timeout:g}", timeout=timeout + 10)
 
 
-def release(host: Host, name: str, timeout: float) -> None:
-    """Stop a promoted side cluster and make its directory fit to be renamed to the main one."""
-    agent.run(host, _PROGRAM, "release", "--name", name, timeout=timeout)
+def release(host: Host, name: str, asker: Asker) -> None:
+    """Stop a promoted side cluster and make its directory fit to be renamed to the main one: its last checkpoint."""
+    wanted = agent.work(_PROGRAM, "release", "--name", name, on=f"side-{name}", kind="release", leaves=True)
+    agent.run_work(host, wanted, asker)
 
 
 def stop(host: Host, name: str, timeout: float) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runbooks.agent import ask
+from runbooks import agent
 from runbooks.hosts import Host
+from runbooks.long_work.work import Asker
 from runbooks.tdengine.selection import TdMode, TdSelection
 
 
@@ -21,14 +22,15 @@ class Written:
     sentence: str
 
 
-def restore(backup: Host, selection: TdSelection, mode: TdMode, jobs: int, timeout: float) -> Written:
+def restore(backup: Host, selection: TdSelection, mode: TdMode, jobs: int, asker: Asker) -> Written:
     """Write what the backup has; harmless when repeated. Every row is looked for again before this returns.
 
+    As long work, on the rows of one database at a time.
     Raises BadInput for what the servers would refuse, TargetFailed naming how many rows are not there, or the damage.
     """
-    said = ask(
-        backup, "tdengine.backup.restore", *selection.words(), f"--mode={mode}", f"--jobs={jobs}", timeout=timeout
-    )  # fmt: skip
+    words = (*selection.words(), f"--mode={mode}", f"--jobs={jobs}")
+    wanted = agent.work("tdengine.backup.restore", *words, on="td-rows", kind="restore")
+    said = agent.run_work(backup, wanted, asker).json()
     return Written(
         said["label"], said["into"], int(said["rows_written"]), int(said["rows_present"]), float(said["seconds"]),
         said["sentence"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,26 +10,24 @@ from enum import StrEnum
 
 from inventories.errors import TargetFailed
 from runbooks.hosts import Estate, Host
-from runbooks.layout import BLANK, PROVISIONED, RESTORE_MARK, Layout
+from runbooks.layout import PROVISIONED, Layout
 
-# One command, so that a host costs one round trip. A blank host has neither ss nor PostgreSQL: 1538 is 5432.
+# One command, so that a host costs one round trip. A blank host has neither ss nor PostgreSQL, nor our program that
+# judges what lies there: without it anything at all is data. 1538 is 5432.
 _LOOK = """
-data=%s
+data=%s request=%s
 listens() { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q '^ *[0-9]*: [0-9A-F]*:1538 [0-9A-F:]* 0A '; }
 # After a power cut the number in it may be anybody's.
 runs() { pid=$(head -n1 $data/postmaster.pid 2>/dev/null) && test "$(cat /proc/$pid/comm 2>/dev/null)" = postgres; }
-if test -e %s; then holds=unfinished
-elif test -e $data/%s; then holds=blank
-elif test -n "$(ls -A $data 2>/dev/null)"; then holds=data
-else holds=nothing; fi
+judged=$(cd /opt/mystocks-dr 2>/dev/null && python3 -m agents.postgresql.directory.main look "$request" 2>/dev/null)
+if test -z "$judged" && test -n "$(ls -A $data 2>/dev/null)"; then judged='{"answer": "other"}'; fi
 place=$data; while ! test -d "$place"; do place=$(dirname "$place"); done
 for pair in PAIRS; do
   test "$(getent hosts "${pair%%=*}" | head -n1 | cut -d' ' -f1)" = "${pair#*=}" || strange="$strange ${pair%%=*}"
 done
-echo holds=$holds
+printf 'judged=%%s\n' "$judged"
 echo provisioned=$(test -e %s && echo yes)
 echo running=$(if runs || listens; then echo yes; fi)
-echo mounted=$(mountpoint -q $data 2>/dev/null && echo yes)
 echo free=$(df -B1 --output=avail "$place" | tail -n1)
 echo cores=$(nproc)
 echo machine=$(cat /proc/sys/kernel/random/boot_id)
@@ -37,26 +36,25 @@ echo strange=$strange
 
 
 class Holds(StrEnum):
-    """What the data directory holds: `unfinished` is a restore of ours that has not begun to take writes."""
+    """What the data directory holds: nothing that anybody would miss, provably a restore of ours that did not come to
+    its end, or anything else.
+    """
 
-    NOTHING = "nothing"
-    BLANK = "blank"
+    EMPTY = "empty"
     UNFINISHED = "unfinished"
-    DATA = "data"
+    DATA = "other"
 
 
 @dataclass(frozen=True)
 class Ground:
     """One host. `free_bytes` where the data directory is; `strange`: hosts that it knows at another address than the
-    inventory; `mounted`: the data directory is a file system of its own, which cannot be renamed; `machine`: the
-    same for hosts that share one kernel, and so its cores.
+    inventory; `machine`: the same for hosts that share one kernel, and so its cores.
     """
 
     host: Host
     holds: Holds
     provisioned: bool
     running: bool
-    mounted: bool
     free_bytes: int
     cores: int
     machine: str
@@ -72,17 +70,16 @@ def look(host: Host, layout: Layout, estate: Estate) -> Ground:
     """Raises DrError when the host does not answer."""
     pairs = [f"{other.name}={other.address}" for other in estate.hosts]
     said = host.run(
-        _LOOK.replace("PAIRS", " ".join(["%s"] * len(pairs))), layout.data, layout.beside(RESTORE_MARK), BLANK, *pairs,
-        PROVISIONED, timeout=20,
+        _LOOK.replace("PAIRS", " ".join(["%s"] * len(pairs))), layout.data, _request(layout), *pairs, PROVISIONED,
+        timeout=20,
     )  # fmt: skip
     values = dict(line.partition("=")[::2] for line in said.stdout.splitlines())
     try:
         return Ground(
             host=host,
-            holds=Holds(values["holds"]),
+            holds=Holds(json.loads(values["judged"])["answer"]) if values["judged"] else Holds.EMPTY,
             provisioned=values["provisioned"] == "yes",
             running=values["running"] == "yes",
-            mounted=values["mounted"] == "yes",
             free_bytes=int(values["free"]),
             cores=int(values["cores"]),
             machine=values["machine"],
@@ -96,6 +93,10 @@ def survey(hosts: Sequence[Host], layout: Layout, estate: Estate) -> tuple[Groun
     """Every one of these hosts at once."""
     with ThreadPoolExecutor(len(hosts)) as pool:
         return tuple(pool.map(lambda host: look(host, layout, estate), hosts))
+
+
+def _request(layout: Layout) -> str:
+    return json.dumps({"version": layout.version})
 
 
 __all__ = ["Ground", "Holds", "look", "survey"]

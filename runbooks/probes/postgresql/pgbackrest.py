@@ -195,6 +195,17 @@ echo "${file:-0} $(date +%%s)"
 """
 
 
+def tablespaces(host: Host, stanza: str, label: str, timeout: float | None = None) -> tuple[str, ...]:
+    """Where the tablespaces of this backup lay, and go again. Raises DrError."""
+    said = host.run(
+        "pgbackrest --stanza=%s --set=%s --output=json info", stanza, label, user="postgres", timeout=timeout
+    ).json()
+    try:
+        return tuple(one["destination"] for one in said[0]["backup"][0].get("tablespace") or ())
+    except (LookupError, TypeError) as error:
+        raise TargetFailed(f"{host} does not say which tablespaces {label} has") from error
+
+
 def archive_end(host: Host, stanza: str, repository: Repository) -> ArchiveEnd | None:
     """None when the archive holds no segment. Raises DrError when the host does not answer."""
     newest = repository.archive_max

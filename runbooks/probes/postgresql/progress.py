@@ -1,4 +1,4 @@
-"""How far a restore is: the unit that copies files, then the server that replays WAL."""
+"""How far a server is that replays WAL."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ from dataclasses import dataclass
 
 from inventories.errors import TargetFailed, Unreachable
 from runbooks.hosts import Host
-from runbooks.layout import RESTORE_LOG, RESTORE_MARK, RESTORE_UNIT, Layout
-from runbooks.probes.postgresql.server import as_lsn, begins, lsn
+from runbooks.probes.postgresql.server import Node, as_lsn, begins, lsn
 
-_LOOK = """
-echo "unit=$(systemctl is-active %s)"
-echo "mark=$(cat %s 2>/dev/null | tr -d '\\n')"
-echo "said=$(grep -h 'ERROR' %s 2>/dev/null | tail -n1)"
-"""
 # The startup process waits between two rounds only when neither archive, pg_wal nor a primary has more for it.
 _REPLAY = """
 select pg_is_in_recovery() as recovers, pg_last_wal_replay_lsn() as replayed,
@@ -23,15 +17,6 @@ select pg_is_in_recovery() as recovers, pg_last_wal_replay_lsn() as replayed,
   coalesce((select wait_event in ('RecoveryRetrieveRetryInterval', 'RecoveryWalStream')
     from pg_stat_activity where backend_type = 'startup'), false) as waits
 """
-
-
-@dataclass(frozen=True)
-class Copying:
-    """`running`, `done` (files are whole), or neither: it failed, was stopped, never began. `why`: its last error."""
-
-    running: bool
-    done: bool
-    why: str
 
 
 @dataclass(frozen=True)
@@ -54,14 +39,6 @@ class Replay:
         return self.replayed > begins(newest)
 
 
-def copying(host: Host, layout: Layout) -> Copying:
-    """Raises DrError when the host does not answer."""
-    ran = host.run(_LOOK, RESTORE_UNIT, layout.beside(RESTORE_MARK), RESTORE_LOG)
-    values = dict(line.partition("=")[::2] for line in ran.stdout.splitlines())
-    done = '"state": "done"' in values.get("mark", "")
-    return Copying(values.get("unit") in ("active", "activating"), done, values.get("said", ""))
-
-
 def replay(host: Host) -> Replay:
     """Raises Unreachable while the server takes no connection yet."""
     try:
@@ -77,4 +54,18 @@ def replay(host: Host) -> Replay:
     )
 
 
-__all__ = ["Copying", "Replay", "as_lsn", "copying", "replay"]
+# Before a server is consistent it takes no connection, and the startup process tells in its title what it replays.
+_STARTUP = "ps -C postgres -o args= | sed -n 's/.*startup recovering \\([0-9A-F]\\{24\\}\\).*/\\1/p' | head -n1"
+
+
+def replayed(node: Node) -> int:
+    """How far it has replayed, in bytes; 0 where neither the server nor its startup process tells."""
+    if node.online:
+        return node.replayed or 0
+    if not node.runs:
+        return 0
+    segment = node.host.run(_STARTUP, expect=None).text
+    return begins(segment) if segment else 0
+
+
+__all__ = ["Replay", "as_lsn", "replay", "replayed"]

@@ -182,6 +182,24 @@ def listens(host: Host, port: int = 5432) -> bool:
     return bool(host.run("ss -Hltn %s", f"sport = :{port}").text)
 
 
+@dataclass(frozen=True)
+class Size:
+    """Bytes of all databases, and the directories of tablespaces."""
+
+    bytes: int
+    tablespaces: tuple[str, ...]
+
+
+def size(host: Host) -> Size:
+    """How large a copy of this server is, and where parts of it lie. Raises DrError."""
+    row = host.query(
+        "select (select sum(pg_database_size(oid)) from pg_database)::bigint as bytes, array(select "
+        "pg_tablespace_location(oid) from pg_tablespace where pg_tablespace_location(oid) <> '') as tablespaces",
+        timeout=30,
+    )[0]
+    return Size(row["bytes"], tuple(row["tablespaces"]))
+
+
 def commit_from(viewer: Host, primary: Host, seconds: float) -> int:
     """Commit over the network, from `viewer` to exactly this host, as its clients do; the timeline that took it.
 
@@ -315,6 +333,14 @@ def control_data(host: Host, pg_version: int) -> ControlData:
     if position is None:
         raise TargetFailed(f"{host.name}: pg_controldata names no checkpoint: {text[:200]!r}")
     return ControlData(said["Database cluster state"], int(said["Latest checkpoint's TimeLineID"]), position)
+
+
+def last_begun(host: Host, pg_version: int) -> int:
+    """The highest timeline that a cluster has begun or heard of: a promotion that broke off leaves its history only."""
+    seen = host.run(
+        "ls /var/lib/postgresql/%s/main/pg_wal | grep -oE '^[0-9A-F]{8}' | sort | tail -n 1", pg_version
+    ).text
+    return int(seen or "0", 16)
 
 
 def has_wal(host: Host, pg_version: int) -> bool:

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from inventories.errors import DrError
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Host
-from runbooks.layout import BLANK, FENCED, Layout
+from runbooks.layout import FENCED, Layout
 from runbooks.probes.postgresql.server import UNTRUSTWORTHY, as_lsn, lsn
 
 HEADER_BYTES = 24  # of a WAL record, its checksum among them
+FIRST_NORMAL_OID = 16384
 IN_RECOVERY = ("in archive recovery", "shut down in recovery")
 _LSN = r"([0-9A-F]+/[0-9A-F]+)"
 
@@ -32,7 +33,6 @@ echo "installed=$(test -x $bin/postgres && echo yes)"
 echo "fenced=$(test -e %s && echo yes)"
 echo "runs=$(runs && echo yes)"
 echo "signal=$(test -e $data/standby.signal && echo yes)"
-echo "blank=$(test -e $data/%s && echo yes)"
 echo "label=$(test -e $data/backup_label && echo yes)"
 echo "files=$(ls -A $data 2>/dev/null | head -n1)"
 runuser -u postgres -- $bin/pg_controldata $data 2>&1 | sed 's/^/control=/'
@@ -71,7 +71,7 @@ class Stopped:
     fenced: bool = False
     runs: bool = False
     standby_signal: bool = False
-    blank: bool = False  # by a deploy's mark, which may be older than the data
+    blank: bool = False  # nobody has used it since initdb, by its control file
     state: str = ""
     system: str = ""
     checkpoint: int = 0
@@ -137,7 +137,7 @@ def _told(host: Host, layout: Layout) -> Stopped:
     if not host.reachable():
         return Stopped(host, ssh=False, why=f"no answer at {host.dialled}")
     try:
-        text = host.run(_LOOK, layout.data, layout.bin, FENCED, BLANK, timeout=budget("start.look")).stdout
+        text = host.run(_LOOK, layout.data, layout.bin, FENCED, timeout=budget("start.look")).stdout
         found = parse(host, text)
         return _with_end(found, layout) if found.readable else found
     except DrError as error:
@@ -151,7 +151,7 @@ def parse(host: Host, text: str) -> Stopped:
     control = dict(_pairs(value for key, value in lines if key == "control"))
     found = Stopped(
         host, fenced=said.get("fenced") == "yes", runs=said.get("runs") == "yes",
-        standby_signal=said.get("signal") == "yes", blank=said.get("blank") == "yes",
+        standby_signal=said.get("signal") == "yes", blank=_is_unused(control) and said.get("signal") != "yes",
     )  # fmt: skip
     if said.get("installed") != "yes":
         return replace(found, why="PostgreSQL is not installed")
@@ -179,6 +179,17 @@ def parse(host: Host, text: str) -> Stopped:
     except (KeyError, ValueError):
         told = next((value for key, value in lines if key == "control"), "nothing")
         return replace(found, why=f"its control file cannot be read: {told[:120]}")
+
+
+def _is_unused(control: Mapping[str, str]) -> bool:
+    """As agents/postgresql/directory/facts.py has it: no server that ever ran in it was asked to make anything."""
+    oid = control.get("Latest checkpoint's NextOID", "")
+    return (
+        control.get("Database cluster state") == "shut down"
+        and control.get("Latest checkpoint's TimeLineID") == "1"
+        and oid.isdigit()
+        and int(oid) < FIRST_NORMAL_OID
+    )
 
 
 def _pairs(lines: Iterator[str]) -> Iterator[tuple[str, str]]:

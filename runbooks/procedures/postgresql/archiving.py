@@ -8,9 +8,10 @@ from inventories.errors import DrError, VerificationFailed
 from runbooks.actions import backup
 from runbooks.actions.postgresql import pgbackrest as repository
 from runbooks.actions.postgresql import server as act
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.hosts import Run
-from runbooks.probes import disk
+from runbooks.long_work.work import Asker
+from runbooks.probes import disk, durations
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql.roles import R, Roles, layout, primary_of
 
@@ -67,7 +68,7 @@ ARCHIVE: Step[Any] = Step(
 
 
 def backed_up(context: Run, state: R) -> R:
-    backup.take(context.estate.backup, "incr", context.remaining())
+    backup.take(context.estate.backup, "incr", Asker.of(context), durations.backup(context.estate))
     return state
 
 
@@ -78,6 +79,7 @@ BACKUP: Step[Any] = Step(
     action=backed_up,
     evidence=Evidence("pgBackRest finished a backup"),
     budget="backup",
+    grows=Grows.BACKUP,
     when=lambda context, state: context.estate.backup.reachable(),
     when_says="the backup host answers",
     commands=("sudo -u postgres pgbackrest --stanza=main --type=incr backup",),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from inventories.errors import Refused, VerificationFailed
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Options
@@ -10,7 +12,7 @@ from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import gates, recording, streaming, verifying, writing
+from runbooks.procedures.postgresql import gates, guards, recording, streaming, verifying, writing
 from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
 from runbooks.record import keep
 
@@ -21,6 +23,7 @@ class DetachOptions(Options):
     `accept_loss` says the same, and did so before there were copies.
     """
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"accept_loss", "accept_no_arbiter"})
     accept_loss: bool = False
     accept_no_arbiter: bool = False
 
@@ -42,6 +45,14 @@ def assess(context: Run, state: Detach) -> Detach:
             "timeline": primary.timeline, "old_timeline": primary.timeline, "system": primary.system,
         }
     )  # fmt: skip
+
+
+def as_assessed(context: Run, state: Detach) -> None:
+    """Asked when a run is resumed: the same primary; and while it still waits, nobody follows it."""
+    guards.primary_alone(context, state)
+    primary = guards.writers(context)[state.primary]
+    if primary.synchronous and state.other in streaming.following(context, primary):
+        raise Refused(f"{state.other} follows {state.primary} again", "./dr deploy records what is so")
 
 
 def note(context: Run, state: Detach) -> Detach:
@@ -88,6 +99,7 @@ DETACH: Procedure[Detach] = Procedure(
             name="assess", role="primary", budget="ssh.command", action=assess, observes=True,
             says="Make sure that no standby streams.",
             evidence=Evidence("one primary answers and nobody follows it"),
+            still=Evidence("the one primary, which commits alone or waits in vain", as_assessed),
         ),
         Step(
             name="note", role="backup", budget="ssh.command", action=note,

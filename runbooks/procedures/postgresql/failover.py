@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import ClassVar
 
 from inventories.catalog.load import load_recovery
 from inventories.errors import DrError, Refused, TargetFailed, Unreachable
@@ -24,6 +25,7 @@ from runbooks.procedures.postgresql import (
     archiving,
     fence_proof,
     gates,
+    guards,
     promoting,
     recording,
     verifying,
@@ -45,6 +47,7 @@ class FailoverOptions(Options):
     `accept_no_arbiter`: take the newest copy of the estate record at its word, and write copies only.
     """
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"accept_loss", "accept_no_arbiter", "accept_split_brain"})
     accept_loss: bool = False
     accept_no_arbiter: bool = False
     accept_split_brain: bool = False
@@ -174,7 +177,8 @@ def _way_on(answer: Answer, old: server.Node) -> str:
     """What else than accepting a loss leads on."""
     if not isinstance(answer, Unknown) and answer.record.changing:
         change = answer.record.changing
-        return f"./dr {change.procedure} --resume --yes ends what was begun, run {change.run}; {_old_one_back(old)}"
+        # That run itself is overtaken by this one.
+        return f"./dr runbook.abandon --yes takes back what was begun, run {change.run}; {_old_one_back(old)}"
     if isinstance(answer, Copy):
         return f"{_old_one_back(old)}; ./dr failover --yes {keep.NO_ARBITER} takes that copy at its word"
     return _old_one_back(old)
@@ -312,6 +316,24 @@ def _over_ssh(context: Run, state: Failover) -> None:
     act.fence(old, layout(context), reason, 0 if state.hangs else budget("fence.ssh"))
 
 
+def nobody_writes(context: Run, state: Failover) -> None:
+    """Asked when a run is resumed: whoever has become primary meanwhile is no lost one. Raises Refused."""
+    guards.nobody_else_writes(context, state, application_writes(context))
+
+
+def still_fenced(context: Run, state: Failover) -> None:
+    """As it was proved when it was fenced; and the mark of it is there where its host can be asked. Raises Refused."""
+    if state.fenced_by.startswith("nobody"):
+        return
+    old = guards.look(context, other_of(context, state))
+    if old.streams:
+        return  # somebody has made it a standby of the new primary
+    guards.takes_no_writes(old)
+    if state.fenced_by == "ssh" and old.ssh and not old.fenced:
+        raise Refused(f"somebody took the fence of {old.name} back", "./dr failover --yes looks at everything afresh")
+    fence_proof.judge(context, state)
+
+
 def promote(context: Run, state: Failover) -> Failover:
     state = promoting.promoted(context, state, "./dr failover --resume --yes")
     ahead.forget_answers(primary_of(context, state))
@@ -333,6 +355,7 @@ FAILOVER: Procedure[Failover] = Procedure(
             name="assess", role="standby", budget="ssh.command", action=assess, observes=True,
             says="Look at every node and at the estate record; choose the standby; state in bytes what may be lost.",
             evidence=Evidence("no node takes writes, one standby answers, the possible loss is within the objective"),
+            still=Evidence("nobody takes writes but the standby that was chosen, once it is promoted", nobody_writes),
             commands=(
                 "psql -c 'select pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()'",
                 "cat /var/lib/mystocks-dr/estate.json   # on the backup host",
@@ -343,6 +366,7 @@ FAILOVER: Procedure[Failover] = Procedure(
             says="Record that the role moves; stop the old primary, mask its unit and mark it fenced; where SSH cannot "
             "reach it, cut its power.",
             evidence=Evidence("a write to the old primary fails, and nobody finds its port open", fence_proof.judge),
+            still=Evidence("fenced, or a standby of the new primary", still_fenced),
             commands=(
                 "echo fenced > /etc/mystocks-dr/fenced",
                 "systemctl mask --now postgresql@17-main",
@@ -353,7 +377,7 @@ FAILOVER: Procedure[Failover] = Procedure(
             name="promote", role="standby", budget="promote",
             action=promote,
             says="Promote the standby, which holds WAL for the old primary; remove what keeps it from that, once.",
-            evidence=Evidence("it is out of recovery, on a higher timeline"),
+            evidence=Evidence("it is out of recovery, on a higher timeline"), still=guards.promoted(),
             commands=(
                 "rm -f /etc/postgresql/17/main/conf.d/90-synchronous.conf",
                 "psql -c 'select pg_reload_conf(), pg_promote(true, 60)'",

@@ -13,7 +13,7 @@ from runbooks.engine.wait import until
 from runbooks.hosts import Host, Run
 from runbooks.layout import STANZA
 from runbooks.probes.postgresql import pgbackrest, server
-from runbooks.procedures.postgresql import archiving, gates, recording, verifying
+from runbooks.procedures.postgresql import archiving, gates, guards, recording, verifying
 from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
 
 
@@ -65,7 +65,7 @@ def declared(context: Run, state: MendArchive) -> None:
     if not _pushes(found):
         raise VerificationFailed(
             f"{state.primary} archives by `{found}`, which is not pgBackRest's archive-push",
-            f"./dr deploy --limit {state.primary} puts the declared settings back, then --resume",
+            f"./dr deploy --limit {state.primary} puts the declared settings back, then ./dr mend-archive",
         )
 
 
@@ -148,7 +148,7 @@ MEND_ARCHIVE: Procedure[MendArchive] = Procedure(
         Step(
             name="assess", role="primary", budget="ssh.command", action=assess, observes=True,
             says="Look which archive_command is in force and what the archive lacks.",
-            evidence=Evidence("the command and each gap are in the journal"),
+            evidence=Evidence("the command and each gap are in the journal"), still=guards.alone(),
             commands=(
                 "psql -c 'show archive_command'",
                 "cd /opt/mystocks-dr && sudo -u postgres "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from inventories.errors import VerificationFailed
+from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import side as sides
-from runbooks.actions.postgresql import swap as swaps
 from runbooks.hosts import Run
 from runbooks.layout import STANZA
+from runbooks.long_work.work import Asker
+from runbooks.probes import durations
 from runbooks.probes.postgresql import archive, content, server
 from runbooks.probes.postgresql import side as side_probe
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, is_same, side_of
@@ -17,12 +19,15 @@ from runbooks.procedures.postgresql.targets import Target
 def side_restore(context: Run, state: RestorePitr) -> RestorePitr:
     """Restore and recover beside the primary, on the same file system, so that a swap is a rename."""
     host = primary_of(context, state)
-    swaps.clear_leftover(host, layout(context), state.side)
+    aside = f".replaced-{context.run_dir.name.partition('-')[0]}" if context.options.replace else ""
+    left = directory.clear_leftover(host, layout(context), state.side, aside)
+    if left:
+        context.say(f"what an undone swap had left on {host} lies in {left} now; remove it when nobody needs it")
     request = sides.SideRequest(
         name=state.side, kind=state.target.kind, target=state.target.value, inclusive=state.target.inclusive,
         timeline=str(state.goal), set=state.label, repo=context.options.repo, replace=_is_other(context, state),
     )  # fmt: skip
-    sides.restore(host, request, context.remaining())
+    sides.restore(host, request, Asker.of(context), durations.restore(context.estate))
     seen = side_of(context, state)
     return state.model_copy(
         update={
@@ -43,6 +48,12 @@ def stands(context: Run, state: RestorePitr) -> None:
     seen = side_of(context, state)
     if not seen.ready or not (seen.paused or seen.promoted):
         raise VerificationFailed(f"the side cluster is {seen.phase}, not paused at {state.target}: {seen.sentence}")
+
+
+def there(context: Run, state: RestorePitr) -> None:
+    """Asked when a run is resumed. Raises VerificationFailed when it is gone, or another one's."""
+    if not state.timeline and not is_same(side_of(context, state), state):
+        raise VerificationFailed(f"the side cluster {state.side} is of another target than {state.target} now")
 
 
 def inspect(context: Run, state: RestorePitr) -> RestorePitr:

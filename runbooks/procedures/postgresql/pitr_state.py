@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from inventories.errors import VerificationFailed
 from runbooks.engine.context import Options
 from runbooks.hosts import Run
@@ -19,6 +21,8 @@ class RestorePitrOptions(Options):
     of another request. `drop_replaced`: delete the replaced data directory once everything is verified.
     """
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"swap", "replace", "drop_replaced"})
+    only_if_said: ClassVar[frozenset[str]] = frozenset({"repo"})
     to_time: str = ""
     to_lsn: str = ""
     to_xid: str = ""
@@ -33,13 +37,15 @@ class RestorePitrOptions(Options):
 
 
 class RestorePitr(Roles):
-    """`goal`: the timeline that recovery follows; `covered`: the archive holds a commit of the living primary that is
-    later than the target; `located`: LSN of a transaction's end or a restore point; `told`: what the operator reads.
+    """`goal`: the timeline that recovery follows; `was_synchronous`: commits waited for the standby; `covered`: the
+    archive holds a commit of the living primary that is later than the target; `located`: LSN of a transaction's end or
+    a restore point; `told`: what the operator reads.
     """
 
     target: Target
     side: str = SIDE  # the side cluster's name
     goal: int = 0
+    was_synchronous: bool = True
     covered: bool = False
     located: int | None = None
     label: str = ""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from inventories.errors import DrError, Refused, VerificationFailed
+from inventories.errors import DrError, Refused, Unreachable, VerificationFailed
 from runbooks.actions import lease as leases
+from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import server as act
 from runbooks.actions.postgresql import side as sides
 from runbooks.actions.postgresql import swap as swaps
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
 from runbooks.layout import STANZA
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import archive, pgbackrest, server
 from runbooks.probes.postgresql import side as side_probe
-from runbooks.procedures.postgresql import archiving, recording, streaming
+from runbooks.procedures.postgresql import archiving, guards, rebuilding, recording, streaming
 from runbooks.procedures.postgresql.pitr_state import SIDE, RestorePitr, lease_of, side_of
 from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
 from runbooks.record import keep
@@ -22,6 +24,7 @@ STOP_S = 60.0  # for a clean stop of the primary: what is kept of it should be w
 
 def promote_side(context: Run, state: RestorePitr) -> RestorePitr:
     """End recovery while it is still cut off from the world: whatever can go wrong with it goes wrong here."""
+    directory.require_swap(primary_of(context, state), layout(context), SIDE)
     sides.promote(primary_of(context, state), SIDE, context.remaining())
     return state.model_copy(update={"timeline": side_of(context, state).timeline})
 
@@ -35,6 +38,18 @@ def on_new_timeline(context: Run, state: RestorePitr) -> None:
         )
 
 
+def nobody_else(context: Run, state: RestorePitr) -> None:
+    """Asked when a run is resumed: the primary is the same, on its timeline or on the one that this run began.
+
+    Until the side cluster is promoted nothing has been taken out of service. Raises Refused.
+    """
+    found = guards.writers(context)
+    guards.only(found, {state.primary: (state.old_timeline, state.timeline or state.old_timeline)})
+    guards.not_succeeded(context, state)
+    if not found and not state.timeline:
+        raise Refused(f"{state.primary} does not take writes any more", "./dr status says what each host is now")
+
+
 def fence_main(context: Run, state: RestorePitr) -> RestorePitr:
     """Take the primary and then the standby out of service; nobody can promote the old timeline from here on."""
     primary, paths = primary_of(context, state), layout(context)
@@ -44,7 +59,7 @@ def fence_main(context: Run, state: RestorePitr) -> RestorePitr:
         raise Refused(f"{primary.name} is no longer the primary on timeline {state.old_timeline}", "start afresh")
     if pgbackrest.info(context.estate.backup, STANZA).busy:
         raise Refused("a backup runs, and it would fail without its primary", "repeat with --resume when it has ended")
-    swaps.require_renames(primary, paths, SIDE)
+    directory.require_swap(primary, paths, SIDE)
     _fence_both(context, state)
     return state
 
@@ -85,14 +100,14 @@ def swap(context: Run, state: RestorePitr) -> RestorePitr:
     host, paths = primary_of(context, state), layout(context)
     _fence_both(context, state)
     if side_probe.look(host, SIDE) is not None:
-        sides.release(host, SIDE, context.remaining())
-    swaps.swap(host, paths, f"side-{SIDE}", _stamp(context))
-    return state.model_copy(update={"replaced": f"{swaps.parent(paths)}/{swaps.replaced(_stamp(context))}"})
+        sides.release(host, SIDE, Asker.of(context))
+    kept = directory.swap(host, paths, SIDE, _stamp(context), state.timeline)
+    return state.model_copy(update={"replaced": kept})
 
 
 def swapped(context: Run, state: RestorePitr) -> None:
     host, paths = primary_of(context, state), layout(context)
-    side = f"{swaps.parent(paths)}/side-{SIDE}"
+    side = paths.beside(f"side-{SIDE}")
     host.run("test -e %s/PG_VERSION && test -e %s/PG_VERSION && test ! -e %s", paths.data, state.replaced, side)
     there = server.last_timeline(host, paths.version)
     if there != state.timeline:
@@ -135,13 +150,22 @@ def put_back(context: Run, state: RestorePitr) -> None:
         raise Refused(f"{primary.name} takes writes on timeline {state.timeline} already", "repeat with --resume")
     if not (node.is_primary and node.timeline == state.old_timeline):
         act.fence(primary, paths, f"restore-pitr, run {context.run_dir.name}", STOP_S)
-        swaps.put_back(primary, paths, f"side-{SIDE}", _stamp(context))
+        directory.put_back(primary, paths, SIDE, _stamp(context))
         swaps.start_primary(primary, paths)
-    other.must_answer()
+    back = state.model_copy(update={"timeline": state.old_timeline})
+    try:
+        other.must_answer()
+    except Unreachable as error:  # as it was when they were fenced, or else its host went away meanwhile
+        context.say(f"WARNING: {error}; {primary.name} writes alone until ./dr rejoin {other.name} --yes")
+        recording.recorded(context, back, (), recording.one_copy(back))
+        return
     act.hold_wal(primary, other.name)
     act.unfence(other, paths)
     act.start(other, paths)
-    streaming.now_synchronous(context, state)
+    if state.was_synchronous:
+        streaming.now_synchronous(context, back)
+    else:
+        recording.recorded(context, back, (), recording.one_copy(back))
 
 
 def archived_whole(context: Run, state: RestorePitr) -> None:
@@ -164,7 +188,7 @@ def standby(context: Run, state: RestorePitr) -> RestorePitr:
     act.fence(host, paths, f"restore-pitr, run {context.run_dir.name}")
     act.checkpoint(source)
     act.hold_wal(source, host.name)
-    act.reclone(host, paths, context.remaining())
+    rebuilding.reclone(context, source, host)
     act.make_standby(host, paths)
     act.unfence(host, paths)
     act.start(host, paths)
@@ -185,7 +209,7 @@ def finish(context: Run, state: RestorePitr) -> RestorePitr:
         state = recording.say_degraded(context, state, recording.one_copy(state))
     host, paths = primary_of(context, state), layout(context)
     if context.options.drop_replaced:
-        swaps.drop_replaced(host, paths, _stamp(context))
+        directory.drop_replaced(host, paths, state.replaced.rpartition("/")[2])
         return _tell(context, state, f"the replaced data directory {state.replaced} was deleted, as was asked for")
     size = int(host.run("du -sb %s | cut -f1", state.replaced, timeout=120).text)
     sentence = (

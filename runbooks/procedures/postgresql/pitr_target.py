@@ -17,8 +17,6 @@ from runbooks.procedures.postgresql.pitr_state import RestorePitr, is_same, leas
 from runbooks.procedures.postgresql.roles import primary_of
 from runbooks.procedures.postgresql.targets import Target
 
-LEASE_S = 4 * 3600.0  # longer than any step; it is given back in the end, and ends by itself where nobody could
-
 
 def assess(context: Run, state: RestorePitr) -> RestorePitr:
     """Find the primary, which goes on untouched, and ask it whether the target can be in the past at all."""
@@ -30,8 +28,11 @@ def assess(context: Run, state: RestorePitr) -> RestorePitr:
     if goal == primary.timeline:
         _require_past(state.target, primary)
     return state.model_copy(
-        update={"primary": primary.name, "other": other.name, "old_timeline": primary.timeline or 0, "goal": goal}
-    )
+        update={
+            "primary": primary.name, "other": other.name, "old_timeline": primary.timeline or 0, "goal": goal,
+            "was_synchronous": primary.synchronous,
+        }
+    )  # fmt: skip
 
 
 def _require_past(target: Target, primary: server.Node) -> None:
@@ -172,10 +173,16 @@ def _require_free_name(context: Run, state: RestorePitr, label: str) -> None:
 def hold(context: Run, state: RestorePitr) -> RestorePitr:
     """Keep the backup and its WAL from expiring while they are read."""
     leases.hold(
-        context.estate.backup, lease_of(context), "restore-pitr", f"restoring {state.label} to {state.target}", LEASE_S,
-        state.label,
+        context.estate.backup, lease_of(context), "restore-pitr", f"restoring {state.label} to {state.target}",
+        leases.RESTORE_S, state.label,
     )  # fmt: skip
     return state
+
+
+def still_needed(context: Run, state: RestorePitr) -> None:
+    """Asked when a run is resumed; what was restored from it and promoted needs it no more."""
+    if not state.timeline:
+        still_there(context, state)
 
 
 def still_there(context: Run, state: RestorePitr) -> None:

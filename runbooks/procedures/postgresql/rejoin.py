@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from inventories.errors import BadInput, DrError, Refused, TargetFailed, TimedOut, VerificationFailed
+from inventories.errors import BadInput, Refused, TargetFailed, TimedOut, VerificationFailed
+from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import server as act
-from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.hosts import Host, Run
-from runbooks.layout import KEPT
+from runbooks.layout import DATA, KEPT
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import gates, streaming, verifying
+from runbooks.procedures.postgresql import gates, guards, rebuilding, streaming, verifying
 from runbooks.procedures.postgresql.fitting import fit
 from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of
+from runbooks.procedures.postgresql.working import nobody_works
 
 
 class RejoinOptions(Options):
@@ -32,6 +34,7 @@ class Rejoin(Roles):
     kept_commits: int = 0
     kept_bytes: int = 0
     rebuilt_by: str = ""
+    aside: str = ""  # where what lay in the data directory lies now, when it was no older copy of the primary's
 
 
 def wanted(context: Run) -> Rejoin:
@@ -42,6 +45,7 @@ def wanted(context: Run) -> Rejoin:
             f"{name!r} is no PostgreSQL host of inventory {context.estate.inventory}",
             f"its PostgreSQL hosts are {' and '.join(candidates)}",
         )
+    nobody_works(context, DATA)
     return Rejoin()
 
 
@@ -68,12 +72,21 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
     if not node.installed:
         raise Refused(f"PostgreSQL is not installed on {node.name}", "./dr deploy installs it and clones the primary")
     _not_the_one_to_keep(context, node, primary)
+    if context.options.reclone or not node.standby_signal:
+        _can_be_rebuilt(context, node, primary)
     return state.model_copy(
         update={
             "primary": primary.name, "other": node.name,
             "timeline": primary.timeline, "was_standby": node.standby_signal,
         }
     )  # fmt: skip
+
+
+def _can_be_rebuilt(context: Run, node: server.Node, primary: server.Node) -> None:
+    """Raises Refused, before anything is stopped, where no restore could come into the data directory."""
+    room = rebuilding.would_make_room(context, primary.host, node.host)
+    if room.aside:
+        context.say(f"{layout(context).data} on {node.name} {room.why}: it will be moved to {room.aside}")
 
 
 def _not_the_primary_itself(nodes: tuple[server.Node, ...], wanted: str) -> None:
@@ -111,6 +124,12 @@ def _not_the_one_to_keep(context: Run, node: server.Node, primary: server.Node) 
     )
 
 
+def as_assessed(context: Run, state: Rejoin) -> None:
+    """Asked when a run is resumed: the primary to follow is the one that was found, and nothing newer is known."""
+    guards.is_primary(context, state)
+    guards.not_succeeded(context, state)
+
+
 def stop(context: Run, state: Rejoin) -> Rejoin:
     act.fence(other_of(context, state), layout(context), f"rejoin, run {context.run_dir.name}")
     return state
@@ -134,7 +153,7 @@ def keep(context: Run, state: Rejoin) -> Rejoin:
     if fork is None:
         return _keep_everything(context, state.model_copy(update={"old_timeline": mine}), folder)
     first = server.segment(mine, fork)
-    act.keep_fork(host, paths, mine, server.as_lsn(fork), first, folder)
+    act.keep_fork(host, paths, mine, server.as_lsn(fork), first, folder, Asker.of(context))
     commits, size, whole = _what_was_kept(host, folder)
     if not commits and whole:
         act.forget_kept(host, folder)
@@ -162,7 +181,7 @@ def _timeline_of(context: Run, state: Rejoin, forks: dict[int, int]) -> int:
 
 def _keep_everything(context: Run, state: Rejoin, folder: str) -> Rejoin:
     """Where the primary's history does not say where the two parted, all WAL is kept: nothing tells what is new."""
-    size = act.keep_wal(other_of(context, state), layout(context), folder)
+    size = act.keep_wal(other_of(context, state), layout(context), folder, Asker.of(context))
     context.say(
         f"WARNING: the history of {state.primary} on timeline {state.timeline} has no fork from timeline "
         f"{state.old_timeline} of {state.other}; all of its WAL, {size} bytes, is kept in {folder}"
@@ -181,21 +200,27 @@ def _what_was_kept(host: Host, folder: str) -> tuple[int, int, bool]:
 
 
 def rebuild(context: Run, state: Rejoin) -> Rejoin:
-    """pg_rewind; where that cannot work, restore over the directory from the repository."""
+    """pg_rewind; where that has failed, restore over the directory from the repository. Both outlive this run."""
     host, source, paths = other_of(context, state), primary_of(context, state), layout(context)
+    asker = Asker.of(context)
     act.checkpoint(source)
     act.hold_wal(source, host.name)
-    how = "pg_rewind"
-    try:
-        if context.options.reclone:
-            raise TargetFailed("asked for a re-clone")
-        act.rewind(host, paths, source, budget("rejoin.rewind") / 2)
-    except DrError as error:
-        context.say(f"re-cloning {host.name} from the repository: {error}")
-        act.reclone(host, paths, context.remaining())
-        how = "re-clone from the repository"
+    incoming = rebuilding.incoming(context, source, host)
+    why = "that was asked for" if context.options.reclone else ""
+    if not why and directory.recloning(host, paths, incoming, asker):
+        why = "this run has begun that"
+    if not why:
+        try:
+            directory.rewind(host, paths, source, incoming, asker)
+        except (TargetFailed, Refused) as error:  # whatever else it is, pg_rewind may work still
+            why = str(error)
+    aside = ""
+    if why:
+        context.say(f"re-cloning {host.name} from the repository: {why}")
+        aside = rebuilding.reclone(context, source, host)
     act.make_standby(host, paths)
-    return state.model_copy(update={"rebuilt_by": how})
+    how = "re-clone from the repository" if why else "pg_rewind"
+    return state.model_copy(update={"rebuilt_by": how, "aside": aside or state.aside})
 
 
 def rebuilt(context: Run, state: Rejoin) -> None:
@@ -253,11 +278,13 @@ REJOIN: Procedure[Rejoin] = Procedure(
             name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
             says="Find the primary and the node that does not follow it.",
             evidence=Evidence("one primary answers, the returning host answers SSH and does not stream"),
+            still=Evidence("the primary that it shall follow, on the same timeline", as_assessed),
         ),
         Step(
             name="stop", role="returning host", budget="ssh.command", action=stop,
             says="Stop PostgreSQL there and keep it fenced until it is a standby.",
             evidence=Evidence("nothing listens on port 5432", stopped),
+            still=Evidence("taking no writes", guards.other_is_quiet),
             commands=("systemctl mask --now postgresql@17-main",),
         ),
         Step(
@@ -271,10 +298,12 @@ REJOIN: Procedure[Rejoin] = Procedure(
         ),
         Step(
             name="rebuild", role="returning host", budget="rejoin.rewind", action=rebuild, destructive=True,
+            grows=Grows.RESTORE,
             when=lambda context, state: not state.was_standby or context.options.reclone,
             when_says="it was a primary, or a re-clone was asked for",
-            says="Rewind the data directory to the fork; where that fails restore it from the repository.",
-            evidence=Evidence("standby.signal is there", rebuilt),
+            says="Rewind the data directory to the fork; where that fails restore it from the repository. What is no "
+            "older copy of the primary's data is moved aside.",
+            evidence=Evidence("standby.signal is there", rebuilt), still=Evidence("marked as a standby", rebuilt),
             commands=(
                 "pg_rewind -D /var/lib/postgresql/17/main --source-server='host=PRIMARY user=rewind dbname=postgres' "
                 "--restore-target-wal --config-file=/etc/postgresql/17/main/postgresql.conf",
@@ -283,7 +312,7 @@ REJOIN: Procedure[Rejoin] = Procedure(
             ),
         ),
         Step(
-            name="start", role="returning host", budget="rejoin.stream", action=start,
+            name="start", role="returning host", budget="rejoin.stream", action=start, grows=Grows.WAL,
             says="Take the fence away and start it as a standby, as large as its WAL asks for.",
             evidence=Evidence("it streams from the primary on the primary's timeline", streams_again),
             commands=(

@@ -11,25 +11,36 @@ from inventories.errors import DrError, TargetFailed, TimedOut, VerificationFail
 from runbooks.actions import app as app_actions
 from runbooks.actions import backup as backup_actions
 from runbooks.actions import lease, provision
+from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import pgbackrest as repository
 from runbooks.actions.postgresql import restore as restoring
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
+from runbooks.engine.moving import while_it_moves
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.process import user_at_machine
-from runbooks.engine.step import Evidence, Gate, Step
-from runbooks.engine.wait import until
+from runbooks.engine.step import Evidence, Gate, Grows, Step
 from runbooks.hosts import Host, Run
+from runbooks.layout import DATA
+from runbooks.long_work.work import Asker
 from runbooks.probes import app as app_probes
+from runbooks.probes import durations
 from runbooks.probes.postgresql import ground, pgbackrest, progress
-from runbooks.procedures.postgresql import gates, promoting, recording, streaming, verifying, writing
+from runbooks.procedures.postgresql import gates, guards, promoting, recording, streaming, verifying, writing
 from runbooks.procedures.postgresql import restore_ground as begin
 from runbooks.procedures.postgresql.restore_ground import RestoreCluster, RestoreClusterOptions, aside
 from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
+from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.record import keep
 
 CLOCKS_S = 60.0  # the application's clock and that of the lost primary may differ by as much
 STUCK_S = 10.0  # replay that has looked everywhere and found nothing for so long has met a gap
+
+
+def wanted(context: Run) -> RestoreCluster:
+    """Nothing is known yet. Raises Refused while another run restores."""
+    nobody_works(context, DATA)
+    return RestoreCluster()
 
 
 def blank_hosts(context: Run, state: RestoreCluster) -> RestoreCluster:
@@ -51,8 +62,8 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     backup = context.estate.backup
     try:
         lease.hold(
-            backup, _lease(context), user_at_machine(), f"restores {state.label} onto both database hosts", 6 * 3600,
-            state.label,
+            backup, _lease(context), user_at_machine(), f"restores {state.label} onto both database hosts",
+            lease.RESTORE_S, state.label,
         )  # fmt: skip
     except DrError as error:
         context.say(f"WARNING: no lease is held, so the repository may expire meanwhile: {error}")
@@ -62,11 +73,22 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     # The data comes back whatever became of the record: what cannot be written now is written when it is back.
     keep.changing(context, state.primary, degraded=f"both are being restored from {state.label}", must=False)
     repository.drop_connections(backup)
-    for host in (primary_of(context, state), other_of(context, state)):
-        replaced = aside(context, layout(context)) if host.name in state.replaced else ""
-        restoring.clear(host, layout(context), replaced)
-        act.unfence(host, layout(context))
+    hosts, paths = (primary_of(context, state), other_of(context, state)), layout(context)
+    coming = {host.name: begin.incoming(context, state, host) for host in hosts}
+    for host in hosts:  # both are asked before either is touched
+        directory.would_make_room(host, paths, coming[host.name])
+    for host in hosts:
+        room = restoring.clear(host, paths, coming[host.name], Asker.of(context))
+        context.say(f"{paths.data} on {host} {room.why}{f'; it lies in {room.aside} now' if room.aside else ''}")
+        act.unfence(host, paths)
     return state
+
+
+def is_held(context: Run, state: RestoreCluster) -> None:
+    """Asked when a run is resumed, while the backup is needed. Raises VerificationFailed when it is gone."""
+    known = {one.label for one in pgbackrest.info(context.estate.backup, str(context.estate.data["stanza"])).backups}
+    if not state.timeline and state.label not in known:
+        raise VerificationFailed(f"backup {state.label} has expired meanwhile", "start afresh, to choose another")
 
 
 def _lease(context: Run) -> str:
@@ -75,9 +97,9 @@ def _lease(context: Run) -> str:
 
 def copy(context: Run, state: RestoreCluster) -> RestoreCluster:
     """The primary's directory is waited for; the standby's goes on by itself, or begins later on the same machine."""
-    restoring.begin(primary_of(context, state), layout(context), state.label)
-    if state.together:
-        restoring.begin(other_of(context, state), layout(context), state.label)
+    asker, takes = Asker.of(context), durations.restore(context.estate, state.bytes)
+    for host in (primary_of(context, state), *([other_of(context, state)] if state.together else [])):
+        restoring.begin(host, layout(context), begin.incoming(context, state, host), asker, takes)
     return state
 
 
@@ -87,18 +109,13 @@ def copied(context: Run, state: RestoreCluster) -> None:
 
 def _wait_for_files(context: Run, state: RestoreCluster, host: Host) -> None:
     """Raises TargetFailed with pgBackRest's reason when the restore ended without its files."""
-    seen = until(
-        lambda: progress.copying(host, layout(context)),
-        context.remaining(),
-        what=f"the restore of {state.label} on {host.name}",
-        accept=lambda seen: seen.done or not seen.running,
-        every=0.2,
-    )
-    if not seen.done:
+    try:
+        restoring.finish(host, layout(context), begin.incoming(context, state, host), Asker.of(context))
+    except TargetFailed as error:
         raise TargetFailed(
-            f"{host.name}: {state.label} could not be restored: {seen.why or 'it was stopped'}",
+            f"{host.name}: {state.label} could not be restored: {error}",
             "mend the cause and --resume, or take an older backup: ./dr restore-cluster --set LABEL",
-        )
+        ) from error
 
 
 def replay(context: Run, state: RestoreCluster) -> RestoreCluster:
@@ -128,9 +145,9 @@ def _replay_to_the_end(context: Run, state: RestoreCluster) -> progress.Replay:
             stuck[0] = (seen.replayed, clock())
         return seen.waits and (seen.has(state.archive_end) or clock() - stuck[0][1] > STUCK_S)
 
-    return until(
-        lambda: progress.replay(host), context.remaining(), what=f"{host.name} to replay the archive",
-        accept=at_the_end, every=0.05,
+    return while_it_moves(
+        lambda: progress.replay(host), "work.silent", what=f"the replay of the archive on {host.name}",
+        accept=at_the_end, far=lambda seen: seen.replayed, granted=context.granted.add, every=0.05, clock=clock,
     )  # fmt: skip
 
 
@@ -140,7 +157,6 @@ def promote(context: Run, state: RestoreCluster) -> RestoreCluster:
     seen = progress.replay(primary)
     if seen.recovers:
         state = state.model_copy(update={"old_timeline": seen.timeline, "last_commit_at": seen.last_commit_at})
-    restoring.settled(primary, layout(context))
     state = promoting.promoted(context, state, "./dr restore-cluster --resume --yes")
     recording.recorded(context, state, (), recording.one_copy(state))
     return state
@@ -166,7 +182,6 @@ def requeue(context: Run, state: RestoreCluster) -> RestoreCluster:
 def standby(context: Run, state: RestoreCluster) -> RestoreCluster:
     """Its files have arrived meanwhile; it follows the primary onto the new timeline."""
     host = other_of(context, state)
-    restoring.begin(host, layout(context), state.label)
     _wait_for_files(context, state, host)
     act.start(host, layout(context))
     return state
@@ -178,14 +193,16 @@ def follows(context: Run, state: RestoreCluster) -> None:
     except TimedOut as error:
         hint = f"./dr rejoin {state.other} --reclone --yes restores it anew; {state.primary} takes writes"
         raise TimedOut(str(error), hint) from error
-    restoring.settled(other_of(context, state), layout(context))
 
 
 def back_up(context: Run, state: RestoreCluster) -> RestoreCluster:
     """An incremental one needs a sound one before it, so it is a full one when newer backups were passed over."""
     # Until its first checkpoint the control file names the old timeline, and pgBackRest refuses.
     act.checkpoint(primary_of(context, state))
-    backup_actions.take(context.estate.backup, "full" if state.passed_over else "incr", context.remaining())
+    backup_actions.take(
+        context.estate.backup, "full" if state.passed_over else "incr", Asker.of(context),
+        durations.backup(context.estate),
+    )  # fmt: skip
     return state
 
 
@@ -220,12 +237,13 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
         Gate("hosts-answer", "Every host that is needed answers SSH.", begin.hosts_answer),
         Gate("nothing-runs", "PostgreSQL runs nowhere, and no directory holds data.", begin.nothing_runs),
     ),
-    initial=lambda context: RestoreCluster(),
+    initial=wanted,
     steps=(
         Step(
             name="assess", role="all hosts", budget="ssh.command", action=begin.assess, observes=True,
             says="Look at hosts and repository, choose the backup, say what may be missing.",
             evidence=Evidence("a sound backup, its key and the room for it are there"),
+            still=Evidence("nobody takes writes but what this run has promoted", guards.nobody_but_its_own),
             commands=("sudo -u postgres pgbackrest --stanza=main info   # on the backup host",),
         ),
         Step(
@@ -238,7 +256,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             ),
         ),
         Step(
-            name="fetch-repository", role="backup", budget="restore.fetch", action=begin.fetch,
+            name="fetch-repository", role="backup", budget="restore.fetch", action=begin.fetch, grows=Grows.FETCH,
             when=lambda context, state: state.offsite, when_says="the repository is lost",
             says="Fetch the repository from the off-site copy, and choose the backup in it.",
             evidence=Evidence("the repository holds a sound backup"),
@@ -247,7 +265,8 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
         Step(
             name="prepare", role="both database hosts", budget="restore.prepare", action=prepare,
             says="Hold a lease on the repository, note that rows exist once, make the data directories empty.",
-            evidence=Evidence("the backup is still there and both directories are empty"),
+            evidence=Evidence("the backup is still there; both directories are empty, or hold an unfinished restore"),
+            still=Evidence("in the repository, as long as it is needed", is_held),
             commands=(
                 "systemctl restart pgbackrest-server   # on the backup host",
                 "mv /var/lib/postgresql/17/main /var/lib/postgresql/17/main.replaced   # where it holds data",
@@ -255,13 +274,13 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             ),
         ),
         Step(
-            name="restore", role="both database hosts", budget="restore.copy", action=copy,
+            name="restore", role="both database hosts", budget="restore.copy", action=copy, grows=Grows.RESTORE,
             says="Restore the backup into both data directories, at the same time where they do not share a machine.",
             evidence=Evidence("pgBackRest has restored the directory of the future primary", copied),
             commands=("sudo -u postgres pgbackrest --stanza=main --set=LABEL --type=standby restore   # on both",),
         ),
         Step(
-            name="replay", role="new primary", budget="restore.replay", action=replay,
+            name="replay", role="new primary", budget="restore.replay", action=replay, grows=Grows.WAL,
             says="Start the future primary as a standby and let it replay all that the archive holds.",
             evidence=Evidence("it has replayed the newest segment of the archive and found no further one", replayed),
             commands=(
@@ -272,7 +291,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
         Step(
             name="promote", role="new primary", budget="promote", action=promote,
             says="Promote it, holding WAL for the other host.",
-            evidence=Evidence("it is out of recovery, on a higher timeline"),
+            evidence=Evidence("it is out of recovery, on a higher timeline"), still=guards.promoted(),
             commands=(
                 "rm -f /etc/postgresql/17/main/conf.d/90-synchronous.conf",
                 "psql -c 'select pg_promote(true, 60)'",
@@ -295,14 +314,14 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             ),
         ),
         Step(
-            name="standby", role="new standby", budget="restore.copy", action=standby,
+            name="standby", role="new standby", budget="restore.copy", action=standby, grows=Grows.RESTORE,
             says="Wait for the other host's files and start it as the standby.",
             evidence=Evidence("it streams from the primary on the new timeline", follows),
             commands=("systemctl start postgresql@17-main",),
         ),
         streaming.SYNCHRONOUS,
         Step(
-            name="backup", role="backup", budget="backup", action=back_up,
+            name="backup", role="backup", budget="backup", action=back_up, grows=Grows.BACKUP,
             says="Take a backup on the new timeline; a full one when newer backups had to be passed over.",
             evidence=Evidence("pgBackRest finished a backup"),
             commands=("psql -c checkpoint", "sudo -u postgres pgbackrest --stanza=main --type=incr backup"),

@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from inventories.errors import Refused
 from runbooks.actions import offsite
+from runbooks.actions.postgresql import directory
+from runbooks.actions.postgresql.directory import Incoming
 from runbooks.engine.context import Options
 from runbooks.hosts import Host, Run
 from runbooks.layout import Layout
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import backups, ground, pgbackrest
 from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.pgbackrest import Repository
@@ -31,6 +35,7 @@ class RestoreClusterOptions(Options):
     replace: bool = False
     backup_set: str = ""
     from_offsite: bool = False
+    added_later: ClassVar[frozenset[str]] = frozenset({"accept_loss"})
     accept_loss: bool = False
 
 
@@ -84,19 +89,25 @@ def nothing_runs(context: Run) -> None:
         raise Refused(
             f"{' and '.join(one.host.name for one in held)}: {layout(context).data} holds data",
             "./dr start-cluster starts what is there, if its disk is sound; ./dr restore-cluster --replace moves it "
-            "aside and deletes nothing; --resume goes on with a restore",
+            "aside and deletes nothing",
         )
-    fixed = [one.host.name for one in held if one.mounted]
-    if fixed:
-        raise Refused(
-            f"{layout(context).data} on {' and '.join(fixed)} is a file system of its own and cannot be renamed",
-            "move its contents to another file system by hand, then repeat without --replace",
-        )
+    for one in held:
+        if one.provisioned:  # else it is asked when it has been
+            directory.would_make_room(one.host, layout(context), Incoming(aside=f".{_stamp(context)}"))
 
 
 def aside(context: Run, paths: Layout) -> str:
     """Where the data of this host are moved: the same place for every attempt of one run."""
-    return paths.beside(f"main.{_stamp(context)}")
+    return f"{paths.data}.{_stamp(context)}"
+
+
+def incoming(context: Run, state: RestoreCluster, host: Host) -> Incoming:
+    """What is to come into this host's data directory; what lies there is put aside only where that was asked for."""
+    backup, stanza = context.estate.backup, str(context.estate.data["stanza"])
+    return Incoming(
+        label=state.label, aside=f".{_stamp(context)}" if host.name in state.replaced else "", host=host.name,
+        end=state.archive_end, links=pgbackrest.tablespaces(backup, stanza, state.label),
+    )  # fmt: skip
 
 
 def _stamp(context: Run) -> str:
@@ -178,9 +189,8 @@ def _offsite(context: Run, state: RestoreCluster) -> RestoreCluster:
 def fetch(context: Run, state: RestoreCluster) -> RestoreCluster:
     """Bring the repository back from off-site, then choose as if it had been there."""
     estate = context.estate
-    if context.options.replace:
-        offsite.put_aside(estate.backup, f"/var/lib/pgbackrest.{_stamp(context)}")
-    copy = offsite.restore(estate.backup, context.remaining())
+    aside = f"/var/lib/pgbackrest.{_stamp(context)}" if context.options.replace else ""
+    copy = offsite.restore(estate.backup, Asker.of(context), aside)
     age = max(0.0, time.time() - copy.made_at)
     context.say(f"the off-site copy was made {_utc(copy.made_at)}, {_span(age)} ago: what is younger is not in it")
     repository = pgbackrest.info(estate.backup, str(estate.data["stanza"]))

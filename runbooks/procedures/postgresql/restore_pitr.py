@@ -6,12 +6,22 @@ from dataclasses import replace
 from typing import Any
 
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Step
-from runbooks.procedures.postgresql import archiving, gates, streaming, verifying, writing
+from runbooks.engine.step import Evidence, Grows, Step
+from runbooks.hosts import Run
+from runbooks.layout import DATA
+from runbooks.procedures.postgresql import archiving, gates, guards, streaming, verifying, writing
 from runbooks.procedures.postgresql import pitr_side as beside
 from runbooks.procedures.postgresql import pitr_swap as inplace
 from runbooks.procedures.postgresql import pitr_target as beforehand
 from runbooks.procedures.postgresql.pitr_state import SIDE, RestorePitr, RestorePitrOptions, wanted
+from runbooks.procedures.postgresql.working import nobody_works
+
+
+def begins(context: Run) -> RestorePitr:
+    """What was asked for. Raises BadInput, and Refused while another run does the same."""
+    state = wanted(context)
+    nobody_works(context, f"side-{SIDE}", *([DATA] if context.options.swap else []))
+    return state
 
 
 def _after(step: Step[Any]) -> Step[Any]:
@@ -37,12 +47,13 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
         "outside what is archived or in a gap of it. Where only some tables are damaged, restore-table keeps the rest."
     ),
     gate=(gates.TWO_NODES, gates.ONE_ANSWERS),
-    initial=wanted,
+    initial=begins,
     steps=(
         Step(
             name="assess", role="all hosts", budget="ssh.command", action=beforehand.assess, observes=True,
             says="Find the primary, and make sure that the target lies in its past.",
             evidence=Evidence("one primary answers; the target is neither in the future nor of a running transaction"),
+            still=Evidence("the primary, unless this run has taken it out of service", inplace.nobody_else),
             commands=("psql -c 'select clock_timestamp(), pg_current_wal_lsn(), pg_current_snapshot()'",),
         ),
         Step(
@@ -68,11 +79,14 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
             name="hold", role="backup", budget="ssh.command", action=beforehand.hold,
             says="Take a lease on the repository, so that nothing in it expires meanwhile.",
             evidence=Evidence("the lease is written and the backup is still there", beforehand.still_there),
+            still=Evidence("in the repository, as long as it is needed", beforehand.still_needed),
         ),
         Step(
             name="side-restore", role="primary", budget="restore.side", action=beside.side_restore,
+            grows=Grows.RESTORE,
             says="Restore the backup beside the primary, cut off from the world, and recover it to the target.",
             evidence=Evidence("it stands paused at the target", beside.stands),
+            still=Evidence("the side cluster of this target, until it is promoted", beside.there),
             commands=(
                 "pgbackrest --config=/etc/pgbackrest/restore.conf --stanza=main "
                 "--pg1-path=/var/lib/postgresql/17/side-pitr --set=LABEL --type=none --archive-mode=off restore",
@@ -116,7 +130,7 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
         Step(
             name="start", role="primary", budget="promote", action=inplace.start, option="swap",
             says="Start it as the primary, with the declared configuration; commits wait for nobody yet.",
-            evidence=Evidence("it takes writes on the new timeline", inplace.takes_writes),
+            evidence=Evidence("it takes writes on the new timeline", inplace.takes_writes), still=guards.promoted(),
             undo=inplace.put_back, undo_says=_PUT_BACK,
             commands=(
                 "rm -f /etc/postgresql/17/main/conf.d/90-synchronous.conf /etc/mystocks-dr/fenced",
@@ -130,6 +144,7 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
         _after(archiving.BACKUP),
         Step(
             name="standby", role="standby", budget="restore.side", action=inplace.standby, option="swap",
+            grows=Grows.RESTORE,
             when=inplace.other_answers, when_says="the standby's host answers",
             says="Restore the standby from the new timeline's backup and start it.",
             evidence=Evidence("it streams from the primary on the new timeline", streaming.follows),

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from inventories.catalog.load import load_tables
-from inventories.errors import BadInput, Refused, VerificationFailed
+from inventories.errors import BadInput, Refused, TimedOut, Unreachable, VerificationFailed
 from runbooks.actions import lease
 from runbooks.actions.postgresql import side as side_act
 from runbooks.actions.postgresql import table_copy as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.process import user_at_machine
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
 from runbooks.probes.postgresql import schema, server, tables
 from runbooks.probes.postgresql import side as sides
 from runbooks.probes.postgresql import table_copy as copies
 from runbooks.probes.postgresql.tables import Server
-from runbooks.procedures.postgresql import gates, pitr_side, pitr_target
+from runbooks.procedures.postgresql import gates, guards, pitr_side, pitr_target
 from runbooks.procedures.postgresql import table_copy as copying
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
 from runbooks.procedures.postgresql.pitr_state import wanted as pitr_wanted
 from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
+from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.table_copy.compare import Pair
 from runbooks.table_copy.counts import Counts, Mode, TablePlan, outside, sentence
 from runbooks.table_copy.source import Source
@@ -35,6 +38,8 @@ class RestoreTableOptions(Options):
     `where` restricts both the copy and the live table. `replace` drops an open side cluster of another target.
     """
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"replace"})
+    only_if_said: ClassVar[frozenset[str]] = frozenset({"mode", "repo"})
     tables: tuple[str, ...] = ()
     mode: Mode = Mode.MERGE
     to_time: str = ""
@@ -76,6 +81,13 @@ def mode_of(text: str) -> Mode:
     except ValueError:
         known = ", ".join(Mode)
         raise BadInput(f"there is no mode {text!r}", f"--mode is one of {known}") from None
+
+
+def begins(context: Run) -> RestoreTable:
+    """What was asked for. Raises BadInput, and Refused while another run does the same."""
+    state = wanted(context)
+    nobody_works(context, f"side-{SIDE}")
+    return state
 
 
 def wanted(context: Run) -> RestoreTable:
@@ -123,15 +135,19 @@ def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
     assert state.aim is not None
     backup, name = context.estate.backup, context.run_dir.name
     why = f"restoring {', '.join(state.tables)} from {state.aim.label} to {state.aim.target}"
-    lease.hold(backup, name, user_at_machine(), why, context.remaining(), state.aim.label)
+    lease.hold(backup, name, user_at_machine(), why, lease.RESTORE_S, state.aim.label)
     try:
         pitr_target.still_there(context, state.aim)
         aim = pitr_side.side_restore(context, state.aim)
         # Paused before the commit of a DROP TABLE, recovery holds that statement's lock, and no query would ever end.
         side_act.promote(primary_of(context, state), state.side, context.remaining())
-        return state.model_copy(update={"aim": aim})
-    finally:
+    except (TimedOut, Unreachable, KeyboardInterrupt):
+        raise  # it may restore still, and needs its backup
+    except BaseException:
         lease.release(backup, name)
+        raise
+    lease.release(backup, name)
+    return state.model_copy(update={"aim": aim})
 
 
 def reached(context: Run, state: RestoreTable) -> None:
@@ -275,12 +291,13 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
         "that the archive does not reach, and where a foreign key would break."
     ),
     gate=(gates.ONE_ANSWERS,),
-    initial=wanted,
+    initial=begins,
     steps=(
         Step(
             name="assess", role="primary", budget="ssh.command", action=assess, observes=True,
             says="Find the primary and make sure that the tables are known.",
             evidence=Evidence("one primary answers, every table is live, in the catalogue or in an open copy"),
+            still=guards.alone(),
         ),
         Step(
             name="cover", role="primary and backup", budget="restore.locate", action=cover, observes=True,
@@ -293,6 +310,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
         ),
         Step(
             name="side-restore", role="primary", budget="restore.side", action=side_restore, observes=True,
+            grows=Grows.RESTORE,
             when=from_target, when_says="the side cluster is this run's own",
             says="Restore a side cluster beside the live one, up to the target, cut off from the world.",
             evidence=Evidence("it is paused at the target, not merely up", reached),

@@ -131,7 +131,7 @@ def _named(nodes: Sequence[Stopped]) -> str:
 
 
 def _is_empty(node: Stopped, nodes: Sequence[Stopped], archive: Archive | None) -> bool:
-    """A deploy made it and nobody wrote to it. The mark alone is not believed: it may have outlived the first start."""
+    """A deploy made it and nobody wrote to it, by its control file, and the others are of another cluster."""
     others = {other.system for other in nodes if other.readable and not other.blank}
     known = {archive.system} if archive and archive.system else others
     return node.blank and node.system not in known

@@ -19,6 +19,8 @@ from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
+from runbooks.layout import DATA
+from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import pgbackrest, server, stopped
 from runbooks.probes.postgresql.stopped import Stopped
 from runbooks.procedures.postgresql import (
@@ -26,6 +28,7 @@ from runbooks.procedures.postgresql import (
     failover,
     fence_proof,
     gates,
+    guards,
     promoting,
     recording,
     start_choice,
@@ -36,6 +39,7 @@ from runbooks.procedures.postgresql import (
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
 from runbooks.procedures.postgresql.roles import layout, primary_of
 from runbooks.procedures.postgresql.start_choice import Archive, Choice, How, Noted, Word
+from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.record import keep
 from runbooks.record.read import read
 from runbooks.record.types import Copy, Unknown
@@ -66,6 +70,7 @@ def wanted(context: Run) -> StartCluster:
             f"{name!r} is no PostgreSQL host of inventory {context.estate.inventory}",
             f"its PostgreSQL hosts are {' and '.join(candidates)}",
         )
+    nobody_works(context, DATA)  # what is being restored or rewound is nothing to choose from, nor to start
     return StartCluster()
 
 
@@ -162,8 +167,13 @@ def _nobody_is_about_to(nodes: tuple[server.Node, ...], seen: tuple[Stopped, ...
             raise Refused(
                 f"PostgreSQL runs on {one.name} and does not answer: it recovers, or it hangs",
                 f"wait and look again with ./dr status; where it hangs, stop its unit on {one.name}, then "
-                "./dr start-cluster; --resume goes on with a start that was under way",
+                "./dr start-cluster",
             )
+
+
+def still_fenced(context: Run, state: StartCluster) -> None:
+    for name in state.fence:
+        failover.still_fenced(context, state.model_copy(update={"other": name}))
 
 
 def fence(context: Run, state: StartCluster) -> StartCluster:
@@ -193,7 +203,8 @@ def start(context: Run, state: StartCluster) -> StartCluster:
         act.as_primary(host, paths)
         if state.how is How.AGAIN:  # stepping down took that away; nothing may be committed alone that is not recorded
             act.write_names(host, paths, tuple(node.name for node in context.estate.postgres))
-        permit.grant(host, seen.system, server.as_lsn(seen.checkpoint), context.run_dir.name)
+        why = f"start-cluster, run {context.run_dir.name}"
+        permit.grant(host, seen.system, server.as_lsn(seen.checkpoint), why)
     try:
         act.start(host, paths)
     except TimedOut:
@@ -239,7 +250,7 @@ def follow(context: Run, state: StartCluster) -> StartCluster:
             context.say(f"WARNING: {name} does not start: {error}")
             return state
     try:
-        streaming.follows(context, state)
+        streaming.follows_soon(context, state)  # commits wait for it meanwhile
     except TimedOut as error:
         context.say(f"WARNING: {state.other} does not follow: {error}")
         return state
@@ -263,7 +274,7 @@ def archived(context: Run, state: StartCluster) -> StartCluster:
         return recording.say_degraded(context, state, why)
     if state.how is How.PROMOTE:
         state = archiving.archived(context, state)
-    context.say(backup_actions.run_job(host, "check", budget("archive.check"), wait_s=budget("archive.check")))
+    context.say(backup_actions.run_job(host, "check", Asker.of(context), wait_s=budget("archive.check")))
     return state
 
 
@@ -284,6 +295,7 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
             name="assess", role="all hosts", budget="start.assess", action=assess, observes=True,
             says="Read control files, WAL, archive and estate record; find the node that has every acknowledged row.",
             evidence=Evidence("nobody takes writes, and one node is known to have everything"),
+            still=Evidence("nobody takes writes but the node that was chosen", failover.nobody_writes),
             commands=(
                 "pg_controldata /var/lib/postgresql/17/main   # state, system identifier, timeline, checkpoint",
                 "ls /var/lib/postgresql/17/main/standby.signal /var/lib/postgresql/17/main/pg_wal/*.history",
@@ -297,6 +309,7 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
             when=lambda context, state: bool(state.fence), when_says="it is not the one that is started",
             says="Keep the old primary from coming back: mark and mask it; where SSH cannot reach it, cut its power.",
             evidence=Evidence("a write to it fails, and nobody finds its port open", fenced),
+            still=Evidence("fenced, or a standby of the new primary", still_fenced),
             commands=("echo fenced > /etc/mystocks-dr/fenced", "systemctl mask --now postgresql@17-main"),
         ),
         Step(
@@ -312,7 +325,7 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
             name="promote", role="chosen node", budget="promote", action=promote,
             when=lambda context, state: state.how is How.PROMOTE, when_says="it was a standby",
             says="Record that nobody follows yet, and promote it.",
-            evidence=Evidence("it is out of recovery, on a higher timeline"),
+            evidence=Evidence("it is out of recovery, on a higher timeline"), still=guards.promoted(),
             commands=("psql -c 'select pg_promote(true, 60)'",),
         ),
         Step(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from inventories.errors import TimedOut
 from runbooks.actions.postgresql import server as act
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.moving import while_it_moves
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Host, Run
 from runbooks.knock import Door
 from runbooks.probes import network
-from runbooks.probes.postgresql import server
+from runbooks.probes.postgresql import progress, server
 from runbooks.procedures.postgresql.recording import recorded
 from runbooks.procedures.postgresql.roles import R, Roles, layout, other_of, primary_of
 
@@ -46,8 +48,8 @@ def _is_there(context: Run, primary: Host, standby: Host) -> bool:
     return server.look(standby, layout(context).version).streams
 
 
-def follows(context: Run, state: Roles) -> None:
-    """The other host streams from the primary, on its timeline. Raises TimedOut."""
+def follows_soon(context: Run, state: Roles) -> None:
+    """The other host streams from the primary, on its timeline, within this step's budget. Raises TimedOut."""
     until(
         lambda: server.look(other_of(context, state), layout(context).version),
         context.remaining(),
@@ -56,20 +58,42 @@ def follows(context: Run, state: Roles) -> None:
     )
 
 
+def follows(context: Run, state: Roles) -> None:
+    """The same, but waited for while it comes nearer, however long that takes. Raises TimedOut."""
+    version, nearest = layout(context).version, [math.inf]
+
+    def behind(node: server.Node) -> float:
+        """The least that it was ever behind: one that replays an archive and never streams comes no nearer."""
+        written = server.look(primary_of(context, state), version).written
+        replayed = progress.replayed(node)
+        nearest[0] = min(nearest[0], written - replayed if written and replayed else math.inf)
+        return nearest[0]
+
+    while_it_moves(
+        lambda: server.look(other_of(context, state), version),
+        "rejoin.stream",
+        what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
+        accept=lambda node: node.streams and node.timeline == state.timeline,
+        far=behind, least=server.SEGMENT_BYTES, granted=context.granted.add, clock=context.clock,
+    )  # fmt: skip
+
+
 def now_synchronous(context: Run, state: R) -> R:
     """Make the primary wait for its standby again, once that streams, and record that it has every row from now on."""
     primary, other = primary_of(context, state), other_of(context, state)
     names = tuple(host.name for host in context.estate.postgres)
     act.synchronous_on(primary, layout(context), names)
     alone = server.look(primary, layout(context).version).written or 0  # committed without the standby up to here
-    until(
+    while_it_moves(
         lambda: server.look(primary, layout(context).version),
-        context.remaining(),
+        "rejoin.stream",
         what=f"{other.name} to be the synchronous standby of {primary.name}",
         accept=lambda node: any(
             s.name == other.name and s.streams and s.sync == "sync" and (s.flushed or 0) >= alone for s in node.standbys
         ),
-    )
+        far=lambda node: max((min(s.flushed or 0, alone) for s in node.standbys if s.name == other.name), default=0),
+        granted=context.granted.add, clock=context.clock,
+    )  # fmt: skip
     recorded(context, state, (other.name,), f"{other.name} streams from {primary.name}")
     return state
 
@@ -81,6 +105,7 @@ SYNCHRONOUS: Step[Any] = Step(
     action=now_synchronous,
     evidence=Evidence("the primary reports the standby as sync"),
     budget="rejoin.stream",
+    grows=Grows.WAL,
     commands=(
         'echo "synchronous_standby_names = \'FIRST 1 (\\"pg1\\", \\"pg2\\")\'" '
         "> /etc/postgresql/17/main/conf.d/90-synchronous.conf",

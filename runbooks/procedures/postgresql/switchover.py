@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from inventories.catalog.load import load_recovery
-from inventories.errors import Refused, VerificationFailed
+from inventories.errors import DrError, Refused, VerificationFailed
 from runbooks.actions.postgresql import server as act
+from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
-from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import archiving, gates, promoting, recording, streaming, verifying, writing
+from runbooks.probes.postgresql import server, stopped
+from runbooks.procedures.postgresql import archiving, gates, guards, promoting, recording, streaming, verifying, writing
 from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of
 from runbooks.record import keep
 
@@ -71,6 +75,31 @@ def assess(context: Run, state: Switchover) -> Switchover:
     )  # fmt: skip
 
 
+def as_assessed(context: Run, state: Switchover) -> None:
+    """Asked when a run is resumed: one of the two takes writes, as far as the role has moved, or none does just now."""
+    found = guards.writers(context)
+    guards.only(found, {state.other: (state.old_timeline,), state.primary: _later(found, state)})
+    guards.not_succeeded(context, state)
+    old = found.get(state.other)
+    if old is None:
+        return
+    if old.synchronous != state.was_synchronous:
+        raise Refused(f"whether {old.name} waits for its standby has changed", "./dr switchover looks afresh")
+    # It may be on its way down, at the word of the process that was killed.
+    if state.primary not in streaming.following(context, old) and guards.look(context, old.host).is_primary:
+        raise Refused(f"{state.primary} does not keep up with {old.name}", "./dr status shows why")
+
+
+def _later(found: Mapping[str, server.Node], state: Switchover) -> tuple[int, ...]:
+    """What its promotion began: one whose run was killed before it was told."""
+    now = found[state.primary].timeline or 0 if state.primary in found else 0
+    return (state.timeline,) if state.timeline else (max(now, state.old_timeline + 1),)
+
+
+def stepped_down(context: Run, state: Switchover) -> None:
+    guards.other_is_quiet(context, state)
+
+
 def settle(context: Run, state: Switchover) -> Switchover:
     """A checkpoint now makes the one at shutdown short, which is most of the pause that writers see."""
     act.checkpoint(other_of(context, state))
@@ -115,28 +144,57 @@ def no_fork(context: Run, state: Switchover) -> None:
 
 def promote(context: Run, state: Switchover) -> Switchover:
     """Promote, and confirm that for a moment nobody follows the new primary."""
-    way_out = f"{state.other} is made primary again; ./dr rejoin {state.primary} --yes brings {state.primary} back"
+    way_out = (
+        f"{state.other} is made primary again; where {state.primary} does not follow it, "
+        f"./dr rejoin {state.primary} --yes brings it back"
+    )
     state = promoting.promoted(context, state, way_out)
     recording.recorded(context, state, (), f"switchover to {state.primary}: {state.other} does not follow yet")
     return state
 
 
 def take_back(context: Run, state: Switchover) -> None:
-    """Stop the standby for good, so that its promotion cannot come late, and let the old primary write again, alone.
+    """Stop the standby, so that its promotion cannot come late, let the old primary write again, alone, then with it.
 
-    That is recorded first, so that nobody takes the fenced one for complete.
+    That it is alone is recorded first, so that nobody takes the fenced one for complete.
     """
     new, old, paths = primary_of(context, state), other_of(context, state), layout(context)
     act.fence(new, paths, f"its promotion failed, run {context.run_dir.name}")
     seen = server.control_data(new, paths.version)
-    if seen.state not in ("in archive recovery", "shut down in recovery"):
+    if seen.state not in stopped.IN_RECOVERY:
         act.make_primary_again(new, paths)
         raise Refused(f"{new.name} had been promoted after all, and is primary", "repeat with --resume")
     why = f"{old.name} is primary again, {new.name} could not be promoted"
     keep.changing(context, old.name, system=state.system, degraded=why)  # on the disk before a commit waits for nobody
     act.make_primary_again(old, paths)
-    back = state.model_copy(update={"primary": old.name, "other": new.name})
+    back = state.model_copy(update={"primary": old.name, "other": new.name, "timeline": state.old_timeline})
     recording.recorded(context, back, (), why)
+    if state.was_synchronous:
+        _together_again(context, back, why)
+
+
+def _together_again(context: Run, back: Switchover, why: str) -> None:
+    """Let the standby follow as before. One that began a timeline, or does not come, stays fenced until a rejoin.
+
+    A request to promote it does not outlive its server.
+    """
+    host, paths = other_of(context, back), layout(context)
+    try:
+        began = server.last_begun(host, paths.version)
+        if began > back.old_timeline:
+            raise VerificationFailed(f"{host.name} had begun timeline {began}")
+        act.hold_wal(primary_of(context, back), host.name)
+        act.as_standby(host, paths)
+        act.unfence(host, paths)
+        act.start(host, paths)
+        patience = min(context.remaining() / 2, budget("promote.wait"))
+        streaming.follows(replace(context, deadline=context.clock() + patience), back)
+        streaming.now_synchronous(context, back)
+    except DrError as error:
+        context.say(f"WARNING: {host.name} does not follow: {error}; ./dr rejoin {host} --yes")
+        act.fence(host, paths, f"its promotion failed, run {context.run_dir.name}")
+        act.synchronous_off(primary_of(context, back), paths)
+        recording.recorded(context, back, (), why)
 
 
 def follow(context: Run, state: Switchover) -> Switchover:
@@ -161,6 +219,7 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
             name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
             says="Find the primary and the standby that takes over.",
             evidence=Evidence("a standby streams from the primary and is within the allowed lag"),
+            still=Evidence("in these roles: the primary with its standby, or the role on its way", as_assessed),
             commands=("psql -c 'select * from pg_stat_replication'",),
         ),
         Step(
@@ -173,6 +232,7 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
             name="step-down", role="old primary", budget="standby.catch_up", action=step_down,
             says="Record that the role moves, stop the old primary cleanly and mark it as a standby.",
             evidence=Evidence("it is shut down and the standby has replayed its last record", no_fork),
+            still=Evidence("taking no writes", stepped_down),
             undo=step_up_again,
             undo_says="Make commits wait for the standby again, then start the old primary as a primary again.",
             commands=("systemctl stop postgresql@17-main", "touch /var/lib/postgresql/17/main/standby.signal"),
@@ -180,13 +240,15 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
         Step(
             name="promote", role="new primary", budget="promote", action=promote,
             says="Promote the standby; remove what keeps it from that, once.",
-            undo=take_back, undo_says="Fence the standby and start the old primary as a primary again.",
-            evidence=Evidence("it is out of recovery, on a higher timeline"),
+            undo=take_back,
+            undo_says="Stop the standby, start the old primary as a primary again, and let the standby follow it; one "
+            "that does not is fenced.",
+            evidence=Evidence("it is out of recovery, on a higher timeline"), still=guards.promoted(),
             commands=("psql -c 'select pg_promote(true, 60)'",),
         ),
         writing.WRITE_PATH,
         Step(
-            name="follow", role="old primary", budget="rejoin.stream", action=follow,
+            name="follow", role="old primary", budget="rejoin.stream", action=follow, grows=Grows.WAL,
             says="Start the old primary as the new one's standby.",
             evidence=Evidence("it streams from the new primary on its timeline", streaming.follows),
             commands=("systemctl start postgresql@17-main",),

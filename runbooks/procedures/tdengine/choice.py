@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from inventories.errors import BadInput, Refused
 from runbooks.actions import offsite
 from runbooks.hosts import Run
+from runbooks.long_work.work import Asker
 from runbooks.probes.tdengine import backups as td_backups
 from runbooks.probes.tdengine.backups import Backup
 
@@ -87,7 +88,7 @@ def is_lost(context: Run) -> bool:
 
 def fetch(context: Run) -> float:
     """Bring the backups back from off-site; when that copy was made (unix seconds)."""
-    copy = offsite.restore_tdengine(context.estate.backup, context.remaining())
+    copy = offsite.restore_tdengine(context.estate.backup, Asker.of(context))
     age = max(0.0, time.time() - copy.made_at)
     context.say(f"the off-site copy is {span(age)} old: what is younger is not in it")
     return copy.made_at

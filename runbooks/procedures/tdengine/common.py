@@ -12,7 +12,7 @@ from inventories.errors import BadInput, DrError, Refused, VerificationFailed
 from runbooks.actions import app as app_actions
 from runbooks.actions import lease
 from runbooks.engine.process import user_at_machine
-from runbooks.engine.step import Evidence, Gate, Step
+from runbooks.engine.step import Evidence, Gate, Grows, Step
 from runbooks.hosts import Run
 from runbooks.probes import app
 from runbooks.probes.app import Outbox
@@ -22,7 +22,6 @@ from runbooks.tdengine.selection import TdSelection
 
 WRITER = "agent-tdengine.json"
 CLOCKS_S = 300.0  # the hosts' clocks may differ, and a write was under way when the backup began
-LEASE_S = 6 * 3600
 SPARE, MIN_FREE = 1.5, (2 << 30) + (96 << 20)  # for files that are merged; below 2 GiB TDengine writes nothing
 
 
@@ -74,9 +73,18 @@ def warn(context: Run, state: S, why: str) -> S:
 def hold(context: Run, state: TdState, why: str) -> None:
     """Nothing expires meanwhile, and the backup is still there."""
     host = context.estate.backup
-    lease.hold(host, lease_of(context), user_at_machine(), why, LEASE_S, state.label)
+    lease.hold(host, lease_of(context), user_at_machine(), why, lease.RESTORE_S, state.label)
     if state.label not in backups.labels(host):
         raise Refused(f"backup {state.label} has expired meanwhile", "repeat without --resume to choose another")
+
+
+def still_there(context: Run, state: TdState) -> None:
+    """Asked when a run is resumed. Raises Refused when the backup that was chosen is gone."""
+    if state.label and state.label not in backups.labels(context.estate.backup):
+        raise Refused(f"backup {state.label} has expired meanwhile", "repeat without --resume to choose another")
+
+
+CHOSEN: Evidence[Any] = Evidence("the backup that was chosen, where one is", still_there)
 
 
 def lease_of(context: Run) -> str:
@@ -125,7 +133,7 @@ def let_drain(context: Run, state: TdState) -> None:
 def fetching(**said: Any) -> Step[Any]:
     """The step that brings lost backups back from the off-site copy."""
     return Step(
-        name="fetch", role="backup", budget="restore.fetch", observes=True,
+        name="fetch", role="backup", budget="restore.fetch", observes=True, grows=Grows.FETCH,
         when=lambda context, state: state.offsite, when_says="the backups' folder is lost",
         says="Fetch the backups from the off-site copy, and choose the newest sound one.",
         evidence=Evidence("a backup whose chain is whole is named"),

@@ -8,16 +8,19 @@ shadow go.
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
 from inventories.errors import Refused, VerificationFailed
 from runbooks.actions import backup as backups
 from runbooks.actions import provision
 from runbooks.actions.tdengine import restore as act
+from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Gate, Step
+from runbooks.engine.step import Evidence, Gate, Grows, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
+from runbooks.long_work.work import Asker
 from runbooks.probes.tdengine import ground
 from runbooks.probes.tdengine import restore as probe
 from runbooks.probes.tdengine import servers as tdengine
@@ -31,6 +34,7 @@ from runbooks.tdengine.selection import TdMode, TdSelection
 class TdengineRebuildOptions(Options):
     """`label`: this backup and no other. `replace`: move data aside that lie in the way."""
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"jobs"})
     label: str = ""
     replace: bool = False
     jobs: int = 2
@@ -174,7 +178,7 @@ def restore(context: Run, state: TdengineRebuild) -> TdengineRebuild:
     planned = probe.plan(context.estate.backup, selection, context.remaining())
     td.room(context, planned, planned.rows)
     done = act.restore(
-        context.estate.backup, selection, TdMode.MISSING, context.options.jobs, context.remaining()
+        context.estate.backup, selection, TdMode.MISSING, context.options.jobs, Asker.of(context)
     )  # fmt: skip
     return td.tell(context, state, done.sentence).model_copy(
         update={"rows_written": done.rows_written, "rows_present": done.rows_present}
@@ -192,8 +196,8 @@ def validate(context: Run, state: TdengineRebuild) -> TdengineRebuild:
 
 
 def back_up(context: Run, state: TdengineRebuild) -> TdengineRebuild:
-    budget = context.remaining()
-    return td.tell(context, state, backups.run_job(context.estate.backup, "td-full", budget, wait_s=budget / 2))
+    wait_s = budget("backup") / 2
+    return td.tell(context, state, backups.run_job(context.estate.backup, "td-full", Asker.of(context), wait_s=wait_s))
 
 
 def end(context: Run, state: TdengineRebuild) -> TdengineRebuild:
@@ -222,7 +226,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
         Step(
             name="assess", role="all hosts", budget="restore.cover", action=assess, observes=True,
             says="Find the newest sound backup, and how far back the application host kept rows.",
-            evidence=Evidence("a backup whose chain is whole is named, or the off-site copy"),
+            evidence=Evidence("a backup whose chain is whole is named, or the off-site copy"), still=td.CHOSEN,
             commands=(
                 "cd /opt/mystocks-dr && sudo -u postgres "
                 "python3 -m agents.tdengine.backup.listing   # on the backup host",
@@ -244,7 +248,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
         ),
         td.rewriting(action=td.requeue),
         Step(
-            name="restore", role="backup", budget="restore.write", action=restore,
+            name="restore", role="backup", budget="restore.write", action=restore, grows=Grows.ROWS,
             says="Restore the backup; rows that are there already are newer and stay.",
             evidence=Evidence("every hour holds what the backup's manifest says, or the rows of it one by one"),
             commands=(
@@ -263,7 +267,7 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
             ),
         ),
         Step(
-            name="backup", role="backup", budget="restore.write", action=back_up,
+            name="backup", role="backup", budget="restore.write", action=back_up, grows=Grows.ROWS,
             says="Take a full backup of the new server.",
             evidence=Evidence("its files were read again and hold what the server gave out"),
             commands=("cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.jobs.runner run td-full --wait",),

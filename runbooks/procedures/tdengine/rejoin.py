@@ -143,6 +143,18 @@ def _others_lead(asked: Server, lost: str) -> None:
             )
 
 
+def as_assessed(context: Run, state: TdengineRejoin) -> None:
+    """Asked when a run is resumed, before the returning node is filled; one that is ready may lead by then.
+
+    Raises Refused.
+    """
+    asked = tdengine.look(context.estate.host(state.asked))
+    if not asked.online:
+        raise Refused(f"{state.asked}, which spoke for the others, does not answer", "./dr tdengine-rejoin afresh")
+    if asked.dnodes.get(state.host) != "ready":
+        _others_lead(asked, state.host)
+
+
 def provisioned(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     """Packages, settings, agents; the server starts, and joins under its old name with nothing on its disk."""
     names = [host.name for host in tdengine.hosts(context.estate)]
@@ -318,6 +330,7 @@ TDENGINE_REJOIN: Procedure[TdengineRejoin] = Procedure(
             name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
             says="Find the node that is out, what is left on its disk, and another that speaks for the cluster.",
             evidence=Evidence("the returning host answers SSH; every vgroup has a leader on another node"),
+            still=Evidence("the others a quorum, each vgroup led by one of them", as_assessed),
             commands=("taos -s 'SHOW DNODES; SHOW VGROUPS'   # on another node",),
         ),
         Step(

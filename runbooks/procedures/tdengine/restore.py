@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from inventories.errors import BadInput, Refused, VerificationFailed
 from runbooks.actions.tdengine import restore as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.hosts import Run
+from runbooks.long_work.work import Asker
 from runbooks.probes.tdengine import restore as probe
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.procedures.tdengine import choice
@@ -22,6 +25,8 @@ class TdengineRestoreOptions(Options):
     `since` and `until`: moments with their zone. `mode`: what happens to rows that are there with other content.
     """
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"jobs"})
+    only_if_said: ClassVar[frozenset[str]] = frozenset({"mode"})
     label: str = ""
     into: str = ""
     tables: tuple[str, ...] = ()
@@ -114,7 +119,7 @@ def compare(context: Run, state: TdengineRestore) -> TdengineRestore:
 
 def write(context: Run, state: TdengineRestore) -> TdengineRestore:
     td.hold(context, state, f"restoring {state.label} into {state.database}")
-    done = act.restore(context.estate.backup, state.selection, state.mode, context.options.jobs, context.remaining())
+    done = act.restore(context.estate.backup, state.selection, state.mode, context.options.jobs, Asker.of(context))
     context.say(done.sentence)
     return state.model_copy(
         update={
@@ -165,7 +170,7 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
         Step(
             name="assess", role="backup", budget="restore.cover", action=assess, observes=True,
             says="Find a server that answers and the newest sound backup.",
-            evidence=Evidence("a backup whose chain is whole is named, or the off-site copy"),
+            evidence=Evidence("a backup whose chain is whole is named, or the off-site copy"), still=td.CHOSEN,
             commands=("cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.tdengine.backup.listing",),
         ),
         td.fetching(action=fetch),
@@ -181,6 +186,7 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
         ),
         Step(
             name="restore", role="backup", budget="restore.write", action=write, destructive=True, option="yes",
+            grows=Grows.ROWS,
             says="Write the rows; what is there already stays, unless --mode overwrite was given.",
             evidence=Evidence("every hour holds what the backup's manifest says, or the rows of it one by one"),
             commands=(

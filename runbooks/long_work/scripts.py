@@ -1,0 +1,118 @@
+"""What runs on the host: look at a unit, begin one, read what it left. All of a work lies in one folder of root's.
+
+`begun` says on whose behalf (JSON), `boot` and `uptime` since when, `out` and `err` are what the program says, `ended`
+is how it ended, written by systemd whatever happened; `taken` is the same, once the run has heard of it.
+"""
+
+from __future__ import annotations
+
+FOLDER = "/var/lib/mystocks-dr-work"
+# A host on which systemd does not answer can tell nothing, and must not keep the one who asks.
+_ASK = "timeout 10 systemctl"
+BUSY, SILENT, ALIVE = 75, 76, 77  # how BEGIN ends when it began nothing
+
+# Whether a unit is alive is asked of systemd and of the kernel: a process that no signal ends, because it waits for a
+# disk, outlives its unit.
+_WHO = f"""
+glob=$1
+listed=$({_ASK} list-units --all --plain --no-legend --full "$glob") || exit {SILENT}
+alive=$(printf '%s\\n' "$listed" | awk '$3 ~ /ing$|^active$|^maintenance$/ {{print $1}}')
+prefix=${{glob%\\*}}
+alive="$alive $(grep -hoE "/$prefix[a-z0-9_.-]+\\.service" /proc/[0-9]*/cgroup 2>/dev/null | cut -c2-)"
+alive=$(printf '%s\\n' $alive | sort -u)
+"""
+# Waits a little for the end by itself: a question a second is enough, and the answer comes at once.
+LOOK = f"""
+unit=$2 patience=$3
+{_WHO}
+turn=0
+while test $turn -lt $patience && printf '%s\\n' $alive | grep -qxF "$unit" && ! test -e {FOLDER}/$unit/ended; do
+  sleep 0.1; turn=$((turn + 1))
+done
+test $turn = 0 || {{
+{_WHO}
+}}
+echo "alive $(echo $alive)"
+test -z "$alive" || printf '%s\\n' $alive | grep -qxF "$unit" || unit=$(echo $alive | cut -d' ' -f1)
+cd {FOLDER}/$unit 2>/dev/null || exit 0
+echo "begun $(cat begun 2>/dev/null)"
+echo "ended $(cat ended 2>/dev/null)"
+test ! -e taken || echo "taken yes"
+test "$(cat boot 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id)" && echo "boot same"
+echo "age $(awk -v since="$(cat uptime 2>/dev/null || echo 0)" '{{print $1 - since}}' /proc/uptime)"
+pids=$(grep -lsF "/$unit" /proc/[0-9]*/cgroup | sed 's,/cgroup$,,; s,.*/,,')
+for pid in $pids; do cat /proc/$pid/io /proc/$pid/stat 2>/dev/null; done | awk '
+  /^[rw]char:/ {{bytes += $2}}
+  /^[0-9]+ \\(/ {{sub(/^.*\\) /, ""); ticks += $12 + $13 + $14 + $15}}
+  END {{printf "bytes %.0f\\nticks %.0f\\n", bytes, ticks}}'
+echo "last $(tail -n1 err | cut -c1-200)"
+"""
+# In the folder, run by systemd when the unit is over, however that came.
+AFTER = """
+cd "$(dirname "$0")" || exit 1
+worked=$(awk -v since="$(cat uptime)" '{print $1 - since}' /proc/uptime)
+echo "$SERVICE_RESULT $EXIT_CODE $EXIT_STATUS $worked" >ended.new
+sync ended.new
+mv ended.new ended
+"""
+# Under a lock, so that two who looked at the same moment do not both begin.
+BEGIN = f"""
+umask 077
+mkdir -p {FOLDER}
+exec 9>{FOLDER}/lock
+flock -w 15 9 || exit {BUSY}
+unit=$2 user=$3 at=$4 begun=$5 after=$6
+{_WHO}
+test -z "$alive" || {{ echo $alive; exit {ALIVE}; }}
+folder={FOLDER}/$unit
+rm -rf $folder
+mkdir $folder
+printf '%s\\n' "$begun" >$folder/begun
+printf '%s' "$after" >$folder/after
+cat /proc/sys/kernel/random/boot_id >$folder/boot
+cut -d' ' -f1 /proc/uptime >$folder/uptime
+: >$folder/out >$folder/err
+sync $folder/begun $folder/boot
+systemctl reset-failed $unit 2>/dev/null
+shift 6
+exec systemd-run --quiet --collect --unit=$unit --uid="$user" --property=WorkingDirectory="$at" \\
+  --property=KillMode=control-group --property=IgnoreSIGPIPE=no --property="ExecStopPost=+/bin/sh $folder/after" \\
+  --property=StandardOutput=append:$folder/out --property=StandardError=append:$folder/err -- "$@"
+"""
+# In the folder, run in a scope of its own, which every process that is named joins, and which lives as long as they do.
+_MOVE = """
+for line in $(grep -E '^0::|:name=systemd:' /proc/self/cgroup); do
+  case $line in *name=systemd*) base=/sys/fs/cgroup/systemd ;; *) base=/sys/fs/cgroup ;; esac
+  test -e $base/cgroup.procs || base=/sys/fs/cgroup/unified
+  for pid in "$@"; do echo $pid >"$base/${line##*:}/cgroup.procs"; done 2>/dev/null
+done
+true
+"""
+# Around a program that starts a server which is to live on: with the unit all of its control group ends, so the server
+# is given one of its own once the program has succeeded. Run as root, because only root may.
+LEAVE = f"""
+unit=$1 user=$2
+shift 2
+runuser -u "$user" -- "$@"
+code=$?
+test $code = 0 || exit $code
+cat >{FOLDER}/$unit/move <<'move'
+{_MOVE}
+move
+turn=0
+while test $turn -lt 20; do
+  set --
+  for pid in $(grep -lsF "/$unit" /proc/[0-9]*/cgroup | sed 's,/cgroup$,,; s,.*/,,'); do
+    test $pid = $$ || ! test -e /proc/$pid/io || set -- "$@" $pid
+  done
+  test $# -gt 0 || exit 0
+  systemd-run --quiet --scope --unit=mystocks-left-$$-$turn.scope /bin/sh {FOLDER}/$unit/move "$@" >&2
+  turn=$((turn + 1))
+  sleep 0.1
+done
+echo "the server that it started cannot be given a control group of its own" >&2
+exit 1
+"""
+READ = f"tail -c 16777216 {FOLDER}/%s/out; tail -c 65536 {FOLDER}/%s/err >&2"
+TAKE = f"mv {FOLDER}/%s/ended {FOLDER}/%s/taken"
+STOP = "systemctl stop %s"
