@@ -222,14 +222,6 @@ def test_archive_that_could_not_be_asked_leaves_no_answer(archive: Archive) -> N
     assert archive.restores("00000004.history")
 
 
-def test_answers_that_are_forgotten_are_believed_by_nobody(archive: Archive) -> None:
-    archive.ask("00000004.history")
-    (archive.files / "00000004.history").write_text("somebody was promoted")
-    assert not archive.restores("00000004.history")
-    asking.forget(HOST)
-    assert archive.restores("00000004.history")
-
-
 def test_nothing_is_asked_before_the_word(archive: Archive) -> None:
     asking.begin(HOST, ("00000004.history",))
     time.sleep(0.3)

@@ -2,7 +2,8 @@
 
 A promotion asks for the segment that it ends in, for the next timeline's history and for its own, one after the other,
 a login at the repository each. Asked once nobody archives any more (the old primary is fenced), the answers are the
-same a moment later; restore_command believes them for five seconds.
+same a moment later; restore_command believes them for five seconds, and no answer of the future,
+which a clock that was set back leaves.
 """
 
 from __future__ import annotations
@@ -34,11 +35,6 @@ def ahead(host: Host, names: tuple[str, ...], timeout: float) -> None:
 def begin(host: Host, names: tuple[str, ...]) -> None:
     """Have it ready for `ahead` with these very names."""
     host.begin(*_words(names), user="postgres")
-
-
-def forget(host: Host) -> None:
-    """Take the answers away; a clock that is set back would make them look fresh."""
-    host.run("rm -rf %s", ASKED)
 
 
 def _words(names: tuple[str, ...]) -> tuple[str, ...]:

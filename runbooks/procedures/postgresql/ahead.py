@@ -45,9 +45,3 @@ def ask_archive(context: Run, new: Host, names: tuple[str, ...]) -> None:
             asking.ahead(new, names, budget("promote.ask"))
 
     threading.Thread(target=ask, daemon=True).start()
-
-
-def forget_answers(new: Host) -> None:
-    """After the promotion; what stays is believed for seconds only."""
-    with suppress(DrError):
-        asking.forget(new)

@@ -335,9 +335,7 @@ def still_fenced(context: Run, state: Failover) -> None:
 
 
 def promote(context: Run, state: Failover) -> Failover:
-    state = promoting.promoted(context, state, "./dr failover --resume --yes")
-    ahead.forget_answers(primary_of(context, state))
-    return state
+    return promoting.promoted(context, state, "./dr failover --resume --yes")
 
 
 FAILOVER: Procedure[Failover] = Procedure(
