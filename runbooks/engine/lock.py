@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from inventories.errors import BadInput, DrError, Refused
+from inventories.errors import BadInput, DrError, Refused, TargetFailed
 from runbooks.engine import process
 
 BEAT_EVERY_S = 10.0
@@ -63,6 +63,10 @@ class Owner(BaseModel):
     def alive(self) -> bool:
         """The very process is still running; only meaningful `here`."""
         return self.process_started == process.started_at(self.pid) != ""
+
+
+class NoKeeper(TargetFailed):
+    """Where the remote lock is to be kept there is nothing yet that keeps it: so begins every estate."""
 
 
 class LockLost(Refused):
@@ -191,6 +195,9 @@ class Held:
             self.remote.acquire(self.owner)
         except Refused as error:
             self.remote, self._refused = None, error  # another holds it
+        except NoKeeper as error:
+            self.deaf = True
+            self._told.append(f"{error}: until it has, an operator elsewhere could start a run beside this one")
         except DrError as error:
             self.deaf = True
             who = "an operator elsewhere could start one too"

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from inventories.errors import BadInput, Refused, TargetFailed, TimedOut, Unreachable
 from runbooks.engine.budgets import budget
+from runbooks.engine.lock import NoKeeper
 from runbooks.hosts import Host
 from runbooks.record.types import Page, page
 
@@ -69,7 +70,7 @@ class FileOn:
         return self.change("show", {})
 
     def change(self, verb: str, request: Json) -> Json:
-        """The document afterwards. Raises Conflict, NotBelieved, TargetFailed, TimedOut, Unreachable."""
+        """The document afterwards. Raises Conflict, NotBelieved, TargetFailed (NoKeeper), TimedOut, Unreachable."""
         self._knock()
         ran = self.host.run(_CALL, verb, stdin=json.dumps(request), timeout=budget("record.ask"), expect=None)
         if ran.rc == 0:
@@ -85,8 +86,10 @@ class FileOn:
         missing = any(words in lines[-1] for words in ("can't cd to", "No module named"))
         if ran.rc == 2 and not missing:  # with which a shell that finds no such folder ends, too
             raise BadInput(f"{self.name}: {lines[-1]}", hint)
-        why = f"{self.name} {'has no program for the estate record yet' if missing else f'cannot keep it: {lines[-1]}'}"
-        raise TargetFailed(why, "./dr deploy puts what it needs there")
+        way_on = "./dr deploy puts what it needs there"
+        if missing:
+            raise NoKeeper(f"{self.name} has no program for the estate record yet", way_on)
+        raise TargetFailed(f"{self.name} cannot keep it: {lines[-1]}", way_on)
 
     def begin(self, verb: str) -> None:
         """Have the program ready for a `change` of this verb: it does nothing before it has read the request."""

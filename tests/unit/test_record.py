@@ -14,7 +14,7 @@ from agents.guard import record as program
 from inventories.errors import Refused, TargetFailed
 from runbooks.engine.lock import LockLost, Owner, held
 from runbooks.engine.wait import until
-from runbooks.hosts import Host
+from runbooks.hosts import Host, Ran
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node, Standby
 from runbooks.procedures.postgresql import failover
@@ -481,6 +481,19 @@ def test_a_document_that_cannot_be_believed_gives_no_lock_and_is_a_warning(desk:
         assert "WARNING: the estate's lock is not held" in desk.heard[0]
     with pytest.raises(TargetFailed, match="no JSON"):
         take(ARBITER, desk.owner(), desk.heard.append)
+
+
+def test_an_estate_on_which_nothing_keeps_a_lock_yet_is_no_warning(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object, **__: object) -> Ran:
+        return Ran(1, "", "/usr/bin/python3: No module named agents\n", 0.1)
+
+    monkeypatch.setattr(Host, "run", missing)
+    with held("deploy", desk.owner(), desk.heard.append, RecordLock(ARBITER, desk.heard.append)) as locks:
+        locks.require()
+    assert len(desk.heard) == 1 and "WARNING" not in desk.heard[0]
+    assert "backup1 has no program for the estate record yet: until it has, an operator elsewhere" in desk.heard[0]
 
 
 def _until(holds: Any) -> None:
