@@ -47,6 +47,14 @@ for pid in $pids; do cat /proc/$pid/io /proc/$pid/stat 2>/dev/null; done | awk '
   END {{printf "bytes %.0f\\nticks %.0f\\n", bytes, ticks}}'
 echo "last $(tail -n1 err | cut -c1-200)"
 """
+# Everything that works, whatever on, with what its begun says.
+LIST = f"""
+set -- 'mystocks-*'
+{_WHO}
+for unit in $alive; do
+  test ! -e {FOLDER}/$unit/begun || printf '%s %s\\n' "$unit" "$(cat {FOLDER}/$unit/begun)"
+done
+"""
 # In the folder, run by systemd when the unit is over, however that came.
 AFTER = """
 cd "$(dirname "$0")" || exit 1

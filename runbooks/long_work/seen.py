@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from inventories.errors import TargetFailed
 from runbooks.hosts import Ran
 from runbooks.long_work.scripts import SILENT
 
@@ -84,6 +85,17 @@ def parse(unit: str, ran: Ran) -> Seen:
         return _seen(unit, told)
     except (ValueError, KeyError, TypeError) as error:
         return Seen(unit, Phase.UNKNOWN, why=f"what it left cannot be read: {error}")
+
+
+def parse_list(host: str, ran: Ran) -> dict[str, Begun]:
+    """Of what the script LIST prints: what works, by unit. Raises TargetFailed when nobody can tell."""
+    why = "systemd does not answer" if ran.rc == SILENT else ran.stderr.strip()[-200:] or f"looking ended with {ran.rc}"
+    if ran.rc == 0:
+        try:
+            return {unit: _begun(said) for unit, said in map(_pair, ran.stdout.splitlines())}
+        except (ValueError, KeyError, TypeError) as error:
+            why = f"what it left cannot be read: {error}"
+    raise TargetFailed(f"{host} does not say what works there: {why}")
 
 
 def _pair(line: str) -> tuple[str, str]:

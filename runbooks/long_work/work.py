@@ -21,8 +21,8 @@ from runbooks.engine.moving import while_it_moves
 from runbooks.engine.process import user_at_machine
 from runbooks.engine.wait import until
 from runbooks.hosts import Host, Ran, telling_line
-from runbooks.long_work.scripts import AFTER, ALIVE, BEGIN, BUSY, FOLDER, LEAVE, LOOK, READ, SILENT, STOP, TAKE
-from runbooks.long_work.seen import Begun, Phase, Seen, parse
+from runbooks.long_work.scripts import AFTER, ALIVE, BEGIN, BUSY, FOLDER, LEAVE, LIST, LOOK, READ, SILENT, STOP, TAKE
+from runbooks.long_work.seen import Begun, Phase, Seen, parse, parse_list
 
 _PATIENCE = 20  # tenths of a second that a look waits for the end by itself
 _TOLD_EVERY_S = 30.0
@@ -151,9 +151,15 @@ def others_work(host: Host, on: str, asker: Asker) -> Refused | None:
     return _other(host, seen) if seen.phase is Phase.RUNNING and seen.begun.run != asker.run else None
 
 
-def stop(host: Host, work: Work) -> None:
+def working(host: Host, run: str) -> tuple[str, ...]:
+    """The units that work there on behalf of this run. Raises TargetFailed when nobody can tell, Unreachable."""
+    ran = host.run("sh -c %s sh", LIST, timeout=_SOON_S * 3, expect=None)
+    return tuple(unit for unit, begun in parse_list(host.name, ran).items() if begun.run == run)
+
+
+def stop(host: Host, unit: str) -> None:
     """End it with everything that it started; returns when it is over."""
-    host.run(STOP, work.unit, timeout=150)
+    host.run(STOP, unit, timeout=150)
 
 
 def _known(host: Host, work: Work) -> Seen:

@@ -106,6 +106,24 @@ def test_a_reclone_outlives_its_operator_and_is_done_once(whole: Estate, tmp_pat
     assert content(primary, whole) == content(standby, whole)
 
 
+def test_what_an_abandoned_run_left_working_is_ended_and_the_next_one_begins_anew(whole: Estate) -> None:
+    standby = whole.host(seen.roles(whole)[1])
+    with slow_restores(standby):
+        standby.run("systemctl stop %s", UNIT, timeout=60)
+        first = Started("rejoin", standby.name, "--reclone", "--yes")
+        first.hears("reclone works as mystocks-data-reclone.service")
+        first.send(signal.SIGKILL)
+        first.ends()
+        assert look(standby, RECLONE).phase is Phase.RUNNING
+        ended = dr("runbook.abandon", "--yes")
+        assert ended.code == 0, ended.err
+        assert f"mystocks-data-reclone.service on {standby.name} is ended" in ended.out
+        assert look(standby, RECLONE).phase is not Phase.RUNNING
+    again = dr("rejoin", standby.name, "--reclone", "--yes")
+    assert again.code == 0, again.err
+    seen.assert_whole(whole)
+
+
 def test_a_backup_that_lost_its_operator_is_joined_by_the_next_one(whole: Estate) -> None:
     before = labels(whole)
     first = Started("backup.run", "--type", "full")
@@ -153,7 +171,7 @@ def test_stopping_a_unit_ends_all_of_it_and_frees_what_it_worked_on(host: Host) 
 
     def stops(_: str) -> None:
         until(lambda: host.run("pgrep -fc '^sleep 600$'", expect=None).text == "2", 10, what="its processes")
-        stop(host, tree)
+        stop(host, tree.unit)
 
     with pytest.raises(TargetFailed, match=r"was ended by signal TERM"):
         run_long(host, tree, Asker("a run", "", say=stops))

@@ -12,7 +12,7 @@ import pytest
 from inventories.errors import Refused, TargetFailed, TimedOut, Unreachable
 from runbooks.engine.context import Context
 from runbooks.long_work.seen import Phase
-from runbooks.long_work.work import Asker, Work, look, run_long, stop, under_way
+from runbooks.long_work.work import Asker, Work, look, run_long, stop, under_way, working
 from runbooks.procedures.postgresql import rejoin
 from runbooks.procedures.postgresql.rejoin import RejoinOptions
 from tests.unit.systemd_kit import Machine, machine
@@ -81,6 +81,23 @@ def test_an_outcome_that_nobody_heard_is_taken_by_the_run_that_began_it(there: M
         pass
     assert run_long(there.host, SHORT, FIRST).stdout == "copied\n"
     assert len(there.begun) == 1
+
+
+def test_what_a_run_left_working_is_found_by_its_name_and_ended(there: Machine) -> None:
+    theirs, other = Work("side-look", "start", ("sleep", "60")), Work("data", "reclone", ("sleep", "60"))
+    begun_and_left(there, theirs, FIRST)
+    begun_and_left(there, other, SECOND)
+    run_long(there.host, Work("job-full", "run", ("true",)), FIRST)
+    assert working(there.host, FIRST.run) == (theirs.unit,)
+    stop(there.host, theirs.unit)
+    assert working(there.host, FIRST.run) == ()
+    assert working(there.host, SECOND.run) == (other.unit,)
+
+
+def test_a_host_on_which_systemd_is_silent_does_not_say_that_nothing_works(there: Machine) -> None:
+    there.hang()
+    with pytest.raises(TargetFailed, match="pg1 does not say what works there"):
+        working(there.host, FIRST.run)
 
 
 def test_an_outcome_is_taken_once(there: Machine) -> None:
@@ -194,7 +211,7 @@ def test_a_host_that_is_restarted_while_it_is_waited_for_fails_the_step(there: M
 
 def test_stopped_work_is_a_failure_that_names_the_signal(there: Machine) -> None:
     with pytest.raises(TargetFailed, match="was ended by signal TERM"):
-        run_long(there.host, LONG, replace(FIRST, say=lambda _: stop(there.host, LONG)))
+        run_long(there.host, LONG, replace(FIRST, say=lambda _: stop(there.host, LONG.unit)))
 
 
 def test_work_that_moves_nothing_is_given_up_and_left_working(there: Machine) -> None:

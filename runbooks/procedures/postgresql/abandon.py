@@ -17,6 +17,7 @@ from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
+from runbooks.long_work.work import stop, working
 from runbooks.probes.postgresql import server, stopped
 from runbooks.procedures.postgresql import gates, guards, pitr_swap, writing
 from runbooks.procedures.postgresql.abandon_choice import NAME, NOBODY, Abandon, AbandonOptions, Back, assess, tell
@@ -30,6 +31,25 @@ def as_assessed(context: Run, state: Abandon) -> None:
     """Asked when this run itself is resumed. Raises Refused when somebody else has the role now."""
     if state.back is not Back.NOTHING:
         guards.only(guards.writers(context), {state.primary: (state.old_timeline,)})
+
+
+def stop_work(context: Run, state: Abandon) -> Abandon:
+    """What it left working on any host would go on beside whatever is done next, and nobody could wait for it."""
+    for host in context.estate.hosts:
+        if not host.reachable():
+            context.say(f"WARNING: {host.name} does not answer: what the run left working there goes on")
+            continue
+        for unit in working(host, state.run):
+            stop(host, unit)
+            state = tell(context, state, f"{unit} on {host.name} is ended, whatever it had done by then")
+    return state
+
+
+def nothing_works(context: Run, state: Abandon) -> None:
+    asked = [host for host in context.estate.hosts if host.reachable()]
+    left = [f"{unit} on {host}" for host in asked for unit in working(host, state.run)]
+    if left:
+        raise VerificationFailed(f"{', '.join(left)} still works", "systemctl status of it says why, on that host")
 
 
 def hold_down(context: Run, state: Abandon) -> Abandon:
@@ -145,6 +165,15 @@ ABANDON: Procedure[Abandon] = Procedure(
             commands=(
                 "cat /var/lib/mystocks-dr/estate.json   # on the backup host",
                 "cat /etc/mystocks-dr/fenced   # names the run",
+            ),
+        ),
+        Step(
+            name="stop-work", role="all hosts", budget="work.stop", action=stop_work, destructive=True,
+            says="End what that run left working: a rebuild, a restore, a side cluster's start.",
+            evidence=Evidence("nothing of it works on any host that answers", nothing_works),
+            commands=(
+                "grep -l RUN /var/lib/mystocks-dr-work/*/begun   # each folder is named after its unit",
+                "systemctl stop UNIT",
             ),
         ),
         Step(
