@@ -59,7 +59,7 @@ LONG = {
     "offsite-only",
     "phantom-row", "skipped-row", "forgotten-shadow", "believed-archiver", "deaf-alarm", "stale-copy",
     "backup-power-loss", "emptied-outbox", "patient-alarm", "copied-yesterday", "offsite-loss", "inclusive-target",
-    "silent-archive-failure", "blind-proof",
+    "silent-archive-failure", "blind-proof", "app-power-loss", "bad-update",
     "both-stores-down", "tdengine-late-rows", "phantom-tick", "forgotten-ticks", "unqueued-ticks",
 }  # fmt: skip
 # These go through the command line, as rounds do; the others through the code behind it.
