@@ -35,9 +35,10 @@ chmod 755 %s
 install -o postgres -m 0600 /dev/null %s
 """
 _COPY = """
-import sys, time
+import os, sys, time
 open("/var/tmp/copied", "wb").write(bytes(64 << 20))
-time.sleep(3)
+while not os.path.exists("/var/tmp/copied.seen"):
+    time.sleep(0.1)
 print("64 MiB", file=sys.stderr)
 print("done")
 """
@@ -149,12 +150,13 @@ def test_what_systemd_and_the_kernel_say_of_a_unit_is_read_as_it_is(host: Host) 
 
     with pytest.raises(KeyboardInterrupt):
         run_long(host, copies, Asker("a run", "", say=dies))
-    until(lambda: look(host, copies).bytes >= 64 << 20, 10, what="its bytes")
+    until(lambda: look(host, copies).bytes >= 64 << 20, 60, what="its bytes")
+    host.run("touch /var/tmp/copied.seen")
     ran = run_long(host, copies, Asker("a run", "", granted=heard.append))
     assert (ran.rc, ran.stdout) == (0, "done\n")
     assert ran.stderr == "64 MiB\n"
     assert heard[0] > 0
-    host.run("rm -f /var/tmp/copied")
+    host.run("rm -f /var/tmp/copied /var/tmp/copied.seen")
     assert look(host, copies).phase is Phase.ABSENT
     assert host.run("systemctl --failed --no-legend --plain 'mystocks-test-*'").text == ""
 
