@@ -74,6 +74,7 @@ def test_an_abandoned_failover_gives_the_primary_back_with_its_standby(whole: Es
     dr("runbook.abandon", "--yes").assert_told(2, "nothing to abandon")
 
 
+@pytest.mark.long
 def test_a_standby_whose_promotion_had_begun_is_held_down_first(whole: Estate) -> None:
     primary, standby, before = stopped_after_the_fence(whole, NOT_PROMOTED)
     ended = dr("runbook.abandon", "--yes")
@@ -108,6 +109,7 @@ def test_a_failover_is_not_resumed_beside_a_primary_that_came_back(whole: Estate
     seen.assert_whole(whole)
 
 
+@pytest.mark.long
 def test_another_operators_newer_run_overtakes(whole: Estate, tmp_path: Any) -> None:
     """Only the record knows it: the journal is on another machine."""
     _, standby, before = stopped_after_the_fence(whole, NOT_PROMOTED)

@@ -107,6 +107,7 @@ def test_a_reclone_outlives_its_operator_and_is_done_once(whole: Estate, tmp_pat
     assert content(primary, whole) == content(standby, whole)
 
 
+@pytest.mark.long
 def test_what_an_abandoned_run_left_working_is_ended_and_the_next_one_begins_anew(whole: Estate) -> None:
     standby = whole.host(seen.roles(whole)[1])
     with slow_restores(standby):

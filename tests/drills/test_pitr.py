@@ -124,6 +124,7 @@ class TestTargets:
     def test_lsn(self, whole: Estate, marks: tuple[Mark, ...]) -> None:
         assert opened(whole, "--to-lsn", marks[2].lsn) == 3
 
+    @pytest.mark.long
     def test_transaction_is_left_out_unless_asked_for(self, whole: Estate, marks: tuple[Mark, ...]) -> None:
         assert opened(whole, "--to-xid", str(marks[3].xid)) == 3
         assert opened(whole, "--to-xid", str(marks[3].xid), "--inclusive") == 4
