@@ -64,13 +64,15 @@ def test_marks_that_were_left_behind_harm_nobody(whole: Estate) -> None:
 
 def test_a_running_server_is_touched_by_nothing(whole: Estate) -> None:
     host = whole.host(seen.roles(whole)[1])
-    host.run("mv %s/postmaster.pid %s/hidden", DATA, DATA)
+    # Stopped, because once a minute it looks for that file, and ends when it is gone.
+    pid = host.run("head -1 %s/postmaster.pid", DATA).text
+    host.run("kill -STOP %s && mv %s/postmaster.pid %s/hidden", pid, DATA, DATA)
     try:
         for verb, more in (("room", {}), ("restore", {}), ("clone", {"source": "x", "slot": "y"})):
             rc, said = asked(host, verb, aside=".replaced-x", **more)
             assert rc == 3 and "PostgreSQL runs in it" in said, said
     finally:
-        host.run("mv %s/hidden %s/postmaster.pid", DATA, DATA)
+        host.run("mv %s/hidden %s/postmaster.pid && kill -CONT %s", DATA, DATA, pid)
     seen.assert_whole(whole)
 
 
