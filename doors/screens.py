@@ -106,6 +106,13 @@ def _facts(status: Status) -> Table:
     table.add_row("promotion", _promotions(status))
     table.add_row("jobs", _jobs(status))
     table.add_row("outbox", _outbox(status.outbox, status.unknown.get("outbox", "")))
+    for host, units in status.work.items():
+        for unit, begun in units.items():
+            waits = f"; {begun.way_on} waits for it" if begun.way_on else ""
+            table.add_row("work under way", f"{unit} on {host}, begun by {begun.owner} for {begun.run}{waits}")
+    for part, why in status.unknown.items():
+        if part.startswith("work on "):
+            table.add_row("work under way", f"unknown: {why}")
     if status.tdengine_backups is not None:
         table.add_row("TDengine's backup", _tdengine_backup(status.tdengine_backups, status.at))
     if status.tdengine_outbox is not None:

@@ -151,10 +151,14 @@ def others_work(host: Host, on: str, asker: Asker) -> Refused | None:
     return _other(host, seen) if seen.phase is Phase.RUNNING and seen.begun.run != asker.run else None
 
 
+def at_work(host: Host, timeout: float = _SOON_S * 3) -> dict[str, Begun]:
+    """Every unit that works there, and on whose behalf. Raises TargetFailed when nobody can tell, Unreachable."""
+    return parse_list(host.name, host.run("sh -c %s sh", LIST, timeout=timeout, expect=None))
+
+
 def working(host: Host, run: str) -> tuple[str, ...]:
-    """The units that work there on behalf of this run. Raises TargetFailed when nobody can tell, Unreachable."""
-    ran = host.run("sh -c %s sh", LIST, timeout=_SOON_S * 3, expect=None)
-    return tuple(unit for unit, begun in parse_list(host.name, ran).items() if begun.run == run)
+    """The units that work there on behalf of this run. Raises what `at_work` does."""
+    return tuple(unit for unit, begun in at_work(host).items() if begun.run == run)
 
 
 def stop(host: Host, unit: str) -> None:

@@ -12,6 +12,8 @@ from inventories.catalog.load import load_recovery
 from inventories.errors import DrError, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
+from runbooks.long_work.seen import Begun
+from runbooks.long_work.work import at_work
 from runbooks.probes import app, certificates, disk, jobs
 from runbooks.probes.app import Outbox
 from runbooks.probes.certificates import Certificate
@@ -51,6 +53,7 @@ class Status:
     tdengine_outbox: Outbox | None = None  # None also where no TDengine is deployed
     tdengine_backups: tuple[str, ...] | None = None  # labels, oldest first; None where nobody can tell
     certificates: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)  # by host that answered
+    work: Mapping[str, Mapping[str, Begun]] = field(default_factory=dict)  # by host that answered and by unit
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -98,7 +101,7 @@ def look(estate: Estate) -> Status:
     """Everything `./dr status` shows. Takes at most the budget `status.host` and what reaching a host may take."""
     started, at = time.monotonic(), time.time()
     version, stanza, patience = postgres.version(estate), str(estate.data["stanza"]), budget("status.host")
-    pool = ThreadPoolExecutor(5 * len(estate.hosts))
+    pool = ThreadPoolExecutor(6 * len(estate.hosts))
     try:
         nodes = {h: pool.submit(postgres.look, h, version, patience) for h in estate.postgres}
         archivers = {h: _ask(pool, h, lambda h: pgbackrest.archiving(h, timeout=patience)) for h in estate.postgres}
@@ -117,8 +120,9 @@ def look(estate: Estate) -> Status:
         shown = {
             h: _ask(pool, h, lambda h: certificates.look(h, patience)) for h in (*estate.postgres, estate.backup)
         }
+        working = {h: _ask(pool, h, lambda h: at_work(h, patience)) for h in (*estate.postgres, estate.backup)}
         everything: list[Future[Any]] = [
-            *shown.values(),
+            *shown.values(), *working.values(),
             *nodes.values(), *archivers.values(), *outlooks.values(), *full.values(), repository, noted, scheduled,
             waiting, *servers.values(), ticks, labels,
         ]  # fmt: skip
@@ -143,6 +147,7 @@ def look(estate: Estate) -> Status:
             tdengine_outbox=_answer(ticks, "", {}) if servers else None,
             tdengine_backups=_answer(labels, "", {}) if servers else None,
             certificates={h.name: ends for h, answer in shown.items() if (ends := _answer(answer, "", {}))},
+            work={h.name: units for h, answer in working.items() if (units := _work(h, answer, unknown))},
             unknown=unknown,
             seconds=time.monotonic() - started,
         )
@@ -171,6 +176,15 @@ def _node(host: Host, answer: Future[Node]) -> Node:
 
 def _server(host: Host, answer: Future[Server]) -> Server:
     return answer.result() if answer.done() else Server(host, ssh=False, why="did not answer in time")
+
+
+def _work(host: Host, answer: Future[dict[str, Begun]], unknown: dict[str, str]) -> Mapping[str, Begun]:
+    """Where a host cannot be reached its own row says so."""
+    told: dict[str, str] = {}
+    found = _answer(answer, f"work on {host.name}", told)
+    if found is None and not isinstance(answer.exception() if answer.done() else None, Unreachable):
+        unknown.update(told)
+    return found or {}
 
 
 def _answer(answer: Future[T], part: str, unknown: dict[str, str]) -> T | None:

@@ -88,6 +88,8 @@ def test_a_reclone_outlives_its_operator_and_is_done_once(whole: Estate, tmp_pat
         assert first.ends().code == -signal.SIGKILL
 
         assert look(standby, RECLONE).phase is Phase.RUNNING
+        shown = " ".join(dr("status").out.split())
+        assert f"mystocks-data-reclone.service on {standby.name}, begun by" in shown, shown
         with pytest.raises(Refused, match=r"mystocks-data-reclone.service works on") as told:
             require_idle(standby, DATA, Asker("another run", "./dr rejoin --yes"))
         assert "systemctl stop mystocks-data-reclone.service" in told.value.hint
