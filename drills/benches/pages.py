@@ -44,11 +44,12 @@ _RESTORING = ("agents/postgresql/side/*", "agents/postgresql/pgbackrest.py", "ag
 class Page:
     """A table of the README: what measures it, and patterns of the files that decide its figures.
 
-    A `*` matches any number of folders too.
+    A `*` matches any number of folders too. What matches one of `besides` decides nothing.
     """
 
     command: str
     code: tuple[str, ...]
+    besides: tuple[str, ...] = ()
 
 
 PAGES: Mapping[str, Page] = {
@@ -66,6 +67,8 @@ PAGES: Mapping[str, Page] = {
     "tdengine": Page(
         "./dr bench --tdengine --readme",
         ("agents/tdengine/*", *_WRITING, "deploys/tdengine/*", "templates/tdengine/*"),
+        # They write to PostgreSQL, and are no feed.
+        besides=("agents/writing/write_probe.py", "agents/writing/watch.py"),
     ),
     "figures": Page("./dr bench --gate --record", (*_WRITING, *_PROVISIONING, *_ORDER, *_RESTORING)),
 }  # fmt: skip
@@ -79,6 +82,7 @@ def files(page: Page, root: Path = ROOT) -> dict[str, tuple[Path, ...]]:
         for path in sorted((root / layer).rglob("*"))
         if path.suffix in _KINDS
     ]
+    there = [(name, path) for name, path in there if not any(fnmatch(name, pattern) for pattern in page.besides)]
     return {
         pattern: tuple(path for name, path in there if fnmatch(name, pattern))
         for pattern in page.code

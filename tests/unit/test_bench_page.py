@@ -125,6 +125,15 @@ def test_a_changed_statement_makes_other_code(tree: Path) -> None:
     assert code_hash(TAKE, tree) != before
 
 
+def test_what_decides_nothing_is_no_part_of_it(tree: Path) -> None:
+    page = Page(TAKE.command, ("agents/*",), besides=("agents/probe.py",))
+    before = code_hash(page, tree)
+    (tree / "agents" / "probe.py").write_text("print(1)\n")
+    assert code_hash(page, tree) == before
+    (tree / "agents" / "other.py").write_text("print(1)\n")
+    assert code_hash(page, tree) != before
+
+
 def test_a_pattern_that_finds_nothing_is_told(tree: Path) -> None:
     with pytest.raises(BadInput, match=r"agents/\*gone\.py"):
         code_hash(Page("./dr bench", ("agents/*take.py", "agents/*gone.py")), tree)
