@@ -38,6 +38,7 @@ from runbooks.record.arbiter import FileOn
 from runbooks.record.read import of_system, read
 from runbooks.record.types import Answer, Copy, Known, Unknown
 
+RECORD_NOTED = "waited for the estate record"  # which drills measure
 FRESH_S = 5.0  # what was seen of the old primary longer ago, by a run that is resumed, is asked anew
 
 
@@ -257,7 +258,9 @@ def begin(context: Run, state: Failover) -> Failover:
         if not state.unfenced:
             ahead.ask_archive(context, primary_of(context, state), state.asks)
         state = state.model_copy(update={"views": fence_proof.look(context, state)})
+        began = context.clock()
         recorded.result()
+        context.note(RECORD_NOTED, seconds=round(context.clock() - began, 4))
     return state
 
 
