@@ -71,12 +71,17 @@ class PgRows(FactBase[list[dict[str, Any]] | None]):
         return json.loads(text) if text else None
 
 
-class PgPrimaryElsewhere(FactBase[str | None]):
-    """Address of the server among `hosts` that takes writes, asked from this host as `monitor`; None without one."""
+class PgServerElsewhere(FactBase[str | None]):
+    """Address of the server among `hosts` that takes writes, asked from this host as `monitor`; None without one.
 
-    def command(self, hosts: tuple[str, ...], ca: str, passfile: str) -> StringCommand:
+    `session`: another kind of server, in libpq's words (`standby`).
+    """
+
+    def command(
+        self, hosts: tuple[str, ...], ca: str, passfile: str, session: str = "read-write"
+    ) -> StringCommand:
         dsn = (
-            f"host={','.join(hosts)} port=5432 dbname=postgres user=monitor target_session_attrs=read-write "
+            f"host={','.join(hosts)} port=5432 dbname=postgres user=monitor target_session_attrs={session} "
             f"connect_timeout=2 sslmode=verify-full sslrootcert={ca} passfile={passfile}"
         )
         asked = StringCommand(

@@ -22,8 +22,8 @@ from deploys.facts import (
     HoldsFiles,
     PgBackRestInfo,
     PgCluster,
-    PgPrimaryElsewhere,
     PgRows,
+    PgServerElsewhere,
     SshHostKey,
 )
 from deploys.outliving import outliving
@@ -133,7 +133,8 @@ def pg_primary(
     if _elsewhere(peers, ca, passfile):
         host.noop("another host is primary")
         return
-    if state["blank"]:
+    # Where a standby lives the start guard refuses, with the command that promotes it.
+    if state["blank"] and not _elsewhere(peers, ca, passfile, "standby"):
         _refuse_to_begin(stanza, copies)
     yield _start(version)
 
@@ -365,10 +366,11 @@ def _slot(name: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in name.lower())
 
 
-def _elsewhere(peers: Sequence[str], ca: str, passfile: str) -> str | None:
+def _elsewhere(peers: Sequence[str], ca: str, passfile: str, session: str = "read-write") -> str | None:
     if not peers:
         return None
-    return host.get_fact(PgPrimaryElsewhere, hosts=tuple(peers), ca=ca, passfile=passfile, _su_user="postgres")
+    asked = {"hosts": tuple(peers), "ca": ca, "passfile": passfile, "session": session}
+    return host.get_fact(PgServerElsewhere, **asked, _su_user="postgres")
 
 
 __all__ = [
