@@ -101,6 +101,8 @@ def create(engine: Engine, lab: LabSpec, host: HostSpec, image: str) -> None:
         *limits.systemd(engine),
         *limits.ulimits(),
         *("--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", "--cap-add", "AUDIT_WRITE"),
+        # Root of a real host may read where a process works, and how much it has read and written.
+        *("--cap-add", "SYS_PTRACE"),
         # Makes the kernel drop what comes from where we could not answer: isolate() cuts both ways.
         *("--sysctl", "net.ipv4.conf.all.rp_filter=1"),
         *("--shm-size", "256m", "--restart", "no", image, "/sbin/init"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agents.guard import start_guard
-from agents.postgresql.directory import change
+from agents.postgresql.directory import change, facts
 from agents.postgresql.directory.change import Place, Wanted
 from agents.postgresql.directory.judge import Answer, Claim, read_claim, write_claim
 from agents.postgresql.directory.moves import Refused
@@ -22,6 +22,31 @@ from tests.unit.directory_kit import running as running
 from tests.unit.directory_kit import unused as unused
 from tests.unit.directory_kit import used as used
 from tests.unit.postgres_server import Server
+
+# ---- whether anybody works on it
+
+
+def test_a_server_of_which_nobody_may_read_where_it_works_counts_as_one_that_works_here(
+    place: Place, used: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is for a root without CAP_SYS_PTRACE; another program's secrets are nobody's business."""
+    for number, name in (("7", "postgres"), ("8", "nginx")):
+        process = tmp_path / "proc" / number
+        process.mkdir(parents=True)
+        (process / "comm").write_text(f"{name}\n")
+        (process / "cmdline").write_bytes(b"x\0")
+
+    def forbidden(path: Path) -> Path:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(facts, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(facts, "_tablespaces", lambda _: {})
+    monkeypatch.setattr(Path, "readlink", forbidden)
+    seen = facts.look(place.path, place.programs)
+    assert seen.worker == "postgres runs, and nobody may read where (process 7)"
+    (tmp_path / "proc" / "7" / "comm").write_text("postgres-exporte\n")
+    assert facts.look(place.path, place.programs).worker == ""
+
 
 # ---- empty
 

@@ -192,8 +192,12 @@ def _page(segment: Path) -> tuple[int, int]:
 
 
 def _worker(real: Path) -> str:
-    """A process that runs in the directory, or restores, rewinds or clones into it. Numbers in files prove nothing."""
+    """A process that runs in the directory, or restores, rewinds or clones into it. Numbers in files prove nothing.
+
+    One that may be such a process counts: a root without CAP_SYS_PTRACE cannot read where another user's works.
+    """
     for process in PROC.glob("[0-9]*"):
+        name = ""
         try:
             name = (process / "comm").read_text().strip()
             if name not in _WORKERS:
@@ -203,8 +207,10 @@ def _worker(real: Path) -> str:
                 return f"PostgreSQL runs in it (process {process.name})"
             if name != "postgres" and str(real) in _targets(words):
                 return f"{name} works on it (process {process.name})"
+        except PermissionError:
+            return f"{name} runs, and nobody may read where (process {process.name})"
         except OSError:
-            continue  # it has ended, or is another user's
+            continue  # it has ended
     return ""
 
 

@@ -200,6 +200,12 @@ def size(host: Host) -> Size:
     return Size(row["bytes"], tuple(row["tablespaces"]))
 
 
+def mark(host: Host) -> int:
+    """Write a message into this primary's WAL that nobody waits for and that leaves no row; where it ends."""
+    says = "pg_logical_emit_message(false, 'mystocks-dr', 'who follows')"
+    return int(host.query(f"select pg_wal_lsn_diff({says}, '0/0')::bigint as at")[0]["at"])
+
+
 def commit_from(viewer: Host, primary: Host, seconds: float) -> int:
     """Commit over the network, from `viewer` to exactly this host, as its clients do; the timeline that took it.
 

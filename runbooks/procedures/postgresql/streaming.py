@@ -21,20 +21,23 @@ STALLED_S = 1.5  # a standby that has flushed nothing new for so long does not f
 
 
 def following(context: Run, primary: server.Node) -> set[str]:
-    """Standbys that really follow. The primary calls a dead one streaming until its own timeout of 10 s is over."""
+    """Standbys that really follow: they flush something that is written now.
+
+    The primary calls a dead one streaming until its own timeout of 10 s is over, and so does a standby that is cut off
+    of its primary; where nobody writes it lacks nothing meanwhile.
+    """
     ours = {host.name: host for host in context.estate.postgres}  # others may read WAL too: a backup, a pg_receivewal
     before = [standby.name for standby in primary.standbys if standby.streams and standby.name in ours]
     reached = {name for name in before if _is_there(context, primary.host, ours[name])}
     if not reached:
         return set()
+    written = server.mark(primary.host)
     try:
         now = until(
             lambda: server.look(primary.host, layout(context).version),
             STALLED_S,
             what="a standby that answers",
-            accept=lambda node: any(
-                s.name in reached and (s.flushed or 0) >= (primary.written or 0) for s in node.standbys
-            ),
+            accept=lambda node: any(s.name in reached and (s.flushed or 0) >= written for s in node.standbys),
         )
     except TimedOut:
         return set()  # its host answers, its replication does not
