@@ -161,7 +161,7 @@ def test_what_systemd_and_the_kernel_say_of_a_unit_is_read_as_it_is(host: Host) 
     assert heard[0] > 0
     host.run("rm -f /var/tmp/copied /var/tmp/copied.seen")
     assert look(host, copies).phase is Phase.ABSENT
-    assert host.run("systemctl --failed --no-legend --plain 'mystocks-test-*'").text == ""
+    assert host.run("systemctl list-units --failed --no-legend --plain 'mystocks-test-*'").text == ""
 
     with pytest.raises(TargetFailed, match=r"was ended by signal KILL"):
         run_long(host, Work("test", "dies", ("sh", "-c", "kill -KILL $$")), asker)
