@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import pytest
 
 from deploys.outliving import FOLDER, outliving
 from inventories.errors import Refused
+from runbooks.engine.wait import until
 from runbooks.hosts import Ran
 from runbooks.long_work import scripts
 from runbooks.long_work.work import Asker, Work, run_long
 from tests.unit.systemd_kit import Machine, machine
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -87,3 +91,18 @@ def test_a_runbooks_work_keeps_a_deploy_out_and_a_deploys_a_runbook(there: Machi
 
 def test_both_keep_what_they_leave_in_one_place() -> None:
     assert FOLDER == scripts.FOLDER
+
+
+def test_pyinfra_itself_ends_with_the_run_that_was_killed(tmp_path: Path) -> None:
+    script = (
+        "import subprocess, sys; from deploys import run; "
+        "child = subprocess.Popen([*run._ends_with_us(), sys.executable, '-c', 'import time; time.sleep(60)']); "
+        "print(child.pid, flush=True); child.wait()"
+    )
+    run = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert run.stdout is not None
+    child = Path(f"/proc/{int(run.stdout.readline())}/cmdline")
+    until(lambda: b"time.sleep" in child.read_bytes() and b"setpriv" not in child.read_bytes(), 10, what="pyinfra")
+    run.kill()
+    run.wait()
+    until(lambda: not child.exists() or not child.read_bytes(), 10, what="its end")
