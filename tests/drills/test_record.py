@@ -84,7 +84,6 @@ class TestUndoneSwitchover:
         assert not insert(undone.estate, undone.primary, 5)
         # One that was acknowledged all the same would be lost below.
 
-    @pytest.mark.long
     def test_rows_that_were_committed_alone_on_purpose_are_not_called_safe(self, undone: Undone) -> None:
         """The operator's way to go on; the standby then comes back alone, behind, and must not be promoted."""
         assert dr("detach", "--yes").code == 0

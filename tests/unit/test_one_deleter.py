@@ -58,6 +58,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     ),
     "deploys/tree.py": ({"rm -r", "mv"}, "a folder of our own programs"),
     "runbooks/actions/offsite.py": ({"mv", "pgbackrest restore"}, "the repository, by the verb of the off-site copies"),
+    "runbooks/actions/postgresql/asking.py": ({"mv", "rm -r"}, "what the archive has answered, below /run"),
     "runbooks/actions/postgresql/directory.py": ({"pgbackrest restore"}, "the verb of the one program"),
     "runbooks/actions/postgresql/permit.py": ({"mv"}, "the permit of one start"),
     "runbooks/actions/postgresql/promotion.py": ({"find -delete"}, "pg_wal/summaries"),

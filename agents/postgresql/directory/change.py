@@ -92,12 +92,18 @@ def only_one(place: Place, patience_s: float = 0.0, lock: Path = LOCK) -> Abstra
 
 def seen_and_judged(place: Place, patience_s: float = 0.0) -> tuple[Seen, Judged]:
     """Changes nothing. Whoever works there is given `patience_s` to end."""
+    seen = _look_when_quiet(place.path, place.programs, patience_s)
+    return seen, judge(seen, read_claim(place.claim), _recorded(place).get("system_identifier", ""))
+
+
+def _look_when_quiet(path: Path, programs: Path, patience_s: float) -> Seen:
+    """As soon as nobody works there, or when the patience is over."""
     ends = time.monotonic() + patience_s
-    seen = look(place.path, place.programs)
+    seen = look(path, programs)
     while seen.worker and time.monotonic() < ends:
         time.sleep(0.1)
-        seen = look(place.path, place.programs)
-    return seen, judge(seen, read_claim(place.claim), _recorded(place).get("system_identifier", ""))
+        seen = look(path, programs)
+    return seen
 
 
 def room(place: Place, wanted: Wanted) -> Room:
@@ -300,12 +306,15 @@ def left_over(place: Place, side: str, aside: str) -> str:
     return str(away[-1].target)
 
 
-def discard_side(data: Path, tablespaces: Path, programs: Path) -> None:
-    """Delete the data of a side cluster that its own folder beside it describes."""
+def discard_side(data: Path, tablespaces: Path, programs: Path, patience_s: float = 10.0) -> None:
+    """Delete the data of a side cluster that its own folder beside it describes.
+
+    The restore that was just interrupted, or the server that was killed, is given `patience_s` to end.
+    """
     if os.path.lexists(data):
         if not _SIDE.fullmatch(data.name) or not data.with_name(f"{data.name}.d").is_dir() or data.is_symlink():
             raise Refused(f"{data} is no side cluster's directory.", "Look at it, and remove it by hand.")
-        seen = look(data, programs)
+        seen = _look_when_quiet(data, programs, patience_s)
         _require_quiet(seen)
         if seen.mounted:
             raise Refused(f"{data} is a file system of its own.", "Unmount it.")
