@@ -122,7 +122,7 @@ def setting(host: Host, name: str) -> str:
 
 def notes(ended: Ended) -> list[dict[str, object]]:
     records = read_journal(Path(json.loads(ended.out)["run_dir"])).records
-    return [dict(record.data) for record in records if record.event == "noted"]
+    return [dict(record.data) for record in records if record.event == "noted" and record.step == "promote"]
 
 
 def test_paused_replay_and_an_apply_delay_are_seen_before_and_hold_no_promotion_up(
