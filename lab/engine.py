@@ -14,6 +14,8 @@ from typing import Any
 from inventories.errors import BadInput, TargetFailed, TimedOut
 from lab.programs import podmans_firewall
 
+# Both engines' words for a container without a process; whatever else they say is not certainly off.
+OFF = ("", "configured", "created", "initialized", "stopped", "exited", "dead", "removing")
 _PACKAGES = ("podman", "runc", "netavark", "aardvark-dns")
 
 
@@ -104,15 +106,16 @@ class Engine:
         return " ".join(word for word in words[:3] if word != "version").rstrip(",")
 
     def is_running(self, container: str) -> bool:
-        """Whether the container's init process lives; False when there is no such container."""
+        """Whether anything of it may live: one that is frozen, or still being stopped, is not off."""
+        return self.status(container) not in OFF
+
+    def status(self, container: str) -> str:
+        """The engine's own word (``running``, ``exited``); empty when there is no such container."""
         try:
-            return (
-                self.run("inspect", "--type", "container", "--format", "{{.State.Running}}", container)
-                == "true\n"
-            )
+            return self.run("inspect", "--type", "container", "--format", "{{.State.Status}}", container).strip()
         except EngineFailed as failed:
-            if "no such" in failed.stderr.lower():
-                return False
+            if "no such container" in failed.stderr.lower():
+                return ""
             raise
 
 

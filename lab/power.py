@@ -2,7 +2,8 @@
 
 from inventories.errors import BadInput
 from lab import state
-from lab.engine import Engine, EngineFailed, find_engine
+from lab.engine import OFF, Engine, EngineFailed, find_engine
+from lab.spec import network_name
 from lab.wait import wait_until
 
 _OFF_BUDGET_S = 10.0
@@ -11,10 +12,14 @@ _OFF_BUDGET_S = 10.0
 def fence(lab: str, host: str) -> None:
     """Take the power away and return only when the host is certainly off.
 
-    A host that is off already is fenced, which one question to the engine tells.
+    A host that is off already is fenced, which one question to the engine tells. One that the engine has never heard
+    of is gone only where that is the engine that made the lab.
     """
     engine, box = find(lab, host)
-    if engine.is_running(box.container):
+    said = engine.status(box.container)
+    if not said:
+        engine.run("network", "inspect", network_name(lab))
+    elif said not in OFF:
         kill(engine, box.container)
 
 

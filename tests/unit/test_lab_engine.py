@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inventories.errors import BadInput, ExitCode, Refused, TargetFailed, TimedOut
-from lab import containers, engine, limits, machine
+from lab import containers, engine, limits, machine, power, state
 from lab.containers import ContainerState
 from lab.engine import Engine, EngineFailed, EngineMissing, Kind
 from lab.spec import HOSTS, LabSpec
@@ -204,3 +204,53 @@ def test_an_engine_that_cannot_tell_is_not_taken_for_off(tmp_path: Path) -> None
     fake.answer("inspect", err="Error: database is locked", code=125)
     with pytest.raises(EngineFailed):
         fake.engine.is_running("x")
+
+
+def test_an_engine_that_is_not_there_is_not_taken_for_a_container_that_is_off(tmp_path: Path) -> None:
+    fake = FakeEngine(tmp_path)
+    fake.answer("inspect", err="Error: dial unix /run/podman.sock: connect: no such file or directory", code=125)
+    with pytest.raises(EngineFailed):
+        fake.engine.is_running("x")
+
+
+# ---- the fence
+
+
+@pytest.fixture
+def fenced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    """A lab of one host, and the engine that its fence finds."""
+    monkeypatch.setenv("DR_STATE", str(tmp_path / "state"))
+    (tmp_path / "state" / "t").mkdir(parents=True)
+    hosts = {"pg1": state.LabHost("pg1", "t-pg1", "10.89.150.21")}
+    state.save(state.LabState("t", "dr-t", "10.89.150.0/24", "10.89.150.1", "image:1", hosts))
+    fake = FakeEngine(tmp_path)
+    monkeypatch.setattr(power, "find_engine", lambda: fake.engine)
+    monkeypatch.setattr(power, "_OFF_BUDGET_S", 0.05)
+    return fake
+
+
+@pytest.mark.parametrize("word", ["running", "paused", "stopping", "restarting", "unknown"])
+def test_a_host_that_is_not_certainly_off_is_killed_and_fenced_only_once_it_is(fenced: FakeEngine, word: str) -> None:
+    fenced.answer("inspect", f"{word}\n")
+    with pytest.raises(TimedOut, match="The end of t-pg1"):
+        power.fence("t", "pg1")
+    assert "kill --signal KILL t-pg1" in fenced.calls
+
+
+def test_a_host_that_is_off_already_is_fenced_with_one_question(fenced: FakeEngine) -> None:
+    fenced.answer("inspect", "exited\n")
+    power.fence("t", "pg1")
+    assert len(fenced.calls) == 1
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_host_that_the_engine_does_not_know_is_gone_only_where_that_engine_has_its_lab(
+    fenced: FakeEngine, knows: bool
+) -> None:
+    fenced.answer("inspect", err="Error: no such container t-pg1", code=125)
+    fenced.answer("network inspect dr-t", "[]", "" if knows else "Error: network dr-t: not found", 0 if knows else 125)
+    if knows:
+        power.fence("t", "pg1")
+    else:
+        with pytest.raises(EngineFailed):
+            power.fence("t", "pg1")
