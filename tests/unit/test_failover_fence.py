@@ -323,13 +323,14 @@ def test_hook_that_fails_hangs_or_is_not_there_leads_on_to_the_operators_word(
     assert [line for line in accepting.said if "WARNING: pg1 is not fenced" in line and told in line]
 
 
-def test_what_was_seen_long_ago_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by", [-60, 3600], ids=["long ago", "before the clock was set back"])
+def test_what_was_seen_at_another_time_is_asked_anew(monkeypatch: pytest.MonkeyPatch, by: float) -> None:
     run = Run()
     monkeypatch.setattr(act, "fence", run.stop)
     monkeypatch.setattr(
         server, "look", lambda host, _: Node(host, ssh=True, runs=True, why="PostgreSQL hangs (process 7 runs)")
     )
-    old = seen().model_copy(update={"seen_at": time.time() - 60})
+    old = seen().model_copy(update={"seen_at": time.time() + by})
     done = failover.fence(run.context, old)
     assert (done.fenced_by, done.hangs, run.patience) == ("ssh", True, [0])
 

@@ -5,6 +5,7 @@ Every moment at which a run may be killed is looked at with what a failover woul
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -68,6 +69,7 @@ def moments(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Moments:
     monkeypatch.setattr(server, "control_data", lambda *_: ControlData("shut down in recovery", 1, 90))
     monkeypatch.setattr(Host, "must_answer", lambda *_: None)
     monkeypatch.setattr(fence_proof, "look", lambda *_: None)
+    monkeypatch.setattr(failover, "FRESH_S", math.inf)
     monkeypatch.setattr(server, "look", lambda host, *_: PRIMARY if host.name == "pg1" else STANDBY)
     return made
 
@@ -80,7 +82,7 @@ def context(desk: Desk, options: Any, procedure: str) -> Context[Any, Any]:
 
 PITR: dict[str, Any] = {"primary": "pg1", "other": "pg2", "old_timeline": 1, "target": "10:00"}
 # Looked at just now, whatever the clock says meanwhile.
-ROLES: dict[str, Any] = {"primary": "pg2", "other": "pg1", "old_timeline": 1, "seen_at": 9e12}
+ROLES: dict[str, Any] = {"primary": "pg2", "other": "pg1", "old_timeline": 1}
 
 
 def test_a_primary_commits_alone_only_after_the_record_says_so(desk: Desk, moments: Moments) -> None:
