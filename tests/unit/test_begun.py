@@ -148,6 +148,18 @@ def test_session_that_is_ready_promotes_when_it_is_told_and_commits_wait_as_befo
     assert server.begun.read_text() == "begun\n"  # once
 
 
+def test_session_of_a_server_that_was_started_again_is_not_asked(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(here, monkeypatch)
+    for program in ("systemctl", "pg_ctlcluster", "install"):
+        (here / program).write_text("#!/bin/sh\n")
+        (here / program).chmod(0o755)
+    promotion.get_ready(HOST, Layout(17))
+    reads(server.begun, "begun\n")
+    promotion.bring_up(HOST, Layout(17))
+    act.promote(HOST, HOST, 5)
+    assert server.begun.read_text() == "begun\nbegun\n"
+
+
 # ---- what the archive is asked ahead
 
 

@@ -56,6 +56,7 @@ class World:
     meets: int = 0
     starts: bool = True
     forbidden: str = ""
+    busy: bool = False  # the first time that its files are to be changed
     did: list[str] = field(default_factory=list)
 
     @property
@@ -127,6 +128,8 @@ class Pretended(Host):
             world.settings[str(args[1])] = str(args[2])
         elif "received promote request" in command:
             out = "12:00 [9] FATAL:  WAL summarization is not progressing\n"
+        elif "default_transaction_read_only" in str(args) and world.busy:
+            code, world.busy = 1, False
         elif "default_transaction_read_only" in str(args):
             out, world.forbidden = world.forbidden, ""
         elif "main stop" in command:
@@ -175,6 +178,12 @@ def test_a_setting_that_forbids_writes_is_taken_away_before_and_noted(tmp_path: 
     assert tried.world.did == ["promote"]
     assert tried.noted == ["removed"]
     assert "removed on pg2: default_transaction_read_only = 'on' is out of its files" in tried.said[0]
+
+
+def test_what_could_not_be_taken_away_at_first_is_taken_away_before_the_second_attempt(tmp_path: Path) -> None:
+    tried = Tried(World(forbidden="synchronous_standby_names = '*'\n", busy=True, moves=True, did=["promote"]))
+    tried.promote(tmp_path)
+    assert (tried.world.primary, tried.world.forbidden) == (True, "")
 
 
 REPEATED = ["promotion-failed", "removed", "brought-up", "promotion-repeated"]

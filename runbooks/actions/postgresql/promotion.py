@@ -5,6 +5,7 @@ Every function may be run twice.
 
 from __future__ import annotations
 
+from runbooks import begun
 from runbooks.actions.postgresql import server as act
 from runbooks.hosts import Host
 from runbooks.layout import Layout
@@ -87,5 +88,6 @@ def resume_replay(host: Host) -> None:
 
 def bring_up(host: Host, layout: Layout) -> None:
     """End what is left of the server and start it as a standby, however far its promotion had come."""
+    begun.drop()  # a session that waits for its word is one of the server that ends here
     host.run(_STOP.format(version=layout.version, data=layout.data, unit=layout.unit), timeout=60)
     act.start(host, layout)

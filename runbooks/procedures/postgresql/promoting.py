@@ -39,9 +39,7 @@ def promoted(context: Run, state: R, way_out: str) -> R:
 def promote(context: Run, paths: Layout, new: Host, returning: Host, way_out: str) -> None:
     """Raises TargetFailed, with `way_out` as its hint, when the second attempt fails as well."""
     try:
-        for line in way.let_it_write(new, paths):
-            _removed(context, new, f"{line} is out of its files: promoted with it, it would take no writes")
-        act.promote(new, returning, min(budget("promote.wait"), context.remaining()))
+        _attempt(context, paths, new, returning, min(budget("promote.wait"), context.remaining()))
         return
     except (TargetFailed, TimedOut) as error:
         _tell(context, paths, new, f"the promotion of {new.name} failed: {error}", "promotion-failed")
@@ -52,11 +50,17 @@ def promote(context: Run, paths: Layout, new: Host, returning: Host, way_out: st
             way.bring_up(new, paths)
             _until_it_answers(context, paths, new)
         context.note("promotion-repeated", host=new.name)
-        act.promote(new, returning, max(1.0, context.remaining() - budget("promote.look")))
+        _attempt(context, paths, new, returning, max(1.0, context.remaining() - budget("promote.look")))
     except (TargetFailed, TimedOut) as error:
         _tell(context, paths, new, f"the second promotion of {new.name} failed: {error}", "promotion-failed-again")
         raise TargetFailed(f"{new.name} could not be promoted, twice: {error}", way_out) from error
     context.say(f"{new.name} was promoted at the second attempt")
+
+
+def _attempt(context: Run, paths: Layout, new: Host, returning: Host, timeout: float) -> None:
+    for line in way.let_it_write(new, paths):
+        _removed(context, new, f"{line} is out of its files: promoted with it, it would take no writes")
+    act.promote(new, returning, timeout)
 
 
 def _tell(context: Run, paths: Layout, new: Host, what: str, event: str) -> None:
