@@ -17,6 +17,7 @@ from inventories.inventory import HostEntry
 from runbooks import begun, layout
 from runbooks.actions.postgresql import asking, promotion
 from runbooks.actions.postgresql import server as act
+from runbooks.engine.wait import until
 from runbooks.hosts import Host
 from runbooks.knock import Door
 from runbooks.layout import Layout
@@ -172,7 +173,10 @@ class Archive:
         (folder / "pgbackrest").write_text(
             '#!/bin/sh\nfor name; do before=$to to=$last last=$name; done\n'
             f'echo "$to" >>{self.log}\ntest ! -e {self.files}/broken || exit 49\n'
-            f'test -e {self.files}/$to || exit 1\ncp {self.files}/$to "$last"\n'
+            f'test -e {self.files}/$to || exit 1\n'
+            # One that is slow opens its file late, and fills it later still.
+            f'if mv {self.files}/slow {self.files}/was-slow 2>/dev/null; then sleep 0.4; : >"$last"; sleep 0.8; fi\n'
+            f'cp {self.files}/$to "$last"\ntest ! -e {self.files}/was-slow || sleep 0.4\n'
         )
         (folder / "timeout").write_text("#!/bin/sh\nexit 0\n")
         for program in ("pgbackrest", "timeout"):
@@ -232,6 +236,24 @@ def test_archive_that_could_not_be_asked_leaves_no_answer(archive: Archive) -> N
     (archive.files / "broken").unlink()
     (archive.files / "00000004.history").write_text("it is there")
     assert archive.restores("00000004.history")
+
+
+def test_answer_is_whole_although_somebody_who_asked_before_has_none_yet(archive: Archive) -> None:
+    (archive.files / "00000003.history").write_text("history")
+    (archive.files / "slow").touch()
+    first = threading.Thread(target=archive.ask, args=("00000003.history",))
+    first.start()
+    until(lambda: archive.asked, 5.0, what="the first to ask", every=0.01)
+    archive.ask("00000003.history")
+    assert (archive.folder / "00000003.history").read_text() == "history"
+    first.join()
+
+
+def test_answers_are_gone_once_nobody_believes_them(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_ASK", asking._ASK.replace("sleep 10", "sleep 0.1"))
+    (archive.files / "00000003.history").write_text("history")
+    archive.ask("00000004.history", "00000003.history")
+    until(lambda: not list(archive.folder.iterdir()), 5.0, what="the answers to go", every=0.01)
 
 
 def test_nothing_is_asked_before_the_word(archive: Archive) -> None:
