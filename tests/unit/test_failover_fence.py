@@ -28,8 +28,9 @@ from runbooks.probes import app, network
 from runbooks.probes.app import WriteAttempt
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node
-from runbooks.procedures.postgresql import ahead, failover, fence_proof, writing
+from runbooks.procedures.postgresql import ahead, failover, fence_proof, start_cluster, writing
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
+from runbooks.procedures.postgresql.start_cluster import StartCluster
 from runbooks.record.arbiter import FileOn
 
 HANGING = ("sleep", "30")
@@ -402,6 +403,22 @@ def test_hook_that_only_the_new_primary_could_check_is_not_proved(monkeypatch: p
 
 def test_old_primary_itself_is_a_witness_where_ssh_reached_it(monkeypatch: pytest.MonkeyPatch) -> None:
     prove(monkeypatch, Run(), "ssh", {**AWAY, "pg2": Door.REFUSED}, None)
+
+
+@pytest.mark.parametrize("last", ["ssh", "nobody (accepted)"])
+def test_each_host_that_a_cold_start_fences_is_proved_by_its_own_way(
+    monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    run, ways = Run(), {"pg1": "hook", "pg3": last}
+    monkeypatch.setattr(failover, "fence", lambda _, now: now.model_copy(update={"fenced_by": ways[now.other]}))
+    state = start_cluster.fence(run.context, StartCluster(primary="pg2", other="pg1", fence=tuple(ways)))
+    judged: list[tuple[str, str]] = []
+    for where, name in ((fence_proof, "judge"), (failover, "still_fenced")):
+        monkeypatch.setattr(where, name, lambda _, one: judged.append((one.other, one.fenced_by)))
+    resumed = StartCluster.model_validate_json(state.model_dump_json())
+    start_cluster.fenced(run.context, state)
+    start_cluster.still_fenced(run.context, resumed)
+    assert judged == [*ways.items()] * 2
 
 
 # ---- the write path

@@ -7,8 +7,11 @@ that primary is away, fenced or damaged, and then it is fenced first, as in a fa
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+
+from pydantic import Field
 
 from inventories.errors import BadInput, DrError, Refused, TargetFailed, TimedOut, VerificationFailed
 from runbooks.actions import backup as backup_actions
@@ -58,8 +61,14 @@ class StartCluster(Failover):
     end: int = 0  # its last record, which must be there afterwards
     standbys: tuple[str, ...] = ()  # are started as they are
     fence: tuple[str, ...] = ()  # may not come back unasked
+    ways: Mapping[str, str] = Field(default_factory=dict)  # how each of these was fenced
     following: bool = False
     fate: str = ""  # of the other node, as the verification expects it
+
+    def each_fenced(self) -> Iterator[StartCluster]:
+        """The state as it is for each of these alone, since what proves one fence is no proof of another."""
+        for name in self.fence:
+            yield self.model_copy(update={"other": name, "fenced_by": self.ways.get(name, self.fenced_by)})
 
 
 def wanted(context: Run) -> StartCluster:
@@ -172,21 +181,21 @@ def _nobody_is_about_to(nodes: tuple[server.Node, ...], seen: tuple[Stopped, ...
 
 
 def still_fenced(context: Run, state: StartCluster) -> None:
-    for name in state.fence:
-        failover.still_fenced(context, state.model_copy(update={"other": name}))
+    for one in state.each_fenced():
+        failover.still_fenced(context, one)
 
 
 def fence(context: Run, state: StartCluster) -> StartCluster:
     """What may hold an older truth must not come back beside the one that is started."""
     for name in state.fence:
         done = failover.fence(context, state.model_copy(update={"other": name, "seen_at": 0.0}))
-        state = state.model_copy(update={"fenced_by": done.fenced_by})
+        state = state.model_copy(update={"fenced_by": done.fenced_by, "ways": {**state.ways, name: done.fenced_by}})
     return state
 
 
 def fenced(context: Run, state: StartCluster) -> None:
-    for name in state.fence:
-        fence_proof.judge(context, state.model_copy(update={"other": name}))
+    for one in state.each_fenced():
+        fence_proof.judge(context, one)
 
 
 def start(context: Run, state: StartCluster) -> StartCluster:
