@@ -180,15 +180,19 @@ def allowed_alone(context: Run) -> bool:
     return bool(getattr(options, "accept_no_arbiter", False) or getattr(options, "accept_loss", False))
 
 
-def changing_fast(context: Run, to: str, seen: Answer) -> Record | None:
-    """As `changing`, on what was read a moment ago, and without waiting for the copies."""
+def changing_fast(context: Run, to: str, seen: Answer | None, judged: Callable[[Answer], Answer]) -> Record | None:
+    """As `changing`, on what was `seen` a moment ago, and without waiting for the copies.
+
+    Where nothing was, or somebody has changed it since, `judged` is asked whether what is there now will do.
+    """
     hand = replace(keeper(context), hurry=True)
-    try:
-        return hand.changing(seen, hand.owner.procedure, to)
-    except Conflict as refused:
-        if refused.kind != "revision":
-            raise
-    return hand.changing(pages(context.estate).answer, hand.owner.procedure, to)
+    if seen:
+        try:
+            return hand.changing(seen, hand.owner.procedure, to)
+        except Conflict as refused:
+            if refused.kind != "revision":
+                raise
+    return hand.changing(judged(pages(context.estate).answer), hand.owner.procedure, to)
 
 
 def changing(

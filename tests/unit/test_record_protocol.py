@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from agents.guard import record
 from inventories.errors import DrError, Refused, TargetFailed
 from runbooks.actions import fencing
 from runbooks.actions.postgresql import server as act
@@ -230,6 +231,27 @@ def test_a_repeated_failover_goes_on_from_its_own_change(desk: Desk, moments: Mo
     assert again.recorded == answer
     failover.begin(run, again)
     assert moments.names == ["fence", "fence"]
+
+
+ALONE = {"revision": 2, "mode": "degraded", "synchronous": (), "why": "detached"}
+
+
+@pytest.mark.parametrize("seen", ["the arbiter's", "a copy"])
+def test_record_that_says_otherwise_by_now_is_believed_and_nobody_is_promoted(
+    desk: Desk, moments: Moments, seen: str
+) -> None:
+    """Another operator has ended a detach since it was read, or the arbiter was away for a moment."""
+    run = context(desk, FailoverOptions(yes=True, accept_no_arbiter=seen == "a copy"), "failover")
+    answer = desk.answer
+    assert isinstance(answer, Known)
+    record.swap(desk.folder("backup1"), {
+        "token": run.owner.token if run.owner else "", "expect": 1, "record": a_record(**ALONE).model_dump(mode="json"),
+    })  # fmt: skip
+    state = Failover(**ROLES, ssh_answers=True, recorded=answer if seen == "the arbiter's" else None)
+    with pytest.raises(Refused, match="commits have not waited for pg2"):
+        failover.begin(run, state)
+    now = desk.answer
+    assert isinstance(now, Known) and now.record.steady
 
 
 def test_after_a_promotion_the_old_record_counts_for_nothing(desk: Desk, moments: Moments) -> None:

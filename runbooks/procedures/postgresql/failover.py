@@ -234,10 +234,19 @@ def possible_loss(answer: Answer, best: server.Node, believe_copy: bool = False)
 
 
 def _record(context: Run, state: Failover) -> None:
-    if state.recorded:
-        keep.changing_fast(context, state.primary, state.recorded)
-    else:
-        keep.changing(context, state.primary, system=state.system)
+    def judged(answer: Answer) -> Answer:
+        """What is heard only now may say otherwise than what the standby was chosen by."""
+        answer, options = of_system(answer, state.system), context.options
+        best = server.Node(primary_of(context, state), ssh=True, timeline=state.old_timeline)
+        loss, reason = possible_loss(answer, best, options.accept_no_arbiter)
+        if loss is None and isinstance(answer, Known) and not options.accept_loss:
+            raise Refused(
+                f"promoting {state.primary} may lose acknowledged rows, as the record says by now: {reason}",
+                "./dr runbook.abandon --yes takes back what was begun; ./dr failover --yes looks at everything afresh",
+            )
+        return answer
+
+    keep.changing_fast(context, state.primary, state.recorded, judged)
 
 
 def begin(context: Run, state: Failover) -> Failover:
