@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from inventories.catalog.load import load_recovery
 from inventories.errors import BadInput
+from runbooks import begun
 from runbooks.engine import runner
 from runbooks.engine.context import Context, Options
 from runbooks.engine.history import open_run
@@ -82,8 +83,11 @@ def execute(
     resume: bool = False,
     runs: Path | None = None,
 ) -> RunResult[S]:
-    """Run or resume it, holding the estate's lock here and on the backup host."""
+    """Run or resume it, holding the estate's lock here and on the backup host. What it has begun ahead ends with it."""
     max_age_s = load_recovery().limits.max_resume_age_h * 3600
     run_dir = open_run(procedure, estate.name, resume=resume, runs=runs, max_age_s=max_age_s)
     context = Context(estate=estate, options=options, run_dir=run_dir, say=say)
-    return runner.run(procedure, context, resume=resume, remote_lock=RecordLock(FileOn(estate.backup), say))
+    try:
+        return runner.run(procedure, context, resume=resume, remote_lock=RecordLock(FileOn(estate.backup), say))
+    finally:
+        begun.drop()

@@ -12,16 +12,19 @@ from pathlib import Path
 import pytest
 
 from deploys.postgresql import restore_command as asked_by_server
-from inventories.errors import TargetFailed, TimedOut
+from inventories.errors import Refused, TargetFailed, TimedOut
 from inventories.inventory import HostEntry
 from runbooks import begun, layout
 from runbooks.actions.postgresql import asking, promotion
 from runbooks.actions.postgresql import server as act
+from runbooks.engine import runner
 from runbooks.engine.wait import until
-from runbooks.hosts import Host
+from runbooks.hosts import Estate, Host
 from runbooks.knock import Door
 from runbooks.layout import Layout
 from runbooks.probes import network
+from runbooks.procedures.postgresql.failover import FAILOVER, FailoverOptions
+from runbooks.run import execute
 
 HOST = Host("pg2", HostEntry(name="pg2", ssh_hostname="127.0.0.1"), Path("/nowhere"))
 WAITS = 'echo begun >>%s; read -r word && test "$word" = go || exit 7; echo went >>%s; cat'
@@ -97,6 +100,23 @@ def test_begun_command_has_its_time_like_any_other(here: Path) -> None:
     HOST.begin("cat; sleep 30")
     with pytest.raises(TimedOut):
         HOST.run("cat; sleep 30", stdin="x", timeout=0.2)
+
+
+def test_what_a_run_has_begun_ends_with_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drill's process lives on, and would ask a session of a server that it has started again since."""
+    log = here / "log"
+
+    def refused(*_: object, **__: object) -> None:
+        HOST.begin(WAITS, log, log)
+        reads(log, "begun\n")
+        raise Refused("it takes writes")
+
+    monkeypatch.setattr(runner, "run", refused)
+    estate = Estate("toy", "toy", (HOST,), {"backup": ("pg2",)}, {})
+    with pytest.raises(Refused):
+        execute(FAILOVER, estate, FailoverOptions(), print, runs=here)
+    assert HOST.run(WAITS, log, log, stdin="go\n").rc == 0
+    reads(log, "begun\nbegun\nwent\n")
 
 
 # ---- what is begun
