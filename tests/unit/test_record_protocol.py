@@ -6,6 +6,7 @@ Every moment at which a run may be killed is looked at with what a failover woul
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -164,6 +165,19 @@ def test_a_role_that_is_taken_back_waits_for_its_standby_again(
     switchover.take_back(run, state)
     assert moments.names[2:] == ["fence", "make_primary_again", "start", "write_names"]
     assert moments.loss == 0
+
+
+def test_a_standby_that_does_not_follow_again_is_given_up_soon(
+    desk: Desk, moments: Moments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(act, "start", moments.at("start"))
+    monkeypatch.setattr(switchover, "budget", lambda name: {"promote.wait": 0.2}[name])
+    run = context(desk, SwitchoverOptions(), "switchover")
+    state = switchover.step_down(run, Switchover(**ROLES, was_synchronous=True))
+    began = time.monotonic()
+    switchover.take_back(run, state)
+    assert time.monotonic() - began < 5
+    assert moments.names[-3:] == ["start", "fence", "synchronous_off"]
 
 
 def test_a_standby_that_had_begun_a_timeline_is_left_to_a_rejoin(

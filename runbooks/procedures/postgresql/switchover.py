@@ -188,7 +188,7 @@ def _together_again(context: Run, back: Switchover, why: str) -> None:
         act.unfence(host, paths)
         act.start(host, paths)
         patience = min(context.remaining() / 2, budget("promote.wait"))
-        streaming.follows(replace(context, deadline=context.clock() + patience), back)
+        streaming.follows_soon(replace(context, deadline=context.clock() + patience), back)
         streaming.now_synchronous(context, back)
     except DrError as error:
         context.say(f"WARNING: {host.name} does not follow: {error}; ./dr rejoin {host} --yes")
