@@ -89,3 +89,9 @@ def test_somebody_who_goes_on_listening_is_not_fenced(box: Box) -> None:
     box.listens.write_text("LISTEN 0 200 0.0.0.0:5432\n")
     with pytest.raises(TargetFailed):
         act.fence(HOST, Layout(17), "failover to pg2", 2)
+
+
+def test_nobody_is_fenced_where_nobody_can_tell_who_listens(box: Box) -> None:
+    box.put("ss", "exit 1")
+    with pytest.raises(TargetFailed):
+        act.fence(HOST, Layout(17), "failover to pg2", 2)

@@ -23,7 +23,7 @@ if runs && test {patience} != 0; then ask {patience} fast || ask 2 immediate; fi
 runs && kill -KILL "$pid" 2>/dev/null
 systemctl kill --signal=KILL {unit} 2>/dev/null
 timeout 5 systemctl stop {unit} 2>/dev/null
-for look in $(seq 40); do test -n "$(ss -Hltn 'sport = :5432')" || exit 0; sleep 0.05; done
+for look in $(seq 40); do listens=$(ss -Hltn 'sport = :5432') && test -z "$listens" && exit 0; sleep 0.05; done
 exit 1
 """
 
