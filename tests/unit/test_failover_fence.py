@@ -264,6 +264,16 @@ def test_clients_look_while_the_record_is_being_written_and_nothing_goes_on_with
         failover.begin(Run().context, seen(fenced_by="hook"))
 
 
+@pytest.mark.parametrize(("by", "ends"), [("hook", TargetFailed), ("nobody (accepted)", Refused)])
+def test_record_that_refuses_after_the_fence_is_no_refusal_that_touched_nothing(
+    course: list[str], monkeypatch: pytest.MonkeyPatch, by: str, ends: type[DrError]
+) -> None:
+    monkeypatch.setattr(failover, "_record", failing(Refused("backup1 is away", "bring it back")))
+    with pytest.raises(ends, match="backup1 is away") as ended:
+        failover.begin(Run().context, seen(fenced_by=by))
+    assert ended.value.hint == "bring it back"
+
+
 @pytest.mark.parametrize(
     ("timeline", "position", "names"),
     [

@@ -262,7 +262,7 @@ def test_record_that_says_otherwise_by_now_is_believed_and_nobody_is_promoted(
         "token": run.owner.token if run.owner else "", "expect": 1, "record": a_record(**ALONE).model_dump(mode="json"),
     })  # fmt: skip
     state = Failover(**ROLES, ssh_answers=True, recorded=answer if seen == "the arbiter's" else None)
-    with pytest.raises(Refused, match="commits have not waited for pg2"):
+    with pytest.raises(TargetFailed, match=r"pg1 is fenced, .* commits have not waited for pg2"):
         failover.begin(run, state)
     now = desk.answer
     assert isinstance(now, Known) and now.record.steady

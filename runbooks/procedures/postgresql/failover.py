@@ -268,7 +268,12 @@ def begin(context: Run, state: Failover) -> Failover:
             ahead.ask_archive(context, primary_of(context, state), state.asks)
         state = state.model_copy(update={"views": fence_proof.look(context, state)})
         began = context.clock()
-        recorded.result()
+        try:
+            recorded.result()
+        except Refused as error:
+            if state.unfenced:
+                raise
+            raise TargetFailed(f"{state.other} is fenced, and nobody is promoted: {error}", error.hint) from error
         context.note(RECORD_NOTED, seconds=round(context.clock() - began, 4))
     return state
 
