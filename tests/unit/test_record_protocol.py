@@ -23,10 +23,19 @@ from runbooks.engine.lock import this_process
 from runbooks.hosts import Host
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import ControlData, Standby
-from runbooks.procedures.postgresql import detach, failover, fence_proof, pitr_swap, start_cluster, switchover
+from runbooks.procedures.postgresql import (
+    detach,
+    failover,
+    fence_proof,
+    pitr_swap,
+    start_cluster,
+    streaming,
+    switchover,
+)
 from runbooks.procedures.postgresql.detach import Detach, DetachOptions
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
+from runbooks.procedures.postgresql.roles import Roles
 from runbooks.procedures.postgresql.start_cluster import StartCluster, StartClusterOptions
 from runbooks.procedures.postgresql.switchover import Switchover, SwitchoverOptions
 from runbooks.record import keep
@@ -165,6 +174,23 @@ def test_a_role_that_is_taken_back_waits_for_its_standby_again(
     switchover.take_back(run, state)
     assert moments.names[2:] == ["fence", "make_primary_again", "start", "write_names"]
     assert moments.loss == 0
+
+
+def test_no_commit_waits_for_a_standby_that_catches_up(
+    desk: Desk, moments: Moments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = 10 * server.SEGMENT_BYTES
+    lacks = [Standby("pg2", "catchup", "async", at, at, None) for at in (0, far // 2)]
+    has = Standby("pg2", "streaming", "sync", far, far, None)
+
+    def look(*_: object) -> server.Node:
+        return replace(PRIMARY, written=far, standbys=(lacks.pop(0) if lacks else has,))
+
+    monkeypatch.setattr(server, "look", look)
+    monkeypatch.setattr(act, "synchronous_on", lambda *_: moments.at(f"commits wait, {len(lacks)} looks too early")())
+    run = context(desk, DetachOptions(), "rejoin")
+    streaming.now_synchronous(run, Roles(primary="pg1", other="pg2"))
+    assert moments.names == ["commits wait, 0 looks too early"]
 
 
 def test_a_standby_that_does_not_follow_again_is_given_up_soon(

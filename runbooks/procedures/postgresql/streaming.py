@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from inventories.errors import TimedOut
@@ -82,23 +83,35 @@ def follows(context: Run, state: Roles) -> None:
 
 
 def now_synchronous(context: Run, state: R) -> R:
-    """Make the primary wait for its standby again, once that streams, and record that it has every row from now on."""
+    """Make the primary wait for its standby again, once that streams, and record that it has every row from now on.
+
+    Only once its primary has had nothing left to send: no commit is confirmed by one that still catches up.
+    """
     primary, other = primary_of(context, state), other_of(context, state)
     names = tuple(host.name for host in context.estate.postgres)
+    _until_it_is(context, state, f"up with {primary.name}", lambda standby: True)
     act.synchronous_on(primary, layout(context), names)
     alone = server.look(primary, layout(context).version).written or 0  # committed without the standby up to here
-    while_it_moves(
-        lambda: server.look(primary, layout(context).version),
-        "rejoin.stream",
-        what=f"{other.name} to be the synchronous standby of {primary.name}",
-        accept=lambda node: any(
-            s.name == other.name and s.streams and s.sync == "sync" and (s.flushed or 0) >= alone for s in node.standbys
-        ),
-        far=lambda node: max((min(s.flushed or 0, alone) for s in node.standbys if s.name == other.name), default=0),
-        granted=context.granted.add, clock=context.clock,
+    _until_it_is(
+        context, state, f"the synchronous standby of {primary.name}",
+        lambda standby: standby.sync == "sync" and (standby.flushed or 0) >= alone, alone,
     )  # fmt: skip
     recorded(context, state, (other.name,), f"{other.name} streams from {primary.name}")
     return state
+
+
+def _until_it_is(
+    context: Run, state: Roles, what: str, accept: Callable[[server.Standby], bool], end: float = math.inf
+) -> None:
+    """The other host streams and is so, as its primary sees it; waited for while it comes nearer to `end`."""
+    while_it_moves(
+        lambda: server.look(primary_of(context, state), layout(context).version),
+        "rejoin.stream",
+        what=f"{state.other} to be {what}",
+        accept=lambda node: any(s.name == state.other and s.streams and accept(s) for s in node.standbys),
+        far=lambda node: max((min(s.flushed or 0, end) for s in node.standbys if s.name == state.other), default=0),
+        granted=context.granted.add, clock=context.clock,
+    )  # fmt: skip
 
 
 SYNCHRONOUS: Step[Any] = Step(
