@@ -9,11 +9,11 @@ from runbooks.hosts import Host
 from runbooks.knock import Door
 
 # A second knock where the first met silence: a SYN that got lost is sent again after a second only. Nothing is sent
-# before the word has come.
+# before the word has come. A viewer that was too busy to begin in time has met with nothing, not with silence.
 _KNOCK = """
 export LC_ALL=C
 read -r word && test "$word" = go || exit 0
-once() { timeout "$1" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$2" "$3" 2>&1; echo "ended=$?"; }
+once() { timeout "$1" bash -c 'echo knocks; exec 3<>"/dev/tcp/$0/$1"' "$2" "$3" 2>&1; echo "ended=$?"; }
 first=$(once %s %s %s)
 case $first in *ended=124*) once %s %s %s ;; *) printf '%%s\\n' "$first" ;; esac
 """
@@ -62,8 +62,8 @@ def parse(said: str) -> Door:
         return Door.OPEN
     if "Connection refused" in said:
         return Door.REFUSED
-    silent = ended == "124" or any(word in said for word in ("No route to host", "unreachable", "timed out"))
-    return Door.SILENT if silent else Door.UNKNOWN
+    told = any(word in said for word in ("No route to host", "unreachable", "timed out"))
+    return Door.SILENT if told or (ended == "124" and "knocks" in said) else Door.UNKNOWN
 
 
 __all__ = ["begin", "look", "look_at", "look_from", "parse"]

@@ -165,7 +165,8 @@ def test_host_renewed_under_its_old_name_is_a_sentence_that_names_the_command(fa
     [
         ("ended=0", Door.OPEN),
         ("bash: connect: Connection refused\nbash: line 1: /dev/tcp/x/1: Connection refused\nended=1", Door.REFUSED),
-        ("ended=124", Door.SILENT),
+        ("knocks\nended=124", Door.SILENT),
+        ("ended=124", Door.UNKNOWN),
         ("bash: connect: No route to host\nended=1", Door.SILENT),
         ("bash: connect: Permission denied\nended=1", Door.UNKNOWN),
         ("", Door.UNKNOWN),
@@ -191,6 +192,17 @@ def test_viewer_knocks_for_real(fake_ssh: Path, listener: socket.socket, full: i
         assert network.look(viewer, host(), full, 0.3) is Door.SILENT
         listener.close()
         assert network.look(viewer, host(), port, 0.6) is Door.REFUSED
+
+
+def test_viewer_that_is_too_busy_to_knock_in_time_has_met_with_no_silence(
+    fake_ssh: Path, listener: socket.socket
+) -> None:
+    (fake_ssh / "bash").write_text('#!/bin/sh\nsleep 1\nexec /bin/bash "$@"\n')
+    (fake_ssh / "bash").chmod(0o755)
+    with socket.socket() as sshd:
+        sshd.bind(("127.0.0.1", 0))
+        sshd.listen()
+        assert network.look(host(ssh_port=port_of(sshd)), host(), port_of(listener), 0.3) is Door.UNKNOWN
 
 
 @pytest.mark.parametrize("door", sorted(set(Door) - {Door.OPEN}))
