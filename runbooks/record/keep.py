@@ -180,7 +180,9 @@ def allowed_alone(context: Run) -> bool:
     return bool(getattr(options, "accept_no_arbiter", False) or getattr(options, "accept_loss", False))
 
 
-def changing_fast(context: Run, to: str, seen: Answer | None, judged: Callable[[Answer], Answer]) -> Record | None:
+def changing_fast(
+    context: Run, to: str, seen: Answer | None, judged: Callable[[Answer], Answer], degraded: str = ""
+) -> Record | None:
     """As `changing`, on what was `seen` a moment ago, and without waiting for the copies.
 
     Where nothing was, or somebody has changed it since, `judged` is asked whether what is there now will do.
@@ -188,11 +190,11 @@ def changing_fast(context: Run, to: str, seen: Answer | None, judged: Callable[[
     hand = replace(keeper(context), hurry=True)
     if seen:
         try:
-            return hand.changing(seen, hand.owner.procedure, to)
+            return hand.changing(seen, hand.owner.procedure, to, degraded=degraded)
         except Conflict as refused:
             if refused.kind != "revision":
                 raise
-    return hand.changing(judged(pages(context.estate).answer), hand.owner.procedure, to)
+    return hand.changing(judged(pages(context.estate).answer), hand.owner.procedure, to, degraded=degraded)
 
 
 def changing(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,23 @@ def test_a_failover_that_refuses_to_fence_leaves_the_record_as_it_was(desk: Desk
         failover.begin(run, Failover(**ROLES))
     answer = desk.answer
     assert isinstance(answer, Known) and answer.record.steady and moments.loss == 0
+
+
+@pytest.mark.parametrize("ssh_answers", [True, False], ids=["cut after the fence", "refused to fence"])
+def test_a_loss_that_was_accepted_once_is_no_loss_that_nobody_knows_of_the_next_time(
+    desk: Desk, moments: Moments, ssh_answers: bool
+) -> None:
+    desk.everywhere(a_record(revision=2, changing={"procedure": "restore-pitr", "run": "r", "to": "pg1"}))
+    answer = desk.answer
+    assert isinstance(answer, Known)
+    loss, reason = failover.possible_loss(answer, STANDBY)
+    run = context(desk, FailoverOptions(yes=True, accept_loss=True), "failover")
+    state = Failover(
+        **ROLES, ssh_answers=ssh_answers, recorded=answer, possible_loss_bytes=loss, loss_reason=reason
+    )
+    with suppress(Refused):
+        failover.begin(run, state)
+    assert moments.loss is None
 
 
 def test_a_fence_that_fails_leaves_the_failover_under_way(

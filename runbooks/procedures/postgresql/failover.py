@@ -246,7 +246,9 @@ def _record(context: Run, state: Failover) -> None:
             )
         return answer
 
-    keep.changing_fast(context, state.primary, state.recorded, judged)
+    # Accepted this once: whoever is asked the next time must not find that nothing is lost.
+    unknown = state.loss_reason if state.possible_loss_bytes is None else ""
+    keep.changing_fast(context, state.primary, state.recorded, judged, unknown)
 
 
 def begin(context: Run, state: Failover) -> Failover:
