@@ -31,6 +31,7 @@ from runbooks.probes.postgresql.server import Node
 from runbooks.procedures.postgresql import ahead, failover, fence_proof, start_cluster, writing
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
 from runbooks.procedures.postgresql.start_cluster import StartCluster
+from runbooks.record import keep
 from runbooks.record.arbiter import FileOn
 
 HANGING = ("sleep", "30")
@@ -262,6 +263,20 @@ def test_clients_look_while_the_record_is_being_written_and_nothing_goes_on_with
     monkeypatch.setattr(failover, "_record", record)
     with pytest.raises(TargetFailed, match="the record cannot be written"):
         failover.begin(Run().context, seen(fenced_by="hook"))
+
+
+@pytest.mark.parametrize("wrote", [True, False])
+def test_failover_that_is_refused_takes_back_what_it_has_recorded_and_nobody_elses(
+    course: list[str], monkeypatch: pytest.MonkeyPatch, wrote: bool
+) -> None:
+    taken: list[object] = []
+    monkeypatch.setattr(failover, "fence", failing(Refused("it cannot be fenced")))
+    monkeypatch.setattr(keep, "unchanged", taken.append)
+    if not wrote:
+        monkeypatch.setattr(failover, "_record", failing(Refused("somebody else acts")))
+    with pytest.raises(Refused, match="cannot be fenced"):
+        failover.begin(Run().context, seen())
+    assert len(taken) == wrote
 
 
 @pytest.mark.parametrize(("by", "ends"), [("hook", TargetFailed), ("nobody (accepted)", Refused)])

@@ -264,7 +264,7 @@ def begin(context: Run, state: Failover) -> Failover:
         except Refused:
             with suppress(DrError):
                 recorded.result()
-            keep.unchanged(context)  # nothing was touched
+                keep.unchanged(context)  # nothing was touched
             raise
         if not state.unfenced:
             ahead.ask_archive(context, primary_of(context, state), state.asks)
