@@ -74,13 +74,14 @@ unit=$2 user=$3 at=$4 begun=$5 after=$6
 test -z "$alive" || {{ echo $alive; exit {ALIVE}; }}
 folder={FOLDER}/$unit
 rm -rf $folder
-mkdir $folder
-printf '%s\\n' "$begun" >$folder/begun
-printf '%s' "$after" >$folder/after
-cat /proc/sys/kernel/random/boot_id >$folder/boot
-cut -d' ' -f1 /proc/uptime >$folder/uptime
-: >$folder/out >$folder/err
-sync $folder/begun $folder/boot
+# What is not noted would be nobody's: on a full disk nothing is begun.
+mkdir $folder &&
+  printf '%s\\n' "$begun" >$folder/begun &&
+  printf '%s' "$after" >$folder/after &&
+  cat /proc/sys/kernel/random/boot_id >$folder/boot &&
+  cut -d' ' -f1 /proc/uptime >$folder/uptime &&
+  true >$folder/out >$folder/err &&
+  sync $folder/begun $folder/boot || {{ rm -rf $folder; exit 1; }}
 systemctl reset-failed $unit 2>/dev/null
 shift 6
 exec systemd-run --quiet --collect --unit=$unit --uid="$user" --property=WorkingDirectory="$at" \\

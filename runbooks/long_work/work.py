@@ -170,18 +170,36 @@ def _known(host: Host, work: Work) -> Seen:
     """Raises Refused when nobody can tell."""
     seen = look(host, work)
     if seen.phase is Phase.UNKNOWN:
-        raise Refused(
-            f"nobody can tell whether {work.unit} still works on {host}: {seen.why}",
-            f"systemctl status {work.unit} on {host} must answer first; then repeat",
-        )
+        mends = f"{seen.hint} on {host}" if seen.hint else f"systemctl status {work.unit} on {host} must answer first"
+        raise Refused(f"nobody can tell whether {work.unit} still works on {host}: {seen.why}", f"{mends}; then repeat")
     return seen
 
 
 def _is_mine(seen: Seen, work: Work, asker: Asker) -> bool:
-    same = (seen.begun.run, seen.begun.digest) == (asker.run, work.digest)
+    same = _is_asked_by(seen, work, asker)
     if seen.phase is Phase.RUNNING:
         return same and seen.alive == (work.unit,)
     return same and asker.hears and seen.phase is Phase.ENDED
+
+
+def _is_asked_by(seen: Seen, work: Work, asker: Asker) -> bool:
+    return (seen.begun.run, seen.begun.digest) == (asker.run, work.digest)
+
+
+def _require_not_replaced(host: Host, work: Work, asker: Asker, seen: Seen) -> None:
+    """Whoever begins the same after this one has ended, while the line is broken, overwrites its outcome.
+
+    Raises Refused. While another kind works its own folder is not what was looked into, and waits to be.
+    """
+    looked_into = not seen.alive or work.unit in seen.alive
+    if seen.phase is Phase.ABSENT or not looked_into or _is_asked_by(seen, work, asker):
+        return
+    begun = seen.begun
+    whose = f", begun by {begun.owner} (run {begun.run})" if begun.run else ""
+    raise Refused(
+        f"{work.unit} on {host} is of another run by now{whose}: what became of this one's is lost",
+        begun.way_on and f"{begun.way_on} goes on waiting for it",
+    )
 
 
 def _let_end(host: Host, work: Work, asker: Asker, seen: Seen) -> Seen:
@@ -201,7 +219,7 @@ def _state(seen: Seen) -> str:
 
 
 def _other(host: Host, seen: Seen) -> Refused:
-    unit, begun = seen.alive[0], seen.begun
+    unit, begun = next(iter(seen.alive), seen.unit), seen.begun  # it may have ended since it was in the way
     whose = f", begun {seen.age_s:.0f} s ago by {begun.owner} (run {begun.run})" if begun.run else ""
     wait = f"{begun.way_on} goes on waiting for it; " if begun.way_on else ""
     return Refused(
@@ -238,6 +256,7 @@ def _wait(host: Host, work: Work, asker: Asker) -> Seen:
         seen = look(host, work, _PATIENCE)
         if seen.phase is Phase.UNKNOWN:
             raise Unreachable(f"{host} does not say what {work.unit} does: {seen.why}")
+        _require_not_replaced(host, work, asker, seen)
         return seen
 
     def over(seen: Seen) -> bool:

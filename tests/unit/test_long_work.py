@@ -11,6 +11,7 @@ import pytest
 
 from inventories.errors import Refused, TargetFailed, TimedOut, Unreachable
 from runbooks.engine.context import Context
+from runbooks.long_work.scripts import ALIVE
 from runbooks.long_work.seen import Phase
 from runbooks.long_work.work import Asker, Work, look, run_long, stop, under_way, working
 from runbooks.procedures.postgresql import rejoin
@@ -81,6 +82,45 @@ def test_an_outcome_that_nobody_heard_is_taken_by_the_run_that_began_it(there: M
         pass
     assert run_long(there.host, SHORT, FIRST).stdout == "copied\n"
     assert len(there.begun) == 1
+
+
+def test_the_outcome_of_a_run_that_came_in_between_is_not_taken_for_ones_own(there: Machine) -> None:
+    """The line was broken while the work ended and an operator elsewhere had the same begun."""
+
+    def overtaken(_: str) -> None:
+        while look(there.host, SHORT).phase is Phase.RUNNING:
+            pass
+        begun_and_left(there, replace(SHORT, argv=("sh", "-c", "sleep 0.5; echo theirs")), SECOND)
+
+    with pytest.raises(Refused, match=rf"is of another run by now, begun by .*{SECOND.run}") as told:
+        run_long(there.host, SHORT, replace(FIRST, say=overtaken))
+    assert SECOND.way_on in told.value.hint
+    theirs = replace(SHORT, argv=("sh", "-c", "sleep 0.5; echo theirs"))
+    assert run_long(there.host, theirs, SECOND).stdout == "theirs\n", "it was left to them"
+
+
+def test_what_has_ended_by_the_time_it_is_named_is_refused_in_words(
+    there: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It worked when this one was to be begun, and no more when it is asked whose it is."""
+    begun_and_left(there, SHORT, SECOND)
+    while look(there.host, SHORT).phase is Phase.RUNNING:
+        pass
+    monkeypatch.setattr("runbooks.long_work.work.BEGIN", f"exit {ALIVE}")
+    with pytest.raises(Refused, match=r"mystocks-data-reclone.service works on pg1"):
+        run_long(there.host, SHORT, FIRST)
+
+
+def test_nothing_is_begun_that_cannot_be_noted(there: Machine) -> None:
+    """On a full disk: nobody could tell whose it is, and its own run could not find it again."""
+    full = there.folder / "bin" / "sync"
+    full.write_text("#!/bin/sh\necho sync: No space left on device >&2; exit 1\n")
+    full.chmod(0o755)
+    with pytest.raises(TargetFailed, match=r"could not be begun: .*No space left"):
+        run_long(there.host, SHORT, FIRST)
+    assert there.begun == []
+    full.unlink()
+    assert run_long(there.host, SHORT, FIRST).rc == 0
 
 
 def test_what_a_run_left_working_is_found_by_its_name_and_ended(there: Machine) -> None:
@@ -294,9 +334,11 @@ def test_nothing_that_cannot_be_read_is_taken_for_an_end(there: Machine) -> None
     while look(there.host, SHORT).phase is Phase.RUNNING:
         pass
     (there.left(SHORT.unit) / "ended").write_text("half a li")
-    with pytest.raises(Refused, match="what it left cannot be read"):
+    with pytest.raises(Refused, match="what it left cannot be read") as told:
         run_long(there.host, SHORT, FIRST)
     assert len(there.begun) == 1
+    there.run(told.value.hint.partition(" on pg1")[0])
+    assert run_long(there.host, SHORT, FIRST).rc == 0, "the hint leads on"
 
 
 def test_a_run_is_refused_before_it_begins_where_another_one_works(
