@@ -1,7 +1,7 @@
 """What became of each job: jobs/<job>.json, and which jobs are due or missed.
 
     {"job", "armed_at", "started_at", "ended_at", "outcome": "passed|failed|skipped|timeout", "last_success_at",
-     "seconds", "sentence", "log"}       unix seconds; null before the first run
+     "seconds", "sentence", "log", "success_s"}       unix seconds; null before the first run
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STARTING_S = 300.0  # cron may still be about to start what was due so recently
 
 @dataclass(frozen=True)
 class State:
-    """Of one job; `armed_at` is when its schedule was first put here."""
+    """Of one job; `armed_at` is when its schedule was first put here, `success_s` what its last success took."""
 
     job: str
     armed_at: float
@@ -34,6 +34,14 @@ class State:
     seconds: float | None = None
     sentence: str = ""
     log: str = ""
+    success_s: float | None = None
+
+    @property
+    def took(self) -> float:
+        """What its last success took; 0 where none is known. An older version noted it only of the last run."""
+        if self.success_s is None and self.outcome == "passed":
+            return self.seconds or 0.0
+        return self.success_s or 0.0
 
     def ended(self, outcome: str, started_at: float, seconds: float, sentence: str, log: str) -> State:
         now = time.time()
@@ -41,6 +49,7 @@ class State:
         return replace(
             self, started_at=started_at, ended_at=now, outcome=outcome, last_success_at=success,
             seconds=round(seconds, 3), sentence=sentence, log=log,
+            success_s=round(seconds, 3) if outcome == "passed" else self.took or None,
         )  # fmt: skip
 
 
@@ -81,7 +90,7 @@ def limit(job: Job, states: Mapping[str, State]) -> float:
     An incremental backup after a change of timeline reads as much as a full one.
     """
     known = [states[name] for name in (job.name, *GREATER.get(job.name, ())) if name in states]
-    return max([job.limit_s, *(2 * (one.seconds or 0.0) for one in known if one.outcome == "passed")])
+    return max([job.limit_s, *(2 * one.took for one in known)])
 
 
 def due(job: Job, states: Mapping[str, State], now: float) -> bool:

@@ -100,6 +100,17 @@ def test_a_limit_grows_with_what_the_last_success_took_or_that_of_a_greater_job(
     assert jobs_state.limit(incr, {**mine, **hung}) == 10
 
 
+def test_a_limit_is_not_forgotten_with_one_run_that_did_not_succeed(host: BackupHost) -> None:
+    """Or a cluster that has outgrown its limit would never again be backed up after one evening without room."""
+    full = host.settings.job("full")
+    state = jobs_state.State("full", 0.0).ended("passed", 1.0, 9000.0, "", "")
+    for outcome in ("skipped", "failed", "timeout"):
+        state = state.ended(outcome, 1.0, 20.0, "", "")
+        assert jobs_state.limit(full, {"full": state}) == 18000
+    state = state.ended("passed", 1.0, 6000.0, "", "")
+    assert jobs_state.limit(full, {"full": state}) == 12000, "it shrinks again with what is taken"
+
+
 def test_a_job_is_given_the_time_that_its_limit_grew_to(host: BackupHost) -> None:
     host.change(jobs={"full": {"limit_s": 1}})
     host.note("full", outcome="passed", seconds=30.0)
