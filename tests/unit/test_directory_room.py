@@ -182,6 +182,23 @@ def test_a_file_system_that_is_not_mounted_is_no_empty_directory(
     change.room(place, Wanted())
 
 
+@pytest.mark.parametrize("what", ["pg_wal", "pg_tblspc/16400"])
+def test_a_link_into_a_file_system_that_is_not_mounted_is_not_followed(
+    place: Place, used: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    """What is restored there would lie below the mount point, and be gone when the right one is mounted."""
+    (place.path / "global/pg_control").unlink()
+    claimed(place, place.path)
+    if what == "pg_wal":
+        shutil.rmtree(place.path / what)
+    (place.path / what).symlink_to(tmp_path / "disk" / "main")
+    table = tmp_path / "fstab"
+    table.write_text(f"UUID=1 {tmp_path}/disk ext4 defaults 0 2\n")
+    monkeypatch.setattr(facts, "FSTAB", table)
+    with pytest.raises(Refused, match=f"{tmp_path}/disk is declared in /etc/fstab and not mounted"):
+        change.room(place, Wanted(label="LABEL"))
+
+
 def test_lost_and_found_is_told_before_anything_is_touched(place: Place) -> None:
     (place.path / "lost+found").mkdir(parents=True)
     assert answer(place) is Answer.EMPTY

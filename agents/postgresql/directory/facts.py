@@ -31,7 +31,7 @@ class Seen:
     `control` is None where there is no control file, `trouble` says why one cannot be read. `wal` is where pg_wal
     leads when it is a link, `tablespaces` oid -> directory. `written`: the end of the WAL that really lies in pg_wal.
     `worker`: who works on it now, in words. `mounts`: mount points below it, `unmounted`: one that /etc/fstab names
-    here, without a mount.
+    here or where a link leads, without a mount.
     """
 
     path: Path
@@ -101,18 +101,18 @@ class Seen:
 def look(path: Path, programs: Path) -> Seen:
     """`programs`: where this version's pg_controldata is. Raises OSError where the directory cannot be read."""
     real = path.resolve()
-    unmounted = _unmounted(real)
     if not real.is_dir():
-        return Seen(path, real, unmounted=unmounted, worker=_worker(real))
+        return Seen(path, real, unmounted=_unmounted(real), worker=_worker(real))
     control, trouble = _control(real, programs)
-    wal = real / "pg_wal"
+    wal, tablespaces = real / "pg_wal", _tablespaces(real)
+    linked = [os.path.normpath(real / wal.readlink())] if wal.is_symlink() else []
     return Seen(
         path, real,
         inode=real.stat().st_ino,
         names=tuple(sorted(entry.name for entry in os.scandir(real))),
         mounted=os.path.ismount(real),
         mounts=_mounts(real),
-        unmounted=unmounted,
+        unmounted=next(filter(None, map(_unmounted, (real, *map(Path, (*linked, *tablespaces.values()))))), ""),
         worker=_worker(real),
         control=control,
         trouble=trouble,
@@ -120,7 +120,7 @@ def look(path: Path, programs: Path) -> Seen:
         has_label=(real / "backup_label").exists(),
         has_old_label=(real / "backup_label.old").exists(),
         wal=str(wal.readlink()) if wal.is_symlink() else "",
-        tablespaces=_tablespaces(real),
+        tablespaces=tablespaces,
         histories=max((int(found[1], 16) for found in map(_HISTORY.fullmatch, _names(wal)) if found), default=0),
         written=_written(wal, control or {}),
     )  # fmt: skip
