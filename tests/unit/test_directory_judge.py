@@ -11,7 +11,7 @@ import pytest
 from agents.guard import start_guard
 from agents.postgresql.directory import change, facts
 from agents.postgresql.directory.change import Place, Wanted
-from agents.postgresql.directory.judge import Answer, Claim, read_claim, write_claim
+from agents.postgresql.directory.judge import Answer, Claim, Successor, read_claim, write_claim
 from agents.postgresql.directory.moves import Refused
 from tests.unit.directory_kit import Made, answer, claimed, recorded
 from tests.unit.directory_kit import copy as copy
@@ -169,6 +169,31 @@ def _caught_up(primary: Server, standby: Server) -> bool:
 
 def test_a_primary_is_data_whatever_is_claimed_of_it(place: Place, used: Made) -> None:
     claimed(place, used.data, 9, 1 << 40)
+    assert answer(place) is Answer.OTHER
+
+
+def test_a_primary_that_was_restored_once_is_no_restore_that_never_started(place: Place, used: Made) -> None:
+    """Its claim is there still, and whoever took an exclusive backup of it when it crashed has left a backup_label."""
+    used.start()
+    used.stop("immediate")
+    claimed(place, used.data)
+    (used.data / "backup_label").touch()
+    assert answer(place) is Answer.UNFINISHED
+    (used.data / "backup_label.old").touch()
+    assert answer(place) is Answer.OTHER
+
+
+def test_what_is_rewound_is_no_restore_any_more(place: Place, used: Made) -> None:
+    """pg_rewind leaves a backup_label and the control file of a primary that may be lost next: nobody else has them."""
+    lives = Wanted(successor=Successor(change.seen_and_judged(place)[0].system, 2))
+    used.start()
+    used.stop("immediate")
+    claimed(place, used.data)
+
+    def rewound(*_: object) -> None:
+        (used.data / "backup_label").touch()
+
+    change.rewind(place, lives, "host=x", place.path, rewound, 0)
     assert answer(place) is Answer.OTHER
 
 

@@ -168,6 +168,7 @@ def rewind(place: Place, wanted: Wanted, source: str, configuration: Path, run: 
     if not _is_left_behind(place, seen, wanted):
         raise Refused(f"{place.path} {judged.why}: pg_rewind has nothing to work from.", "A re-clone may do.")
     (seen.real / "postmaster.pid").unlink(missing_ok=True)
+    place.claim.unlink(missing_ok=True)  # whatever was restored here once: it is no restore any more
     command: list[str | Path] = [
         place.programs / "pg_rewind", "-D", place.path, f"--source-server={source}", "--restore-target-wal",
         f"--config-file={configuration}",

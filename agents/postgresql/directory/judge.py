@@ -79,8 +79,8 @@ def judge(seen: Seen, claim: Claim | None, known: str = "") -> Judged:
     begun = not (claim.done or claim.started or seen.has_old_label)
     if seen.control is None and not seen.trouble and begun:
         return Judged(Answer.UNFINISHED, f"holds {restore}, cut short")
-    # PostgreSQL renames backup_label at its very first start.
-    if seen.has_label and seen.state == "in production":
+    # PostgreSQL renames backup_label at its very first start, and no backup has what it is renamed to.
+    if seen.has_label and not seen.has_old_label and seen.state == "in production":
         return Judged(Answer.UNFINISHED, f"holds {restore}, never started")
     if seen.in_recovery and seen.timeline <= claim.timeline and 0 < seen.reaches <= claim.end:
         return Judged(Answer.UNFINISHED, f"holds {restore}, started, with nothing that is not in the archive")
