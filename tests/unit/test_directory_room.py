@@ -238,3 +238,20 @@ def test_looking_changes_nothing(place: Place, running: Made) -> None:
     assert room.aside.endswith(ASIDE)
     assert running.sql("SELECT n FROM kept", database="postgres") == [(1,)]
     assert read_claim(place.claim) is None
+
+
+@pytest.mark.parametrize(("size", "end"), [(1, 6 << 20), (16, 96 << 20), (1024, 6 << 30)])
+def test_how_far_the_archive_reached_is_told_in_segments_of_the_clusters_own_size(
+    place: Place, used: Made, monkeypatch: pytest.MonkeyPatch, size: int, end: int
+) -> None:
+    """Or what a standby of a cluster with small ones received would be deleted as if the archive had it."""
+    said = {"Bytes per WAL segment": str(size << 20), "Database system identifier": "7"}
+    change.restore(place, Wanted(label="LABEL", aside=ASIDE, end="000000010000000000000005"), 0, Ran(used.data), 0)
+    claim = read_claim(place.claim)
+    assert claim is not None and claim.end == 6 << 20, "as it is with this server"
+    monkeypatch.setattr(facts, "_control", lambda *_: (said, ""))
+    shutil.rmtree(place.path)
+    place.path.mkdir()
+    change.restore(place, Wanted(label="OTHER", aside=ASIDE, end="000000010000000000000005"), 0, Ran(), 0)
+    claim = read_claim(place.claim)
+    assert claim is not None and claim.end == end

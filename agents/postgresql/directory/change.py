@@ -30,6 +30,7 @@ RECORD = CLAIMS / "estate.json"  # see agents/guard/record.py
 LOCK = Path("/run/lock/mystocks-data-directory.lock")
 CLONE = ".clone"  # what a clone is called until it is whole
 REPLACED = re.compile(r"main\.(replaced|wrecked)-[A-Za-z0-9]{1,40}")
+_LEAST_SEGMENT = 1 << 20  # of WAL, that initdb makes
 _SIDE = re.compile(r"side-[a-z][a-z0-9-]{0,30}")
 Run = Callable[[Sequence[str | Path], int], None]
 
@@ -154,7 +155,9 @@ def restore(place: Place, wanted: Wanted, processes: int, run: Run, lock: int) -
     ]  # fmt: skip
     run(command, lock)
     _declared_only(place.path / "postgresql.auto.conf")
-    write_claim(place.claim, replace(claim, done=True))
+    came = look(place.path, place.programs)
+    end = _ends(wanted.end, came.segment_bytes) if wanted.end and came.segment_bytes else claim.end
+    write_claim(place.claim, replace(claim, done=True, end=end))
     return found
 
 
@@ -447,15 +450,16 @@ def _claim(place: Place, seen: Seen, wanted: Wanted) -> None:
             str(place.path), inode, wanted.label,
             system=same.system if same else wanted.successor.system if wanted.successor else "",
             timeline=int(end[:8], 16) if end else same.timeline if same else 0,
-            end=_ends(end) if end else same.end if same else 0,
+            # Until the files say how large segments are here, they count as the smallest: `restore` says it then.
+            end=_ends(end, seen.segment_bytes or _LEAST_SEGMENT) if end else same.end if same else 0,
             wal=seen.wal or (same.wal if same else ""),
             done=same is not None and same.has_come(seen) and seen.has_label,
         ),
     )  # fmt: skip
 
 
-def _ends(segment: str) -> int:
-    return (int(segment[8:16], 16) << 32) + (int(segment[16:24], 16) + 1) * (16 << 20)
+def _ends(segment: str, size: int) -> int:
+    return (int(segment[8:16], 16) << 32) + (int(segment[16:24], 16) + 1) * size
 
 
 def _declared_only(auto: Path) -> None:

@@ -81,6 +81,12 @@ class Seen:
         return self.state in IN_RECOVERY
 
     @property
+    def segment_bytes(self) -> int:
+        """0 where nobody can say."""
+        size = self._said("Bytes per WAL segment")
+        return int(size) if size.isdigit() else 0
+
+    @property
     def is_unused(self) -> bool:
         """initdb made it, and no server that ever ran in it was asked to make a table, a role or a database."""
         oid = self._said("Latest checkpoint's NextOID")
