@@ -94,13 +94,20 @@ def parse(unit: str, ran: Ran) -> Seen:
 
 def parse_list(host: str, ran: Ran) -> dict[str, Begun]:
     """Of what the script LIST prints: what works, by unit. Raises TargetFailed when nobody can tell."""
-    why = "systemd does not answer" if ran.rc == SILENT else ran.stderr.strip()[-200:] or f"looking ended with {ran.rc}"
-    if ran.rc == 0:
-        try:
-            return {unit: _begun(said) for unit, said in map(_pair, ran.stdout.splitlines())}
-        except (ValueError, KeyError, TypeError) as error:
-            why = f"what it left cannot be read: {error}"
-    raise TargetFailed(f"{host} does not say what works there: {why}")
+    if ran.rc:
+        why = "systemd does not answer" if ran.rc == SILENT else ran.stderr.strip()[-200:]
+        raise TargetFailed(f"{host} does not say what works there: {why or f'looking ended with {ran.rc}'}")
+    return {unit: _listed(host, unit, said) for unit, said in map(_pair, ran.stdout.splitlines())}
+
+
+def _listed(host: str, unit: str, said: str) -> Begun:
+    try:
+        return _begun(said)
+    except (ValueError, KeyError, TypeError) as error:
+        raise TargetFailed(
+            f"{host} does not say what works there: what {unit} left cannot be read: {error}",
+            f"systemctl stop {unit} on {host} ends it, then repeat",
+        ) from error
 
 
 def _pair(line: str) -> tuple[str, str]:

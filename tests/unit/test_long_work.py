@@ -140,6 +140,14 @@ def test_a_host_on_which_systemd_is_silent_does_not_say_that_nothing_works(there
         working(there.host, FIRST.run)
 
 
+def test_work_that_does_not_say_whose_it_is_is_named(there: Machine) -> None:
+    begun_and_left(there, LONG, FIRST)
+    (there.left(LONG.unit) / "begun").write_text("{")
+    with pytest.raises(TargetFailed, match=r"what mystocks-data-reclone.service left cannot be read") as told:
+        working(there.host, FIRST.run)
+    assert told.value.hint == "systemctl stop mystocks-data-reclone.service on pg1 ends it, then repeat"
+
+
 def test_an_outcome_is_taken_once(there: Machine) -> None:
     """A step that is repeated after its work was done is asked to do it again."""
     run_long(there.host, SHORT, FIRST)
@@ -172,8 +180,10 @@ def test_a_second_run_is_refused_with_the_unit_and_two_commands_that_lead_on(the
 
 def test_the_same_run_with_other_words_is_refused_too(there: Machine) -> None:
     begun_and_left(there, LONG, FIRST)
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as told:
         run_long(there.host, Work("data", "rewind", ("true",)), FIRST)
+    assert FIRST.way_on not in told.value.hint, "it would be refused again"
+    assert "systemctl stop mystocks-data-reclone.service on pg1" in told.value.hint
 
 
 def test_work_on_something_else_is_not_in_the_way(there: Machine) -> None:
