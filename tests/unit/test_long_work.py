@@ -59,6 +59,17 @@ def test_what_a_shell_is_to_expand_is_not_expanded_before(there: Machine) -> Non
     )
 
 
+def test_what_is_said_in_backslashes_is_taken_for_what_it_is(
+    there: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person of a domain begins it, and a program whose words are no sign of how far it is."""
+    monkeypatch.setattr("runbooks.long_work.work.user_at_machine", lambda: r"CORP\dora@desk")
+    work = replace(LONG, silent=1.0, argv=("sh", "-c", r"printf '%s\n' 'in C:\next\ntaken yes' >&2; sleep 60"))
+    begun_and_left(there, work, FIRST)
+    seen = look(there.host, work, 2)
+    assert (seen.phase, seen.begun.owner, seen.last) == (Phase.RUNNING, r"CORP\dora@desk", r"in C:\next\ntaken yes")
+
+
 def test_what_fails_fails_with_its_own_words(there: Machine) -> None:
     with pytest.raises(TargetFailed, match="pg1: reclone ended with 3: ERROR: no space left"):
         run_long(there.host, Work("data", "reclone", ("sh", "-c", "echo ERROR: no space left >&2; exit 3")), FIRST)
