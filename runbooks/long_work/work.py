@@ -63,6 +63,10 @@ class Work:
         return hashlib.sha256(json.dumps([self.user, self.at, *self.argv]).encode()).hexdigest()[:16]
 
 
+class Overtaken(Refused):
+    """Another run has begun the same since: nothing else may be done in its place by this one."""
+
+
 def _silent(_: str) -> None:
     """Nobody listens."""
 
@@ -189,14 +193,14 @@ def _is_asked_by(seen: Seen, work: Work, asker: Asker) -> bool:
 def _require_not_replaced(host: Host, work: Work, asker: Asker, seen: Seen) -> None:
     """Whoever begins the same after this one has ended, while the line is broken, overwrites its outcome.
 
-    Raises Refused. While another kind works its own folder is not what was looked into, and waits to be.
+    Raises Overtaken. While another kind works its own folder is not what was looked into, and waits to be.
     """
     looked_into = not seen.alive or work.unit in seen.alive
     if seen.phase is Phase.ABSENT or not looked_into or _is_asked_by(seen, work, asker):
         return
     begun = seen.begun
     whose = f", begun by {begun.owner} (run {begun.run})" if begun.run else ""
-    raise Refused(
+    raise Overtaken(
         f"{work.unit} on {host} is of another run by now{whose}: what became of this one's is lost",
         begun.way_on and f"{begun.way_on} goes on waiting for it",
     )

@@ -13,10 +13,11 @@ from inventories.errors import Refused, TargetFailed, TimedOut, Unreachable
 from runbooks.engine.context import Context
 from runbooks.long_work.scripts import ALIVE
 from runbooks.long_work.seen import Phase
-from runbooks.long_work.work import Asker, Work, look, run_long, stop, under_way, working
+from runbooks.long_work.work import Asker, Overtaken, Work, look, run_long, stop, under_way, working
 from runbooks.procedures.postgresql import rejoin
-from runbooks.procedures.postgresql.rejoin import RejoinOptions
+from runbooks.procedures.postgresql.rejoin import Rejoin, RejoinOptions
 from tests.unit.systemd_kit import Machine, machine
+from tests.unit.walk_kit import ESTATE
 
 LONG = Work("data", "reclone", ("sleep", "60"))
 SHORT = Work("data", "reclone", ("sh", "-c", "echo copied; echo words >&2"))
@@ -103,11 +104,26 @@ def test_the_outcome_of_a_run_that_came_in_between_is_not_taken_for_ones_own(the
             pass
         begun_and_left(there, replace(SHORT, argv=("sh", "-c", "sleep 0.5; echo theirs")), SECOND)
 
-    with pytest.raises(Refused, match=rf"is of another run by now, begun by .*{SECOND.run}") as told:
+    with pytest.raises(Overtaken, match=rf"is of another run by now, begun by .*{SECOND.run}") as told:
         run_long(there.host, SHORT, replace(FIRST, say=overtaken))
     assert SECOND.way_on in told.value.hint
     theirs = replace(SHORT, argv=("sh", "-c", "sleep 0.5; echo theirs"))
     assert run_long(there.host, theirs, SECOND).stdout == "theirs\n", "it was left to them"
+
+
+def test_what_another_run_rewinds_is_not_restored_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def overtaken(*_: object) -> None:
+        raise Overtaken("mystocks-data-rewind.service on pg1 is of another run by now")
+
+    for where, name, fake in (
+        (rejoin.act, "checkpoint", None), (rejoin.act, "hold_wal", None), (rejoin.rebuilding, "incoming", None),
+        (rejoin.directory, "recloning", None), (rejoin.directory, "rewind", overtaken),
+        (rejoin.rebuilding, "reclone", lambda *_: pytest.fail("restored over it")),
+    ):  # fmt: skip
+        monkeypatch.setattr(where, name, fake or (lambda *_: None))
+    state = Rejoin(primary="pg2", other="pg1")
+    with pytest.raises(Overtaken):
+        rejoin.rebuild(Context(ESTATE, RejoinOptions(yes=True), tmp_path), state)
 
 
 def test_what_has_ended_by_the_time_it_is_named_is_refused_in_words(
