@@ -48,6 +48,15 @@ def test_a_server_of_which_nobody_may_read_where_it_works_counts_as_one_that_wor
     assert facts.look(place.path, place.programs).worker == ""
 
 
+def test_a_server_that_removes_a_segment_meanwhile_is_looked_at_all_the_same(
+    place: Place, used: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = facts._names
+    monkeypatch.setattr(facts, "_names", lambda folder: [*names(folder), "000000010000000000000000"])
+    assert answer(place) is Answer.OTHER
+    assert facts.look(place.path, place.programs).written > 0
+
+
 # ---- empty
 
 

@@ -189,8 +189,11 @@ def _written(wal: Path, control: Mapping[str, str]) -> int:
 
 def _page(segment: Path) -> tuple[int, int]:
     """Timeline and position that the segment's first page has in its header."""
-    with segment.open("rb") as file:
-        head = file.read(16)
+    try:
+        with segment.open("rb") as file:
+            head = file.read(16)
+    except FileNotFoundError:  # a server that runs has removed it meanwhile
+        return 0, 0
     if len(head) < 16:
         return 0, 0
     _, _, timeline, begins = struct.unpack("=HHIQ", head)
