@@ -77,6 +77,16 @@ def test_what_initdb_made_is_empty_until_a_server_was_asked_to_make_anything(pla
     assert answer(place) is Answer.OTHER
 
 
+def test_what_somebody_put_beside_what_initdb_made_is_not_deleted_with_it(place: Place, unused: Made) -> None:
+    """Where the directory is a disk of its own, what was there before was perhaps kept in it."""
+    (unused.data / "old").mkdir()
+    (unused.data / "old/PG_VERSION").touch()
+    assert answer(place) is Answer.OTHER
+    with pytest.raises(Refused, match="since initdb, and beside it old"):
+        change.clone(place, "host=x", "slot", lambda *_: None, 0)
+    assert (unused.data / "old/PG_VERSION").exists()
+
+
 def test_an_unused_cluster_that_was_killed_is_not_provably_empty(place: Place, unused: Made) -> None:
     unused.start()
     unused.stop("immediate")

@@ -21,6 +21,12 @@ FIRST_NORMAL_OID = 16384  # a server that was ever asked to make anything hands 
 LOST_FOUND = "lost+found"
 _SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})(?:\.partial)?")
 _HISTORY = re.compile(r"([0-9A-F]{8})\.history")
+# What initdb makes, and a server that nobody asked for anything; marks of earlier versions of ours lie there too.
+_OF_UNUSED = re.compile(
+    r"PG_VERSION|base|global|pg_(clog|commit_ts|dynshmem|logical|multixact|notify|replslot|serial|snapshots|stat|"
+    r"stat_tmp|subtrans|tblspc|twophase|wal|xact)|postgresql(\.auto)?\.conf|pg_(hba|ident)\.conf|postmaster\.\w+|"
+    r"current_logfiles|log|(server|root)\.(crt|key)|lost\+found|\.clone|mystocks-[\w-]+"
+)
 _WORKERS = ("postgres", "pgbackrest", "pg_rewind", "pg_basebackup")
 
 
@@ -79,6 +85,11 @@ class Seen:
     @property
     def in_recovery(self) -> bool:
         return self.state in IN_RECOVERY
+
+    @property
+    def strangers(self) -> tuple[str, ...]:
+        """What lies in it and is no part of a cluster that nobody has used."""
+        return tuple(name for name in self.names if not _OF_UNUSED.fullmatch(name))
 
     @property
     def segment_bytes(self) -> int:

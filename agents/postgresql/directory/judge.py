@@ -71,7 +71,10 @@ def judge(seen: Seen, claim: Claim | None, known: str = "") -> Judged:
     if seen.names == (LOST_FOUND,):
         return Judged(Answer.EMPTY, f"holds {LOST_FOUND} and nothing else")
     if seen.is_unused and seen.system != known:
-        return Judged(Answer.EMPTY, "holds a cluster that nobody has used since initdb")
+        unused = "holds a cluster that nobody has used since initdb"
+        if seen.strangers:
+            return Judged(Answer.OTHER, f"{unused}, and beside it {', '.join(seen.strangers)}")
+        return Judged(Answer.EMPTY, unused)
     if claim is None or not claim.covers(seen):
         return Judged(Answer.OTHER, f"holds {seen}")
     restore = f"the restore of {claim.label or 'the newest backup'}"
