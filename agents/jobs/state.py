@@ -18,6 +18,7 @@ from agents.jobs.config import Job, Settings
 
 # A full backup is more than an incremental one: whoever has it does not miss the lesser.
 GREATER: Mapping[str, tuple[str, ...]] = {"incr": ("diff", "full"), "diff": ("full",), "td-incr": ("td-full",)}
+_CLOCKS_S = 60.0  # by how much this host's clock may be corrected
 _STARTING_S = 300.0  # cron may still be about to start what was due so recently
 
 
@@ -78,10 +79,15 @@ def arm(settings: Settings) -> dict[str, State]:
     return found
 
 
-def success(job: str, states: Mapping[str, State]) -> float | None:
-    """The last success that counts for a job: its own, or that of a greater one."""
+def success(job: str, states: Mapping[str, State], now: float) -> float | None:
+    """The last success that counts for a job: its own, or that of a greater one; none that is still to come."""
     times = [states[name].last_success_at for name in (job, *GREATER.get(job, ())) if name in states]
-    return max((at for at in times if at is not None), default=None)
+    return max((at for at in times if at is not None and _has_been(at, now)), default=None)
+
+
+def _has_been(at: float, now: float) -> bool:
+    """Else it was noted by a clock that was ahead, and says nothing."""
+    return at <= now + _CLOCKS_S
 
 
 def limit(job: Job, states: Mapping[str, State]) -> float:
@@ -96,23 +102,23 @@ def limit(job: Job, states: Mapping[str, State]) -> float:
 def due(job: Job, states: Mapping[str, State], now: float) -> bool:
     """Whether its last scheduled time has passed without a success since."""
     at = cron.previous(job.schedule, now - job.jitter_s - _STARTING_S)
-    return at is not None and _base(job, states) < at
+    return at is not None and _base(job, states, now) < at
 
 
 def missed(job: Job, states: Mapping[str, State], now: float) -> str | None:
     """The sentence for a success that the schedule promised and that did not come, grace included; None when it did."""
     at = cron.previous(job.schedule, now - job.grace_s)
-    if at is None or _base(job, states) >= at:
+    if at is None or _base(job, states, now) >= at:
         return None
-    state, last = states[job.name], success(job.name, states)
+    state, last = states[job.name], success(job.name, states, now)
     since = f"since {_utc(last)}" if last is not None else f"since it was armed on {_utc(state.armed_at)}"
     why = f"; its last run {state.outcome}: {state.sentence}" if state.outcome not in (None, "passed") else ""
     return f"{job.name} has not succeeded {since}, though it was due on {_utc(at)}{why}"
 
 
-def _base(job: Job, states: Mapping[str, State]) -> float:
-    last = success(job.name, states)
-    return states[job.name].armed_at if last is None else last
+def _base(job: Job, states: Mapping[str, State], now: float) -> float:
+    last, armed = success(job.name, states, now), states[job.name].armed_at
+    return last if last is not None else armed if _has_been(armed, now) else 0.0
 
 
 def _utc(at: float) -> str:

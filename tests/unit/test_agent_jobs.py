@@ -299,6 +299,14 @@ def test_a_job_that_never_succeeded_is_missed_from_the_day_it_was_armed(host: Ba
     assert late(host, {"full": State("full", hours(0.5))}) == {}
 
 
+@pytest.mark.parametrize("ahead", [{"last_success_at": hours(-8760)}, {"armed_at": hours(-8760)}])
+def test_a_success_that_is_still_to_come_stands_for_none(host: BackupHost, ahead: dict[str, float]) -> None:
+    """The clock was a year ahead and was set back: until then nothing would be due, and nothing missed."""
+    wrong = {"full": replace(State("full", hours(7 * 24)), **ahead)}
+    assert jobs_state.due(host.settings.job("full"), wrong, SATURDAY_2000)
+    assert "full has not succeeded since" in late(host, wrong)["full"]
+
+
 def test_a_full_backup_stands_for_an_incremental_one_and_not_the_other_way(host: BackupHost) -> None:
     assert late(host, states(full=hours(1), incr=None)) == {}
     assert set(late(host, states(full=None, incr=hours(1)))) == {"full"}
