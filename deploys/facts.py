@@ -16,8 +16,8 @@ class PgCluster(FactBase[dict[str, bool]]):
     """State of one PostgreSQL cluster: exists, configured, standby, online, primary, fenced, and four that need words.
 
     `blank`, by its control file: initdb made it, nobody has asked it to make anything since. `halfway`: a clone into
-    it was cut short. `unmounted`: /etc/fstab declares a file system for it that is not there. `lost`: nothing but
-    lost+found lies there.
+    it was cut short. `unmounted`: /etc/fstab declares a file system, for it or where a link leads, that is not there.
+    `lost`: nothing but lost+found lies there.
     """
 
     default = dict
@@ -35,8 +35,10 @@ class PgCluster(FactBase[dict[str, bool]]):
             END {{ exit !(state == "shut down" && timeline == 1 && oid > 0 && oid < 16384) }}'
         }}
         unmounted() {{
-          for point in $(awk '$1 !~ /^#/ && $2 ~ "^/." {{ print $2 }}' /etc/fstab 2>/dev/null); do
-            case {data}/pg_wal/ in "$point"/*) mountpoint -q "$point" || return 0;; esac
+          for point in $(awk '$1 !~ /^#/ && $2 ~ "^/." {{ sub("/+$", "", $2); print $2 }}' /etc/fstab 2>/dev/null); do
+            for place in {data}/pg_wal "$(readlink -m {data})/pg_wal" "$(readlink -m {data}/pg_wal)"; do
+              case "$place/" in "$point"/*) mountpoint -q "$point" || return 0;; esac
+            done
           done
           return 1
         }}

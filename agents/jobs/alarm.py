@@ -37,7 +37,7 @@ def _late(settings: Settings, states: Mapping[str, State], now: float) -> Iterat
     for job in settings.jobs.values():
         sentence = state.missed(job, states, now)
         if sentence:
-            last = state.success(job.name, states) or states[job.name].armed_at
+            last = state.success(job.name, states, now) or states[job.name].armed_at
             yield Late(job.name, sentence, now - last, job.grace_s)
     yield from _unproven(settings, states, now, "prove", settings.proofs, "")
     yield from _unproven(settings, states, now, "td-prove", settings.td_proofs, " of TDengine")

@@ -1,7 +1,7 @@
 """What became of each job: jobs/<job>.json, and which jobs are due or missed.
 
     {"job", "armed_at", "started_at", "ended_at", "outcome": "passed|failed|skipped|timeout", "last_success_at",
-     "seconds", "sentence", "log"}       unix seconds; null before the first run
+     "seconds", "sentence", "log", "success_s"}       unix seconds; null before the first run
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from agents.jobs.config import Job, Settings
 
 # A full backup is more than an incremental one: whoever has it does not miss the lesser.
 GREATER: Mapping[str, tuple[str, ...]] = {"incr": ("diff", "full"), "diff": ("full",), "td-incr": ("td-full",)}
+_CLOCKS_S = 60.0  # by how much this host's clock may be corrected
 _STARTING_S = 300.0  # cron may still be about to start what was due so recently
 
 
 @dataclass(frozen=True)
 class State:
-    """Of one job; `armed_at` is when its schedule was first put here."""
+    """Of one job; `armed_at` is when its schedule was first put here, `success_s` what its last success took."""
 
     job: str
     armed_at: float
@@ -34,6 +35,14 @@ class State:
     seconds: float | None = None
     sentence: str = ""
     log: str = ""
+    success_s: float | None = None
+
+    @property
+    def took(self) -> float:
+        """What its last success took; 0 where none is known. An older version noted it only of the last run."""
+        if self.success_s is None and self.outcome == "passed":
+            return self.seconds or 0.0
+        return self.success_s or 0.0
 
     def ended(self, outcome: str, started_at: float, seconds: float, sentence: str, log: str) -> State:
         now = time.time()
@@ -41,6 +50,7 @@ class State:
         return replace(
             self, started_at=started_at, ended_at=now, outcome=outcome, last_success_at=success,
             seconds=round(seconds, 3), sentence=sentence, log=log,
+            success_s=round(seconds, 3) if outcome == "passed" else self.took or None,
         )  # fmt: skip
 
 
@@ -69,10 +79,15 @@ def arm(settings: Settings) -> dict[str, State]:
     return found
 
 
-def success(job: str, states: Mapping[str, State]) -> float | None:
-    """The last success that counts for a job: its own, or that of a greater one."""
+def success(job: str, states: Mapping[str, State], now: float) -> float | None:
+    """The last success that counts for a job: its own, or that of a greater one; none that is still to come."""
     times = [states[name].last_success_at for name in (job, *GREATER.get(job, ())) if name in states]
-    return max((at for at in times if at is not None), default=None)
+    return max((at for at in times if at is not None and _has_been(at, now)), default=None)
+
+
+def _has_been(at: float, now: float) -> bool:
+    """Else it was noted by a clock that was ahead, and says nothing."""
+    return at <= now + _CLOCKS_S
 
 
 def limit(job: Job, states: Mapping[str, State]) -> float:
@@ -81,29 +96,29 @@ def limit(job: Job, states: Mapping[str, State]) -> float:
     An incremental backup after a change of timeline reads as much as a full one.
     """
     known = [states[name] for name in (job.name, *GREATER.get(job.name, ())) if name in states]
-    return max([job.limit_s, *(2 * (one.seconds or 0.0) for one in known if one.outcome == "passed")])
+    return max([job.limit_s, *(2 * one.took for one in known)])
 
 
 def due(job: Job, states: Mapping[str, State], now: float) -> bool:
     """Whether its last scheduled time has passed without a success since."""
     at = cron.previous(job.schedule, now - job.jitter_s - _STARTING_S)
-    return at is not None and _base(job, states) < at
+    return at is not None and _base(job, states, now) < at
 
 
 def missed(job: Job, states: Mapping[str, State], now: float) -> str | None:
     """The sentence for a success that the schedule promised and that did not come, grace included; None when it did."""
     at = cron.previous(job.schedule, now - job.grace_s)
-    if at is None or _base(job, states) >= at:
+    if at is None or _base(job, states, now) >= at:
         return None
-    state, last = states[job.name], success(job.name, states)
+    state, last = states[job.name], success(job.name, states, now)
     since = f"since {_utc(last)}" if last is not None else f"since it was armed on {_utc(state.armed_at)}"
     why = f"; its last run {state.outcome}: {state.sentence}" if state.outcome not in (None, "passed") else ""
     return f"{job.name} has not succeeded {since}, though it was due on {_utc(at)}{why}"
 
 
-def _base(job: Job, states: Mapping[str, State]) -> float:
-    last = success(job.name, states)
-    return states[job.name].armed_at if last is None else last
+def _base(job: Job, states: Mapping[str, State], now: float) -> float:
+    last, armed = success(job.name, states, now), states[job.name].armed_at
+    return last if last is not None else armed if _has_been(armed, now) else 0.0
 
 
 def _utc(at: float) -> str:

@@ -25,6 +25,7 @@ from runbooks.engine.result import StepResult
 S = TypeVar("S", bound=BaseModel)
 O = TypeVar("O", bound=Options)  # noqa: E741 - a type variable, not a number
 _AFRESH = "start it afresh, without --resume"
+_CLOCKS_S = 60.0  # by how much a clock may be corrected between two runs
 NO_RUNS = ("lock-break",)  # journalled, but nothing on a host is other than before
 
 
@@ -84,7 +85,8 @@ def find_resumable(
     """The newest run of this procedure on this estate, if it is not over.
 
     Raises BadInput when there is none or the newest has ended well or for good, and Refused when a newer run of
-    whatever kind and outcome has overtaken it, or it is too old: the state in its journal is not that of the hosts.
+    whatever kind and outcome has overtaken it, or may have, or it is too old: the state in its journal is not that of
+    the hosts.
     """
     every = list(_newest_first(estate, runs or rundir.runs_dir()))
     past = next((past for past in every if past.procedure == procedure and _decides(past)), None)
@@ -104,6 +106,12 @@ def find_resumable(
         raise Refused(
             f"{past.name} stopped {past.age_s / 3600:.1f} h ago; what it knows of the hosts counts for "
             f"{max_age_s / 3600:g} h",
+            ways_on(procedure),
+        )
+    if past.age_s < -_CLOCKS_S:
+        raise Refused(
+            f"{past.name} stopped at {past.last_at[:19]} UTC, which is still to come: the clock here was set back, "
+            "and nobody can say what has been done since",
             ways_on(procedure),
         )
     return past

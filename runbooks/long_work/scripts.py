@@ -35,8 +35,9 @@ test $turn = 0 || {{
 echo "alive $(echo $alive)"
 test -z "$alive" || printf '%s\\n' $alive | grep -qxF "$unit" || unit=$(echo $alive | cut -d' ' -f1)
 cd {FOLDER}/$unit 2>/dev/null || exit 0
-echo "begun $(cat begun 2>/dev/null)"
-echo "ended $(cat ended 2>/dev/null)"
+# By printf: an echo of sh takes a backslash for a sign of its own.
+printf 'begun %s\\n' "$(cat begun 2>/dev/null)"
+printf 'ended %s\\n' "$(cat ended 2>/dev/null)"
 test ! -e taken || echo "taken yes"
 test "$(cat boot 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id)" && echo "boot same"
 echo "age $(awk -v since="$(cat uptime 2>/dev/null || echo 0)" '{{print $1 - since}}' /proc/uptime)"
@@ -45,7 +46,7 @@ for pid in $pids; do cat /proc/$pid/io /proc/$pid/stat 2>/dev/null; done | awk '
   /^[rw]char:/ {{bytes += $2}}
   /^[0-9]+ \\(/ {{sub(/^.*\\) /, ""); ticks += $12 + $13 + $14 + $15}}
   END {{printf "bytes %.0f\\nticks %.0f\\n", bytes, ticks}}'
-echo "last $(tail -n1 err | cut -c1-200)"
+printf 'last %s\\n' "$(tail -n1 err | cut -c1-200)"
 """
 # Everything that works, whatever on, with what its begun says.
 LIST = f"""
@@ -74,13 +75,14 @@ unit=$2 user=$3 at=$4 begun=$5 after=$6
 test -z "$alive" || {{ echo $alive; exit {ALIVE}; }}
 folder={FOLDER}/$unit
 rm -rf $folder
-mkdir $folder
-printf '%s\\n' "$begun" >$folder/begun
-printf '%s' "$after" >$folder/after
-cat /proc/sys/kernel/random/boot_id >$folder/boot
-cut -d' ' -f1 /proc/uptime >$folder/uptime
-: >$folder/out >$folder/err
-sync $folder/begun $folder/boot
+# What is not noted would be nobody's: on a full disk nothing is begun.
+mkdir $folder &&
+  printf '%s\\n' "$begun" >$folder/begun &&
+  printf '%s' "$after" >$folder/after &&
+  cat /proc/sys/kernel/random/boot_id >$folder/boot &&
+  cut -d' ' -f1 /proc/uptime >$folder/uptime &&
+  true >$folder/out >$folder/err &&
+  sync $folder/begun $folder/boot || {{ rm -rf $folder; exit 1; }}
 systemctl reset-failed $unit 2>/dev/null
 shift 6
 exec systemd-run --quiet --collect --unit=$unit --uid="$user" --property=WorkingDirectory="$at" \\

@@ -9,7 +9,7 @@ from typing import Any
 
 from inventories.errors import TargetFailed
 from runbooks.hosts import Ran
-from runbooks.long_work.scripts import SILENT
+from runbooks.long_work.scripts import FOLDER, SILENT
 
 TICKS_A_SECOND = 100.0  # USER_HZ, the same on every Linux
 
@@ -50,7 +50,7 @@ class End:
 @dataclass(frozen=True)
 class Seen:
     """One look. `alive`: every unit that works on the same thing; `bytes` read and written, `cpu_s` used so far by the
-    processes that live now, `last`: what was said last.
+    processes that live now, `last`: what was said last. `hint`: what makes one tell that is unknown, as a command.
     """
 
     unit: str
@@ -63,6 +63,7 @@ class Seen:
     cpu_s: float = 0.0
     last: str = ""
     why: str = ""
+    hint: str = ""
 
     @property
     def far(self) -> float:
@@ -84,18 +85,29 @@ def parse(unit: str, ran: Ran) -> Seen:
     try:
         return _seen(unit, told)
     except (ValueError, KeyError, TypeError) as error:
-        return Seen(unit, Phase.UNKNOWN, why=f"what it left cannot be read: {error}")
+        alive = told["alive"]  # where nothing is, the folder is no witness of anything that works
+        return Seen(
+            unit, Phase.UNKNOWN, why=f"what it left cannot be read: {error}",
+            hint=f"systemctl stop {alive}" if alive else f"rm -r {FOLDER}/{unit}",
+        )  # fmt: skip
 
 
 def parse_list(host: str, ran: Ran) -> dict[str, Begun]:
     """Of what the script LIST prints: what works, by unit. Raises TargetFailed when nobody can tell."""
-    why = "systemd does not answer" if ran.rc == SILENT else ran.stderr.strip()[-200:] or f"looking ended with {ran.rc}"
-    if ran.rc == 0:
-        try:
-            return {unit: _begun(said) for unit, said in map(_pair, ran.stdout.splitlines())}
-        except (ValueError, KeyError, TypeError) as error:
-            why = f"what it left cannot be read: {error}"
-    raise TargetFailed(f"{host} does not say what works there: {why}")
+    if ran.rc:
+        why = "systemd does not answer" if ran.rc == SILENT else ran.stderr.strip()[-200:]
+        raise TargetFailed(f"{host} does not say what works there: {why or f'looking ended with {ran.rc}'}")
+    return {unit: _listed(host, unit, said) for unit, said in map(_pair, ran.stdout.splitlines())}
+
+
+def _listed(host: str, unit: str, said: str) -> Begun:
+    try:
+        return _begun(said)
+    except (ValueError, KeyError, TypeError) as error:
+        raise TargetFailed(
+            f"{host} does not say what works there: what {unit} left cannot be read: {error}",
+            f"systemctl stop {unit} on {host} ends it, then repeat",
+        ) from error
 
 
 def _pair(line: str) -> tuple[str, str]:

@@ -63,6 +63,10 @@ class Work:
         return hashlib.sha256(json.dumps([self.user, self.at, *self.argv]).encode()).hexdigest()[:16]
 
 
+class Overtaken(Refused):
+    """Another run has begun the same since: nothing else may be done in its place by this one."""
+
+
 def _silent(_: str) -> None:
     """Nobody listens."""
 
@@ -131,7 +135,7 @@ def begin_long(host: Host, work: Work, asker: Asker, prepare: Callable[[], None]
         asker.say(f"{work.unit} on {host} is of this run and {_state(seen)}: it is not begun a second time")
         return
     if seen.phase is Phase.RUNNING:
-        raise _other(host, seen)
+        raise _other(host, seen, asker)
     if prepare:
         prepare()
     _begin(host, work, asker)
@@ -142,13 +146,13 @@ def require_idle(host: Host, on: str, asker: Asker) -> None:
     """Raises Refused while another run's work goes on there, or when nobody can tell; this run's own is no reason."""
     seen = _known(host, Work(on, "look", ()))
     if seen.phase is Phase.RUNNING and seen.begun.run != asker.run:
-        raise _other(host, seen)
+        raise _other(host, seen, asker)
 
 
 def others_work(host: Host, on: str, asker: Asker) -> Refused | None:
     """The refusal for another run's work that goes on there; None also where nobody can tell. Raises Unreachable."""
     seen = look(host, Work(on, "look", ()), timeout=_SOON_S)
-    return _other(host, seen) if seen.phase is Phase.RUNNING and seen.begun.run != asker.run else None
+    return _other(host, seen, asker) if seen.phase is Phase.RUNNING and seen.begun.run != asker.run else None
 
 
 def at_work(host: Host, timeout: float = _SOON_S * 3) -> dict[str, Begun]:
@@ -170,18 +174,36 @@ def _known(host: Host, work: Work) -> Seen:
     """Raises Refused when nobody can tell."""
     seen = look(host, work)
     if seen.phase is Phase.UNKNOWN:
-        raise Refused(
-            f"nobody can tell whether {work.unit} still works on {host}: {seen.why}",
-            f"systemctl status {work.unit} on {host} must answer first; then repeat",
-        )
+        mends = f"{seen.hint} on {host}" if seen.hint else f"systemctl status {work.unit} on {host} must answer first"
+        raise Refused(f"nobody can tell whether {work.unit} still works on {host}: {seen.why}", f"{mends}; then repeat")
     return seen
 
 
 def _is_mine(seen: Seen, work: Work, asker: Asker) -> bool:
-    same = (seen.begun.run, seen.begun.digest) == (asker.run, work.digest)
+    same = _is_asked_by(seen, work, asker)
     if seen.phase is Phase.RUNNING:
         return same and seen.alive == (work.unit,)
     return same and asker.hears and seen.phase is Phase.ENDED
+
+
+def _is_asked_by(seen: Seen, work: Work, asker: Asker) -> bool:
+    return (seen.begun.run, seen.begun.digest) == (asker.run, work.digest)
+
+
+def _require_not_replaced(host: Host, work: Work, asker: Asker, seen: Seen) -> None:
+    """Whoever begins the same after this one has ended, while the line is broken, overwrites its outcome.
+
+    Raises Overtaken. While another kind works its own folder is not what was looked into, and waits to be.
+    """
+    looked_into = not seen.alive or work.unit in seen.alive
+    if seen.phase is Phase.ABSENT or not looked_into or _is_asked_by(seen, work, asker):
+        return
+    begun = seen.begun
+    whose = f", begun by {begun.owner} (run {begun.run})" if begun.run else ""
+    raise Overtaken(
+        f"{work.unit} on {host} is of another run by now{whose}: what became of this one's is lost",
+        begun.way_on and f"{begun.way_on} goes on waiting for it",
+    )
 
 
 def _let_end(host: Host, work: Work, asker: Asker, seen: Seen) -> Seen:
@@ -193,17 +215,18 @@ def _let_end(host: Host, work: Work, asker: Asker, seen: Seen) -> Seen:
             accept=lambda seen: seen.phase is not Phase.RUNNING, every=1, clock=asker.clock,
         )  # fmt: skip
     except TimedOut as error:
-        raise _other(host, seen) from error
+        raise _other(host, seen, asker) from error
 
 
 def _state(seen: Seen) -> str:
     return f"has worked for {seen.age_s:.0f} s" if seen.phase is Phase.RUNNING else "has ended"
 
 
-def _other(host: Host, seen: Seen) -> Refused:
-    unit, begun = seen.alive[0], seen.begun
+def _other(host: Host, seen: Seen, asker: Asker) -> Refused:
+    unit, begun = next(iter(seen.alive), seen.unit), seen.begun  # it may have ended since it was in the way
     whose = f", begun {seen.age_s:.0f} s ago by {begun.owner} (run {begun.run})" if begun.run else ""
-    wait = f"{begun.way_on} goes on waiting for it; " if begun.way_on else ""
+    # Of this very run, but asked for in other words: to repeat it would be refused again.
+    wait = f"{begun.way_on} goes on waiting for it; " if begun.way_on and begun.run != asker.run else ""
     return Refused(
         f"{unit} works on {host}{whose}; a second one would spoil its work",
         f"{wait}systemctl stop {unit} on {host} ends it, then repeat",
@@ -219,7 +242,7 @@ def _begin(host: Host, work: Work, asker: Asker) -> None:
     words = (work.group, work.unit, user, work.at, json.dumps(asdict(begun)), AFTER, *argv)
     ran = host.run("sh -c %s sh" + " %s" * len(words), BEGIN, *words, timeout=60, expect=None)
     if ran.rc == ALIVE:
-        raise _other(host, look(host, work))
+        raise _other(host, look(host, work), asker)
     if ran.rc in (BUSY, SILENT):
         why = "systemd does not answer" if ran.rc == SILENT else "somebody else is beginning work there"
         raise Refused(
@@ -238,6 +261,7 @@ def _wait(host: Host, work: Work, asker: Asker) -> Seen:
         seen = look(host, work, _PATIENCE)
         if seen.phase is Phase.UNKNOWN:
             raise Unreachable(f"{host} does not say what {work.unit} does: {seen.why}")
+        _require_not_replaced(host, work, asker, seen)
         return seen
 
     def over(seen: Seen) -> bool:

@@ -17,9 +17,10 @@ from runbooks.engine.context import Context
 from runbooks.engine.journal import Event, Journal
 from runbooks.probes.postgresql import server, stopped
 from runbooks.probes.postgresql.server import ControlData
-from runbooks.procedures.postgresql import abandon
+from runbooks.procedures.postgresql import abandon, abandon_choice
 from runbooks.procedures.postgresql.abandon_choice import Abandon, AbandonOptions, Back, assess
 from runbooks.record.settle import Settled, Settlement
+from runbooks.record.types import Known
 from tests.unit.record_kit import Desk, a_record
 from tests.unit.record_kit import desk as desk
 from tests.unit.start_kit import primary, standby
@@ -148,6 +149,35 @@ def test_a_restore_that_exchanged_directories_is_put_back_by_its_own_undo(
     eyes.world = World(pg1=replace(HELD, timeline=2), pg2=Pg(up=False, fenced=True), noted="degraded")
     ran(tmp_path, RUN, "restore-pitr", "assess", "fence-main", "swap")
     assert assess(looks(tmp_path), Abandon()).back is Back.SWAP
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [(Pg(on=False), "pg2 may have been promoted since"), (replace(NEW, up=False), "pg2 knows timeline 2")],
+)
+def test_no_restore_is_put_back_beside_one_that_may_have_been_promoted(
+    eyes: Eyes, journals: None, tmp_path: Path, other: Pg, words: str
+) -> None:
+    """It starts past the start guard, which would have asked."""
+    eyes.world = World(pg1=HELD, pg2=other, noted="degraded")
+    ran(tmp_path, RUN, "restore-pitr", "assess", "fence-main")
+    with pytest.raises(Refused, match=words):
+        assess(looks(tmp_path), Abandon())
+
+
+def test_of_a_run_that_is_named_another_one_may_have_begun_the_promotion(
+    eyes: Eyes, journals: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record says so: an operator elsewhere went on where this one stopped."""
+    eyes.world = FAILED_OVER
+    ran(tmp_path, RUN, "failover", "assess", "fence")
+    assert not assess(looks(tmp_path, run=RUN), Abandon()).hold
+    answer = eyes.pages().answer
+    assert isinstance(answer, Known) and answer.record.changing
+    theirs = answer.record.changing.model_copy(update={"run": "20260101T010000Z-failover"})
+    later = replace(answer, record=answer.record.model_copy(update={"changing": theirs}))
+    monkeypatch.setattr(abandon_choice, "read", lambda *_: later)
+    assert assess(looks(tmp_path, run=RUN), Abandon()).hold
 
 
 @pytest.mark.parametrize("word", ["", "no-such-run", "passed"])

@@ -100,6 +100,17 @@ def test_a_limit_grows_with_what_the_last_success_took_or_that_of_a_greater_job(
     assert jobs_state.limit(incr, {**mine, **hung}) == 10
 
 
+def test_a_limit_is_not_forgotten_with_one_run_that_did_not_succeed(host: BackupHost) -> None:
+    """Or a cluster that has outgrown its limit would never again be backed up after one evening without room."""
+    full = host.settings.job("full")
+    state = jobs_state.State("full", 0.0).ended("passed", 1.0, 9000.0, "", "")
+    for outcome in ("skipped", "failed", "timeout"):
+        state = state.ended(outcome, 1.0, 20.0, "", "")
+        assert jobs_state.limit(full, {"full": state}) == 18000
+    state = state.ended("passed", 1.0, 6000.0, "", "")
+    assert jobs_state.limit(full, {"full": state}) == 12000, "it shrinks again with what is taken"
+
+
 def test_a_job_is_given_the_time_that_its_limit_grew_to(host: BackupHost) -> None:
     host.change(jobs={"full": {"limit_s": 1}})
     host.note("full", outcome="passed", seconds=30.0)
@@ -286,6 +297,14 @@ def test_a_job_that_never_succeeded_is_missed_from_the_day_it_was_armed(host: Ba
     assert "since it was armed" in late(host, never)["full"]
     assert late(host, never)["full"].endswith("its last run failed: no primary")
     assert late(host, {"full": State("full", hours(0.5))}) == {}
+
+
+@pytest.mark.parametrize("ahead", [{"last_success_at": hours(-8760)}, {"armed_at": hours(-8760)}])
+def test_a_success_that_is_still_to_come_stands_for_none(host: BackupHost, ahead: dict[str, float]) -> None:
+    """The clock was a year ahead and was set back: until then nothing would be due, and nothing missed."""
+    wrong = {"full": replace(State("full", hours(7 * 24)), **ahead)}
+    assert jobs_state.due(host.settings.job("full"), wrong, SATURDAY_2000)
+    assert "full has not succeeded since" in late(host, wrong)["full"]
 
 
 def test_a_full_backup_stands_for_an_incremental_one_and_not_the_other_way(host: BackupHost) -> None:

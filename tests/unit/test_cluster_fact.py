@@ -57,11 +57,24 @@ def test_a_started_cluster_is_not_blank_as_long_as_it_runs(data: Path, made: Pat
 
 
 @pytest.mark.parametrize(
-    ("point", "is_said"), [("{}", True), ("{}/pg_wal", True), ("{}x", False), ("/", False), ("none", False)]
+    ("point", "is_said"),
+    [("{}", True), ("{}/", True), ("{}/pg_wal", True), ("{}x", False), ("/", False), ("none", False)],
 )
 def test_a_file_system_that_is_declared_and_not_mounted_is_told(data: Path, point: str, is_said: bool) -> None:
     data.with_name("fstab").write_text(f"# {data} is none\nUUID=1 {point.format(data)} ext4 defaults 0 2\n")
     assert ("unmounted" in true(data)) is is_said
+
+
+@pytest.mark.parametrize("link", ["main", "main/pg_wal"])
+def test_a_file_system_that_a_link_leads_to_is_told_too(data: Path, link: str) -> None:
+    """Or an empty cluster is made below the mount point of the disk that has the real one."""
+    there = data.with_name("disk") / "there"
+    there.mkdir(parents=True)
+    (data.parent / link).parent.mkdir(exist_ok=True)
+    data.with_name("fstab").write_text(f"UUID=1 {there.parent} ext4 defaults 0 2\n")
+    assert "unmounted" not in true(data)
+    (data.parent / link).symlink_to(there)
+    assert "unmounted" in true(data)
 
 
 def test_a_clone_that_was_cut_short_and_a_mount_point_with_nothing_are_told(data: Path, made: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agents.base.errors import AgentError
-from agents.postgresql.directory import change, main
+from agents.postgresql.directory import change, facts, main
 from agents.postgresql.directory.change import Place, Wanted
 from agents.postgresql.directory.facts import Seen
 from agents.postgresql.directory.judge import Answer, Successor, judge
@@ -134,6 +134,44 @@ def test_a_mount_point_is_cloned_into_and_nothing_starts_before_it_is_whole(
     assert (elsewhere.path / "global/pg_control").exists() and not (elsewhere.path / ".clone").exists()
 
 
+def test_what_came_to_be_used_while_it_was_cloned_is_not_deleted(running: Made, elsewhere: Place) -> None:
+    """A clone takes hours; somebody who touched allow-start may have begun to write there meanwhile."""
+    meanwhile = Made(elsewhere.path.parent)
+
+    def run(command: Sequence[str | Path], lock: int) -> None:
+        cloning(running)(command, lock)
+        meanwhile.start()
+        meanwhile.sql("CREATE TABLE new (n int)", "INSERT INTO new VALUES (7)", database="postgres")
+
+    source = f"host=127.0.0.1 port={running.port} user=postgres"
+    try:
+        with pytest.raises(Refused, match="PostgreSQL runs in it"):
+            change.clone(elsewhere, source, "slot", run, 0)
+        assert meanwhile.sql("SELECT n FROM new", database="postgres") == [(7,)]
+    finally:
+        meanwhile.stop("fast")
+    with pytest.raises(Refused, match="nothing is cloned over it"):
+        change.clone(elsewhere, source, "slot", cloning(running), 0)
+
+
+def test_a_clone_that_was_killed_while_it_was_put_in_place_is_begun_anew(
+    running: Made, elsewhere: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == elsewhere.path)
+    source = f"host=127.0.0.1 port={running.port} user=postgres"
+
+    def killed(partial: Path, real: Path) -> None:
+        for name in ("PG_VERSION", "backup_label", "backup_manifest"):
+            (partial / name).rename(real / name)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(change, "_raise_up", killed)
+        change.clone(elsewhere, source, "slot", cloning(running), 0)
+    change.clone(elsewhere, source, "slot", cloning(running), 0)
+    assert (elsewhere.path / "global/pg_control").exists() and not (elsewhere.path / ".clone").exists()
+
+
 def test_nothing_is_cloned_over_data(place: Place, used: Made) -> None:
     run = Ran()
     with pytest.raises(Refused, match="nothing is cloned over it"):
@@ -231,6 +269,24 @@ def test_only_what_was_put_aside_is_dropped(pair: tuple[Place, Made]) -> None:
     change.drop_replaced(place, "main.replaced-S1")
     assert not place.path.with_name("main.replaced-S1").exists()
     assert place.path.exists()
+
+
+def test_another_file_system_below_is_not_emptied_with_what_is_deleted(
+    pair: tuple[Place, Made], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place, side = pair
+    change.swap(place, "side-pitr", "S1", 2)
+    gone = place.path.with_name("main.replaced-S1")
+    side.data.mkdir()
+    side.data.with_name("side-pitr.d").mkdir()
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text("".join(f"1 2 0:1 / {one}/base rw - ext4 x rw\n" for one in (gone, side.data)))
+    monkeypatch.setattr(facts, "MOUNTS", mounts)
+    with pytest.raises(Refused, match="is a file system of its own"):
+        change.drop_replaced(place, gone.name)
+    with pytest.raises(Refused, match="is a file system of its own"):
+        change.discard_side(side.data, side.data.with_name("side-pitr.tablespaces"), place.programs)
+    assert gone.exists() and side.data.exists()
 
 
 def test_only_a_side_cluster_with_its_folder_is_discarded(pair: tuple[Place, Made]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from agents.guard import start_guard
 from agents.postgresql.directory import change, facts
 from agents.postgresql.directory.change import Place, Wanted
-from agents.postgresql.directory.judge import Answer, Claim, read_claim, write_claim
+from agents.postgresql.directory.judge import Answer, Claim, Successor, read_claim, write_claim
 from agents.postgresql.directory.moves import Refused
 from tests.unit.directory_kit import Made, answer, claimed, recorded
 from tests.unit.directory_kit import copy as copy
@@ -48,6 +48,15 @@ def test_a_server_of_which_nobody_may_read_where_it_works_counts_as_one_that_wor
     assert facts.look(place.path, place.programs).worker == ""
 
 
+def test_a_server_that_removes_a_segment_meanwhile_is_looked_at_all_the_same(
+    place: Place, used: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = facts._names
+    monkeypatch.setattr(facts, "_names", lambda folder: [*names(folder), "000000010000000000000000"])
+    assert answer(place) is Answer.OTHER
+    assert facts.look(place.path, place.programs).written > 0
+
+
 # ---- empty
 
 
@@ -66,6 +75,16 @@ def test_what_initdb_made_is_empty_until_a_server_was_asked_to_make_anything(pla
     unused.sql("CREATE ROLE somebody", database="postgres")
     unused.stop("fast")
     assert answer(place) is Answer.OTHER
+
+
+def test_what_somebody_put_beside_what_initdb_made_is_not_deleted_with_it(place: Place, unused: Made) -> None:
+    """Where the directory is a disk of its own, what was there before was perhaps kept in it."""
+    (unused.data / "old").mkdir()
+    (unused.data / "old/PG_VERSION").touch()
+    assert answer(place) is Answer.OTHER
+    with pytest.raises(Refused, match="since initdb, and beside it old"):
+        change.clone(place, "host=x", "slot", lambda *_: None, 0)
+    assert (unused.data / "old/PG_VERSION").exists()
 
 
 def test_an_unused_cluster_that_was_killed_is_not_provably_empty(place: Place, unused: Made) -> None:
@@ -169,6 +188,31 @@ def _caught_up(primary: Server, standby: Server) -> bool:
 
 def test_a_primary_is_data_whatever_is_claimed_of_it(place: Place, used: Made) -> None:
     claimed(place, used.data, 9, 1 << 40)
+    assert answer(place) is Answer.OTHER
+
+
+def test_a_primary_that_was_restored_once_is_no_restore_that_never_started(place: Place, used: Made) -> None:
+    """Its claim is there still, and whoever took an exclusive backup of it when it crashed has left a backup_label."""
+    used.start()
+    used.stop("immediate")
+    claimed(place, used.data)
+    (used.data / "backup_label").touch()
+    assert answer(place) is Answer.UNFINISHED
+    (used.data / "backup_label.old").touch()
+    assert answer(place) is Answer.OTHER
+
+
+def test_what_is_rewound_is_no_restore_any_more(place: Place, used: Made) -> None:
+    """pg_rewind leaves a backup_label and the control file of a primary that may be lost next: nobody else has them."""
+    lives = Wanted(successor=Successor(change.seen_and_judged(place)[0].system, 2))
+    used.start()
+    used.stop("immediate")
+    claimed(place, used.data)
+
+    def rewound(*_: object) -> None:
+        (used.data / "backup_label").touch()
+
+    change.rewind(place, lives, "host=x", place.path, rewound, 0)
     assert answer(place) is Answer.OTHER
 
 

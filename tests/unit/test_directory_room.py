@@ -182,6 +182,23 @@ def test_a_file_system_that_is_not_mounted_is_no_empty_directory(
     change.room(place, Wanted())
 
 
+@pytest.mark.parametrize("what", ["pg_wal", "pg_tblspc/16400"])
+def test_a_link_into_a_file_system_that_is_not_mounted_is_not_followed(
+    place: Place, used: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    """What is restored there would lie below the mount point, and be gone when the right one is mounted."""
+    (place.path / "global/pg_control").unlink()
+    claimed(place, place.path)
+    if what == "pg_wal":
+        shutil.rmtree(place.path / what)
+    (place.path / what).symlink_to(tmp_path / "disk" / "main")
+    table = tmp_path / "fstab"
+    table.write_text(f"UUID=1 {tmp_path}/disk ext4 defaults 0 2\n")
+    monkeypatch.setattr(facts, "FSTAB", table)
+    with pytest.raises(Refused, match=f"{tmp_path}/disk is declared in /etc/fstab and not mounted"):
+        change.room(place, Wanted(label="LABEL"))
+
+
 def test_lost_and_found_is_told_before_anything_is_touched(place: Place) -> None:
     (place.path / "lost+found").mkdir(parents=True)
     assert answer(place) is Answer.EMPTY
@@ -221,3 +238,20 @@ def test_looking_changes_nothing(place: Place, running: Made) -> None:
     assert room.aside.endswith(ASIDE)
     assert running.sql("SELECT n FROM kept", database="postgres") == [(1,)]
     assert read_claim(place.claim) is None
+
+
+@pytest.mark.parametrize(("size", "end"), [(1, 6 << 20), (16, 96 << 20), (1024, 6 << 30)])
+def test_how_far_the_archive_reached_is_told_in_segments_of_the_clusters_own_size(
+    place: Place, used: Made, monkeypatch: pytest.MonkeyPatch, size: int, end: int
+) -> None:
+    """Or what a standby of a cluster with small ones received would be deleted as if the archive had it."""
+    said = {"Bytes per WAL segment": str(size << 20), "Database system identifier": "7"}
+    change.restore(place, Wanted(label="LABEL", aside=ASIDE, end="000000010000000000000005"), 0, Ran(used.data), 0)
+    claim = read_claim(place.claim)
+    assert claim is not None and claim.end == 6 << 20, "as it is with this server"
+    monkeypatch.setattr(facts, "_control", lambda *_: (said, ""))
+    shutil.rmtree(place.path)
+    place.path.mkdir()
+    change.restore(place, Wanted(label="OTHER", aside=ASIDE, end="000000010000000000000005"), 0, Ran(), 0)
+    claim = read_claim(place.claim)
+    assert claim is not None and claim.end == end

@@ -240,6 +240,19 @@ def test_a_run_that_is_too_old_is_refused_and_so_is_one_from_the_future(bench: B
     assert "promote" not in bench.world.words
 
 
+def test_a_run_is_not_resumed_by_a_clock_that_was_set_back(bench: Bench) -> None:
+    """What was done after it looks older, and would not overtake it."""
+    start(bench, failing("promote"))
+    path = next(bench.runs.glob(f"*/{FILE_NAME}"))
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    lines = [json.dumps({**json.loads(line), "at": later}) for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines) + "\n")
+    acted(bench, "deploy")
+    with pytest.raises(Refused, match="was set back") as refused:
+        open_run(procedure(), "toy", resume=True, runs=bench.runs, max_age_s=12 * 3600)
+    assert "afresh" in refused.value.hint
+
+
 def test_an_abandoned_run_leaves_nothing_to_resume(bench: Bench) -> None:
     result = start(bench, failing("promote"))
     with Journal(result.run_dir) as written:

@@ -11,11 +11,13 @@ import pytest
 
 from inventories.errors import Refused, TargetFailed, TimedOut, Unreachable
 from runbooks.engine.context import Context
+from runbooks.long_work.scripts import ALIVE
 from runbooks.long_work.seen import Phase
-from runbooks.long_work.work import Asker, Work, look, run_long, stop, under_way, working
+from runbooks.long_work.work import Asker, Overtaken, Work, look, run_long, stop, under_way, working
 from runbooks.procedures.postgresql import rejoin
-from runbooks.procedures.postgresql.rejoin import RejoinOptions
+from runbooks.procedures.postgresql.rejoin import Rejoin, RejoinOptions
 from tests.unit.systemd_kit import Machine, machine
+from tests.unit.walk_kit import ESTATE
 
 LONG = Work("data", "reclone", ("sleep", "60"))
 SHORT = Work("data", "reclone", ("sh", "-c", "echo copied; echo words >&2"))
@@ -58,6 +60,17 @@ def test_what_a_shell_is_to_expand_is_not_expanded_before(there: Machine) -> Non
     )
 
 
+def test_what_is_said_in_backslashes_is_taken_for_what_it_is(
+    there: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person of a domain begins it, and a program whose words are no sign of how far it is."""
+    monkeypatch.setattr("runbooks.long_work.work.user_at_machine", lambda: r"CORP\dora@desk")
+    work = replace(LONG, silent=1.0, argv=("sh", "-c", r"printf '%s\n' 'in C:\next\ntaken yes' >&2; sleep 60"))
+    begun_and_left(there, work, FIRST)
+    seen = look(there.host, work, 2)
+    assert (seen.phase, seen.begun.owner, seen.last) == (Phase.RUNNING, r"CORP\dora@desk", r"in C:\next\ntaken yes")
+
+
 def test_what_fails_fails_with_its_own_words(there: Machine) -> None:
     with pytest.raises(TargetFailed, match="pg1: reclone ended with 3: ERROR: no space left"):
         run_long(there.host, Work("data", "reclone", ("sh", "-c", "echo ERROR: no space left >&2; exit 3")), FIRST)
@@ -83,6 +96,60 @@ def test_an_outcome_that_nobody_heard_is_taken_by_the_run_that_began_it(there: M
     assert len(there.begun) == 1
 
 
+def test_the_outcome_of_a_run_that_came_in_between_is_not_taken_for_ones_own(there: Machine) -> None:
+    """The line was broken while the work ended and an operator elsewhere had the same begun."""
+
+    def overtaken(_: str) -> None:
+        while look(there.host, SHORT).phase is Phase.RUNNING:
+            pass
+        begun_and_left(there, replace(SHORT, argv=("sh", "-c", "sleep 0.5; echo theirs")), SECOND)
+
+    with pytest.raises(Overtaken, match=rf"is of another run by now, begun by .*{SECOND.run}") as told:
+        run_long(there.host, SHORT, replace(FIRST, say=overtaken))
+    assert SECOND.way_on in told.value.hint
+    theirs = replace(SHORT, argv=("sh", "-c", "sleep 0.5; echo theirs"))
+    assert run_long(there.host, theirs, SECOND).stdout == "theirs\n", "it was left to them"
+
+
+def test_what_another_run_rewinds_is_not_restored_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def overtaken(*_: object) -> None:
+        raise Overtaken("mystocks-data-rewind.service on pg1 is of another run by now")
+
+    for where, name, fake in (
+        (rejoin.act, "checkpoint", None), (rejoin.act, "hold_wal", None), (rejoin.rebuilding, "incoming", None),
+        (rejoin.directory, "recloning", None), (rejoin.directory, "rewind", overtaken),
+        (rejoin.rebuilding, "reclone", lambda *_: pytest.fail("restored over it")),
+    ):  # fmt: skip
+        monkeypatch.setattr(where, name, fake or (lambda *_: None))
+    state = Rejoin(primary="pg2", other="pg1")
+    with pytest.raises(Overtaken):
+        rejoin.rebuild(Context(ESTATE, RejoinOptions(yes=True), tmp_path), state)
+
+
+def test_what_has_ended_by_the_time_it_is_named_is_refused_in_words(
+    there: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It worked when this one was to be begun, and no more when it is asked whose it is."""
+    begun_and_left(there, SHORT, SECOND)
+    while look(there.host, SHORT).phase is Phase.RUNNING:
+        pass
+    monkeypatch.setattr("runbooks.long_work.work.BEGIN", f"exit {ALIVE}")
+    with pytest.raises(Refused, match=r"mystocks-data-reclone.service works on pg1"):
+        run_long(there.host, SHORT, FIRST)
+
+
+def test_nothing_is_begun_that_cannot_be_noted(there: Machine) -> None:
+    """On a full disk: nobody could tell whose it is, and its own run could not find it again."""
+    full = there.folder / "bin" / "sync"
+    full.write_text("#!/bin/sh\necho sync: No space left on device >&2; exit 1\n")
+    full.chmod(0o755)
+    with pytest.raises(TargetFailed, match=r"could not be begun: .*No space left"):
+        run_long(there.host, SHORT, FIRST)
+    assert there.begun == []
+    full.unlink()
+    assert run_long(there.host, SHORT, FIRST).rc == 0
+
+
 def test_what_a_run_left_working_is_found_by_its_name_and_ended(there: Machine) -> None:
     theirs, other = Work("side-look", "start", ("sleep", "60")), Work("data", "reclone", ("sleep", "60"))
     begun_and_left(there, theirs, FIRST)
@@ -98,6 +165,14 @@ def test_a_host_on_which_systemd_is_silent_does_not_say_that_nothing_works(there
     there.hang()
     with pytest.raises(TargetFailed, match="pg1 does not say what works there"):
         working(there.host, FIRST.run)
+
+
+def test_work_that_does_not_say_whose_it_is_is_named(there: Machine) -> None:
+    begun_and_left(there, LONG, FIRST)
+    (there.left(LONG.unit) / "begun").write_text("{")
+    with pytest.raises(TargetFailed, match=r"what mystocks-data-reclone.service left cannot be read") as told:
+        working(there.host, FIRST.run)
+    assert told.value.hint == "systemctl stop mystocks-data-reclone.service on pg1 ends it, then repeat"
 
 
 def test_an_outcome_is_taken_once(there: Machine) -> None:
@@ -132,8 +207,10 @@ def test_a_second_run_is_refused_with_the_unit_and_two_commands_that_lead_on(the
 
 def test_the_same_run_with_other_words_is_refused_too(there: Machine) -> None:
     begun_and_left(there, LONG, FIRST)
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as told:
         run_long(there.host, Work("data", "rewind", ("true",)), FIRST)
+    assert FIRST.way_on not in told.value.hint, "it would be refused again"
+    assert "systemctl stop mystocks-data-reclone.service on pg1" in told.value.hint
 
 
 def test_work_on_something_else_is_not_in_the_way(there: Machine) -> None:
@@ -294,9 +371,11 @@ def test_nothing_that_cannot_be_read_is_taken_for_an_end(there: Machine) -> None
     while look(there.host, SHORT).phase is Phase.RUNNING:
         pass
     (there.left(SHORT.unit) / "ended").write_text("half a li")
-    with pytest.raises(Refused, match="what it left cannot be read"):
+    with pytest.raises(Refused, match="what it left cannot be read") as told:
         run_long(there.host, SHORT, FIRST)
     assert len(there.begun) == 1
+    there.run(told.value.hint.partition(" on pg1")[0])
+    assert run_long(there.host, SHORT, FIRST).rc == 0, "the hint leads on"
 
 
 def test_a_run_is_refused_before_it_begins_where_another_one_works(

@@ -30,6 +30,7 @@ RECORD = CLAIMS / "estate.json"  # see agents/guard/record.py
 LOCK = Path("/run/lock/mystocks-data-directory.lock")
 CLONE = ".clone"  # what a clone is called until it is whole
 REPLACED = re.compile(r"main\.(replaced|wrecked)-[A-Za-z0-9]{1,40}")
+_LEAST_SEGMENT = 1 << 20  # of WAL, that initdb makes
 _SIDE = re.compile(r"side-[a-z][a-z0-9-]{0,30}")
 Run = Callable[[Sequence[str | Path], int], None]
 
@@ -154,7 +155,9 @@ def restore(place: Place, wanted: Wanted, processes: int, run: Run, lock: int) -
     ]  # fmt: skip
     run(command, lock)
     _declared_only(place.path / "postgresql.auto.conf")
-    write_claim(place.claim, replace(claim, done=True))
+    came = look(place.path, place.programs)
+    end = _ends(wanted.end, came.segment_bytes) if wanted.end and came.segment_bytes else claim.end
+    write_claim(place.claim, replace(claim, done=True, end=end))
     return found
 
 
@@ -168,6 +171,7 @@ def rewind(place: Place, wanted: Wanted, source: str, configuration: Path, run: 
     if not _is_left_behind(place, seen, wanted):
         raise Refused(f"{place.path} {judged.why}: pg_rewind has nothing to work from.", "A re-clone may do.")
     (seen.real / "postmaster.pid").unlink(missing_ok=True)
+    place.claim.unlink(missing_ok=True)  # whatever was restored here once: it is no restore any more
     command: list[str | Path] = [
         place.programs / "pg_rewind", "-D", place.path, f"--source-server={source}", "--restore-target-wal",
         f"--config-file={configuration}",
@@ -192,6 +196,7 @@ def clone(place: Place, source: str, slot: str, run: Run, lock: int) -> Judged:
         _empty(seen)
     _prepared(place, seen)
     _claim(place, seen, Wanted())
+    before = look(place.path, place.programs)
     command: list[str | Path] = [
         place.programs / "pg_basebackup", "-d", source, "-D", partial, "-X", "stream", "-c", "fast", "-S", slot,
         "--no-password",
@@ -204,7 +209,7 @@ def clone(place: Place, source: str, slot: str, run: Run, lock: int) -> Judged:
         _raise_up(partial, seen.real)
         write_claim(place.claim, replace(read_claim(place.claim) or Claim(str(place.path), 0), done=True))
     else:
-        _empty(look(place.path, place.programs))
+        _empty(_unchanged(before, look(place.path, place.programs)))
         partial.replace(seen.real)
         files.sync_folder(seen.real.parent)
     return judged
@@ -282,6 +287,7 @@ def drop_replaced(place: Place, name: str) -> None:
         raise Refused(f"{gone.path} is a mount point or a link.", "Remove it by hand.")
     if main.control is None or (gone.system and gone.system != main.system):
         raise Refused(f"{place.path} holds {main}, {gone.path} {gone}: neither is deleted.", "Look at both.")
+    moves.require_no_mounts(gone)
     if gone.inode:
         shutil.rmtree(gone.path)
 
@@ -318,6 +324,7 @@ def discard_side(data: Path, tablespaces: Path, programs: Path, patience_s: floa
         _require_quiet(seen)
         if seen.mounted:
             raise Refused(f"{data} is a file system of its own.", "Unmount it.")
+        moves.require_no_mounts(seen)
         shutil.rmtree(data, ignore_errors=True)
     if tablespaces == data.with_name(f"{data.name}.tablespaces"):
         shutil.rmtree(tablespaces, ignore_errors=True)
@@ -334,6 +341,16 @@ def _require_quiet(seen: Seen) -> None:
         raise Refused(f"{seen.path}: {seen.worker}.", "Stop it, or let it end, then repeat.")
     if seen.unmounted:
         raise _not_mounted(seen)
+
+
+def _unchanged(before: Seen, now: Seen) -> Seen:
+    """A copy takes hours, in which somebody may have begun to use what was judged before. Raises Refused."""
+    _require_quiet(now)
+    if now.control != before.control or set(now.names) - set(before.names):
+        raise Refused(
+            f"{now.path} was used while the primary was cloned, and is not deleted.", "Look at it, then repeat."
+        )
+    return now
 
 
 def _not_mounted(seen: Seen) -> Refused:
@@ -433,15 +450,16 @@ def _claim(place: Place, seen: Seen, wanted: Wanted) -> None:
             str(place.path), inode, wanted.label,
             system=same.system if same else wanted.successor.system if wanted.successor else "",
             timeline=int(end[:8], 16) if end else same.timeline if same else 0,
-            end=_ends(end) if end else same.end if same else 0,
+            # Until the files say how large segments are here, they count as the smallest: `restore` says it then.
+            end=_ends(end, seen.segment_bytes or _LEAST_SEGMENT) if end else same.end if same else 0,
             wal=seen.wal or (same.wal if same else ""),
             done=same is not None and same.has_come(seen) and seen.has_label,
         ),
     )  # fmt: skip
 
 
-def _ends(segment: str) -> int:
-    return (int(segment[8:16], 16) << 32) + (int(segment[16:24], 16) + 1) * (16 << 20)
+def _ends(segment: str, size: int) -> int:
+    return (int(segment[8:16], 16) << 32) + (int(segment[16:24], 16) + 1) * size
 
 
 def _declared_only(auto: Path) -> None:
@@ -459,14 +477,19 @@ def _drop_partial(place: Place, partial: Path) -> None:
         return
     seen = look(partial, place.programs)
     _require_quiet(seen)
-    if partial.is_symlink() or seen.mounted or not (seen.control is None or seen.has_label):
+    moves.require_no_mounts(seen)
+    # What is put in place loses PG_VERSION first, without which nothing starts, and its control file last.
+    never_started = seen.control is None or seen.has_label or "PG_VERSION" not in seen.names
+    if partial.is_symlink() or seen.mounted or not never_started:
         raise Refused(f"{partial} holds {seen}, which no broken-off clone left.", "Look at it, and move it away.")
     shutil.rmtree(partial)
 
 
 def _raise_up(partial: Path, real: Path) -> None:
-    """The clone's entries one directory up. `global` has the control file and comes last: until then nothing starts."""
-    names = sorted((entry.name for entry in partial.iterdir()), key=lambda name: (name == "global", name))
+    """The clone's entries one directory up, PG_VERSION first. `global` has the control file and comes last: until then
+    nothing starts.
+    """
+    names = sorted((one.name for one in partial.iterdir()), key=lambda name: (name == "global", name != "PG_VERSION"))
     for name in names:
         (partial / name).rename(real / name)
     partial.rmdir()

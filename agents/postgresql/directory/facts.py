@@ -21,6 +21,12 @@ FIRST_NORMAL_OID = 16384  # a server that was ever asked to make anything hands 
 LOST_FOUND = "lost+found"
 _SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})(?:\.partial)?")
 _HISTORY = re.compile(r"([0-9A-F]{8})\.history")
+# What initdb makes, and a server that nobody asked for anything; marks of earlier versions of ours lie there too.
+_OF_UNUSED = re.compile(
+    r"PG_VERSION|base|global|pg_(clog|commit_ts|dynshmem|logical|multixact|notify|replslot|serial|snapshots|stat|"
+    r"stat_tmp|subtrans|tblspc|twophase|wal|xact)|postgresql(\.auto)?\.conf|pg_(hba|ident)\.conf|postmaster\.\w+|"
+    r"current_logfiles|log|(server|root)\.(crt|key)|lost\+found|\.clone|mystocks-[\w-]+"
+)
 _WORKERS = ("postgres", "pgbackrest", "pg_rewind", "pg_basebackup")
 
 
@@ -31,7 +37,7 @@ class Seen:
     `control` is None where there is no control file, `trouble` says why one cannot be read. `wal` is where pg_wal
     leads when it is a link, `tablespaces` oid -> directory. `written`: the end of the WAL that really lies in pg_wal.
     `worker`: who works on it now, in words. `mounts`: mount points below it, `unmounted`: one that /etc/fstab names
-    here, without a mount.
+    here or where a link leads, without a mount.
     """
 
     path: Path
@@ -81,6 +87,17 @@ class Seen:
         return self.state in IN_RECOVERY
 
     @property
+    def strangers(self) -> tuple[str, ...]:
+        """What lies in it and is no part of a cluster that nobody has used."""
+        return tuple(name for name in self.names if not _OF_UNUSED.fullmatch(name))
+
+    @property
+    def segment_bytes(self) -> int:
+        """0 where nobody can say."""
+        size = self._said("Bytes per WAL segment")
+        return int(size) if size.isdigit() else 0
+
+    @property
     def is_unused(self) -> bool:
         """initdb made it, and no server that ever ran in it was asked to make a table, a role or a database."""
         oid = self._said("Latest checkpoint's NextOID")
@@ -101,18 +118,18 @@ class Seen:
 def look(path: Path, programs: Path) -> Seen:
     """`programs`: where this version's pg_controldata is. Raises OSError where the directory cannot be read."""
     real = path.resolve()
-    unmounted = _unmounted(real)
     if not real.is_dir():
-        return Seen(path, real, unmounted=unmounted, worker=_worker(real))
+        return Seen(path, real, unmounted=_unmounted(real), worker=_worker(real))
     control, trouble = _control(real, programs)
-    wal = real / "pg_wal"
+    wal, tablespaces = real / "pg_wal", _tablespaces(real)
+    linked = [os.path.normpath(real / wal.readlink())] if wal.is_symlink() else []
     return Seen(
         path, real,
         inode=real.stat().st_ino,
         names=tuple(sorted(entry.name for entry in os.scandir(real))),
         mounted=os.path.ismount(real),
         mounts=_mounts(real),
-        unmounted=unmounted,
+        unmounted=next(filter(None, map(_unmounted, (real, *map(Path, (*linked, *tablespaces.values()))))), ""),
         worker=_worker(real),
         control=control,
         trouble=trouble,
@@ -120,7 +137,7 @@ def look(path: Path, programs: Path) -> Seen:
         has_label=(real / "backup_label").exists(),
         has_old_label=(real / "backup_label.old").exists(),
         wal=str(wal.readlink()) if wal.is_symlink() else "",
-        tablespaces=_tablespaces(real),
+        tablespaces=tablespaces,
         histories=max((int(found[1], 16) for found in map(_HISTORY.fullmatch, _names(wal)) if found), default=0),
         written=_written(wal, control or {}),
     )  # fmt: skip
@@ -183,8 +200,11 @@ def _written(wal: Path, control: Mapping[str, str]) -> int:
 
 def _page(segment: Path) -> tuple[int, int]:
     """Timeline and position that the segment's first page has in its header."""
-    with segment.open("rb") as file:
-        head = file.read(16)
+    try:
+        with segment.open("rb") as file:
+            head = file.read(16)
+    except FileNotFoundError:  # a server that runs has removed it meanwhile
+        return 0, 0
     if len(head) < 16:
         return 0, 0
     _, _, timeline, begins = struct.unpack("=HHIQ", head)

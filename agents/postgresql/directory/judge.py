@@ -71,7 +71,10 @@ def judge(seen: Seen, claim: Claim | None, known: str = "") -> Judged:
     if seen.names == (LOST_FOUND,):
         return Judged(Answer.EMPTY, f"holds {LOST_FOUND} and nothing else")
     if seen.is_unused and seen.system != known:
-        return Judged(Answer.EMPTY, "holds a cluster that nobody has used since initdb")
+        unused = "holds a cluster that nobody has used since initdb"
+        if seen.strangers:
+            return Judged(Answer.OTHER, f"{unused}, and beside it {', '.join(seen.strangers)}")
+        return Judged(Answer.EMPTY, unused)
     if claim is None or not claim.covers(seen):
         return Judged(Answer.OTHER, f"holds {seen}")
     restore = f"the restore of {claim.label or 'the newest backup'}"
@@ -79,8 +82,8 @@ def judge(seen: Seen, claim: Claim | None, known: str = "") -> Judged:
     begun = not (claim.done or claim.started or seen.has_old_label)
     if seen.control is None and not seen.trouble and begun:
         return Judged(Answer.UNFINISHED, f"holds {restore}, cut short")
-    # PostgreSQL renames backup_label at its very first start.
-    if seen.has_label and seen.state == "in production":
+    # PostgreSQL renames backup_label at its very first start, and no backup has what it is renamed to.
+    if seen.has_label and not seen.has_old_label and seen.state == "in production":
         return Judged(Answer.UNFINISHED, f"holds {restore}, never started")
     if seen.in_recovery and seen.timeline <= claim.timeline and 0 < seen.reaches <= claim.end:
         return Judged(Answer.UNFINISHED, f"holds {restore}, started, with nothing that is not in the archive")

@@ -45,7 +45,8 @@ class Back(StrEnum):
 class Abandon(Roles):
     """`run` is abandoned, a run of `procedure`; its journal is in the folder `journal`, if it is on this machine.
 
-    `hold`: the other host's promotion may have begun. `unproved`: so it may, and nobody has looked.
+    `hold`: the other host's promotion may have begun, by it or by the run that the record names. `unproved`: so it may,
+    and nobody has looked.
     """
 
     run: str = ""
@@ -71,7 +72,8 @@ def assess(context: Run, state: Abandon) -> Abandon:
         raise BadInput(
             f"there is nothing to abandon: no run on {context.estate.name} has stopped half way", "./dr status"
         )
-    begun = past is None or "promote" in past.begun
+    another = change is not None and past is not None and change.run != past.name and change.procedure != NAME
+    begun = past is None or "promote" in past.begun or another
     state = tell(context, state.model_copy(update={**found, "unproved": begun}), f"{found['run']} is ended for good")
     nodes = server.survey(context.estate)
     if any(node.is_primary for node in nodes):
@@ -129,10 +131,10 @@ def _given_back(
             "system": record.system_identifier, "synchronous": bool(record.synchronous),
         }
     )  # fmt: skip
+    _succeeded_by_nobody(state, others, record)
     if past and past.procedure == RESTORE_PITR.name and "fence-main" in past.begun:
         return tell(context, state, f"{mine.name} is put back as it was").model_copy(update={"back": Back.SWAP})
     _as_recorded(mine, record)
-    _succeeded_by_nobody(state, others, record)
     hold = state.unproved or other.name in fenced or other.half_promoted
     says = f"{mine.name} is the primary by the record, on timeline {record.timeline}, and gets its role back"
     return tell(context, state, says).model_copy(update={"back": Back.FENCE, "hold": hold, "unproved": False})

@@ -10,7 +10,7 @@ from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.hosts import Host, Run
 from runbooks.layout import DATA, KEPT
-from runbooks.long_work.work import Asker
+from runbooks.long_work.work import Asker, Overtaken
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql import gates, guards, rebuilding, streaming, verifying
 from runbooks.procedures.postgresql.fitting import fit
@@ -212,6 +212,8 @@ def rebuild(context: Run, state: Rejoin) -> Rejoin:
     if not why:
         try:
             directory.rewind(host, paths, source, incoming, asker)
+        except Overtaken:  # nothing of this run works, but what another one has rewound is not restored over
+            raise
         except (TargetFailed, Refused) as error:  # whatever else it is, pg_rewind may work still
             why = str(error)
     aside = ""
