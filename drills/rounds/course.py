@@ -179,7 +179,8 @@ class _Going:
             result, folder = drill(
                 SCENARIOS[drawn.scenario], self.lab, self._hearing(log.write), how, runs=self.folder
             )
-        one = round_of(drawn.nr, result, folder.name, *_rejoin(drawn, result), killed=drawn.kill)
+        how_back, darkens = _rejoin(drawn, result), SCENARIOS[drawn.scenario].darkens
+        one = round_of(drawn.nr, result, folder.name, *how_back, killed=drawn.kill, darkens=darkens)
         self.result = self.result.with_round(one)
         self.write()
         if one.passed:

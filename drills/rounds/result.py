@@ -36,6 +36,7 @@ class Round(_Frozen):
     run_id: str
     primary: str
     killed: bool = False  # the operator's process, in the middle of each runbook
+    darkens: bool = False  # takes the power of the host from which the witness looks
     rejoin: str = ""  # how a lost host was to come back
     rejoined: str = ""  # how it did
     reasons: tuple[str, ...] = ()
@@ -259,8 +260,9 @@ class RoundsResult(_Frozen):
 
 
 def round_of(
-    nr: int, result: DrillResult, folder: str, rejoin: str, rejoined: str, *, killed: bool = False
-) -> Round:
+    nr: int, result: DrillResult, folder: str, rejoin: str, rejoined: str, *,
+    killed: bool = False, darkens: bool = False,
+) -> Round:  # fmt: skip
     """One drill as a line of the whole."""
     phases: dict[str, float] = {}
     for phase in result.phases:
@@ -268,7 +270,8 @@ def round_of(
     missed = tuple(promise.failure for promise in verdict.objectives(result) if not promise.met)
     return Round(
         nr=nr, scenario=result.scenario, outcome=result.outcome, folder=folder, run_id=result.run_id,
-        primary=result.host, killed=killed, rejoin=rejoin, rejoined=rejoined, reasons=result.reasons, missed=missed,
+        primary=result.host, killed=killed, darkens=darkens, rejoin=rejoin, rejoined=rejoined,
+        reasons=result.reasons, missed=missed,
         duration_s=result.duration_s, rto_s=result.rto_s, promised_s=result.objectives.rto_s,
         rto_from_failover_s=result.rto_from_failover_s, max_ack_gap_s=result.max_ack_gap_s, acked=result.acked,
         lost=result.lost, duplicated=result.duplicated, replayed=result.replayed, verify=result.verify,
@@ -296,7 +299,7 @@ def _reasons(result: RoundsResult) -> Iterator[str]:
         which = f"Round {first} was" if missing == 1 else f"Rounds {first} to {result.wanted} were"
         yield f"{which} not run."
     if result.witnessed is not None:
-        yield from result.witnessed.reasons()
+        yield from result.witnessed.reasons(sum(one.darkens for one in result.rounds))
     else:
         yield "Nobody watched whether two hosts took writes."
     if result.last_check is None:

@@ -50,7 +50,7 @@ class Scenario:
 
     `objectives` names the entry of recovery.yaml; `refused` means that the runbook must refuse, and that writing must
     go on once the fault is gone. `rate` bounds the feed's rows a second where a long recovery would fill the outbox.
-    `stores` are written to, each by a feed of its own.
+    `stores` are written to, each by a feed of its own. `darkens`: the application's host loses its power, too.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Scenario:
     refused: bool = False
     rate: float | None = None
     stores: tuple[Store, ...] = (POSTGRESQL,)
+    darkens: bool = False
 
     @property
     def promise(self) -> str:

@@ -81,6 +81,7 @@ SCENARIOS = (
         detect=_nobody_answers,
         recover=_start,
         new_timeline=False,
+        darkens=True,
     ),
 )
 

@@ -217,6 +217,7 @@ SCENARIOS = (
         recover=_failover_without_application,
         restore=_primary_back,
         check=_rows_had_waited,
+        darkens=True,
     ),
     Scenario(
         name="backup-power-loss",

@@ -61,7 +61,7 @@ def begun(wanted: int = 12) -> RoundsResult:
 
 
 def witnessed(*two: str) -> Witnessed:
-    return Witnessed(looks={"pg1": 3_910, "pg2": 3_902}, acks={"pg1": 1_950, "pg2": 1_840}, two=two)
+    return Witnessed(looks={"pg1": 3_910, "pg2": 3_902}, acks={"pg1": 1_950, "pg2": 1_840}, two=two, silent_s=1.2)
 
 
 def passed(wanted: int = 12) -> RoundsResult:
