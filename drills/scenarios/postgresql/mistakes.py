@@ -54,7 +54,9 @@ def _note_structure(stage: Stage) -> None:
 def _drop(stage: Stage) -> None:
     """The table goes in a transaction of its own, whose number says where to stop."""
     stage.later("the side cluster", lambda: drop_side(stage, restore_table.SIDE))
-    script = f"BEGIN; SELECT pg_current_xact_id(); DROP TABLE public.{DROPPED}; COMMIT;"
+    # The table before its chunks, as those who insert lock them: DROP alone can meet one of them in a deadlock.
+    lock = f"LOCK TABLE public.{DROPPED} IN ACCESS EXCLUSIVE MODE"
+    script = f"BEGIN; SELECT pg_current_xact_id(); {lock}; DROP TABLE public.{DROPPED}; COMMIT;"
     stage.bad_xid = _psql(stage, stage.primary, script)
     stage.fact(BAD_STATEMENT, f"DROP TABLE {DROPPED}, transaction {stage.bad_xid}")
 
