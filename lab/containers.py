@@ -44,6 +44,8 @@ def list_all(engine: Engine) -> dict[str, Container]:
         if isinstance(labels, str):  # docker prints them as one comma-separated text
             labels = dict(pair.partition("=")[::2] for pair in labels.split(","))
         seen = _state(str(row["State"]), int(row.get("Pid") or 0))
+        if seen is ContainerState.LOST and _answers(engine, name):
+            seen = _state(str(row["State"]), 0)
         found[name] = Container(name, labels, seen, str(row.get("Status", row["State"])))
     return found
 
@@ -64,6 +66,15 @@ def _is_first_process(pid: int) -> bool:
         return False
     numbers = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
     return len(numbers) > 1 and numbers[-1] == "1"
+
+
+def _answers(engine: Engine, name: str) -> bool:
+    """Whether the engine can work in it: a machine may hide processes of others, or the engine be on another one."""
+    try:
+        engine.execute(name, "true")
+    except EngineFailed:
+        return False
+    return True
 
 
 def of_lab(engine: Engine, lab: str) -> dict[str, Container]:

@@ -147,15 +147,17 @@ def test_a_container_whose_making_was_interrupted_is_told_from_one_that_lost_pow
 
 @pytest.mark.parametrize("word", ["running", "stopping", "paused"])
 @pytest.mark.parametrize("whose", ["nobody", "somebody else"])
-def test_a_container_whose_first_process_is_gone_is_lost_whatever_the_engine_believes(
-    tmp_path: Path, word: str, whose: str
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_container_whose_first_process_is_not_here_is_lost_unless_the_engine_can_work_in_it(
+    tmp_path: Path, word: str, whose: str, answers: bool
 ) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
     pid = ended.pid if whose == "nobody" else os.getpid()
     fake = FakeEngine(tmp_path)
     fake.answer("ps", [{"Names": ["x"], "Labels": {}, "State": word, "Status": "Up 3 minutes", "Pid": pid}])
-    assert containers.list_all(fake.engine)["x"].state is ContainerState.LOST
+    fake.answer("exec x true", err="Error: cannot exec in a stopped container", code=0 if answers else 255)
+    assert (containers.list_all(fake.engine)["x"].state is ContainerState.LOST) is not answers
 
 
 def test_a_container_of_that_name_which_is_not_ours_is_left_alone() -> None:
