@@ -51,7 +51,7 @@ def list_all(engine: Engine) -> dict[str, Container]:
 
 
 def _state(word: str, pid: int) -> ContainerState:
-    if word in ("running", "stopping", "paused") and pid and not _is_first_process(pid):
+    if word in ("running", "stopping") and pid and not _is_first_process(pid):
         return ContainerState.LOST
     if word in ("created", "configured", "initialized"):  # making it was interrupted, or its start failed
         return ContainerState.NEVER_RAN

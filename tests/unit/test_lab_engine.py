@@ -145,7 +145,7 @@ def test_a_container_whose_making_was_interrupted_is_told_from_one_that_lost_pow
     assert containers.list_all(fake.engine)["x"].state is state
 
 
-@pytest.mark.parametrize("word", ["running", "stopping", "paused"])
+@pytest.mark.parametrize("word", ["running", "stopping"])
 @pytest.mark.parametrize("whose", ["nobody", "somebody else"])
 @pytest.mark.parametrize("answers", [False, True])
 def test_a_container_whose_first_process_is_not_here_is_lost_unless_the_engine_can_work_in_it(
