@@ -43,16 +43,19 @@ def list_all(engine: Engine) -> dict[str, Container]:
         labels = row.get("Labels") or {}
         if isinstance(labels, str):  # docker prints them as one comma-separated text
             labels = dict(pair.partition("=")[::2] for pair in labels.split(","))
-        seen = _state(str(row["State"]), int(row.get("Pid") or 0))
-        if seen is ContainerState.LOST and _answers(engine, name):
-            seen = _state(str(row["State"]), 0)
+        word, pid = str(row["State"]), int(row.get("Pid") or 0)
+        lost = LABEL_LAB in labels and word in ("running", "stopping") and _is_lost(engine, name, pid)
+        seen = ContainerState.LOST if lost else _state(word)
         found[name] = Container(name, labels, seen, str(row.get("Status", row["State"])))
     return found
 
 
-def _state(word: str, pid: int) -> ContainerState:
-    if word in ("running", "stopping") and pid and not _is_first_process(pid):
-        return ContainerState.LOST
+def _is_lost(engine: Engine, name: str, pid: int) -> bool:
+    """Only of our own: in somebody else's container nothing is tried."""
+    return bool(pid) and not _is_first_process(pid) and not _answers(engine, name)
+
+
+def _state(word: str) -> ContainerState:
     if word in ("created", "configured", "initialized"):  # making it was interrupted, or its start failed
         return ContainerState.NEVER_RAN
     return ContainerState(word) if word in ("running", "paused") else ContainerState.OFF

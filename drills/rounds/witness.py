@@ -58,8 +58,9 @@ class Witnessed(BaseModel):
 
     @property
     def saw(self) -> bool:
-        """Whether it can say anything: it tried every host, and one acknowledged."""
-        return bool(self.looks) and all(self.looks.values()) and any(self.acks.values())
+        """Whether it can say anything: it tried every host without a long silence, and one acknowledged."""
+        looked = self.silent_s is not None and self.silent_s <= SILENT_S
+        return looked and bool(self.looks) and all(self.looks.values()) and any(self.acks.values())
 
     def reasons(self, may_die: int) -> Iterator[str]:
         """What is wrong, as sentences. Having seen nothing is; and having died without losing its host's power."""

@@ -155,9 +155,18 @@ def test_a_container_whose_first_process_is_not_here_is_lost_unless_the_engine_c
     ended.wait()
     pid = ended.pid if whose == "nobody" else os.getpid()
     fake = FakeEngine(tmp_path)
-    fake.answer("ps", [{"Names": ["x"], "Labels": {}, "State": word, "Status": "Up 3 minutes", "Pid": pid}])
+    ours = {"mystocks-dr.lab": "lab"}
+    fake.answer("ps", [{"Names": ["x"], "Labels": ours, "State": word, "Status": "Up 3 minutes", "Pid": pid}])
     fake.answer("exec x true", err="Error: cannot exec in a stopped container", code=0 if answers else 255)
     assert (containers.list_all(fake.engine)["x"].state is ContainerState.LOST) is not answers
+
+
+def test_nothing_is_tried_in_a_container_of_somebody_else(tmp_path: Path) -> None:
+    fake = FakeEngine(tmp_path)
+    row = {"Names": ["x"], "Labels": {}, "State": "running", "Status": "Up 3 minutes", "Pid": os.getpid()}
+    fake.answer("ps", [row])
+    fake.answer("exec x true", err="Error: no such program", code=127)
+    assert containers.list_all(fake.engine)["x"].state is ContainerState.RUNNING
 
 
 def test_a_container_of_that_name_which_is_not_ours_is_left_alone() -> None:

@@ -103,8 +103,9 @@ def test_a_host_that_is_off_says_nothing_and_is_no_silence(tmp_path: Path) -> No
         Witnessed(silent_s=1.0),
         Witnessed(silent_s=1.0, looks={"pg1": 4, "pg2": 4}),
         Witnessed(silent_s=1.0, looks={"pg1": 4, "pg2": 0}, acks={"pg1": 4}),
+        Witnessed(silent_s=11.0, looks={"pg1": 4, "pg2": 4}, acks={"pg1": 4}),
     ],
-    ids=["nobody was there", "nobody took a write", "one was never tried"],
+    ids=["nobody was there", "nobody took a write", "one was never tried", "it was silent"],
 )
 def test_having_seen_nothing_is_no_good_news(seen: Witnessed) -> None:
     assert not seen.saw and list(seen.reasons(may_die=0))
