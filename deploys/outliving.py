@@ -8,39 +8,39 @@ from __future__ import annotations
 from pyinfra.api import QuoteString, StringCommand
 
 FOLDER = "/var/lib/mystocks-dr-work"
-# A deploy that was cut off leaves it working: the next one waits for that, and asks for it again only where `done` is
-# not there then. Without `done` what an earlier deploy started is enough.
+# A deploy that was cut off leaves it working: the next one waits for that, and begins it anew unless it ended well.
 SCRIPT = f"""
-unit=$1 glob=$2 done=$3 user=$4 at=$5
-shift 5
+unit=$1 glob=$2 user=$3 at=$4
+shift 4
+folder={FOLDER}/$unit
 joined=no
-while systemctl is-active --quiet $unit; do joined=yes; sleep 1; done
-if test $joined = yes && {{ test -z "$done" || test -e "$done"; }}; then exit 0; fi
+while systemctl is-active $unit | grep -qE '^active$|ing$'; do joined=yes; sleep 1; done
+if test $joined = yes && test -e "$folder/well"; then exit 0; fi
 other=$(systemctl list-units --all --plain --no-legend --full "$glob" | awk '$3 ~ /ing$|^active$/ {{print $1}}')
 if test -n "$other"; then
   echo "$other works here: wait for its end, or systemctl stop $other" >&2
   exit 1
 fi
-folder={FOLDER}/$unit
 umask 077
 rm -rf "$folder"
 mkdir -p "$folder"
 : >"$folder/out"
+echo "test \\"\\$SERVICE_RESULT\\" != success || touch $folder/well" >"$folder/after"
 systemd-run --quiet --collect --wait --unit=$unit --uid="$user" --property=WorkingDirectory="$at" \\
-  --property=IgnoreSIGPIPE=no --property=StandardOutput=append:"$folder/out" \\
-  --property=StandardError=append:"$folder/out" -- "$@"
+  --property="ExecStopPost=+/bin/sh $folder/after" --property=IgnoreSIGPIPE=no \\
+  --property=StandardOutput=append:"$folder/out" --property=StandardError=append:"$folder/out" -- "$@"
 code=$?
 test $code = 0 || tail -n 20 "$folder/out" >&2
 exit $code
 """
 
 
-def outliving(on: str, kind: str, *words: str, done: str = "", user: str = "root", at: str = "/") -> StringCommand:
+def outliving(on: str, kind: str, *words: str, user: str = "root", at: str = "/") -> StringCommand:
     """The command that has `words` done on a host; nothing secret may be among them, as they can be read there.
 
-    `on` and `kind` as in runbooks/long_work/; `done`: a path that is there when it has been done.
+    `on` and `kind` as in runbooks/long_work/.
     """
     unit, group = f"mystocks-{on}-{kind}.service", f"mystocks-{on}-*"
     # systemd would take each ${...} and $$ for its own.
-    given = (unit, group, done, user, at, *(word.replace("$", "$$") for word in words))
+    given = (unit, group, user, at, *(word.replace("$", "$$") for word in words))
     return StringCommand("sh", "-c", QuoteString(SCRIPT), "sh", *(QuoteString(word) for word in given))

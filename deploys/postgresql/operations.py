@@ -175,7 +175,7 @@ def pg_standby(version: int, node: str, peers: Sequence[str], ca: str, passfile:
         # The host's own program looks what lies there first, and nothing is deleted until the copy is whole.
         yield outliving(
             "data", "clone", "python3", "-m", "agents.postgresql.directory.main", "clone", request,
-            done=f"{_data(version)}/standby.signal", at=PROGRAMS,
+            at=PROGRAMS,
         )
     yield _start(version)
 

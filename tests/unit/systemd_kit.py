@@ -19,7 +19,7 @@ from runbooks.long_work import scripts
 # Units are files that hold the process group; what systemd would do around a process is done by a shell.
 _SYSTEMCTL = r"""#!/bin/sh
 case $1 in
-  is-active) test -e $UNITS/$3; exit ;;
+  is-active) test ! -e $UNITS/$2 || echo active; test -e $UNITS/$2; exit ;;
   list-units)
     test ! -e $UNITS/../silent || exit 1
     for last in "$@"; do :; done
@@ -60,6 +60,8 @@ echo "$unit" >>$UNITS/../begun
   echo $code >$UNITS/../code
   if test $code -gt 128; then
     export SERVICE_RESULT=signal EXIT_CODE=killed EXIT_STATUS=$(kill -l $code)
+  elif test $code = 0; then
+    export SERVICE_RESULT=success EXIT_CODE=exited EXIT_STATUS=0
   else
     export SERVICE_RESULT=exit-code EXIT_CODE=exited EXIT_STATUS=$code
   fi

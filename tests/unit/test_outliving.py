@@ -29,8 +29,8 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
         made.stop(unit.name)
 
 
-def deploy(there: Machine, *words: str, done: str = "") -> Ran:
-    return there.run(outliving("data", "clone", *words, done=done).get_raw_value(), expect=None)
+def deploy(there: Machine, *words: str) -> Ran:
+    return there.run(outliving("data", "clone", *words).get_raw_value(), expect=None)
 
 
 def test_it_is_done_and_its_end_is_the_commands(there: Machine) -> None:
@@ -43,27 +43,27 @@ def test_it_is_done_and_its_end_is_the_commands(there: Machine) -> None:
 def test_a_deploy_that_was_cut_off_is_waited_for_by_the_next_and_nothing_is_done_twice(there: Machine) -> None:
     done = there.folder / "standby.signal"
     words = ("sh", "-c", f"sleep 1; touch {shlex.quote(str(done))}")
-    text = outliving("data", "clone", *words, done=str(done)).get_raw_value()
+    text = outliving("data", "clone", *words).get_raw_value()
     first = subprocess.Popen(["sh", "-c", there.here(text)], env=there.environment())
     while not there.begun:
         pass
     first.kill()
     first.wait()
-    assert deploy(there, *words, done=str(done)).rc == 0
+    assert deploy(there, *words).rc == 0
     assert done.exists()
     assert there.begun == ["mystocks-data-clone.service"]
 
 
 def test_what_an_earlier_deploy_did_not_finish_is_done_by_the_next(there: Machine) -> None:
-    done = there.folder / "standby.signal"
-    first = subprocess.Popen(
-        ["sh", "-c", there.here(outliving("data", "clone", "sleep", "0.5").get_raw_value())], env=there.environment()
-    )
+    done = there.folder / "first backup"
+    text = outliving("data", "clone", "sh", "-c", "sleep 0.5; exit 1").get_raw_value()
+    first = subprocess.Popen(["sh", "-c", there.here(text)], env=there.environment())
     while not there.begun:
         pass
     first.kill()
     first.wait()
-    assert deploy(there, "touch", str(done), done=str(done)).rc == 0
+    assert deploy(there, "touch", str(done)).rc == 0
+    assert done.exists()
     assert len(there.begun) == 2
 
 
