@@ -68,6 +68,8 @@ def failure(host: Host, ran: Ran) -> DrError:
     lines = [line.strip() for line in ran.stderr.splitlines() if line.strip()]
     hints = [line.removeprefix("HINT:").strip() for line in lines if line.startswith("HINT:")]
     plain = [line for line in lines if not line.startswith("HINT:")] or ["it said nothing"]
+    if not hints and (ran.rc == BadInput.exit_code or "No module named" in plain[-1]):
+        hints = [f"./dr deploy brings the agents of this version, if {host} has others or none; then repeat"]
     return _FAMILIES.get(ran.rc, TargetFailed)(f"{host}: {plain[-1]}", hints[-1] if hints else "")
 
 

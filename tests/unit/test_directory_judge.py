@@ -177,6 +177,28 @@ def test_a_restore_that_replays_is_ours_as_long_as_it_has_nothing_that_the_archi
         standby.stop()
 
 
+def test_a_standby_ahead_of_a_primary_that_came_back_from_a_snapshot_is_not_rebuilt_in_place(
+    place: Place, running: Made, copy: Path
+) -> None:
+    """What was acknowledged since the snapshot is there alone."""
+    there = Place(copy, place.programs, claims=place.claims, record=place.record)
+    standby = Made(copy.parent, copy.name)
+    with (copy / "postgresql.auto.conf").open("a") as auto:
+        auto.write(f"primary_conninfo = 'host=127.0.0.1 port={running.port} user=postgres'\n")
+    timeline, snapshot = running.where()
+    standby.start()
+    try:
+        running.sql("INSERT INTO kept VALUES (2)", "CHECKPOINT", database="postgres")
+        assert _caught_up(running, standby)
+        standby.stop("fast")
+    finally:
+        standby.stop()
+    timeline, end = running.where()
+    seen = change.seen_and_judged(there)[0]
+    assert Successor(seen.system, timeline, end).has_left(seen)
+    assert not Successor(seen.system, timeline, snapshot).has_left(seen)
+
+
 def _caught_up(primary: Server, standby: Server) -> bool:
     lsn = primary.sql("select pg_current_wal_lsn()", database="postgres")[0][0]
     for _ in range(200):

@@ -70,6 +70,19 @@ def test_an_agent_that_says_nothing_is_still_a_sentence() -> None:
     assert str(failure(host(), Ran(1, "", "", 0.0))) == "backup1: it said nothing"
 
 
+@pytest.mark.parametrize(
+    ("rc", "said"),
+    [
+        (1, "python3: No module named agents.x"),
+        (2, "The request names what nobody knows: at."),
+        (2, "can't cd to /opt"),
+    ],
+)
+def test_agents_of_another_version_are_brought_by_a_deploy(rc: int, said: str) -> None:
+    assert failure(host(), Ran(rc, "", f"{said}\n", 0.0)).hint.startswith("./dr deploy brings the agents")
+    assert failure(host(), Ran(rc, "", f"{said}\nHINT: its own\n", 0.0)).hint == "its own"
+
+
 def test_a_comparison_that_found_rows_missing_is_an_answer_and_anything_else_is_not() -> None:
     found = td_restore.compare(host(1, json.dumps(SAID)), TdSelection(), 5)
     assert (found.lost, found.other, found.sound) == (4, 1, False)

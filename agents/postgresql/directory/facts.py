@@ -78,9 +78,18 @@ class Seen:
 
     @property
     def reaches(self) -> int:
-        """The furthest position that anything in it is of."""
+        """The furthest position that anything in it may be of."""
+        return max(self.written, self._noted)
+
+    @property
+    def has_been_at(self) -> int:
+        """A position that something in it is certainly of: its last segment holds WAL from its first page on."""
+        return max(self.written - self.segment_bytes, self._noted)
+
+    @property
+    def _noted(self) -> int:
         named = ("Latest checkpoint location", "Minimum recovery ending location")
-        return max(self.written, *(position(self._said(name)) for name in named))
+        return max(position(self._said(name)) for name in named)
 
     @property
     def in_recovery(self) -> bool:

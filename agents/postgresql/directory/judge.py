@@ -92,16 +92,23 @@ def judge(seen: Seen, claim: Claim | None, known: str = "") -> Judged:
 
 @dataclass(frozen=True)
 class Successor:
-    """The primary that lives: its system, its timeline. What it left behind may be rebuilt from it in place."""
+    """The primary that lives: its system, its timeline, and how far it had written, where that is known.
+
+    What it left behind may be rebuilt from it in place.
+    """
 
     system: str
     timeline: int
+    at: int = 0
 
     def has_left(self, seen: Seen) -> bool:
         """Whether the directory is of an older timeline of that system, or of a standby of it that is not ahead."""
         if seen.control is None or not self.system or seen.system != self.system:
             return False
-        return seen.timeline < self.timeline or (seen.timeline == self.timeline and seen.in_recovery)
+        if seen.timeline == self.timeline:
+            # A primary that came back from a snapshot is behind its own standby, which alone has what was acknowledged.
+            return seen.in_recovery and not (self.at and seen.has_been_at > self.at)
+        return seen.timeline < self.timeline
 
 
 def read_claim(path: Path) -> Claim | None:

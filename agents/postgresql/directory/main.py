@@ -75,15 +75,16 @@ class Asked:
         system, timeline = self.text("system"), self.number("timeline")
         return Wanted(
             label=self.text("label"), aside=self.text("aside"), host=self.text("host"), end=self.text("end"),
-            successor=Successor(system, timeline) if system and timeline else None, needs=self.number("needs"),
+            successor=Successor(system, timeline, self.number("at")) if system and timeline else None,
+            needs=self.number("needs"),
             links=tuple(map(str, self._said.get("links", ()))), only_look=self.is_said("only_look"),
         )  # fmt: skip
 
 
 _KINDS: Mapping[str, type] = {
     "version": int, "stanza": str, "label": str, "aside": str, "host": str, "end": str, "system": str, "timeline": int,
-    "needs": int, "links": list, "only_look": bool, "every_core": bool, "source": str, "slot": str, "side": str,
-    "stamp": str, "name": str,
+    "at": int, "needs": int, "links": list, "only_look": bool, "every_core": bool, "source": str, "slot": str,
+    "side": str, "stamp": str, "name": str,
 }  # fmt: skip
 
 

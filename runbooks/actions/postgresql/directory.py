@@ -23,9 +23,9 @@ class Incoming:
     """What is to come into a data directory; the words of agents/postgresql/directory/change.py.
 
     `label` empty is the newest backup. `aside`: the suffix under which anything that is neither empty nor an unfinished
-    restore is put aside; empty refuses it. `system` and `timeline` of the living primary let an older copy of what it
-    carries on be rebuilt in place. `end`: the newest segment of the archive, `links`: where tablespaces go. The same
-    for every attempt of one run: work that goes on is known by its words.
+    restore is put aside; empty refuses it. `system` and `timeline` of the living primary, and `at`, how far it had
+    written, let an older copy of what it carries on be rebuilt in place. `end`: the newest segment of the archive,
+    `links`: where tablespaces go. The same for every attempt of one run: work that goes on is known by its words.
     """
 
     label: str = ""
@@ -33,6 +33,7 @@ class Incoming:
     host: str = ""
     system: str = ""
     timeline: int = 0
+    at: int = 0
     end: str = ""
     links: tuple[str, ...] = ()
 

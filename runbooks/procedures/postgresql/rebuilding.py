@@ -14,32 +14,32 @@ from runbooks.procedures.postgresql.roles import layout
 SPARE = 1.1  # room for a whole copy, as a multiple of the databases' size
 
 
-def incoming(context: Run, source: Host, host: Host) -> Incoming:
+def incoming(context: Run, source: Host, host: Host, at: int = 0) -> Incoming:
     """The newest backup, for a standby of `source`. Raises VerificationFailed where that is no primary.
 
     What lies on the host and is neither a copy that `source` has left behind nor an unfinished restore is put aside: it
-    may be of another cluster, or newer than anybody knows.
+    may be of another cluster, or newer than anybody knows. `at`: how far `source` had written when the run began.
     """
     node = server.look(source, layout(context).version)
     if not node.is_primary or not node.timeline:
         raise VerificationFailed(f"{source} does not answer as a primary ({node.why or 'nobody can say why'})")
     return Incoming(
         aside=f".replaced-{context.run_dir.name.partition('-')[0]}", host=host.name, system=node.system,
-        timeline=node.timeline, links=server.size(source).tablespaces,
+        timeline=node.timeline, at=at, links=server.size(source).tablespaces,
     )  # fmt: skip
 
 
-def would_make_room(context: Run, source: Host, host: Host) -> Room:
+def would_make_room(context: Run, source: Host, host: Host, at: int = 0) -> Room:
     """What `reclone` would do with what lies there. Raises Refused where it could not."""
     needs = int(server.size(source).bytes * SPARE)
-    return directory.would_make_room(host, layout(context), incoming(context, source, host), needs)
+    return directory.would_make_room(host, layout(context), incoming(context, source, host, at), needs)
 
 
-def reclone(context: Run, source: Host, host: Host) -> str:
+def reclone(context: Run, source: Host, host: Host, at: int = 0) -> str:
     """Restore the newest backup as a standby; where lies now what was put aside, empty for nothing."""
-    coming, asker = incoming(context, source, host), Asker.of(context)
+    coming, asker = incoming(context, source, host, at), Asker.of(context)
     if not directory.recloning(host, layout(context), coming, asker):
-        would_make_room(context, source, host)
+        would_make_room(context, source, host, at)
     room = directory.reclone(host, layout(context), coming, asker, durations.restore(context.estate))
     if room.aside:
         context.say(f"{layout(context).data} on {host} {room.why}; it lies in {room.aside} now, nothing was deleted")

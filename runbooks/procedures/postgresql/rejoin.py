@@ -26,8 +26,12 @@ class RejoinOptions(Options):
 
 
 class Rejoin(Roles):
-    """`kept_*` describe what only the returning host had: commits, bytes, and the folder on that host."""
+    """`kept_*` describe what only the returning host had: commits, bytes, and the folder on that host.
 
+    `at`: how far the primary had written when the run began.
+    """
+
+    at: int = 0
     was_standby: bool = False
     fork: int | None = None
     kept: str = ""
@@ -77,14 +81,14 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
     return state.model_copy(
         update={
             "primary": primary.name, "other": node.name,
-            "timeline": primary.timeline, "was_standby": node.standby_signal,
+            "timeline": primary.timeline, "at": primary.written or 0, "was_standby": node.standby_signal,
         }
     )  # fmt: skip
 
 
 def _can_be_rebuilt(context: Run, node: server.Node, primary: server.Node) -> None:
     """Raises Refused, before anything is stopped, where no restore could come into the data directory."""
-    room = rebuilding.would_make_room(context, primary.host, node.host)
+    room = rebuilding.would_make_room(context, primary.host, node.host, primary.written or 0)
     if room.aside:
         context.say(f"{layout(context).data} on {node.name} {room.why}: it will be moved to {room.aside}")
 
@@ -205,7 +209,7 @@ def rebuild(context: Run, state: Rejoin) -> Rejoin:
     asker = Asker.of(context)
     act.checkpoint(source)
     act.hold_wal(source, host.name)
-    incoming = rebuilding.incoming(context, source, host)
+    incoming = rebuilding.incoming(context, source, host, state.at)
     why = "that was asked for" if context.options.reclone else ""
     if not why and directory.recloning(host, paths, incoming, asker):
         why = "this run has begun that"
@@ -219,7 +223,7 @@ def rebuild(context: Run, state: Rejoin) -> Rejoin:
     aside = ""
     if why:
         context.say(f"re-cloning {host.name} from the repository: {why}")
-        aside = rebuilding.reclone(context, source, host)
+        aside = rebuilding.reclone(context, source, host, state.at)
     act.make_standby(host, paths)
     how = "re-clone from the repository" if why else "pg_rewind"
     return state.model_copy(update={"rebuilt_by": how, "aside": aside or state.aside})
