@@ -67,6 +67,7 @@ def assess(context: Run, state: Switchover) -> Switchover:
             f"{context.estate.backup} does not answer SSH, so nobody could note who has which rows",
             "bring it back first: what is planned can wait",
         )
+    guards.as_recorded(context, primary)
     return state.model_copy(
         update={
             "primary": standby.name, "other": primary.name, "old_timeline": primary.timeline or 0,
