@@ -147,13 +147,13 @@ def _names_twice(path: Path, names: tuple[str, ...], groups: Mapping[str, tuple[
     for group, members in groups.items():
         twice = [name for nr, name in enumerate(members) if name in members[:nr]]
         if twice:
-            raise BadInput(f"{path}: {group} names {twice[0]} twice", "name it once, or give the other host its own name")
+            raise BadInput(f"{path}: {group} names {twice[0]} twice", "name it once; another host has a name of its own")
     spelled: dict[str, str] = {}
     for name in names:
         other = spelled.setdefault("".join(c if c.isalnum() else "_" for c in name.lower()), name)
         if other != name:
             raise BadInput(
-                f"{path}: {other} and {name} are one name to PostgreSQL's slots, which know small letters, digits and _",
+                f"{path}: {other} and {name} are one name to PostgreSQL's slots (small letters, digits and _)",
                 "give one of them another name",
             )
 

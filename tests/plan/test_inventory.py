@@ -52,7 +52,8 @@ def test_name_that_ssh_dials_may_stay_one_and_addresses_have_one_spelling(tmp_pa
 
 
 def test_groups_may_name_a_host_again_without_its_address(tmp_path: Path) -> None:
-    found = read_inventory(written(tmp_path, 'a = ["app1"]\nb = [("app1", {"ssh_hostname": "192.0.2.1"})]\nc = ["app1"]\n'))
+    text = 'a = ["app1"]\nb = [("app1", {"ssh_hostname": "192.0.2.1"})]\nc = ["app1"]\n'
+    found = read_inventory(written(tmp_path, text))
     assert [(host.name, host.address) for host in found.hosts] == [("app1", "192.0.2.1")]
 
 
