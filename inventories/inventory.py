@@ -147,7 +147,7 @@ def _names_twice(path: Path, names: tuple[str, ...], groups: Mapping[str, tuple[
     for group, members in groups.items():
         twice = [name for nr, name in enumerate(members) if name in members[:nr]]
         if twice:
-            raise BadInput(f"{path}: {group} names {twice[0]} twice", "name it once; another host has a name of its own")
+            raise BadInput(f"{path}: {group} names {twice[0]} twice", "name it once, or the other host otherwise")
     spelled: dict[str, str] = {}
     for name in names:
         other = spelled.setdefault("".join(c if c.isalnum() else "_" for c in name.lower()), name)
