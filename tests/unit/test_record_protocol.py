@@ -260,6 +260,18 @@ def test_no_role_of_a_primary_that_the_record_contradicts_is_touched(
     assert hint in told.value.hint and moments.names == [] and desk.document("backup1").read_text() == before
 
 
+def test_a_switchover_refuses_what_would_keep_the_old_primary_from_starting(
+    desk: Desk, moments: Moments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on a lab: the role had moved, and the old primary ended at `wal_level` with its logical slot."""
+    monkeypatch.setattr(streaming, "following", lambda *_: ("pg2",))
+    primary, standby = replace(PRIMARY, logical_slots=("cdc",)), replace(STANDBY, receiving_from="pg1")
+    monkeypatch.setattr(server, "look", lambda host, *_: primary if host.name == "pg1" else standby)
+    with pytest.raises(Refused, match="logical slot cdc") as told:
+        switchover.assess(Context(WITH_APP, SwitchoverOptions(), Path("/r")), Switchover())
+    assert "pg_drop_replication_slot('cdc')" in told.value.hint and moments.names == []
+
+
 def test_a_failover_is_recorded_while_it_fences_and_one_that_is_cut_there_keeps_its_word(
     desk: Desk, moments: Moments
 ) -> None:
