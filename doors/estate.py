@@ -80,8 +80,8 @@ def verify(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
 def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> None:
     """Bring hosts to their declared state.
 
-    A second run changes nothing. Holds the estate's lock as a runbook does, and in the end brings the estate record in
-    line with what the hosts are.
+    A second run changes nothing. Holds the estate's lock as a runbook does, refuses where the estate record belongs to
+    another estate or knows a newer primary, and in the end brings it in line with what the hosts are.
     """
     from deploys.run import deploy as run_deploy
     from doors import screens
@@ -89,13 +89,14 @@ def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
     from runbooks.acting import acting
     from runbooks.engine.rundir import new_run_dir
     from runbooks.probes.tdengine import servers
-    from runbooks.record.settle import settle
+    from runbooks.record.settle import require_fitting, settle
 
     estate = hosts.load(inventory or None)
     names = _names(estate, limit)
     run_dir = new_run_dir("deploy")
     log = run_dir / "pyinfra.log"
     with progress() as say, acting(estate, "deploy", run_dir, say) as keeper:
+        require_fitting(estate)
         say(f"Connecting to {', '.join(names or [host.name for host in estate.hosts])}")
         changes = run_deploy(inventory or None, names, log, say)
         recorded = settle(keeper)

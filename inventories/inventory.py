@@ -93,7 +93,7 @@ def read_inventory(inventory: str | None = None) -> Inventory:
             "compare it with inventories/production.example.py",
         ) from error
     data = dict(_public(runpy.run_path(str(HERE / "group_data" / "all.py"))))
-    entries: dict[str, HostEntry] = {}
+    said: dict[str, dict[str, Any]] = {}
     groups: dict[str, tuple[str, ...]] = {}
     for group, value in _public(names).items():
         members, shared = _group(value)
@@ -101,8 +101,9 @@ def read_inventory(inventory: str | None = None) -> Inventory:
             continue
         groups[group] = tuple(name for name, _ in members)
         for name, own in members:
-            entries.setdefault(name, _entry(path, name, {**shared, **own}))
+            said[name] = _said_again(path, name, said.get(name, {}), {**shared, **own})
             data.update({key: item for key, item in shared.items() if not key.startswith(("ssh_", "_"))})
+    entries = {name: _entry(path, name, own) for name, own in said.items()}
     if not entries:
         raise BadInput(f"{path} declares no host", "see inventories/production.example.py")
     _contradictions(path, tuple(entries.values()), groups)
@@ -111,6 +112,7 @@ def read_inventory(inventory: str | None = None) -> Inventory:
 
 def _contradictions(path: Path, entries: tuple[HostEntry, ...], groups: Mapping[str, tuple[str, ...]]) -> None:
     """Raises BadInput for what each host alone does not show: each of these would one day fence the wrong host."""
+    _names_twice(path, tuple(entry.name for entry in entries), groups)
     first = groups.get("pg_primary", ())
     if len(first) > 1:
         raise BadInput(
@@ -139,6 +141,33 @@ def _contradictions(path: Path, entries: tuple[HostEntry, ...], groups: Mapping[
                 f"{path}: {other} and {entry.name} have the same address, {entry.address}",
                 "correct `address` of one of them: it is what the other hosts dial",
             )
+
+
+def _names_twice(path: Path, names: tuple[str, ...], groups: Mapping[str, tuple[str, ...]]) -> None:
+    for group, members in groups.items():
+        twice = [name for nr, name in enumerate(members) if name in members[:nr]]
+        if twice:
+            raise BadInput(f"{path}: {group} names {twice[0]} twice", "name it once, or the other host otherwise")
+    spelled: dict[str, str] = {}
+    for name in names:
+        other = spelled.setdefault("".join(c if c.isalnum() else "_" for c in name.lower()), name)
+        if other != name:
+            raise BadInput(
+                f"{path}: {other} and {name} are one name to PostgreSQL's slots (small letters, digits and _)",
+                "give one of them another name",
+            )
+
+
+def _said_again(path: Path, name: str, before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """What several groups say of one host, together. Raises BadInput where they would have it reached in two ways."""
+    for key in HostEntry.model_fields:
+        word = "address" if key == "db_address" else key
+        if word in before and word in now and before[word] != now[word]:
+            raise BadInput(
+                f"{path}: {name} is named twice, with {word} {before[word]!r} and with {word} {now[word]!r}",
+                "say it once; every other group may name the host alone",
+            )
+    return {**now, **before}
 
 
 def _what_no_runbook_could_do(path: Path, entry: HostEntry) -> None:

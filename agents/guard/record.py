@@ -44,6 +44,8 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 _CHANGE = {"procedure", "run", "to"}
 _ACTING = {"token", "machine_id", "boot_id", "pid_space", "pid", "started", "owner", "procedure", "run_dir"}
 
+_BEATEN = ("since", "heartbeat", "beat_boot")
+
 
 class Refused(Exception):  # noqa: N818 - named after what is meant
     """`kind` is for programs, the sentence for people, `more` goes into the answer."""
@@ -111,7 +113,7 @@ def read(folder: Path) -> Json:
         raise Refused("unreadable", f"{path} cannot be read: {error}", _ANEW) from error
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused("unreadable", f"{path} is no JSON: {error}", _ANEW) from error
     if not isinstance(found, dict) or not _is_number(found.get("schema")):
         raise Refused("unreadable", f"{path} is no estate record", _ANEW)
@@ -138,7 +140,7 @@ def _wrong_document(found: Json) -> str:
             return wrong
         if found["sum"] != sum_of(found["record"]):
             return "its sum is another one, so it was edited by hand or damaged"
-    return _wrong_acting(found["acting"]) if found["acting"] is not None else ""
+    return _wrong_holder(found["acting"]) if found["acting"] is not None else ""
 
 
 def wrong_record(record: Any) -> str:
@@ -160,7 +162,10 @@ def wrong_record(record: Any) -> str:
     if change is not None and (set(change) != _CHANGE or not all(isinstance(text, str) for text in change.values())):
         return "changing is not procedure, run and to"
     based_on = record["based_on"]
-    if based_on is not None and (set(based_on) != {"revision", "sum"} or not _is_number(based_on["revision"])):
+    if based_on is not None and (
+        set(based_on) != {"revision", "sum"} or not _is_number(based_on["revision"])
+        or not isinstance(based_on["sum"], str)
+    ):  # fmt: skip
         return "based_on is not revision and sum"
     return ""
 
@@ -172,7 +177,18 @@ def _is_number(value: Any) -> bool:
 def _wrong_acting(acting: Any) -> str:
     if not isinstance(acting, dict) or not set(acting) >= _ACTING:
         return "acting lacks parts"
-    return "" if isinstance(acting["token"], str) and acting["token"] else "acting has no token"
+    odd = sorted(name for name in _ACTING if not isinstance(acting[name], int if name == "pid" else str))
+    if odd:
+        return f"{odd[0]} of acting is {acting[odd[0]]!r}"
+    return "" if acting["token"] else "acting has no token"
+
+
+def _wrong_holder(acting: Any) -> str:
+    """Of one that was written here, which has had its signs of life."""
+    said = acting if isinstance(acting, dict) else {}
+    if not all(isinstance(said.get(name), str) for name in _BEATEN) or type(said.get("beat_ticks")) not in (int, float):
+        return _wrong_acting(acting) or "acting lacks its signs of life"
+    return _wrong_acting(acting)
 
 
 def sum_of(record: Json) -> str:

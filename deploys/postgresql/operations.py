@@ -255,9 +255,13 @@ def pg_slots(version: int, names: Sequence[str]) -> Commands:
 
 @operation()
 def pg_reset_overrides(version: int, settings: Sequence[str]) -> Commands:
-    """Undo ALTER SYSTEM for these settings."""
+    """Undo ALTER SYSTEM for these settings.
+
+    With a logical slot there no server starts whose wal_level is less: that one is left as long as the slot is.
+    """
     rows = _rows("select name from pg_file_settings where sourcefile like '%postgresql.auto.conf'") or []
-    names = sorted({row["name"] for row in rows} & set(settings))
+    logical = _rows("select slot_name from pg_replication_slots where slot_type = 'logical' and not temporary")
+    names = sorted({row["name"] for row in rows} & set(settings) - ({"wal_level"} if logical else set()))
     if not names:
         host.noop("no setting is overridden")
         return

@@ -279,6 +279,18 @@ def break_local(estate: str, token: str) -> bool:
     return False
 
 
+def left_behind(estate: str, *, yes: bool) -> Owner | None:
+    """Whom this machine's lock file names although he is gone: his process died, or the machine was booted since.
+
+    With `yes` also one that cannot be asked from here; one that is running never.
+    """
+    holder = _read(lock_path(estate))
+    if holder is None or (holder.here and holder.alive):
+        return None
+    gone = holder.here or (holder.same_machine and holder.boot != process.boot_id())
+    return holder if gone or yes else None
+
+
 def _acquire(path: Path, owner: Owner, say: Callable[[str], None]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

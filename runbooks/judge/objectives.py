@@ -202,6 +202,10 @@ def _servers(status: Status) -> Iterator[Finding]:
             ours = slot in {slot_of(other.name) for other in status.nodes}
             hint = "./dr deploy makes it again" if ours else "it is none of ours: its reader starts anew; drop it there"
             yield Finding(f"slot {slot} on {node.name}", "lost its WAL", "held", hint)
+        for slot in node.logical_slots:
+            hint = f"psql -c \"select pg_drop_replication_slot('{slot}')\" on {node.name}, then ./dr deploy"
+            stays = "logical: it stays behind when the role moves, and keeps its host from starting with our settings"
+            yield Finding(f"slot {slot} on {node.name}", stays, "no logical slot", hint)
 
 
 def _replication(status: Status, limits: Limits) -> Iterator[Finding]:

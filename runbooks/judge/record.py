@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from runbooks.judge.finding import Finding
 from runbooks.look.status import Status
 from runbooks.probes.postgresql.server import Node
-from runbooks.record.read import SETTLE, of_system
-from runbooks.record.types import Answer, Copy, Record, Unknown
+from runbooks.record.read import of_system
+from runbooks.record.types import SETTLE, Answer, Copy, Record, Unknown
 
 _WHAT = "estate record"
 _DEPLOY = "./dr deploy records what is so"

@@ -13,10 +13,10 @@ from inventories.errors import BadInput, Refused, TargetFailed, TimedOut, Unreac
 from runbooks.engine.budgets import budget
 from runbooks.engine.lock import NoKeeper
 from runbooks.hosts import Host
-from runbooks.record.types import Page, page
+from runbooks.record.types import SAME_VERSION, SETTLE, Page, page
 
 PATH = "/var/lib/mystocks-dr/estate.json"
-_READ = "cat %s 2>/dev/null || test ! -e %s"
+_READ = "cat %s 2>/dev/null || { test ! -e %s && echo absent; }"  # as types.ABSENT has it
 _CALL = "cd /opt/mystocks-dr && exec python3 -S -m agents.guard.record %s"
 Json = dict[str, Any]
 
@@ -66,8 +66,15 @@ class FileOn:
         return page(self.name, ran.stdout)
 
     def show(self) -> Json:
-        """With the age of the holder's last sign of life, which only that host can tell."""
-        return self.change("show", {})
+        """With the age of the holder's last sign of life, which only that host can tell.
+
+        Raises Conflict where the document is not believed: nobody knows then who is acting.
+        """
+        said = self.change("show", {})
+        if said["state"] not in ("known", "absent"):
+            hint = SAME_VERSION if said["state"] == "future" else SETTLE
+            raise Conflict(str(said["state"]), f"{self.name}: {said['why']}, so nobody knows who is acting", hint)
+        return said
 
     def change(self, verb: str, request: Json) -> Json:
         """The document afterwards. Raises Conflict, NotBelieved, TargetFailed (NoKeeper), TimedOut, Unreachable."""

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from inventories.errors import Refused
 from runbooks.hosts import Estate
 from runbooks.record.arbiter import FileOn
-from runbooks.record.types import Answer, Copy, Known, Page, Record, Unknown
-
-SETTLE = "./dr record.settle --yes puts it aside and writes it anew from what the hosts are"
+from runbooks.record.types import SETTLE, Answer, Copy, Known, Page, Record, Unknown
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def read(estate: Estate) -> Answer:
 def judged(arbiter: Page, copies: Sequence[Page]) -> Answer:
     """The arbiter's word, unless something newer was written, with the operator's word, while it was away."""
     if arbiter.why and not arbiter.away:
-        return Unknown(arbiter.why, SETTLE)
+        return Unknown(arbiter.why, arbiter.hint or SETTLE)
     held = [copy for copy in copies if copy.record]
     newest = max(held, key=lambda copy: copy.record.revision if copy.record else 0, default=None)
     if arbiter.record is None:
@@ -78,8 +77,25 @@ def _without(arbiter: Page, copies: Sequence[Page], newest: Page | None) -> Answ
         return Copy(newest.record, newest.host, why, lost)
     told = "; ".join(copy.why for copy in copies if copy.why)
     absent = lost and all(copy.absent for copy in copies)
-    hint = "./dr deploy writes it" if absent else "bring a host back that has it; ./dr record.show shows who answers"
+    silent = not lost or any(copy.away for copy in copies)
+    hint = "./dr deploy writes it" if absent else next((copy.hint for copy in copies if copy.hint), SETTLE)
+    if silent:
+        hint = "bring a host back that has it; ./dr record.show shows who answers"
     return Unknown(f"there is no estate record: {why}{f'; {told}' if told else ''}", hint, absent)
+
+
+def require_newest(answer: Answer, primary: str, timeline: int) -> None:
+    """Raises Refused where the record knows a newer timeline than this primary's: it has been succeeded."""
+    if isinstance(answer, Unknown) or answer.record.timeline <= timeline:
+        return
+    record = answer.record
+    hint = f"./dr record.settle --yes if it is {primary} that shall go on"
+    if record.primary != primary:
+        hint = f"./dr rejoin {primary} --yes when {record.primary} is up; {hint}"
+    raise Refused(
+        f"{primary} takes writes on timeline {timeline}, and the record knows {record.primary} as primary on timeline "
+        f"{record.timeline}", hint,
+    )  # fmt: skip
 
 
 def of_system(answer: Answer, system: str) -> Answer:

@@ -11,7 +11,7 @@ from runbooks.engine.wait import until
 from runbooks.hosts import Estate
 from runbooks.probes.postgresql import server
 from runbooks.record.keep import Keeper, Truth
-from runbooks.record.read import pages
+from runbooks.record.read import of_system, pages, require_newest
 from runbooks.record.types import Answer, Copy, Unknown
 
 OLD_NOTE = "/var/lib/mystocks-dr/replication-mode.json"  # of versions without a record: no timeline, no protocol
@@ -46,10 +46,9 @@ def settle(keeper: Keeper, *, anew: bool = False) -> Settlement:
         return Settlement(Settled.LEFT, f"the record is left as it is: {server.told(nodes)}")
     if found.arbiter.away:
         return Settlement(Settled.LEFT, f"the record is left as it is: {found.arbiter.why}")
+    if not anew:
+        _require_fitting(answer, primaries[0])
     truth = _truth(estate, primaries[0], answer)
-    if isinstance(answer, Unknown) and not answer.absent and not anew:
-        raise Refused(answer.why, answer.hint)
-    _require_newest(answer, truth, anew)
     everywhere = [page.record for page in found.copies if not page.away]
     if not isinstance(answer, Unknown) and _says(answer, truth) and all(held == answer.record for held in everywhere):
         _forget_old_note(estate)
@@ -60,6 +59,24 @@ def settle(keeper: Keeper, *, anew: bool = False) -> Settlement:
     written = keeper.settled(answer, truth, anew=anew)
     _forget_old_note(estate)
     return Settlement(Settled.WRITTEN, f"recorded: {written.says}")
+
+
+def require_fitting(estate: Estate) -> None:
+    """Before anything is touched: refuse what `settle` would refuse when all is done.
+
+    Raises Refused for a record that cannot be believed, is another estate's, or knows a newer primary.
+    """
+    found = pages(estate)
+    primaries = [node for node in server.survey(estate) if node.is_primary]
+    if len(primaries) == 1 and not found.arbiter.away:
+        _require_fitting(found.answer, primaries[0])
+
+
+def _require_fitting(answer: Answer, primary: server.Node) -> None:
+    answer = of_system(answer, primary.system)
+    if isinstance(answer, Unknown) and not answer.absent:
+        raise Refused(answer.why, answer.hint)
+    require_newest(answer, primary.name, primary.timeline or 0)
 
 
 def _truth(estate: Estate, primary: server.Node, answer: Answer) -> Truth:
@@ -98,18 +115,6 @@ def in_step(node: server.Node, alone: int) -> tuple[str, ...]:
         one.name for one in node.standbys
         if one.streams and one.sync in ("sync", "quorum") and (one.flushed or 0) >= alone
     ))  # fmt: skip
-
-
-def _require_newest(answer: Answer, truth: Truth, anew: bool) -> None:
-    if isinstance(answer, Unknown) or answer.record.system_identifier != truth.system or anew:
-        return
-    if answer.record.timeline > truth.timeline:
-        raise Refused(
-            f"{truth.primary} takes writes on timeline {truth.timeline}, and the record knows {answer.record.primary} "
-            f"as primary on timeline {answer.record.timeline}",
-            f"./dr rejoin {truth.primary} --yes when {answer.record.primary} is up; ./dr record.settle --yes if it is "
-            f"{truth.primary} that shall go on",
-        )
 
 
 def _says(answer: Answer, truth: Truth) -> bool:

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 SCHEMA = 1
+SETTLE = "./dr record.settle --yes puts it aside and writes it anew from what the hosts are"
+SAME_VERSION = "use that version of mystocks-dr here too"
+ABSENT = "absent"  # what a host says that has no document: an empty one is a damaged one
 
 
 class Mode(StrEnum):
@@ -63,6 +66,12 @@ class Record(_Frozen):
     changing: Change | None = None
     based_on: Basis | None = None
 
+    @model_validator(mode="after")
+    def _fits(self) -> Record:
+        if bool(self.synchronous) != (self.mode is Mode.SYNCHRONOUS) or not all(self.synchronous):
+            raise ValueError(f"mode is {self.mode} and these have every row: {self.synchronous}")
+        return self
+
     @property
     def steady(self) -> bool:
         return self.changing is None
@@ -75,6 +84,35 @@ class Record(_Frozen):
         return f"{self.primary} is primary on timeline {self.timeline}, {rows} since {self.since}{begun}"
 
 
+class _Acting(_Frozen):
+    """Who is acting, as the program writes it; a later part of it is no harm."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    token: str = Field(min_length=1)
+    machine_id: str
+    boot_id: str
+    pid_space: str
+    pid: int
+    started: str
+    owner: str
+    procedure: str
+    run_dir: str
+    since: str
+    heartbeat: str
+    beat_boot: str
+    beat_ticks: float
+
+
+class _Document(_Frozen):
+    """All of it, as the program of the host judges it too: one of the two must not believe what the other does not."""
+
+    schema_: int = Field(ge=0, alias="schema")
+    record: Record | None
+    sum: Any
+    acting: _Acting | None
+
+
 @dataclass(frozen=True)
 class Page:
     """What lies on one host. `record` None: there is none (`why` empty), or it is not believed (`why` says so)."""
@@ -84,6 +122,7 @@ class Page:
     sum: str = ""
     acting: dict[str, Any] | None = None
     why: str = ""
+    hint: str = ""  # what helps against `why`, where that is something of its own
     away: bool = False  # the host did not answer, so that nothing is known of it
 
     @property
@@ -138,19 +177,24 @@ Answer = Known | Copy | Unknown
 
 def page(host: str, text: str) -> Page:
     """The document of a host. What was edited by hand, is damaged or from the future is not believed."""
-    if not text.strip():
+    if text.strip() == ABSENT:
         return Page(host)
     try:
         found = json.loads(text)
-        if found["schema"] > SCHEMA:
-            return Page(host, why=f"the record on {host} was written by a later version of this tool")
-        if found["record"] is None:
-            return Page(host, acting=found["acting"])
-        if found["sum"] != sum_of(found["record"]):
+        if type(found["schema"]) is int and found["schema"] > SCHEMA:
+            later = f"the record on {host} was written by a later version of this tool"
+            return Page(host, why=later, hint=SAME_VERSION)
+        document = _Document.model_validate(found)
+        if document.record and document.sum != sum_of(found["record"]):
             return Page(host, why=f"the record on {host} was edited by hand, or damaged")
-        return Page(host, Record.model_validate(found["record"]), found["sum"], found["acting"])
-    except (ValueError, TypeError, KeyError) as error:  # pydantic's errors are ValueErrors
-        return Page(host, why=f"the record on {host} cannot be read: {' '.join(str(error).split())[:120]}")
+        return Page(host, document.record, document.sum if document.record else "", found["acting"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return Page(host, why=f"the record on {host} cannot be believed: {where}: {first['msg']}")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        said = "it is empty" if not text.strip() else " ".join(str(error).split())[:120]
+        return Page(host, why=f"the record on {host} cannot be read: {said}")
 
 
 def sum_of(record: Any) -> str:

@@ -51,6 +51,12 @@ def test_name_that_ssh_dials_may_stay_one_and_addresses_have_one_spelling(tmp_pa
     assert (found.ssh_hostname, found.address) == ("pg1.example", "2001:db8::21")
 
 
+def test_groups_may_name_a_host_again_without_its_address(tmp_path: Path) -> None:
+    text = 'a = ["app1"]\nb = [("app1", {"ssh_hostname": "192.0.2.1"})]\nc = ["app1"]\n'
+    found = read_inventory(written(tmp_path, text))
+    assert [(host.name, host.address) for host in found.hosts] == [("app1", "192.0.2.1")]
+
+
 def test_private_names_are_no_groups(tmp_path: Path) -> None:
     found = read_inventory(written(tmp_path, '_all = ["x"]\npg = ["192.0.2.1"]\nport = 5432\n'))
     assert list(found.groups) == ["pg"]
@@ -67,6 +73,24 @@ def test_private_names_are_no_groups(tmp_path: Path) -> None:
         ('pg = [("pg1", {"fence_command": "power off"})]\n', "pg1.fence_command is 'power off'"),
         ('pg_primary = ["pg1", "pg2"]\n', "pg_primary is pg1, pg2, but one host alone"),
         ('pg_primary = ["pg1"]\npg_standby = ["pg1"]\n', "pg1 is in pg_primary and in pg_standby"),
+        (
+            'pg_standby = [("pg2", {"ssh_hostname": "192.0.2.1"}), ("pg2", {"ssh_hostname": "192.0.2.1"})]\n',
+            "pg_standby names pg2 twice",
+        ),
+        ('pg_primary = ["192.0.2.1", "192.0.2.1"]\n', "pg_primary names 192.0.2.1 twice"),
+        (
+            'a = [("pg2", {"ssh_hostname": "192.0.2.1"})]\nb = [("pg2", {"ssh_hostname": "192.0.2.9"})]\n',
+            "pg2 is named twice, with ssh_hostname '192.0.2.1' and with ssh_hostname '192.0.2.9'",
+        ),
+        (
+            'a = [("pg2", {"ssh_hostname": "192.0.2.1", "address": "192.0.2.2"})]\n'
+            'b = ([("pg2", {})], {"address": "192.0.2.9"})\n',
+            "pg2 is named twice, with address '192.0.2.2' and with address '192.0.2.9'",
+        ),
+        (
+            'a = [("pg-1", {"ssh_hostname": "192.0.2.1"})]\nb = [("PG_1", {"ssh_hostname": "192.0.2.9"})]\n',
+            "pg-1 and PG_1 are one name to PostgreSQL's slots",
+        ),
         (
             'a = [("pg1", {"ssh_hostname": "192.0.2.1"})]\nb = [("pg2", {"ssh_hostname": "192.0.2.1"})]\n',
             "pg1 and pg2 have the same address, 192.0.2.1:22",

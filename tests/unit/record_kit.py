@@ -21,7 +21,7 @@ from runbooks.hosts import Estate, Host, Ran
 from runbooks.record import arbiter
 from runbooks.record.keep import COPYING, Keeper
 from runbooks.record.read import pages
-from runbooks.record.types import Answer, Mode, Record
+from runbooks.record.types import ABSENT, Answer, Mode, Record
 
 SYSTEM = "7712820265723870263"
 _ONE_AT_A_TIME = threading.Lock()  # standard output is the process's, not the thread's
@@ -65,7 +65,7 @@ class Desk:
             raise Unreachable(f"{host.name} cannot be reached over SSH")
         if command == arbiter._READ:
             there = self.document(host.name)
-            return Ran(0, there.read_text() if there.exists() else "", "", 0.0)
+            return Ran(0, there.read_text() if there.exists() else ABSENT, "", 0.0)
         if command != arbiter._CALL:
             return Ran(0, "", "", 0.0)
         self.calls.append((host.name, str(args[0])))

@@ -91,6 +91,11 @@ def test_whole_estate_meets_everything() -> None:
     assert objectives.possible_loss(WHOLE).wal_bytes == 0
 
 
+def test_a_logical_slot_is_told_before_the_day_on_which_the_role_moves() -> None:
+    found = named(replace(WHOLE, nodes=(replace(PRIMARY, logical_slots=("cdc",)), STANDBY)))["slot cdc on pg1"]
+    assert "stays behind" in found.measured and "pg_drop_replication_slot('cdc')" in found.hint
+
+
 def test_synchronous_replication_loses_none_of_the_acknowledged_rows() -> None:
     assert "none of the acknowledged rows" in objectives.possible_loss(WHOLE).sentence
 

@@ -19,7 +19,7 @@ SERVER = {
     "in_recovery": False, "timeline": 3, "written": "1/2000060", "replayed": None, "replay_age_s": None,
     "replay_paused": False,
     "receiving_from": None, "synchronous": True, "archived_age_s": 1.5, "archive_failing": False, "lost_slots": [],
-    "pending_restart": ["max_connections"],
+    "logical_slots": [], "pending_restart": ["max_connections"],
     "standbys": [
         {
             "name": "pg2", "state": "streaming", "sync": "sync", "flushed": "1/2000060", "replayed": "1/2000000",

@@ -86,7 +86,7 @@ class World:
             "written": f"0/{self.position:X}",
             "replayed": f"0/{self.position:X}", "replay_age_s": 0, "replay_paused": self.paused,
             "receiving_from": None, "synchronous": False, "archived_age_s": None, "archive_failing": False,
-            "lost_slots": [], "pending_restart": [], "standbys": [],
+            "lost_slots": [], "logical_slots": [], "pending_restart": [], "standbys": [],
         }  # fmt: skip
         beside = {"standby_signal": self.signal, "installed": True, "fenced": "", "runs": "", "error": ""}
         return json.dumps({**beside, "server": server if self.up else None})

@@ -12,7 +12,7 @@ import pytest
 
 from agents.guard import record as program
 from inventories.errors import Refused, TargetFailed
-from runbooks.engine.lock import LockLost, Owner, held
+from runbooks.engine.lock import LockLost, Owner, held, lock_path
 from runbooks.engine.wait import until
 from runbooks.hosts import Host, Ran
 from runbooks.probes.postgresql import server
@@ -23,7 +23,7 @@ from runbooks.record.breaking import break_lock
 from runbooks.record.keep import Truth
 from runbooks.record.lock import RecordLock, take
 from runbooks.record.read import of_system
-from runbooks.record.settle import Settled, settle
+from runbooks.record.settle import Settled, require_fitting, settle
 from runbooks.record.types import Change, Copy, Known, Mode, Unknown, sum_of
 from tests.unit.record_kit import ESTATE, SYSTEM, Desk, a_record
 from tests.unit.record_kit import desk as desk
@@ -57,6 +57,73 @@ def test_without_any_record_nothing_is_known_and_deploy_writes_it(desk: Desk) ->
     assert isinstance(answer, Unknown) and answer.absent and "./dr deploy" in answer.hint
 
 
+def _edited(**changes: Any) -> Callable[[dict[str, Any]], str]:
+    return lambda document: json.dumps({**document, **changes})
+
+
+def _acting(**changes: Any) -> Callable[[dict[str, Any]], str]:
+    return lambda document: json.dumps({**document, "acting": {**document["acting"], **changes}})
+
+
+def _record(**changes: Any) -> Callable[[dict[str, Any]], str]:
+    """By somebody who makes the sum fit, too."""
+
+    def edit(document: dict[str, Any]) -> str:
+        there = {**document["record"], **changes}
+        return json.dumps({**document, "record": there, "sum": program.sum_of(there)})
+
+    return edit
+
+
+NOT_BELIEVED: list[Callable[[dict[str, Any]], str]] = [
+    lambda _: "", lambda _: "\n", lambda _: "null", lambda _: "[]", lambda _: "{ nope", lambda _: "[" * 100_000,
+    _edited(extra=1), _edited(schema=2), _edited(schema="1"), _edited(schema=True), _edited(record=7), _edited(sum=""),
+    _edited(acting="me"), _edited(acting={"token": "x"}), _acting(owner=None), _acting(pid="7"), _acting(token=""),
+    _acting(beat_ticks="long ago"), _acting(since=None),
+    _record(colour="red"), _record(primary=""), _record(mode="odd"), _record(synchronous=[]), _record(timeline="2"),
+    _record(synchronous=[""]), _record(changing={"to": "pg2"}), _record(based_on={"revision": 1, "sum": 2}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", NOT_BELIEVED)
+def test_what_the_hosts_program_does_not_believe_nobody_here_does_and_says_what_helps(
+    desk: Desk, edit: Callable[[dict[str, Any]], str]
+) -> None:
+    desk.everywhere(a_record())
+    acts(desk)
+    path = desk.document("backup1")
+    path.write_text(edit(json.loads(path.read_text())))
+    before, state = path.read_text(), program.show(path.parent)["state"]
+    assert state in ("unreadable", "future")
+    answer = desk.answer
+    hint = "use that version" if state == "future" else "./dr record.settle --yes"
+    assert isinstance(answer, Unknown) and not answer.absent and hint in answer.hint
+    with pytest.raises(Refused, match="nobody knows who is acting") as told:
+        ARBITER.show()
+    assert hint in told.value.hint
+    assert path.read_text() == before
+
+
+def test_a_later_part_of_who_is_acting_is_believed_on_both_sides(desk: Desk) -> None:
+    desk.everywhere(a_record())
+    acts(desk)
+    path = desk.document("backup1")
+    path.write_text(_acting(shift="night")(json.loads(path.read_text())))
+    assert ARBITER.show()["acting"]["shift"] == "night" and isinstance(desk.answer, Known)
+
+
+@pytest.mark.parametrize(("text", "hint"), [("{", "./dr record.settle --yes"), ('{"schema": 2}', "use that version")])
+def test_a_damaged_copy_that_is_the_last_one_is_no_reason_to_wait_for_hosts_that_all_answer(
+    desk: Desk, text: str, hint: str
+) -> None:
+    desk.document("pg1").write_text(text)
+    answer = desk.answer
+    assert isinstance(answer, Unknown) and not answer.absent and hint in answer.hint
+    desk.away = {"pg2"}
+    answer = desk.answer
+    assert isinstance(answer, Unknown) and "bring a host back" in answer.hint
+
+
 def test_with_the_arbiter_away_the_newest_copy_is_read_and_shown_as_one(desk: Desk) -> None:
     desk.write("pg1", a_record(revision=7, epoch=3))
     desk.write("pg2", a_record(revision=6))
@@ -86,7 +153,8 @@ def test_an_arbiters_record_that_cannot_be_believed_is_unknown_whatever_the_copi
     path = desk.document("backup1")
     path.write_text(path.read_text().replace(*edit, 1))
     answer = desk.answer
-    assert isinstance(answer, Unknown) and not answer.absent and "record.settle" in answer.hint
+    hint = "use that version" if "schema" in edit[0] else "record.settle"
+    assert isinstance(answer, Unknown) and not answer.absent and hint in answer.hint
 
 
 def test_a_damaged_copy_disturbs_nobody_while_the_arbiter_answers(desk: Desk) -> None:
@@ -295,6 +363,31 @@ def test_a_primary_that_the_record_knows_to_be_succeeded_is_not_written_down_una
     assert settle(keeper, anew=True).what is Settled.WRITTEN
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"primary": "pg2", "synchronous": ("pg1",), "timeline": 5}, "timeline 5"), ({"system_identifier": "42"}, "42")],
+)
+def test_what_a_deploy_would_refuse_in_the_end_it_refuses_before_it_touches_anything(
+    desk: Desk, hosts_are: Callable[..., None], changes: dict[str, Any], words: str
+) -> None:
+    desk.everywhere(a_record(**changes))
+    hosts_are()
+    with pytest.raises(Refused, match=words):
+        require_fitting(ESTATE)
+    desk.document("backup1").write_text("{")
+    with pytest.raises(Refused, match="cannot be read"):
+        require_fitting(ESTATE)
+    hosts_are(in_recovery=True)
+    require_fitting(ESTATE)  # nobody could settle it now, so nobody is sent to do so
+
+
+def test_an_estate_that_begins_or_is_as_recorded_is_deployed(desk: Desk, hosts_are: Callable[..., None]) -> None:
+    hosts_are()
+    require_fitting(ESTATE)
+    desk.everywhere(a_record(timeline=0))
+    require_fitting(ESTATE)
+
+
 def test_without_one_primary_or_without_the_arbiter_nothing_is_written(
     desk: Desk, hosts_are: Callable[..., None]
 ) -> None:
@@ -472,6 +565,68 @@ def test_breaking_a_lock_takes_a_word_while_its_holder_lives_and_is_journalled(d
     with pytest.raises(Refused, match="no lock to break"):
         (tmp_path / "again").mkdir()
         break_lock(ESTATE, tmp_path / "again", yes=False)
+
+
+def _before_a_boot(owner: Owner) -> Owner:
+    return owner.model_copy(update={"boot": "another", "token": "before"})
+
+
+def _left_here(owner: Owner) -> Path:
+    """As a machine finds it that lost power in a run and was booted again."""
+    path = lock_path(ESTATE.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(owner.model_dump_json())
+    return path
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_lock_that_a_lost_run_left_on_this_machine_alone_is_broken_with_the_word_that_the_hint_names(
+    desk: Desk, tmp_path: Path, away: bool
+) -> None:
+    """Somebody elsewhere has broken the arbiter's part, or the arbiter was away."""
+    path = _left_here(_before_a_boot(desk.owner()))
+    desk.away = {"backup1"} if away else set()
+    with pytest.raises(Refused) as told, held(ESTATE.name, desk.owner(), desk.heard.append):
+        pass
+    assert "./dr lock.break" in told.value.hint
+    said = break_lock(ESTATE, _folder(tmp_path), yes=False)
+    assert "on this machine is broken" in said and ("backup1 does not answer" in said) == away
+    assert not path.exists() and '"finished"' in (tmp_path / "break" / "journal.jsonl").read_text()
+    with held(ESTATE.name, desk.owner(), desk.heard.append):
+        pass
+
+
+def test_a_lock_that_is_left_here_goes_with_the_one_that_another_holds(desk: Desk, tmp_path: Path) -> None:
+    path = _left_here(_before_a_boot(desk.owner()))
+    acts(desk, desk.owner(token="theirs"))
+    assert "is broken" in break_lock(ESTATE, _folder(tmp_path), yes=True)
+    assert not path.exists() and ARBITER.show()["acting"] is None
+
+
+def test_a_run_that_lives_here_or_cannot_be_asked_is_not_broken_without_a_word(desk: Desk, tmp_path: Path) -> None:
+    for owner in (desk.owner(), desk.owner(machine="another's")):
+        path = _left_here(owner)
+        with pytest.raises(Refused, match="no lock to break"):
+            break_lock(ESTATE, _folder(tmp_path), yes=False)
+        assert path.exists() and not (tmp_path / "break").exists(), "and no run is left that did nothing"
+    assert "on this machine is broken" in break_lock(ESTATE, _folder(tmp_path), yes=True)
+    alive = tmp_path / "alive"
+    alive.mkdir()
+    _left_here(desk.owner())
+    with pytest.raises(Refused, match="no lock to break"):
+        break_lock(ESTATE, alive, yes=True)
+
+
+def _folder(tmp_path: Path) -> Path:
+    (tmp_path / "break").mkdir()
+    return tmp_path / "break"
+
+
+def test_nobody_says_that_nobody_acts_where_the_document_cannot_be_read(desk: Desk, tmp_path: Path) -> None:
+    desk.document("backup1").write_text("{")
+    with pytest.raises(Refused, match="nobody knows who is acting") as told:
+        break_lock(ESTATE, _folder(tmp_path), yes=True)
+    assert "./dr record.settle --yes" in told.value.hint and not (tmp_path / "break").exists()
 
 
 def test_a_document_that_cannot_be_believed_gives_no_lock_and_is_a_warning(desk: Desk) -> None:

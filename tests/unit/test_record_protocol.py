@@ -29,16 +29,18 @@ from runbooks.procedures.postgresql import (
     failover,
     fence_proof,
     pitr_swap,
+    pitr_target,
     start_cluster,
     streaming,
     switchover,
 )
 from runbooks.procedures.postgresql.detach import Detach, DetachOptions
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
-from runbooks.procedures.postgresql.pitr_state import RestorePitr
+from runbooks.procedures.postgresql.pitr_state import RestorePitr, RestorePitrOptions
 from runbooks.procedures.postgresql.roles import Roles
 from runbooks.procedures.postgresql.start_cluster import StartCluster, StartClusterOptions
 from runbooks.procedures.postgresql.switchover import Switchover, SwitchoverOptions
+from runbooks.procedures.postgresql.targets import Target
 from runbooks.record import keep
 from runbooks.record.lock import take
 from runbooks.record.types import Known
@@ -92,6 +94,7 @@ def context(desk: Desk, options: Any, procedure: str) -> Context[Any, Any]:
     return Context(ESTATE, options, owner.run_dir, say=desk.heard.append, owner=owner)
 
 
+WITH_APP = replace(ESTATE, groups={**ESTATE.groups, "app": ("backup1",)})
 PITR: dict[str, Any] = {"primary": "pg1", "other": "pg2", "old_timeline": 1, "target": "10:00"}
 # Looked at just now, whatever the clock says meanwhile.
 ROLES: dict[str, Any] = {"primary": "pg2", "other": "pg1", "old_timeline": 1}
@@ -224,6 +227,49 @@ def test_a_switchover_begins_only_when_it_is_recorded(desk: Desk, moments: Momen
     with pytest.raises(Refused):
         switchover.step_down(run, Switchover(**ROLES, was_synchronous=True))
     assert moments.names == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "hint"),
+    [
+        ({"primary": "pg2", "synchronous": ("pg1",), "timeline": 2}, "pg2 as primary on timeline 2", "./dr rejoin pg1"),
+        ({"timeline": 9}, "pg1 as primary on timeline 9", "./dr record.settle --yes"),
+        ({"primary": "pg2", "synchronous": ("pg1",)}, "knows pg2 as its primary", "./dr deploy"),
+    ],
+)
+@pytest.mark.parametrize("what", ["switchover", "detach", "restore-pitr"])
+def test_no_role_of_a_primary_that_the_record_contradicts_is_touched(
+    desk: Desk, moments: Moments, monkeypatch: pytest.MonkeyPatch, what: str, changes: Any, words: str, hint: str
+) -> None:
+    desk.everywhere(a_record(revision=2, **changes))
+    follows = ("pg2",) if what == "switchover" else ()
+    monkeypatch.setattr(streaming, "following", lambda *_: follows)
+    primary, standby = replace(PRIMARY, timeline=1), replace(STANDBY, receiving_from="pg1")
+    monkeypatch.setattr(server, "look", lambda host, *_: primary if host.name == "pg1" else standby)
+    before = desk.document("backup1").read_text()
+    steps: dict[str, Callable[[], Any]] = {
+        "switchover": lambda: switchover.assess(Context(WITH_APP, SwitchoverOptions(), Path("/r")), Switchover()),
+        "detach": lambda: detach.assess(Context(ESTATE, DetachOptions(), Path("/r")), Detach()),
+        "restore-pitr": lambda: pitr_target.assess(
+            Context(ESTATE, RestorePitrOptions(timeline=3), Path("/r")),
+            RestorePitr(target=Target(kind="name", value="before")),
+        ),
+    }
+    with pytest.raises(Refused, match=words) as told:
+        steps[what]()
+    assert hint in told.value.hint and moments.names == [] and desk.document("backup1").read_text() == before
+
+
+def test_a_switchover_refuses_what_would_keep_the_old_primary_from_starting(
+    desk: Desk, moments: Moments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on a lab: the role had moved, and the old primary ended at `wal_level` with its logical slot."""
+    monkeypatch.setattr(streaming, "following", lambda *_: ("pg2",))
+    primary, standby = replace(PRIMARY, logical_slots=("cdc",)), replace(STANDBY, receiving_from="pg1")
+    monkeypatch.setattr(server, "look", lambda host, *_: primary if host.name == "pg1" else standby)
+    with pytest.raises(Refused, match="logical slot cdc") as told:
+        switchover.assess(Context(WITH_APP, SwitchoverOptions(), Path("/r")), Switchover())
+    assert "pg_drop_replication_slot('cdc')" in told.value.hint and moments.names == []
 
 
 def test_a_failover_is_recorded_while_it_fences_and_one_that_is_cut_there_keeps_its_word(

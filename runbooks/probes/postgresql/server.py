@@ -38,6 +38,8 @@ select json_build_object(
   'archive_failing', (select coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false)
     from pg_stat_archiver),
   'lost_slots', (select coalesce(json_agg(slot_name), '[]') from pg_replication_slots where wal_status = 'lost'),
+  'logical_slots', (select coalesce(json_agg(slot_name order by slot_name), '[]') from pg_replication_slots
+    where slot_type = 'logical' and not temporary),
   'pending_restart', (select coalesce(json_agg(name), '[]') from pg_settings where pending_restart)
 ) from (select pg_is_in_recovery() as rec) r;
 """
@@ -125,6 +127,7 @@ class Node:
     archived_age_s: float | None = None
     archive_failing: bool = False
     lost_slots: tuple[str, ...] = ()
+    logical_slots: tuple[str, ...] = ()  # which no other host has, and with which a start needs wal_level logical
     pending_restart: tuple[str, ...] = field(default=())
 
     @property
@@ -401,6 +404,7 @@ def _node(host: Host, said: dict[str, Any], patience: float = 0) -> Node:
         replayed=lsn(server["replayed"]),
         standbys=tuple(_standby(row) for row in server["standbys"]),
         lost_slots=tuple(server["lost_slots"]),
+        logical_slots=tuple(server["logical_slots"]),
         pending_restart=tuple(server["pending_restart"]),
     )
 

@@ -37,6 +37,7 @@ def assess(context: Run, state: Detach) -> Detach:
     nodes = server.survey(context.estate)
     primary = server.the_primary(nodes)
     other = next(node for node in nodes if node.name != primary.name)
+    guards.as_recorded(context, primary)
     if other.name in streaming.following(context, primary):
         raise Refused(f"{other.name} follows {primary.name}: nothing waits in vain")
     return state.model_copy(

@@ -15,7 +15,7 @@ from runbooks.hosts import Host, Run
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node
 from runbooks.procedures.postgresql.roles import R, Roles, layout, other_of, primary_of
-from runbooks.record.read import of_system, read
+from runbooks.record.read import of_system, read, require_newest
 from runbooks.record.types import Unknown
 
 _LOOK = "./dr status says what each host is now"
@@ -71,6 +71,23 @@ def not_succeeded(context: Run, state: Roles) -> None:
         raise Refused(
             f"the estate record knows {record.primary} as primary on timeline {record.timeline}", "./dr record.show"
         )
+
+
+def as_recorded(context: Run, primary: Node) -> None:
+    """Before the role of this primary is touched. Raises Refused where the record knows another one, as new or newer.
+
+    What it says of an older timeline counts for nothing, and one that nobody can read decides nothing here.
+    """
+    answer = of_system(read(context.estate), primary.system)
+    require_newest(answer, primary.name, primary.timeline or 0)
+    if isinstance(answer, Unknown) or not answer.record.steady:
+        return
+    record = answer.record
+    if record.timeline == primary.timeline and record.primary != primary.name:
+        raise Refused(
+            f"{primary.name} takes writes on timeline {primary.timeline}, and the record knows {record.primary} as its "
+            "primary", "./dr deploy records what is so",
+        )  # fmt: skip
 
 
 def is_primary(context: Run, state: Roles) -> None:

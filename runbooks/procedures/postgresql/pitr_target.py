@@ -12,7 +12,7 @@ from runbooks.hosts import Run
 from runbooks.layout import STANZA
 from runbooks.probes.postgresql import archive, backups, pgbackrest, server, side
 from runbooks.probes.postgresql.archive import Archive
-from runbooks.procedures.postgresql import targets
+from runbooks.procedures.postgresql import guards, targets
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, is_same, lease_of
 from runbooks.procedures.postgresql.roles import primary_of
 from runbooks.procedures.postgresql.targets import Target
@@ -24,6 +24,7 @@ def assess(context: Run, state: RestorePitr) -> RestorePitr:
     primary = server.the_primary(nodes)
     other = next(node for node in nodes if node.name != primary.name)
     context.estate.backup.must_answer()
+    guards.as_recorded(context, primary)
     goal = context.options.timeline or primary.timeline or 0
     if goal == primary.timeline:
         _require_past(state.target, primary)

@@ -67,6 +67,13 @@ def assess(context: Run, state: Switchover) -> Switchover:
             f"{context.estate.backup} does not answer SSH, so nobody could note who has which rows",
             "bring it back first: what is planned can wait",
         )
+    for slot in primary.logical_slots:
+        raise Refused(
+            f"{primary.name} has the logical slot {slot}, which stays behind and keeps it from starting as a standby",
+            f"psql -c \"select pg_drop_replication_slot('{slot}')\" on {primary.name}, then ./dr deploy takes back the "
+            "wal_level that it needed; its reader begins anew on the new primary",
+        )  # fmt: skip
+    guards.as_recorded(context, primary)
     return state.model_copy(
         update={
             "primary": standby.name, "other": primary.name, "old_timeline": primary.timeline or 0,
