@@ -73,7 +73,7 @@ def test_an_agent_that_says_nothing_is_still_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("rc", "said"),
     [
-        (1, "python3: No module named agents.x"),
+        (1, "python3: No module named agents.jobs.runner"),
         (2, "The request names what nobody knows: at."),
         (2, "can't cd to /opt"),
     ],
