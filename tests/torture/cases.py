@@ -1,0 +1,169 @@
+"""The cases of the torture schema, read from its SQL files: no server is needed to know their names.
+
+A file is a kind, and its first line says which. What stands before the first `--#` line makes what its cases share.
+
+    --# name | schema.table [| further tables that are named with it]   a case; the SQL that follows makes and fills it
+    --# refused MODE... | words     what these modes must refuse, and words of the reason
+    --# told | words [| words]      what the comparison must say before --yes
+    --# only MODE...                the modes that it is tried in (all, where nothing is said)
+    --# same TABLE...               tables that no mode may change
+    --# lost NAME...                what DROP ... CASCADE takes along and nobody promised to bring back: it must be named
+    --# sequences NAME...           sequences that may only go forward
+    --# changes [COLUMN...]         the table has other columns now; those of the copy that cannot come back
+    --# rows_by_only                rows of its heirs are not its own
+    --# damage                      the SQL that follows spoils rows, after the restore point
+    --# drop                        how the table is lost in mode `drop` (DROP TABLE ... CASCADE, where nothing is said)
+    --# armed, --# disarmed         what stands only while the case is tried, and how it is taken down
+    --# clean                       at the end of a file: everything of it is taken away, whatever is left of it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+SCHEMA = Path(__file__).parent / "schema"
+GROUND = "00-ground"
+MODES = ("merge", "replace", "beside", "drop")
+_MARK = "--# "
+_SECTIONS = ("damage", "drop", "armed", "disarmed", "clean")
+_FACTS = ("refused", "told", "only", "same", "lost", "sequences", "changes", "rows_by_only")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One table and what is done to it. `refused` has words by mode; `tables` are named in one command."""
+
+    kind: str
+    name: str
+    tables: tuple[str, ...]
+    make: str = ""
+    damage: str = ""
+    drop: str = ""
+    armed: str = ""
+    disarmed: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
+    only: tuple[str, ...] = MODES
+    same: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    sequences: tuple[str, ...] = ()
+    changes: tuple[str, ...] | None = None
+    rows_by_only: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.name}"
+
+    @property
+    def table(self) -> str:
+        """The table that the case is about, as SQL writes it."""
+        return self.tables[0]
+
+    @property
+    def loss(self) -> str:
+        """What loses the tables."""
+        return self.drop or f"DROP TABLE {', '.join(self.tables)} CASCADE;\n"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A file: what its cases share, the cases, and what takes everything of it away."""
+
+    name: str
+    says: str
+    shared: str
+    cases: tuple[Case, ...]
+    clean: str
+
+    @property
+    def load(self) -> str:
+        """Everything that the file makes, in its order."""
+        return self.shared + "".join(case.make for case in self.cases)
+
+
+def load(folder: Path = SCHEMA) -> dict[str, Kind]:
+    """Every kind by name, the ground first. Raises ValueError naming file and line of what it cannot read."""
+    found = {path.stem: parse(path) for path in sorted(folder.glob("*.sql"))}
+    if GROUND not in found or len(found) < 2:
+        raise ValueError(f"{folder} holds no torture schema")
+    return found
+
+
+def parse(path: Path) -> Kind:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if not lines or not lines[0].startswith("-- ") or not lines[0].endswith("."):
+        raise ValueError(f"{path.name}: the first line says what the file is, in a sentence")
+    reader = _Reader(path)
+    for number, line in enumerate(lines[1:], 2):
+        reader.take(number, line)
+    return Kind(path.stem, lines[0][3:], reader.shared, tuple(reader.cases), reader.clean)
+
+
+class _Reader:
+    """Collects lines into the section that the last mark has begun."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cases: list[Case] = []
+        self.shared = self.clean = ""
+        self._section = "shared"
+
+    def take(self, number: int, line: str) -> None:
+        if line.startswith("--#"):
+            try:
+                self._mark(line.removeprefix("--#").strip())
+            except (ValueError, IndexError) as error:
+                raise ValueError(f"{self.path.name}:{number}: {error}") from None
+        elif line:
+            self._keep(line + "\n")
+
+    def _keep(self, text: str) -> None:
+        if self._section in ("shared", "clean"):
+            setattr(self, self._section, getattr(self, self._section) + text)
+        else:
+            case = self.cases[-1]
+            self.cases[-1] = replace(case, **{self._section: getattr(case, self._section) + text})
+
+    def _mark(self, text: str) -> None:
+        word, _, rest = text.partition(" ")
+        if word in _SECTIONS:
+            self._section = word
+        elif word in _FACTS:
+            self.cases[-1] = replace(self.cases[-1], **{word: self._fact(word, rest.strip())})
+        else:
+            name, *tables = (part.strip() for part in text.split(" | "))
+            if not name.isidentifier() or not tables or any(case.name == name for case in self.cases):
+                raise ValueError(f"{text!r} is no case of its own name and a table")
+            self.cases.append(Case(self.path.stem, name, tuple(tables)))
+            self._section = "make"
+
+    def _fact(self, word: str, rest: str) -> object:
+        if word == "rows_by_only":
+            return True
+        if word == "told":
+            return tuple(part.strip() for part in rest.split(" | "))
+        if word == "refused":
+            modes, _, reason = rest.partition(" | ")
+            return {**self.cases[-1].refused, **dict.fromkeys(_modes(modes), reason.strip())}
+        return _modes(rest) if word == "only" else tuple(_names(rest))
+
+
+def _modes(text: str) -> tuple[str, ...]:
+    modes = tuple(text.split())
+    if not modes or not set(modes) <= set(MODES):
+        raise ValueError(f"{text!r} are no modes; there are {', '.join(MODES)}")
+    return modes
+
+
+def _names(text: str) -> Iterator[str]:
+    """Words, those in double quotes whole."""
+    word, quoted = "", False
+    for sign in text:
+        quoted ^= sign == '"'
+        if sign == " " and not quoted:
+            yield from [word] if word else []
+            word = ""
+        else:
+            word += sign
+    yield from [word] if word else []

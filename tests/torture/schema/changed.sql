@@ -1,0 +1,84 @@
+-- Tables whose columns are others now than at the target: what fits is restored column by column, the rest is named.
+CREATE SCHEMA tor_changed;
+--# column_widened | tor_changed.widened
+CREATE TABLE tor_changed.widened (id int PRIMARY KEY, v varchar(10), n int);
+INSERT INTO tor_changed.widened SELECT i, 'v' || i, i FROM generate_series(1, 10) i;
+--# changes
+--# damage
+ALTER TABLE tor_changed.widened ALTER v TYPE text, ALTER n TYPE bigint;
+DELETE FROM tor_changed.widened WHERE id <= 3;
+UPDATE tor_changed.widened SET v = 'spoilt' WHERE id = 5;
+--# column_added | tor_changed.added
+CREATE TABLE tor_changed.added (id int PRIMARY KEY, v text);
+INSERT INTO tor_changed.added SELECT i, 'v' || i FROM generate_series(1, 10) i;
+--# changes
+--# damage
+ALTER TABLE tor_changed.added ADD COLUMN later int DEFAULT 7;
+DELETE FROM tor_changed.added WHERE id <= 3;
+UPDATE tor_changed.added SET v = 'spoilt' WHERE id = 5;
+--# column_dropped | tor_changed.dropped
+CREATE TABLE tor_changed.dropped (id int PRIMARY KEY, v text, gone text);
+INSERT INTO tor_changed.dropped SELECT i, 'v' || i, 'g' || i FROM generate_series(1, 10) i;
+--# changes gone
+--# damage
+ALTER TABLE tor_changed.dropped DROP COLUMN gone;
+DELETE FROM tor_changed.dropped WHERE id <= 3;
+UPDATE tor_changed.dropped SET v = 'spoilt' WHERE id = 5;
+--# column_renamed | tor_changed.renamed
+CREATE TABLE tor_changed.renamed (id int PRIMARY KEY, v text, qty int);
+INSERT INTO tor_changed.renamed SELECT i, 'v' || i, i FROM generate_series(1, 10) i;
+--# changes qty
+--# damage
+ALTER TABLE tor_changed.renamed RENAME qty TO quantity;
+DELETE FROM tor_changed.renamed WHERE id <= 3;
+UPDATE tor_changed.renamed SET v = 'spoilt' WHERE id = 5;
+--# columns_in_another_order | tor_changed.reordered
+CREATE TABLE tor_changed.reordered (id int PRIMARY KEY, a text, b text);
+INSERT INTO tor_changed.reordered SELECT i, 'a' || i, 'b' || i FROM generate_series(1, 10) i;
+--# changes
+--# damage
+ALTER TABLE tor_changed.reordered ADD COLUMN a2 text;
+UPDATE tor_changed.reordered SET a2 = a;
+ALTER TABLE tor_changed.reordered DROP COLUMN a;
+ALTER TABLE tor_changed.reordered RENAME a2 TO a;
+DELETE FROM tor_changed.reordered WHERE id <= 3;
+UPDATE tor_changed.reordered SET b = 'spoilt' WHERE id = 5;
+--# column_narrowed | tor_changed.narrowed
+CREATE TABLE tor_changed.narrowed (id int PRIMARY KEY, v text, n bigint);
+INSERT INTO tor_changed.narrowed SELECT i, 'a long value ' || i, 5000000000 + i FROM generate_series(1, 10) i;
+--# changes v n
+--# damage
+DELETE FROM tor_changed.narrowed;
+ALTER TABLE tor_changed.narrowed ALTER v TYPE varchar(4), ALTER n TYPE int;
+--# column_not_null_now | tor_changed.required
+CREATE TABLE tor_changed.required (id int PRIMARY KEY, v text);
+INSERT INTO tor_changed.required SELECT i, CASE WHEN i > 2 THEN 'v' || i END FROM generate_series(1, 10) i;
+--# changes v
+--# damage
+DELETE FROM tor_changed.required WHERE id <= 3;
+ALTER TABLE tor_changed.required ALTER v SET NOT NULL;
+--# key_of_other_columns_now | tor_changed.rekeyed
+CREATE TABLE tor_changed.rekeyed (id int PRIMARY KEY, v int NOT NULL);
+INSERT INTO tor_changed.rekeyed SELECT i, i FROM generate_series(1, 10) i;
+--# refused merge replace | primary key
+--# damage
+ALTER TABLE tor_changed.rekeyed DROP CONSTRAINT rekeyed_pkey, ADD PRIMARY KEY (v);
+DELETE FROM tor_changed.rekeyed WHERE id <= 3;
+--# renamed_table | tor_changed.before
+CREATE TABLE tor_changed.before (id int PRIMARY KEY, v text);
+INSERT INTO tor_changed.before SELECT i, 'v' || i FROM generate_series(1, 10) i;
+--# only drop beside
+--# drop
+ALTER TABLE tor_changed.before RENAME TO after;
+--# damage
+UPDATE tor_changed.before SET v = 'spoilt' WHERE id = 5;
+--# enum_value_renamed | tor_changed.with_enum
+CREATE TYPE tor_changed.state AS ENUM ('new', 'done');
+CREATE TABLE tor_changed.with_enum (id int PRIMARY KEY, v tor_changed.state);
+INSERT INTO tor_changed.with_enum SELECT i, 'new' FROM generate_series(1, 10) i;
+--# refused merge replace | state
+--# damage
+ALTER TYPE tor_changed.state RENAME VALUE 'new' TO 'fresh';
+DELETE FROM tor_changed.with_enum WHERE id <= 3;
+--# clean
+DROP SCHEMA IF EXISTS tor_changed CASCADE;
