@@ -7,10 +7,11 @@ A file is a kind, and its first line says which. What stands before the first `-
     --# told | words [| words]      what the comparison must say before --yes
     --# only MODE...                the modes that it is tried in (all, where nothing is said)
     --# same TABLE...               tables that no mode may change
-    --# lost NAME...                what DROP ... CASCADE takes along and nobody promised to bring back: it must be named
+    --# lost NAME...                what DROP ... CASCADE takes along and nobody promised to bring back: named
     --# sequences NAME...           sequences that may only go forward
     --# changes [COLUMN...]         the table has other columns now; those of the copy that cannot come back
     --# rows_by_only                rows of its heirs are not its own
+    --# key EXPRESSION              what tells its rows apart, where equal keys have several spellings
     --# damage                      the SQL that follows spoils rows, after the restore point
     --# drop                        how the table is lost in mode `drop` (DROP TABLE ... CASCADE, where nothing is said)
     --# armed, --# disarmed         what stands only while the case is tried, and how it is taken down
@@ -19,16 +20,19 @@ A file is a kind, and its first line says which. What stands before the first `-
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 SCHEMA = Path(__file__).parent / "schema"
+APART = Path(__file__).parent / "apart"
 GROUND = "00-ground"
 MODES = ("merge", "replace", "beside", "drop")
 _MARK = "--# "
 _SECTIONS = ("damage", "drop", "armed", "disarmed", "clean")
-_FACTS = ("refused", "told", "only", "same", "lost", "sequences", "changes", "rows_by_only")
+_FACTS = ("refused", "told", "only", "same", "lost", "sequences", "changes", "rows_by_only", "key")
+_ESCAPED = re.compile(r'U&("(?:[^"]|"")*")')
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Case:
     sequences: tuple[str, ...] = ()
     changes: tuple[str, ...] | None = None
     rows_by_only: bool = False
+    key: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind}-{self.name}"
@@ -64,6 +69,11 @@ class Case:
     def loss(self) -> str:
         """What loses the tables."""
         return self.drop or f"DROP TABLE {', '.join(self.tables)} CASCADE;\n"
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """A table whose columns have changed is there, so it was not dropped."""
+        return tuple(mode for mode in self.only if self.changes is None or mode != "drop")
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,11 @@ def load(folder: Path = SCHEMA) -> dict[str, Kind]:
     return found
 
 
+def load_apart(folder: Path = APART) -> dict[str, Kind]:
+    """Files without cases, each laid by a test of its own: what they make would be in the way of all others."""
+    return {path.stem: parse(path) for path in sorted(folder.glob("*.sql"))}
+
+
 def parse(path: Path) -> Kind:
     lines = path.read_text(encoding="utf-8").splitlines()
     if not lines or not lines[0].startswith("-- ") or not lines[0].endswith("."):
@@ -113,7 +128,7 @@ class _Reader:
         if line.startswith("--#"):
             try:
                 self._mark(line.removeprefix("--#").strip())
-            except (ValueError, IndexError) as error:
+            except ValueError as error:
                 raise ValueError(f"{self.path.name}:{number}: {error}") from None
         elif line:
             self._keep(line + "\n")
@@ -127,12 +142,14 @@ class _Reader:
 
     def _mark(self, text: str) -> None:
         word, _, rest = text.partition(" ")
+        if word in (*_SECTIONS[:-1], *_FACTS) and not self.cases:
+            raise ValueError(f"{text!r} stands before the first case")
         if word in _SECTIONS:
             self._section = word
         elif word in _FACTS:
             self.cases[-1] = replace(self.cases[-1], **{word: self._fact(word, rest.strip())})
         else:
-            name, *tables = (part.strip() for part in text.split(" | "))
+            name, *tables = (_spelt_out(part.strip()) for part in text.split(" | "))
             if not name.isidentifier() or not tables or any(case.name == name for case in self.cases):
                 raise ValueError(f"{text!r} is no case of its own name and a table")
             self.cases.append(Case(self.path.stem, name, tuple(tables)))
@@ -141,12 +158,19 @@ class _Reader:
     def _fact(self, word: str, rest: str) -> object:
         if word == "rows_by_only":
             return True
+        if word == "key":
+            return rest
         if word == "told":
             return tuple(part.strip() for part in rest.split(" | "))
         if word == "refused":
             modes, _, reason = rest.partition(" | ")
             return {**self.cases[-1].refused, **dict.fromkeys(_modes(modes), reason.strip())}
         return _modes(rest) if word == "only" else tuple(_names(rest))
+
+
+def _spelt_out(table: str) -> str:
+    """A name with the signs that its U& escapes stand for, such as a line break."""
+    return _ESCAPED.sub(lambda found: re.sub(r"\\([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)), found[1]), table)
 
 
 def _modes(text: str) -> tuple[str, ...]:

@@ -76,10 +76,10 @@ INSERT INTO tor_columns.stored SELECT i, repeat('a' || i, 4000), repeat('b' || i
 --# damage
 DELETE FROM tor_columns.stored WHERE id <= 3;
 UPDATE tor_columns.stored SET a = left(a, 7999) || '?' WHERE id = 5;
---# values_of_ten_megabytes | tor_columns.huge
+--# values_of_megabytes | tor_columns.huge
 CREATE TABLE tor_columns.huge (id int PRIMARY KEY, a text);
 ALTER TABLE tor_columns.huge ALTER a SET STORAGE EXTERNAL;
-INSERT INTO tor_columns.huge SELECT i, repeat(i::text, 10000000) FROM generate_series(1, 3) i;
+INSERT INTO tor_columns.huge SELECT i, repeat(i::text, 2000000) FROM generate_series(1, 3) i;
 --# damage
 DELETE FROM tor_columns.huge WHERE id = 1;
 UPDATE tor_columns.huge SET a = 'spoilt' WHERE id = 2;

@@ -145,6 +145,7 @@ UPDATE tor_keys.char_key SET v = 'spoilt' WHERE v = 'v1';
 --# key_changed_to_an_equal_value | tor_keys.equal_values
 CREATE TABLE tor_keys.equal_values (k numeric, c text COLLATE tor_keys.any_case, v int, PRIMARY KEY (k, c));
 INSERT INTO tor_keys.equal_values VALUES (1.0, 'abc', 1), (2.0, 'def', 2), (3, 'ghi', 3);
+--# key v
 --# damage
 UPDATE tor_keys.equal_values SET k = 1.00 WHERE v = 1;
 UPDATE tor_keys.equal_values SET c = 'DEF' WHERE v = 2;
@@ -152,6 +153,7 @@ DELETE FROM tor_keys.equal_values WHERE v = 3;
 --# zero_and_negative_zero | tor_keys.zeros
 CREATE TABLE tor_keys.zeros (k float8 PRIMARY KEY, f float8, v int);
 INSERT INTO tor_keys.zeros VALUES ('-0', '-0', 1), (1, 0, 2), (2, '-0', 3);
+--# key v
 --# damage
 UPDATE tor_keys.zeros SET f = 0 WHERE v = 1;
 UPDATE tor_keys.zeros SET f = '-0' WHERE v = 2;
@@ -191,8 +193,8 @@ DELETE FROM tor_keys.heap WHERE a = 0;
 --# unique_and_no_primary_key | tor_keys.unique_only
 CREATE TABLE tor_keys.unique_only (a int NOT NULL UNIQUE, b text);
 INSERT INTO tor_keys.unique_only SELECT i, 'b' || i FROM generate_series(1, 9) i;
---# refused merge replace | no primary key
 --# damage
 DELETE FROM tor_keys.unique_only WHERE a <= 3;
+UPDATE tor_keys.unique_only SET b = 'spoilt' WHERE a = 5;
 --# clean
 DROP SCHEMA IF EXISTS tor_keys CASCADE;

@@ -17,7 +17,6 @@ CREATE TABLE tor_kin.l_hk PARTITION OF tor_kin.by_list FOR VALUES IN ('HK') PART
 CREATE TABLE tor_kin.l_hk0 PARTITION OF tor_kin.l_hk FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE tor_kin.l_hk1 PARTITION OF tor_kin.l_hk FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 INSERT INTO tor_kin.by_list SELECT (ARRAY['SH', 'SZ', 'HK'])[1 + i % 3], i, 'v' || i FROM generate_series(1, 30) i;
---# refused merge replace drop beside | partition
 --# damage
 DELETE FROM tor_kin.by_list WHERE id % 4 = 0;
 UPDATE tor_kin.by_list SET v = 'spoilt' WHERE id % 4 = 1;
