@@ -3,7 +3,8 @@
 A file is a kind, and its first line says which. What stands before the first `--#` line makes what its cases share.
 
     --# name | schema.table [| further tables that are named with it]   a case; the SQL that follows makes and fills it
-    --# refused MODE... | words     what these modes must refuse, and words of the reason
+    --# refused MODE... | reason [| words]  what these modes must refuse: the reason as docs/refusals.md has it, and
+                                    what it must name
     --# told | words [| words]      what the comparison must say before --yes
     --# only MODE...                the modes that it is tried in (all, where nothing is said)
     --# same TABLE...               tables that no mode may change
@@ -37,7 +38,7 @@ _ESCAPED = re.compile(r'U&("(?:[^"]|"")*")')
 
 @dataclass(frozen=True)
 class Case:
-    """One table and what is done to it. `refused` has words by mode; `tables` are named in one command."""
+    """One table and what is done to it. `refused` has the reason, and what it names, by mode; `tables` go together."""
 
     kind: str
     name: str
@@ -47,7 +48,7 @@ class Case:
     drop: str = ""
     armed: str = ""
     disarmed: str = ""
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     told: tuple[str, ...] = ()
     only: tuple[str, ...] = MODES
     same: tuple[str, ...] = ()
@@ -163,8 +164,10 @@ class _Reader:
         if word == "told":
             return tuple(part.strip() for part in rest.split(" | "))
         if word == "refused":
-            modes, _, reason = rest.partition(" | ")
-            return {**self.cases[-1].refused, **dict.fromkeys(_modes(modes), reason.strip())}
+            modes, *reason = (part.strip() for part in rest.split(" | "))
+            if not reason:
+                raise ValueError(f"{rest!r} is refused for no reason")
+            return {**self.cases[-1].refused, **dict.fromkeys(_modes(modes), tuple(reason))}
         return _modes(rest) if word == "only" else tuple(_names(rest))
 
 

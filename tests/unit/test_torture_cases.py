@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture import cases
+from tests.torture import cases, refusals
 
 KINDS = cases.load()
 LAID = [case for kind in KINDS.values() for case in kind.cases]
@@ -45,6 +45,7 @@ def test_an_odd_name_is_read_whole() -> None:
         ("CREATE TABLE a ();", "the first line says"),
         ("-- A kind.\n--# damage\nDELETE FROM a;", "before the first case"),
         ("-- A kind.\n--# one | a\n--# refused upsert | no key", "no modes"),
+        ("-- A kind.\n--# one | a\n--# refused merge", "for no reason"),
         ("-- A kind.\n--# one | a\n--# one | b", "no case of its own name"),
         ("-- A kind.\n--# one", "no case of its own name"),
     ],
@@ -60,7 +61,8 @@ def test_a_file_that_is_written_wrongly_is_told_by_name(tmp_path: Path, text: st
 def test_facts_of_a_case_are_read(tmp_path: Path) -> None:
     path = tmp_path / "kind.sql"
     path.write_text(
-        "-- A kind.\nCREATE SCHEMA s;\n--# one | s.a | s.b\nCREATE TABLE s.a ();\n--# refused merge drop | no key\n"
+        "-- A kind.\nCREATE SCHEMA s;\n--# one | s.a | s.b\nCREATE TABLE s.a ();\n"
+        "--# refused merge drop | no key | s.a\n"
         '--# same s.c "s d"."e f"\n--# told 5 missing | with s.c\n--# changes\n--# damage\nDELETE FROM s.a;\n'
         "--# clean\nDROP SCHEMA s CASCADE;\n",
         encoding="utf-8",
@@ -69,8 +71,13 @@ def test_facts_of_a_case_are_read(tmp_path: Path) -> None:
     (one,) = kind.cases
     assert (kind.shared, kind.clean) == ("CREATE SCHEMA s;\n", "DROP SCHEMA s CASCADE;\n")
     assert (one.tables, one.make, one.damage) == (("s.a", "s.b"), "CREATE TABLE s.a ();\n", "DELETE FROM s.a;\n")
-    assert one.refused == {"merge": "no key", "drop": "no key"}
+    assert one.refused == {"merge": ("no key", "s.a"), "drop": ("no key", "s.a")}
     assert one.same == ("s.c", '"s d"."e f"')
     assert one.told == ("5 missing", "with s.c")
     assert (one.changes, one.modes) == ((), ("merge", "replace", "beside"))
     assert one.loss == "DROP TABLE s.a, s.b CASCADE;\n"
+
+
+def test_the_page_of_refusals_has_every_reason_that_a_case_shows() -> None:
+    assert refusals.reasons()
+    assert refusals.on_page() == refusals.table(), "python -m tests.torture.refusals writes it anew"

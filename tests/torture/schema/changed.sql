@@ -76,7 +76,7 @@ UPDATE tor_changed.before SET v = 'spoilt' WHERE id = 5;
 CREATE TYPE tor_changed.state AS ENUM ('new', 'done');
 CREATE TABLE tor_changed.with_enum (id int PRIMARY KEY, v tor_changed.state);
 INSERT INTO tor_changed.with_enum SELECT i, 'new' FROM generate_series(1, 10) i;
---# refused merge replace | state
+--# refused merge replace | type | state
 --# damage
 ALTER TYPE tor_changed.state RENAME VALUE 'new' TO 'fresh';
 DELETE FROM tor_changed.with_enum WHERE id <= 3;

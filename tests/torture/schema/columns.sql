@@ -102,13 +102,13 @@ SELECT lo_unlink(990001);
 DELETE FROM tor_columns.large_objects WHERE id = 1;
 --# no_rows_at_all | tor_columns.empty
 CREATE TABLE tor_columns.empty (id int PRIMARY KEY, v text);
---# refused merge replace beside drop | had no rows
+--# refused merge replace beside | had no rows
 --# damage
 INSERT INTO tor_columns.empty VALUES (1, 'new');
 --# no_columns_at_all | tor_columns.nothing
 CREATE TABLE tor_columns.nothing ();
 INSERT INTO tor_columns.nothing DEFAULT VALUES;
---# refused merge replace beside drop | no primary key
+--# refused merge replace beside drop | no columns
 --# damage
 INSERT INTO tor_columns.nothing DEFAULT VALUES;
 --# clean

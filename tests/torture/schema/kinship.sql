@@ -103,17 +103,20 @@ UPDATE "Tor Kin"."Τικς, ""all""" SET v = 'spoilt' WHERE "id.1" = 5;
 --# only_a_view_by_that_name | tor_kin.just_a_view
 CREATE VIEW tor_kin.just_a_view AS SELECT 1 AS id;
 --# refused merge replace beside drop | view
---# damage
+--# drop
+DROP VIEW tor_kin.just_a_view;
 --# only_a_materialized_view | tor_kin.just_a_matview
 CREATE MATERIALIZED VIEW tor_kin.just_a_matview AS SELECT 1 AS id;
 --# refused merge replace beside drop | view
---# damage
+--# drop
+DROP MATERIALIZED VIEW tor_kin.just_a_matview;
 --# foreign_table | tor_kin.foreign_rows
 CREATE EXTENSION IF NOT EXISTS file_fdw;
 CREATE SERVER IF NOT EXISTS tor_files FOREIGN DATA WRAPPER file_fdw;
 CREATE FOREIGN TABLE tor_kin.foreign_rows (v text) SERVER tor_files OPTIONS (filename '/etc/hostname');
 --# refused merge replace beside drop | foreign table
---# damage
+--# drop
+DROP FOREIGN TABLE tor_kin.foreign_rows;
 --# clean
 DROP SCHEMA IF EXISTS tor_kin, "Tor Kin" CASCADE;
 DROP SERVER IF EXISTS tor_files CASCADE;

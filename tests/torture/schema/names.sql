@@ -50,14 +50,14 @@ CREATE TABLE tor_names.a23456789012345678901234567890123456789012345678901234567
   b23456789012345678901234567890123456789012345678901234567890123 int PRIMARY KEY, v text);
 INSERT INTO tor_names.a23456789012345678901234567890123456789012345678901234567890123
   SELECT i, 'v' || i FROM generate_series(1, 10) i;
---# refused beside replace | 63
+--# refused beside replace | 63 bytes
 --# damage
 DELETE FROM tor_names.a23456789012345678901234567890123456789012345678901234567890123
   WHERE b23456789012345678901234567890123456789012345678901234567890123 <= 3;
 --# sixty_three_bytes_in_21_characters | tor_names."一二三四五六七八九十一二三四五六七八九十一"
 CREATE TABLE tor_names."一二三四五六七八九十一二三四五六七八九十一" (id int PRIMARY KEY, v text);
 INSERT INTO tor_names."一二三四五六七八九十一二三四五六七八九十一" SELECT i, 'v' || i FROM generate_series(1, 10) i;
---# refused beside replace | 63
+--# refused beside replace | 63 bytes
 --# damage
 DELETE FROM tor_names."一二三四五六七八九十一二三四五六七八九十一" WHERE id <= 3;
 --# words_of_sql | tor_names."select"

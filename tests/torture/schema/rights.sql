@@ -60,7 +60,7 @@ CREATE ROLE tor_gone;
 CREATE TABLE tor_rights.orphaned (id int PRIMARY KEY, v text);
 INSERT INTO tor_rights.orphaned SELECT i, 'v' || i FROM generate_series(1, 10) i;
 ALTER TABLE tor_rights.orphaned OWNER TO tor_gone;
---# refused drop | tor_gone
+--# refused drop | role | tor_gone
 --# only drop
 --# drop
 DROP TABLE tor_rights.orphaned;
