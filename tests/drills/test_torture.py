@@ -13,10 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from lab.up import up
-from runbooks.actions import backup as backups
 from runbooks.actions.postgresql import side as side_act
 from runbooks.hosts import Estate
-from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import proofs
 from tests.drills import estate as seen
 from tests.drills import side_kit, torture_kit
@@ -171,10 +169,7 @@ def assert_sequences(scene: Scene, tried: Tried, case: Case) -> None:
 
 def proven(estate: Estate, kind: str) -> proofs.Proof:
     """A backup that was taken now and has been proven, or the sentences of what was found wrong."""
-    label = side_kit.take(estate, kind)
-    backups.prove(estate.backup, label, Asker.door("a test"))
-    proof = proofs.newest(estate.backup)
-    assert proof is not None and proof.label == label
+    proof = side_kit.prove(estate, side_kit.take(estate, kind))
     assert proof.passed, [check.detail for check in proof.checks if not check.ok]
     return proof
 

@@ -22,10 +22,13 @@ SET bytea_output = 'hex'; SET xmloption = 'content'; SET row_security = off; SET
 """
 _ENTRY = re.compile(r"^-- Name: (.*; Type: .*; Schema: .*; Owner: .*)$", re.MULTILINE)
 _NOISE = re.compile(r"^(--.*|SET default_.*|\\(un)?restrict .*|)$")
-_DIMENSIONS = """
+_DIMENSIONS = r"""
+SELECT to_regclass('timescaledb_information.dimensions') IS NOT NULL AS there \gset
+\if :there
 SELECT coalesce(json_object_agg(format('hypertable %I.%I; dimension %s', hypertable_schema, hypertable_name,
     dimension_number), to_json(d)::text), '{}')
 FROM timescaledb_information.dimensions d;
+\endif
 """
 # Of each sequence the last number it gave out, times the sign of its step: what may only grow.
 _POSITION = "SELECT coalesce(pg_sequence_last_value(s.seqrelid), s.seqstart - s.seqincrement) * sign(s.seqincrement)"
@@ -54,15 +57,16 @@ Content = Mapping[str, Rows | None]  # by table; None where it is not there
 
 @dataclass(frozen=True)
 class Database:
-    """A server on a host: `connect` are psql's options, none for the live one."""
+    """A database of a server on a host: `connect` are psql's options, none for the live one."""
 
     host: Host
     connect: str = ""
+    name: str = DATABASE
 
     def sql(self, statements: str, *, stop: bool = True, timeout: float = 180) -> str:
         """What the statements print, in one session."""
         command = f"psql -qAtX -v ON_ERROR_STOP={int(stop)} {self.connect} -d %s"
-        return self.host.run(command, DATABASE, user="postgres", stdin=statements, timeout=timeout).stdout
+        return self.host.run(command, self.name, user="postgres", stdin=statements, timeout=timeout).stdout
 
     def content(self, tables: Iterable[str], keys: Mapping[str, str], only: Iterable[str] = ()) -> Content:
         """Rows of these tables; `keys` are expressions, `only` those whose heirs do not count."""
@@ -116,10 +120,10 @@ class Database:
     def definitions(self) -> dict[str, str]:
         """Every object as pg_dump tells it, and every dimension of a hypertable, by what it is called."""
         dump = self.host.run(
-            f"/usr/lib/postgresql/17/bin/pg_dump --schema-only {self.connect} -d %s", DATABASE, user="postgres",
+            f"/usr/lib/postgresql/17/bin/pg_dump --schema-only {self.connect} -d %s", self.name, user="postgres",
             timeout=180,
         ).stdout  # fmt: skip
-        found = dict(json.loads(self.sql(_DIMENSIONS)))
+        found = dict(json.loads(self.sql(_DIMENSIONS) or "{}"))
         parts = _ENTRY.split(dump)
         for name, text in zip(parts[1::2], parts[2::2], strict=True):
             if "; Schema: _timescaledb_internal;" not in name:
