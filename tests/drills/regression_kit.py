@@ -52,11 +52,12 @@ done
 ls results/*.out | wc -l
 """
 _TABLES = r"""
-SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'table', c.relname, 'sql', format('%I.%I', n.nspname,
-    c.relname), 'partition', c.relispartition, 'key', (SELECT 'ROW(' || string_agg(
-      'tor__row.' || quote_ident(a.attname), ', ' ORDER BY k.nr) || ')::text' FROM unnest(i.indkey) WITH ORDINALITY k(attnum, nr) JOIN pg_attribute a
-      ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE k.nr <= i.indnkeyatts)) ORDER BY n.nspname, c.relname),
-  '[]')
+SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'table', c.relname,
+    'sql', format('%I.%I', n.nspname, c.relname), 'alone', c.relkind = 'r', 'key', (
+      SELECT 'ROW(' || string_agg('tor__row.' || quote_ident(a.attname), ', ' ORDER BY k.nr) || ')::text'
+      FROM unnest(i.indkey) WITH ORDINALITY k(attnum, nr) JOIN pg_attribute a
+        ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE k.nr <= i.indnkeyatts))
+  ORDER BY n.nspname, c.relname), '[]')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN LATERAL (
   SELECT * FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
     AND i.indexprs IS NULL AND NOT EXISTS (SELECT FROM unnest(i.indkey) WITH ORDINALITY k(attnum, nr)
@@ -69,12 +70,12 @@ WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'informat
 
 @dataclass(frozen=True)
 class Keyed:
-    """A table that has a key: how SQL writes it, and its key as an expression."""
+    """A table that has a key: how SQL writes it, its key as an expression, and whether heirs' rows are not its own."""
 
     schema: str
     table: str
     sql: str
-    partition: bool
+    alone: bool
     key: str
 
 
@@ -154,15 +155,16 @@ def keyed(host: Host) -> tuple[Keyed, ...]:
 
 
 def _has_rows(host: Host, table: Keyed) -> bool:
-    return bool(host.query(f"select exists (select from {table.sql}) as found", DATABASE)[0]["found"])
+    return bool(host.query(f"select exists (select from {"only " if table.alone else ""}{table.sql}) as found", DATABASE)[0]["found"])
 
 
 def spoil(table: Keyed) -> str:
     """Two of every three rows are deleted, with no trigger, rule or foreign key hearing of it."""
+    rows = f"{'ONLY ' if table.alone else ''}{table.sql}"
     return (
         "SET session_replication_role = replica;\n"
-        f"DELETE FROM {table.sql} t USING (SELECT tableoid AS o, ctid AS c, "
-        f"row_number() OVER (ORDER BY tableoid, ctid) AS n FROM {table.sql}) s WHERE t.tableoid = s.o AND t.ctid = s.c AND s.n % 3 <> 0;\n"
+        f"DELETE FROM {rows} t USING (SELECT tableoid AS o, ctid AS c, row_number() OVER (ORDER BY tableoid, ctid) AS n "
+        f"FROM {rows}) s WHERE t.tableoid = s.o AND t.ctid = s.c AND s.n % 3 <> 0;\n"
     )
 
 

@@ -5,7 +5,7 @@ mode as it was, or is refused for a reason that docs/refusals.md has.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tests.drills import regression_kit as kit
 from tests.drills import side_kit, torture_kit
 from tests.drills.doors import dr
 from tests.drills.regression_kit import Keyed
-from tests.drills.torture_kit import REPLACED, RESTORED, Database, Rows, merged, suffixed
+from tests.drills.torture_kit import REPLACED, RESTORED, Content, Database, Rows, merged, suffixed
 from tests.torture import refusals
 
 pytestmark = [pytest.mark.lab, pytest.mark.destructive, pytest.mark.long, pytest.mark.timeout(1800)]
@@ -53,9 +53,13 @@ class Scene:
         assert there is not None and there.ready
         return Database(self.primary, " ".join(there.connection), kit.DATABASE)
 
-    def content(self, table: Keyed, name: str = "") -> Rows | None:
-        asked = name or table.sql
-        return self.live.content([asked], {asked: table.key})[asked]
+    def content(self, table: Keyed) -> Rows | None:
+        return content(self.live, [table])[table.sql]
+
+
+def content(server: Database, tables: Sequence[Keyed]) -> Content:
+    keys = {one.sql: one.key for one in tables}
+    return server.content(keys, keys, only=[one.sql for one in tables if one.alone])
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +74,7 @@ def scene(estate_lab: Estate) -> Iterator[Scene]:
         assert kit.make(primary) > 100
         tables, live = kit.keyed(primary), Database(primary, name=kit.DATABASE)
         assert len(tables) >= FEWEST
-        before = live.content([one.sql for one in tables], {one.sql: one.key for one in tables})
+        before = content(live, tables)
         backup = side_kit.take(estate_lab, "full")
         point = f"regression-{time.time_ns()}"
         primary.query(f"select pg_create_restore_point('{point}')")
@@ -90,7 +94,7 @@ def test_its_backup_is_proven(scene: Scene) -> None:
 
 
 def test_a_side_cluster_has_every_row_and_every_definition(scene: Scene) -> None:
-    found = scene.copy.content([one.sql for one in scene.tables], {one.sql: one.key for one in scene.tables})
+    found = content(scene.copy, scene.tables)
     assert [name for name, rows in scene.before.items() if found[name] != rows] == []
     assert torture_kit.differences(scene.definitions, scene.copy.definitions()) == {}
 
@@ -138,7 +142,7 @@ def tried(scene: Scene, table: Keyed, mode: str, runs: Path) -> str:
         return f"{len(original)} rows were there, {len(damaged or ())} were left, {len(after or ())} are there now"
     beside = suffixed(table.sql, RESTORED if mode == "beside" else REPLACED)
     if mode in ("beside", "replace"):
-        kept = scene.content(table, beside)
+        kept = live.content([beside], {beside: table.key})[beside]
         live.sql(f"DROP TABLE {beside};")
         if kept != (original if mode == "beside" else damaged):
             return f"{beside} has other rows"

@@ -68,6 +68,7 @@ DELETE FROM tor_changed.rekeyed WHERE id <= 3;
 CREATE TABLE tor_changed.before (id int PRIMARY KEY, v text);
 INSERT INTO tor_changed.before SELECT i, 'v' || i FROM generate_series(1, 10) i;
 --# only drop beside
+--# refused drop | before_pkey
 --# drop
 ALTER TABLE tor_changed.before RENAME TO after;
 --# damage
@@ -80,5 +81,43 @@ INSERT INTO tor_changed.with_enum SELECT i, 'new' FROM generate_series(1, 10) i;
 --# damage
 ALTER TYPE tor_changed.state RENAME VALUE 'new' TO 'fresh';
 DELETE FROM tor_changed.with_enum WHERE id <= 3;
+--# enum_value_added | tor_changed.more_states
+CREATE TYPE tor_changed.phase AS ENUM ('new', 'done');
+CREATE TABLE tor_changed.more_states (id int PRIMARY KEY, v tor_changed.phase);
+INSERT INTO tor_changed.more_states SELECT i, 'new' FROM generate_series(1, 10) i;
+--# damage
+ALTER TYPE tor_changed.phase ADD VALUE 'open' BEFORE 'done';
+DELETE FROM tor_changed.more_states WHERE id <= 3;
+UPDATE tor_changed.more_states SET v = 'done' WHERE id = 5;
+--# type_that_is_gone | tor_changed.of_a_lost_type
+CREATE TYPE tor_changed.lost AS ENUM ('a', 'b');
+CREATE TABLE tor_changed.of_a_lost_type (id int PRIMARY KEY, v tor_changed.lost);
+INSERT INTO tor_changed.of_a_lost_type SELECT i, 'a' FROM generate_series(1, 10) i;
+--# only drop beside
+--# refused drop beside | type | lost
+--# drop
+DROP TABLE tor_changed.of_a_lost_type;
+DROP TYPE tor_changed.lost;
+--# damage
+DROP TABLE tor_changed.of_a_lost_type;
+DROP TYPE tor_changed.lost;
+--# schema_that_is_gone | tor_changed_2.inside
+CREATE SCHEMA tor_changed_2;
+CREATE TABLE tor_changed_2.inside (id int PRIMARY KEY, v text);
+INSERT INTO tor_changed_2.inside SELECT i, 'v' || i FROM generate_series(1, 10) i;
+--# only drop
+--# refused drop | schema | tor_changed_2
+--# drop
+DROP SCHEMA tor_changed_2 CASCADE;
+--# function_of_a_default_that_is_gone | tor_changed.of_a_lost_function
+CREATE FUNCTION tor_changed.numbers() RETURNS int LANGUAGE sql AS 'SELECT 7';
+CREATE TABLE tor_changed.of_a_lost_function (id int PRIMARY KEY, v int DEFAULT tor_changed.numbers());
+INSERT INTO tor_changed.of_a_lost_function SELECT i FROM generate_series(1, 10) i;
+--# only drop
+--# refused drop | numbers
+--# drop
+DROP TABLE tor_changed.of_a_lost_function;
+DROP FUNCTION tor_changed.numbers;
 --# clean
+DROP SCHEMA IF EXISTS tor_changed_2 CASCADE;
 DROP SCHEMA IF EXISTS tor_changed CASCADE;

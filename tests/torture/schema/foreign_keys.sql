@@ -71,6 +71,16 @@ INSERT INTO tor_fk.accounts_no_action VALUES (99, 'c99', 'new');
 INSERT INTO tor_fk_2.by_id_no_action VALUES (99, 99), (98, 99);
 INSERT INTO tor_fk_2.by_code_no_action VALUES (99, 'c99');
 UPDATE tor_fk.accounts_no_action SET v = 'spoilt' WHERE id = 5;
+--# children_that_are_named_too | tor_fk.families | tor_fk_2.members
+CREATE TABLE tor_fk.families (id int PRIMARY KEY, v text);
+CREATE TABLE tor_fk_2.members (n int PRIMARY KEY, family int NOT NULL REFERENCES tor_fk.families ON DELETE CASCADE);
+INSERT INTO tor_fk.families SELECT i, 'v' || i FROM generate_series(1, 10) i;
+INSERT INTO tor_fk_2.members SELECT i, 1 + i % 10 FROM generate_series(1, 30) i;
+--# damage
+INSERT INTO tor_fk.families VALUES (99, 'new');
+INSERT INTO tor_fk_2.members VALUES (99, 99), (98, 1);
+DELETE FROM tor_fk.families WHERE id = 3;
+UPDATE tor_fk.families SET v = 'spoilt' WHERE id = 5;
 --# code_of_a_parent_changed_back | tor_fk.recoded
 CREATE TABLE tor_fk.recoded (id int PRIMARY KEY, code text UNIQUE);
 INSERT INTO tor_fk.recoded SELECT i, 'c' || i FROM generate_series(1, 10) i;

@@ -28,6 +28,30 @@ INSERT INTO tor_kin.detaching SELECT i, 'v' || i FROM generate_series(1, 10) i;
 --# damage
 ALTER TABLE tor_kin.detaching DETACH PARTITION tor_kin.d_1;
 DELETE FROM tor_kin.d_1 WHERE id <= 3;
+--# partition_of_another_column_order_with_triggers_and_keys | tor_kin.o_1
+CREATE TABLE tor_kin.sides (side text PRIMARY KEY);
+INSERT INTO tor_kin.sides VALUES ('buy'), ('sell');
+CREATE FUNCTION tor_kin.loud() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.v := NEW.v || '!'; RETURN NEW; END $$;
+CREATE TABLE tor_kin.ordered (id int, side text REFERENCES tor_kin.sides, v text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+CREATE TABLE tor_kin.o_1 (v text, gone int, side text, id int NOT NULL);
+ALTER TABLE tor_kin.o_1 DROP COLUMN gone;
+ALTER TABLE tor_kin.ordered ATTACH PARTITION tor_kin.o_1 FOR VALUES FROM (0) TO (100);
+INSERT INTO tor_kin.ordered SELECT i, 'buy', 'v' || i FROM generate_series(1, 20) i;
+CREATE TRIGGER loud BEFORE INSERT OR UPDATE ON tor_kin.ordered FOR EACH ROW EXECUTE FUNCTION tor_kin.loud();
+--# damage
+DELETE FROM tor_kin.o_1 WHERE id <= 5;
+UPDATE tor_kin.o_1 SET v = 'spoilt' WHERE id = 7;
+--# partitioned_with_identity_and_a_child | tor_kin.numbered
+CREATE TABLE tor_kin.numbered (day date, id int, code text, v text, PRIMARY KEY (day, id)) PARTITION BY RANGE (day);
+CREATE TABLE tor_kin.n_1 PARTITION OF tor_kin.numbered FOR VALUES FROM ('2026-01-01') TO ('2026-01-11');
+CREATE TABLE tor_kin.n_2 PARTITION OF tor_kin.numbered FOR VALUES FROM ('2026-01-11') TO ('2026-02-01');
+CREATE TABLE tor_kin.of_numbered (n int PRIMARY KEY, day date, id int, FOREIGN KEY (day, id) REFERENCES tor_kin.numbered ON DELETE CASCADE);
+INSERT INTO tor_kin.numbered SELECT date '2026-01-01' + i, i, 'c' || i, 'v' || i FROM generate_series(1, 20) i;
+INSERT INTO tor_kin.of_numbered SELECT i, date '2026-01-01' + i, i FROM generate_series(6, 20) i;
+--# same tor_kin.of_numbered
+--# damage
+DELETE FROM tor_kin.numbered WHERE id <= 5;
+UPDATE tor_kin.numbered SET v = 'spoilt' WHERE id BETWEEN 8 AND 14;
 --# inherits_from_two | tor_kin.child
 CREATE TABLE tor_kin.mother (id int NOT NULL, a text CONSTRAINT a_there CHECK (a <> ''));
 CREATE TABLE tor_kin.father (b text DEFAULT 'b');
@@ -76,6 +100,13 @@ INSERT INTO tor_kin.ticks SELECT timestamptz '2026-01-01 00:00:00Z' + i * interv
 --# damage
 DELETE FROM tor_kin.ticks WHERE symbol = 's0';
 UPDATE tor_kin.ticks SET price = -1 WHERE symbol = 's1' AND at < '2026-01-10 00:00:00Z';
+--# hypertable_of_dates_before_2000_and_after_now | tor_kin.days
+CREATE TABLE tor_kin.days (day date NOT NULL, symbol text, v numeric, PRIMARY KEY (day, symbol));
+SELECT count(create_hypertable('tor_kin.days', 'day', chunk_time_interval => interval '10 years'));
+INSERT INTO tor_kin.days SELECT date '1931-03-01' + i * 1500, 's' || i % 2, i / 4.0 FROM generate_series(1, 60) i;
+--# damage
+DELETE FROM tor_kin.days WHERE symbol = 's0';
+UPDATE tor_kin.days SET v = -v WHERE day < '2000-01-01';
 --# hypertable_of_integers_and_space | tor_kin.blocks
 CREATE TABLE tor_kin.blocks (height bigint, node int, v text, PRIMARY KEY (height, node));
 SELECT count(create_hypertable('tor_kin.blocks', 'height', 'node', 2, chunk_time_interval => 100));

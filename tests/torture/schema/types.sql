@@ -377,5 +377,68 @@ INSERT INTO tor_types.paths_in_json VALUES (1, '$.a'), (2, '$.a[*] ? (@ > 1)'), 
 DELETE FROM tor_types.paths_in_json WHERE id IN (1, 3);
 UPDATE tor_types.paths_in_json t SET v = o.v FROM tor_types.paths_in_json o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
 INSERT INTO tor_types.paths_in_json SELECT 7, v FROM tor_types.paths_in_json WHERE id = 4;
+--# arrays_of_domains | tor_types.arrays_of_domains
+CREATE TABLE tor_types.arrays_of_domains (id int PRIMARY KEY, v tor_types.price[]);
+INSERT INTO tor_types.arrays_of_domains VALUES (1, '{1.0,1.00}'), (2, '{}'), (3, '{NULL}'), (4, '{2.5}'), (5, '{0.01}'), (6, NULL);
+--# damage
+DELETE FROM tor_types.arrays_of_domains WHERE id IN (1, 3);
+UPDATE tor_types.arrays_of_domains t SET v = o.v FROM tor_types.arrays_of_domains o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
+INSERT INTO tor_types.arrays_of_domains SELECT 7, v FROM tor_types.arrays_of_domains WHERE id = 4;
+--# arrays_of_ranges | tor_types.arrays_of_ranges
+CREATE TABLE tor_types.arrays_of_ranges (id int PRIMARY KEY, v int4range[]);
+INSERT INTO tor_types.arrays_of_ranges VALUES (1, '{"[1,3)",empty}'), (2, '{}'), (3, '{NULL}'), (4, '{"(,)"}'), (5, '{"[5,6)"}'), (6, NULL);
+--# damage
+DELETE FROM tor_types.arrays_of_ranges WHERE id IN (1, 3);
+UPDATE tor_types.arrays_of_ranges t SET v = o.v FROM tor_types.arrays_of_ranges o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
+INSERT INTO tor_types.arrays_of_ranges SELECT 7, v FROM tor_types.arrays_of_ranges WHERE id = 4;
+--# own_multiranges | tor_types.own_multiranges
+CREATE TABLE tor_types.own_multiranges (id int PRIMARY KEY, v tor_types.floatmultirange);
+INSERT INTO tor_types.own_multiranges VALUES (1, '{[1.5,2.5]}'), (2, '{}'), (3, '{(,2.5)}'), (4, '{[0,Infinity)}'), (5, '{[1,1]}'), (6, NULL);
+--# damage
+DELETE FROM tor_types.own_multiranges WHERE id IN (1, 3);
+UPDATE tor_types.own_multiranges t SET v = o.v FROM tor_types.own_multiranges o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
+INSERT INTO tor_types.own_multiranges SELECT 7, v FROM tor_types.own_multiranges WHERE id = 4;
+--# rights_as_values | tor_types.rights_as_values
+CREATE TABLE tor_types.rights_as_values (id int PRIMARY KEY, v aclitem);
+INSERT INTO tor_types.rights_as_values VALUES (1, 'tor_reader=r/tor_owner'), (2, '=r/tor_owner'), (3, 'tor_owner=arwdDxt/tor_owner'), (4, 'tor_reader=r*/tor_owner'), (5, 'tor_reader=a/tor_owner'), (6, NULL);
+--# damage
+DELETE FROM tor_types.rights_as_values WHERE id IN (1, 3);
+UPDATE tor_types.rights_as_values t SET v = o.v FROM tor_types.rights_as_values o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
+INSERT INTO tor_types.rights_as_values SELECT 7, v FROM tor_types.rights_as_values WHERE id = 4;
+--# without_binary_form | tor_types.without_binary_form
+CREATE TABLE tor_types.without_binary_form (id int PRIMARY KEY, v seg);
+INSERT INTO tor_types.without_binary_form VALUES (1, '1.5 .. 2.5'), (2, '~1.50'), (3, '<3'), (4, '1.0'), (5, '1.00'), (6, NULL);
+--# damage
+DELETE FROM tor_types.without_binary_form WHERE id IN (1, 3);
+UPDATE tor_types.without_binary_form t SET v = o.v FROM tor_types.without_binary_form o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
+INSERT INTO tor_types.without_binary_form SELECT 7, v FROM tor_types.without_binary_form WHERE id = 4;
+--# pairs_of_an_extension | tor_types.pairs_of_an_extension
+CREATE TABLE tor_types.pairs_of_an_extension (id int PRIMARY KEY, v hstore);
+INSERT INTO tor_types.pairs_of_an_extension VALUES (1, 'a=>1, b=>NULL'), (2, '"a, b"=>"=>"'), (3, ''), (4, 'a=>1'), (5, 'a=>2'), (6, NULL);
+--# damage
+DELETE FROM tor_types.pairs_of_an_extension WHERE id IN (1, 3);
+UPDATE tor_types.pairs_of_an_extension t SET v = o.v FROM tor_types.pairs_of_an_extension o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
+INSERT INTO tor_types.pairs_of_an_extension SELECT 7, v FROM tor_types.pairs_of_an_extension WHERE id = 4;
+--# trees_of_an_extension | tor_types.trees_of_an_extension
+CREATE TABLE tor_types.trees_of_an_extension (id int PRIMARY KEY, v ltree);
+INSERT INTO tor_types.trees_of_an_extension VALUES (1, 'a.b.c'), (2, ''), (3, 'a'), (4, 'a.b'), (5, 'x.y'), (6, NULL);
+--# damage
+DELETE FROM tor_types.trees_of_an_extension WHERE id IN (1, 3);
+UPDATE tor_types.trees_of_an_extension t SET v = o.v FROM tor_types.trees_of_an_extension o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
+INSERT INTO tor_types.trees_of_an_extension SELECT 7, v FROM tor_types.trees_of_an_extension WHERE id = 4;
+--# cubes_of_an_extension | tor_types.cubes_of_an_extension
+CREATE TABLE tor_types.cubes_of_an_extension (id int PRIMARY KEY, v cube);
+INSERT INTO tor_types.cubes_of_an_extension VALUES (1, '(1,2),(3,4)'), (2, '(1)'), (3, '(0)'), (4, '(1,2)'), (5, '(-1)'), (6, NULL);
+--# damage
+DELETE FROM tor_types.cubes_of_an_extension WHERE id IN (1, 3);
+UPDATE tor_types.cubes_of_an_extension t SET v = o.v FROM tor_types.cubes_of_an_extension o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
+INSERT INTO tor_types.cubes_of_an_extension SELECT 7, v FROM tor_types.cubes_of_an_extension WHERE id = 4;
+--# row_positions | tor_types.row_positions
+CREATE TABLE tor_types.row_positions (id int PRIMARY KEY, v tid);
+INSERT INTO tor_types.row_positions VALUES (1, '(0,1)'), (2, '(4294967295,65535)'), (3, '(0,0)'), (4, '(1,2)'), (5, '(3,4)'), (6, NULL);
+--# damage
+DELETE FROM tor_types.row_positions WHERE id IN (1, 3);
+UPDATE tor_types.row_positions t SET v = o.v FROM tor_types.row_positions o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
+INSERT INTO tor_types.row_positions SELECT 7, v FROM tor_types.row_positions WHERE id = 4;
 --# clean
 DROP SCHEMA IF EXISTS tor_types CASCADE;
