@@ -78,6 +78,11 @@ class Keyed:
     alone: bool
     key: str
 
+    @property
+    def rows(self) -> str:
+        """What follows FROM."""
+        return f"ONLY {self.sql}" if self.alone else self.sql
+
 
 def estate_of(estate: Estate) -> Estate:
     """The same, whose database is this one."""
@@ -155,16 +160,16 @@ def keyed(host: Host) -> tuple[Keyed, ...]:
 
 
 def _has_rows(host: Host, table: Keyed) -> bool:
-    return bool(host.query(f"select exists (select from {"only " if table.alone else ""}{table.sql}) as found", DATABASE)[0]["found"])
+    return bool(host.query(f"select exists (select from {table.rows}) as found", DATABASE)[0]["found"])
 
 
 def spoil(table: Keyed) -> str:
     """Two of every three rows are deleted, with no trigger, rule or foreign key hearing of it."""
-    rows = f"{'ONLY ' if table.alone else ''}{table.sql}"
+    numbered = f"SELECT tableoid AS o, ctid AS c, row_number() OVER (ORDER BY tableoid, ctid) AS n FROM {table.rows}"
     return (
         "SET session_replication_role = replica;\n"
-        f"DELETE FROM {rows} t USING (SELECT tableoid AS o, ctid AS c, row_number() OVER (ORDER BY tableoid, ctid) AS n "
-        f"FROM {rows}) s WHERE t.tableoid = s.o AND t.ctid = s.c AND s.n % 3 <> 0;\n"
+        f"DELETE FROM {table.rows} t USING ({numbered}) s "
+        "WHERE t.tableoid = s.o AND t.ctid = s.c AND s.n % 3 <> 0;\n"
     )
 
 
