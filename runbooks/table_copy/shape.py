@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -76,6 +76,11 @@ class ForeignKey(Piece):
     full: bool = False
 
     @property
+    def label(self) -> str:
+        """Of several that refer to one table: names of constraints are a table's own."""
+        return f"{self.child}: {self.name}"
+
+    @property
     def effect(self) -> str:
         """What the server would do to children, in words; empty where it refuses."""
         said = [
@@ -97,7 +102,16 @@ class Index(Piece):
     elements: tuple[tuple[str, str], ...]
     predicate: str = ""
     nulls_equal: bool = False
+    deferred: bool = False
     definition: str = ""
+
+    def alike(self, ours: Sequence[str], theirs: Sequence[str]) -> str:
+        """The condition under which two rows cannot both be there, given the elements of each."""
+        tests = []
+        for one, other, (_, operator) in zip(ours, theirs, self.elements, strict=True):
+            equal = f"{one} {operator} {other}"
+            tests.append(f"({equal} OR ({one} IS NULL AND {other} IS NULL))" if self.nulls_equal else equal)
+        return " AND ".join(tests)
 
 
 class Check(Piece):
@@ -114,7 +128,7 @@ class Hook(Piece):
     enabled: str = "O"
 
 
-class Sequence(Piece):
+class Numbers(Piece):
     """What a column takes its numbers from; `last` is None until it has given one out."""
 
     name: str  # for regclass
@@ -142,7 +156,7 @@ class Shape(Piece):
     checks: tuple[Check, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     referred_by: tuple[ForeignKey, ...] = ()
-    sequences: tuple[Sequence, ...] = ()
+    sequences: tuple[Numbers, ...] = ()
     triggers: tuple[Hook, ...] = ()
     rules: tuple[Hook, ...] = ()
     views: tuple[str, ...] = ()

@@ -16,6 +16,11 @@ SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'table', c.relna
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {_OF_OTHERS};
 """
 
+RELATIONS = """
+SELECT coalesce(json_agg(format('%I.%I', n.nspname, c.relname)), '[]')
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN (@KINDS@);
+"""
+
 _FACTS = r"""
 WITH wanted AS MATERIALIZED (
   SELECT c.*, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -65,7 +70,7 @@ SELECT json_build_object('schema', c.nspname, 'table', c.relname) AS name, c.oid
      FROM keys i, unnest(i.indkey) WITH ORDINALITY k(attnum, nr), pg_attribute a
      WHERE i.indrelid = c.oid AND k.nr <= i.indnkeyatts AND a.attrelid = c.oid AND a.attnum = k.attnum), '[]') AS key,
   coalesce((SELECT NOT i.indimmediate FROM keys i WHERE i.indrelid = c.oid), false) AS deferred,
-  coalesce((SELECT json_agg(json_build_object('name', x.relname, 'nulls_equal', i.indnullsnotdistinct,
+  coalesce((SELECT json_agg(json_build_object('name', x.relname, 'nulls_equal', i.indnullsnotdistinct, 'deferred', NOT i.indimmediate,
        'definition', pg_get_indexdef(i.indexrelid),
        'predicate', coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
        'elements', (SELECT json_agg(json_build_array(pg_get_indexdef(i.indexrelid, k::int, true), coalesce(

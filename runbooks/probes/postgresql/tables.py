@@ -54,3 +54,16 @@ def taken(server: Server, wanted: Iterable[str]) -> tuple[str, ...]:
     """Those of these names that some relation has, be it a table, a view or an index."""
     found = [name for name in wanted if server.ask(f"SELECT to_regclass({literal(qualified(name))}) IS NOT NULL;") == "t"]
     return tuple(found)
+
+
+def views(server: Server) -> frozenset[str]:
+    """Views and materialized ones, as format('%I.%I') writes them."""
+    return _relations(server, "'v', 'm'")
+
+
+def sequences(server: Server) -> frozenset[str]:
+    return _relations(server, "'S'")
+
+
+def _relations(server: Server, kinds: str) -> frozenset[str]:
+    return frozenset(json.loads(server.ask(table_facts.RELATIONS.replace("@KINDS@", kinds))))
