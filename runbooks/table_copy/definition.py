@@ -1,0 +1,97 @@
+"""How dropped tables are made again: what pg_dump says of the copy's, and what TimescaleDB's catalogue adds to it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+
+from inventories.catalog.postgresql import ddl
+from runbooks.table_copy.counts import Making
+from runbooks.table_copy.shape import Shape
+from runbooks.table_copy.source import own_triggers_off, plain_settings
+
+_TOKEN = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | \$(?P<tag>[^\W\d]\w*|)\$.*?\$(?P=tag)\$ | --[^\n]*\n? | /\*.*?\*/ | ; | .""",
+    re.VERBOSE | re.DOTALL,
+)
+# psql's own commands, which newer versions of pg_dump write around what they dump.
+_RESTRICT = re.compile(r"^\\(?:un)?restrict .*$", re.MULTILINE)
+_SESSION = re.compile(r"(?:SET \w+ =|SELECT pg_catalog\.set_config)")
+# Without these there is no table to speak of.
+_ESSENTIAL = re.compile(
+    r"(?:CREATE (?:UNLOGGED )?TABLE|SELECT create_hypertable|.*\bPRIMARY KEY\b|ALTER TABLE ONLY \S+ ATTACH)", re.DOTALL
+)
+_OF_TIMESCALE = re.compile(r"CREATE TRIGGER .* EXECUTE FUNCTION _timescaledb_", re.DOTALL)
+
+
+def statements(dumped: str) -> tuple[str, ...]:
+    """The statements of a dump without its comments."""
+    found, current, depth = [], "", 0
+    for match in _TOKEN.finditer(_RESTRICT.sub("", dumped)):
+        token = match[0]
+        if token.startswith(("--", "/*")):
+            continue
+        depth += {"(": 1, ")": -1}.get(token, 0)
+        if token == ";" and depth == 0:  # a rule may have several actions, in brackets
+            found.append(current.strip())
+            current = ""
+        else:
+            current += token
+    return tuple(line for line in (*found, current.strip()) if line)
+
+
+def making(before: str, after: str, shapes: Sequence[Shape]) -> Making:
+    """`before` and `after` are pg_dump's sections of all these tables together."""
+    first = [line for line in statements(before) if not _OF_TIMESCALE.match(line)]
+    last = [line for line in statements(after) if not _OF_TIMESCALE.match(line)]
+    facts = [line for shape in shapes for line in shape.facts]
+    extras = [line for shape in shapes for line in (*shape.policies, *shape.extras)]
+    back = [line for line in plain_settings().splitlines() if line]
+    return Making(
+        before=(*first, *(line.rstrip(";") for line in back), *facts),
+        after=(*last, *(line.rstrip(";") for line in back), *extras),
+    )
+
+
+def told(making: Making) -> frozenset[str]:
+    """What a definition says, so that two can be compared: without what a session is told."""
+    return frozenset(line for line in (*making.before, *making.after) if says(line))
+
+
+def says(statement: str) -> bool:
+    """Whether it is about a table, and not about the session."""
+    return _SESSION.match(statement) is None
+
+
+def essential(statement: str) -> bool:
+    return _ESSENTIAL.match(statement) is not None
+
+
+def without(making: Making, left_out: Iterable[str]) -> Making:
+    gone = set(left_out)
+    return Making(
+        before=tuple(line for line in making.before if line not in gone),
+        after=tuple(line for line in making.after if line not in gone),
+    )
+
+
+def rehearsal(lines: Iterable[str]) -> str:
+    """Try every statement, and undo them all. Prints a line of JSON for each that fails: (its number, why)."""
+    text = plain_settings() + "SET lock_timeout = '5s';\nSET statement_timeout = '60s';\nBEGIN;\n" + own_triggers_off()
+    text += "\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n"
+    for nr, line in enumerate(lines):
+        failed = f"SELECT json_build_array({nr}, :'LAST_ERROR_MESSAGE');\n"
+        text += f"{line} \\g /dev/null\n\\if :ERROR\n{failed}\\endif\n"
+    return text + "\\set ON_ERROR_STOP on\nROLLBACK;\n"
+
+
+def failed(said: str, lines: Sequence[str]) -> dict[str, str]:
+    """Statement -> why it fails, of what a rehearsal printed."""
+    return {lines[nr]: why for nr, why in (json.loads(line) for line in said.splitlines() if line.startswith("["))}
+
+
+def probe() -> tuple[str, ...]:
+    """The table that takes the mark of a commit; it may be the very one that was dropped."""
+    return tuple(ddl.probe_statements())
+
