@@ -1,4 +1,4 @@
-"""The torture schema in a lab: laid, spoilt, looked at on the live server and on a side cluster, and laid anew."""
+"""The torture schema in a lab: laid, spoilt, looked at on the live server and on a side cluster, and made anew."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from runbooks.hosts import Estate, Host
 from runbooks.probes.postgresql import side
 from tests.drills.doors import Ended, dr
 from tests.torture.cases import Case, Kind
 
-DATABASE = "quant_research"
+DATABASE, KEPT = "torture", "torture_kept"
 SIDE = "pitr"
 RESTORED, REPLACED = "_restored", "_replaced"
 _ROW = "tor__row"  # an alias that is no column's name, as t or c would be
@@ -21,6 +22,7 @@ SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET
 SET bytea_output = 'hex'; SET xmloption = 'content'; SET row_security = off; SET client_min_messages = warning;
 """
 _ENTRY = re.compile(r"^-- Name: (.*; Type: .*; Schema: .*; Owner: .*)$", re.MULTILINE)
+_DDL = re.compile(r"\b(ALTER|CREATE|DROP)\b")
 _NOISE = re.compile(r"^(--.*|SET default_.*|\\(un)?restrict .*|)$")
 _DIMENSIONS = r"""
 SELECT to_regclass('timescaledb_information.dimensions') IS NOT NULL AS there \gset
@@ -161,6 +163,7 @@ class Tried:
 
     cases: tuple[Case, ...]
     compared: Ended | None
+    unwilling: Ended | None  # with --yes, where something does not come back and nobody has agreed to that
     ended: Ended
     damaged: Content
     after: Content
@@ -170,12 +173,17 @@ class Tried:
 
 @dataclass
 class Scene:
-    """The schema in the database of a lab, what it was at the restore point, and a side cluster of that moment."""
+    """The schema in a database of the lab, what it was at the restore point, and a side cluster of that moment.
+
+    Databases are made anew from KEPT, so that every table and type is the very one that the copy has. `inventory` is
+    the lab's with this database.
+    """
 
     estate: Estate
     primary: Host
     kinds: Mapping[str, Kind]
     point: str
+    inventory: Path
     keys: Mapping[str, str]
     before: Content
     positions: Mapping[str, int]
@@ -191,6 +199,9 @@ class Scene:
         there = side.look(self.primary, SIDE)
         assert there is not None and there.ready
         return Database(self.primary, " ".join(there.connection))
+
+    def dr(self, *words: str) -> Ended:
+        return dr(*words, env={"DR_INVENTORY": str(self.inventory)})
 
     def content(self, cases: Iterable[Case], server: Database | None = None) -> Content:
         given = tuple(cases)
@@ -210,24 +221,29 @@ class Scene:
         return self._together[wanted] or self._try((case,), mode)
 
     def _try(self, cases: tuple[Case, ...], mode: str) -> Tried:
-        live = self.live
-        relay(live, self.kinds[cases[0].kind])
-        for case in cases:
-            live.sql(case.loss if mode == "drop" else case.damage)
+        live, one = self.live, cases[0]
+        fresh(self.primary)
+        harm = [case.loss if mode == "drop" else case.damage for case in cases]
+        live.sql("RESET ALL;\n".join(harm))
         sequences = [name for case in cases for name in case.sequences]
         damaged, before = self.content(cases), live.positions(sequences)
-        as_it_was = live.definitions()
-        words = ("restore-table", "--tables", ",".join(table for case in cases for table in case.tables),
-                 "--from", SIDE, "--mode", "merge" if mode == "drop" else mode)  # fmt: skip
+        expected = live.definitions() if mode == "drop" or any(_DDL.search(text) for text in harm) else self.definitions
+        words = ["restore-table", "--tables", ",".join(table for case in cases for table in case.tables),
+                 "--from", SIDE, "--mode", "merge" if mode == "drop" else mode]  # fmt: skip
         live.sql("".join(case.armed for case in cases))
         try:
-            compared = dr(*words) if cases[0].told or cases[0].lost or cases[0].changes else None
-            ended = dr(*words, "--yes")
+            compared = self.dr(*words) if one.told or one.lost or one.changes else None
+            ended = self.dr(*words, "--yes")
+            consent = mode != "beside" and bool(one.changes or (one.lost and mode == "drop"))
+            unwilling = ended if consent else None
+            if consent:
+                ended = self.dr(*words, "--yes", "--accept-loss")
         finally:
             live.sql("".join(case.disarmed for case in cases))
-        expected = self.definitions if mode == "drop" and ended.code == 0 else as_it_was
+        if mode == "drop" and ended.code == 0:
+            expected = self.definitions
         return Tried(
-            cases, compared, ended, damaged, self.content(cases), (before, live.positions(sequences)),
+            cases, compared, unwilling, ended, damaged, self.content(cases), (before, live.positions(sequences)),
             differences(expected, live.definitions()),
         )  # fmt: skip
 
@@ -238,11 +254,11 @@ def _goes_together(case: Case, mode: str) -> bool:
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Definitions that are not what they were; the tables that a mode leaves beside do not count."""
+    """Definitions that are not what they were; what the tool itself leaves beside does not count."""
     return {
         name: (before.get(name, ""), after.get(name, ""))
         for name in sorted({*before, *after})
-        if before.get(name) != after.get(name) and not re.search(f"{RESTORED}|{REPLACED}", name)
+        if before.get(name) != after.get(name) and not re.search(f"{RESTORED}|{REPLACED}|dr_probe", name)
     }
 
 
@@ -259,19 +275,40 @@ def _tells_of(case: Case, texts: tuple[str, str]) -> bool:
     return any(re.search(rf'(?<![\w"]){re.escape(table)}(?![\w"])', text) for table in case.tables for text in texts)
 
 
-def lay(live: Database, kinds: Mapping[str, Kind]) -> None:
-    """All of it, whatever is left of an earlier time."""
-    clear(live, kinds)
+def lay(host: Host, kinds: Mapping[str, Kind]) -> None:
+    """All of it, whatever is left of an earlier time: KEPT, where nobody connects any more, and a copy of it."""
+    clear(host, kinds)
+    host.execute(f"CREATE DATABASE {KEPT} TEMPLATE template0 ENCODING 'UTF8'", timeout=60)
+    kept = Database(host, name=KEPT)
     for kind in kinds.values():
-        live.sql(kind.load)
+        kept.sql(kind.load)
+    # TimescaleDB's workers come back wherever they may, and nobody may be in a database that is copied.
+    host.execute(f"ALTER DATABASE {KEPT} ALLOW_CONNECTIONS off")
+    host.execute(f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{KEPT}'")
+    fresh(host)
 
 
-def relay(live: Database, kind: Kind) -> None:
-    """One file anew."""
-    live.sql(kind.clean, stop=False)
-    live.sql(kind.load)
+def fresh(host: Host) -> None:
+    """The database as it was at first, every identifier of an object included."""
+    host.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", timeout=60)
+    host.execute(f"CREATE DATABASE {DATABASE} TEMPLATE {KEPT} STRATEGY file_copy", timeout=120)
 
 
-def clear(live: Database, kinds: Mapping[str, Kind]) -> None:
-    for kind in reversed(list(kinds.values())):
-        live.sql(kind.clean, stop=False)
+def clear(host: Host, kinds: Mapping[str, Kind]) -> None:
+    for name in (DATABASE, KEPT):
+        host.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", timeout=60)
+    for kind in kinds.values():
+        Database(host, name="postgres").sql(kind.clean, stop=False)
+
+
+def inventory(folder: Path) -> Path:
+    """An inventory of the lab's hosts whose database is this one."""
+    path = folder / "torture.py"
+    path.write_text(
+        "from inventories import lab as _lab\n\n"
+        f'_lab._SHARED["database"] = {DATABASE!r}\n'
+        "app, pg_primary, pg_standby, backup, offsite = (\n"
+        "    _lab.app, _lab.pg_primary, _lab.pg_standby, _lab.backup, _lab.offsite\n)\n",
+        encoding="utf-8",
+    )
+    return path

@@ -11,12 +11,13 @@ A file is a kind, and its first line says which. What stands before the first `-
     --# lost NAME...                what DROP ... CASCADE takes along and nobody promised to bring back: named
     --# sequences NAME...           sequences that may only go forward
     --# changes [COLUMN...]         the table has other columns now; those of the copy that cannot come back
+    --# renamed COLUMN NAME         a column that is called so now, and what was in it comes back
     --# rows_by_only                rows of its heirs are not its own
     --# key EXPRESSION              what tells its rows apart, where equal keys have several spellings
     --# damage                      the SQL that follows spoils rows, after the restore point
     --# drop                        how the table is lost in mode `drop` (DROP TABLE ... CASCADE, where nothing is said)
     --# armed, --# disarmed         what stands only while the case is tried, and how it is taken down
-    --# clean                       at the end of a file: everything of it is taken away, whatever is left of it
+    --# clean                       at the end of a file: takes away what does not go with the database
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ GROUND = "00-ground"
 MODES = ("merge", "replace", "beside", "drop")
 _MARK = "--# "
 _SECTIONS = ("damage", "drop", "armed", "disarmed", "clean")
-_FACTS = ("refused", "told", "only", "same", "lost", "sequences", "changes", "rows_by_only", "key")
+_FACTS = ("refused", "told", "only", "same", "lost", "sequences", "changes", "renamed", "rows_by_only", "key")
 _ESCAPED = re.compile(r'U&("(?:[^"]|"")*")')
 
 
@@ -55,6 +56,7 @@ class Case:
     lost: tuple[str, ...] = ()
     sequences: tuple[str, ...] = ()
     changes: tuple[str, ...] | None = None
+    renamed: tuple[str, ...] = ()
     rows_by_only: bool = False
     key: str = ""
 
@@ -79,7 +81,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Kind:
-    """A file: what its cases share, the cases, and what takes everything of it away."""
+    """A file: what its cases share, the cases, and what takes the rest of it away when the database is gone."""
 
     name: str
     says: str

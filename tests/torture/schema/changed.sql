@@ -27,7 +27,8 @@ UPDATE tor_changed.dropped SET v = 'spoilt' WHERE id = 5;
 --# column_renamed | tor_changed.renamed
 CREATE TABLE tor_changed.renamed (id int PRIMARY KEY, v text, qty int);
 INSERT INTO tor_changed.renamed SELECT i, 'v' || i, i FROM generate_series(1, 10) i;
---# changes qty
+--# changes
+--# renamed qty quantity
 --# damage
 ALTER TABLE tor_changed.renamed RENAME qty TO quantity;
 DELETE FROM tor_changed.renamed WHERE id <= 3;
@@ -118,6 +119,3 @@ INSERT INTO tor_changed.of_a_lost_function SELECT i FROM generate_series(1, 10) 
 --# drop
 DROP TABLE tor_changed.of_a_lost_function;
 DROP FUNCTION tor_changed.numbers;
---# clean
-DROP SCHEMA IF EXISTS tor_changed_2 CASCADE;
-DROP SCHEMA IF EXISTS tor_changed CASCADE;

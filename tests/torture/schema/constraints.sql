@@ -104,5 +104,3 @@ ALTER TABLE tor_constraints.identified REPLICA IDENTITY USING INDEX identified_c
 INSERT INTO tor_constraints.identified SELECT i, 'c' || i FROM generate_series(1, 10) i;
 --# damage
 DELETE FROM tor_constraints.identified WHERE id <= 3;
---# clean
-DROP SCHEMA IF EXISTS tor_constraints CASCADE;

@@ -158,5 +158,3 @@ ALTER TABLE tor_fk.unproven ADD CONSTRAINT later FOREIGN KEY (up) REFERENCES tor
 --# refused merge replace | that are not live | proven
 --# damage
 DELETE FROM tor_fk.unproven WHERE id <= 3;
---# clean
-DROP SCHEMA IF EXISTS tor_fk, tor_fk_2 CASCADE;

@@ -126,6 +126,3 @@ CREATE EVENT TRIGGER tor_no_tables ON ddl_command_start WHEN TAG IN ('CREATE TAB
 ALTER EVENT TRIGGER tor_no_tables ENABLE ALWAYS;
 --# disarmed
 DROP EVENT TRIGGER IF EXISTS tor_no_tables;
---# clean
-DROP EVENT TRIGGER IF EXISTS tor_no_tables;
-DROP SCHEMA IF EXISTS tor_guards CASCADE;

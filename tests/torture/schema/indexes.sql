@@ -45,5 +45,3 @@ CREATE INDEX left_behind ON tor_indexes.invalid (a);
 UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tor_indexes.left_behind'::regclass;
 --# damage
 DELETE FROM tor_indexes.invalid WHERE id <= 3;
---# clean
-DROP SCHEMA IF EXISTS tor_indexes, tor_indexes_2 CASCADE;

@@ -196,5 +196,3 @@ INSERT INTO tor_keys.unique_only SELECT i, 'b' || i FROM generate_series(1, 9) i
 --# damage
 DELETE FROM tor_keys.unique_only WHERE a <= 3;
 UPDATE tor_keys.unique_only SET b = 'spoilt' WHERE a = 5;
---# clean
-DROP SCHEMA IF EXISTS tor_keys CASCADE;

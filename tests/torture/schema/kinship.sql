@@ -142,12 +142,8 @@ CREATE MATERIALIZED VIEW tor_kin.just_a_matview AS SELECT 1 AS id;
 --# drop
 DROP MATERIALIZED VIEW tor_kin.just_a_matview;
 --# foreign_table | tor_kin.foreign_rows
-CREATE EXTENSION IF NOT EXISTS file_fdw;
-CREATE SERVER IF NOT EXISTS tor_files FOREIGN DATA WRAPPER file_fdw;
+CREATE SERVER tor_files FOREIGN DATA WRAPPER file_fdw;
 CREATE FOREIGN TABLE tor_kin.foreign_rows (v text) SERVER tor_files OPTIONS (filename '/etc/hostname');
 --# refused merge replace beside drop | foreign table
 --# drop
 DROP FOREIGN TABLE tor_kin.foreign_rows;
---# clean
-DROP SCHEMA IF EXISTS tor_kin, "Tor Kin" CASCADE;
-DROP SERVER IF EXISTS tor_files CASCADE;

@@ -2,6 +2,8 @@
 CREATE SCHEMA tor_names;
 CREATE SCHEMA "Tor ""Schéma"".names";
 CREATE SCHEMA "量化.研究";
+CREATE TABLE public.symbols (id text PRIMARY KEY, name text);
+INSERT INTO public.symbols SELECT 's' || i, 'public' FROM generate_series(1, 5) i;
 --# mixed_case | tor_names."OrderRecords"
 CREATE TABLE tor_names."OrderRecords" ("Id" int PRIMARY KEY, "Qty" int, "qty" int);
 INSERT INTO tor_names."OrderRecords" SELECT i, i, -i FROM generate_series(1, 30) i;
@@ -104,6 +106,7 @@ INSERT INTO "量化.研究".orders_x_y SELECT i, 'v' || i FROM generate_series(1
 DELETE FROM "量化.研究".orders_x_y WHERE id <= 3;
 UPDATE "量化.研究".orders_x_y SET v = '' WHERE id = 5;
 --# same_name_as_in_public | tor_names.symbols
+--# same public.symbols
 CREATE TABLE tor_names.symbols (id int PRIMARY KEY, v text);
 INSERT INTO tor_names.symbols SELECT i, 'v' || i FROM generate_series(1, 10) i;
 --# damage
@@ -115,6 +118,3 @@ INSERT INTO public.tor_in_public SELECT i, 'v' || i FROM generate_series(1, 10) 
 --# damage
 DELETE FROM public.tor_in_public WHERE id <= 3;
 UPDATE public.tor_in_public SET v = '' WHERE id = 5;
---# clean
-DROP SCHEMA IF EXISTS tor_names, "Tor ""Schéma"".names", "量化.研究" CASCADE;
-DROP TABLE IF EXISTS public.tor_in_public, public.tor_in_public_replaced, public.tor_in_public_restored;

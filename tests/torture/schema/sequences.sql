@@ -62,5 +62,3 @@ INSERT INTO tor_seq.unused SELECT i, NULL FROM generate_series(1, 10) i;
 --# sequences tor_seq.unused_n_seq
 --# damage
 DELETE FROM tor_seq.unused WHERE id <= 3;
---# clean
-DROP SCHEMA IF EXISTS tor_seq CASCADE;

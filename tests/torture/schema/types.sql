@@ -440,5 +440,3 @@ INSERT INTO tor_types.row_positions VALUES (1, '(0,1)'), (2, '(4294967295,65535)
 DELETE FROM tor_types.row_positions WHERE id IN (1, 3);
 UPDATE tor_types.row_positions t SET v = o.v FROM tor_types.row_positions o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
 INSERT INTO tor_types.row_positions SELECT 7, v FROM tor_types.row_positions WHERE id = 4;
---# clean
-DROP SCHEMA IF EXISTS tor_types CASCADE;
