@@ -21,11 +21,11 @@ from runbooks.run import execute
 from runbooks.table_copy.counts import Mode
 from tests.drills import estate as seen
 from tests.drills import regression_kit as kit
-from tests.drills import side_kit, torture_kit
+from tests.drills import side_kit
 from tests.drills.doors import dr
 from tests.drills.regression_kit import Keyed
-from tests.drills.torture_kit import REPLACED, RESTORED, Content, Database, Rows, merged, suffixed
 from tests.torture import refusals
+from tests.torture.database import REPLACED, RESTORED, Content, Database, Rows, differences, merged, suffixed
 
 pytestmark = [pytest.mark.lab, pytest.mark.destructive, pytest.mark.long, pytest.mark.timeout(1800)]
 SIDE = "pitr"
@@ -45,13 +45,13 @@ class Scene:
 
     @property
     def live(self) -> Database:
-        return Database(self.primary, name=kit.DATABASE)
+        return Database(self.primary, kit.DATABASE)
 
     @property
     def copy(self) -> Database:
         there = side.look(self.primary, SIDE)
         assert there is not None and there.ready
-        return Database(self.primary, " ".join(there.connection), kit.DATABASE)
+        return Database(self.primary, kit.DATABASE, " ".join(there.connection))
 
     def content(self, table: Keyed) -> Rows | None:
         return content(self.live, [table])[table.sql]
@@ -72,7 +72,7 @@ def scene(estate_lab: Estate) -> Iterator[Scene]:
     side_act.drop(primary, SIDE, 60)
     try:
         assert kit.make(primary) > 100
-        tables, live = kit.keyed(primary), Database(primary, name=kit.DATABASE)
+        tables, live = kit.keyed(primary), Database(primary, kit.DATABASE)
         assert len(tables) >= FEWEST
         before = content(live, tables)
         backup = side_kit.take(estate_lab, "full")
@@ -96,7 +96,7 @@ def test_its_backup_is_proven(scene: Scene) -> None:
 def test_a_side_cluster_has_every_row_and_every_definition(scene: Scene) -> None:
     found = content(scene.copy, scene.tables)
     assert [name for name, rows in scene.before.items() if found[name] != rows] == []
-    assert torture_kit.differences(scene.definitions, scene.copy.definitions()) == {}
+    assert differences(scene.definitions, scene.copy.definitions()) == {}
 
 
 @pytest.mark.parametrize("mode", ["merge", "replace", "beside", "drop"])
@@ -162,7 +162,7 @@ def spelt(table: Keyed) -> str:
 
 def changed(scene: Scene, table: Keyed) -> str:
     """Definitions of the table itself that are others than before; views upon it went with the DROP."""
-    found = torture_kit.differences(scene.definitions, scene.live.definitions())
+    found = differences(scene.definitions, scene.live.definitions())
     own = [
         name for name, (was, now) in found.items()
         if f"; Schema: {table.schema};" in name and was != now and name.startswith(f"{table.table};")

@@ -19,9 +19,11 @@ from runbooks.probes.postgresql import proofs
 from tests.drills import estate as seen
 from tests.drills import side_kit, torture_kit
 from tests.drills.doors import dr
-from tests.drills.torture_kit import REPLACED, RESTORED, SIDE, Database, Scene, Tried, merged, of_case, suffixed
+from tests.drills.torture_kit import SIDE, LabScene
 from tests.torture import cases
 from tests.torture.cases import Case
+from tests.torture.database import Database, differences
+from tests.torture.judging import assert_restored_or_refused
 
 pytestmark = [pytest.mark.lab, pytest.mark.destructive, pytest.mark.timeout(600)]
 KINDS = cases.load()
@@ -48,129 +50,32 @@ def every() -> Iterator[object]:
 
 
 @pytest.fixture(scope="module")
-def scene(estate_lab: Estate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(estate_lab: Estate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabScene]:
     """The schema is laid, its restore point archived and opened beside the primary."""
     seen.make_whole(estate_lab)
     primary = side_kit.primary(estate_lab)
     side_act.drop(primary, SIDE, 60)
-    live, point = Database(primary), f"torture-{time.time_ns()}"
     torture_kit.lay(primary, KINDS)
-    keys = live.keys(table for case in LAID for table in (*case.tables, *case.same))
-    keys |= {case.table: case.key for case in LAID if case.key}
-    sequences = live.positions(name for case in LAID for name in case.sequences)
-    found = Scene(
-        estate_lab, primary, KINDS, point, torture_kit.inventory(tmp_path_factory.mktemp("inventory")), keys, {},
-        sequences, live.definitions(),
-    )  # fmt: skip
-    found.before = found.content(LAID)
-    primary.query(f"select pg_create_restore_point('{point}')")
-    opened = dr("restore-pitr", "--to-name", point)
+    found = torture_kit.scene(estate_lab, primary, KINDS, tmp_path_factory.mktemp("inventory"))
+    found.look()
+    primary.query(f"select pg_create_restore_point('{found.point}')")
+    opened = dr("restore-pitr", "--to-name", found.point)
     assert opened.code == 0, opened.err
     yield found
     side_act.drop(found.primary, SIDE, 60)
     torture_kit.clear(found.primary, KINDS)
 
 
-def test_a_side_cluster_has_every_row_and_every_definition(scene: Scene) -> None:
+def test_a_side_cluster_has_every_row_and_every_definition(scene: LabScene) -> None:
     found = scene.content(LAID, scene.copy)
     assert [table for table, rows in found.items() if rows != scene.before[table] and table not in UNLOGGED] == []
-    assert torture_kit.differences(scene.definitions, scene.copy.definitions()) == {}
+    assert differences(scene.definitions, scene.copy.definitions()) == {}
     assert len(found) > 200
 
 
 @pytest.mark.parametrize(("case", "mode"), list(every()))
-def test_a_table_comes_back_as_it_was_or_is_refused_with_the_reason(scene: Scene, case: Case, mode: str) -> None:
-    tried = scene.tried(case, mode)
-    if mode in case.refused:
-        assert_refused(tried, case, mode)
-        return
-    assert tried.ended.code == 0, tried.ended.err
-    assert_told(tried, case)
-    if case.changes is not None:
-        assert_what_fits_is_back(scene, case, mode)
-    elif mode == "beside":
-        assert_beside(scene, tried, case)
-    else:
-        assert_rows(scene, tried, case, mode)
-    assert_structure(tried, case)
-    for table in case.same:
-        assert tried.after[table] == tried.damaged[table], f"{table} was changed"
-    assert_sequences(scene, tried, case)
-
-
-def assert_refused(tried: Tried, case: Case, mode: str) -> None:
-    """One sentence and a hint, and nothing was written."""
-    ended = tried.ended
-    assert "Traceback" not in ended.out + ended.err, ended.err
-    assert ended.code in (2, 3), ended.out + ended.err
-    assert ended.hint, ended.err
-    assert [words for words in case.refused[mode] if words not in f"{ended.told} {ended.hint}"] == [], ended.told
-    assert tried.after == tried.damaged
-    assert tried.changed == {}
-
-
-def assert_told(tried: Tried, case: Case) -> None:
-    """Before --yes: what writing meets and causes, and what does not come back; --yes alone is no consent to that."""
-    if tried.compared is not None:
-        assert tried.compared.code == 0, tried.compared.err
-        said = tried.compared.out + tried.compared.err
-        assert [words for words in (*case.told, *case.lost, *(case.changes or ())) if words not in said] == [], said
-    if tried.unwilling is not None:
-        tried.unwilling.assert_told(3, "not everything comes back", hint="--accept-loss")
-
-
-def assert_rows(scene: Scene, tried: Tried, case: Case, mode: str) -> None:
-    for table in case.tables:
-        original, damaged, after = scene.before[table], tried.damaged[table], tried.after[table]
-        assert original is not None
-        if mode == "merge":
-            assert damaged is not None
-            assert after == merged(original, damaged)
-        else:
-            assert after == original
-        if mode == "replace":
-            kept = suffixed(table, REPLACED)
-            assert scene.live.content([kept], {kept: scene.keys.get(table, "")})[kept] == damaged
-
-
-def assert_beside(scene: Scene, tried: Tried, case: Case) -> None:
-    for table in case.tables:
-        assert tried.after[table] == tried.damaged[table]
-        beside = suffixed(table, RESTORED)
-        columns = scene.live.columns(beside)
-        assert columns
-        if not case.rows_by_only:
-            assert scene.live.values(beside, columns) == scene.copy.values(table, columns)
-
-
-def assert_what_fits_is_back(scene: Scene, case: Case, mode: str) -> None:
-    """Column by column: those that both have and that can hold what was in them, a renamed one under its new name."""
-    live, copy = scene.live, scene.copy
-    aside = mode == "beside"
-    target = suffixed(case.table, RESTORED) if aside else case.table
-    names = {case.renamed[0]: case.renamed[1]} if case.renamed and not aside else {}
-    there = set(live.columns(target)) - (set() if aside else set(case.changes or ()))
-    columns = [name for name in copy.columns(case.table) if names.get(name, name) in there]
-    assert "id" in columns
-    if mode == "merge":
-        assert copy.values(case.table, ["id"]) == live.values(target, ["id"])
-    else:
-        now = [names.get(name, name) for name in columns]
-        assert live.values(target, now) == copy.values(case.table, columns)
-
-
-def assert_structure(tried: Tried, case: Case) -> None:
-    """Nothing that pg_dump tells is another than before; what a DROP took along and was named may be missing."""
-    changed = of_case(tried, case)
-    lost = "|".join(map(re.escape, case.lost)) or "(?!)"
-    assert {name: texts for name, texts in changed.items() if texts[1] or not re.match(lost, name)} == {}
-
-
-def assert_sequences(scene: Scene, tried: Tried, case: Case) -> None:
-    """No number that the copy or the live table has given out is given out again."""
-    before, after = tried.positions
-    for name in case.sequences:
-        assert after[name] >= max(before[name], scene.positions[name]), name
+def test_a_table_comes_back_as_it_was_or_is_refused_with_the_reason(scene: LabScene, case: Case, mode: str) -> None:
+    assert_restored_or_refused(scene, case, mode)
 
 
 def proven(estate: Estate, kind: str) -> proofs.Proof:
@@ -185,9 +90,9 @@ def told_by(proof: proofs.Proof, check: str) -> str:
 
 
 @pytest.fixture
-def apart(scene: Scene, request: pytest.FixtureRequest) -> Iterator[Database]:
+def apart(scene: LabScene, request: pytest.FixtureRequest) -> Iterator[Database]:
     """The estate's own database with what a file of its own makes in it."""
-    kind, own = APART[request.param], Database(scene.primary, name=str(scene.estate.data["database"]))
+    kind, own = APART[request.param], Database(scene.primary, str(scene.estate.data["database"]))
     own.sql(kind.clean, stop=False)
     own.sql(kind.load)
     yield own
@@ -208,26 +113,28 @@ def test_a_restore_point_that_was_made_twice_is_told_and_nothing_is_written(apar
 class TestCluster:
     """The whole of it through a backup: what was taken is proven, and a lost cluster comes back with it."""
 
-    def test_a_backup_of_it_is_taken_and_proven(self, scene: Scene) -> None:
-        torture_kit.fresh(scene.primary)
+    def test_a_backup_of_it_is_taken_and_proven(self, scene: LabScene) -> None:
+        scene.fresh()
         assert "lie between the counts" in told_by(proven(scene.estate, "full"), "rows")
 
     @pytest.mark.parametrize("apart", ["login_trigger"], indirect=True)
     def test_a_trigger_at_login_hinders_no_backup_no_proof_and_no_side_cluster(
-        self, scene: Scene, apart: Database
+        self, scene: LabScene, apart: Database
     ) -> None:
         assert "lie between the counts" in told_by(proven(scene.estate, "incr"), "rows")
         opened = dr("restore-pitr", "--to-name", scene.point, "--replace")
         assert opened.code == 0, opened.err
 
     @pytest.mark.parametrize("apart", ["many_chunks"], indirect=True)
-    def test_eight_years_of_daily_chunks_are_counted_backed_up_and_proven(self, scene: Scene, apart: Database) -> None:
+    def test_eight_years_of_daily_chunks_are_counted_backed_up_and_proven(
+        self, scene: LabScene, apart: Database
+    ) -> None:
         assert int(apart.sql("SELECT count(*) FROM public.order_records WHERE account_id = 'tor';")) == 3000
         assert "lie between the counts" in told_by(proven(scene.estate, "incr"), "rows")
 
-    def test_both_hosts_lost_and_every_row_and_definition_is_back(self, scene: Scene) -> None:
+    def test_both_hosts_lost_and_every_row_and_definition_is_back(self, scene: LabScene) -> None:
         side_act.drop(scene.primary, SIDE, 60)
-        torture_kit.fresh(scene.primary)
+        scene.fresh()
         rows, definitions = scene.content(LAID), scene.live.definitions()
         side_kit.mark(scene.estate, f"torture{time.time_ns()}")  # what was committed until here is archived
         for host in ("pg1", "pg2"):
@@ -235,7 +142,7 @@ class TestCluster:
         up(seen.lab_of(scene.estate), seen.quiet)
         ended = dr("restore-cluster", timeout=600)
         assert ended.code == 0, ended.err
-        scene.primary = side_kit.primary(scene.estate)
+        scene.moved(side_kit.primary(scene.estate))
         found = scene.content(LAID)
         assert [table for table, was in rows.items() if found[table] != was and table not in UNLOGGED] == []
-        assert torture_kit.differences(definitions, scene.live.definitions()) == {}
+        assert differences(definitions, scene.live.definitions()) == {}

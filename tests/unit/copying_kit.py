@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from inventories.errors import TargetFailed
 from runbooks.actions.postgresql import table_copy as act
 from runbooks.hosts import Host, Ran, _filled
-from inventories.errors import TargetFailed
 from runbooks.probes.postgresql import table_copy as copies
 from runbooks.probes.postgresql import tables
 from runbooks.procedures.postgresql import restore_table
