@@ -28,7 +28,7 @@ from tests.torture.judging import assert_restored_or_refused
 pytestmark = [pytest.mark.lab, pytest.mark.destructive, pytest.mark.timeout(600)]
 KINDS = cases.load()
 LAID = [case for kind in KINDS.values() for case in kind.cases]
-UNLOGGED = {case.table for case in LAID if ("unlogged",) in case.refused.values()}
+UNLOGGED = {case.table for case in LAID if ("is unlogged",) in case.refused.values()}
 APART = cases.load_apart()
 SHORT = {
     ("names-chinese_schema_table_and_column", "drop"), ("names-sixty_three_bytes", "replace"),

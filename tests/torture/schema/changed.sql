@@ -61,7 +61,7 @@ ALTER TABLE tor_changed.required ALTER v SET NOT NULL;
 --# key_of_other_columns_now | tor_changed.rekeyed
 CREATE TABLE tor_changed.rekeyed (id int PRIMARY KEY, v int NOT NULL);
 INSERT INTO tor_changed.rekeyed SELECT i, i FROM generate_series(1, 10) i;
---# refused merge replace | primary key
+--# refused merge replace | another key than at the target
 --# damage
 ALTER TABLE tor_changed.rekeyed DROP CONSTRAINT rekeyed_pkey, ADD PRIMARY KEY (v);
 DELETE FROM tor_changed.rekeyed WHERE id <= 3;
@@ -69,7 +69,7 @@ DELETE FROM tor_changed.rekeyed WHERE id <= 3;
 CREATE TABLE tor_changed.before (id int PRIMARY KEY, v text);
 INSERT INTO tor_changed.before SELECT i, 'v' || i FROM generate_series(1, 10) i;
 --# only drop beside
---# refused drop | before_pkey
+--# refused drop | cannot be made | before_pkey
 --# drop
 ALTER TABLE tor_changed.before RENAME TO after;
 --# damage
@@ -78,7 +78,7 @@ UPDATE tor_changed.before SET v = 'spoilt' WHERE id = 5;
 CREATE TYPE tor_changed.state AS ENUM ('new', 'done');
 CREATE TABLE tor_changed.with_enum (id int PRIMARY KEY, v tor_changed.state);
 INSERT INTO tor_changed.with_enum SELECT i, 'new' FROM generate_series(1, 10) i;
---# refused merge replace | type | state
+--# refused merge replace | has other values | state
 --# damage
 ALTER TYPE tor_changed.state RENAME VALUE 'new' TO 'fresh';
 DELETE FROM tor_changed.with_enum WHERE id <= 3;
@@ -95,7 +95,7 @@ CREATE TYPE tor_changed.lost AS ENUM ('a', 'b');
 CREATE TABLE tor_changed.of_a_lost_type (id int PRIMARY KEY, v tor_changed.lost);
 INSERT INTO tor_changed.of_a_lost_type SELECT i, 'a' FROM generate_series(1, 10) i;
 --# only drop beside
---# refused drop beside | type | lost
+--# refused drop beside | cannot be made | lost
 --# drop
 DROP TABLE tor_changed.of_a_lost_type;
 DROP TYPE tor_changed.lost;
@@ -107,7 +107,7 @@ CREATE SCHEMA tor_changed_2;
 CREATE TABLE tor_changed_2.inside (id int PRIMARY KEY, v text);
 INSERT INTO tor_changed_2.inside SELECT i, 'v' || i FROM generate_series(1, 10) i;
 --# only drop
---# refused drop | schema | tor_changed_2
+--# refused drop | cannot be made | tor_changed_2
 --# drop
 DROP SCHEMA tor_changed_2 CASCADE;
 --# function_of_a_default_that_is_gone | tor_changed.of_a_lost_function
@@ -115,7 +115,7 @@ CREATE FUNCTION tor_changed.numbers() RETURNS int LANGUAGE sql AS 'SELECT 7';
 CREATE TABLE tor_changed.of_a_lost_function (id int PRIMARY KEY, v int DEFAULT tor_changed.numbers());
 INSERT INTO tor_changed.of_a_lost_function SELECT i FROM generate_series(1, 10) i;
 --# only drop
---# refused drop | numbers
+--# refused drop | cannot be made | numbers
 --# drop
 DROP TABLE tor_changed.of_a_lost_function;
 DROP FUNCTION tor_changed.numbers;

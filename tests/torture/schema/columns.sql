@@ -107,6 +107,6 @@ INSERT INTO tor_columns.empty VALUES (1, 'new');
 --# no_columns_at_all | tor_columns.nothing
 CREATE TABLE tor_columns.nothing ();
 INSERT INTO tor_columns.nothing DEFAULT VALUES;
---# refused merge replace beside drop | no columns
+--# refused merge replace beside drop | no primary key
 --# damage
 INSERT INTO tor_columns.nothing DEFAULT VALUES;

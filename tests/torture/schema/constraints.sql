@@ -3,7 +3,7 @@ CREATE SCHEMA tor_constraints;
 --# unique_value_taken_by_a_new_row | tor_constraints.ranks
 CREATE TABLE tor_constraints.ranks (id int PRIMARY KEY, pos int UNIQUE, sym text UNIQUE);
 INSERT INTO tor_constraints.ranks SELECT i, i, 's' || i FROM generate_series(1, 10) i;
---# refused merge | has that value already | ranks_sym_key
+--# refused merge | have the values of another row | ranks_sym_key
 --# damage
 DELETE FROM tor_constraints.ranks WHERE id = 3;
 INSERT INTO tor_constraints.ranks VALUES (30, 30, 's3');
@@ -16,7 +16,7 @@ UPDATE tor_constraints.permuted SET pos = 11 - id;
 --# unique_values_shifted_and_a_row_gone | tor_constraints.shifted
 CREATE TABLE tor_constraints.shifted (id int PRIMARY KEY, pos int UNIQUE NOT NULL, v text);
 INSERT INTO tor_constraints.shifted SELECT i, i, 'v' || i FROM generate_series(1, 10) i;
---# refused merge | has that value already | shifted_pos_key
+--# refused merge | have the values of another row | shifted_pos_key
 --# damage
 DELETE FROM tor_constraints.shifted WHERE id = 1;
 UPDATE tor_constraints.shifted SET pos = -pos;
@@ -35,7 +35,7 @@ UPDATE tor_constraints.several SET c = -1 WHERE id = 5;
 --# nulls_not_distinct | tor_constraints.nulls
 CREATE TABLE tor_constraints.nulls (id int PRIMARY KEY, a int, UNIQUE NULLS NOT DISTINCT (a));
 INSERT INTO tor_constraints.nulls VALUES (1, NULL), (2, 2), (3, 3);
---# refused merge | has that value already | nulls_a_key
+--# refused merge | have the values of another row | nulls_a_key
 --# damage
 DELETE FROM tor_constraints.nulls WHERE id = 1;
 INSERT INTO tor_constraints.nulls VALUES (9, NULL);
@@ -43,7 +43,7 @@ INSERT INTO tor_constraints.nulls VALUES (9, NULL);
 CREATE TABLE tor_constraints.partial_unique (id int PRIMARY KEY, a int, open boolean);
 CREATE UNIQUE INDEX one_open ON tor_constraints.partial_unique (a) WHERE open;
 INSERT INTO tor_constraints.partial_unique SELECT i, i / 2, i % 2 = 0 FROM generate_series(1, 10) i;
---# refused merge | has that value already | one_open
+--# refused merge | have the values of another row | one_open
 --# damage
 DELETE FROM tor_constraints.partial_unique WHERE id = 4;
 INSERT INTO tor_constraints.partial_unique VALUES (40, 2, true);
@@ -51,7 +51,7 @@ INSERT INTO tor_constraints.partial_unique VALUES (40, 2, true);
 CREATE TABLE tor_constraints.expression_unique (id int PRIMARY KEY, code text);
 CREATE UNIQUE INDEX any_case ON tor_constraints.expression_unique (lower(code));
 INSERT INTO tor_constraints.expression_unique SELECT i, 'C' || i FROM generate_series(1, 10) i;
---# refused merge | has that value already | any_case
+--# refused merge | have the values of another row | any_case
 --# damage
 DELETE FROM tor_constraints.expression_unique WHERE id = 4;
 INSERT INTO tor_constraints.expression_unique VALUES (40, 'c4');
@@ -59,7 +59,7 @@ INSERT INTO tor_constraints.expression_unique VALUES (40, 'c4');
 CREATE TABLE tor_constraints.bookings (id int PRIMARY KEY, room int, during int4range,
   CONSTRAINT no_overlap EXCLUDE USING gist (room WITH =, during WITH &&));
 INSERT INTO tor_constraints.bookings SELECT i, 1, int4range(i * 10, i * 10 + 10) FROM generate_series(1, 10) i;
---# refused merge | has that value already | no_overlap
+--# refused merge | have the values of another row | no_overlap
 --# damage
 DELETE FROM tor_constraints.bookings WHERE id = 4;
 INSERT INTO tor_constraints.bookings VALUES (40, 1, '[45,46)');

@@ -8,7 +8,7 @@ CREATE TABLE tor_fk_2.by_id_cascade (n int PRIMARY KEY, account int DEFAULT 0 RE
 CREATE TABLE tor_fk_2.by_code_cascade (n int PRIMARY KEY, code text DEFAULT 'c0' REFERENCES tor_fk.accounts_cascade (code) ON DELETE CASCADE ON UPDATE CASCADE);
 INSERT INTO tor_fk_2.by_id_cascade SELECT i, 1 + i % 10 FROM generate_series(1, 30) i;
 INSERT INTO tor_fk_2.by_code_cascade SELECT i, 'c' || 1 + i % 10 FROM generate_series(1, 30) i;
---# refused replace | would lose their parent | by_id_cascade
+--# refused replace | that a replacement would delete | by_id_cascade
 --# same tor_fk_2.by_id_cascade tor_fk_2.by_code_cascade
 --# damage
 INSERT INTO tor_fk.accounts_cascade VALUES (99, 'c99', 'new');
@@ -22,7 +22,7 @@ CREATE TABLE tor_fk_2.by_id_set_null (n int PRIMARY KEY, account int DEFAULT 0 R
 CREATE TABLE tor_fk_2.by_code_set_null (n int PRIMARY KEY, code text DEFAULT 'c0' REFERENCES tor_fk.accounts_set_null (code) ON DELETE SET NULL ON UPDATE SET NULL);
 INSERT INTO tor_fk_2.by_id_set_null SELECT i, 1 + i % 10 FROM generate_series(1, 30) i;
 INSERT INTO tor_fk_2.by_code_set_null SELECT i, 'c' || 1 + i % 10 FROM generate_series(1, 30) i;
---# refused replace | would lose their parent | by_id_set_null
+--# refused replace | that a replacement would delete | by_id_set_null
 --# same tor_fk_2.by_id_set_null tor_fk_2.by_code_set_null
 --# damage
 INSERT INTO tor_fk.accounts_set_null VALUES (99, 'c99', 'new');
@@ -36,7 +36,7 @@ CREATE TABLE tor_fk_2.by_id_set_default (n int PRIMARY KEY, account int DEFAULT 
 CREATE TABLE tor_fk_2.by_code_set_default (n int PRIMARY KEY, code text DEFAULT 'c0' REFERENCES tor_fk.accounts_set_default (code) ON DELETE SET DEFAULT ON UPDATE SET DEFAULT);
 INSERT INTO tor_fk_2.by_id_set_default SELECT i, 1 + i % 10 FROM generate_series(1, 30) i;
 INSERT INTO tor_fk_2.by_code_set_default SELECT i, 'c' || 1 + i % 10 FROM generate_series(1, 30) i;
---# refused replace | would lose their parent | by_id_set_default
+--# refused replace | that a replacement would delete | by_id_set_default
 --# same tor_fk_2.by_id_set_default tor_fk_2.by_code_set_default
 --# damage
 INSERT INTO tor_fk.accounts_set_default VALUES (99, 'c99', 'new');
@@ -50,7 +50,7 @@ CREATE TABLE tor_fk_2.by_id_restrict (n int PRIMARY KEY, account int DEFAULT 0 R
 CREATE TABLE tor_fk_2.by_code_restrict (n int PRIMARY KEY, code text DEFAULT 'c0' REFERENCES tor_fk.accounts_restrict (code) ON DELETE RESTRICT ON UPDATE RESTRICT);
 INSERT INTO tor_fk_2.by_id_restrict SELECT i, 1 + i % 10 FROM generate_series(1, 30) i;
 INSERT INTO tor_fk_2.by_code_restrict SELECT i, 'c' || 1 + i % 10 FROM generate_series(1, 30) i;
---# refused replace | would lose their parent | by_id_restrict
+--# refused replace | that a replacement would delete | by_id_restrict
 --# same tor_fk_2.by_id_restrict tor_fk_2.by_code_restrict
 --# damage
 INSERT INTO tor_fk.accounts_restrict VALUES (99, 'c99', 'new');
@@ -64,7 +64,7 @@ CREATE TABLE tor_fk_2.by_id_no_action (n int PRIMARY KEY, account int DEFAULT 0 
 CREATE TABLE tor_fk_2.by_code_no_action (n int PRIMARY KEY, code text DEFAULT 'c0' REFERENCES tor_fk.accounts_no_action (code) DEFERRABLE INITIALLY DEFERRED);
 INSERT INTO tor_fk_2.by_id_no_action SELECT i, 1 + i % 10 FROM generate_series(1, 30) i;
 INSERT INTO tor_fk_2.by_code_no_action SELECT i, 'c' || 1 + i % 10 FROM generate_series(1, 30) i;
---# refused replace | would lose their parent | by_id_no_action
+--# refused replace | that a replacement would delete | by_id_no_action
 --# same tor_fk_2.by_id_no_action tor_fk_2.by_code_no_action
 --# damage
 INSERT INTO tor_fk.accounts_no_action VALUES (99, 'c99', 'new');
@@ -86,7 +86,7 @@ CREATE TABLE tor_fk.recoded (id int PRIMARY KEY, code text UNIQUE);
 INSERT INTO tor_fk.recoded SELECT i, 'c' || i FROM generate_series(1, 10) i;
 CREATE TABLE tor_fk_2.by_code (n int PRIMARY KEY, code text REFERENCES tor_fk.recoded (code) ON UPDATE CASCADE);
 INSERT INTO tor_fk_2.by_code SELECT i, 'c' || i FROM generate_series(1, 10) i;
---# refused replace | would lose their parent | by_code
+--# refused replace | that a replacement would delete | by_code
 --# same tor_fk_2.by_code
 --# damage
 UPDATE tor_fk.recoded SET code = 'x5' WHERE id = 5;
@@ -133,7 +133,7 @@ CREATE TABLE tor_fk_2.posts (tenant int, id int, author int, PRIMARY KEY (tenant
   FOREIGN KEY (tenant, author) REFERENCES tor_fk.tenants ON DELETE SET NULL (author));
 INSERT INTO tor_fk.tenants SELECT 1, i, 'v' || i FROM generate_series(1, 10) i;
 INSERT INTO tor_fk_2.posts SELECT 1, i, i FROM generate_series(1, 10) i;
---# refused replace | would lose their parent | posts
+--# refused replace | that a replacement would delete | posts
 --# same tor_fk_2.posts
 --# damage
 INSERT INTO tor_fk.tenants VALUES (1, 99, 'new');
@@ -144,7 +144,7 @@ CREATE TABLE tor_fk_2.parts (id int, up int REFERENCES tor_fk.of_partitions ON D
 CREATE TABLE tor_fk_2.parts_1 PARTITION OF tor_fk_2.parts FOR VALUES FROM (0) TO (1000);
 INSERT INTO tor_fk.of_partitions SELECT i, 'v' || i FROM generate_series(1, 10) i;
 INSERT INTO tor_fk_2.parts SELECT i, i FROM generate_series(1, 10) i;
---# refused replace | would lose their parent | parts
+--# refused replace | that a replacement would delete | parts
 --# same tor_fk_2.parts
 --# damage
 INSERT INTO tor_fk.of_partitions VALUES (99, 'new');

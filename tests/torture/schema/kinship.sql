@@ -79,7 +79,7 @@ UPDATE tor_kin.typed SET v = 'spoilt' WHERE id = 5;
 --# unlogged | tor_kin.unlogged
 CREATE UNLOGGED TABLE tor_kin.unlogged (id int PRIMARY KEY, v text);
 INSERT INTO tor_kin.unlogged SELECT i, 'v' || i FROM generate_series(1, 10) i;
---# refused merge replace beside drop | unlogged
+--# refused merge replace beside drop | is unlogged
 --# damage
 DELETE FROM tor_kin.unlogged;
 --# views_and_functions_upon_it | tor_kin.viewed
@@ -133,17 +133,17 @@ DELETE FROM "Tor Kin"."Τικς, ""all""" WHERE "id.1" <= 3;
 UPDATE "Tor Kin"."Τικς, ""all""" SET v = 'spoilt' WHERE "id.1" = 5;
 --# only_a_view_by_that_name | tor_kin.just_a_view
 CREATE VIEW tor_kin.just_a_view AS SELECT 1 AS id;
---# refused merge replace beside drop | view
+--# refused merge replace beside drop | has no table
 --# drop
 DROP VIEW tor_kin.just_a_view;
 --# only_a_materialized_view | tor_kin.just_a_matview
 CREATE MATERIALIZED VIEW tor_kin.just_a_matview AS SELECT 1 AS id;
---# refused merge replace beside drop | view
+--# refused merge replace beside drop | has no table
 --# drop
 DROP MATERIALIZED VIEW tor_kin.just_a_matview;
 --# foreign_table | tor_kin.foreign_rows
 CREATE SERVER tor_files FOREIGN DATA WRAPPER file_fdw;
 CREATE FOREIGN TABLE tor_kin.foreign_rows (v text) SERVER tor_files OPTIONS (filename '/etc/hostname');
---# refused merge replace beside drop | foreign table
+--# refused merge replace beside drop | is a foreign table
 --# drop
 DROP FOREIGN TABLE tor_kin.foreign_rows;
