@@ -24,9 +24,15 @@ LEFT_OUT = ("psql", "psql_crosstab", "prepared_xacts", "subscription", "infinite
 _FETCH = """
 set -e
 cd %s
-sed 's/^deb /deb-src /' /etc/apt/sources.list > sources.list
-mkdir -p lists/partial
-apt="-q -o Dir::Etc::SourceList=$PWD/sources.list -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=$PWD/lists"
+mkdir -p lists/partial parts
+touch sources.list
+for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+  test ! -e $file || sed 's/^deb /deb-src /' $file >>sources.list
+done
+for file in /etc/apt/sources.list.d/*.sources; do
+  test ! -e $file || sed 's/^Types:.*/Types: deb-src/' $file >parts/${file##*/}
+done
+apt="-q -o Dir::Etc::SourceList=$PWD/sources.list -o Dir::Etc::SourceParts=$PWD/parts -o Dir::State::Lists=$PWD/lists"
 apt-get $apt update >/dev/null
 apt-get $apt -o APT::Sandbox::User=root --download-only source %s >/dev/null
 python3 - <<'SCRIPT'

@@ -3,6 +3,7 @@
 A file is a kind, and its first line says which. What stands before the first `--#` line makes what its cases share.
 
     --# name | schema.table [| further tables that are named with it]   a case; the SQL that follows makes and fills it
+    --# seen_as F9                  the field case that it is
     --# refused MODE... | reason [| words]  what these modes must refuse: the reason as docs/refusals.md has it, and
                                     what it must name
     --# told | words [| words]      what the comparison must say before --yes
@@ -33,7 +34,7 @@ GROUND = "00-ground"
 MODES = ("merge", "replace", "beside", "drop")
 _MARK = "--# "
 _SECTIONS = ("damage", "drop", "armed", "disarmed", "clean")
-_FACTS = ("refused", "told", "only", "same", "lost", "sequences", "changes", "renamed", "rows_by_only", "key")
+_FACTS = ("seen_as", "refused", "told", "only", "same", "lost", "sequences", "changes", "renamed", "rows_by_only", "key")
 _ESCAPED = re.compile(r'U&("(?:[^"]|"")*")')
 
 
@@ -50,6 +51,7 @@ class Case:
     armed: str = ""
     disarmed: str = ""
     refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    seen_as: str = ""  # the field case that it is, such as F9
     told: tuple[str, ...] = ()
     only: tuple[str, ...] = MODES
     same: tuple[str, ...] = ()
@@ -161,7 +163,7 @@ class _Reader:
     def _fact(self, word: str, rest: str) -> object:
         if word == "rows_by_only":
             return True
-        if word == "key":
+        if word in ("key", "seen_as"):
             return rest
         if word == "told":
             return tuple(part.strip() for part in rest.split(" | "))

@@ -53,6 +53,7 @@ def assert_rows(scene: Scene, tried: Tried, case: Case, mode: str) -> None:
     for table in case.tables:
         original, damaged, after = scene.before[table], tried.damaged[table], tried.after[table]
         assert original is not None
+        assert damaged != original or table != case.table, "nothing was spoilt, which proves nothing"
         if mode == "merge":
             assert damaged is not None
             assert after == merged(original, damaged)

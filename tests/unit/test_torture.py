@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.drills.doors import Ended
 from tests.torture import cases
 from tests.torture.cases import Case
 from tests.torture.database import differences
@@ -43,3 +44,16 @@ def test_the_copy_has_every_row_and_every_definition(scene: HereScene) -> None:
 @pytest.mark.parametrize(("case", "mode"), [pytest.param(*one, id=f"{one[0]}-{one[1]}") for one in EVERY])
 def test_a_table_comes_back_as_it_was_or_is_refused_with_the_reason(scene: HereScene, case: Case, mode: str) -> None:
     assert_restored_or_refused(scene, case, mode)
+
+
+@pytest.mark.parametrize("mode", cases.MODES)
+def test_a_restore_that_says_it_passed_and_did_nothing_does_not_pass(
+    scene: HereScene, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative twin."""
+    case = next(case for case in scene.cases if case.name == "several_columns_match_full_in_another_order")
+    idle = HereScene(scene.kinds, scene.live, scene.keys, scene.before, scene.positions, scene.definitions,
+                     server=scene.server)  # fmt: skip
+    monkeypatch.setattr(idle, "restore", lambda *_: Ended(0, "", ""))
+    with pytest.raises(AssertionError):
+        assert_restored_or_refused(idle, case, mode)

@@ -31,6 +31,11 @@ def test_what_is_not_refused_in_a_mode_is_spoilt_or_lost_first() -> None:
     assert idle == []
 
 
+def test_each_field_case_of_a_restore_has_its_row() -> None:
+    apart = {kind.says.partition(":")[0] for kind in cases.load_apart().values()}
+    assert apart | {case.seen_as for case in LAID} >= {f"F{number}" for number in (*range(6, 14), 16)}
+
+
 def test_an_odd_name_is_read_whole() -> None:
     assert next(case for case in LAID if case.name == "newline_and_tab").table == 'tor_names."a\nb\tc"'
     assert next(case for case in LAID if case.name == "double_quotes_in_every_name").table == (

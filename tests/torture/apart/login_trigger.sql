@@ -1,4 +1,4 @@
--- An event trigger at login that writes a row: on a standby, and in a session that may only read, it ends the session.
+-- F7: an event trigger at login that writes a row: on a standby, and in a session that may only read, it ends the session.
 CREATE SCHEMA tor_login;
 CREATE TABLE tor_login.seen (at timestamptz, who name);
 CREATE FUNCTION tor_login.note() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS

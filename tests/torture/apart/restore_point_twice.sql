@@ -1,4 +1,4 @@
--- A restore point made twice, as a nightly job does: a row between them, one that is lost after them.
+-- F8: a restore point made twice, as a nightly job does: a row between them, one that is lost after them.
 CREATE TABLE public.tor_twice (id int PRIMARY KEY, v text);
 INSERT INTO public.tor_twice SELECT i, 'v' || i FROM generate_series(1, 10) i;
 SELECT pg_create_restore_point('tor_before_etl');

@@ -1,6 +1,7 @@
 -- Constraints beside the key, what collides on them, and values that change places.
 CREATE SCHEMA tor_constraints;
 --# unique_value_taken_by_a_new_row | tor_constraints.ranks
+--# seen_as F11
 CREATE TABLE tor_constraints.ranks (id int PRIMARY KEY, pos int UNIQUE, sym text UNIQUE);
 INSERT INTO tor_constraints.ranks SELECT i, i, 's' || i FROM generate_series(1, 10) i;
 --# refused merge | have the values of another row | ranks_sym_key

@@ -2,6 +2,7 @@
 CREATE SCHEMA tor_fk;
 CREATE SCHEMA tor_fk_2;
 --# children_elsewhere_cascade | tor_fk.accounts_cascade
+--# seen_as F9
 CREATE TABLE tor_fk.accounts_cascade (id int PRIMARY KEY, code text UNIQUE, v text);
 INSERT INTO tor_fk.accounts_cascade SELECT i, 'c' || i, 'v' || i FROM generate_series(0, 10) i;
 CREATE TABLE tor_fk_2.by_id_cascade (n int PRIMARY KEY, account int DEFAULT 0 REFERENCES tor_fk.accounts_cascade ON DELETE CASCADE ON UPDATE CASCADE);

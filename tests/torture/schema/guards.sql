@@ -9,6 +9,7 @@ CREATE FUNCTION tor_guards.log() RETURNS trigger LANGUAGE plpgsql AS
   $$ BEGIN INSERT INTO tor_guards.audit (what) VALUES (TG_OP); RETURN NULL; END $$;
 INSERT INTO tor_guards.audit (what) VALUES ('before the target');
 --# stamped_by_a_trigger | tor_guards.stamped
+--# seen_as F13
 CREATE TABLE tor_guards.stamped (id int PRIMARY KEY, v text, updated_at timestamptz);
 INSERT INTO tor_guards.stamped SELECT i, 'v' || i, '2026-01-01 00:00:00Z' FROM generate_series(1, 20) i;
 CREATE TRIGGER stamps BEFORE INSERT OR UPDATE ON tor_guards.stamped FOR EACH ROW EXECUTE FUNCTION tor_guards.stamp();

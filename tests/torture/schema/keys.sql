@@ -172,6 +172,7 @@ INSERT INTO tor_keys.only_key SELECT generate_series(1, 20);
 DELETE FROM tor_keys.only_key WHERE k % 3 = 0;
 INSERT INTO tor_keys.only_key VALUES (100);
 --# key_with_included_column | tor_keys.included
+--# seen_as F10
 CREATE TABLE tor_keys.included (id int, qty int, v text, PRIMARY KEY (id) INCLUDE (qty));
 INSERT INTO tor_keys.included SELECT i, i, 'v' || i FROM generate_series(1, 20) i;
 --# told | 5 missing | 5 differing

@@ -1,6 +1,7 @@
 -- Sequences of whatever owner: rows come back, and no number is given out twice.
 CREATE SCHEMA tor_seq;
 --# owned_by_a_text_column | tor_seq.order_nos
+--# seen_as F12
 CREATE SEQUENCE tor_seq.ord;
 CREATE TABLE tor_seq.order_nos (no text PRIMARY KEY DEFAULT 'ORD' || nextval('tor_seq.ord'), v text);
 ALTER SEQUENCE tor_seq.ord OWNED BY tor_seq.order_nos.no;

@@ -399,6 +399,7 @@ DELETE FROM tor_types.own_multiranges WHERE id IN (1, 3);
 UPDATE tor_types.own_multiranges t SET v = o.v FROM tor_types.own_multiranges o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
 INSERT INTO tor_types.own_multiranges SELECT 7, v FROM tor_types.own_multiranges WHERE id = 4;
 --# rights_as_values | tor_types.rights_as_values
+--# seen_as F16
 CREATE TABLE tor_types.rights_as_values (id int PRIMARY KEY, v aclitem);
 INSERT INTO tor_types.rights_as_values VALUES (1, 'tor_reader=r/tor_owner'), (2, '=r/tor_owner'), (3, 'tor_owner=arwdDxt/tor_owner'), (4, 'tor_reader=r*/tor_owner'), (5, 'tor_reader=a/tor_owner'), (6, NULL);
 --# damage
@@ -406,6 +407,7 @@ DELETE FROM tor_types.rights_as_values WHERE id IN (1, 3);
 UPDATE tor_types.rights_as_values t SET v = o.v FROM tor_types.rights_as_values o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
 INSERT INTO tor_types.rights_as_values SELECT 7, v FROM tor_types.rights_as_values WHERE id = 4;
 --# without_binary_form | tor_types.without_binary_form
+--# seen_as F16
 CREATE TABLE tor_types.without_binary_form (id int PRIMARY KEY, v seg);
 INSERT INTO tor_types.without_binary_form VALUES (1, '1.5 .. 2.5'), (2, '~1.50'), (3, '<3'), (4, '1.0'), (5, '1.00'), (6, NULL);
 --# damage
