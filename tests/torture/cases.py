@@ -34,7 +34,9 @@ GROUND = "00-ground"
 MODES = ("merge", "replace", "beside", "drop")
 _MARK = "--# "
 _SECTIONS = ("damage", "drop", "armed", "disarmed", "clean")
-_FACTS = ("seen_as", "refused", "told", "only", "same", "lost", "sequences", "changes", "renamed", "rows_by_only", "key")
+_FACTS = (
+    "seen_as", "refused", "told", "only", "same", "lost", "sequences", "changes", "renamed", "rows_by_only", "key",
+)  # fmt: skip
 _ESCAPED = re.compile(r'U&("(?:[^"]|"")*")')
 
 
