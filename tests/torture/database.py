@@ -134,7 +134,7 @@ def _rows(table: str, key: str, only: bool) -> str:
     return (
         f"SELECT to_regclass({literal(table)}) IS NOT NULL AS there \\gset\n\\if :there\n"
         f"SELECT coalesce(json_agg(json_build_array(k, r) ORDER BY k, r), '[]') FROM "
-        f'(SELECT ({key or seen}) COLLATE "C" AS k, {seen} COLLATE "C" AS r FROM {heirs}{table} AS {_ROW}) q;\n'
+        f'(SELECT ({key or seen})::text COLLATE "C" AS k, {seen} COLLATE "C" AS r FROM {heirs}{table} AS {_ROW}) q;\n'
         "\\else\nSELECT 'null';\n\\endif\n"
     )
 
