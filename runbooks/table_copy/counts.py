@@ -92,7 +92,9 @@ def sentence(plan: TablePlan, mode: Mode) -> str:
     found = plan.counts
     if found is None:
         return f"{plan.name}: not compared"
-    if plan.live is None and mode is not Mode.BESIDE:
+    if plan.live is None and mode is Mode.BESIDE:
+        return f"{plan.name}: all {found.restored} rows of the copy go to {beside(plan.name, RESTORED)}"
+    if plan.live is None:
         return f"{plan.name}: was dropped; made again with its {found.restored} rows"
     seen = (
         f"{plan.name}: {found.live} rows live, {found.restored} in the copy; {found.missing} missing, "
@@ -118,6 +120,11 @@ def remarks(plan: TablePlan, mode: Mode) -> tuple[str, ...]:
     live = plan.live
     if live is None or mode is Mode.BESIDE:
         return tuple(found)
+    if mode is Mode.REPLACE:
+        waiting = sorted({plan.name, *(fk.child for fk in live.referred_by)})
+        found.append(f"{plan.name}: whoever writes to {', '.join(waiting)} waits until it is replaced")
+    elif live.waits:
+        found.append(f"{plan.name}: whoever writes to it waits while rows are inserted")
     if live.hooks:
         found.append(f"{plan.name}: what is written does not run its {', '.join(live.hooks)}")
     if live.caggs:

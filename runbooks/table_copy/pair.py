@@ -12,7 +12,8 @@ from runbooks.table_copy.shape import EVENT_ID, FIRST_OF_OURS, Column, ForeignKe
 EPOCH = "date '2000-01-01'"
 PARTS, DAY_BITS = 1024, 6  # buckets of a plain table; bits of those of each day of a hypertable
 DAY_PARTS = 1 << DAY_BITS
-LAST_DAY = 2_000_000  # infinity, and whatever lies more than 5,000 years off, is counted here
+FIRST_DAY, LAST_DAY = -2_451_500, 200_000_000  # where infinity is counted: both are dates still
+MOST_VALUES = 800  # of one row expression, which takes 1,664
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,9 @@ def bucket(pair: Pair, alias: str = "t") -> str:
     if not _time(pair):
         return f"({part} & {PARTS - 1})"
     column = f"{alias}.{quoted(_time(pair))}"
-    limit = f"CASE WHEN {column} > {EPOCH} THEN {LAST_DAY} ELSE -{LAST_DAY} END"
-    day = f"CASE WHEN {column} > {EPOCH} - {LAST_DAY} AND {column} < {EPOCH} + {LAST_DAY} "
-    return f"(({day}THEN {column}::date - {EPOCH} ELSE {limit} END)::bigint * {DAY_PARTS} + ({part} & {DAY_PARTS - 1}))"
+    far = f"WHEN {column} > {EPOCH} THEN {LAST_DAY} ELSE {FIRST_DAY} END"
+    day = f"(CASE WHEN isfinite({column}) THEN {column}::date - {EPOCH} {far})::bigint"
+    return f"({day} * {DAY_PARTS} + ({part} & {DAY_PARTS - 1}))"
 
 
 def days(pair: Pair, first: str, last: str) -> str:
@@ -103,7 +104,7 @@ def days(pair: Pair, first: str, last: str) -> str:
         return ""
     column = f"t.{quoted(_time(pair))}"
     return (
-        f"({column} >= {EPOCH} + {first} OR {first} <= -{LAST_DAY}) AND "
+        f"({column} >= {EPOCH} + {first} OR {first} <= {FIRST_DAY}) AND "
         f"({column} < {EPOCH} + {last} + 1 OR {last} >= {LAST_DAY})"
     )
 
@@ -116,7 +117,12 @@ def _time(pair: Pair) -> str:
 
 def _hash(pair: Pair, names: Iterable[str], alias: str) -> str:
     shown = [column.hashed(alias) for name in names if (column := pair.column(name))]
-    return f"hash_record_extended(ROW({', '.join(shown)}), 0)"
+    parts = [f"hash_record_extended(ROW({', '.join(some)}), 0)" for some in _batches(shown)]
+    return parts[0] if len(parts) == 1 else f"hash_record_extended(ROW({', '.join(parts)}), 0)"
+
+
+def _batches(values: list[str]) -> list[list[str]]:
+    return [values[at : at + MOST_VALUES] for at in range(0, len(values), MOST_VALUES)]
 
 
 def filtered(*conditions: str) -> str:

@@ -193,6 +193,15 @@ class Shape(Piece):
         """Whether triggers or rules fire in a session that only replays what another has done."""
         return any(hook.enabled != "O" for hook in (*self.triggers, *self.rules))
 
+    @property
+    def waits(self) -> bool:
+        """Whether rows can be inserted only while nobody else writes.
+
+        A row that comes in between is passed over with ON CONFLICT, which asks for a key that is checked at once and
+        a table without rules.
+        """
+        return self.deferred or bool(self.rules) or self.stubborn
+
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)
 

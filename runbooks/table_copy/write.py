@@ -28,9 +28,11 @@ _SETTINGS = (
 )
 # What pg_dump sets for its own statements and a session goes on with.
 _AS_BEFORE = "".join(
-    f"SET {name} = DEFAULT;\n" for name in ("default_tablespace", "check_function_bodies", "xmloption", "row_security")
+    f"SET {name} = DEFAULT;\n"
+    for name in ("default_tablespace", "default_table_access_method", "check_function_bodies", "xmloption")
 )
-AS_WRITTEN, AS_EVER = "SET LOCAL session_replication_role = replica;\n", "SET LOCAL session_replication_role = origin;\n"
+AS_WRITTEN = "SET LOCAL session_replication_role = replica;\n"
+AS_EVER = "SET LOCAL session_replication_role = origin;\n"
 _UNITS = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 
 
@@ -75,20 +77,10 @@ def beside(pair: Pair, readers: Sequence[str], source: Source) -> str:
     )  # fmt: skip
 
 
-def waits(pair: Pair) -> bool:
-    """Whether rows can be merged only while nobody else writes to the table.
-
-    A row that comes in between is passed over with ON CONFLICT, which asks for a key that is checked at once and a
-    table without rules.
-    """
-    live = pair.live
-    return live is not None and (live.deferred or bool(live.rules) or live.stubborn)
-
-
 def merge(nr: int, pair: Pair, buckets: tuple[int, ...] | None, source: Source) -> str:
     """Insert the rows whose keys are not live. A row that is live stays as it is, older or newer."""
     text = _staged(nr, pair, buckets, source)
-    quiet = waits(pair)
+    quiet = pair.live is not None and pair.live.waits
     if quiet:
         text += lock([pair])
     off, on = _hooks(pair)
@@ -137,7 +129,7 @@ def remove(nr: int, pair: Pair) -> str:
     differs = f"{row_hash(pair)} <> {row_hash(pair, 's')}"
     spoilt = f"DELETE FROM {live} AS t USING stage_{nr} s WHERE {_same('s', 't', pair)} AND {differs}"
     return (
-        f"CREATE TEMP TABLE gone_{nr} ON COMMIT DROP AS SELECT {columns}, false AS \"dr:again\" FROM {live} AS t "
+        f'CREATE TEMP TABLE gone_{nr} ON COMMIT DROP AS SELECT {columns}, false AS "dr:again" FROM {live} AS t '
         "WITH NO DATA;\n"
         + _counted(pair, "deleted", f"WITH d AS (DELETE FROM {live} AS t{filtered(pair.where, absent)} "
                    f"RETURNING {columns}, false) {took}")

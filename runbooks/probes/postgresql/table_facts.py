@@ -12,7 +12,7 @@ from runbooks.table_copy.names import PUBLIC, literal, split
 _OF_OTHERS = r"n.nspname !~ '^(pg_|_timescaledb_|timescaledb_)' AND n.nspname <> 'information_schema'"
 
 NAMES = f"""
-SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'table', c.relname) ORDER BY n.nspname, c.relname), '[]')
+SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'table', c.relname)), '[]')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {_OF_OTHERS};
 """
 
@@ -70,7 +70,8 @@ SELECT json_build_object('schema', c.nspname, 'table', c.relname) AS name, c.oid
      FROM keys i, unnest(i.indkey) WITH ORDINALITY k(attnum, nr), pg_attribute a
      WHERE i.indrelid = c.oid AND k.nr <= i.indnkeyatts AND a.attrelid = c.oid AND a.attnum = k.attnum), '[]') AS key,
   coalesce((SELECT NOT i.indimmediate FROM keys i WHERE i.indrelid = c.oid), false) AS deferred,
-  coalesce((SELECT json_agg(json_build_object('name', x.relname, 'nulls_equal', i.indnullsnotdistinct, 'deferred', NOT i.indimmediate,
+  coalesce((SELECT json_agg(json_build_object('name', x.relname, 'nulls_equal', i.indnullsnotdistinct,
+       'deferred', NOT i.indimmediate,
        'definition', pg_get_indexdef(i.indexrelid),
        'predicate', coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
        'elements', (SELECT json_agg(json_build_array(pg_get_indexdef(i.indexrelid, k::int, true), coalesce(
@@ -136,7 +137,8 @@ SELECT json_build_object('schema', h.schema_name, 'table', h.table_name) AS name
          ELSE format('by_range(%L, INTERVAL %L)', d.column_name, d.interval_length || ' microseconds') END,
        CASE WHEN row_number() OVER (ORDER BY d.id) = 1 THEN ', create_default_indexes => false' ELSE '' END) AS line
      FROM _timescaledb_catalog.dimension d WHERE d.hypertable_id = h.id
-     UNION ALL SELECT d.id, 2, format('SELECT set_integer_now_func(%L, %L)', format('%I.%I', h.schema_name, h.table_name),
+     UNION ALL SELECT d.id, 2, format('SELECT set_integer_now_func(%L, %L)',
+       format('%I.%I', h.schema_name, h.table_name),
        format('%I.%I', d.integer_now_func_schema, d.integer_now_func))
      FROM _timescaledb_catalog.dimension d WHERE d.hypertable_id = h.id AND d.integer_now_func IS NOT NULL) l) AS facts,
   (SELECT coalesce(json_agg(format('%I.%I', a.user_view_schema, a.user_view_name)), '[]')
@@ -150,7 +152,8 @@ SELECT json_build_object('schema', h.schema_name, 'table', h.table_name) AS name
          CASE WHEN c.orderby_nullsfirst[o.nr] THEN 'FIRST' ELSE 'LAST' END), ', ' ORDER BY o.nr)
          FROM unnest(c.orderby) WITH ORDINALITY o(name, nr)))) AS line
      FROM _timescaledb_catalog.compression_settings c WHERE c.relid = x.oid AND h.compression_state = 1
-     UNION ALL SELECT 2, format('SELECT %s(%L, %s, schedule_interval => INTERVAL %L, initial_start => %L, timezone => %L)',
+     UNION ALL SELECT 2, format(
+       'SELECT %s(%L, %s, schedule_interval => INTERVAL %L, initial_start => %L, timezone => %L)',
        CASE j.proc_name WHEN 'policy_retention' THEN 'add_retention_policy' WHEN 'policy_compression'
          THEN 'add_compression_policy' ELSE 'add_reorder_policy' END, format('%I.%I', h.schema_name, h.table_name),
        CASE WHEN j.proc_name = 'policy_reorder' THEN format('%L', j.config ->> 'index_name')

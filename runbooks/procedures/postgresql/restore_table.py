@@ -24,8 +24,8 @@ from runbooks.procedures.postgresql import table_copy as copying
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
 from runbooks.procedures.postgresql.pitr_state import wanted as pitr_wanted
 from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
-from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.procedures.postgresql.table_plan import Planner
+from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.table_copy import names
 from runbooks.table_copy.counts import Counts, Making, Mode, TablePlan, outside, remarks, sentence
 from runbooks.table_copy.pair import Pair
@@ -381,10 +381,11 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             says="Write the rows, all tables in one transaction.",
             evidence=Evidence("the transaction is committed on the primary", is_committed),
             commands=(
-                "pg_dump SIDE -d quant_research --schema-only -t TABLE | psql -d quant_research  # only a dropped table",
+                "pg_dump SIDE -d quant_research --schema-only -t TABLE | psql -d quant_research  # if dropped",
                 "psql -d quant_research",
-                "  begin; set local session_replication_role = replica; create temp table stage as select * from TABLE with no data;",
+                "  begin; create temp table stage as select * from TABLE with no data;",
                 "  copy stage from program 'psql SIDE -d quant_research -c \"copy TABLE to stdout\"';",
+                "  set local session_replication_role = replica;  # no trigger has a say, no foreign key either",
                 "  insert into TABLE select * from stage on conflict do nothing; commit;",
             ),
         ),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from inventories.catalog.load import load_tables
+from inventories.catalog.postgresql.ddl import PROBE
 from inventories.catalog.tables import Store
 from inventories.errors import BadInput, DrError, Refused
 from runbooks.hosts import Host, Run
@@ -162,18 +163,22 @@ def body(
     plans: Sequence[TablePlan], pairs: Sequence[Pair], making: Making, mode: Mode, source: Source, keep_replaced: bool
 ) -> str:
     """Every statement between the transaction's begin and its mark."""
-    text = "".join(f"{line};\n" for line in definition.probe())
+    text = "" if any(plan.live is None and plan.name == PROBE for plan in plans) else _lines(definition.probe())
     if mode is Mode.BESIDE:
         return text + "".join(sql.beside(pair, READERS, source) for pair in pairs)
-    text += "".join(f"{line};\n" for line in making.before) + sql.settings()
+    text += _lines(making.before) + sql.settings()
     live = [(nr, pair) for nr, pair in enumerate(pairs) if pair.live]
     if mode is Mode.REPLACE and live:
         text += _replaced(live, source, keep_replaced)
     if mode is Mode.MERGE:
         text += _merged([(nr, pair, plans[nr]) for nr, pair in live], source)
     text += "".join(sql.made(pair, source) for pair in pairs if not pair.live)
-    text += "".join(f"{line};\n" for line in making.after) + sql.settings()
+    text += _lines(making.after) + sql.settings()
     return text + sql.referring(lost_keys(plans)) + "".join(sql.sequences(plan.copied, plan.live) for plan in plans)
+
+
+def _lines(statements: Iterable[str]) -> str:
+    return "".join(f"{line};\n" for line in statements)
 
 
 def _replaced(live: Sequence[tuple[int, Pair]], source: Source, keep_replaced: bool) -> str:
@@ -188,7 +193,8 @@ def _replaced(live: Sequence[tuple[int, Pair]], source: Source, keep_replaced: b
         + "".join(sql.remove(nr, pair) for nr, pair in reversed(live))
         + "".join(sql.replace(nr, pair) for nr, pair in live)
         + sql.AS_EVER + on
-        + "".join(sql.proved(nr, pair, pairs) + sql.unique(nr, pair) + sql.still_referred(nr, pair) for nr, pair in live)
+        + "".join(sql.proved(nr, pair, pairs) + sql.unique(nr, pair) for nr, pair in live)
+        + "".join(sql.still_referred(nr, pair) for nr, pair in live)
     )  # fmt: skip
 
 
