@@ -52,7 +52,7 @@ class Local:
 
     def start(self, command: str, *_: object, user: str = "root") -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
-        words = [programs() / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", *self.connect, "-d", LIVE]
+        words = [str(programs() / "psql"), "-qAtX", "-v", "ON_ERROR_STOP=1", *self.connect, "-d", LIVE]
         return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe)
 
 
