@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from inventories.catalog.postgresql import ddl
 from runbooks.table_copy.counts import Making
-from runbooks.table_copy.names import shown, split
+from runbooks.table_copy.names import literal, shown, split
 from runbooks.table_copy.shape import Shape
 from runbooks.table_copy.source import own_triggers_off, plain_settings
 
@@ -18,7 +18,7 @@ _TOKEN = re.compile(
 )
 # psql's own commands, which newer versions of pg_dump write around what they dump.
 _RESTRICT = re.compile(r"^\\(?:un)?restrict .*$", re.MULTILINE)
-_SESSION = re.compile(r"(?:SET \w+ =|SELECT pg_catalog\.set_config)")
+_SESSION = re.compile(r"(?:SET \w+ =|SELECT pg_catalog\.set_config|DO )")
 # Without these there is no table to speak of.
 _ESSENTIAL = re.compile(
     r"(?:CREATE (?:UNLOGGED )?TABLE|SELECT create_hypertable|.*\bPRIMARY KEY\b|ALTER TABLE ONLY \S+ ATTACH)", re.DOTALL
@@ -26,6 +26,7 @@ _ESSENTIAL = re.compile(
 _QUALIFIED = r'((?:"(?:[^"]|"")+"|[\w$]+)\.(?:"(?:[^"]|"")+"|[\w$]+))'
 _ONLY = re.compile(rf"ALTER TABLE ONLY {_QUALIFIED}\s")
 _ATTACH = re.compile(rf"ALTER TABLE ONLY {_QUALIFIED} ATTACH PARTITION ")
+_CREATE = re.compile(rf"CREATE (?:UNLOGGED )?(TABLE|SEQUENCE) {_QUALIFIED}\s")
 _OF_TIMESCALE = re.compile(r"CREATE TRIGGER .* EXECUTE FUNCTION _timescaledb_", re.DOTALL)
 
 
@@ -53,6 +54,7 @@ def making(before: str, after: str, shapes: Sequence[Shape]) -> Making:
         for section in (before, after)
     )
     first, last = _attached_last(first, last, {shape.name for shape in shapes})
+    first = [line for statement in first for line in (statement, *_unprivileged(statement))]
     facts = [line for shape in shapes for line in shape.facts]
     extras = [line for shape in shapes for line in (*shape.policies, *shape.extras)]
     back = [line for line in plain_settings().splitlines() if line]
@@ -68,6 +70,22 @@ def _whole(statement: str, hypertables: set[str]) -> str:
     if match is None or shown(*split(match[1])) not in hypertables:
         return statement
     return f"ALTER TABLE {statement[match.start(1):]}"
+
+
+def _unprivileged(statement: str) -> tuple[str, ...]:
+    """Takes back what default privileges of the live database give to whatever is made there."""
+    match = _CREATE.match(statement)
+    if match is None:
+        return ()
+    kind, name = match.groups()
+    granted = f"SELECT DISTINCT grantee FROM pg_class, aclexplode(relacl) WHERE oid = {literal(name)}::regclass"
+    revoke = f"format('REVOKE ALL ON {kind} %s FROM %s', {literal(name)}, who)"
+    who = "CASE one.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(one.grantee)) END"
+    body = (
+        f"DECLARE one record; who text; BEGIN FOR one IN {granted} AND grantee <> relowner LOOP "
+        f"who := {who}; EXECUTE {revoke}; END LOOP; END"
+    )
+    return (f"DO {literal(body)}",)
 
 
 def _attached_last(first: list[str], last: list[str], made: set[str]) -> tuple[list[str], list[str]]:

@@ -302,7 +302,9 @@ def _as_declared(context: Run, state: RestoreTable, there: dict[str, Shape]) -> 
         raise VerificationFailed(f"the tables that were made again differ from the catalogue: {'; '.join(wrong)}")
     lacking = planner(context, state, live).difference(state.making, made, there)
     if lacking:
-        raise VerificationFailed(f"the tables that were made again lack {len(lacking)} statements: {lacking[0][:300]}")
+        raise VerificationFailed(
+            f"the tables that were made again differ from the copy's in {len(lacking)} statements: {lacking[0][:300]}"
+        )
 
 
 def _all_there(state: RestoreTable, found: tuple[Counts, ...]) -> None:
@@ -333,8 +335,9 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
     purpose=(
         "Rows, or whole tables, were dropped, deleted or overwritten, and everything else must stay. Restores a side "
         "cluster at the point in time, compares by key, and prints the counts; with --yes it merges the missing rows, "
-        "replaces the content or leaves the copy beside, in one transaction. Refuses without a primary, for a target "
-        "that the archive does not reach, and where a foreign key would break."
+        "replaces the content or leaves the copy beside, in one transaction, and no trigger or rule has a say in it. "
+        "Refuses without a primary, for a target that the archive does not reach, and where a foreign key would break, "
+        "a unique value is taken, or rows of tables that were not named would go."
     ),
     gate=(gates.ONE_ANSWERS,),
     initial=begins,

@@ -172,7 +172,8 @@ def body(
         text += _replaced(live, source, keep_replaced)
     if mode is Mode.MERGE:
         text += _merged([(nr, pair, plans[nr]) for nr, pair in live], source)
-    text += "".join(sql.made(pair, source) for pair in pairs if not pair.live)
+    within = {name for pair in pairs if not pair.live for name in pair.copy.partitions}
+    text += "".join(sql.made(pair, source) for pair in pairs if not pair.live and pair.copy.name not in within)
     text += _lines(making.after) + sql.settings()
     return text + sql.referring(lost_keys(plans)) + "".join(sql.sequences(plan.copied, plan.live) for plan in plans)
 

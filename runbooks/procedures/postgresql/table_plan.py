@@ -147,14 +147,14 @@ class Planner:
         return table_copy.definitions(server, self.bin_folder, tuple(dict.fromkeys(names)), DUMP_S)
 
     def difference(self, making: Making, made: Sequence[Shape], live: Mapping[str, Shape]) -> tuple[str, ...]:
-        """What the tables that were made again lack of their definition."""
+        """What the tables that were made again lack of their definition, and what they have too much."""
         there = [live[shape.name] for shape in made if shape.name in live]
         dumped = table_copy.definitions(
             self.live, self.bin_folder, [name for shape in made for name in (shape.name, *shape.partitions)], DUMP_S
         )
         again = definition.told(definition.making(*dumped, there))
         wanted = definition.told(making)
-        return tuple(sorted(line for line in wanted - again if not line.startswith(_OF_SEQUENCES)))
+        return tuple(sorted(line for line in wanted ^ again if not line.startswith(_OF_SEQUENCES)))
 
 
 def nearest(name: str, there: frozenset[str] | set[str]) -> str:
