@@ -114,6 +114,20 @@ def outside(keys: Iterable[ForeignKey], names: Iterable[str], end: str) -> tuple
     return tuple(fk for fk in keys if getattr(fk, end) not in listed)
 
 
+def orphaned(table: str, fk: ForeignKey, count: int) -> str:
+    return f"{count} rows to be restored into {table} refer to rows of {fk.parent} that are not live ({fk.name})"
+
+
+def bereaved(table: str, fk: ForeignKey, count: int) -> str:
+    """With what the server would do to them, did somebody delete those rows by hand."""
+    effect = f"; {fk.name} says {fk.effect}" if fk.effect else ""
+    return f"{count} live rows of {fk.child} refer to rows of {table} that a replacement would delete{effect}"
+
+
+def collided(table: str, index: str, found: Collision) -> str:
+    return f"{found.rows} rows to be restored into {table} have the values of another row in {index}: {found}"
+
+
 def remarks(plan: TablePlan, mode: Mode) -> tuple[str, ...]:
     """What there is to say of one table beside the counts."""
     found = [*plan.notes, *(f"does not come back: {line}" for line in plan.lost)]

@@ -16,7 +16,7 @@ from runbooks.probes.postgresql.tables import Server
 from runbooks.procedures.postgresql.table_plan import nearest
 from runbooks.table_copy import definition
 from runbooks.table_copy import write as sql
-from runbooks.table_copy.counts import REPLACED, RESTORED, Making, Mode, TablePlan
+from runbooks.table_copy.counts import REPLACED, RESTORED, Making, Mode, TablePlan, bereaved, collided, orphaned
 from runbooks.table_copy.names import beside, too_long
 from runbooks.table_copy.pair import Pair
 from runbooks.table_copy.shape import ForeignKey, Shape
@@ -82,39 +82,37 @@ def _judge_keys(plan: TablePlan, mode: Mode) -> None:
     counts = plan.counts
     assert counts is not None
     up = {fk.name: fk for fk in (plan.live or plan.copied).foreign_keys}
-    for name, count in counts.orphans.items():
-        if count:
-            parent = up[name].parent
-            raise Refused(
-                f"{count} rows to be restored into {plan.name} refer to rows of {parent} that are not live ({name})",
-                f"restore {parent} too: --tables {parent},{plan.name}",
-            )
+    lost = [up[name] for name, count in counts.orphans.items() if count]
+    if lost:
+        parents = list(dict.fromkeys(fk.parent for fk in lost))
+        raise Refused(
+            "; ".join(orphaned(plan.name, fk, counts.orphans[fk.name]) for fk in lost),
+            f"restore {' and '.join(parents)} too: --tables {','.join([*parents, plan.name])}",
+        )
     down = {fk.label: fk for fk in (plan.live.referred_by if plan.live else ())}
-    for label, count in counts.bereaved.items():
-        if count and mode is Mode.REPLACE:
-            fk = down[label]
-            effect = f"; {fk.name} says {fk.effect}, which would reach them" if fk.effect else ""
-            raise Refused(
-                f"{count} live rows of {fk.child} refer to rows of {plan.name} that a replacement would delete{effect}",
-                f"restore both: --tables {plan.name},{fk.child}; or --mode merge",
-            )
+    left = [down[label] for label, count in counts.bereaved.items() if count and mode is Mode.REPLACE]
+    if left:
+        children = list(dict.fromkeys(fk.child for fk in left))
+        raise Refused(
+            "; ".join(bereaved(plan.name, fk, counts.bereaved[fk.label]) for fk in left),
+            f"restore them together: --tables {','.join([plan.name, *children])}; or --mode merge",
+        )
 
 
 def _judge_values(plan: TablePlan) -> None:
     counts = plan.counts
     assert counts is not None
-    for name, found in counts.collisions.items():
-        if found.rows:
-            raise Refused(
-                f"{found.rows} rows to be restored into {plan.name} have the values of another row in {name}: {found}",
-                f"--mode replace, which takes those away that are only live; --where to leave some out; or "
-                f"--mode beside leaves the copy as {beside(plan.name, RESTORED)}",
-            )
+    aside = f"--mode beside leaves the copy as {beside(plan.name, RESTORED)}"
+    taken = {name: found for name, found in counts.collisions.items() if found.rows}
+    if taken:
+        raise Refused(
+            "; ".join(collided(plan.name, name, found) for name, found in taken.items()),
+            f"--mode replace takes away what is only live; --where leaves rows out; {aside}",
+        )
     for name, count in counts.unmet.items():
         if count:
             raise Refused(
-                f"{count} rows to be restored into {plan.name} do not meet {name}, which is new since",
-                f"--mode beside leaves the copy as {beside(plan.name, RESTORED)}",
+                f"{count} rows to be restored into {plan.name} do not meet {name}, which is new since", aside
             )
     live = plan.live
     if live and live.partitioned and counts.missing and set(plan.copied.partitions) - set(live.partitions):
