@@ -69,7 +69,7 @@ def _whole(statement: str, hypertables: set[str]) -> str:
     match = _ONLY.match(statement)
     if match is None or shown(*split(match[1])) not in hypertables:
         return statement
-    return f"ALTER TABLE {statement[match.start(1):]}"
+    return f"ALTER TABLE {statement[match.start(1) :]}"
 
 
 def _unprivileged(statement: str) -> tuple[str, ...]:

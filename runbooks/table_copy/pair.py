@@ -71,16 +71,23 @@ class Pair:
     def format(self) -> str:
         """How rows travel: a type that has another number on the other side can do so as text alone."""
         there = {column.name: column for column in (self.live or self.copy).columns}
-        sources = {one.name: one.source for one in self.fit.columns} if self.fit else {}
         for name in self.columns:
-            was, now = self.copy.column(sources.get(name, name)), there.get(name)
+            was, now = self.copy.column(self.source(name)), there.get(name)
             ours = [column.type_id for column in (was, now) if column and column.type_id >= FIRST_OF_OURS]
             if ours and (self.live is None or len(set(ours)) > 1 or len(ours) == 1):
                 return "text"
         return "binary"
 
     def column(self, name: str) -> Column | None:
-        return (self.live and self.live.column(name)) or self.copy.column(name)
+        """As it is live; different texts are told apart where either side would take them for the same."""
+        there, was = self.live and self.live.column(name), self.copy.column(self.source(name))
+        if there and was and was.folds:
+            return there.model_copy(update={"folds": True})
+        return there or was
+
+    def source(self, name: str) -> str:
+        """What the copy calls this column."""
+        return next((one.source for one in self.fit.columns if one.name == name), name) if self.fit else name
 
 
 def row_hash(pair: Pair, alias: str = "t") -> str:

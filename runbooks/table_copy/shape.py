@@ -62,7 +62,8 @@ class Column(Piece):
 class ForeignKey(Piece):
     """`child(columns)` refers to `parent(parent_columns)`; `definition` is what follows ADD CONSTRAINT name.
 
-    `on_delete` and `on_update` are the server's letters; `full` is MATCH FULL.
+    `on_delete` and `on_update` are the server's letters; `full` is MATCH FULL. A table that others inherit from is
+    `..._alone` in its keys: their rows are no part of it.
     """
 
     name: str
@@ -74,6 +75,17 @@ class ForeignKey(Piece):
     on_delete: str = "a"
     on_update: str = "a"
     full: bool = False
+    child_alone: bool = False
+    parent_alone: bool = False
+
+    @property
+    def children(self) -> str:
+        """The rows that refer, for SQL."""
+        return f"{'ONLY ' if self.child_alone else ''}{qualified(self.child)}"
+
+    @property
+    def parents(self) -> str:
+        return f"{'ONLY ' if self.parent_alone else ''}{qualified(self.parent)}"
 
     @property
     def label(self) -> str:

@@ -178,11 +178,11 @@ def proved(nr: int, pair: Pair, every: Sequence[Pair]) -> str:
         found = match("p", fk.parent_columns, "t", fk.columns)
         there = f"written_{nr} w JOIN {pair.live.rows} AS t ON {keys}"
         if fk.parent not in own:  # as the server does it: nobody may delete that parent before our commit
-            held = f"SELECT 1 FROM {qualified(fk.parent)} p WHERE EXISTS (SELECT FROM {there} WHERE {found})"
+            held = f"SELECT 1 FROM {fk.parents} p WHERE EXISTS (SELECT FROM {there} WHERE {found})"
             text += f"SELECT count(*) AS held FROM ({held} FOR KEY SHARE OF p) h \\gset\n"
         text += _none(
             f"SELECT count(*) FROM {there} WHERE {fk.missing('t')} "
-            f"AND NOT EXISTS (SELECT FROM {qualified(fk.parent)} p WHERE {found})",
+            f"AND NOT EXISTS (SELECT FROM {fk.parents} p WHERE {found})",
             f"rows written to {pair.live.name} violate foreign key {fk.name}: "
             f"what they refer to is not present in table {fk.parent}",
         )
@@ -215,7 +215,7 @@ def still_referred(nr: int, pair: Pair) -> str:
     for fk in pair.live.referred_by:
         there = match("p", fk.parent_columns, "k", fk.columns)
         text += _none(
-            f"SELECT count(*) FROM {qualified(fk.child)} k JOIN gone_{nr} g ON "
+            f"SELECT count(*) FROM {fk.children} k JOIN gone_{nr} g ON "
             f"{match('g', fk.parent_columns, 'k', fk.columns)} "
             f"WHERE NOT EXISTS (SELECT FROM {pair.live.rows} AS p WHERE {there})",
             f"rows of {fk.child} would refer to rows of {pair.live.name} that are no longer there ({fk.name})",

@@ -320,6 +320,41 @@ def test_a_type_that_is_gone_is_named_before_anything_is_written(two: Two) -> No
             two.prepare(mode, "t")
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_values_of_an_extension_are_equal_by_its_own_operator(two: Two, mode: Mode) -> None:
+    two.sql(
+        "CREATE SCHEMA ext", "CREATE EXTENSION citext SCHEMA ext",
+        "CREATE TABLE t (name ext.citext PRIMARY KEY, v int)", "INSERT INTO t VALUES ('A', 1), ('B', 2)",
+    )  # fmt: skip
+    two.point()
+    two.sql("UPDATE t SET name = 'a' WHERE name = 'A'", "DELETE FROM t WHERE v = 2")
+    found = two.prepare(mode, "t").counts[0]
+    assert (found.missing, found.differing, found.only_live) == (1, 1, 0)
+    two.restored(mode, "t")
+    assert two.same("t") is (mode is Mode.REPLACE)
+
+
+def test_an_heir_is_no_parent_of_a_foreign_key(two: Two) -> None:
+    two.sql("CREATE TABLE base (id int PRIMARY KEY)", "CREATE TABLE heir () INHERITS (base)",
+            "CREATE TABLE kid (id int PRIMARY KEY, up int REFERENCES base)", "INSERT INTO base VALUES (1)",
+            "INSERT INTO kid VALUES (1, 1)")  # fmt: skip
+    two.point()
+    two.sql("DELETE FROM kid", "DELETE FROM base", "INSERT INTO heir VALUES (1)")
+    assert two.prepare(Mode.MERGE, "kid").counts[0].orphans == {"kid_up_fkey": 1}
+    with pytest.raises(TargetFailed, match="violate foreign key"):
+        two.write(Mode.MERGE, "kid")
+
+
+def test_texts_that_a_collation_takes_for_the_same_lie_beside_as_they_are(two: Two) -> None:
+    two.sql(
+        "CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+        "CREATE TABLE t (x text COLLATE folded PRIMARY KEY)", "INSERT INTO t VALUES ('a'), ('B')",
+    )  # fmt: skip
+    two.point()
+    two.restored(Mode.BESIDE, "t")
+    assert two.rows("t_restored") == [("B",), ("a",)]
+
+
 def test_rows_of_heirs_are_theirs(two: Two) -> None:
     two.sql(
         "CREATE TABLE base (id int PRIMARY KEY, v int)",

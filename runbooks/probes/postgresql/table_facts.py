@@ -25,6 +25,10 @@ _FACTS = r"""
 WITH wanted AS MATERIALIZED (
   SELECT c.*, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'p', 'f') AND (n.nspname, c.relname) IN (@WANTED@)),
+bequeathing AS (
+  SELECT DISTINCT p.oid FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent AND p.relkind = 'r'
+    JOIN pg_class h ON h.oid = i.inhrelid JOIN pg_namespace n ON n.oid = h.relnamespace
+  WHERE n.nspname !~ '^_timescaledb_'),
 fks AS MATERIALIZED (
   SELECT o.conrelid, o.confrelid, o.conname, json_build_object('name', o.conname,
     'child', json_build_object('schema', rn.nspname, 'table', r.relname),
@@ -34,7 +38,8 @@ fks AS MATERIALIZED (
     'parent_columns', (SELECT json_agg(a.attname ORDER BY k.nr) FROM unnest(o.confkey) WITH ORDINALITY k(attnum, nr)
        JOIN pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.attnum),
     'definition', pg_get_constraintdef(o.oid), 'on_delete', o.confdeltype, 'on_update', o.confupdtype,
-    'full', o.confmatchtype = 'f') AS fk
+    'full', o.confmatchtype = 'f', 'child_alone', o.conrelid IN (SELECT oid FROM bequeathing),
+    'parent_alone', o.confrelid IN (SELECT oid FROM bequeathing)) AS fk
   FROM pg_constraint o JOIN pg_class r ON r.oid = o.conrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace
     JOIN pg_class p ON p.oid = o.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
   WHERE o.contype = 'f' AND o.conparentid = 0 AND rn.nspname !~ '^_timescaledb_' AND pn.nspname !~ '^_timescaledb_'
@@ -119,7 +124,8 @@ FROM wanted c ORDER BY c.nspname, c.relname) q;
 
 # What TimescaleDB knows: dimensions, the size of the chunks, compression and jobs, as the statements that make them.
 _HYPERTABLES = r"""
-SELECT to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL AS has_timescale \gset
+SELECT to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL AS has_timescale,
+  coalesce(to_regclass('_timescaledb_config.bgw_job'), to_regclass('_timescaledb_catalog.bgw_job')) AS jobs \gset
 \if :has_timescale
 SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM (
 SELECT json_build_object('schema', h.schema_name, 'table', h.table_name) AS name, true AS hypertable,
@@ -161,7 +167,7 @@ SELECT json_build_object('schema', h.schema_name, 'table', h.table_name) AS name
          THEN coalesce(j.config ->> 'drop_after', j.config ->> 'compress_after')
          ELSE format('INTERVAL %L', coalesce(j.config ->> 'drop_after', j.config ->> 'compress_after')) END,
        j.schedule_interval, CASE WHEN j.fixed_schedule THEN j.initial_start END, j.timezone)
-     FROM _timescaledb_config.bgw_job j WHERE j.hypertable_id = h.id
+     FROM :jobs j WHERE j.hypertable_id = h.id
        AND j.proc_name IN ('policy_retention', 'policy_compression', 'policy_reorder')) l) AS policies
 FROM _timescaledb_catalog.hypertable h JOIN pg_namespace n ON n.nspname = h.schema_name
   JOIN pg_class x ON x.relname = h.table_name AND x.relnamespace = n.oid

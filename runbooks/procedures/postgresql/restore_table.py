@@ -206,7 +206,7 @@ def compare(context: Run, state: RestoreTable) -> RestoreTable:
     told = _told(context, state, plans, copies.event_triggers(live))
     for line in told:
         context.say(line)
-    copying.judge(plans, state.mode)
+    copying.judge(plans, state.mode, state.where)
     copying.room(context, live.host, plans, state.mode)
     if context.options.yes:
         copying.judge_losses(plans, state.mode, context.options.accept_loss)

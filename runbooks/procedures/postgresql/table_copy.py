@@ -64,7 +64,7 @@ def check_condition(copy: Server, pairs: Sequence[Pair], where: str) -> None:
             ) from error
 
 
-def judge(plans: Sequence[TablePlan], mode: Mode) -> None:
+def judge(plans: Sequence[TablePlan], mode: Mode, where: str = "") -> None:
     """Raises Refused where writing would leave nothing, rows without their parents, or what is taken already."""
     for plan in plans:
         assert plan.counts is not None
@@ -76,6 +76,8 @@ def judge(plans: Sequence[TablePlan], mode: Mode) -> None:
         if mode is not Mode.BESIDE:
             _judge_keys(plan, mode)
             _judge_values(plan)
+            if not where:  # a condition may have left out just those rows; the server knows
+                _judge_partitions(plan)
 
 
 def _judge_keys(plan: TablePlan, mode: Mode) -> None:
@@ -114,8 +116,11 @@ def _judge_values(plan: TablePlan) -> None:
             raise Refused(
                 f"{count} rows to be restored into {plan.name} do not meet {name}, which is new since", aside
             )
-    live = plan.live
-    if live and live.partitioned and counts.missing and set(plan.copied.partitions) - set(live.partitions):
+
+
+def _judge_partitions(plan: TablePlan) -> None:
+    counts, live = plan.counts, plan.live
+    if counts and live and live.partitioned and counts.missing and set(plan.copied.partitions) - set(live.partitions):
         gone = ",".join(sorted(set(plan.copied.partitions) - set(live.partitions)))
         raise Refused(
             f"{plan.name} lacks {counts.missing} rows, and has lost partitions: {gone}",

@@ -60,7 +60,7 @@ class Planner:
         ), making  # fmt: skip
 
     def _one(self, copied: Shape, there: Shape | None) -> TablePlan:
-        why = _unlike(copied)
+        why = _unlike(copied) or (there and there.foreign and "is a foreign table now")
         if why:
             raise Refused(f"{copied.name} {why}", "tables that are logged and lie in this database can be restored")
         if not copied.key or (there and not there.key):
@@ -134,16 +134,17 @@ class Planner:
         told = [f"{why} ({' '.join(line.split())[:160]})" for line, why in failed.items() if definition.says(line)]
         lost = {made[0].name: told}
         for shape in made:
-            gone = [view for view in shape.views if view not in tables.views(self.live)] if shape.views else []
-            lost.setdefault(shape.name, []).extend(f"view {view}, which was dropped with {shape.name}" for view in gone)
+            gone = set(shape.views) - (tables.views(self.live) if shape.views else set())
+            lost.setdefault(shape.name, []).extend(
+                f"view {view}, which was dropped with {shape.name}" for view in sorted(gone)
+            )
             lost[shape.name] += [f"continuous aggregate {name} of {shape.name}" for name in shape.caggs]
         return definition.without(whole, failed), lost
 
     def _dumped(self, server: Server, made: Sequence[Shape]) -> tuple[str, str]:
         names = [name for shape in made for name in (shape.name, *shape.partitions)]
-        names += sorted(
-            {one.name for shape in made for one in shape.sequences if one.name not in tables.sequences(self.live)}
-        )
+        used = {one.name for shape in made for one in shape.sequences}
+        names += sorted(used - tables.sequences(self.live)) if used else []
         return table_copy.definitions(server, self.bin_folder, tuple(dict.fromkeys(names)), DUMP_S)
 
     def difference(self, making: Making, made: Sequence[Shape], live: Mapping[str, Shape]) -> tuple[str, ...]:
