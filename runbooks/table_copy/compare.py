@@ -149,7 +149,7 @@ def _told_of_new(nr: int, pair: Pair) -> str:
     counts = []
     for at, fk in enumerate(pair.parents):
         found = match("p", fk.parent_columns, "o", fk.parent_columns)
-        missing = f"NOT EXISTS (SELECT FROM {qualified(fk.parent)} p WHERE {found})"
+        missing = f"NOT EXISTS (SELECT FROM {fk.parents} p WHERE {found})"
         counts += [literal(fk.name), f"(SELECT count(*) FROM values_{nr}_{at} o WHERE {missing})"]
     return (
         f"SELECT json_build_object('table', {literal(pair.copy.name)}, 'restored', coalesce(sum(n), 0), "

@@ -92,7 +92,9 @@ def sentence(plan: TablePlan, mode: Mode) -> str:
     found = plan.counts
     if found is None:
         return f"{plan.name}: not compared"
-    if plan.live is None and mode is not Mode.BESIDE:
+    if plan.live is None and mode is Mode.BESIDE:
+        return f"{plan.name}: all {found.restored} rows of the copy go to {beside(plan.name, RESTORED)}"
+    if plan.live is None:
         return f"{plan.name}: was dropped; made again with its {found.restored} rows"
     seen = (
         f"{plan.name}: {found.live} rows live, {found.restored} in the copy; {found.missing} missing, "
@@ -112,12 +114,31 @@ def outside(keys: Iterable[ForeignKey], names: Iterable[str], end: str) -> tuple
     return tuple(fk for fk in keys if getattr(fk, end) not in listed)
 
 
+def orphaned(table: str, fk: ForeignKey, count: int) -> str:
+    return f"{count} rows to be restored into {table} refer to rows of {fk.parent} that are not live ({fk.name})"
+
+
+def bereaved(table: str, fk: ForeignKey, count: int) -> str:
+    """With what the server would do to them, did somebody delete those rows by hand."""
+    effect = f"; {fk.name} says {fk.effect}" if fk.effect else ""
+    return f"{count} live rows of {fk.child} refer to rows of {table} that a replacement would delete{effect}"
+
+
+def collided(table: str, index: str, found: Collision) -> str:
+    return f"{found.rows} rows to be restored into {table} have the values of another row in {index}: {found}"
+
+
 def remarks(plan: TablePlan, mode: Mode) -> tuple[str, ...]:
     """What there is to say of one table beside the counts."""
     found = [*plan.notes, *(f"does not come back: {line}" for line in plan.lost)]
     live = plan.live
     if live is None or mode is Mode.BESIDE:
         return tuple(found)
+    if mode is Mode.REPLACE:
+        waiting = sorted({plan.name, *(fk.child for fk in live.referred_by)})
+        found.append(f"{plan.name}: whoever writes to {', '.join(waiting)} waits until it is replaced")
+    elif live.waits:
+        found.append(f"{plan.name}: whoever writes to it waits while rows are inserted")
     if live.hooks:
         found.append(f"{plan.name}: what is written does not run its {', '.join(live.hooks)}")
     if live.caggs:

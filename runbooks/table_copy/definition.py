@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from inventories.catalog.postgresql import ddl
 from runbooks.table_copy.counts import Making
+from runbooks.table_copy.names import literal, shown, split
 from runbooks.table_copy.shape import Shape
 from runbooks.table_copy.source import own_triggers_off, plain_settings
 
@@ -17,11 +18,15 @@ _TOKEN = re.compile(
 )
 # psql's own commands, which newer versions of pg_dump write around what they dump.
 _RESTRICT = re.compile(r"^\\(?:un)?restrict .*$", re.MULTILINE)
-_SESSION = re.compile(r"(?:SET \w+ =|SELECT pg_catalog\.set_config)")
+_SESSION = re.compile(r"(?:SET \w+ =|SELECT pg_catalog\.set_config|DO )")
 # Without these there is no table to speak of.
 _ESSENTIAL = re.compile(
     r"(?:CREATE (?:UNLOGGED )?TABLE|SELECT create_hypertable|.*\bPRIMARY KEY\b|ALTER TABLE ONLY \S+ ATTACH)", re.DOTALL
 )
+_QUALIFIED = r'((?:"(?:[^"]|"")+"|[\w$]+)\.(?:"(?:[^"]|"")+"|[\w$]+))'
+_ONLY = re.compile(rf"ALTER TABLE ONLY {_QUALIFIED}\s")
+_ATTACH = re.compile(rf"ALTER TABLE ONLY {_QUALIFIED} ATTACH PARTITION ")
+_CREATE = re.compile(rf"CREATE (?:UNLOGGED )?(TABLE|SEQUENCE) {_QUALIFIED}\s")
 _OF_TIMESCALE = re.compile(r"CREATE TRIGGER .* EXECUTE FUNCTION _timescaledb_", re.DOTALL)
 
 
@@ -29,22 +34,27 @@ def statements(dumped: str) -> tuple[str, ...]:
     """The statements of a dump without its comments."""
     found, current, depth = [], "", 0
     for match in _TOKEN.finditer(_RESTRICT.sub("", dumped)):
-        token = match[0]
-        if token.startswith(("--", "/*")):
+        piece = match[0]
+        if piece.startswith(("--", "/*")):
             continue
-        depth += {"(": 1, ")": -1}.get(token, 0)
-        if token == ";" and depth == 0:  # a rule may have several actions, in brackets
+        depth += {"(": 1, ")": -1}.get(piece, 0)
+        if piece == ";" and depth == 0:  # a rule may have several actions, in brackets
             found.append(current.strip())
             current = ""
         else:
-            current += token
+            current += piece
     return tuple(line for line in (*found, current.strip()) if line)
 
 
 def making(before: str, after: str, shapes: Sequence[Shape]) -> Making:
     """`before` and `after` are pg_dump's sections of all these tables together."""
-    first = [line for line in statements(before) if not _OF_TIMESCALE.match(line)]
-    last = [line for line in statements(after) if not _OF_TIMESCALE.match(line)]
+    hypertables = {shape.name for shape in shapes if shape.hypertable}
+    first, last = (
+        [_whole(line, hypertables) for line in statements(section) if not _OF_TIMESCALE.match(line)]
+        for section in (before, after)
+    )
+    first, last = _attached_last(first, last, {shape.name for shape in shapes})
+    first = [line for statement in first for line in (statement, *_unprivileged(statement))]
     facts = [line for shape in shapes for line in shape.facts]
     extras = [line for shape in shapes for line in (*shape.policies, *shape.extras)]
     back = [line for line in plain_settings().splitlines() if line]
@@ -52,6 +62,37 @@ def making(before: str, after: str, shapes: Sequence[Shape]) -> Making:
         before=(*first, *(line.rstrip(";") for line in back), *facts),
         after=(*last, *(line.rstrip(";") for line in back), *extras),
     )
+
+
+def _whole(statement: str, hypertables: set[str]) -> str:
+    """TimescaleDB takes no ONLY, which pg_dump writes of every table."""
+    match = _ONLY.match(statement)
+    if match is None or shown(*split(match[1])) not in hypertables:
+        return statement
+    return f"ALTER TABLE {statement[match.start(1) :]}"
+
+
+def _unprivileged(statement: str) -> tuple[str, ...]:
+    """Takes back what default privileges of the live database give to whatever is made there."""
+    match = _CREATE.match(statement)
+    if match is None:
+        return ()
+    kind, name = match.groups()
+    granted = f"SELECT DISTINCT grantee FROM pg_class, aclexplode(relacl) WHERE oid = {literal(name)}::regclass"
+    revoke = f"format('REVOKE ALL ON {kind} %s FROM %s', {literal(name)}, who)"
+    who = "CASE one.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(one.grantee)) END"
+    body = (
+        f"DECLARE one record; who text; BEGIN FOR one IN {granted} AND grantee <> relowner LOOP "
+        f"who := {who}; EXECUTE {revoke}; END LOOP; END"
+    )
+    return (f"DO {literal(body)}",)
+
+
+def _attached_last(first: list[str], last: list[str], made: set[str]) -> tuple[list[str], list[str]]:
+    """A partition of a living table is attached once it has its own indexes, else it is given others."""
+    found = [line for line in first if (match := _ATTACH.match(line)) and shown(*split(match[1])) not in made]
+    at = next((nr for nr, line in enumerate(last) if line.startswith("ALTER INDEX")), len(last))
+    return [line for line in first if line not in found], [*last[:at], *found, *last[at:]]
 
 
 def told(making: Making) -> frozenset[str]:
@@ -87,8 +128,9 @@ def rehearsal(lines: Iterable[str]) -> str:
 
 
 def failed(said: str, lines: Sequence[str]) -> dict[str, str]:
-    """Statement -> why it fails, of what a rehearsal printed."""
-    return {lines[nr]: why for nr, why in (json.loads(line) for line in said.splitlines() if line.startswith("["))}
+    """Statement -> why it fails, of what a rehearsal printed; one that only had to wait too long may yet succeed."""
+    found = (json.loads(line) for line in said.splitlines() if line.startswith("["))
+    return {lines[nr]: why for nr, why in found if "lock timeout" not in why}
 
 
 def probe() -> tuple[str, ...]:

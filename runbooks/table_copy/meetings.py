@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runbooks.table_copy.counts import Mode
-from runbooks.table_copy.names import literal, qualified, quoted
+from runbooks.table_copy.names import literal, quoted
 from runbooks.table_copy.pair import Pair, match
 from runbooks.table_copy.shape import EVENT_ID, Check, Index, Shape
 
@@ -59,7 +59,7 @@ def new_checks(pair: Pair) -> tuple[Check, ...]:
     known = {check.expression for check in pair.copy.checks}
     found = [check for check in pair.live.checks if check.expression not in known]
     for name in pair.columns:
-        now, was = pair.live.column(name), pair.copy.column(name)
+        now, was = pair.live.column(name), pair.copy.column(pair.source(name))
         if now and not now.nullable and (was is None or was.nullable):
             found.append(Check(name=f"{name} is not null", expression=f"t.{quoted(name)} IS NOT NULL"))
     return tuple(found)
@@ -77,7 +77,7 @@ def orphans(nr: int, pair: Pair, asked: Asked) -> str:
         counts += [
             literal(fk.name),
             f"(SELECT count(*) FROM off_{nr} o WHERE {asked.written} AND ({given}) "
-            f"AND NOT EXISTS (SELECT FROM {qualified(fk.parent)} p WHERE {found}))",
+            f"AND NOT EXISTS (SELECT FROM {fk.parents} p WHERE {found}))",
         ]
     return _object(counts)
 
@@ -91,7 +91,7 @@ def bereaved(nr: int, pair: Pair, asked: Asked) -> str:
         stays = match("f", becomes, "o", was)
         counts += [
             literal(fk.label),
-            f"(SELECT count(*) FROM off_{nr} o JOIN {qualified(fk.child)} k ON {child} WHERE NOT o.missing "
+            f"(SELECT count(*) FROM off_{nr} o JOIN {fk.children} k ON {child} WHERE NOT o.missing "
             f"AND NOT EXISTS (SELECT FROM off_{nr} f WHERE NOT f.only_live AND {stays}))",
         ]
     return _object(counts)

@@ -1,6 +1,7 @@
-"""Names of tables as an operator writes them: `orders`, `audit.notes`, `"odd, name".orders`; public goes without saying.
+"""Names of tables as an operator writes them: `orders`, `audit.notes`, `"odd, name".orders`.
 
-What stands between double quotes is taken as it is, and so is everything else: no letter changes its case.
+The schema public goes without saying. What stands between double quotes is taken as it is, and so is everything else:
+no letter changes its case.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from runbooks.table_copy.shape import EVENT_ID, FIRST_OF_OURS, Column, ForeignKe
 EPOCH = "date '2000-01-01'"
 PARTS, DAY_BITS = 1024, 6  # buckets of a plain table; bits of those of each day of a hypertable
 DAY_PARTS = 1 << DAY_BITS
-LAST_DAY = 2_000_000  # infinity, and whatever lies more than 5,000 years off, is counted here
+FIRST_DAY, LAST_DAY = -2_451_500, 200_000_000  # where infinity is counted: both are dates still
+MOST_VALUES = 800  # of one row expression, which takes 1,664
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,23 @@ class Pair:
     def format(self) -> str:
         """How rows travel: a type that has another number on the other side can do so as text alone."""
         there = {column.name: column for column in (self.live or self.copy).columns}
-        sources = {one.name: one.source for one in self.fit.columns} if self.fit else {}
         for name in self.columns:
-            was, now = self.copy.column(sources.get(name, name)), there.get(name)
+            was, now = self.copy.column(self.source(name)), there.get(name)
             ours = [column.type_id for column in (was, now) if column and column.type_id >= FIRST_OF_OURS]
             if ours and (self.live is None or len(set(ours)) > 1 or len(ours) == 1):
                 return "text"
         return "binary"
 
     def column(self, name: str) -> Column | None:
-        return (self.live and self.live.column(name)) or self.copy.column(name)
+        """As it is live; different texts are told apart where either side would take them for the same."""
+        there, was = self.live and self.live.column(name), self.copy.column(self.source(name))
+        if there and was and was.folds:
+            return there.model_copy(update={"folds": True})
+        return there or was
+
+    def source(self, name: str) -> str:
+        """What the copy calls this column."""
+        return next((one.source for one in self.fit.columns if one.name == name), name) if self.fit else name
 
 
 def row_hash(pair: Pair, alias: str = "t") -> str:
@@ -92,9 +100,9 @@ def bucket(pair: Pair, alias: str = "t") -> str:
     if not _time(pair):
         return f"({part} & {PARTS - 1})"
     column = f"{alias}.{quoted(_time(pair))}"
-    limit = f"CASE WHEN {column} > {EPOCH} THEN {LAST_DAY} ELSE -{LAST_DAY} END"
-    day = f"CASE WHEN {column} > {EPOCH} - {LAST_DAY} AND {column} < {EPOCH} + {LAST_DAY} "
-    return f"(({day}THEN {column}::date - {EPOCH} ELSE {limit} END)::bigint * {DAY_PARTS} + ({part} & {DAY_PARTS - 1}))"
+    far = f"WHEN {column} > {EPOCH} THEN {LAST_DAY} ELSE {FIRST_DAY} END"
+    day = f"(CASE WHEN isfinite({column}) THEN {column}::date - {EPOCH} {far})::bigint"
+    return f"({day} * {DAY_PARTS} + ({part} & {DAY_PARTS - 1}))"
 
 
 def days(pair: Pair, first: str, last: str) -> str:
@@ -103,7 +111,7 @@ def days(pair: Pair, first: str, last: str) -> str:
         return ""
     column = f"t.{quoted(_time(pair))}"
     return (
-        f"({column} >= {EPOCH} + {first} OR {first} <= -{LAST_DAY}) AND "
+        f"({column} >= {EPOCH} + {first} OR {first} <= {FIRST_DAY}) AND "
         f"({column} < {EPOCH} + {last} + 1 OR {last} >= {LAST_DAY})"
     )
 
@@ -116,7 +124,12 @@ def _time(pair: Pair) -> str:
 
 def _hash(pair: Pair, names: Iterable[str], alias: str) -> str:
     shown = [column.hashed(alias) for name in names if (column := pair.column(name))]
-    return f"hash_record_extended(ROW({', '.join(shown)}), 0)"
+    parts = [f"hash_record_extended(ROW({', '.join(some)}), 0)" for some in _batches(shown)]
+    return parts[0] if len(parts) == 1 else f"hash_record_extended(ROW({', '.join(parts)}), 0)"
+
+
+def _batches(values: list[str]) -> list[list[str]]:
+    return [values[at : at + MOST_VALUES] for at in range(0, len(values), MOST_VALUES)]
 
 
 def filtered(*conditions: str) -> str:

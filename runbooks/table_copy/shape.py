@@ -62,7 +62,8 @@ class Column(Piece):
 class ForeignKey(Piece):
     """`child(columns)` refers to `parent(parent_columns)`; `definition` is what follows ADD CONSTRAINT name.
 
-    `on_delete` and `on_update` are the server's letters; `full` is MATCH FULL.
+    `on_delete` and `on_update` are the server's letters; `full` is MATCH FULL. A table that others inherit from is
+    `..._alone` in its keys: their rows are no part of it.
     """
 
     name: str
@@ -74,6 +75,17 @@ class ForeignKey(Piece):
     on_delete: str = "a"
     on_update: str = "a"
     full: bool = False
+    child_alone: bool = False
+    parent_alone: bool = False
+
+    @property
+    def children(self) -> str:
+        """The rows that refer, for SQL."""
+        return f"{'ONLY ' if self.child_alone else ''}{qualified(self.child)}"
+
+    @property
+    def parents(self) -> str:
+        return f"{'ONLY ' if self.parent_alone else ''}{qualified(self.parent)}"
 
     @property
     def label(self) -> str:
@@ -192,6 +204,15 @@ class Shape(Piece):
     def stubborn(self) -> bool:
         """Whether triggers or rules fire in a session that only replays what another has done."""
         return any(hook.enabled != "O" for hook in (*self.triggers, *self.rules))
+
+    @property
+    def waits(self) -> bool:
+        """Whether rows can be inserted only while nobody else writes.
+
+        A row that comes in between is passed over with ON CONFLICT, which asks for a key that is checked at once and
+        a table without rules.
+        """
+        return self.deferred or bool(self.rules) or self.stubborn
 
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)

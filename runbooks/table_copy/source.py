@@ -12,6 +12,16 @@ PLAIN = {
     "timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "1",
     "bytea_output": "hex", "search_path": "public", "jit": "off",
 }  # fmt: skip
+# Two values of an extension's type are equal by the extension's own operator, wherever that lies.
+_SCHEMAS = (
+    "SELECT DISTINCT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+    "WHERE n.nspname NOT IN ('pg_catalog', 'public')"
+)
+_PATH = (
+    "BEGIN PERFORM set_config('search_path', 'public' || coalesce((SELECT string_agg(', ' || quote_ident(nspname), '' "
+    f"ORDER BY nspname) FROM ({_SCHEMAS}) s), ''), false); END"
+)
+SEARCH_PATH = f"DO {literal(_PATH)}"
 # What COPY says when the program that should read the copy ended before it wrote a row; why is in the server's log.
 NO_ROWS = ("COPY file signature not recognized", "program \"", "unexpected EOF in COPY data")
 
@@ -40,7 +50,7 @@ class Source:
         copy = f"COPY ({query}) TO STDOUT (FORMAT {form})"
         return (
             f"PGOPTIONS={shlex.quote(options)} {self.bin}/psql -qAtX -v ON_ERROR_STOP=1 {self.connect} "
-            f"-d {shlex.quote(self.database)} -c {shlex.quote(copy)}"
+            f"-d {shlex.quote(self.database)} -c {shlex.quote(SEARCH_PATH)} -c {shlex.quote(copy)}"
         )
 
     def program(self, query: str, form: str = "binary") -> str:
@@ -51,7 +61,7 @@ class Source:
 def plain_settings() -> str:
     """Statements that give the live session the settings that the source's has."""
     values = "".join(f"SET {name} = {literal(value)};\n" for name, value in PLAIN.items() if name != "search_path")
-    return values + "SET search_path = public;\nSET client_min_messages = warning;\n"
+    return f"{values}{SEARCH_PATH};\nSET client_min_messages = warning;\n"
 
 
 # An event trigger of an extension is part of what it does: without TimescaleDB's, DDL would not reach the chunks.

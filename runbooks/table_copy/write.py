@@ -28,9 +28,11 @@ _SETTINGS = (
 )
 # What pg_dump sets for its own statements and a session goes on with.
 _AS_BEFORE = "".join(
-    f"SET {name} = DEFAULT;\n" for name in ("default_tablespace", "check_function_bodies", "xmloption", "row_security")
+    f"SET {name} = DEFAULT;\n"
+    for name in ("default_tablespace", "default_table_access_method", "check_function_bodies", "xmloption")
 )
-AS_WRITTEN, AS_EVER = "SET LOCAL session_replication_role = replica;\n", "SET LOCAL session_replication_role = origin;\n"
+AS_WRITTEN = "SET LOCAL session_replication_role = replica;\n"
+AS_EVER = "SET LOCAL session_replication_role = origin;\n"
 _UNITS = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 
 
@@ -75,20 +77,10 @@ def beside(pair: Pair, readers: Sequence[str], source: Source) -> str:
     )  # fmt: skip
 
 
-def waits(pair: Pair) -> bool:
-    """Whether rows can be merged only while nobody else writes to the table.
-
-    A row that comes in between is passed over with ON CONFLICT, which asks for a key that is checked at once and a
-    table without rules.
-    """
-    live = pair.live
-    return live is not None and (live.deferred or bool(live.rules) or live.stubborn)
-
-
 def merge(nr: int, pair: Pair, buckets: tuple[int, ...] | None, source: Source) -> str:
     """Insert the rows whose keys are not live. A row that is live stays as it is, older or newer."""
     text = _staged(nr, pair, buckets, source)
-    quiet = waits(pair)
+    quiet = pair.live is not None and pair.live.waits
     if quiet:
         text += lock([pair])
     off, on = _hooks(pair)
@@ -137,7 +129,7 @@ def remove(nr: int, pair: Pair) -> str:
     differs = f"{row_hash(pair)} <> {row_hash(pair, 's')}"
     spoilt = f"DELETE FROM {live} AS t USING stage_{nr} s WHERE {_same('s', 't', pair)} AND {differs}"
     return (
-        f"CREATE TEMP TABLE gone_{nr} ON COMMIT DROP AS SELECT {columns}, false AS \"dr:again\" FROM {live} AS t "
+        f'CREATE TEMP TABLE gone_{nr} ON COMMIT DROP AS SELECT {columns}, false AS "dr:again" FROM {live} AS t '
         "WITH NO DATA;\n"
         + _counted(pair, "deleted", f"WITH d AS (DELETE FROM {live} AS t{filtered(pair.where, absent)} "
                    f"RETURNING {columns}, false) {took}")
@@ -186,11 +178,11 @@ def proved(nr: int, pair: Pair, every: Sequence[Pair]) -> str:
         found = match("p", fk.parent_columns, "t", fk.columns)
         there = f"written_{nr} w JOIN {pair.live.rows} AS t ON {keys}"
         if fk.parent not in own:  # as the server does it: nobody may delete that parent before our commit
-            held = f"SELECT 1 FROM {qualified(fk.parent)} p WHERE EXISTS (SELECT FROM {there} WHERE {found})"
+            held = f"SELECT 1 FROM {fk.parents} p WHERE EXISTS (SELECT FROM {there} WHERE {found})"
             text += f"SELECT count(*) AS held FROM ({held} FOR KEY SHARE OF p) h \\gset\n"
         text += _none(
             f"SELECT count(*) FROM {there} WHERE {fk.missing('t')} "
-            f"AND NOT EXISTS (SELECT FROM {qualified(fk.parent)} p WHERE {found})",
+            f"AND NOT EXISTS (SELECT FROM {fk.parents} p WHERE {found})",
             f"rows written to {pair.live.name} violate foreign key {fk.name}: "
             f"what they refer to is not present in table {fk.parent}",
         )
@@ -223,7 +215,7 @@ def still_referred(nr: int, pair: Pair) -> str:
     for fk in pair.live.referred_by:
         there = match("p", fk.parent_columns, "k", fk.columns)
         text += _none(
-            f"SELECT count(*) FROM {qualified(fk.child)} k JOIN gone_{nr} g ON "
+            f"SELECT count(*) FROM {fk.children} k JOIN gone_{nr} g ON "
             f"{match('g', fk.parent_columns, 'k', fk.columns)} "
             f"WHERE NOT EXISTS (SELECT FROM {pair.live.rows} AS p WHERE {there})",
             f"rows of {fk.child} would refer to rows of {pair.live.name} that are no longer there ({fk.name})",

@@ -8,13 +8,13 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from inventories.errors import TargetFailed
 from runbooks.actions.postgresql import table_copy as act
-from runbooks.hosts import Host, Ran, _filled
+from runbooks.hosts import Host, Ran
 from runbooks.probes.postgresql import table_copy as copies
 from runbooks.probes.postgresql import tables
 from runbooks.procedures.postgresql import restore_table
@@ -22,6 +22,7 @@ from runbooks.procedures.postgresql import table_copy as copying
 from runbooks.procedures.postgresql.restore_table import RestoreTable
 from runbooks.procedures.postgresql.table_plan import Planner
 from runbooks.table_copy.counts import Counts, Making, Mode, TablePlan
+from runbooks.table_copy.definition import statements
 from runbooks.table_copy.pair import Pair
 from runbooks.table_copy.source import Source
 from tests.unit.postgres_server import DATABASE, Server, programs
@@ -40,16 +41,18 @@ class Local:
     def run(
         self, command: str, *args: object, user: str = "root", stdin: str | None = None, timeout: float | None = None
     ) -> Ran:
-        words = shlex.split(_filled(command, args))
+        words = shlex.split(command % tuple(shlex.quote(str(one)) for one in args))
         words[0] = str(programs() / Path(words[0]).name)
-        done = subprocess.run(words, input=stdin or "", capture_output=True, text=True, check=False, timeout=timeout or 60)
+        done = subprocess.run(
+            words, input=stdin or "", capture_output=True, text=True, check=False, timeout=timeout or 60
+        )
         if done.returncode:
             raise TargetFailed(f"here: {done.stderr}")
         return Ran(done.returncode, done.stdout, done.stderr, 0)
 
     def start(self, command: str, *_: object, user: str = "root") -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
-        words = [programs() / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", *self.connect, "-d", LIVE]
+        words = [str(programs() / "psql"), "-qAtX", "-v", "ON_ERROR_STOP=1", *self.connect, "-d", LIVE]
         return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe)
 
 
@@ -75,7 +78,6 @@ class Prepared:
 @dataclass
 class Two:
     server: Server
-    _open: list[str] = field(default_factory=list)
 
     @property
     def connect(self) -> tuple[str, ...]:
@@ -149,3 +151,7 @@ class Two:
         if made and mode is not Mode.BESIDE:
             assert self.planner(mode).difference(ready.making, made, there) == ()
         return done
+
+    def definition(self, *names: str) -> list[tuple[str, ...]]:
+        """What pg_dump says of live tables, without the word that it makes up each time."""
+        return [statements(said) for said in copies.definitions(self.of(LIVE), str(programs()), names, 60)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from inventories.errors import TargetFailed, VerificationFailed
 from runbooks.probes.postgresql.tables import Server
@@ -83,14 +84,16 @@ def event_triggers(live: Server) -> tuple[str, ...]:
 def definitions(server: Server, bin_folder: str, names: Sequence[str], timeout: float) -> tuple[str, str]:
     """pg_dump's statements of these tables and sequences together: before their rows and after them."""
     wanted = " -t %s" * len(names)
-    said = [
-        server.host.run(
+
+    def dump(section: str) -> str:
+        return server.host.run(
             f"{bin_folder}/pg_dump {server.connect} -d %s --schema-only --section=%s{wanted}",
             server.database, section, *map(qualified, names), user="postgres", timeout=timeout,
-        ).stdout
-        for section in ("pre-data", "post-data")
-    ]  # fmt: skip
-    return said[0], said[1]
+        ).stdout  # fmt: skip
+
+    with ThreadPoolExecutor(2) as pool:
+        before, after = pool.map(dump, ("pre-data", "post-data"))
+    return before, after
 
 
 def rehearsed(live: Server, statements: Sequence[str], timeout: float) -> dict[str, str]:

@@ -12,7 +12,7 @@ from runbooks.table_copy.names import PUBLIC, literal, split
 _OF_OTHERS = r"n.nspname !~ '^(pg_|_timescaledb_|timescaledb_)' AND n.nspname <> 'information_schema'"
 
 NAMES = f"""
-SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'table', c.relname) ORDER BY n.nspname, c.relname), '[]')
+SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'table', c.relname)), '[]')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {_OF_OTHERS};
 """
 
@@ -25,6 +25,10 @@ _FACTS = r"""
 WITH wanted AS MATERIALIZED (
   SELECT c.*, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'p', 'f') AND (n.nspname, c.relname) IN (@WANTED@)),
+bequeathing AS (
+  SELECT DISTINCT p.oid FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent AND p.relkind = 'r'
+    JOIN pg_class h ON h.oid = i.inhrelid JOIN pg_namespace n ON n.oid = h.relnamespace
+  WHERE n.nspname !~ '^_timescaledb_'),
 fks AS MATERIALIZED (
   SELECT o.conrelid, o.confrelid, o.conname, json_build_object('name', o.conname,
     'child', json_build_object('schema', rn.nspname, 'table', r.relname),
@@ -34,7 +38,8 @@ fks AS MATERIALIZED (
     'parent_columns', (SELECT json_agg(a.attname ORDER BY k.nr) FROM unnest(o.confkey) WITH ORDINALITY k(attnum, nr)
        JOIN pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.attnum),
     'definition', pg_get_constraintdef(o.oid), 'on_delete', o.confdeltype, 'on_update', o.confupdtype,
-    'full', o.confmatchtype = 'f') AS fk
+    'full', o.confmatchtype = 'f', 'child_alone', o.conrelid IN (SELECT oid FROM bequeathing),
+    'parent_alone', o.confrelid IN (SELECT oid FROM bequeathing)) AS fk
   FROM pg_constraint o JOIN pg_class r ON r.oid = o.conrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace
     JOIN pg_class p ON p.oid = o.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
   WHERE o.contype = 'f' AND o.conparentid = 0 AND rn.nspname !~ '^_timescaledb_' AND pn.nspname !~ '^_timescaledb_'
@@ -70,7 +75,8 @@ SELECT json_build_object('schema', c.nspname, 'table', c.relname) AS name, c.oid
      FROM keys i, unnest(i.indkey) WITH ORDINALITY k(attnum, nr), pg_attribute a
      WHERE i.indrelid = c.oid AND k.nr <= i.indnkeyatts AND a.attrelid = c.oid AND a.attnum = k.attnum), '[]') AS key,
   coalesce((SELECT NOT i.indimmediate FROM keys i WHERE i.indrelid = c.oid), false) AS deferred,
-  coalesce((SELECT json_agg(json_build_object('name', x.relname, 'nulls_equal', i.indnullsnotdistinct, 'deferred', NOT i.indimmediate,
+  coalesce((SELECT json_agg(json_build_object('name', x.relname, 'nulls_equal', i.indnullsnotdistinct,
+       'deferred', NOT i.indimmediate,
        'definition', pg_get_indexdef(i.indexrelid),
        'predicate', coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
        'elements', (SELECT json_agg(json_build_array(pg_get_indexdef(i.indexrelid, k::int, true), coalesce(
@@ -118,7 +124,8 @@ FROM wanted c ORDER BY c.nspname, c.relname) q;
 
 # What TimescaleDB knows: dimensions, the size of the chunks, compression and jobs, as the statements that make them.
 _HYPERTABLES = r"""
-SELECT to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL AS has_timescale \gset
+SELECT to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL AS has_timescale,
+  coalesce(to_regclass('_timescaledb_config.bgw_job'), to_regclass('_timescaledb_catalog.bgw_job')) AS jobs \gset
 \if :has_timescale
 SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM (
 SELECT json_build_object('schema', h.schema_name, 'table', h.table_name) AS name, true AS hypertable,
@@ -136,7 +143,8 @@ SELECT json_build_object('schema', h.schema_name, 'table', h.table_name) AS name
          ELSE format('by_range(%L, INTERVAL %L)', d.column_name, d.interval_length || ' microseconds') END,
        CASE WHEN row_number() OVER (ORDER BY d.id) = 1 THEN ', create_default_indexes => false' ELSE '' END) AS line
      FROM _timescaledb_catalog.dimension d WHERE d.hypertable_id = h.id
-     UNION ALL SELECT d.id, 2, format('SELECT set_integer_now_func(%L, %L)', format('%I.%I', h.schema_name, h.table_name),
+     UNION ALL SELECT d.id, 2, format('SELECT set_integer_now_func(%L, %L)',
+       format('%I.%I', h.schema_name, h.table_name),
        format('%I.%I', d.integer_now_func_schema, d.integer_now_func))
      FROM _timescaledb_catalog.dimension d WHERE d.hypertable_id = h.id AND d.integer_now_func IS NOT NULL) l) AS facts,
   (SELECT coalesce(json_agg(format('%I.%I', a.user_view_schema, a.user_view_name)), '[]')
@@ -150,7 +158,8 @@ SELECT json_build_object('schema', h.schema_name, 'table', h.table_name) AS name
          CASE WHEN c.orderby_nullsfirst[o.nr] THEN 'FIRST' ELSE 'LAST' END), ', ' ORDER BY o.nr)
          FROM unnest(c.orderby) WITH ORDINALITY o(name, nr)))) AS line
      FROM _timescaledb_catalog.compression_settings c WHERE c.relid = x.oid AND h.compression_state = 1
-     UNION ALL SELECT 2, format('SELECT %s(%L, %s, schedule_interval => INTERVAL %L, initial_start => %L, timezone => %L)',
+     UNION ALL SELECT 2, format(
+       'SELECT %s(%L, %s, schedule_interval => INTERVAL %L, initial_start => %L, timezone => %L)',
        CASE j.proc_name WHEN 'policy_retention' THEN 'add_retention_policy' WHEN 'policy_compression'
          THEN 'add_compression_policy' ELSE 'add_reorder_policy' END, format('%I.%I', h.schema_name, h.table_name),
        CASE WHEN j.proc_name = 'policy_reorder' THEN format('%L', j.config ->> 'index_name')
@@ -158,7 +167,7 @@ SELECT json_build_object('schema', h.schema_name, 'table', h.table_name) AS name
          THEN coalesce(j.config ->> 'drop_after', j.config ->> 'compress_after')
          ELSE format('INTERVAL %L', coalesce(j.config ->> 'drop_after', j.config ->> 'compress_after')) END,
        j.schedule_interval, CASE WHEN j.fixed_schedule THEN j.initial_start END, j.timezone)
-     FROM _timescaledb_config.bgw_job j WHERE j.hypertable_id = h.id
+     FROM :jobs j WHERE j.hypertable_id = h.id
        AND j.proc_name IN ('policy_retention', 'policy_compression', 'policy_reorder')) l) AS policies
 FROM _timescaledb_catalog.hypertable h JOIN pg_namespace n ON n.nspname = h.schema_name
   JOIN pg_class x ON x.relname = h.table_name AND x.relnamespace = n.oid

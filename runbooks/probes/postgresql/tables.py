@@ -52,8 +52,8 @@ def _key(name: dict[str, str]) -> tuple[str, str]:
 
 def taken(server: Server, wanted: Iterable[str]) -> tuple[str, ...]:
     """Those of these names that some relation has, be it a table, a view or an index."""
-    found = [name for name in wanted if server.ask(f"SELECT to_regclass({literal(qualified(name))}) IS NOT NULL;") == "t"]
-    return tuple(found)
+    questions = {name: f"SELECT to_regclass({literal(qualified(name))}) IS NOT NULL;" for name in wanted}
+    return tuple(name for name, question in questions.items() if server.ask(question) == "t")
 
 
 def views(server: Server) -> frozenset[str]:

@@ -24,8 +24,8 @@ from runbooks.procedures.postgresql import table_copy as copying
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
 from runbooks.procedures.postgresql.pitr_state import wanted as pitr_wanted
 from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
-from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.procedures.postgresql.table_plan import Planner
+from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.table_copy import names
 from runbooks.table_copy.counts import Counts, Making, Mode, TablePlan, outside, remarks, sentence
 from runbooks.table_copy.pair import Pair
@@ -206,7 +206,7 @@ def compare(context: Run, state: RestoreTable) -> RestoreTable:
     told = _told(context, state, plans, copies.event_triggers(live))
     for line in told:
         context.say(line)
-    copying.judge(plans, state.mode)
+    copying.judge(plans, state.mode, state.where)
     copying.room(context, live.host, plans, state.mode)
     if context.options.yes:
         copying.judge_losses(plans, state.mode, context.options.accept_loss)
@@ -302,7 +302,9 @@ def _as_declared(context: Run, state: RestoreTable, there: dict[str, Shape]) -> 
         raise VerificationFailed(f"the tables that were made again differ from the catalogue: {'; '.join(wrong)}")
     lacking = planner(context, state, live).difference(state.making, made, there)
     if lacking:
-        raise VerificationFailed(f"the tables that were made again lack {len(lacking)} statements: {lacking[0][:300]}")
+        raise VerificationFailed(
+            f"the tables that were made again differ from the copy's in {len(lacking)} statements: {lacking[0][:300]}"
+        )
 
 
 def _all_there(state: RestoreTable, found: tuple[Counts, ...]) -> None:
@@ -333,8 +335,9 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
     purpose=(
         "Rows, or whole tables, were dropped, deleted or overwritten, and everything else must stay. Restores a side "
         "cluster at the point in time, compares by key, and prints the counts; with --yes it merges the missing rows, "
-        "replaces the content or leaves the copy beside, in one transaction. Refuses without a primary, for a target "
-        "that the archive does not reach, and where a foreign key would break."
+        "replaces the content or leaves the copy beside, in one transaction, and no trigger or rule has a say in it. "
+        "Refuses without a primary, for a target that the archive does not reach, and where a foreign key would break, "
+        "a unique value is taken, or rows of tables that were not named would go."
     ),
     gate=(gates.ONE_ANSWERS,),
     initial=begins,
@@ -381,10 +384,11 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             says="Write the rows, all tables in one transaction.",
             evidence=Evidence("the transaction is committed on the primary", is_committed),
             commands=(
-                "pg_dump SIDE -d quant_research --schema-only -t TABLE | psql -d quant_research  # only a dropped table",
+                "pg_dump SIDE -d quant_research --schema-only -t TABLE | psql -d quant_research  # if dropped",
                 "psql -d quant_research",
-                "  begin; set local session_replication_role = replica; create temp table stage as select * from TABLE with no data;",
+                "  begin; create temp table stage as select * from TABLE with no data;",
                 "  copy stage from program 'psql SIDE -d quant_research -c \"copy TABLE to stdout\"';",
+                "  set local session_replication_role = replica;  # no trigger has a say, no foreign key either",
                 "  insert into TABLE select * from stage on conflict do nothing; commit;",
             ),
         ),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from inventories.catalog.load import load_tables
+from inventories.catalog.postgresql.ddl import PROBE
 from inventories.catalog.tables import Store
 from inventories.errors import BadInput, DrError, Refused
 from runbooks.hosts import Host, Run
@@ -15,7 +16,7 @@ from runbooks.probes.postgresql.tables import Server
 from runbooks.procedures.postgresql.table_plan import nearest
 from runbooks.table_copy import definition
 from runbooks.table_copy import write as sql
-from runbooks.table_copy.counts import REPLACED, RESTORED, Making, Mode, TablePlan
+from runbooks.table_copy.counts import REPLACED, RESTORED, Making, Mode, TablePlan, bereaved, collided, orphaned
 from runbooks.table_copy.names import beside, too_long
 from runbooks.table_copy.pair import Pair
 from runbooks.table_copy.shape import ForeignKey, Shape
@@ -63,7 +64,7 @@ def check_condition(copy: Server, pairs: Sequence[Pair], where: str) -> None:
             ) from error
 
 
-def judge(plans: Sequence[TablePlan], mode: Mode) -> None:
+def judge(plans: Sequence[TablePlan], mode: Mode, where: str = "") -> None:
     """Raises Refused where writing would leave nothing, rows without their parents, or what is taken already."""
     for plan in plans:
         assert plan.counts is not None
@@ -75,48 +76,51 @@ def judge(plans: Sequence[TablePlan], mode: Mode) -> None:
         if mode is not Mode.BESIDE:
             _judge_keys(plan, mode)
             _judge_values(plan)
+            if not where:  # a condition may have left out just those rows; the server knows
+                _judge_partitions(plan)
 
 
 def _judge_keys(plan: TablePlan, mode: Mode) -> None:
     counts = plan.counts
     assert counts is not None
     up = {fk.name: fk for fk in (plan.live or plan.copied).foreign_keys}
-    for name, count in counts.orphans.items():
-        if count:
-            parent = up[name].parent
-            raise Refused(
-                f"{count} rows to be restored into {plan.name} refer to rows of {parent} that are not live ({name})",
-                f"restore {parent} too: --tables {parent},{plan.name}",
-            )
+    lost = [up[name] for name, count in counts.orphans.items() if count]
+    if lost:
+        parents = list(dict.fromkeys(fk.parent for fk in lost))
+        raise Refused(
+            "; ".join(orphaned(plan.name, fk, counts.orphans[fk.name]) for fk in lost),
+            f"restore {' and '.join(parents)} too: --tables {','.join([*parents, plan.name])}",
+        )
     down = {fk.label: fk for fk in (plan.live.referred_by if plan.live else ())}
-    for label, count in counts.bereaved.items():
-        if count and mode is Mode.REPLACE:
-            fk = down[label]
-            effect = f"; {fk.name} says {fk.effect}, which would reach them" if fk.effect else ""
-            raise Refused(
-                f"{count} live rows of {fk.child} refer to rows of {plan.name} that a replacement would delete{effect}",
-                f"restore both: --tables {plan.name},{fk.child}; or --mode merge",
-            )
+    left = [down[label] for label, count in counts.bereaved.items() if count and mode is Mode.REPLACE]
+    if left:
+        children = list(dict.fromkeys(fk.child for fk in left))
+        raise Refused(
+            "; ".join(bereaved(plan.name, fk, counts.bereaved[fk.label]) for fk in left),
+            f"restore them together: --tables {','.join([plan.name, *children])}; or --mode merge",
+        )
 
 
 def _judge_values(plan: TablePlan) -> None:
     counts = plan.counts
     assert counts is not None
-    for name, found in counts.collisions.items():
-        if found.rows:
-            raise Refused(
-                f"{found.rows} rows to be restored into {plan.name} have the values of another row in {name}: {found}",
-                f"--mode replace, which takes those away that are only live; --where to leave some out; or "
-                f"--mode beside leaves the copy as {beside(plan.name, RESTORED)}",
-            )
+    aside = f"--mode beside leaves the copy as {beside(plan.name, RESTORED)}"
+    taken = {name: found for name, found in counts.collisions.items() if found.rows}
+    if taken:
+        raise Refused(
+            "; ".join(collided(plan.name, name, found) for name, found in taken.items()),
+            f"--mode replace takes away what is only live; --where leaves rows out; {aside}",
+        )
     for name, count in counts.unmet.items():
         if count:
             raise Refused(
-                f"{count} rows to be restored into {plan.name} do not meet {name}, which is new since",
-                f"--mode beside leaves the copy as {beside(plan.name, RESTORED)}",
+                f"{count} rows to be restored into {plan.name} do not meet {name}, which is new since", aside
             )
-    live = plan.live
-    if live and live.partitioned and counts.missing and set(plan.copied.partitions) - set(live.partitions):
+
+
+def _judge_partitions(plan: TablePlan) -> None:
+    counts, live = plan.counts, plan.live
+    if counts and live and live.partitioned and counts.missing and set(plan.copied.partitions) - set(live.partitions):
         gone = ",".join(sorted(set(plan.copied.partitions) - set(live.partitions)))
         raise Refused(
             f"{plan.name} lacks {counts.missing} rows, and has lost partitions: {gone}",
@@ -162,18 +166,23 @@ def body(
     plans: Sequence[TablePlan], pairs: Sequence[Pair], making: Making, mode: Mode, source: Source, keep_replaced: bool
 ) -> str:
     """Every statement between the transaction's begin and its mark."""
-    text = "".join(f"{line};\n" for line in definition.probe())
+    text = "" if any(plan.live is None and plan.name == PROBE for plan in plans) else _lines(definition.probe())
     if mode is Mode.BESIDE:
         return text + "".join(sql.beside(pair, READERS, source) for pair in pairs)
-    text += "".join(f"{line};\n" for line in making.before) + sql.settings()
+    text += _lines(making.before) + sql.settings()
     live = [(nr, pair) for nr, pair in enumerate(pairs) if pair.live]
     if mode is Mode.REPLACE and live:
         text += _replaced(live, source, keep_replaced)
     if mode is Mode.MERGE:
         text += _merged([(nr, pair, plans[nr]) for nr, pair in live], source)
-    text += "".join(sql.made(pair, source) for pair in pairs if not pair.live)
-    text += "".join(f"{line};\n" for line in making.after) + sql.settings()
+    within = {name for pair in pairs if not pair.live for name in pair.copy.partitions}
+    text += "".join(sql.made(pair, source) for pair in pairs if not pair.live and pair.copy.name not in within)
+    text += _lines(making.after) + sql.settings()
     return text + sql.referring(lost_keys(plans)) + "".join(sql.sequences(plan.copied, plan.live) for plan in plans)
+
+
+def _lines(statements: Iterable[str]) -> str:
+    return "".join(f"{line};\n" for line in statements)
 
 
 def _replaced(live: Sequence[tuple[int, Pair]], source: Source, keep_replaced: bool) -> str:
@@ -188,7 +197,8 @@ def _replaced(live: Sequence[tuple[int, Pair]], source: Source, keep_replaced: b
         + "".join(sql.remove(nr, pair) for nr, pair in reversed(live))
         + "".join(sql.replace(nr, pair) for nr, pair in live)
         + sql.AS_EVER + on
-        + "".join(sql.proved(nr, pair, pairs) + sql.unique(nr, pair) + sql.still_referred(nr, pair) for nr, pair in live)
+        + "".join(sql.proved(nr, pair, pairs) + sql.unique(nr, pair) for nr, pair in live)
+        + "".join(sql.still_referred(nr, pair) for nr, pair in live)
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from runbooks.table_copy.pair import Pair
 from runbooks.table_copy.shape import ForeignKey, Shape, parents_first
 
 DUMP_S = 300.0
+_OF_SEQUENCES = ("CREATE SEQUENCE", "ALTER SEQUENCE")  # one that no column owns is dumped only while it is away
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Planner:
         ), making  # fmt: skip
 
     def _one(self, copied: Shape, there: Shape | None) -> TablePlan:
-        why = _unlike(copied)
+        why = _unlike(copied) or (there and there.foreign and "is a foreign table now")
         if why:
             raise Refused(f"{copied.name} {why}", "tables that are logged and lie in this database can be restored")
         if not copied.key or (there and not there.key):
@@ -70,7 +71,7 @@ class Planner:
         if self.mode is Mode.BESIDE:
             self._can_lie_beside(copied)
         if there is None:
-            return TablePlan(copied=copied)
+            return TablePlan(copied=copied, notes=_large_objects(copied))
         fitted = self._fit(copied, there)
         wrong = fitted.refused or _other_key(copied, there, fitted)
         if wrong and self.mode is Mode.BESIDE:
@@ -80,7 +81,7 @@ class Planner:
         there, notes = self._readable(Pair(copied, there, fit=fitted), there)
         return TablePlan(
             copied=copied, live=there, fit=fitted, lost=fitted.lost if self.mode is not Mode.BESIDE else (),
-            notes=(*fitted.told, *notes, *_lost_partitions(copied, there)),
+            notes=(*fitted.told, *notes, *_large_objects(copied), *_lost_partitions(copied, there)),
         )  # fmt: skip
 
     def _fit(self, copied: Shape, there: Shape) -> Fit:
@@ -97,7 +98,8 @@ class Planner:
                 left.append(index)
             else:
                 notes.append(f"{live.name}: whether rows collide in {index.name} shows when they are written")
-        checks = [check for check in live.checks if check not in new_checks(pair) or self._has(pair, [check.expression])]
+        new = new_checks(pair)
+        checks = [check for check in live.checks if check not in new or self._has(pair, [check.expression])]
         notes += [f"{live.name}: whether rows meet {check.name} shows when they are written"
                   for check in live.checks if check not in checks]  # fmt: skip
         return live.model_copy(update={"uniques": tuple(left), "checks": tuple(checks)}), tuple(notes)
@@ -132,27 +134,28 @@ class Planner:
         told = [f"{why} ({' '.join(line.split())[:160]})" for line, why in failed.items() if definition.says(line)]
         lost = {made[0].name: told}
         for shape in made:
-            gone = [view for view in shape.views if view not in tables.views(self.live)] if shape.views else []
-            lost.setdefault(shape.name, []).extend(f"view {view}, which was dropped with {shape.name}" for view in gone)
+            gone = set(shape.views) - (tables.views(self.live) if shape.views else set())
+            lost.setdefault(shape.name, []).extend(
+                f"view {view}, which was dropped with {shape.name}" for view in sorted(gone)
+            )
             lost[shape.name] += [f"continuous aggregate {name} of {shape.name}" for name in shape.caggs]
         return definition.without(whole, failed), lost
 
     def _dumped(self, server: Server, made: Sequence[Shape]) -> tuple[str, str]:
         names = [name for shape in made for name in (shape.name, *shape.partitions)]
-        names += sorted(
-            {one.name for shape in made for one in shape.sequences if one.name not in tables.sequences(self.live)}
-        )
+        used = {one.name for shape in made for one in shape.sequences}
+        names += sorted(used - tables.sequences(self.live)) if used else []
         return table_copy.definitions(server, self.bin_folder, tuple(dict.fromkeys(names)), DUMP_S)
 
     def difference(self, making: Making, made: Sequence[Shape], live: Mapping[str, Shape]) -> tuple[str, ...]:
-        """What the tables that were made again lack of their definition."""
+        """What the tables that were made again lack of their definition, and what they have too much."""
         there = [live[shape.name] for shape in made if shape.name in live]
         dumped = table_copy.definitions(
             self.live, self.bin_folder, [name for shape in made for name in (shape.name, *shape.partitions)], DUMP_S
         )
         again = definition.told(definition.making(*dumped, there))
         wanted = definition.told(making)
-        return tuple(sorted(line for line in wanted - again if not line.startswith(("CREATE SEQUENCE", "ALTER SEQUENCE"))))
+        return tuple(sorted(line for line in wanted ^ again if not line.startswith(_OF_SEQUENCES)))
 
 
 def nearest(name: str, there: frozenset[str] | set[str]) -> str:
@@ -173,6 +176,13 @@ def _other_key(copied: Shape, live: Shape, fitted: Fit) -> str:
     if {names.get(name, name) for name in copied.key} == set(live.key):
         return ""
     return f"{copied.name} has another key than at the target: ({', '.join(copied.key)}), now ({', '.join(live.key)})"
+
+
+def _large_objects(copied: Shape) -> tuple[str, ...]:
+    return tuple(
+        f"{copied.name}.{column.name} may hold numbers of large objects: those themselves are not restored"
+        for column in copied.copied if column.type in ("oid", "lo")
+    )  # fmt: skip
 
 
 def _lost_partitions(copied: Shape, live: Shape) -> tuple[str, ...]:
