@@ -528,6 +528,14 @@ def test_a_table_without_a_primary_key_goes_by_another_that_is_unique(two: Two) 
         two.prepare(Mode.MERGE, "none")
 
 
+def test_a_dropped_table_that_was_empty_comes_back(two: Two) -> None:
+    two.sql("CREATE TABLE t (id serial PRIMARY KEY, v int CHECK (v > 0))")
+    two.point()
+    two.sql("DROP TABLE t")
+    two.restored(Mode.MERGE, "t")
+    assert two.rows("t") == []
+
+
 def test_a_name_of_63_bytes_comes_back(two: Two) -> None:
     name = "录" * 21
     two.sql(f"CREATE TABLE {name} (id int PRIMARY KEY)", f"INSERT INTO {name} VALUES (1)")

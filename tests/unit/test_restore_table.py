@@ -81,13 +81,18 @@ def test_an_unknown_mode_names_those_there_are() -> None:
     assert mode_of(" Replace ") is Mode.REPLACE
 
 
-def test_an_unknown_table_is_told_with_the_nearest_and_all_others() -> None:
+def test_a_slip_of_the_pen_is_told_with_the_nearest_and_all_others() -> None:
     with pytest.raises(BadInput, match="'order_record'") as told:
         table_copy.known_names(["order_record"], {}, anything=False)
     assert "did you mean order_records" in told.value.hint
     assert "account_funds" in told.value.hint
-    table_copy.known_names(["order_record"], {}, anything=True)
-    table_copy.known_names(["mine"], {"mine": shape("mine")}, anything=False)
+    assert table_copy.known_names(["order_record"], {}, anything=True) == ()
+    assert table_copy.known_names(["mine"], {"mine"}, anything=False) == ()
+
+
+def test_a_dropped_table_that_the_catalogue_does_not_know_is_looked_for_in_the_copy() -> None:
+    there = {"orders_2024", "audit.notes"}
+    assert table_copy.known_names(["orders_2025", "audit.gone"], there, anything=False) == ("orders_2025", "audit.gone")
 
 
 def test_what_an_earlier_restore_left_is_never_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +125,7 @@ def test_parents_come_before_their_children_and_circles_end() -> None:
 def test_nothing_to_restore_is_a_refusal_not_a_success() -> None:
     with pytest.raises(Refused, match="had no rows at that point"):
         table_copy.judge([plan(restored=0)], Mode.REPLACE)
+    table_copy.judge([plan(live=False, restored=0)], Mode.MERGE)  # a dropped table was empty: it comes back so
 
 
 def test_rows_without_their_parent_are_refused_with_the_parent_proposed() -> None:

@@ -128,7 +128,8 @@ def assess(context: Run, state: RestoreTable) -> RestoreTable:
     node = server.the_primary(server.survey(context.estate))
     state = state.model_copy(update={"primary": node.name, "timeline": node.timeline})
     live = live_server(context, state)
-    copying.known_names(state.tables, tables.names(live), anything=state.aim is None)
+    for name in copying.known_names(state.tables, tables.names(live), anything=state.aim is None):
+        context.say(f"{name} is neither live nor in the catalogue: the copy will tell whether it was there")
     copying.free_names(state.tables, state.mode, state.keep_replaced, live)
     return state.model_copy(update={"aim": state.aim and pitr_target.assess(context, state.aim)})
 
@@ -311,7 +312,7 @@ def _all_there(state: RestoreTable, found: tuple[Counts, ...]) -> None:
     """Merging leaves alone what was altered before; anything else that differs was not restored."""
     for plan, counts in zip(state.plans, found, strict=True):
         known = plan.counts.altered if plan.counts and state.mode is Mode.MERGE and plan.live else 0
-        if counts.restored == 0 or counts.missing or counts.altered > known:
+        if (counts.restored == 0 and plan.live) or counts.missing or counts.altered > known:
             raise VerificationFailed(
                 f"{counts.table}: of {counts.restored} rows of the copy {counts.missing} are missing and "
                 f"{counts.altered - known} hold other values than restored",
@@ -344,8 +345,8 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
     steps=(
         Step(
             name="assess", role="primary", budget="ssh.command", action=assess, observes=True,
-            says="Find the primary and make sure that the tables are known.",
-            evidence=Evidence("one primary answers, every table is live, in the catalogue or in an open copy"),
+            says="Find the primary and make sure that the tables' names are no slips.",
+            evidence=Evidence("one primary answers, no table's name is a slip of another's"),
             still=guards.alone(),
         ),
         Step(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 
 from inventories.catalog.load import load_tables
 from inventories.catalog.postgresql.ddl import PROBE
@@ -31,12 +32,26 @@ def mark_of(context: Run) -> str:
     return f"restore-table {context.run_dir.name}"
 
 
-def known_names(names: Sequence[str], live: Iterable[str], anything: bool) -> None:
-    """Raises BadInput for a name that is neither live nor declared. `anything`: the copy is open and will tell."""
+def known_names(names: Sequence[str], live: Iterable[str], anything: bool) -> tuple[str, ...]:
+    """Those that are neither live nor declared: dropped ones, if the copy has them. `anything`: it is open already.
+
+    Raises BadInput for one that is nearly another: to find a slip of the pen in the copy takes a whole restore.
+    """
     there = {*live, *(table.name for table in load_tables().of(Store.POSTGRESQL))}
-    for name in names:
-        if name not in there and not anything:
-            raise BadInput(f"there is no table {name!r}", nearest(name, there))
+    unknown = tuple(name for name in names if name not in there and not anything)
+    for name in unknown:
+        near = get_close_matches(name, there, n=1, cutoff=0.9)
+        if near and _letters(near[0]) != _letters(name):  # orders_2024 is no orders_2025
+            raise BadInput(
+                f"there is no table {name!r}",
+                f"{nearest(name, there)}; if it was dropped, restore-table of {near[0]} opens the copy, "
+                f"and --from takes {name} from it",
+            )
+    return unknown
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name if not letter.isdigit())
 
 
 def free_names(names: Sequence[str], mode: Mode, keep: bool, live: Server) -> None:
@@ -68,7 +83,7 @@ def judge(plans: Sequence[TablePlan], mode: Mode, where: str = "") -> None:
     """Raises Refused where writing would leave nothing, rows without their parents, or what is taken already."""
     for plan in plans:
         assert plan.counts is not None
-        if plan.counts.restored == 0:
+        if plan.counts.restored == 0 and plan.live is not None:
             raise Refused(
                 f"{plan.name} had no rows at that point: there is nothing to restore",
                 "choose another target: ./dr restore-pitr without --swap shows what a point in time holds",
