@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.torture.cases import Case
-from tests.torture.database import REPLACED, RESTORED, merged, suffixed
+from tests.torture.database import RESTORED, merged, suffixed
 from tests.torture.scene import Scene, Tried, of_case
 
 
@@ -19,7 +19,7 @@ def assert_restored_or_refused(scene: Scene, case: Case, mode: str) -> None:
     if case.changes is not None:
         assert_what_fits_is_back(scene, case, mode)
     elif mode == "beside":
-        assert_beside(scene, tried, case)
+        assert_beside(tried, case)
     else:
         assert_rows(scene, tried, case, mode)
     assert_structure(tried, case)
@@ -60,18 +60,14 @@ def assert_rows(scene: Scene, tried: Tried, case: Case, mode: str) -> None:
         else:
             assert after == original
         if mode == "replace":
-            kept = suffixed(table, REPLACED)
-            assert scene.live.content([kept], {kept: scene.keys.get(table, "")})[kept] == damaged
+            assert tried.aside[table].rows == damaged
 
 
-def assert_beside(scene: Scene, tried: Tried, case: Case) -> None:
+def assert_beside(tried: Tried, case: Case) -> None:
     for table in case.tables:
         assert tried.after[table] == tried.damaged[table]
-        beside = suffixed(table, RESTORED)
-        columns = scene.live.columns(beside)
-        assert columns
-        if not case.rows_by_only:
-            assert scene.live.values(beside, columns) == scene.copy.values(table, columns)
+        assert tried.aside[table].rows
+        assert tried.aside[table].rows == tried.aside[table].wanted
 
 
 def assert_what_fits_is_back(scene: Scene, case: Case, mode: str) -> None:

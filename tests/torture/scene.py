@@ -11,9 +11,17 @@ from dataclasses import dataclass, field
 
 from tests.drills.doors import Ended
 from tests.torture.cases import Case, Kind
-from tests.torture.database import Content, Database, differences
+from tests.torture.database import REPLACED, RESTORED, Content, Database, differences, suffixed
 
 _DDL = re.compile(r"\b(ALTER|CREATE|DROP)\b")
+
+
+@dataclass(frozen=True)
+class Aside:
+    """The rows of a table that was left beside another one, and those that it must have; None: it is not there."""
+
+    rows: object
+    wanted: object
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,7 @@ class Tried:
     ended: Ended
     damaged: Content
     after: Content
+    aside: Mapping[str, Aside]  # by table, what the mode left beside it
     positions: tuple[Mapping[str, int], Mapping[str, int]]
     changed: Mapping[str, tuple[str, str]]  # definitions that differ: before and after
 
@@ -108,9 +117,28 @@ class Scene:
         if mode == "drop" and ended.code == 0:
             expected = self.definitions
         return Tried(
-            cases, compared, unwilling, ended, damaged, self.content(cases), (before, live.positions(sequences)),
+            cases, compared, unwilling, ended, damaged, self.content(cases),
+            self._aside(cases, mode, damaged) if ended.code == 0 else {}, (before, live.positions(sequences)),
             differences(expected, live.definitions()),
         )  # fmt: skip
+
+    def _aside(self, cases: tuple[Case, ...], mode: str, damaged: Content) -> dict[str, Aside]:
+        tables = [table for case in cases for table in case.tables]
+        if mode == "replace":
+            kept = {table: suffixed(table, REPLACED) for table in tables}
+            found = self.live.content(kept.values(), {kept[table]: self.keys.get(table, "") for table in tables})
+            return {table: Aside(found[kept[table]], damaged[table]) for table in tables}
+        if mode == "beside":
+            alone = {case.table for case in cases if case.rows_by_only}
+            return {table: self._beside(table, table in alone) for table in tables}
+        return {}
+
+    def _beside(self, table: str, alone: bool) -> Aside:
+        name = suffixed(table, RESTORED)
+        columns = self.live.columns(name)
+        if not columns:
+            return Aside(None, table)
+        return Aside(self.live.values(name, columns), self.copy.values(f"{'ONLY ' if alone else ''}{table}", columns))
 
 
 def _goes_together(case: Case, mode: str) -> bool:
