@@ -26,7 +26,9 @@ _ESSENTIAL = re.compile(
 _QUALIFIED = r'((?:"(?:[^"]|"")+"|[\w$]+)\.(?:"(?:[^"]|"")+"|[\w$]+))'
 _ONLY = re.compile(rf"ALTER TABLE ONLY {_QUALIFIED}\s")
 _ATTACH = re.compile(rf"ALTER TABLE ONLY {_QUALIFIED} ATTACH PARTITION ")
-_CREATE = re.compile(rf"CREATE (?:UNLOGGED )?(TABLE|SEQUENCE) {_QUALIFIED}\s")
+_CREATE = re.compile(
+    rf"CREATE (?:UNLOGGED )?(TABLE|SEQUENCE) {_QUALIFIED}\s|ALTER TABLE .*?\bSEQUENCE NAME {_QUALIFIED}\s", re.DOTALL
+)
 _OF_TIMESCALE = re.compile(r"CREATE TRIGGER .* EXECUTE FUNCTION _timescaledb_", re.DOTALL)
 
 
@@ -53,7 +55,8 @@ def making(before: str, after: str, shapes: Sequence[Shape]) -> Making:
         [_whole(line, hypertables) for line in statements(section) if not _OF_TIMESCALE.match(line)]
         for section in (before, after)
     )
-    first, last = _attached_last(first, last, {shape.name for shape in shapes})
+    made = {name for shape in shapes for name in (shape.name, *shape.partitions)}
+    first, last = _attached_last(first, last, made)
     first = [line for statement in first for line in (statement, *_unprivileged(statement))]
     facts = [line for shape in shapes for line in shape.facts]
     extras = [line for shape in shapes for line in (*shape.policies, *shape.extras)]
@@ -77,7 +80,7 @@ def _unprivileged(statement: str) -> tuple[str, ...]:
     match = _CREATE.match(statement)
     if match is None:
         return ()
-    kind, name = match.groups()
+    kind, name = (match[1], match[2]) if match[1] else ("SEQUENCE", match[3])
     granted = f"SELECT DISTINCT grantee FROM pg_class, aclexplode(relacl) WHERE oid = {literal(name)}::regclass"
     revoke = f"format('REVOKE ALL ON {kind} %s FROM %s', {literal(name)}, who)"
     who = "CASE one.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(one.grantee)) END"

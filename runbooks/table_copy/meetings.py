@@ -53,10 +53,10 @@ class Asked:
 
 
 def new_checks(pair: Pair) -> tuple[Check, ...]:
-    """What the live table asks of a row, and the copy's did not."""
+    """What the live table asks of a row, and the copy's did not, or not of every one."""
     if pair.live is None:
         return ()
-    known = {check.expression for check in pair.copy.checks}
+    known = {check.expression for check in pair.copy.checks if check.valid}
     found = [check for check in pair.live.checks if check.expression not in known]
     for name in pair.columns:
         now, was = pair.live.column(name), pair.copy.column(pair.source(name))
@@ -110,7 +110,7 @@ def _met(nr: int, at: int, index: Index, pair: Pair, live: Shape, asked: Asked) 
     under = f'o."c:{asked.at(index.predicate)}"' if index.predicate else "true"
     keys = ", ".join(f't.{quoted(name)}' for name in pair.key)
     shown = ", ".join(f'({expression}) AS "e:{i}"' for i, (expression, _) in enumerate(index.elements))
-    there = f"SELECT {shown}, ROW({keys})::text AS k, {keys} FROM {live.rows} AS t"
+    there = f"SELECT {shown}, ROW({keys})::text AS of_dr_k, {keys} FROM {live.rows} AS t"
     there += f" WHERE {index.predicate}" if index.predicate else ""
     live_key, copy_key = asked.columns(pair.key, "l"), asked.columns(pair.key, "c")
     same = index.alike([f'o."c:{value}"' for value in values], [f't."e:{i}"' for i in range(len(values))])
@@ -120,8 +120,8 @@ def _met(nr: int, at: int, index: Index, pair: Pair, live: Shape, asked: Asked) 
     name = f"met_{nr}_{at}"
     own = f"ROW({', '.join(f'o.{quoted(one)}' for one in copy_key)})::text"
     text = (
-        f"CREATE TEMP TABLE {name} AS SELECT {own} AS one, t.k AS other FROM off_{nr} o JOIN ({there}) t ON {same} "
-        f"WHERE {asked.written} AND {under} AND {stays};\n"
+        f"CREATE TEMP TABLE {name} AS SELECT {own} AS one, t.of_dr_k AS other "
+        f"FROM off_{nr} o JOIN ({there}) t ON {same} WHERE {asked.written} AND {under} AND {stays};\n"
     )
     if any(index.definition == known.definition for known in pair.copy.uniques):
         return text  # the copy's rows cannot meet each other
