@@ -103,8 +103,7 @@ SELECT json_build_object('schema', c.nspname, 'table', c.relname) AS name, c.oid
      WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) AND i.indisready
        AND i.indexrelid NOT IN (SELECT indexrelid FROM keys)), '[]') AS uniques,
   coalesce((SELECT json_agg(json_build_object('name', o.conname, 'expression', pg_get_expr(o.conbin, o.conrelid),
-       'valid', o.convalidated)
-       ORDER BY o.conname) FROM pg_constraint o WHERE o.conrelid = c.oid AND o.contype = 'c'), '[]') AS checks,
+       'valid', o.convalidated) ORDER BY o.conname) FROM pg_constraint o WHERE o.conrelid = c.oid AND o.contype = 'c'), '[]') AS checks,
   coalesce((SELECT json_agg(f.fk ORDER BY f.conname) FROM fks f
      WHERE f.conrelid = c.oid AND f.of_child), '[]') AS foreign_keys,
   coalesce((SELECT json_agg(f.fk ORDER BY f.conname) FROM fks f
@@ -125,9 +124,9 @@ SELECT json_build_object('schema', c.nspname, 'table', c.relname) AS name, c.oid
        UNION SELECT x.classid, x.objid FROM hanging h, LATERAL (
          SELECT d.classid, d.objid FROM pg_depend d
            WHERE d.refclassid = h.classid AND d.refobjid = h.objid AND d.deptype = 'n'
-         UNION ALL SELECT 'pg_type'::regclass, t.oid FROM pg_type t
+         UNION ALL SELECT 'pg_type'::regclass::oid, t.oid FROM pg_type t
            WHERE h.classid = 'pg_class'::regclass AND t.typrelid = h.objid
-         UNION ALL SELECT 'pg_class'::regclass, r.ev_class FROM pg_rewrite r
+         UNION ALL SELECT 'pg_class'::regclass::oid, r.ev_class FROM pg_rewrite r
            WHERE h.classid = 'pg_rewrite'::regclass AND r.oid = h.objid) x)
      SELECT i.type, i.identity FROM hanging h, pg_identify_object(h.classid, h.objid, 0) i
      WHERE i.type IN ('table', 'view', 'materialized view', 'function', 'policy')
