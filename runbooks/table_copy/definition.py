@@ -29,7 +29,8 @@ _ATTACH = re.compile(rf"ALTER TABLE ONLY {_QUALIFIED} ATTACH PARTITION ")
 _CREATE = re.compile(
     rf"CREATE (?:UNLOGGED )?(TABLE|SEQUENCE) {_QUALIFIED}\s|ALTER TABLE .*?\bSEQUENCE NAME {_QUALIFIED}\s", re.DOTALL
 )
-_OF_TIMESCALE = re.compile(r"CREATE TRIGGER .* EXECUTE FUNCTION _timescaledb_", re.DOTALL)
+# TimescaleDB makes its own triggers, and our session has its own patience.
+_LEFT_OUT = re.compile(r"CREATE TRIGGER .* EXECUTE FUNCTION _timescaledb_|SET \w+_timeout =", re.DOTALL)
 
 
 def statements(dumped: str) -> tuple[str, ...]:
@@ -52,7 +53,7 @@ def making(before: str, after: str, shapes: Sequence[Shape]) -> Making:
     """`before` and `after` are pg_dump's sections of all these tables together."""
     hypertables = {shape.name for shape in shapes if shape.hypertable}
     first, last = (
-        [_whole(line, hypertables) for line in statements(section) if not _OF_TIMESCALE.match(line)]
+        [_whole(line, hypertables) for line in statements(section) if not _LEFT_OUT.match(line)]
         for section in (before, after)
     )
     made = {name for shape in shapes for name in (shape.name, *shape.partitions)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from runbooks.table_copy.counts import Mode
 from runbooks.table_copy.names import literal, quoted
 from runbooks.table_copy.pair import Pair, match
-from runbooks.table_copy.shape import EVENT_ID, Check, Index, Shape
+from runbooks.table_copy.shape import EVENT_ID, Check, ForeignKey, Index, Shape
 
 SHOWN = 3  # examples of a collision
 
@@ -29,7 +29,7 @@ class Asked:
         columns += [name for fk in pair.parents for name in fk.columns if set(fk.columns) <= set(pair.columns)]
         found = [f"t.{quoted(name)}" for name in columns]
         if mode in (Mode.MERGE, Mode.REPLACE):
-            found += [f"t.{quoted(name)}" for fk in pair.children for name in fk.parent_columns]
+            found += [f"t.{quoted(name)}" for fk in _known(pair) for name in fk.parent_columns]
             for index in live.uniques:
                 found += [expression for expression, _ in index.elements]
                 found += [index.predicate] if index.predicate else []
@@ -50,6 +50,11 @@ class Asked:
     def written(self) -> str:
         """Which of the rows that differ are written."""
         return "o.missing" if self.mode is Mode.MERGE else "NOT o.only_live"
+
+
+def _known(pair: Pair) -> tuple[ForeignKey, ...]:
+    """Keys of children to columns that the copy has; of newer ones the writing itself will tell."""
+    return tuple(fk for fk in pair.children if set(fk.parent_columns) <= pair.asked)
 
 
 def new_checks(pair: Pair) -> tuple[Check, ...]:
@@ -85,7 +90,7 @@ def orphans(nr: int, pair: Pair, asked: Asked) -> str:
 def bereaved(nr: int, pair: Pair, asked: Asked) -> str:
     """For each foreign key that refers to this table the live rows that a replacement would rob of their parent."""
     counts = []
-    for fk in pair.children if asked.mode is Mode.REPLACE else ():
+    for fk in _known(pair) if asked.mode is Mode.REPLACE else ():
         was, becomes = asked.columns(fk.parent_columns, "l"), asked.columns(fk.parent_columns, "c")
         child = match("k", fk.columns, "o", was)
         stays = match("f", becomes, "o", was)

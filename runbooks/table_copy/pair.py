@@ -50,6 +50,11 @@ class Pair:
         return (*self.columns, *(name for name in self.key if name not in self.columns))
 
     @property
+    def asked(self) -> frozenset[str]:
+        """Columns that both servers can be asked for."""
+        return frozenset((*self.columns, *(column.name for column in self.copy.columns if column.generated)))
+
+    @property
     def added(self) -> tuple[str, ...]:
         """Live columns that keep their values in rows that are written again."""
         return self.fit.added if self.fit else ()
