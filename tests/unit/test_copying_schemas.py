@@ -634,6 +634,15 @@ def test_a_partition_meets_the_keys_of_its_table(two: Two) -> None:
     assert two.sql("SELECT count(*) FROM pg_constraint WHERE conname LIKE 'of_it%fkey' AND conparentid = 0") == [(1,)]
 
 
+def test_a_table_that_was_renamed_is_told_by_its_name_of_now(two: Two) -> None:
+    two.sql("CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)")
+    two.point()
+    two.sql("ALTER TABLE t RENAME TO t_2025")
+    assert "t is called t_2025 now" in two.prepare(Mode.MERGE, "t").plans[0].notes[0]
+    two.restored(Mode.MERGE, "t")
+    assert two.same("t")
+
+
 def test_what_a_cascade_took_along_is_named_however_far_away(two: Two) -> None:
     two.sql(
         "CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE TABLE heir (PRIMARY KEY (id)) INHERITS (t)",

@@ -16,6 +16,10 @@ SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'table', c.relna
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {_OF_OTHERS};
 """
 
+CALLED = """
+SELECT json_build_object('schema', n.nspname, 'table', c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.oid = @OID@;
+"""
 SEQUENCES = """
 SELECT coalesce(json_agg(format('%I.%I', n.nspname, c.relname)), '[]')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S';
@@ -103,7 +107,8 @@ SELECT json_build_object('schema', c.nspname, 'table', c.relname) AS name, c.oid
      WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) AND i.indisready
        AND i.indexrelid NOT IN (SELECT indexrelid FROM keys)), '[]') AS uniques,
   coalesce((SELECT json_agg(json_build_object('name', o.conname, 'expression', pg_get_expr(o.conbin, o.conrelid),
-       'valid', o.convalidated) ORDER BY o.conname) FROM pg_constraint o WHERE o.conrelid = c.oid AND o.contype = 'c'), '[]') AS checks,
+       'valid', o.convalidated) ORDER BY o.conname)
+     FROM pg_constraint o WHERE o.conrelid = c.oid AND o.contype = 'c'), '[]') AS checks,
   coalesce((SELECT json_agg(f.fk ORDER BY f.conname) FROM fks f
      WHERE f.conrelid = c.oid AND f.of_child), '[]') AS foreign_keys,
   coalesce((SELECT json_agg(f.fk ORDER BY f.conname) FROM fks f

@@ -63,6 +63,13 @@ def absent(server: Server, wanted: Iterable[tuple[str, str]]) -> tuple[tuple[str
     return tuple((kind, identity) for kind, identity in said)
 
 
+def called(server: Server, oid: int) -> str:
+    """What the table of this number is called; empty when it is gone."""
+    said = server.ask(table_facts.CALLED.replace("@OID@", str(oid)))
+    found = json.loads(said) if said else None
+    return shown(found["schema"], found["table"]) if found else ""
+
+
 def sequences(server: Server) -> frozenset[str]:
     """Every sequence, as format('%I.%I') writes it."""
     return frozenset(json.loads(server.ask(table_facts.SEQUENCES)))

@@ -73,7 +73,10 @@ class Planner:
         if self.mode is Mode.BESIDE:
             self._can_lie_beside(copied, aside)
         if there is None:
-            return TablePlan(copied=copied, notes=_large_objects(copied))
+            now = tables.called(self.live, copied.oid)
+            told = f"{copied.name} is called {now} now, which stays as it is: it is made a second time"
+            renamed = (told,) if now else ()
+            return TablePlan(copied=copied, notes=(*renamed, *_large_objects(copied)))
         if keyless:
             return TablePlan(copied=copied, notes=(f"{copied.name} has no key: not compared",))
         fitted = self._fit(copied, there)
@@ -133,7 +136,8 @@ class Planner:
             if definition.essential(statement):
                 raise Refused(
                     f"{' and '.join(shape.name for shape in made)} cannot be made again as it was: {why}",
-                    f"make what is missing first; it was tried: {' '.join(statement.split())[:200]}",
+                    f"make what is missing, or rename what is in the way, first; "
+                    f"it was tried: {' '.join(statement.split())[:200]}",
                 )
         told = [f"{why} ({' '.join(line.split())[:160]})" for line, why in failed.items() if definition.says(line)]
         lost = {made[0].name: told}
