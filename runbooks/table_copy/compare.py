@@ -8,6 +8,7 @@ joined with the live rows. Equal tables cost two scans, and a deleted row costs 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 
 from runbooks.table_copy import meetings
 from runbooks.table_copy.counts import Mode
@@ -18,13 +19,16 @@ from runbooks.table_copy.shape import EVENT_ID, Shape
 from runbooks.table_copy.source import Source, own_triggers_off, plain_settings
 
 MAX_BUCKETS = 4000  # of more that differ all in their days are fetched: a command line has its length
+PRIME = 9_223_372_036_854_775_783
 SETTINGS = "SET work_mem = '64MB';\nSET statement_timeout = 0;\nSET lock_timeout = '30s';\n"
 
 
 def digest(pair: Pair, rows: str) -> str:
     values = f"{bucket(pair)} AS bucket, {row_hash(pair)} AS hash"
     hashed = f"SELECT {values} FROM {rows}{filtered(pair.where)}"
-    return f"SELECT bucket, count(*) AS n, bit_xor(hash) AS hash FROM ({hashed}) h GROUP BY bucket"
+    # Two rows that are the same cancel each other out, and only a key says that there are none.
+    folded = "bit_xor(hash)" if pair.key else f"(sum(hash::numeric) % {PRIME})::bigint"
+    return f"SELECT bucket, count(*) AS n, {folded} AS hash FROM ({hashed}) h GROUP BY bucket"
 
 
 def script(pairs: Iterable[Pair], source: Source, mode: Mode | None = None) -> str:
@@ -39,14 +43,16 @@ def script(pairs: Iterable[Pair], source: Source, mode: Mode | None = None) -> s
 
 def _one(nr: int, pair: Pair, source: Source, mode: Mode | None) -> str:
     # Nothing to compare with: a count will do.
-    count = f"SELECT 0::bigint, count(*), 0::bigint FROM {pair.origin}{filtered(pair.where)}"
-    query = digest(pair, pair.origin) if pair.live else count
+    number = f"SELECT 0::bigint, count(*), 0::bigint FROM {pair.origin}{filtered(pair.where)}"
+    query = digest(pair, pair.origin) if pair.live else number
     copied = (
         f"CREATE TEMP TABLE copied_{nr} (bucket bigint, n bigint, hash bigint);\n"
         f"COPY copied_{nr} FROM PROGRAM {source.program(query)} (FORMAT binary);\n"
     )
     if pair.live is None:
         return copied + _values(nr, pair, source) + _told_of_new(nr, pair)
+    if not pair.key:
+        return copied + _buckets(nr, pair, pair.live) + _told_by_buckets(nr, pair)
     asked = Asked.of(pair, pair.live, mode)
     return (
         copied + _buckets(nr, pair, pair.live) + _rows(nr, pair, pair.live, asked, source)
@@ -72,15 +78,20 @@ def _rows(nr: int, pair: Pair, live: Shape, asked: Asked, source: Source) -> str
     """What is asked of the copy's rows in those buckets, and their hash; then what differs from the live."""
     numbers = range(len(asked.expressions))
     inside = f"SELECT {asked.selected}, {bucket(pair)} AS bucket, {row_hash(pair)} AS hash"
-    template = source.command(
-        f"SELECT {listed(f'v:{i}' for i in numbers)}, hash FROM ({inside} FROM {pair.origin}"
-        f"{filtered(pair.where, days(pair, '@FIRST@', '@LAST@'))}) h WHERE @ALL@ OR bucket IN (@LIST@)",
-        pair.format,
-    )
-    program = literal(template)
-    for name in ("first", "last", "all", "list"):
+    def command(first: str, last: str, every: str, some: str) -> str:
+        return source.command(
+            f"SELECT {listed(f'v:{i}' for i in numbers)}, hash FROM ({inside} FROM {pair.origin}"
+            f"{filtered(pair.where, days(pair, first, last))}) h WHERE {every} OR bucket IN ({some})",
+            pair.format,
+        )
+
+    names = ("first", "last", "all", "list")
+    plain = command("", "", "", "")
+    mark = next(f"@{i}" for i in count() if f"@{i}" not in plain)  # whatever is in somebody's names
+    program = literal(command(*(f"{mark}{name}@" for name in names)))
+    for name in names:
         shown = f"CASE WHEN :'all_{nr}' = 't' THEN 'true' ELSE 'false' END" if name == "all" else f":'{name}_{nr}'"
-        program = f"replace({program}, '@{name.upper()}@', {shown})"
+        program = f"replace({program}, '{mark}{name}@', {shown})"
     lives = (
         f"SELECT * FROM ({inside}, t.xmin FROM {live.rows} AS t"
         f"{filtered(pair.where, days(pair, f':first_{nr}', f':last_{nr}'))}) h "
@@ -112,6 +123,15 @@ def _outside(nr: int, pair: Pair, live: Shape, asked: Asked, newer: list[str]) -
         f"UPDATE off_{nr} o SET missing = false, superseded = coalesce({later}, false), {taken} "
         f"FROM (SELECT {asked.selected}, t.xmin FROM {live.rows} AS t) l "
         f"WHERE o.missing AND {match('o', asked.columns(pair.key, 'c'), 'l', asked.columns(pair.key, 'v'))};\n"
+    )
+
+
+def _told_by_buckets(nr: int, pair: Pair) -> str:
+    """Without a key nobody knows which row it is: those of a bucket that differs count as missing."""
+    return (
+        f"SELECT json_build_object('table', {literal(pair.copy.name)}, 'restored', coalesce(sum(copied), 0), "
+        "'live', coalesce(sum(live), 0), 'missing', coalesce(sum(copied) FILTER (WHERE off), 0), "
+        f"'only_live', coalesce(sum(live) FILTER (WHERE off), 0)) FROM buckets_{nr};\n"
     )
 
 

@@ -26,8 +26,11 @@ _ESSENTIAL = re.compile(
 _QUALIFIED = r'((?:"(?:[^"]|"")+"|[\w$]+)\.(?:"(?:[^"]|"")+"|[\w$]+))'
 _ONLY = re.compile(rf"ALTER TABLE ONLY {_QUALIFIED}\s")
 _ATTACH = re.compile(rf"ALTER TABLE ONLY {_QUALIFIED} ATTACH PARTITION ")
-_CREATE = re.compile(rf"CREATE (?:UNLOGGED )?(TABLE|SEQUENCE) {_QUALIFIED}\s")
-_OF_TIMESCALE = re.compile(r"CREATE TRIGGER .* EXECUTE FUNCTION _timescaledb_", re.DOTALL)
+_CREATE = re.compile(
+    rf"CREATE (?:UNLOGGED )?(TABLE|SEQUENCE) {_QUALIFIED}\s|ALTER TABLE .*?\bSEQUENCE NAME {_QUALIFIED}\s", re.DOTALL
+)
+# TimescaleDB makes its own triggers, and our session has its own patience.
+_LEFT_OUT = re.compile(r"CREATE TRIGGER .* EXECUTE FUNCTION _timescaledb_|SET \w+_timeout =", re.DOTALL)
 
 
 def statements(dumped: str) -> tuple[str, ...]:
@@ -50,10 +53,11 @@ def making(before: str, after: str, shapes: Sequence[Shape]) -> Making:
     """`before` and `after` are pg_dump's sections of all these tables together."""
     hypertables = {shape.name for shape in shapes if shape.hypertable}
     first, last = (
-        [_whole(line, hypertables) for line in statements(section) if not _OF_TIMESCALE.match(line)]
+        [_whole(line, hypertables) for line in statements(section) if not _LEFT_OUT.match(line)]
         for section in (before, after)
     )
-    first, last = _attached_last(first, last, {shape.name for shape in shapes})
+    made = {name for shape in shapes for name in (shape.name, *shape.partitions)}
+    first, last = _attached_last(first, last, made)
     first = [line for statement in first for line in (statement, *_unprivileged(statement))]
     facts = [line for shape in shapes for line in shape.facts]
     extras = [line for shape in shapes for line in (*shape.policies, *shape.extras)]
@@ -77,7 +81,7 @@ def _unprivileged(statement: str) -> tuple[str, ...]:
     match = _CREATE.match(statement)
     if match is None:
         return ()
-    kind, name = match.groups()
+    kind, name = (match[1], match[2]) if match[1] else ("SEQUENCE", match[3])
     granted = f"SELECT DISTINCT grantee FROM pg_class, aclexplode(relacl) WHERE oid = {literal(name)}::regclass"
     revoke = f"format('REVOKE ALL ON {kind} %s FROM %s', {literal(name)}, who)"
     who = "CASE one.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(one.grantee)) END"

@@ -6,7 +6,7 @@ is called. What was made again is found by its name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from runbooks.table_copy.names import quoted
@@ -87,10 +87,15 @@ def fit(copied: Shape, live: Shape, losses: Mapping[str, int | None]) -> Fit:
         left = losses.get(was.name, 0) if now.type != was.type else 0
         if now.type != was.type and left != 0:
             added.append(now.name)
-            why = f"{left} values do not fit" if left else "the server knows no way from one to the other"
+            why = f"{left} values do not fit" if left else "not every value can be converted"
             lost.append(f"{live.name}.{now.name} was {was.type} and is {now.type} now: {why}, so none comes back")
             refused = refused or _needs(live, now)
             continue
+        missing = [label for label in was.labels if label not in now.labels] if now.labels else []
+        if missing:
+            which = ", ".join(repr(label) for label in missing)
+            told_of = f"{now.type}, of {live.name}.{now.name}"
+            refused = refused or f"{told_of}, has other values than at the target: no {which}"
         columns.append(Fitted(name=now.name, source=was.name, type=now.type if now.type != was.type else ""))
         if now.type != was.type:
             told.append(f"{live.name}.{now.name} was {was.type} and is {now.type} now: every value fits")
@@ -105,6 +110,23 @@ def fit(copied: Shape, live: Shape, losses: Mapping[str, int | None]) -> Fit:
     if absent:
         refused = f"{live.name} cannot be compared: the copy has nothing for {', '.join(absent)} of its key"
     return Fit(columns=tuple(columns), added=tuple(added), told=tuple(told), lost=tuple(lost), refused=refused)
+
+
+def other_labels(copied: Shape, live: Shape) -> tuple[str, ...]:
+    """Columns whose enum no longer has every value that the copy may hold."""
+    return tuple(
+        was.name for now, was in _pairs(copied, live) if was and now.labels and not set(was.labels) <= set(now.labels)
+    )  # fmt: skip
+
+
+def as_text(copied: Shape, columns: Collection[str]) -> Fit:
+    """Every column as it is, but for those that no type of today can hold."""
+    return Fit(
+        columns=tuple(
+            Fitted(name=column.name, source=column.name, type="text" if column.name in columns else "")
+            for column in copied.columns
+        )
+    )
 
 
 def _pairs(copied: Shape, live: Shape) -> list[tuple[Column, Column | None]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from runbooks.table_copy.counts import Mode
 from runbooks.table_copy.names import literal, quoted
 from runbooks.table_copy.pair import Pair, match
-from runbooks.table_copy.shape import EVENT_ID, Check, Index, Shape
+from runbooks.table_copy.shape import EVENT_ID, Check, ForeignKey, Index, Shape
 
 SHOWN = 3  # examples of a collision
 
@@ -29,7 +29,7 @@ class Asked:
         columns += [name for fk in pair.parents for name in fk.columns if set(fk.columns) <= set(pair.columns)]
         found = [f"t.{quoted(name)}" for name in columns]
         if mode in (Mode.MERGE, Mode.REPLACE):
-            found += [f"t.{quoted(name)}" for fk in pair.children for name in fk.parent_columns]
+            found += [f"t.{quoted(name)}" for fk in _known(pair) for name in fk.parent_columns]
             for index in live.uniques:
                 found += [expression for expression, _ in index.elements]
                 found += [index.predicate] if index.predicate else []
@@ -52,11 +52,16 @@ class Asked:
         return "o.missing" if self.mode is Mode.MERGE else "NOT o.only_live"
 
 
+def _known(pair: Pair) -> tuple[ForeignKey, ...]:
+    """Keys of children to columns that the copy has; of newer ones the writing itself will tell."""
+    return tuple(fk for fk in pair.children if set(fk.parent_columns) <= pair.asked)
+
+
 def new_checks(pair: Pair) -> tuple[Check, ...]:
-    """What the live table asks of a row, and the copy's did not."""
+    """What the live table asks of a row, and the copy's did not, or not of every one."""
     if pair.live is None:
         return ()
-    known = {check.expression for check in pair.copy.checks}
+    known = {check.expression for check in pair.copy.checks if check.valid}
     found = [check for check in pair.live.checks if check.expression not in known]
     for name in pair.columns:
         now, was = pair.live.column(name), pair.copy.column(pair.source(name))
@@ -85,7 +90,7 @@ def orphans(nr: int, pair: Pair, asked: Asked) -> str:
 def bereaved(nr: int, pair: Pair, asked: Asked) -> str:
     """For each foreign key that refers to this table the live rows that a replacement would rob of their parent."""
     counts = []
-    for fk in pair.children if asked.mode is Mode.REPLACE else ():
+    for fk in _known(pair) if asked.mode is Mode.REPLACE else ():
         was, becomes = asked.columns(fk.parent_columns, "l"), asked.columns(fk.parent_columns, "c")
         child = match("k", fk.columns, "o", was)
         stays = match("f", becomes, "o", was)
@@ -110,7 +115,7 @@ def _met(nr: int, at: int, index: Index, pair: Pair, live: Shape, asked: Asked) 
     under = f'o."c:{asked.at(index.predicate)}"' if index.predicate else "true"
     keys = ", ".join(f't.{quoted(name)}' for name in pair.key)
     shown = ", ".join(f'({expression}) AS "e:{i}"' for i, (expression, _) in enumerate(index.elements))
-    there = f"SELECT {shown}, ROW({keys})::text AS k, {keys} FROM {live.rows} AS t"
+    there = f"SELECT {shown}, ROW({keys})::text AS of_dr_k, {keys} FROM {live.rows} AS t"
     there += f" WHERE {index.predicate}" if index.predicate else ""
     live_key, copy_key = asked.columns(pair.key, "l"), asked.columns(pair.key, "c")
     same = index.alike([f'o."c:{value}"' for value in values], [f't."e:{i}"' for i in range(len(values))])
@@ -120,8 +125,8 @@ def _met(nr: int, at: int, index: Index, pair: Pair, live: Shape, asked: Asked) 
     name = f"met_{nr}_{at}"
     own = f"ROW({', '.join(f'o.{quoted(one)}' for one in copy_key)})::text"
     text = (
-        f"CREATE TEMP TABLE {name} AS SELECT {own} AS one, t.k AS other FROM off_{nr} o JOIN ({there}) t ON {same} "
-        f"WHERE {asked.written} AND {under} AND {stays};\n"
+        f"CREATE TEMP TABLE {name} AS SELECT {own} AS one, t.of_dr_k AS other "
+        f"FROM off_{nr} o JOIN ({there}) t ON {same} WHERE {asked.written} AND {under} AND {stays};\n"
     )
     if any(index.definition == known.definition for known in pair.copy.uniques):
         return text  # the copy's rows cannot meet each other

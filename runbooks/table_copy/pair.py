@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runbooks.table_copy.fit import Fit
 from runbooks.table_copy.names import listed, quoted
-from runbooks.table_copy.shape import EVENT_ID, FIRST_OF_OURS, Column, ForeignKey, Shape
+from runbooks.table_copy.shape import EVENT_ID, FIRST_OF_OURS, UNSENDABLE, Column, ForeignKey, Shape
 
 EPOCH = "date '2000-01-01'"
 PARTS, DAY_BITS = 1024, 6  # buckets of a plain table; bits of those of each day of a hypertable
@@ -32,6 +32,11 @@ class Pair:
     fit: Fit | None = None  # None: columns of the same name
 
     @property
+    def alone(self) -> Pair:
+        """The copy without the live table: in its own columns, but for those that nothing can hold now."""
+        return Pair(self.copy, None, self.where, fit=None if self.live else self.fit)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """What the copy fills, by the live table's names."""
         if self.fit:
@@ -43,6 +48,11 @@ class Pair:
     def staged(self) -> tuple[str, ...]:
         """Those, and what of the key the server computes."""
         return (*self.columns, *(name for name in self.key if name not in self.columns))
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """Columns that both servers can be asked for."""
+        return frozenset((*self.columns, *(column.name for column in self.copy.columns if column.generated)))
 
     @property
     def added(self) -> tuple[str, ...]:
@@ -69,14 +79,10 @@ class Pair:
 
     @property
     def format(self) -> str:
-        """How rows travel: a type that has another number on the other side can do so as text alone."""
-        there = {column.name: column for column in (self.live or self.copy).columns}
-        for name in self.columns:
-            was, now = self.copy.column(self.source(name)), there.get(name)
-            ours = [column.type_id for column in (was, now) if column and column.type_id >= FIRST_OF_OURS]
-            if ours and (self.live is None or len(set(ours)) > 1 or len(ours) == 1):
-                return "text"
-        return "binary"
+        """How rows travel: a type of somebody's own may have another number elsewhere, or no binary form."""
+        columns = (*self.copy.columns, *(self.live.columns if self.live else ()))
+        own = any(c.type_id >= FIRST_OF_OURS or c.base.removesuffix("[]") in UNSENDABLE for c in columns)
+        return "text" if own else "binary"
 
     def column(self, name: str) -> Column | None:
         """As it is live; different texts are told apart where either side would take them for the same."""
@@ -96,7 +102,7 @@ def row_hash(pair: Pair, alias: str = "t") -> str:
 
 def bucket(pair: Pair, alias: str = "t") -> str:
     """An integer; days since 2000 times DAY_PARTS, plus a part, for a table that is ordered by time."""
-    part = _hash(pair, pair.key, alias)
+    part = _hash(pair, pair.key or pair.columns, alias)
     if not _time(pair):
         return f"({part} & {PARTS - 1})"
     column = f"{alias}.{quoted(_time(pair))}"

@@ -19,6 +19,7 @@ _SENT = {"real": "float4send", "double precision": "float8send", "interval": "in
 _WHOLE = ("smallint", "integer", "bigint", "numeric")
 EVENT_ID = "event_id"
 FIRST_OF_OURS = 16384  # what initdb made has lower numbers, the same on every server
+UNSENDABLE = ("aclitem", "pg_node_tree")  # of those the ones that have no binary form
 ACTIONS = {"c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
 
@@ -40,6 +41,7 @@ class Column(Piece):
     always: bool = False  # GENERATED ALWAYS AS IDENTITY
     filled: bool = False  # a default, or an identity
     folds: bool = False  # its collation takes different texts for the same
+    labels: tuple[str, ...] = ()  # of its enum, or of that it has arrays of
 
     @property
     def base(self) -> str:
@@ -75,6 +77,7 @@ class ForeignKey(Piece):
     on_delete: str = "a"
     on_update: str = "a"
     full: bool = False
+    inherited: bool = False  # a partition has it from its table
     child_alone: bool = False
     parent_alone: bool = False
 
@@ -131,6 +134,7 @@ class Check(Piece):
 
     name: str
     expression: str
+    valid: bool = True  # else rows that were there before it may not meet it
 
 
 class Hook(Piece):
@@ -171,7 +175,7 @@ class Shape(Piece):
     sequences: tuple[Numbers, ...] = ()
     triggers: tuple[Hook, ...] = ()
     rules: tuple[Hook, ...] = ()
-    views: tuple[str, ...] = ()
+    hanging: tuple[tuple[str, str], ...] = ()  # what a DROP ... CASCADE takes along: (type, identity)
     partitions: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()  # statements of what pg_dump leaves out: statistics, publications
     hypertable: bool = False
@@ -179,6 +183,7 @@ class Shape(Piece):
     facts: tuple[str, ...] = ()  # statements that make it a hypertable again, before its rows and after them
     policies: tuple[str, ...] = ()
     caggs: tuple[str, ...] = ()  # continuous aggregates over it
+    undeletable: bool = False  # it publishes deletions and has nothing to tell its rows apart by
     unlogged: bool = False
     partitioned: bool = False
     foreign: bool = False

@@ -61,19 +61,23 @@ def made(pair: Pair, source: Source) -> str:
 
 def beside_table(pair: Pair) -> str:
     """A plain table of the copy's columns next to the live one; no policy ever touches it."""
-    columns = [f"{quoted(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in pair.copy.columns]
+    types = {one.name: one.type for one in pair.fit.columns if one.type} if pair.fit else {}
+    columns = [
+        f"{quoted(c.name)} {types.get(c.name, c.type)}{'' if c.nullable else ' NOT NULL'}" for c in pair.copy.columns
+    ]
     return f"CREATE TABLE {qualified(named_beside(pair.copy.name, RESTORED))} ({', '.join(columns)})"
 
 
 def beside(pair: Pair, readers: Sequence[str], source: Source) -> str:
     """That table with its rows, computed columns as the copy has them."""
-    alone = Pair(pair.copy, None, pair.where)
+    alone = pair.alone
     name, names = named_beside(pair.copy.name, RESTORED), [column.name for column in pair.copy.columns]
     query = f"SELECT {listed(names, 't.')} FROM {alone.origin}{filtered(pair.where)}"
     copy = f"COPY {qualified(name)} ({listed(names)}) FROM PROGRAM {source.program(query, alone.format)}"
     return (
-        f"{beside_table(pair)};\n" + _counted(pair, "inserted", f"{copy} (FORMAT {alone.format})")
-        + f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.copy.key)});\n" + _readable(name, readers)
+        f"{beside_table(alone)};\n" + _counted(pair, "inserted", f"{copy} (FORMAT {alone.format})")
+        + (f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.copy.key)});\n" if pair.copy.key else "")
+        + _readable(name, readers)
     )  # fmt: skip
 
 
@@ -193,17 +197,16 @@ def unique(nr: int, pair: Pair) -> str:
     """What is checked at the commit is not checked for a subscriber: whether a written row meets another one."""
     assert pair.live is not None
     text = ""
-    for index in pair.live.uniques:
-        if not index.deferred:
-            continue
+    for index in (one for one in pair.live.uniques if one.deferred):
         shown = ", ".join(f'({expression}) AS "e:{i}"' for i, (expression, _) in enumerate(index.elements))
         keys = f"ROW({listed(pair.key, 't.')})::text"
-        every = f"SELECT {shown}, {keys} AS k FROM {pair.live.rows} AS t{filtered(index.predicate)}"
+        every = f"SELECT {shown}, {keys} AS of_dr_k FROM {pair.live.rows} AS t{filtered(index.predicate)}"
         ours, theirs = ([f'{side}."e:{i}"' for i in range(len(index.elements))] for side in "ab")
         alike = index.alike(ours, theirs)
         mine = f"SELECT ROW({listed(pair.key, 'w.')})::text FROM written_{nr} w"
         text += _none(
-            f"SELECT count(*) FROM ({every}) a JOIN ({every}) b ON {alike} WHERE a.k <> b.k AND a.k IN ({mine})",
+            f"SELECT count(*) FROM ({every}) a JOIN ({every}) b ON {alike} "
+            f"WHERE a.of_dr_k <> b.of_dr_k AND a.of_dr_k IN ({mine})",
             f"rows written to {pair.live.name} have the values of another row in {index.name}",
         )
     return text
@@ -225,8 +228,8 @@ def still_referred(nr: int, pair: Pair) -> str:
 
 def _none(count: str, what: str) -> str:
     body = (
-        f"DECLARE n bigint; BEGIN {count} INTO n; "
-        f"IF n > 0 THEN RAISE EXCEPTION '% %', n, {literal(what)} USING ERRCODE = 'foreign_key_violation'; END IF; END"
+        f"#variable_conflict use_column\nDECLARE of_dr bigint; BEGIN {count} INTO of_dr; IF of_dr > 0 THEN "
+        f"RAISE EXCEPTION '% %', of_dr, {literal(what)} USING ERRCODE = 'foreign_key_violation'; END IF; END"
     )
     return f"DO {literal(body)};\n"
 
@@ -243,24 +246,26 @@ def sequences(copied: Shape, live: Shape | None) -> str:
     last = {one.name: one.last for one in copied.sequences}
     found = {one.name: one for one in (*copied.sequences, *(live.sequences if live else ()))}
     table = live or copied
-    return "".join(_forward(one, last.get(one.name), table) for one in found.values() if not one.cycles)
+    return "".join(_forward(one, last.get(one.name), table) for one in found.values())
 
 
 def _forward(one: Numbers, last: int | None, table: Shape) -> str:
     name, up = literal(one.name), one.step > 0
     further, least = ("greatest", "least") if up else ("least", "greatest")
     known = [str(last)] if last is not None else []
-    if whole_numbers(table.column(one.column)):
+    if not one.cycles and whole_numbers(table.column(one.column)):
         edge = f"{'max' if up else 'min'}({quoted(one.column)})"
         known.append(f"(SELECT {least}({edge}, {one.high if up else one.low})::bigint FROM {table.rows} AS t)")
     if not known:
         return ""
     value, used = f"{further}({', '.join(known)})", f"pg_sequence_last_value(to_regclass({name}))"
-    # One that has given out nothing begins with its first number, not behind what somebody wrote by hand.
+    # One that has given out nothing begins with its first number, not behind what somebody wrote by hand. Nobody can
+    # tell what is ahead of one that goes round: it goes on where it was, if it was made again.
+    ahead = f"s.last {'>' if up else '<'} coalesce({used}, {one.start - one.step})"
     return (
         f"SELECT count(setval(to_regclass({name}), s.last)) AS set FROM (SELECT {value} AS last) s "
         f"WHERE to_regclass({name}) IS NOT NULL AND s.last BETWEEN {one.low} AND {one.high} "
-        f"AND s.last {'>' if up else '<'} coalesce({used}, {one.start - one.step}) \\gset\n"
+        f"AND {f'{used} IS NULL' if one.cycles else ahead} \\gset\n"
     )
 
 
@@ -324,8 +329,8 @@ def _gone(pair: Pair) -> tuple[str, ...]:
 
 
 def _counted(pair: Pair, what: str, statement: str) -> str:
-    """psql has the number of rows of the last statement."""
-    told = f"SELECT {literal(f'{pair.copy.name} {what} ')} || :'ROW_COUNT';\n"
+    """A line of JSON; psql has the number of rows of the last statement."""
+    told = f"SELECT json_build_array({literal(pair.copy.name)}, {literal(what)}, :ROW_COUNT);\n"
     return f"{statement};\n{told}"
 
 

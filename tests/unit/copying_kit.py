@@ -140,7 +140,10 @@ class Two:
 
     def restored(self, mode: Mode, *names: str, where: str = "") -> act.Written:
         """As a run does it: judged before, compared afterwards."""
-        ready = self.prepare(mode, *names, where=where).judged()
+        return self.finish(self.prepare(mode, *names, where=where).judged(), *names)
+
+    def finish(self, ready: Prepared, *names: str) -> act.Written:
+        mode = ready.mode
         body = copying.body(ready.plans, ready.pairs, ready.making, mode, self.source, False)
         done = act.write(self.host, LIVE, body, "restore-table test", 60)
         there = tables.shapes(self.of(LIVE), copying.left(names, mode))
@@ -151,6 +154,11 @@ class Two:
         if made and mode is not Mode.BESIDE:
             assert self.planner(mode).difference(ready.making, made, there) == ()
         return done
+
+    def compared(self, name: str) -> Counts:
+        """The copy's table and the live one of that name, as after writing."""
+        copied, live = (tables.shapes(self.of(database), [name])[name] for database in (COPY, LIVE))
+        return copies.compare(self.of(LIVE), [Pair(copied, live)], self.source, 60)[0]
 
     def definition(self, *names: str) -> list[tuple[str, ...]]:
         """What pg_dump says of live tables, without the word that it makes up each time."""

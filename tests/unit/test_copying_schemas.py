@@ -528,6 +528,141 @@ def test_a_table_without_a_primary_key_goes_by_another_that_is_unique(two: Two) 
         two.prepare(Mode.MERGE, "none")
 
 
+@pytest.mark.parametrize("mode", [*MODES, Mode.BESIDE])
+def test_a_table_without_a_key_comes_back_when_it_was_dropped_and_lies_beside(two: Two, mode: Mode) -> None:
+    two.sql("CREATE TABLE t (a int, b text)", "INSERT INTO t SELECT i % 3, 'x' FROM generate_series(1, 9) i")
+    two.point()
+    two.sql("DELETE FROM t WHERE a = 1")
+    if mode is Mode.BESIDE:
+        two.restored(mode, "t")
+        assert two.sql("SELECT a FROM t_restored ORDER BY 1") == two.copied("SELECT a FROM t ORDER BY 1")
+        return
+    with pytest.raises(Refused, match="no primary key"):
+        two.prepare(mode, "t")
+    two.sql("DROP TABLE t")
+    two.restored(mode, "t")
+    assert two.same("t")
+    two.sql("UPDATE t SET b = 'y' WHERE ctid IN (SELECT ctid FROM t WHERE a = 1 LIMIT 2)")
+    assert two.compared("t").missing > 0
+
+
+def test_an_enum_that_lost_a_value_is_named(two: Two) -> None:
+    two.sql("CREATE TYPE mood AS ENUM ('sad', 'fine')", "CREATE TABLE t (id int PRIMARY KEY, m mood)",
+            "INSERT INTO t VALUES (1, 'sad'), (2, 'fine')")  # fmt: skip
+    two.point()
+    two.sql("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'", "DELETE FROM t WHERE id = 1")
+    with pytest.raises(Refused, match=r"mood, of t\.m, has other values than at the target: no 'sad'"):
+        two.prepare(Mode.MERGE, "t")
+    two.restored(Mode.BESIDE, "t")
+    assert two.rows("t_restored") == [(1, "sad"), (2, "fine")]
+
+
+def test_a_check_that_was_never_validated_is_held_against_the_copy(two: Two) -> None:
+    two.sql("CREATE TABLE p (id int PRIMARY KEY)", "CREATE TABLE t (id int PRIMARY KEY, n int, up int)",
+            "INSERT INTO t SELECT i, i - 3, i FROM generate_series(1, 10) i",
+            "ALTER TABLE t ADD CONSTRAINT high CHECK (n > 0) NOT VALID",
+            "ALTER TABLE t ADD CONSTRAINT later FOREIGN KEY (up) REFERENCES p NOT VALID")  # fmt: skip
+    two.point()
+    two.sql("DELETE FROM t WHERE id < 3", "ALTER TABLE t DROP CONSTRAINT later")
+    with pytest.raises(Refused, match="2 rows to be restored into t do not meet high"):
+        two.prepare(Mode.MERGE, "t").judged()
+    two.sql("DROP TABLE t")
+    two.restored(Mode.MERGE, "t")
+    assert two.same("t"), "they are added behind its rows, as they were"
+
+
+def test_a_table_that_publishes_deletions_and_cannot_name_them_is_told(two: Two) -> None:
+    two.sql("CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 1), (2, 2)",
+            "ALTER TABLE t REPLICA IDENTITY NOTHING", "CREATE PUBLICATION every FOR ALL TABLES")  # fmt: skip
+    two.point()
+    two.sql("ALTER TABLE t REPLICA IDENTITY DEFAULT", "UPDATE t SET v = 0 WHERE id = 1",
+            "ALTER TABLE t REPLICA IDENTITY NOTHING")  # fmt: skip
+    with pytest.raises(Refused, match="no replica identity"):
+        two.prepare(Mode.REPLACE, "t").judged()
+
+
+@pytest.mark.parametrize("mode", [*MODES, Mode.BESIDE])
+def test_names_that_look_like_ours_are_names(two: Two, mode: Mode) -> None:
+    name = '"%s :x @0list@ $1 {y}\n--; /*c*/"'
+    columns = '"%(a)s" int PRIMARY KEY, ":\'v\'" text, "@0first@" text, bucket int, hash int, n int, t int, k int'
+    two.sql(
+        f"CREATE TABLE {name} ({columns})", f"ALTER TABLE {name} ADD UNIQUE (n) DEFERRABLE",
+        f"INSERT INTO {name} SELECT i, ':x', '@all@', i, i, i, i, i FROM generate_series(1, 10) i",
+    )  # fmt: skip
+    two.point()
+    two.sql(f"DELETE FROM {name} WHERE k < 4", f"UPDATE {name} SET hash = 0 WHERE k = 5")
+    two.restored(mode, name)
+    two.sql(f"DROP TABLE {name}")
+    two.restored(Mode.MERGE, name)
+    assert two.same(name)
+
+
+def test_a_sequence_that_goes_round_goes_on_where_it_was(two: Two) -> None:
+    two.sql("CREATE SEQUENCE r MAXVALUE 20 CYCLE", "CREATE TABLE t (at int PRIMARY KEY, id int DEFAULT nextval('r'))",
+            "ALTER SEQUENCE r OWNED BY t.id", "INSERT INTO t SELECT generate_series(1, 25)")  # fmt: skip
+    two.point()
+    two.sql("DELETE FROM t WHERE at < 3", "SELECT nextval('r')")
+    two.restored(Mode.MERGE, "t")
+    assert two.sql("SELECT nextval('r')") == [(7,)]
+    two.sql("DROP TABLE t")
+    two.restored(Mode.MERGE, "t")
+    assert two.sql("SELECT nextval('r')") == [(6,)]
+
+
+def test_a_partition_meets_the_keys_of_its_table(two: Two) -> None:
+    two.sql(
+        "CREATE TABLE sides (side text PRIMARY KEY)", "INSERT INTO sides VALUES ('buy'), ('sell')",
+        "CREATE TABLE parted (id int PRIMARY KEY, side text REFERENCES sides) PARTITION BY RANGE (id)",
+        "CREATE TABLE part (side text, gone int, id int NOT NULL)", "ALTER TABLE part DROP gone",
+        "ALTER TABLE parted ATTACH PARTITION part FOR VALUES FROM (0) TO (100)",
+        "CREATE TABLE of_it (n int PRIMARY KEY, id int REFERENCES parted ON DELETE CASCADE)",
+        "INSERT INTO parted SELECT i, CASE WHEN i < 3 THEN 'buy' ELSE 'sell' END FROM generate_series(1, 9) i",
+        "INSERT INTO of_it SELECT i, i FROM generate_series(4, 9) i",
+    )  # fmt: skip
+    two.point()
+    two.sql("DELETE FROM parted WHERE id < 3", "DELETE FROM sides WHERE side = 'buy'")
+    assert two.prepare(Mode.MERGE, "part").counts[0].orphans == {"parted_side_fkey": 2}
+    two.sql("INSERT INTO sides VALUES ('buy')", "INSERT INTO parted VALUES (50)", "INSERT INTO of_it VALUES (50, 50)")
+    found = two.prepare(Mode.REPLACE, "part").counts[0]
+    assert list(found.bereaved.values()) == [1]
+    two.sql("DELETE FROM of_it WHERE n = 50")
+    two.restored(Mode.REPLACE, "part")
+    assert two.same("parted") and two.same("of_it")
+    two.sql("DELETE FROM of_it", "DROP TABLE part CASCADE")
+    two.restored(Mode.MERGE, "part")
+    assert two.same("parted")
+    assert two.sql("SELECT count(*) FROM pg_constraint WHERE conname LIKE 'of_it%fkey' AND conparentid = 0") == [(1,)]
+
+
+def test_a_table_that_was_renamed_is_told_by_its_name_of_now(two: Two) -> None:
+    two.sql("CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)")
+    two.point()
+    two.sql("ALTER TABLE t RENAME TO t_2025")
+    assert "t is called t_2025 now" in two.prepare(Mode.MERGE, "t").plans[0].notes[0]
+    two.restored(Mode.MERGE, "t")
+    assert two.same("t")
+
+
+def test_what_a_cascade_took_along_is_named_however_far_away(two: Two) -> None:
+    two.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE TABLE heir (PRIMARY KEY (id)) INHERITS (t)",
+        "CREATE VIEW one AS SELECT * FROM t", "CREATE MATERIALIZED VIEW two AS SELECT count(*) FROM one",
+        "CREATE FUNCTION of_it() RETURNS SETOF t LANGUAGE sql AS 'SELECT * FROM ONLY t'",
+        "CREATE TABLE other (id int PRIMARY KEY)",
+        "CREATE POLICY seen ON other USING (EXISTS (SELECT FROM t WHERE t.id = other.id))",
+        "CREATE POLICY own ON t USING (id > 0)", "INSERT INTO t VALUES (1, 'a')",
+    )  # fmt: skip
+    two.point()
+    two.sql("DROP TABLE t CASCADE")
+    assert [line.partition(", which")[0] for line in two.prepare(Mode.MERGE, "t").plans[0].lost] == [
+        "function public.of_it()", "materialized view public.two", "policy seen on public.other", "table public.heir",
+        "view public.one",
+    ]  # fmt: skip
+    assert "table public.heir" not in str(two.prepare(Mode.MERGE, "t", "heir").plans[0].lost)
+    two.restored(Mode.MERGE, "t", "heir")
+    assert two.same("t")
+
+
 def test_a_dropped_table_that_was_empty_comes_back(two: Two) -> None:
     two.sql("CREATE TABLE t (id serial PRIMARY KEY, v int CHECK (v > 0))")
     two.point()

@@ -16,9 +16,21 @@ SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'table', c.relna
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {_OF_OTHERS};
 """
 
-RELATIONS = """
+CALLED = """
+SELECT json_build_object('schema', n.nspname, 'table', c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.oid = @OID@;
+"""
+SEQUENCES = """
 SELECT coalesce(json_agg(format('%I.%I', n.nspname, c.relname)), '[]')
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN (@KINDS@);
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S';
+"""
+# Which of these objects, (type, identity) each, are not there.
+ABSENT = """
+SELECT coalesce(json_agg(json_build_array(type, identity)), '[]') FROM (VALUES @WANTED@) w(type, identity)
+WHERE NOT CASE type WHEN 'function' THEN to_regprocedure(identity) IS NOT NULL
+  WHEN 'policy' THEN EXISTS (SELECT FROM pg_policy p
+    WHERE (pg_identify_object('pg_policy'::regclass, p.oid, 0)).identity = w.identity)
+  ELSE to_regclass(identity) IS NOT NULL END;
 """
 
 _FACTS = r"""
@@ -38,11 +50,15 @@ fks AS MATERIALIZED (
     'parent_columns', (SELECT json_agg(a.attname ORDER BY k.nr) FROM unnest(o.confkey) WITH ORDINALITY k(attnum, nr)
        JOIN pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.attnum),
     'definition', pg_get_constraintdef(o.oid), 'on_delete', o.confdeltype, 'on_update', o.confupdtype,
-    'full', o.confmatchtype = 'f', 'child_alone', o.conrelid IN (SELECT oid FROM bequeathing),
-    'parent_alone', o.confrelid IN (SELECT oid FROM bequeathing)) AS fk
+    'full', o.confmatchtype = 'f', 'inherited', o.conparentid <> 0,
+    'child_alone', o.conrelid IN (SELECT oid FROM bequeathing),
+    'parent_alone', o.confrelid IN (SELECT oid FROM bequeathing)) AS fk,
+    -- Of a partitioned table each partition has the key too, at either end.
+    up.oid IS NULL OR up.conrelid <> o.conrelid AS of_child, up.oid IS NULL OR up.confrelid <> o.confrelid AS of_parent
   FROM pg_constraint o JOIN pg_class r ON r.oid = o.conrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace
     JOIN pg_class p ON p.oid = o.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
-  WHERE o.contype = 'f' AND o.conparentid = 0 AND rn.nspname !~ '^_timescaledb_' AND pn.nspname !~ '^_timescaledb_'
+    LEFT JOIN pg_constraint up ON up.oid = o.conparentid
+  WHERE o.contype = 'f' AND rn.nspname !~ '^_timescaledb_' AND pn.nspname !~ '^_timescaledb_'
     AND (o.conrelid IN (SELECT oid FROM wanted) OR o.confrelid IN (SELECT oid FROM wanted))),
 keys AS MATERIALIZED (
   SELECT DISTINCT ON (i.indrelid) i.* FROM pg_index i JOIN wanted c ON c.oid = i.indrelid
@@ -68,8 +84,11 @@ SELECT json_build_object('schema', c.nspname, 'table', c.relname) AS name, c.oid
        'number', a.attnum, 'type_id', a.atttypid::bigint, 'nullable', NOT a.attnotnull,
        'generated', a.attgenerated <> '', 'always', a.attidentity = 'a',
        'filled', (a.atthasdef AND a.attgenerated = '') OR a.attidentity <> '',
-       'folds', coalesce(NOT o.collisdeterministic, false)) ORDER BY a.attnum)
+       'folds', coalesce(NOT o.collisdeterministic, false),
+       'labels', coalesce((SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum e
+          WHERE e.enumtypid IN (y.oid, y.typelem, b.oid, b.typelem)), '[]')) ORDER BY a.attnum)
      FROM pg_attribute a LEFT JOIN pg_collation o ON o.oid = a.attcollation
+       JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = y.typbasetype
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]') AS columns,
   coalesce((SELECT json_agg(a.attname ORDER BY k.nr)
      FROM keys i, unnest(i.indkey) WITH ORDINALITY k(attnum, nr), pg_attribute a
@@ -87,10 +106,13 @@ SELECT json_build_object('schema', c.nspname, 'table', c.relname) AS name, c.oid
        LEFT JOIN pg_constraint o ON o.conindid = i.indexrelid AND o.contype = 'x'
      WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) AND i.indisready
        AND i.indexrelid NOT IN (SELECT indexrelid FROM keys)), '[]') AS uniques,
-  coalesce((SELECT json_agg(json_build_object('name', o.conname, 'expression', pg_get_expr(o.conbin, o.conrelid))
-       ORDER BY o.conname) FROM pg_constraint o WHERE o.conrelid = c.oid AND o.contype = 'c'), '[]') AS checks,
-  coalesce((SELECT json_agg(f.fk ORDER BY f.conname) FROM fks f WHERE f.conrelid = c.oid), '[]') AS foreign_keys,
-  coalesce((SELECT json_agg(f.fk ORDER BY f.conname) FROM fks f WHERE f.confrelid = c.oid), '[]') AS referred_by,
+  coalesce((SELECT json_agg(json_build_object('name', o.conname, 'expression', pg_get_expr(o.conbin, o.conrelid),
+       'valid', o.convalidated) ORDER BY o.conname)
+     FROM pg_constraint o WHERE o.conrelid = c.oid AND o.contype = 'c'), '[]') AS checks,
+  coalesce((SELECT json_agg(f.fk ORDER BY f.conname) FROM fks f
+     WHERE f.conrelid = c.oid AND f.of_child), '[]') AS foreign_keys,
+  coalesce((SELECT json_agg(f.fk ORDER BY f.conname) FROM fks f
+     WHERE f.confrelid = c.oid AND f.of_parent), '[]') AS referred_by,
   coalesce((SELECT json_agg(json_build_object('name', format('%I.%I', n.nspname, s.relname), 'column', a.attname,
        'last', pg_sequence_last_value(s.oid), 'start', q.seqstart, 'step', q.seqincrement, 'low', q.seqmin,
        'high', q.seqmax, 'cycles', q.seqcycle) ORDER BY a.attnum)
@@ -101,21 +123,40 @@ SELECT json_build_object('schema', c.nspname, 'table', c.relname) AS name, c.oid
      FROM hooks h WHERE h.of = c.oid AND h.kind = 'trigger'), '[]') AS triggers,
   coalesce((SELECT json_agg(json_build_object('name', h.name, 'enabled', h.enabled) ORDER BY h.name)
      FROM hooks h WHERE h.of = c.oid AND h.kind = 'rule'), '[]') AS rules,
-  coalesce((SELECT json_agg(DISTINCT format('%I.%I', n.nspname, v.relname))
-     FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class
-       JOIN pg_namespace n ON n.oid = v.relnamespace
-     WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
-       AND v.relkind IN ('v', 'm') AND n.nspname !~ '^_timescaledb_'), '[]') AS views,
+  coalesce((SELECT json_agg(json_build_array(x.type, x.identity) ORDER BY x.type, x.identity) FROM (
+     WITH RECURSIVE hanging(classid, objid) AS (
+       SELECT 'pg_class'::regclass::oid, c.oid
+       UNION SELECT x.classid, x.objid FROM hanging h, LATERAL (
+         SELECT d.classid, d.objid FROM pg_depend d
+           WHERE d.refclassid = h.classid AND d.refobjid = h.objid AND d.deptype = 'n'
+         UNION ALL SELECT 'pg_type'::regclass::oid, t.oid FROM pg_type t
+           WHERE h.classid = 'pg_class'::regclass AND t.typrelid = h.objid
+         UNION ALL SELECT 'pg_class'::regclass::oid, r.ev_class FROM pg_rewrite r
+           WHERE h.classid = 'pg_rewrite'::regclass AND r.oid = h.objid) x)
+     SELECT i.type, i.identity FROM hanging h, pg_identify_object(h.classid, h.objid, 0) i
+     WHERE i.type IN ('table', 'view', 'materialized view', 'function', 'policy')
+       AND coalesce(i.schema, '') !~ '^_timescaledb_' AND (h.classid, h.objid) <> ('pg_class'::regclass::oid, c.oid)
+       AND NOT (h.classid = 'pg_policy'::regclass AND EXISTS (SELECT FROM pg_policy p
+         WHERE p.oid = h.objid AND p.polrelid = c.oid))) x), '[]') AS hanging,
   coalesce((SELECT json_agg(json_build_object('schema', n.nspname, 'table', p.relname) ORDER BY t.level, p.relname)
      FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid JOIN pg_namespace n ON n.oid = p.relnamespace
      WHERE c.relkind = 'p' AND t.level > 0), '[]') AS partitions,
-  coalesce((SELECT json_agg(x.line ORDER BY x.line) FROM (
-     SELECT pg_get_statisticsobjdef(s.oid) AS line FROM pg_statistic_ext s WHERE s.stxrelid = c.oid
-     UNION ALL SELECT format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I%s%s', p.pubname, c.nspname, c.relname,
+  coalesce((SELECT json_agg(x.line ORDER BY x.nr, x.line) FROM (
+     SELECT 1 AS nr, pg_get_statisticsobjdef(s.oid) AS line FROM pg_statistic_ext s WHERE s.stxrelid = c.oid
+     UNION ALL SELECT 2, format('%s STATISTICS %I.%I %s', more.verb, n.nspname, s.stxname, more.rest)
+       FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace, LATERAL (VALUES
+         ('ALTER', 'OWNER TO ' || quote_ident(pg_get_userbyid(s.stxowner))),
+         ('ALTER', 'SET STATISTICS ' || CASE WHEN s.stxstattarget >= 0 THEN s.stxstattarget END),
+         ('COMMENT ON', 'IS ' || quote_literal(obj_description(s.oid, 'pg_statistic_ext')))) more(verb, rest)
+       WHERE s.stxrelid = c.oid AND more.rest IS NOT NULL
+     UNION ALL SELECT 3, format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I%s%s', p.pubname, c.nspname, c.relname,
        (SELECT ' (' || string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) || ')' FROM pg_attribute a
           WHERE a.attrelid = c.oid AND a.attnum = ANY (r.prattrs::smallint[])),
        ' WHERE (' || pg_get_expr(r.prqual, c.oid) || ')')
      FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid WHERE r.prrelid = c.oid) x), '[]') AS extras,
+  (c.relreplident = 'n' OR (c.relreplident = 'd' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid
+     AND i.indisprimary))) AND EXISTS (SELECT FROM pg_publication p JOIN pg_publication_tables t USING (pubname)
+     WHERE p.pubdelete AND t.schemaname = c.nspname AND t.tablename = c.relname) AS undeletable,
   c.relpersistence = 'u' AS unlogged, c.relkind = 'p' AS partitioned, c.relkind = 'f' AS foreign,
   coalesce((SELECT sum(pg_total_relation_size(t.relid)) FROM pg_partition_tree(c.oid) t),
     pg_total_relation_size(c.oid))::bigint AS size_bytes

@@ -56,14 +56,20 @@ def taken(server: Server, wanted: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name, question in questions.items() if server.ask(question) == "t")
 
 
-def views(server: Server) -> frozenset[str]:
-    """Views and materialized ones, as format('%I.%I') writes them."""
-    return _relations(server, "'v', 'm'")
+def absent(server: Server, wanted: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Which of these objects, (type, identity) as the server calls them, are not there."""
+    values = ", ".join(f"({literal(kind)}, {literal(identity)})" for kind, identity in wanted)
+    said = json.loads(server.ask(table_facts.ABSENT.replace("@WANTED@", values))) if values else []
+    return tuple((kind, identity) for kind, identity in said)
+
+
+def called(server: Server, oid: int) -> str:
+    """What the table of this number is called; empty when it is gone."""
+    said = server.ask(table_facts.CALLED.replace("@OID@", str(oid)))
+    found = json.loads(said) if said else None
+    return shown(found["schema"], found["table"]) if found else ""
 
 
 def sequences(server: Server) -> frozenset[str]:
-    return _relations(server, "'S'")
-
-
-def _relations(server: Server, kinds: str) -> frozenset[str]:
-    return frozenset(json.loads(server.ask(table_facts.RELATIONS.replace("@KINDS@", kinds))))
+    """Every sequence, as format('%I.%I') writes it."""
+    return frozenset(json.loads(server.ask(table_facts.SEQUENCES)))

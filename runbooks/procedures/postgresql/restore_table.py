@@ -29,7 +29,7 @@ from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.table_copy import names
 from runbooks.table_copy.counts import Counts, Making, Mode, TablePlan, outside, remarks, sentence
 from runbooks.table_copy.pair import Pair
-from runbooks.table_copy.shape import Shape
+from runbooks.table_copy.shape import ForeignKey, Shape
 from runbooks.table_copy.source import Source
 
 SIDE = "table"
@@ -241,11 +241,18 @@ def pairs(plans: tuple[TablePlan, ...], state: RestoreTable) -> tuple[Pair, ...]
     return tuple(
         Pair(
             plan.copied, plan.live, state.where, fit=plan.fit,
-            parents=outside((plan.live or plan.copied).foreign_keys, chosen, "parent"),
+            parents=outside(_proved(plan), chosen, "parent"),
             children=outside(plan.live.referred_by if plan.live else (), chosen, "child"),
         )
         for plan in plans
     )  # fmt: skip
+
+
+def _proved(plan: TablePlan) -> tuple[ForeignKey, ...]:
+    """Foreign keys that rows have to meet; one that was never validated is made again as such."""
+    if plan.live:
+        return plan.live.foreign_keys
+    return tuple(fk for fk in plan.copied.foreign_keys if not fk.definition.endswith("NOT VALID"))
 
 
 def write(context: Run, state: RestoreTable) -> RestoreTable:

@@ -91,6 +91,7 @@ def judge(plans: Sequence[TablePlan], mode: Mode, where: str = "") -> None:
         if mode is not Mode.BESIDE:
             _judge_keys(plan, mode)
             _judge_values(plan)
+            _judge_deletions(plan, mode)
             if not where:  # a condition may have left out just those rows; the server knows
                 _judge_partitions(plan)
 
@@ -129,8 +130,17 @@ def _judge_values(plan: TablePlan) -> None:
     for name, count in counts.unmet.items():
         if count:
             raise Refused(
-                f"{count} rows to be restored into {plan.name} do not meet {name}, which is new since", aside
+                f"{count} rows to be restored into {plan.name} do not meet {name}, as it is now", aside
             )
+
+
+def _judge_deletions(plan: TablePlan, mode: Mode) -> None:
+    counts, live = plan.counts, plan.live
+    if mode is Mode.REPLACE and counts and live and live.undeletable and counts.differing + counts.only_live:
+        raise Refused(
+            f"{plan.name} is published with its deletions and has no replica identity, so no row of it can be replaced",
+            f"alter table {plan.name} replica identity full; or --mode merge",
+        )
 
 
 def _judge_partitions(plan: TablePlan) -> None:
@@ -236,7 +246,7 @@ def left(names: Sequence[str], mode: Mode) -> tuple[str, ...]:
 def targets(pairs: Sequence[Pair], mode: Mode, live: Mapping[str, Shape], xid: int) -> tuple[Pair, ...]:
     """The pairs to compare afterwards: the copy with what it was written to."""
     if mode is Mode.BESIDE:
-        return tuple(Pair(pair.copy, live.get(beside(pair.copy.name, RESTORED)), pair.where) for pair in pairs)
+        return tuple(replace(pair.alone, live=live.get(beside(pair.copy.name, RESTORED))) for pair in pairs)
     return tuple(
         replace(pair, live=live.get(pair.copy.name), parents=(), children=(), since_xid=xid or None) for pair in pairs
     )

@@ -12,9 +12,9 @@ from runbooks.probes.postgresql.tables import Server
 from runbooks.table_copy import definition
 from runbooks.table_copy import write as sql
 from runbooks.table_copy.counts import RESTORED, Making, Mode, TablePlan
-from runbooks.table_copy.fit import Fit, changes, fit
+from runbooks.table_copy.fit import Fit, as_text, changes, fit, other_labels
 from runbooks.table_copy.meetings import new_checks
-from runbooks.table_copy.names import beside
+from runbooks.table_copy.names import beside, shown, split
 from runbooks.table_copy.pair import Pair
 from runbooks.table_copy.shape import ForeignKey, Shape, parents_first
 
@@ -63,19 +63,26 @@ class Planner:
         why = _unlike(copied) or (there and there.foreign and "is a foreign table now")
         if why:
             raise Refused(f"{copied.name} {why}", "tables that are logged and lie in this database can be restored")
-        if not copied.key or (there and not there.key):
+        keyless = not copied.key or (there is not None and not there.key)
+        if keyless and (not copied.columns or (there and self.mode is not Mode.BESIDE)):
             raise Refused(
                 f"{copied.name} has no primary key and no other that is unique: its rows cannot be compared",
                 "./dr restore-pitr leaves a side cluster open to copy from by hand",
             )
+        aside = as_text(copied, other_labels(copied, there)) if there else None
         if self.mode is Mode.BESIDE:
-            self._can_lie_beside(copied)
+            self._can_lie_beside(copied, aside)
         if there is None:
-            return TablePlan(copied=copied, notes=_large_objects(copied))
+            now = tables.called(self.live, copied.oid)
+            told = f"{copied.name} is called {now} now, which stays as it is: it is made a second time"
+            renamed = (told,) if now else ()
+            return TablePlan(copied=copied, notes=(*renamed, *_large_objects(copied)))
+        if keyless:
+            return TablePlan(copied=copied, notes=(f"{copied.name} has no key: not compared",))
         fitted = self._fit(copied, there)
         wrong = fitted.refused or _other_key(copied, there, fitted)
         if wrong and self.mode is Mode.BESIDE:
-            return TablePlan(copied=copied, notes=(f"{wrong}: not compared",))
+            return TablePlan(copied=copied, fit=aside, notes=(f"{wrong}: not compared",))
         if wrong:
             raise Refused(wrong, f"--mode beside leaves the copy as {beside(copied.name, RESTORED)}")
         there, notes = self._readable(Pair(copied, there, fit=fitted), there)
@@ -111,8 +118,8 @@ class Planner:
             return False
         return True
 
-    def _can_lie_beside(self, copied: Shape) -> None:
-        failed = table_copy.rehearsed(self.live, [sql.beside_table(Pair(copied, None))], DUMP_S)
+    def _can_lie_beside(self, copied: Shape, aside: Fit | None) -> None:
+        failed = table_copy.rehearsed(self.live, [sql.beside_table(Pair(copied, None, fit=aside))], DUMP_S)
         for why in failed.values():
             raise Refused(
                 f"{beside(copied.name, RESTORED)} cannot be made: {why}",
@@ -129,14 +136,15 @@ class Planner:
             if definition.essential(statement):
                 raise Refused(
                     f"{' and '.join(shape.name for shape in made)} cannot be made again as it was: {why}",
-                    f"make what is missing first; it was tried: {' '.join(statement.split())[:200]}",
+                    f"make what is missing, or rename what is in the way, first; "
+                    f"it was tried: {' '.join(statement.split())[:200]}",
                 )
         told = [f"{why} ({' '.join(line.split())[:160]})" for line, why in failed.items() if definition.says(line)]
         lost = {made[0].name: told}
         for shape in made:
-            gone = set(shape.views) - (tables.views(self.live) if shape.views else set())
+            gone = [one for one in tables.absent(self.live, shape.hanging) if not _made_too(one, made)]
             lost.setdefault(shape.name, []).extend(
-                f"view {view}, which was dropped with {shape.name}" for view in sorted(gone)
+                f"{kind} {identity}, which was dropped with {shape.name}" for kind, identity in gone
             )
             lost[shape.name] += [f"continuous aggregate {name} of {shape.name}" for name in shape.caggs]
         return definition.without(whole, failed), lost
@@ -156,6 +164,13 @@ class Planner:
         again = definition.told(definition.making(*dumped, there))
         wanted = definition.told(making)
         return tuple(sorted(line for line in wanted ^ again if not line.startswith(_OF_SEQUENCES)))
+
+
+def _made_too(thing: tuple[str, str], made: Sequence[Shape]) -> bool:
+    kind, identity = thing
+    return kind == "table" and shown(*split(identity)) in {
+        name for shape in made for name in (shape.name, *shape.partitions)
+    }
 
 
 def nearest(name: str, there: frozenset[str] | set[str]) -> str:
@@ -206,6 +221,7 @@ def _require_parents(names: Sequence[str], copied: Mapping[str, Shape], there: M
 def _left_behind(plan: TablePlan, there: Mapping[str, Shape], names: Sequence[str]) -> tuple[ForeignKey, ...]:
     """Foreign keys of living tables that a DROP ... CASCADE of this one took along."""
     has = {(fk.child, fk.name) for shape in there.values() for fk in shape.foreign_keys}
-    return tuple(fk for fk in plan.copied.referred_by if fk.child in there and (fk.child, fk.name) not in has)
+    lost = (fk for fk in plan.copied.referred_by if fk.child in there and not fk.inherited)
+    return tuple(fk for fk in lost if (fk.child, fk.name) not in has)
 
 
