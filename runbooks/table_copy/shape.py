@@ -77,9 +77,16 @@ class ForeignKey(Piece):
     on_delete: str = "a"
     on_update: str = "a"
     full: bool = False
-    inherited: bool = False  # a partition has it from its table
+    inherited: bool = False  # a partition has it from its table, where it is called and says what `top_...` tells
+    top_name: str = ""
+    top_definition: str = ""
     child_alone: bool = False
     parent_alone: bool = False
+
+    @property
+    def whole(self) -> ForeignKey:
+        """That of the partitioned table; without it no partition has one."""
+        return self.model_copy(update={"name": self.top_name, "definition": self.top_definition, "inherited": False})
 
     @property
     def children(self) -> str:

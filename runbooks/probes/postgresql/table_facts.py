@@ -51,6 +51,7 @@ fks AS MATERIALIZED (
        JOIN pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.attnum),
     'definition', pg_get_constraintdef(o.oid), 'on_delete', o.confdeltype, 'on_update', o.confupdtype,
     'full', o.confmatchtype = 'f', 'inherited', o.conparentid <> 0,
+    'top_name', coalesce(up.conname, ''), 'top_definition', coalesce(pg_get_constraintdef(up.oid), ''),
     'child_alone', o.conrelid IN (SELECT oid FROM bequeathing),
     'parent_alone', o.confrelid IN (SELECT oid FROM bequeathing)) AS fk,
     -- Of a partitioned table each partition has the key too, at either end.

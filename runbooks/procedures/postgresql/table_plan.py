@@ -221,7 +221,7 @@ def _require_parents(names: Sequence[str], copied: Mapping[str, Shape], there: M
 def _left_behind(plan: TablePlan, there: Mapping[str, Shape], names: Sequence[str]) -> tuple[ForeignKey, ...]:
     """Foreign keys of living tables that a DROP ... CASCADE of this one took along."""
     has = {(fk.child, fk.name) for shape in there.values() for fk in shape.foreign_keys}
-    lost = (fk for fk in plan.copied.referred_by if fk.child in there and not fk.inherited)
+    lost = (fk.whole if fk.inherited else fk for fk in plan.copied.referred_by if fk.child in there)
     return tuple(fk for fk in lost if (fk.child, fk.name) not in has)
 
 
