@@ -80,30 +80,31 @@ def restore_cluster(
     help={
         **HELP,
         **TARGET_HELP,
-        "tables": "which tables, with commas between them",
+        "tables": "which tables, with commas between them: NAME, or SCHEMA.NAME",
         "mode": "merge inserts the missing rows (default), replace makes the content the copy's, beside leaves "
         "TABLE_restored",
         "from": "take a side cluster that is open already, such as pitr, instead of a target",
         "where": "only rows for which this SQL condition holds",
         "keep_replaced": "keep the old content as TABLE_replaced (with --mode replace)",
         "replace": "drop an open side cluster of another target first",
+        "accept_loss": "write although something does not come back, such as values of a column that is gone",
     }
 )
 @door
 def restore_table(
     c: Context, tables: str = "", mode: str = "", to_time: str = "", to_lsn: str = "", to_xid: str = "",
     to_name: str = "", inclusive: bool = False, set: str = "", repo: int = 0, timeline: int = 0, from_: str = "",
-    where: str = "", keep_replaced: bool = True, replace: bool = False, plan: bool = False, resume: bool = False,
-    yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+    where: str = "", keep_replaced: bool = True, replace: bool = False, accept_loss: bool = False, plan: bool = False,
+    resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Restore tables from a point in time, or lay them beside."""
-    from runbooks.procedures.postgresql.restore_table import RestoreTableOptions, mode_of
+    from runbooks.procedures.postgresql.restore_table import RestoreTableOptions, mode_of, tables_of
 
     options = RestoreTableOptions(
-        yes=yes, tables=tuple(name.strip() for name in tables.split(",") if name.strip()), to_time=to_time,
+        yes=yes, tables=tables_of(tables), to_time=to_time,
         to_lsn=to_lsn, to_xid=to_xid, to_name=to_name, inclusive=inclusive, backup_set=set, timeline=timeline,
         source=from_, where=where, keep_replaced=keep_replaced, replace=replace,
-        **_said(repo=repo, mode=mode_of(mode) if mode else None),
+        accept_loss=accept_loss,         **_said(repo=repo, mode=mode_of(mode) if mode else None),
     )  # fmt: skip
     run_procedure("restore-table", options, plan, resume, json, inventory)
 

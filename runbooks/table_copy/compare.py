@@ -8,103 +8,56 @@ joined with the live rows. Equal tables cost two scans, and a deleted row costs 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from itertools import count
 
-from runbooks.table_copy.shape import EVENT_ID, ForeignKey, Shape, listed, literal, public, quoted
-from runbooks.table_copy.source import Source, plain_settings
+from runbooks.table_copy import meetings
+from runbooks.table_copy.counts import Mode
+from runbooks.table_copy.meetings import Asked
+from runbooks.table_copy.names import listed, literal, qualified, quoted
+from runbooks.table_copy.pair import DAY_BITS, Pair, bucket, days, filtered, match, row_hash
+from runbooks.table_copy.shape import EVENT_ID, Shape
+from runbooks.table_copy.source import Source, own_triggers_off, plain_settings
 
-EPOCH = "date '2000-01-01'"
-PARTS, DAY_BITS = 1024, 6  # buckets of a plain table; bits of those of each day of a hypertable
-DAY_PARTS = 1 << DAY_BITS
 MAX_BUCKETS = 4000  # of more that differ all in their days are fetched: a command line has its length
+PRIME = 9_223_372_036_854_775_783
 SETTINGS = "SET work_mem = '64MB';\nSET statement_timeout = 0;\nSET lock_timeout = '30s';\n"
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A table of the copy and the live one to compare it with, which may have another name, or not be there.
-
-    `parents` and `children` are the foreign keys to check: those whose other table is not restored in the same run.
-    """
-
-    copy: Shape
-    live: Shape | None
-    where: str = ""
-    parents: tuple[ForeignKey, ...] = ()
-    children: tuple[ForeignKey, ...] = ()
-    since_xid: int | None = None  # live rows written by a later transaction supersede the copy's
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """What both have, in the copy's order."""
-        there = {column.name for column in self.live.columns} if self.live else None
-        return tuple(c.name for c in self.copy.copied if there is None or c.name in there)
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        return (self.live or self.copy).key
-
-    @property
-    def versioned(self) -> bool:
-        return EVENT_ID in self.columns
-
-
-def row_hash(pair: Pair, alias: str = "t") -> str:
-    return _hash(pair, pair.columns, alias)
-
-
-def bucket(pair: Pair, alias: str = "t") -> str:
-    """An integer; days since 2000 times DAY_PARTS, plus a part, for a table that is ordered by time."""
-    part = _hash(pair, pair.key, alias)
-    if not pair.copy.time_column:
-        return f"({part} & {PARTS - 1})"
-    day = f"({alias}.{quoted(pair.copy.time_column)}::date - {EPOCH})::bigint"
-    return f"({day} * {DAY_PARTS} + ({part} & {DAY_PARTS - 1}))"
-
-
-def _hash(pair: Pair, names: Iterable[str], alias: str) -> str:
-    shown = [f"{alias}.{column.hashed}" for name in names if (column := pair.copy.column(name))]
-    return f"hash_record_extended(ROW({', '.join(shown)}), 0)"
-
-
-def filtered(*conditions: str) -> str:
-    """WHERE and its conditions, empty without any."""
-    given = [f"({condition})" for condition in conditions if condition]
-    return f" WHERE {' AND '.join(given)}" if given else ""
-
-
-def digest(pair: Pair, table: str) -> str:
+def digest(pair: Pair, rows: str) -> str:
     values = f"{bucket(pair)} AS bucket, {row_hash(pair)} AS hash"
-    hashed = f"SELECT {values} FROM {public(table)} AS t{filtered(pair.where)}"
-    return f"SELECT bucket, count(*) AS n, bit_xor(hash) AS hash FROM ({hashed}) h GROUP BY bucket"
+    hashed = f"SELECT {values} FROM {rows}{filtered(pair.where)}"
+    # Two rows that are the same cancel each other out, and only a key says that there are none.
+    folded = "bit_xor(hash)" if pair.key else f"(sum(hash::numeric) % {PRIME})::bigint"
+    return f"SELECT bucket, count(*) AS n, {folded} AS hash FROM ({hashed}) h GROUP BY bucket"
 
 
-def days(pair: Pair, first: str, last: str) -> str:
-    """The days that buckets span, as a condition that keeps other chunks from being read."""
-    if not pair.copy.time_column:
-        return ""
-    column = f"t.{quoted(pair.copy.time_column)}"
-    return f"{column} >= {EPOCH} + {first} AND {column} < {EPOCH} + {last} + 1"
+def script(pairs: Iterable[Pair], source: Source, mode: Mode | None = None) -> str:
+    """Prints a line of JSON for each pair, in their order; reads only, but for temporary tables.
 
-
-def script(pairs: Iterable[Pair], source: Source) -> str:
-    """Prints a line of JSON for each pair, in their order; reads only, but for temporary tables."""
-    body = [_one(nr, pair, source) for nr, pair in enumerate(pairs)]
-    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ;\n"
+    `mode` is what would be done, None when it was: what it would meet is not asked for then.
+    """
+    body = [_one(nr, pair, source, mode) for nr, pair in enumerate(pairs)]
+    begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ;\n{own_triggers_off()}"
     return plain_settings() + SETTINGS + begin + "".join(body) + "ROLLBACK;\n"
 
 
-def _one(nr: int, pair: Pair, source: Source) -> str:
+def _one(nr: int, pair: Pair, source: Source, mode: Mode | None) -> str:
     # Nothing to compare with: a count will do.
-    count = f"SELECT 0::bigint, count(*), 0::bigint FROM {public(pair.copy.name)} AS t{filtered(pair.where)}"
-    query = digest(pair, pair.copy.name) if pair.live else count
+    number = f"SELECT 0::bigint, count(*), 0::bigint FROM {pair.origin}{filtered(pair.where)}"
+    query = digest(pair, pair.origin) if pair.live else number
     copied = (
         f"CREATE TEMP TABLE copied_{nr} (bucket bigint, n bigint, hash bigint);\n"
         f"COPY copied_{nr} FROM PROGRAM {source.program(query)} (FORMAT binary);\n"
     )
     if pair.live is None:
         return copied + _values(nr, pair, source) + _told_of_new(nr, pair)
-    return copied + _buckets(nr, pair, pair.live) + _rows(nr, pair, pair.live, source) + _told(nr, pair)
+    if not pair.key:
+        return copied + _buckets(nr, pair, pair.live) + _told_by_buckets(nr, pair)
+    asked = Asked.of(pair, pair.live, mode)
+    return (
+        copied + _buckets(nr, pair, pair.live) + _rows(nr, pair, pair.live, asked, source)
+        + meetings.looked_for(nr, pair, pair.live, asked) + _told(nr, pair, pair.live, asked)
+    )  # fmt: skip
 
 
 def _buckets(nr: int, pair: Pair, live: Shape) -> str:
@@ -113,7 +66,7 @@ def _buckets(nr: int, pair: Pair, live: Shape) -> str:
     return (
         f"CREATE TEMP TABLE buckets_{nr} AS SELECT bucket, c.n AS copied, l.n AS live, "
         "(c.n, c.hash) IS DISTINCT FROM (l.n, l.hash) AS off "
-        f"FROM copied_{nr} c FULL JOIN ({digest(pair, live.name)}) l USING (bucket);\n"
+        f"FROM copied_{nr} c FULL JOIN ({digest(pair, f'{live.rows} AS t')}) l USING (bucket);\n"
         f"SELECT {whole} AS all_{nr}, "
         f"CASE WHEN {whole} THEN 'NULL' ELSE coalesce(string_agg(bucket::text, ','), 'NULL') END AS list_{nr}, "
         f"coalesce(min(bucket) >> {DAY_BITS}, 0) AS first_{nr}, coalesce(max(bucket) >> {DAY_BITS}, 0) AS last_{nr} "
@@ -121,40 +74,68 @@ def _buckets(nr: int, pair: Pair, live: Shape) -> str:
     )
 
 
-def _rows(nr: int, pair: Pair, live: Shape, source: Source) -> str:
-    """Key, event id, foreign keys and hash of the copy's rows in those buckets; then what differs from the live."""
-    names = dict.fromkeys([*pair.key, *([EVENT_ID] if pair.versioned else []), *_referring(pair)])
-    inside = f"SELECT {listed(names, 't.')}, {bucket(pair)} AS bucket, {row_hash(pair)} AS hash"
-    template = source.command(
-        f"SELECT {listed(names)}, hash FROM ({inside} FROM {public(pair.copy.name)} AS t"
-        f"{filtered(pair.where, days(pair, '@FIRST@', '@LAST@'))}) h WHERE @ALL@ OR bucket IN (@LIST@)"
-    )
-    program = literal(template)
-    for name in ("first", "last", "all", "list"):
+def _rows(nr: int, pair: Pair, live: Shape, asked: Asked, source: Source) -> str:
+    """What is asked of the copy's rows in those buckets, and their hash; then what differs from the live."""
+    numbers = range(len(asked.expressions))
+    inside = f"SELECT {asked.selected}, {bucket(pair)} AS bucket, {row_hash(pair)} AS hash"
+    def command(first: str, last: str, every: str, some: str) -> str:
+        return source.command(
+            f"SELECT {listed(f'v:{i}' for i in numbers)}, hash FROM ({inside} FROM {pair.origin}"
+            f"{filtered(pair.where, days(pair, first, last))}) h WHERE {every} OR bucket IN ({some})",
+            pair.format,
+        )
+
+    names = ("first", "last", "all", "list")
+    plain = command("", "", "", "")
+    mark = next(f"@{i}" for i in count() if f"@{i}" not in plain)  # whatever is in somebody's names
+    program = literal(command(*(f"{mark}{name}@" for name in names)))
+    for name in names:
         shown = f"CASE WHEN :'all_{nr}' = 't' THEN 'true' ELSE 'false' END" if name == "all" else f":'{name}_{nr}'"
-        program = f"replace({program}, '@{name.upper()}@', {shown})"
+        program = f"replace({program}, '{mark}{name}@', {shown})"
     lives = (
-        f"SELECT * FROM ({inside}, t.xmin FROM {public(live.name)} AS t"
+        f"SELECT * FROM ({inside}, t.xmin FROM {live.rows} AS t"
         f"{filtered(pair.where, days(pair, f':first_{nr}', f':last_{nr}'))}) h "
         f"WHERE :'all_{nr}' OR bucket IN (:list_{nr})"
     )
-    newer = ["l.event_id > c.event_id"] if pair.versioned else []
+    event = asked.at(f"t.{quoted(EVENT_ID)}") if pair.versioned else 0
+    newer = [f'l."v:{event}" > c."v:{event}"'] if pair.versioned else []
     newer += [f"age(l.xmin) < age('{pair.since_xid}'::xid)"] if pair.since_xid else []
-    keys = _match("l", pair.key, "c", pair.key)
-    both = ", ".join(f"coalesce(c.{quoted(name)}, l.{quoted(name)}) AS {quoted(name)}" for name in names)
+    both = ", ".join(f'c."v:{i}" AS "c:{i}", l."v:{i}" AS "l:{i}"' for i in numbers)
+    keys = asked.columns(pair.key, "v")
     return (
-        f"CREATE TEMP TABLE rows_{nr} AS SELECT {listed(names)}, 0::bigint AS hash FROM {public(live.name)} "
+        f"CREATE TEMP TABLE rows_{nr} AS SELECT {asked.selected}, 0::bigint AS hash FROM {live.rows} AS t "
         "WITH NO DATA;\n"
         f"SELECT {program} AS program_{nr} \\gset\n"
-        f"COPY rows_{nr} FROM PROGRAM :'program_{nr}' (FORMAT binary);\n"
+        f"COPY rows_{nr} FROM PROGRAM :'program_{nr}' (FORMAT {pair.format});\n"
         f"ANALYZE rows_{nr};\n"
         f"CREATE TEMP TABLE off_{nr} AS SELECT {both}, l.hash IS NULL AS missing, c.hash IS NULL AS only_live, "
         f"coalesce({' OR '.join(newer) or 'false'}, false) AS superseded "
-        f"FROM rows_{nr} c FULL JOIN ({lives}) l ON {keys} WHERE c.hash IS DISTINCT FROM l.hash;\n"
+        f"FROM rows_{nr} c FULL JOIN ({lives}) l ON {match('c', keys, 'l', keys)} "
+        "WHERE c.hash IS DISTINCT FROM l.hash;\n" + (_outside(nr, pair, live, asked, newer) if pair.where else "")
     )
 
 
-def _told(nr: int, pair: Pair) -> str:
+def _outside(nr: int, pair: Pair, live: Shape, asked: Asked, newer: list[str]) -> str:
+    """A row that the condition chose of the copy, and not of the live table, is there all the same."""
+    taken = ", ".join(f'"l:{i}" = l."v:{i}"' for i in range(len(asked.expressions)))
+    later = " OR ".join(newer).replace('c."v:', 'o."c:') or "false"
+    return (
+        f"UPDATE off_{nr} o SET missing = false, superseded = coalesce({later}, false), {taken} "
+        f"FROM (SELECT {asked.selected}, t.xmin FROM {live.rows} AS t) l "
+        f"WHERE o.missing AND {match('o', asked.columns(pair.key, 'c'), 'l', asked.columns(pair.key, 'v'))};\n"
+    )
+
+
+def _told_by_buckets(nr: int, pair: Pair) -> str:
+    """Without a key nobody knows which row it is: those of a bucket that differs count as missing."""
+    return (
+        f"SELECT json_build_object('table', {literal(pair.copy.name)}, 'restored', coalesce(sum(copied), 0), "
+        "'live', coalesce(sum(live), 0), 'missing', coalesce(sum(copied) FILTER (WHERE off), 0), "
+        f"'only_live', coalesce(sum(live) FILTER (WHERE off), 0)) FROM buckets_{nr};\n"
+    )
+
+
+def _told(nr: int, pair: Pair, live: Shape, asked: Asked) -> str:
     total = f"FROM buckets_{nr})"
     differ = "NOT missing AND NOT only_live"
     return (
@@ -165,48 +146,21 @@ def _told(nr: int, pair: Pair) -> str:
         "'missing', count(*) FILTER (WHERE missing), 'only_live', count(*) FILTER (WHERE only_live), "
         f"'differing', count(*) FILTER (WHERE {differ}), "
         f"'superseded', count(*) FILTER (WHERE {differ} AND superseded), "
-        f"'orphans', {_orphans(nr, pair)}, 'bereaved', {_bereaved(nr, pair)}) FROM off_{nr};\n"
+        f"'orphans', {meetings.orphans(nr, pair, asked)}, 'bereaved', {meetings.bereaved(nr, pair, asked)}, "
+        f"'collisions', {meetings.collisions(nr, live, asked)}, 'unmet', {meetings.unmet(nr, pair, asked)}) "
+        f"FROM off_{nr};\n"
     )
-
-
-def _orphans(nr: int, pair: Pair) -> str:
-    """For each foreign key the rows to be restored whose parent is not live."""
-    counts = []
-    for fk in pair.parents:
-        match = _match("p", fk.parent_columns, "o", fk.columns)
-        given = " AND ".join(f"o.{quoted(name)} IS NOT NULL" for name in fk.columns)
-        counts += [
-            literal(fk.name),
-            f"(SELECT count(*) FROM off_{nr} o WHERE NOT o.only_live AND {given} "
-            f"AND NOT EXISTS (SELECT FROM {public(fk.parent)} p WHERE {match}))",
-        ]
-    return f"json_build_object({', '.join(counts)})"
-
-
-def _bereaved(nr: int, pair: Pair) -> str:
-    """For each foreign key that refers to this table the rows that would lose their parent in a replacement."""
-    counts = []
-    for fk in pair.children:
-        if not set(fk.parent_columns) <= set(pair.key):
-            continue  # the server refuses by itself, in its own words
-        match = _match("o", fk.parent_columns, "k", fk.columns)
-        counts += [
-            literal(fk.name),
-            f"(SELECT count(*) FROM off_{nr} o JOIN {public(fk.child)} k ON {match} WHERE o.only_live)",
-        ]
-    return f"json_build_object({', '.join(counts)})"
 
 
 def _values(nr: int, pair: Pair, source: Source) -> str:
     """The distinct parents that the rows of a table that is not live refer to."""
     found = []
     for at, fk in enumerate(pair.parents):
-        given = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in fk.columns)
-        query = f"SELECT DISTINCT {listed(fk.columns)} FROM {public(pair.copy.name)} AS t{filtered(pair.where, given)}"
+        query = f"SELECT DISTINCT {listed(fk.columns)} FROM {pair.origin}{filtered(pair.where, fk.missing('t'))}"
         found.append(
-            f"CREATE TEMP TABLE values_{nr}_{at} AS SELECT {listed(fk.parent_columns)} FROM {public(fk.parent)} "
+            f"CREATE TEMP TABLE values_{nr}_{at} AS SELECT {listed(fk.parent_columns)} FROM {qualified(fk.parent)} "
             "WITH NO DATA;\n"
-            f"COPY values_{nr}_{at} FROM PROGRAM {source.program(query)} (FORMAT binary);\n"
+            f"COPY values_{nr}_{at} FROM PROGRAM {source.program(query, pair.format)} (FORMAT {pair.format});\n"
         )
     return "".join(found)
 
@@ -214,18 +168,10 @@ def _values(nr: int, pair: Pair, source: Source) -> str:
 def _told_of_new(nr: int, pair: Pair) -> str:
     counts = []
     for at, fk in enumerate(pair.parents):
-        match = _match("p", fk.parent_columns, "o", fk.parent_columns)
-        missing = f"NOT EXISTS (SELECT FROM {public(fk.parent)} p WHERE {match})"
+        found = match("p", fk.parent_columns, "o", fk.parent_columns)
+        missing = f"NOT EXISTS (SELECT FROM {fk.parents} p WHERE {found})"
         counts += [literal(fk.name), f"(SELECT count(*) FROM values_{nr}_{at} o WHERE {missing})"]
     return (
         f"SELECT json_build_object('table', {literal(pair.copy.name)}, 'restored', coalesce(sum(n), 0), "
         f"'missing', coalesce(sum(n), 0), 'orphans', json_build_object({', '.join(counts)})) FROM copied_{nr};\n"
     )
-
-
-def _match(one: str, columns: Iterable[str], other: str, others: Iterable[str]) -> str:
-    return " AND ".join(f"{one}.{quoted(a)} = {other}.{quoted(b)}" for a, b in zip(columns, others, strict=True))
-
-
-def _referring(pair: Pair) -> tuple[str, ...]:
-    return tuple(name for fk in pair.parents for name in fk.columns if name in pair.columns)

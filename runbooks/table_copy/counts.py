@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
+from runbooks.table_copy.fit import Fit
+from runbooks.table_copy.names import beside
 from runbooks.table_copy.shape import ForeignKey, Piece, Shape
+
+REPLACED, RESTORED = "_replaced", "_restored"
 
 
 class Mode(StrEnum):
@@ -16,12 +20,24 @@ class Mode(StrEnum):
     BESIDE = "beside"
 
 
+class Collision(Piece):
+    """Rows to be written whose values another row has, and some of them: (row, partner), each by its key."""
+
+    rows: int
+    some: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        pairs = [f"{one} meets {other}" for one, other in self.some]
+        return f"{', '.join(pairs)}{', ...' if self.rows > len(pairs) else ''}"
+
+
 class Counts(Piece):
     """Rows by key. `restored` are the copy's; `missing` of them are not live, `differing` are and hold other values,
     `superseded` of these were written later than the copy's; `only_live` are not in the copy.
 
     `buckets` are those that differ, None where they are too many to list. `orphans` and `bereaved` count, by foreign
     key, rows to be restored whose parent is not live, and live rows that a replacement would rob of theirs.
+    `collisions` are those of unique indexes and exclusion constraints, `unmet` rows that a new check would refuse.
     """
 
     table: str
@@ -34,6 +50,8 @@ class Counts(Piece):
     buckets: tuple[int, ...] | None = None
     orphans: Mapping[str, int] = {}
     bereaved: Mapping[str, int] = {}
+    collisions: Mapping[str, Collision] = {}
+    unmet: Mapping[str, int] = {}
 
     @property
     def altered(self) -> int:
@@ -46,15 +64,22 @@ class Counts(Piece):
         return every.get(mode, self.missing + self.differing + self.only_live)
 
 
+class Making(Piece):
+    """How dropped tables are made again: statements before their rows and after them, all tables together."""
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
 class TablePlan(Piece):
     """One table: both shapes (`live` None when it was dropped) and what the comparison found."""
 
     copied: Shape
     live: Shape | None = None
     counts: Counts | None = None
-    before: tuple[str, ...] = ()  # DDL that makes a dropped table, before its rows and after them
-    after: tuple[str, ...] = ()
-    dumped: bool = False  # that DDL is pg_dump's, which tells the table's own foreign keys too
+    fit: Fit | None = None  # which column goes where; None: by name
+    notes: tuple[str, ...] = ()  # what the operator should know beside the counts
+    lost: tuple[str, ...] = ()  # what does not come back
     referred_by: tuple[ForeignKey, ...] = ()  # foreign keys of others that were lost with it
 
     @property
@@ -67,31 +92,55 @@ def sentence(plan: TablePlan, mode: Mode) -> str:
     found = plan.counts
     if found is None:
         return f"{plan.name}: not compared"
-    if plan.live is None and mode is not Mode.BESIDE:
+    if plan.live is None and mode is Mode.BESIDE:
+        return f"{plan.name}: all {found.restored} rows of the copy go to {beside(plan.name, RESTORED)}"
+    if plan.live is None:
         return f"{plan.name}: was dropped; made again with its {found.restored} rows"
     seen = (
         f"{plan.name}: {found.live} rows live, {found.restored} in the copy; {found.missing} missing, "
         f"{found.differing} differing ({found.superseded} written later), {found.only_live} only live"
     )
     if mode is Mode.BESIDE:
-        return f"{seen}; all {found.restored} go to {plan.name}_restored"
+        return f"{seen}; all {found.restored} go to {beside(plan.name, RESTORED)}"
     if mode is Mode.MERGE:
         stays = f", {found.altered} altered rows stay as they are" if found.altered else ""
         return f"{seen}; {found.missing} are inserted{stays}"
     return f"{seen}; {found.missing} are inserted, {found.differing} overwritten, {found.only_live} deleted"
 
 
-def unfit(copied: Shape, columns: Mapping[str, str]) -> str:
-    """Why rows of the copy cannot go into a table of these columns (name -> type); empty when they can."""
-    for column in copied.copied:
-        if column.name not in columns:
-            return f"{copied.name}.{column.name} was there at the target and is not in the table now"
-        if columns[column.name] != column.type:
-            return f"{copied.name}.{column.name} was {column.type} at the target and is {columns[column.name]} now"
-    return ""
-
-
 def outside(keys: Iterable[ForeignKey], names: Iterable[str], end: str) -> tuple[ForeignKey, ...]:
     """Foreign keys whose parent (or child, as `end` says) is not one of these tables."""
     listed = set(names)
     return tuple(fk for fk in keys if getattr(fk, end) not in listed)
+
+
+def orphaned(table: str, fk: ForeignKey, count: int) -> str:
+    return f"{count} rows to be restored into {table} refer to rows of {fk.parent} that are not live ({fk.name})"
+
+
+def bereaved(table: str, fk: ForeignKey, count: int) -> str:
+    """With what the server would do to them, did somebody delete those rows by hand."""
+    effect = f"; {fk.name} says {fk.effect}" if fk.effect else ""
+    return f"{count} live rows of {fk.child} refer to rows of {table} that a replacement would delete{effect}"
+
+
+def collided(table: str, index: str, found: Collision) -> str:
+    return f"{found.rows} rows to be restored into {table} have the values of another row in {index}: {found}"
+
+
+def remarks(plan: TablePlan, mode: Mode) -> tuple[str, ...]:
+    """What there is to say of one table beside the counts."""
+    found = [*plan.notes, *(f"does not come back: {line}" for line in plan.lost)]
+    live = plan.live
+    if live is None or mode is Mode.BESIDE:
+        return tuple(found)
+    if mode is Mode.REPLACE:
+        waiting = sorted({plan.name, *(fk.child for fk in live.referred_by)})
+        found.append(f"{plan.name}: whoever writes to {', '.join(waiting)} waits until it is replaced")
+    elif live.waits:
+        found.append(f"{plan.name}: whoever writes to it waits while rows are inserted")
+    if live.hooks:
+        found.append(f"{plan.name}: what is written does not run its {', '.join(live.hooks)}")
+    if live.caggs:
+        found.append(f"{plan.name}: {', '.join(live.caggs)} has to be refreshed by hand (refresh_continuous_aggregate)")
+    return tuple(found)

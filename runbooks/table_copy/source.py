@@ -5,13 +5,23 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from runbooks.table_copy.shape import literal
+from runbooks.table_copy.names import literal
 
 # The same text and the same hash for the same value on both servers, whatever their settings are.
 PLAIN = {
     "timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "1",
     "bytea_output": "hex", "search_path": "public", "jit": "off",
 }  # fmt: skip
+# Two values of an extension's type are equal by the extension's own operator, wherever that lies.
+_SCHEMAS = (
+    "SELECT DISTINCT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+    "WHERE n.nspname NOT IN ('pg_catalog', 'public')"
+)
+_PATH = (
+    "BEGIN PERFORM set_config('search_path', 'public' || coalesce((SELECT string_agg(', ' || quote_ident(nspname), '' "
+    f"ORDER BY nspname) FROM ({_SCHEMAS}) s), ''), false); END"
+)
+SEARCH_PATH = f"DO {literal(_PATH)}"
 # What COPY says when the program that should read the copy ended before it wrote a row; why is in the server's log.
 NO_ROWS = ("COPY file signature not recognized", "program \"", "unexpected EOF in COPY data")
 
@@ -34,21 +44,48 @@ class Source:
         """psql's options, quoted for a shell."""
         return f"-h {shlex.quote(self.socket)} -p {self.port}"
 
-    def command(self, query: str) -> str:
-        """A shell command that writes the query's rows as binary COPY."""
+    def command(self, query: str, form: str = "binary") -> str:
+        """A shell command that writes the query's rows as COPY does, binary or text."""
         options = " ".join(f"-c {name}={value}" for name, value in PLAIN.items())
-        copy = f"COPY ({query}) TO STDOUT (FORMAT binary)"
+        copy = f"COPY ({query}) TO STDOUT (FORMAT {form})"
         return (
             f"PGOPTIONS={shlex.quote(options)} {self.bin}/psql -qAtX -v ON_ERROR_STOP=1 {self.connect} "
-            f"-d {shlex.quote(self.database)} -c {shlex.quote(copy)}"
+            f"-d {shlex.quote(self.database)} -c {shlex.quote(SEARCH_PATH)} -c {shlex.quote(copy)}"
         )
 
-    def program(self, query: str) -> str:
+    def program(self, query: str, form: str = "binary") -> str:
         """The command as an SQL constant, for COPY ... FROM PROGRAM."""
-        return literal(self.command(query))
+        return literal(self.command(query, form))
 
 
 def plain_settings() -> str:
     """Statements that give the live session the settings that the source's has."""
     values = "".join(f"SET {name} = {literal(value)};\n" for name, value in PLAIN.items() if name != "search_path")
-    return values + "SET search_path = public;\nSET client_min_messages = warning;\n"
+    return f"{values}{SEARCH_PATH};\nSET client_min_messages = warning;\n"
+
+
+# An event trigger of an extension is part of what it does: without TimescaleDB's, DDL would not reach the chunks.
+_OF_PRODUCTION = (
+    "FROM pg_event_trigger e WHERE evtenabled <> 'D' AND NOT EXISTS (SELECT FROM pg_depend d "
+    "WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid AND d.deptype = 'e')"
+)
+
+
+def own_triggers_off() -> str:
+    """Production's event triggers are off in this transaction, and for it alone; `own_triggers_on` undoes it."""
+    back = (
+        "string_agg(format('ALTER EVENT TRIGGER %I ENABLE%s', evtname, "
+        "CASE evtenabled WHEN 'A' THEN ' ALWAYS' WHEN 'R' THEN ' REPLICA' ELSE '' END), '; ')"
+    )
+    off = "string_agg(format('ALTER EVENT TRIGGER %I DISABLE', evtname), '; ')"
+    return (
+        f"SELECT coalesce({off}, 'SELECT') AS event_triggers_off, coalesce({back}, 'SELECT') AS event_triggers_back "
+        f"{_OF_PRODUCTION} \\gset\n:event_triggers_off \\g /dev/null\n"
+    )
+
+
+def own_triggers_on() -> str:
+    return ":event_triggers_back \\g /dev/null\n"
+
+
+EVENT_TRIGGERS = f"SELECT coalesce(json_agg(evtname ORDER BY evtname), '[]') {_OF_PRODUCTION};"

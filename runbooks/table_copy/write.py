@@ -1,19 +1,22 @@
 """The SQL that brings a copy's rows into the live database: one transaction for all tables of a run, or nothing.
 
-The caller opens the transaction and commits it. Everything that can fail does so before the commit.
+Rows are written as a subscriber writes them (session_replication_role): what they hold has been decided once, so no
+trigger and no rule has a say in it, and no foreign key sends a change on. That every child has its parent is proved
+here instead, before the commit. The caller opens the transaction and commits it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from runbooks.table_copy.compare import DAY_BITS, Pair, bucket, days, filtered, row_hash
-from runbooks.table_copy.shape import ForeignKey, Shape, listed, literal, public, quoted
-from runbooks.table_copy.source import Source, plain_settings
+from runbooks.table_copy.counts import REPLACED, RESTORED
+from runbooks.table_copy.names import beside as named_beside
+from runbooks.table_copy.names import listed, literal, qualified, quoted
+from runbooks.table_copy.pair import DAY_BITS, Pair, bucket, days, filtered, match, row_hash, rows
+from runbooks.table_copy.shape import ForeignKey, Numbers, Shape, whole_numbers
+from runbooks.table_copy.source import Source, own_triggers_off, own_triggers_on, plain_settings
 
 SESSION = "mystocks-dr restore-table"
-REPLACED, RESTORED = "_replaced", "_restored"
 # Writers wait for our locks at most as long as for any other; we wait for them no longer than that either.
 _SETTINGS = (
     f"SET application_name = {literal(SESSION)};\n"
@@ -23,69 +26,93 @@ _SETTINGS = (
     "SELECT set_config(name, CASE WHEN 'lz4' = ANY (enumvals) THEN 'lz4' ELSE setting END, false) AS compression "
     "FROM pg_settings WHERE name = 'wal_compression' \\gset\n"
 )
-
-
-@dataclass(frozen=True)
-class Made:
-    """A table that is made again: DDL before its rows, DDL after them (indexes, grants, policies)."""
-
-    before: tuple[str, ...]
-    after: tuple[str, ...]
+# What pg_dump sets for its own statements and a session goes on with.
+_AS_BEFORE = "".join(
+    f"SET {name} = DEFAULT;\n"
+    for name in ("default_tablespace", "default_table_access_method", "check_function_bodies", "xmloption")
+)
+AS_WRITTEN = "SET LOCAL session_replication_role = replica;\n"
+AS_EVER = "SET LOCAL session_replication_role = origin;\n"
+_UNITS = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 
 
 def settings() -> str:
     """What the session needs; repeated after pg_dump's statements, which set their own."""
-    return plain_settings() + _SETTINGS
+    return plain_settings() + _AS_BEFORE + _SETTINGS
 
 
 def opening() -> str:
-    return f"{settings()}BEGIN;\nSELECT 'xid ' || pg_current_xact_id();\n"
+    return f"{settings()}BEGIN;\nSELECT 'xid ' || pg_current_xact_id();\n{own_triggers_off()}"
 
 
 def closing(mark: str) -> str:
     """The mark becomes visible with the rows, or not at all: it tells a resumed run that the commit took place."""
-    return f"INSERT INTO public.dr_probe (run) VALUES ({literal(mark)});\n"
+    mark_it = f"INSERT INTO public.dr_probe (run) VALUES ({literal(mark)});\n"
+    return f"{mark_it}SET CONSTRAINTS ALL IMMEDIATE;\n{own_triggers_on()}"
 
 
-def made(pair: Pair, how: Made, source: Source) -> str:
-    """Make the table, fill it straight from the copy, then build what hangs on its rows."""
-    names, rows = listed(pair.columns), source.program(_rows(pair))
-    return (
-        "".join(f"{line};\n" for line in how.before)
-        + _counted(pair, "inserted", f"COPY {public(pair.copy.name)} ({names}) FROM PROGRAM {rows} (FORMAT binary)")
-        + "".join(f"{line};\n" for line in how.after)
-    )
+def made(pair: Pair, source: Source) -> str:
+    """Fill a table that was just made, straight from the copy; what hangs on its rows is built afterwards."""
+    query = f"SELECT {listed(pair.columns, 't.')} FROM {pair.origin}{filtered(pair.where)}"
+    program = source.program(query, pair.format)
+    into = f"{qualified(pair.copy.name)} ({listed(pair.columns)})"
+    return _counted(pair, "inserted", f"COPY {into} FROM PROGRAM {program} (FORMAT {pair.format})")
+
+
+def beside_table(pair: Pair) -> str:
+    """A plain table of the copy's columns next to the live one; no policy ever touches it."""
+    types = {one.name: one.type for one in pair.fit.columns if one.type} if pair.fit else {}
+    columns = [
+        f"{quoted(c.name)} {types.get(c.name, c.type)}{'' if c.nullable else ' NOT NULL'}" for c in pair.copy.columns
+    ]
+    return f"CREATE TABLE {qualified(named_beside(pair.copy.name, RESTORED))} ({', '.join(columns)})"
 
 
 def beside(pair: Pair, readers: Sequence[str], source: Source) -> str:
-    """A plain table of the same columns and key next to the live one; no policy ever touches it."""
-    name = pair.copy.name + RESTORED
-    columns = [f"{quoted(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in pair.copy.copied]
-    names, rows = listed(pair.columns), source.program(_rows(pair))
+    """That table with its rows, computed columns as the copy has them."""
+    alone = pair.alone
+    name, names = named_beside(pair.copy.name, RESTORED), [column.name for column in pair.copy.columns]
+    query = f"SELECT {listed(names, 't.')} FROM {alone.origin}{filtered(pair.where)}"
+    copy = f"COPY {qualified(name)} ({listed(names)}) FROM PROGRAM {source.program(query, alone.format)}"
     return (
-        f"CREATE TABLE {public(name)} ({', '.join(columns)});\n"
-        + _counted(pair, "inserted", f"COPY {public(name)} ({names}) FROM PROGRAM {rows} (FORMAT binary)")
-        + f"ALTER TABLE {public(name)} ADD PRIMARY KEY ({listed(pair.key)});\n" + _readable(name, readers)
-    )
+        f"{beside_table(alone)};\n" + _counted(pair, "inserted", f"{copy} (FORMAT {alone.format})")
+        + (f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.copy.key)});\n" if pair.copy.key else "")
+        + _readable(name, readers)
+    )  # fmt: skip
 
 
 def merge(nr: int, pair: Pair, buckets: tuple[int, ...] | None, source: Source) -> str:
     """Insert the rows whose keys are not live. A row that is live stays as it is, older or newer."""
-    return _staged(nr, pair, buckets, source) + _insert(nr, pair)
+    text = _staged(nr, pair, buckets, source)
+    quiet = pair.live is not None and pair.live.waits
+    if quiet:
+        text += lock([pair])
+    off, on = _hooks(pair)
+    return text + off + AS_WRITTEN + _insert(nr, pair, "" if quiet else _unless_there(pair)) + AS_EVER + on
 
 
 def lock(pairs: Iterable[Pair]) -> str:
     """Writers wait from here to the commit, readers do not."""
-    names = ", ".join(public(pair.copy.name) for pair in pairs)
+    names = ", ".join(pair.live.rows if pair.live else qualified(pair.copy.name) for pair in pairs)
     return f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE;\n"
+
+
+def lock_children(pairs: Iterable[Pair]) -> str:
+    """Whoever writes a row that refers to these tables waits as well: its parent may go and come back meanwhile."""
+    pairs = tuple(pairs)
+    own = {pair.copy.name for pair in pairs}
+    names = {fk.child for pair in pairs if pair.live for fk in pair.live.referred_by} - own
+    listing = ", ".join(map(qualified, sorted(names)))
+    return f"LOCK TABLE {listing} IN SHARE MODE;\n" if names else ""
 
 
 def keep(pair: Pair, readers: Sequence[str]) -> str:
     """The old content as a plain table, made while nobody can write to it."""
-    name = pair.copy.name + REPLACED
+    assert pair.live is not None
+    name = named_beside(pair.copy.name, REPLACED)
     return (
-        f"CREATE TABLE {public(name)} AS SELECT * FROM {public(pair.copy.name)} AS t{filtered(pair.where)};\n"
-        f"ALTER TABLE {public(name)} ADD PRIMARY KEY ({listed(pair.key)});\n" + _readable(name, readers)
+        f"CREATE TABLE {qualified(name)} AS SELECT * FROM {pair.live.rows} AS t{filtered(pair.where)};\n"
+        f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.key)});\n" + _readable(name, readers)
     )
 
 
@@ -94,85 +121,222 @@ def stage(nr: int, pair: Pair, source: Source) -> str:
 
 
 def remove(nr: int, pair: Pair) -> str:
-    """Delete the rows that the copy does not have; for several tables children come first."""
-    live = public(pair.copy.name)
+    """Take out the rows that the copy does not have, and those that differ.
+
+    Rows that differ are written again rather than changed: values that must be unique may have changed places.
+    """
+    assert pair.live is not None
+    names = _gone(pair)
+    columns = listed(names, "t.")
+    live, took = pair.live.rows, f"INSERT INTO gone_{nr} SELECT * FROM d"
     absent = f"NOT EXISTS (SELECT FROM stage_{nr} s WHERE {_same('s', 't', pair)})"
-    return _counted(pair, "deleted", f"DELETE FROM {live} AS t{filtered(pair.where, absent)}")
+    differs = f"{row_hash(pair)} <> {row_hash(pair, 's')}"
+    spoilt = f"DELETE FROM {live} AS t USING stage_{nr} s WHERE {_same('s', 't', pair)} AND {differs}"
+    return (
+        f'CREATE TEMP TABLE gone_{nr} ON COMMIT DROP AS SELECT {columns}, false AS "dr:again" FROM {live} AS t '
+        "WITH NO DATA;\n"
+        + _counted(pair, "deleted", f"WITH d AS (DELETE FROM {live} AS t{filtered(pair.where, absent)} "
+                   f"RETURNING {columns}, false) {took}")
+        + f"WITH d AS ({spoilt} RETURNING {columns}, true) {took};\nANALYZE gone_{nr};\n"
+    )  # fmt: skip
 
 
 def replace(nr: int, pair: Pair) -> str:
-    """Change the rows that differ, insert those that are missing; rows that are the same are not touched."""
-    fixed = {column.name for column in pair.copy.columns if column.always} | set(pair.key)
-    changed = [name for name in pair.columns if name not in fixed]
-    if not changed:
-        return _insert(nr, pair)
-    values = ", ".join(f"{quoted(name)} = s.{quoted(name)}" for name in changed)
-    differs = f"{row_hash(pair)} <> {row_hash(pair, 's')}"
-    update = (
-        f"UPDATE {public(pair.copy.name)} AS t SET {values} FROM stage_{nr} s "
-        f"WHERE {_same('s', 't', pair)} AND {differs}"
+    """Insert what was taken out to be written again, with what the copy does not know of it; then what was missing."""
+    assert pair.live is not None
+    names = (*pair.columns, *pair.added)
+    again = (
+        f"INSERT INTO {qualified(pair.live.name)} ({listed(names)}) OVERRIDING SYSTEM VALUE "
+        f"SELECT {', '.join([listed(pair.columns, 's.'), *(f'g.{quoted(name)}' for name in pair.added)])} "
+        f"FROM stage_{nr} s JOIN gone_{nr} g ON {_same('s', 'g', pair)} WHERE g.\"dr:again\""
     )
-    return _counted(pair, "updated", update) + _insert(nr, pair)
+    return _written_table(nr, pair) + _counted(pair, "updated", _noted(nr, pair, again)) + _insert_rows(nr, pair, "")
+
+
+def hooks(pairs: Iterable[Pair]) -> tuple[str, str]:
+    found = [_hooks(pair) for pair in pairs]
+    return "".join(off for off, _ in found), "".join(on for _, on in found)
+
+
+def _hooks(pair: Pair) -> tuple[str, str]:
+    """Statements that stop the triggers and rules that fire for a subscriber, too, and those that undo it."""
+    assert pair.live is not None
+    table, off, on = qualified(pair.live.name), [], []
+    for kind, found in (("TRIGGER", pair.live.triggers), ("RULE", pair.live.rules)):
+        for hook in found:
+            if hook.enabled != "O":
+                off.append(f"ALTER TABLE {table} DISABLE {kind} {quoted(hook.name)};\n")
+                on.append(f"ALTER TABLE {table} {_UNITS[hook.enabled]} {kind} {quoted(hook.name)};\n")
+    return "".join(off), "".join(on)
+
+
+def proved(nr: int, pair: Pair, every: Sequence[Pair]) -> str:
+    """Every row written has its parents, and no child has lost one: else the transaction ends here."""
+    assert pair.live is not None
+    text = ""
+    own = {one.copy.name for one in every}
+    keys = match("w", pair.key, "t", pair.key)
+    for fk in pair.live.foreign_keys:
+        if not set(fk.columns) <= set(pair.columns):
+            continue
+        found = match("p", fk.parent_columns, "t", fk.columns)
+        there = f"written_{nr} w JOIN {pair.live.rows} AS t ON {keys}"
+        if fk.parent not in own:  # as the server does it: nobody may delete that parent before our commit
+            held = f"SELECT 1 FROM {fk.parents} p WHERE EXISTS (SELECT FROM {there} WHERE {found})"
+            text += f"SELECT count(*) AS held FROM ({held} FOR KEY SHARE OF p) h \\gset\n"
+        text += _none(
+            f"SELECT count(*) FROM {there} WHERE {fk.missing('t')} "
+            f"AND NOT EXISTS (SELECT FROM {fk.parents} p WHERE {found})",
+            f"rows written to {pair.live.name} violate foreign key {fk.name}: "
+            f"what they refer to is not present in table {fk.parent}",
+        )
+    return text
+
+
+def unique(nr: int, pair: Pair) -> str:
+    """What is checked at the commit is not checked for a subscriber: whether a written row meets another one."""
+    assert pair.live is not None
+    text = ""
+    for index in (one for one in pair.live.uniques if one.deferred):
+        shown = ", ".join(f'({expression}) AS "e:{i}"' for i, (expression, _) in enumerate(index.elements))
+        keys = f"ROW({listed(pair.key, 't.')})::text"
+        every = f"SELECT {shown}, {keys} AS of_dr_k FROM {pair.live.rows} AS t{filtered(index.predicate)}"
+        ours, theirs = ([f'{side}."e:{i}"' for i in range(len(index.elements))] for side in "ab")
+        alike = index.alike(ours, theirs)
+        mine = f"SELECT ROW({listed(pair.key, 'w.')})::text FROM written_{nr} w"
+        text += _none(
+            f"SELECT count(*) FROM ({every}) a JOIN ({every}) b ON {alike} "
+            f"WHERE a.of_dr_k <> b.of_dr_k AND a.of_dr_k IN ({mine})",
+            f"rows written to {pair.live.name} have the values of another row in {index.name}",
+        )
+    return text
+
+
+def still_referred(nr: int, pair: Pair) -> str:
+    assert pair.live is not None
+    text = ""
+    for fk in pair.live.referred_by:
+        there = match("p", fk.parent_columns, "k", fk.columns)
+        text += _none(
+            f"SELECT count(*) FROM {fk.children} k JOIN gone_{nr} g ON "
+            f"{match('g', fk.parent_columns, 'k', fk.columns)} "
+            f"WHERE NOT EXISTS (SELECT FROM {pair.live.rows} AS p WHERE {there})",
+            f"rows of {fk.child} would refer to rows of {pair.live.name} that are no longer there ({fk.name})",
+        )
+    return text
+
+
+def _none(count: str, what: str) -> str:
+    body = (
+        f"#variable_conflict use_column\nDECLARE of_dr bigint; BEGIN {count} INTO of_dr; IF of_dr > 0 THEN "
+        f"RAISE EXCEPTION '% %', of_dr, {literal(what)} USING ERRCODE = 'foreign_key_violation'; END IF; END"
+    )
+    return f"DO {literal(body)};\n"
 
 
 def referring(keys: Iterable[ForeignKey]) -> str:
     """Foreign keys that went with a dropped table; the server checks every row when it adds one."""
     return "".join(
-        f"ALTER TABLE {public(fk.child)} ADD CONSTRAINT {quoted(fk.name)} {fk.definition};\n" for fk in keys
+        f"ALTER TABLE {qualified(fk.child)} ADD CONSTRAINT {quoted(fk.name)} {fk.definition};\n" for fk in keys
     )
 
 
-def sequences(copied: Shape) -> str:
+def sequences(copied: Shape, live: Shape | None) -> str:
     """No number that the copy or the live table has given out is given out again: sequences only ever go forward."""
-    lines = []
-    for column, sequence, last in copied.sequences:
-        name = literal(sequence)
-        highest = f"(SELECT max({quoted(column)}) FROM {public(copied.name)})"
-        lines.append(
-            f"SELECT count(setval({name}::regclass, s.high)) AS set FROM (SELECT greatest({highest}, {last}, "
-            f"pg_sequence_last_value({name}::regclass)) AS high) s "
-            f"WHERE s.high > coalesce(pg_sequence_last_value({name}::regclass), 0) \\gset\n"
-        )
-    return "".join(lines)
+    last = {one.name: one.last for one in copied.sequences}
+    found = {one.name: one for one in (*copied.sequences, *(live.sequences if live else ()))}
+    table = live or copied
+    return "".join(_forward(one, last.get(one.name), table) for one in found.values())
 
 
-def _rows(pair: Pair, *conditions: str) -> str:
-    return f"SELECT {listed(pair.columns)} FROM {public(pair.copy.name)} AS t{filtered(pair.where, *conditions)}"
+def _forward(one: Numbers, last: int | None, table: Shape) -> str:
+    name, up = literal(one.name), one.step > 0
+    further, least = ("greatest", "least") if up else ("least", "greatest")
+    known = [str(last)] if last is not None else []
+    if not one.cycles and whole_numbers(table.column(one.column)):
+        edge = f"{'max' if up else 'min'}({quoted(one.column)})"
+        known.append(f"(SELECT {least}({edge}, {one.high if up else one.low})::bigint FROM {table.rows} AS t)")
+    if not known:
+        return ""
+    value, used = f"{further}({', '.join(known)})", f"pg_sequence_last_value(to_regclass({name}))"
+    # One that has given out nothing begins with its first number, not behind what somebody wrote by hand. Nobody can
+    # tell what is ahead of one that goes round: it goes on where it was, if it was made again.
+    ahead = f"s.last {'>' if up else '<'} coalesce({used}, {one.start - one.step})"
+    return (
+        f"SELECT count(setval(to_regclass({name}), s.last)) AS set FROM (SELECT {value} AS last) s "
+        f"WHERE to_regclass({name}) IS NOT NULL AND s.last BETWEEN {one.low} AND {one.high} "
+        f"AND {f'{used} IS NULL' if one.cycles else ahead} \\gset\n"
+    )
 
 
 def _staged(nr: int, pair: Pair, buckets: tuple[int, ...] | None, source: Source) -> str:
+    assert pair.live is not None
     conditions = []
     if buckets is not None:
         conditions = [f"{bucket(pair)} IN ({', '.join(map(str, buckets)) or 'NULL'})"]
         if buckets:
             conditions.append(days(pair, str(min(buckets) >> DAY_BITS), str(max(buckets) >> DAY_BITS)))
     return (
-        f"CREATE TEMP TABLE stage_{nr} ON COMMIT DROP AS SELECT {listed(pair.columns)} FROM {public(pair.copy.name)} "
+        f"CREATE TEMP TABLE stage_{nr} ON COMMIT DROP AS SELECT {listed(pair.staged)} FROM {pair.live.rows} AS t "
         "WITH NO DATA;\n"
-        f"COPY stage_{nr} FROM PROGRAM {source.program(_rows(pair, *conditions))} (FORMAT binary);\n"
-        f"ANALYZE stage_{nr};\n"
+        f"COPY stage_{nr} FROM PROGRAM {source.program(rows(pair, *conditions), pair.format)} "
+        f"(FORMAT {pair.format});\nANALYZE stage_{nr};\n"
     )
 
 
-def _insert(nr: int, pair: Pair) -> str:
-    absent = f"NOT EXISTS (SELECT FROM {public(pair.copy.name)} t WHERE {_same('s', 't', pair)})"
+def _insert(nr: int, pair: Pair, unless: str) -> str:
+    return _written_table(nr, pair) + _insert_rows(nr, pair, unless)
+
+
+def _insert_rows(nr: int, pair: Pair, unless: str) -> str:
+    assert pair.live is not None
+    absent = f"NOT EXISTS (SELECT FROM {pair.live.rows} AS t WHERE {_same('s', 't', pair)})"
     insert = (
-        f"INSERT INTO {public(pair.copy.name)} ({listed(pair.columns)}) OVERRIDING SYSTEM VALUE "
-        f"SELECT {listed(pair.columns, 's.')} FROM stage_{nr} s WHERE {absent} "
-        f"ON CONFLICT ({listed(pair.key)}) DO NOTHING"
+        f"INSERT INTO {qualified(pair.live.name)} ({listed(pair.columns)}) OVERRIDING SYSTEM VALUE "
+        f"SELECT {listed(pair.columns, 's.')} FROM stage_{nr} s WHERE {absent}{unless}"
     )
-    return _counted(pair, "inserted", insert)
+    return _counted(pair, "inserted", _noted(nr, pair, insert))
+
+
+def _unless_there(pair: Pair) -> str:
+    return f" ON CONFLICT ({listed(pair.key)}) DO NOTHING"
+
+
+def _written_table(nr: int, pair: Pair) -> str:
+    """The keys of what is written, where something has to be proved of it."""
+    if not _to_prove(pair):
+        return ""
+    assert pair.live is not None
+    columns = f"SELECT {listed(pair.key)} FROM {pair.live.rows} AS t WITH NO DATA"
+    return f"CREATE TEMP TABLE written_{nr} ON COMMIT DROP AS {columns};\n"
+
+
+def _noted(nr: int, pair: Pair, insert: str) -> str:
+    if not _to_prove(pair):
+        return insert
+    return f"WITH d AS ({insert} RETURNING {listed(pair.key)}) INSERT INTO written_{nr} SELECT * FROM d"
+
+
+def _to_prove(pair: Pair) -> bool:
+    live = pair.live
+    return live is not None and (bool(live.foreign_keys) or any(index.deferred for index in live.uniques))
+
+
+def _gone(pair: Pair) -> tuple[str, ...]:
+    assert pair.live is not None
+    referred = [name for fk in pair.live.referred_by for name in fk.parent_columns]
+    return tuple(dict.fromkeys([*pair.key, *pair.added, *referred]))
 
 
 def _counted(pair: Pair, what: str, statement: str) -> str:
-    """psql has the number of rows of the last statement."""
-    told = f"SELECT {literal(f'{pair.copy.name} {what} ')} || :'ROW_COUNT';\n"
+    """A line of JSON; psql has the number of rows of the last statement."""
+    told = f"SELECT json_build_array({literal(pair.copy.name)}, {literal(what)}, :ROW_COUNT);\n"
     return f"{statement};\n{told}"
 
 
 def _same(one: str, other: str, pair: Pair) -> str:
-    return " AND ".join(f"{one}.{quoted(name)} = {other}.{quoted(name)}" for name in pair.key)
+    return match(one, pair.key, other, pair.key)
 
 
 def _readable(name: str, readers: Sequence[str]) -> str:
-    return "".join(f"GRANT SELECT ON {public(name)} TO {quoted(reader)};\n" for reader in readers)
+    return "".join(f"GRANT SELECT ON {qualified(name)} TO {quoted(reader)};\n" for reader in readers)

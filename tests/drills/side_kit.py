@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from inventories.errors import TargetFailed
 from runbooks.actions import backup as backups
 from runbooks.actions.postgresql import side as actions
 from runbooks.actions.postgresql.side import SideRequest
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
 from runbooks.long_work.work import Asker
-from runbooks.probes.postgresql import pgbackrest, server, side
+from runbooks.probes.postgresql import pgbackrest, proofs, server, side
 
 DATABASE = "quant_research"
 NAME = "tested"
@@ -56,6 +57,15 @@ def take(estate: Estate, kind: str) -> str:
     newest = pgbackrest.info(estate.backup, "main").newest
     assert newest is not None
     return newest.label
+
+
+def prove(estate: Estate, label: str) -> proofs.Proof:
+    """Have the backup host prove it; what it recorded."""
+    with suppress(TargetFailed):  # what was found wrong is in the proof
+        backups.prove(estate.backup, label, Asker.door("a test"))
+    proof = proofs.newest(estate.backup)
+    assert proof is not None and proof.label == label
+    return proof
 
 
 def mark(estate: Estate, run: str) -> Points:

@@ -6,20 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from inventories.catalog import load_tables
-from inventories.catalog.postgresql import ddl
-from inventories.catalog.postgresql.policies import policies_of
-from inventories.catalog.tables import Store
 from inventories.errors import BadInput, Refused
 from runbooks.engine.context import Context
 from runbooks.hosts import Run
+from runbooks.probes.postgresql import tables
 from runbooks.procedures.postgresql import table_copy
-from runbooks.procedures.postgresql.restore_table import RESTORE_TABLE, RestoreTableOptions, mode_of, wanted
-from runbooks.table_copy import structure
-from runbooks.table_copy.counts import Counts, Mode, TablePlan, sentence, unfit
+from runbooks.procedures.postgresql.restore_table import (
+    RESTORE_TABLE,
+    RestoreTableOptions,
+    mode_of,
+    tables_of,
+    wanted,
+)
+from runbooks.table_copy.counts import Counts, Mode, TablePlan, remarks, sentence
 from runbooks.table_copy.shape import Column, ForeignKey, Shape, parents_first
 
 TIME = "2026-11-21 10:00:00+08"
+NOBODY = tables.Server(None, "nowhere")  # type: ignore[arg-type]
 
 
 class _Nowhere:
@@ -78,42 +81,39 @@ def test_an_unknown_mode_names_those_there_are() -> None:
     assert mode_of(" Replace ") is Mode.REPLACE
 
 
-def test_an_unknown_table_is_told_with_the_nearest_and_all_others() -> None:
+def test_a_slip_of_the_pen_is_told_with_the_nearest_and_all_others() -> None:
     with pytest.raises(BadInput, match="'order_record'") as told:
         table_copy.known_names(["order_record"], {}, anything=False)
     assert "did you mean order_records" in told.value.hint
     assert "account_funds" in told.value.hint
-    table_copy.known_names(["order_record"], {}, anything=True)
-    table_copy.known_names(["mine"], {"mine": shape("mine")}, anything=False)
+    assert table_copy.known_names(["order_record"], {}, anything=True) == ()
+    assert table_copy.known_names(["mine"], {"mine"}, anything=False) == ()
 
 
-def test_what_an_earlier_restore_left_is_never_overwritten() -> None:
-    there = {"a_replaced": shape("a_replaced"), "b_restored": shape("b_restored")}
+def test_a_dropped_table_that_the_catalogue_does_not_know_is_looked_for_in_the_copy() -> None:
+    there = {"orders_2024", "audit.notes"}
+    assert table_copy.known_names(["orders_2025", "audit.gone"], there, anything=False) == ("orders_2025", "audit.gone")
+
+
+def test_what_an_earlier_restore_left_is_never_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"a_replaced", "audit.b_restored"}
+    monkeypatch.setattr(tables, "taken", lambda _live, names: tuple(name for name in names if name in there))
     with pytest.raises(Refused, match="a_replaced is there already"):
-        table_copy.free_names(["a"], Mode.REPLACE, True, there)
-    with pytest.raises(Refused, match="b_restored is there already"):
-        table_copy.free_names(["b"], Mode.BESIDE, True, there)
-    table_copy.free_names(["a", "b"], Mode.MERGE, True, there)
-    table_copy.free_names(["a"], Mode.REPLACE, False, there)
-    with pytest.raises(BadInput, match="63"):
-        table_copy.free_names(["x" * 60], Mode.BESIDE, True, {})
+        table_copy.free_names(["a"], Mode.REPLACE, True, NOBODY)
+    with pytest.raises(Refused, match=r"audit\.b_restored is there already"):
+        table_copy.free_names(["audit.b"], Mode.BESIDE, True, NOBODY)
+    table_copy.free_names(["a", "b"], Mode.MERGE, True, NOBODY)
+    table_copy.free_names(["a", "b"], Mode.REPLACE, False, NOBODY)
+    for name in ("x" * 60, "录" * 19):
+        with pytest.raises(BadInput, match="63 bytes"):
+            table_copy.free_names([name], Mode.BESIDE, True, NOBODY)
 
 
-def test_a_dropped_table_is_made_with_every_statement_of_the_deploy() -> None:
-    tables = load_tables().of(Store.POSTGRESQL)
-    assert any(table.retention_days for table in tables)
-    for table in tables:
-        before, after = structure.catalogued(table, with_policies=True)
-        everything = [*before, *after]
-        for statement in ddl.table_statements(table):
-            assert statement in everything
-        assert [line for policy in policies_of(table) for line in policy.statements] == [
-            line for line in after if "policy" in line or "timescaledb.compress" in line
-        ]
-        assert "PRIMARY KEY" in after[0], "the key is built over the rows, not under them"
-        assert structure.catalogued(table, with_policies=False)[1] == tuple(
-            line for line in after if "policy" not in line and "timescaledb.compress" not in line
-        )
+def test_a_name_that_cannot_be_read_is_bad_input() -> None:
+    assert tables_of('orders, audit."a.b"') == ("orders", 'audit."a.b"')
+    with pytest.raises(BadInput, match=r"a\.b\.c") as told:
+        tables_of("orders, a.b.c")
+    assert "double quotes" in told.value.hint
 
 
 def test_parents_come_before_their_children_and_circles_end() -> None:
@@ -122,16 +122,10 @@ def test_parents_come_before_their_children_and_circles_end() -> None:
     assert set(parents_first([shape("x", "y"), shape("y", "x")])) == {"x", "y"}
 
 
-def test_a_column_that_changed_since_is_told() -> None:
-    columns = {"id": "integer", "up": "integer"}
-    assert unfit(shape("kids"), columns) == ""
-    assert "is bigint now" in unfit(shape("kids"), {**columns, "up": "bigint"})
-    assert "is not in the table now" in unfit(shape("kids"), {"id": "integer"})
-
-
 def test_nothing_to_restore_is_a_refusal_not_a_success() -> None:
     with pytest.raises(Refused, match="had no rows at that point"):
         table_copy.judge([plan(restored=0)], Mode.REPLACE)
+    table_copy.judge([plan(live=False, restored=0)], Mode.MERGE)  # a dropped table was empty: it comes back so
 
 
 def test_rows_without_their_parent_are_refused_with_the_parent_proposed() -> None:
@@ -142,19 +136,45 @@ def test_rows_without_their_parent_are_refused_with_the_parent_proposed() -> Non
     table_copy.judge([orphaned], Mode.BESIDE)
 
 
-def test_a_foreign_key_that_was_dropped_with_its_parent_comes_back_once() -> None:
+def test_a_foreign_key_of_a_living_table_comes_back_with_its_parent() -> None:
     kids = refers("kids", "parents")
     parents = TablePlan(copied=shape("parents"), referred_by=(kids,))
     assert table_copy.lost_keys([parents, plan(live=True)]) == (kids,)
-    assert table_copy.lost_keys([parents, plan(live=False)]) == (kids,)
-    dumped = plan(live=False).model_copy(update={"dumped": True})
-    assert table_copy.lost_keys([parents, dumped]) == (), "its own definition has it"
+    assert table_copy.lost_keys([plan(live=True).model_copy(update={"referred_by": (kids,)})]) == ()
+
+
+def test_children_that_a_replacement_would_reach_are_told_with_what_it_would_do() -> None:
+    fk = refers("audit.notes", "kids").model_copy(update={"on_delete": "c", "on_update": "n"})
+    live = shape("kids").model_copy(update={"referred_by": (fk,)})
+    found = plan(only_live=2, bereaved={fk.label: 4}).model_copy(update={"live": live})
+    with pytest.raises(Refused, match=r"4 live rows of audit\.notes .*ON DELETE CASCADE ON UPDATE SET NULL") as told:
+        table_copy.judge([found], Mode.REPLACE)
+    assert "--tables kids,audit.notes" in told.value.hint
+    table_copy.judge([found], Mode.MERGE)
+
+
+def test_a_value_that_is_taken_is_told_with_who_has_it() -> None:
+    found = plan(missing=5, collisions={"kids_no_key": {"rows": 5, "some": [["(3)", "(30)"], ["(4)", "(40)"]]}})
+    with pytest.raises(Refused, match=r"5 rows .* in kids_no_key: \(3\) meets \(30\), \(4\) meets \(40\), \.\.\."):
+        table_copy.judge([found], Mode.MERGE)
+    table_copy.judge([found], Mode.BESIDE)
+    table_copy.judge([plan(missing=5, collisions={"kids_no_key": {"rows": 0}})], Mode.MERGE)
+
+
+def test_what_does_not_come_back_needs_consent() -> None:
+    lossy = plan().model_copy(update={"lost": ("kids.old is gone: its 3 values do not come back", "more")})
+    with pytest.raises(Refused, match=r"kids\.old is gone.*and 1 more") as told:
+        table_copy.judge_losses([lossy], Mode.MERGE, accepted=False)
+    assert "--accept-loss" in told.value.hint
+    table_copy.judge_losses([lossy], Mode.MERGE, accepted=True)
+    table_copy.judge_losses([lossy], Mode.BESIDE, accepted=False)
+    assert "does not come back: kids.old is gone: its 3 values do not come back" in remarks(lossy, Mode.MERGE)
 
 
 @pytest.mark.parametrize("where", ["1 = 1; DROP TABLE x", "1 = 1 -- all", "/* */ true"])
 def test_more_than_a_condition_never_reaches_a_server(where: str) -> None:
     with pytest.raises(BadInput, match="more than one condition"):
-        table_copy.check_condition(None, [plan()], where)  # type: ignore[arg-type]
+        table_copy.check_condition(None, [], where)  # type: ignore[arg-type]
 
 
 def test_the_plan_says_what_each_mode_would_do() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import json
 import subprocess
 import threading
 from dataclasses import dataclass
 
 from inventories.errors import TargetFailed, TimedOut
 from runbooks.hosts import Host
-from runbooks.table_copy.shape import literal
+from runbooks.table_copy.names import literal
 from runbooks.table_copy.source import gave_no_rows
 from runbooks.table_copy.write import SESSION, closing, opening
 
@@ -77,8 +77,8 @@ def end_sessions(host: Host, database: str) -> None:
 
 def _written(said: list[str]) -> Written:
     xid = next(int(line.split()[1]) for line in said if line.startswith("xid "))
-    found = (re.fullmatch(r"(\S+) (inserted|updated|deleted) (\d+)", line) for line in said)
-    return Written(xid, tuple((match[1], match[2], int(match[3])) for match in found if match))
+    found = (json.loads(line) for line in said if line.startswith('["'))
+    return Written(xid, tuple((table, verb, count) for table, verb, count in found))
 
 
 def _telling(errors: str) -> str:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from inventories.errors import TargetFailed, VerificationFailed
 from runbooks.probes.postgresql.tables import Server
 from runbooks.table_copy import compare as sql
-from runbooks.table_copy.compare import Pair
-from runbooks.table_copy.counts import Counts
-from runbooks.table_copy.shape import literal
-from runbooks.table_copy.source import Source, gave_no_rows
+from runbooks.table_copy import definition
+from runbooks.table_copy.counts import Counts, Mode
+from runbooks.table_copy.fit import Change
+from runbooks.table_copy.names import literal, qualified
+from runbooks.table_copy.pair import Pair
+from runbooks.table_copy.shape import Shape
+from runbooks.table_copy.source import EVENT_TRIGGERS, Source, gave_no_rows, plain_settings
 from runbooks.table_copy.write import SESSION
 
 
-def compare(live: Server, pairs: Iterable[Pair], source: Source, timeout: float) -> tuple[Counts, ...]:
+def compare(
+    live: Server, pairs: Iterable[Pair], source: Source, timeout: float, mode: Mode | None = None
+) -> tuple[Counts, ...]:
     """Counts of each pair in their order. Raises VerificationFailed for an answer that leaves one out."""
     pairs = tuple(pairs)
     try:
-        said = live.ask(sql.script(pairs, source), timeout)
+        said = live.ask(sql.script(pairs, source, mode), timeout)
     except TargetFailed as error:
         if not gave_no_rows(str(error)):
             raise
@@ -42,9 +48,21 @@ def locked(copy: Server) -> bool:
     return copy.ask(f"SELECT pg_is_in_recovery() AND EXISTS ({held});") == "t"
 
 
-def accepts(copy: Server, table: str, where: str) -> None:
-    """Raises TargetFailed when `where` is no condition on this table. Asked of the copy, which cannot be written to."""
-    copy.ask(f"EXPLAIN SELECT FROM public.{json.dumps(table)} AS t WHERE ({where});\n")
+def accepts(copy: Server, rows: str, expression: str) -> None:
+    """Raises TargetFailed unless these rows, called t, have such an expression. Asked of the copy."""
+    copy.ask(f"{plain_settings()}EXPLAIN SELECT ({expression}) FROM {rows};\n")
+
+
+def losses(copy: Server, shape: Shape, changes: Sequence[Change], timeout: float) -> dict[str, int | None]:
+    """Of each change the values that would not come back; None where the server knows no way to convert them."""
+    found: dict[str, int | None] = {}
+    for change in changes:
+        question = f"SELECT count(*) FROM {shape.rows} WHERE {change.lost};\n"
+        try:
+            found[change.source] = int(copy.ask(plain_settings() + question, timeout))
+        except TargetFailed:
+            found[change.source] = None
+    return found
 
 
 def committed(live: Server, mark: str) -> bool:
@@ -58,14 +76,29 @@ def sessions(live: Server) -> int:
     return int(live.ask(f"SELECT count(*) FROM pg_stat_activity WHERE application_name = {literal(SESSION)};"))
 
 
-def edition_has_policies(live: Server) -> bool:
-    """TimescaleDB's Community edition has background policies, the Apache edition has not."""
-    return live.ask("SELECT current_setting('timescaledb.license', true);") == "timescale"
+def event_triggers(live: Server) -> tuple[str, ...]:
+    """Production's own, not those of an extension."""
+    return tuple(json.loads(live.ask(EVENT_TRIGGERS)))
 
 
-def definition(copy: Server, bin_folder: str, table: str, section: str, timeout: float) -> str:
-    """pg_dump's statements of one table: section pre-data or post-data."""
-    return copy.host.run(
-        f"{bin_folder}/pg_dump {copy.connect} -d %s --schema-only --section=%s -t %s",
-        copy.database, section, f'public."{table}"', user="postgres", timeout=timeout,
-    ).stdout  # fmt: skip
+def definitions(server: Server, bin_folder: str, names: Sequence[str], timeout: float) -> tuple[str, str]:
+    """pg_dump's statements of these tables and sequences together: before their rows and after them."""
+    wanted = " -t %s" * len(names)
+
+    def dump(section: str) -> str:
+        return server.host.run(
+            f"{bin_folder}/pg_dump {server.connect} -d %s --schema-only --section=%s{wanted}",
+            server.database, section, *map(qualified, names), user="postgres", timeout=timeout,
+        ).stdout  # fmt: skip
+
+    with ThreadPoolExecutor(2) as pool:
+        before, after = pool.map(dump, ("pre-data", "post-data"))
+    return before, after
+
+
+def rehearsed(live: Server, statements: Sequence[str], timeout: float) -> dict[str, str]:
+    """Which of these statements the live server refuses, and why; each is tried, and all are undone."""
+    said = live.ask(definition.rehearsal(statements), timeout)
+    return definition.failed(said, statements)
+
+

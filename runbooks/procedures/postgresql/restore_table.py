@@ -24,9 +24,12 @@ from runbooks.procedures.postgresql import table_copy as copying
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
 from runbooks.procedures.postgresql.pitr_state import wanted as pitr_wanted
 from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
+from runbooks.procedures.postgresql.table_plan import Planner
 from runbooks.procedures.postgresql.working import nobody_works
-from runbooks.table_copy.compare import Pair
-from runbooks.table_copy.counts import Counts, Mode, TablePlan, outside, sentence
+from runbooks.table_copy import names
+from runbooks.table_copy.counts import Counts, Making, Mode, TablePlan, outside, remarks, sentence
+from runbooks.table_copy.pair import Pair
+from runbooks.table_copy.shape import ForeignKey, Shape
 from runbooks.table_copy.source import Source
 
 SIDE = "table"
@@ -38,7 +41,7 @@ class RestoreTableOptions(Options):
     `where` restricts both the copy and the live table. `replace` drops an open side cluster of another target.
     """
 
-    added_later: ClassVar[frozenset[str]] = frozenset({"replace"})
+    added_later: ClassVar[frozenset[str]] = frozenset({"replace", "accept_loss"})
     only_if_said: ClassVar[frozenset[str]] = frozenset({"mode", "repo"})
     tables: tuple[str, ...] = ()
     mode: Mode = Mode.MERGE
@@ -54,6 +57,7 @@ class RestoreTableOptions(Options):
     where: str = ""
     keep_replaced: bool = True
     replace: bool = False
+    accept_loss: bool = False
 
 
 class RestoreTable(Roles):
@@ -68,6 +72,7 @@ class RestoreTable(Roles):
     side: str = SIDE
     aim: RestorePitr | None = None
     plans: tuple[TablePlan, ...] = ()
+    making: Making = Making()
     written: bool = False
     xid: int = 0
     rows: tuple[tuple[str, str, int], ...] = ()
@@ -81,6 +86,17 @@ def mode_of(text: str) -> Mode:
     except ValueError:
         known = ", ".join(Mode)
         raise BadInput(f"there is no mode {text!r}", f"--mode is one of {known}") from None
+
+
+def tables_of(text: str) -> tuple[str, ...]:
+    """The tables that an operator named. Raises BadInput."""
+    try:
+        return names.many(text)
+    except ValueError as error:
+        raise BadInput(
+            f"--tables {text!r} cannot be read from {str(error)!r} on",
+            'name a table as NAME or SCHEMA.NAME, and put double quotes around what has a dot or a comma: "a.b"',
+        ) from None
 
 
 def begins(context: Run) -> RestoreTable:
@@ -111,8 +127,9 @@ def assess(context: Run, state: RestoreTable) -> RestoreTable:
     """Find the primary, and make sure that the tables' names are right as far as it can be told without a copy."""
     node = server.the_primary(server.survey(context.estate))
     state = state.model_copy(update={"primary": node.name, "timeline": node.timeline})
-    live = tables.shapes(live_server(context, state))
-    copying.known_names(state.tables, live, anything=state.aim is None)
+    live = live_server(context, state)
+    for name in copying.known_names(state.tables, tables.names(live), anything=state.aim is None):
+        context.say(f"{name} is neither live nor in the catalogue: the copy will tell whether it was there")
     copying.free_names(state.tables, state.mode, state.keep_replaced, live)
     return state.model_copy(update={"aim": state.aim and pitr_target.assess(context, state.aim)})
 
@@ -181,23 +198,38 @@ def compare(context: Run, state: RestoreTable) -> RestoreTable:
     if copies.locked(copy):
         context.say(f"a transaction in flight at the target has locked tables: {state.side} is promoted to undo it")
         side_act.promote(live.host, state.side, context.remaining())
-    plans = copying.planned(live, copy, state.tables, state.mode, layout(context).bin)
+    plans, making = planner(context, state, copy).plan(state.tables)
+    chosen = pairs(plans, state)
     if state.where:
-        copying.check_condition(copy, plans, state.where)
-    found = copies.compare(live, pairs(plans, state), source, context.remaining())
+        copying.check_condition(copy, chosen, state.where)
+    found = copies.compare(live, chosen, source, context.remaining(), state.mode)
     plans = tuple(plan.model_copy(update={"counts": counts}) for plan, counts in zip(plans, found, strict=True))
-    copying.judge(plans, state.mode)
-    copying.room(context, live.host, plans, state.mode)
-    told = tuple(sentence(plan, state.mode) for plan in plans)
-    if not context.options.yes:
-        told += (
-            f"nothing was written; the side cluster {state.side} stays open on {state.primary} "
-            f"({_megabytes(plans)} MiB in these tables): repeat with --yes, or drop it there with "
-            "agents.postgresql.side.cluster",
-        )
+    told = _told(context, state, plans, copies.event_triggers(live))
     for line in told:
         context.say(line)
-    return state.model_copy(update={"plans": plans, "told": told})
+    copying.judge(plans, state.mode, state.where)
+    copying.room(context, live.host, plans, state.mode)
+    if context.options.yes:
+        copying.judge_losses(plans, state.mode, context.options.accept_loss)
+    return state.model_copy(update={"plans": plans, "making": making, "told": told})
+
+
+def planner(context: Run, state: RestoreTable, copy: Server) -> Planner:
+    return Planner(live_server(context, state), copy, state.mode, layout(context).bin, context.remaining())
+
+
+def _told(context: Run, state: RestoreTable, plans: tuple[TablePlan, ...], fired: tuple[str, ...]) -> tuple[str, ...]:
+    told = [line for plan in plans for line in (sentence(plan, state.mode), *remarks(plan, state.mode))]
+    if fired:
+        told.append(f"event triggers are off while it is written: {', '.join(fired)}")
+    if not context.options.yes:
+        consent = " --accept-loss" if any(plan.lost for plan in plans) and state.mode is not Mode.BESIDE else ""
+        told.append(
+            f"nothing was written; the side cluster {state.side} stays open on {state.primary} "
+            f"({_megabytes(plans)} MiB in these tables): repeat with --yes{consent}, or drop it there with "
+            "agents.postgresql.side.cluster"
+        )
+    return tuple(told)
 
 
 def _megabytes(plans: tuple[TablePlan, ...]) -> int:
@@ -205,15 +237,22 @@ def _megabytes(plans: tuple[TablePlan, ...]) -> int:
 
 
 def pairs(plans: tuple[TablePlan, ...], state: RestoreTable) -> tuple[Pair, ...]:
-    names = [plan.name for plan in plans]
+    chosen = [plan.name for plan in plans]
     return tuple(
         Pair(
-            plan.copied, plan.live, state.where,
-            parents=outside((plan.live or plan.copied).foreign_keys, names, "parent"),
-            children=outside(plan.live.referred_by if plan.live else (), names, "child"),
+            plan.copied, plan.live, state.where, fit=plan.fit,
+            parents=outside(_proved(plan), chosen, "parent"),
+            children=outside(plan.live.referred_by if plan.live else (), chosen, "child"),
         )
         for plan in plans
     )  # fmt: skip
+
+
+def _proved(plan: TablePlan) -> tuple[ForeignKey, ...]:
+    """Foreign keys that rows have to meet; one that was never validated is made again as such."""
+    if plan.live:
+        return plan.live.foreign_keys
+    return tuple(fk for fk in plan.copied.foreign_keys if not fk.definition.endswith("NOT VALID"))
 
 
 def write(context: Run, state: RestoreTable) -> RestoreTable:
@@ -225,7 +264,9 @@ def write(context: Run, state: RestoreTable) -> RestoreTable:
         context.say("an earlier attempt of this run had committed already: nothing is written twice")
         return state.model_copy(update={"written": True})
     source = source_of(context, state)
-    body = copying.body(state.plans, pairs(state.plans, state), state.mode, source, state.keep_replaced)
+    body = copying.body(
+        state.plans, pairs(state.plans, state), state.making, state.mode, source, state.keep_replaced
+    )
     done = act.write(live.host, live.database, body, mark, context.remaining())
     for table, verb, count in done.rows:
         context.say(f"{table}: {count} rows {verb}")
@@ -240,16 +281,11 @@ def is_committed(context: Run, state: RestoreTable) -> None:
 def check(context: Run, state: RestoreTable) -> RestoreTable:
     """Every row of the copy is live with the same values, or was superseded; what was made is as declared."""
     live, source = live_server(context, state), source_of(context, state)
-    there = tables.shapes(live)
+    there = tables.shapes(live, copying.left(state.tables, state.mode))
     again = copying.targets(pairs(state.plans, state), state.mode, there, state.xid)
     found = copies.compare(live, again, source, context.remaining())
     _all_there(state, found)
-    made = {plan.name for plan in state.plans if plan.live is None} if state.mode is not Mode.BESIDE else set()
-    declared = load_tables().tables
-    structure = schema.look(live.host, live.database)
-    wrong = [line for name in made if name in declared for line in schema.of_table(declared[name], structure.get(name))]
-    if wrong:
-        raise VerificationFailed(f"the tables that were made again differ from the catalogue: {'; '.join(wrong)}")
+    _as_declared(context, state, there)
     told = tuple(
         f"{counts.table}: all {counts.restored} rows of the copy are there, {counts.superseded} superseded since"
         for counts in found
@@ -259,11 +295,31 @@ def check(context: Run, state: RestoreTable) -> RestoreTable:
     return state.model_copy(update={"told": (*state.told, *told)})
 
 
+def _as_declared(context: Run, state: RestoreTable, there: dict[str, Shape]) -> None:
+    """What was made again is what it was, and what the catalogue declares. Raises VerificationFailed."""
+    made = [plan.copied for plan in state.plans if plan.live is None] if state.mode is not Mode.BESIDE else []
+    if not made:
+        return
+    live, declared = live_server(context, state), load_tables().tables
+    structure = schema.look(live.host, live.database)
+    wrong = [
+        line for shape in made if shape.name in declared
+        for line in schema.of_table(declared[shape.name], structure.get(shape.name))
+    ]
+    if wrong:
+        raise VerificationFailed(f"the tables that were made again differ from the catalogue: {'; '.join(wrong)}")
+    lacking = planner(context, state, live).difference(state.making, made, there)
+    if lacking:
+        raise VerificationFailed(
+            f"the tables that were made again differ from the copy's in {len(lacking)} statements: {lacking[0][:300]}"
+        )
+
+
 def _all_there(state: RestoreTable, found: tuple[Counts, ...]) -> None:
     """Merging leaves alone what was altered before; anything else that differs was not restored."""
     for plan, counts in zip(state.plans, found, strict=True):
         known = plan.counts.altered if plan.counts and state.mode is Mode.MERGE and plan.live else 0
-        if counts.restored == 0 or counts.missing or counts.altered > known:
+        if (counts.restored == 0 and plan.live) or counts.missing or counts.altered > known:
             raise VerificationFailed(
                 f"{counts.table}: of {counts.restored} rows of the copy {counts.missing} are missing and "
                 f"{counts.altered - known} hold other values than restored",
@@ -287,16 +343,17 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
     purpose=(
         "Rows, or whole tables, were dropped, deleted or overwritten, and everything else must stay. Restores a side "
         "cluster at the point in time, compares by key, and prints the counts; with --yes it merges the missing rows, "
-        "replaces the content or leaves the copy beside, in one transaction. Refuses without a primary, for a target "
-        "that the archive does not reach, and where a foreign key would break."
+        "replaces the content or leaves the copy beside, in one transaction, and no trigger or rule has a say in it. "
+        "Refuses without a primary, for a target that the archive does not reach, and where a foreign key would break, "
+        "a unique value is taken, or rows of tables that were not named would go."
     ),
     gate=(gates.ONE_ANSWERS,),
     initial=begins,
     steps=(
         Step(
             name="assess", role="primary", budget="ssh.command", action=assess, observes=True,
-            says="Find the primary and make sure that the tables are known.",
-            evidence=Evidence("one primary answers, every table is live, in the catalogue or in an open copy"),
+            says="Find the primary and make sure that the tables' names are no slips.",
+            evidence=Evidence("one primary answers, no table's name is a slip of another's"),
             still=guards.alone(),
         ),
         Step(
@@ -335,9 +392,11 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             says="Write the rows, all tables in one transaction.",
             evidence=Evidence("the transaction is committed on the primary", is_committed),
             commands=(
-                "psql -d quant_research  # dropped table first: ./dr deploy, or inventories/catalog/postgresql/ddl.py",
+                "pg_dump SIDE -d quant_research --schema-only -t TABLE | psql -d quant_research  # if dropped",
+                "psql -d quant_research",
                 "  begin; create temp table stage as select * from TABLE with no data;",
                 "  copy stage from program 'psql SIDE -d quant_research -c \"copy TABLE to stdout\"';",
+                "  set local session_replication_role = replica;  # no trigger has a say, no foreign key either",
                 "  insert into TABLE select * from stage on conflict do nothing; commit;",
             ),
         ),

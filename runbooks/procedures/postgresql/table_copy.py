@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
@@ -14,11 +14,13 @@ from runbooks.hosts import Host, Run
 from runbooks.probes import disk
 from runbooks.probes.postgresql import table_copy, tables
 from runbooks.probes.postgresql.tables import Server
-from runbooks.table_copy import structure
+from runbooks.procedures.postgresql.table_plan import nearest
+from runbooks.table_copy import definition
 from runbooks.table_copy import write as sql
-from runbooks.table_copy.compare import Pair
-from runbooks.table_copy.counts import Mode, TablePlan, unfit
-from runbooks.table_copy.shape import ForeignKey, Shape, parents_first
+from runbooks.table_copy.counts import REPLACED, RESTORED, Making, Mode, TablePlan, bereaved, collided, orphaned
+from runbooks.table_copy.names import beside, too_long
+from runbooks.table_copy.pair import Pair
+from runbooks.table_copy.shape import ForeignKey, Shape
 from runbooks.table_copy.source import Source
 
 READERS = ("reader",)
@@ -30,151 +32,136 @@ def mark_of(context: Run) -> str:
     return f"restore-table {context.run_dir.name}"
 
 
-def known_names(names: Sequence[str], live: Mapping[str, Shape], anything: bool) -> None:
-    """Raises BadInput for a name that is neither live nor declared. `anything`: the copy is open and will tell."""
+def known_names(names: Sequence[str], live: Iterable[str], anything: bool) -> tuple[str, ...]:
+    """Those that are neither live nor declared: dropped ones, if the copy has them. `anything`: it is open already.
+
+    Raises BadInput for one that is nearly another: to find a slip of the pen in the copy takes a whole restore.
+    """
     there = {*live, *(table.name for table in load_tables().of(Store.POSTGRESQL))}
-    for name in names:
-        if name in there or anything:
-            continue
-        near = get_close_matches(name, there, n=3, cutoff=0.6)
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise BadInput(f"there is no table {name!r}", f"{meant}{_those(there)}")
-
-
-def _those(names: Sequence[str] | set[str]) -> str:
-    return f"the tables are {', '.join(sorted(names))}"
-
-
-def free_names(names: Sequence[str], mode: Mode, keep: bool, live: Mapping[str, Shape]) -> None:
-    """Raises Refused when the table that this mode leaves behind is there from an earlier time."""
-    suffix = sql.RESTORED if mode is Mode.BESIDE else sql.REPLACED if mode is Mode.REPLACE and keep else ""
-    for name in names:
-        left = f"{name}{suffix}"
-        if suffix and len(left) > 63:
-            raise BadInput(f"{left} would be longer than PostgreSQL's 63 characters", "choose another mode")
-        if suffix and left in live:
-            raise Refused(f"{left} is there already", f"look at it, then: drop table {left}")
-
-
-def planned(live: Server, copy: Server, names: Sequence[str], mode: Mode, bin_folder: str) -> tuple[TablePlan, ...]:
-    """Every table as both servers have it, parents first. Raises BadInput, Refused."""
-    copied, there = tables.shapes(copy), tables.shapes(live)
-    absent = [name for name in names if name not in copied]
-    if absent:
-        near = get_close_matches(absent[0], copied, n=3, cutoff=0.6)
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise BadInput(f"the copy has no table {absent[0]!r} at that point", f"{meant}{_those(set(copied))}")
-    _require_parents(names, copied, there)
-    ordered = parents_first(copied[name] for name in names)
-    plans = (_plan(live, copy, copied[name], there.get(name), mode, bin_folder) for name in ordered)
-    return tuple(plan.model_copy(update={"referred_by": _left_behind(plan, there, names)}) for plan in plans)
-
-
-def _require_parents(names: Sequence[str], copied: Mapping[str, Shape], there: Mapping[str, Shape]) -> None:
-    """Raises Refused for a dropped table whose parent was dropped too and is not restored with it."""
-    for name in names:
-        lost = sorted({fk.parent for fk in copied[name].foreign_keys} - {*there, *names})
-        if lost and name not in there:
-            raise Refused(
-                f"{name} refers to {' and '.join(lost)}, which was dropped as well",
-                f"restore it too: --tables {','.join([*lost, *names])}",
+    unknown = tuple(name for name in names if name not in there and not anything)
+    for name in unknown:
+        near = get_close_matches(name, there, n=1, cutoff=0.9)
+        if near and _letters(near[0]) != _letters(name):  # orders_2024 is no orders_2025
+            raise BadInput(
+                f"there is no table {name!r}",
+                f"{nearest(name, there)}; if it was dropped, restore-table of {near[0]} opens the copy, "
+                f"and --from takes {name} from it",
             )
+    return unknown
 
 
-def _left_behind(plan: TablePlan, there: Mapping[str, Shape], names: Sequence[str]) -> tuple[ForeignKey, ...]:
-    """Foreign keys of living tables, and of those made again, that a DROP ... CASCADE of this one took along."""
-    has = {(fk.child, fk.name) for shape in there.values() for fk in shape.foreign_keys}
-    alive = {*there, *names}
-    return tuple(fk for fk in plan.copied.referred_by if fk.child in alive and (fk.child, fk.name) not in has)
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name if not letter.isdigit())
 
 
-def _plan(live: Server, copy: Server, copied: Shape, there: Shape | None, mode: Mode, bin_folder: str) -> TablePlan:
-    key = (there or copied).key
-    if not key or (there and copied.key != there.key):
-        raise Refused(
-            f"{copied.name} has no primary key, or another one than at the target: its rows cannot be compared",
-            "./dr restore-pitr leaves a side cluster open to copy from by hand",
-        )
-    if copied.unlogged or copied.partitioned:
-        kind = "unlogged: no backup holds its rows" if copied.unlogged else "partitioned: name its partitions"
-        raise Refused(f"{copied.name} is {kind}", "tables that are logged and not partitioned can be restored")
-    if there is None and mode is not Mode.BESIDE:
-        return _made(live, copy, copied, bin_folder)
-    if there and mode is not Mode.BESIDE:
-        _require_fit(copied, {column.name: column.type for column in there.columns})
-    return TablePlan(copied=copied, live=there)
+def free_names(names: Sequence[str], mode: Mode, keep: bool, live: Server) -> None:
+    """Raises Refused when the table that this mode leaves behind is there from an earlier time."""
+    suffix = RESTORED if mode is Mode.BESIDE else REPLACED if mode is Mode.REPLACE and keep else ""
+    left = [beside(name, suffix) for name in names] if suffix else []
+    for name in left:
+        if too_long(name):
+            raise BadInput(f"{name} would be longer than PostgreSQL's 63 bytes", "choose another mode")
+    for name in tables.taken(live, left):
+        raise Refused(f"{name} is there already", f"look at it, then: drop table {name}")
 
 
-def _require_fit(copied: Shape, columns: Mapping[str, str]) -> None:
-    why = unfit(copied, columns)
-    if why:
-        raise Refused(why, f"--mode beside leaves the copy as {copied.name}{sql.RESTORED}")
-
-
-def _made(live: Server, copy: Server, copied: Shape, bin_folder: str) -> TablePlan:
-    """A dropped table: from the catalogue, else from the copy's own definition where that says everything."""
-    declared = load_tables().tables.get(copied.name)
-    if declared is not None and declared.store is Store.POSTGRESQL:
-        _require_fit(copied, tables.declared_types(declared))
-        before, after = structure.catalogued(declared, table_copy.edition_has_policies(live))
-        return TablePlan(copied=copied, before=before, after=after)
-    if copied.name == PROBE:
-        return TablePlan(copied=copied, before=structure.probe())
-    if copied.hypertable:
-        raise Refused(
-            f"{copied.name} was a hypertable that the catalogue does not know, so it cannot be made again as it was",
-            f"declare it in inventories/catalog/tables.yaml, or --mode beside leaves its rows in "
-            f"{copied.name}{sql.RESTORED}",
-        )
-    table, indexes = (
-        table_copy.definition(copy, bin_folder, copied.name, section, 60) for section in ("pre-data", "post-data")
-    )
-    return TablePlan(copied=copied, before=(table,), after=(indexes,), dumped=True)
-
-
-def check_condition(copy: Server, plans: Sequence[TablePlan], where: str) -> None:
+def check_condition(copy: Server, pairs: Sequence[Pair], where: str) -> None:
     """Raises BadInput unless `where` is one condition on every table. It is tried on the copy, which is read-only."""
     if ";" in where or "--" in where or "/*" in where or "@" in where:
         raise BadInput(f"--where {where!r} holds more than one condition", "give what follows WHERE, such as id < 10")
-    for plan in plans:
+    for pair in pairs:
         try:
-            table_copy.accepts(copy, plan.name, where)
+            table_copy.accepts(copy, pair.origin, f"({where}) IS TRUE")
         except DrError as error:
             raise BadInput(
-                f"--where {where!r} is no condition on {plan.name}: {str(error).rpartition('ERROR:')[2].strip()}",
+                f"--where {where!r} is no condition on {pair.copy.name}: {str(error).rpartition('ERROR:')[2].strip()}",
                 "give what follows WHERE, with columns of the table",
             ) from error
 
 
-def judge(plans: Sequence[TablePlan], mode: Mode) -> None:
-    """Raises Refused where writing would leave nothing, or rows without their parents."""
+def judge(plans: Sequence[TablePlan], mode: Mode, where: str = "") -> None:
+    """Raises Refused where writing would leave nothing, rows without their parents, or what is taken already."""
     for plan in plans:
-        counts = plan.counts
-        assert counts is not None
-        if counts.restored == 0:
+        assert plan.counts is not None
+        if plan.counts.restored == 0 and plan.live is not None:
             raise Refused(
                 f"{plan.name} had no rows at that point: there is nothing to restore",
                 "choose another target: ./dr restore-pitr without --swap shows what a point in time holds",
             )
-        if mode is Mode.BESIDE:
-            continue
-        keys = {fk.name: fk for fk in (*(plan.live or plan.copied).foreign_keys, *plan.copied.referred_by)}
-        keys |= {fk.name: fk for fk in (plan.live.referred_by if plan.live else ())}
-        for name, count in counts.orphans.items():
-            if count:
-                raise Refused(_orphaned(plan.name, keys[name], count), f"restore {keys[name].parent} too: "
-                              f"--tables {keys[name].parent},{plan.name}")  # fmt: skip
-        for name, count in counts.bereaved.items():
-            if count and mode is Mode.REPLACE:
-                child = keys[name].child
-                raise Refused(
-                    f"{count} live rows of {child} refer to rows of {plan.name} that a replacement would delete",
-                    f"restore both: --tables {plan.name},{child}; or --mode merge",
-                )
+        if mode is not Mode.BESIDE:
+            _judge_keys(plan, mode)
+            _judge_values(plan)
+            _judge_deletions(plan, mode)
+            if not where:  # a condition may have left out just those rows; the server knows
+                _judge_partitions(plan)
 
 
-def _orphaned(table: str, fk: ForeignKey, count: int) -> str:
-    return f"{count} rows to be restored into {table} refer to rows of {fk.parent} that are not live ({fk.name})"
+def _judge_keys(plan: TablePlan, mode: Mode) -> None:
+    counts = plan.counts
+    assert counts is not None
+    up = {fk.name: fk for fk in (plan.live or plan.copied).foreign_keys}
+    lost = [up[name] for name, count in counts.orphans.items() if count]
+    if lost:
+        parents = list(dict.fromkeys(fk.parent for fk in lost))
+        raise Refused(
+            "; ".join(orphaned(plan.name, fk, counts.orphans[fk.name]) for fk in lost),
+            f"restore {' and '.join(parents)} too: --tables {','.join([*parents, plan.name])}",
+        )
+    down = {fk.label: fk for fk in (plan.live.referred_by if plan.live else ())}
+    left = [down[label] for label, count in counts.bereaved.items() if count and mode is Mode.REPLACE]
+    if left:
+        children = list(dict.fromkeys(fk.child for fk in left))
+        raise Refused(
+            "; ".join(bereaved(plan.name, fk, counts.bereaved[fk.label]) for fk in left),
+            f"restore them together: --tables {','.join([plan.name, *children])}; or --mode merge",
+        )
+
+
+def _judge_values(plan: TablePlan) -> None:
+    counts = plan.counts
+    assert counts is not None
+    aside = f"--mode beside leaves the copy as {beside(plan.name, RESTORED)}"
+    taken = {name: found for name, found in counts.collisions.items() if found.rows}
+    if taken:
+        raise Refused(
+            "; ".join(collided(plan.name, name, found) for name, found in taken.items()),
+            f"--mode replace takes away what is only live; --where leaves rows out; {aside}",
+        )
+    for name, count in counts.unmet.items():
+        if count:
+            raise Refused(
+                f"{count} rows to be restored into {plan.name} do not meet {name}, as it is now", aside
+            )
+
+
+def _judge_deletions(plan: TablePlan, mode: Mode) -> None:
+    counts, live = plan.counts, plan.live
+    if mode is Mode.REPLACE and counts and live and live.undeletable and counts.differing + counts.only_live:
+        raise Refused(
+            f"{plan.name} is published with its deletions and has no replica identity, so no row of it can be replaced",
+            f"alter table {plan.name} replica identity full; or --mode merge",
+        )
+
+
+def _judge_partitions(plan: TablePlan) -> None:
+    counts, live = plan.counts, plan.live
+    if counts and live and live.partitioned and counts.missing and set(plan.copied.partitions) - set(live.partitions):
+        gone = ",".join(sorted(set(plan.copied.partitions) - set(live.partitions)))
+        raise Refused(
+            f"{plan.name} lacks {counts.missing} rows, and has lost partitions: {gone}",
+            f"restore those first: --tables {gone}",
+        )
+
+
+def judge_losses(plans: Sequence[TablePlan], mode: Mode, accepted: bool) -> None:
+    """Raises Refused when something does not come back and nobody has agreed to that."""
+    lost = [line for plan in plans for line in plan.lost]
+    if lost and mode is not Mode.BESIDE and not accepted:
+        more = f", and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise Refused(
+            f"not everything comes back: {lost[0]}{more}",
+            "--yes --accept-loss restores the rest; --mode beside leaves the copy beside the table",
+        )
 
 
 def room(context: Run, host: Host, plans: Sequence[TablePlan], mode: Mode) -> None:
@@ -201,54 +188,65 @@ def _bytes(plan: TablePlan, mode: Mode) -> float:
 
 
 def body(
-    plans: Sequence[TablePlan], pairs: Sequence[Pair], mode: Mode, source: Source, keep_replaced: bool
+    plans: Sequence[TablePlan], pairs: Sequence[Pair], making: Making, mode: Mode, source: Source, keep_replaced: bool
 ) -> str:
-    """Every statement between the transaction's begin and its mark, tables in the order of their foreign keys."""
-    probe = "".join(f"{line};\n" for line in structure.probe())
+    """Every statement between the transaction's begin and its mark."""
+    text = "" if any(plan.live is None and plan.name == PROBE for plan in plans) else _lines(definition.probe())
     if mode is Mode.BESIDE:
-        return probe + "".join(sql.beside(pair, READERS, source) for pair in pairs)
+        return text + "".join(sql.beside(pair, READERS, source) for pair in pairs)
+    text += _lines(making.before) + sql.settings()
     live = [(nr, pair) for nr, pair in enumerate(pairs) if pair.live]
-    text = probe + (_cleared(live, source, keep_replaced) if mode is Mode.REPLACE and live else "")
-    for nr, (plan, pair) in enumerate(zip(plans, pairs, strict=True)):
-        if plan.live is None:
-            text += sql.made(pair, sql.Made(plan.before, plan.after), source) + sql.settings()
-        elif mode is Mode.REPLACE:
-            text += sql.replace(nr, pair)
-        elif plan.counts and plan.counts.missing:
-            text += sql.merge(nr, pair, plan.counts.buckets, source)
-    return text + sql.referring(lost_keys(plans)) + "".join(sql.sequences(plan.copied) for plan in plans)
+    if mode is Mode.REPLACE and live:
+        text += _replaced(live, source, keep_replaced)
+    if mode is Mode.MERGE:
+        text += _merged([(nr, pair, plans[nr]) for nr, pair in live], source)
+    within = {name for pair in pairs if not pair.live for name in pair.copy.partitions}
+    text += "".join(sql.made(pair, source) for pair in pairs if not pair.live and pair.copy.name not in within)
+    text += _lines(making.after) + sql.settings()
+    return text + sql.referring(lost_keys(plans)) + "".join(sql.sequences(plan.copied, plan.live) for plan in plans)
 
 
-def _cleared(live: Sequence[tuple[int, Pair]], source: Source, keep_replaced: bool) -> str:
-    """Writers shut out, the old content kept, the rows that the copy lacks deleted: children before their parents."""
+def _lines(statements: Iterable[str]) -> str:
+    return "".join(f"{line};\n" for line in statements)
+
+
+def _replaced(live: Sequence[tuple[int, Pair]], source: Source, keep_replaced: bool) -> str:
+    """Writers shut out, the old content kept, then all goes that is not as it was, and all comes back that was."""
+    pairs = [pair for _, pair in live]
+    off, on = sql.hooks(pairs)
     return (
-        sql.lock(pair for _, pair in live)
-        + ("".join(sql.keep(pair, READERS) for _, pair in live) if keep_replaced else "")
+        sql.lock(pairs) + sql.lock_children(pairs)
+        + ("".join(sql.keep(pair, READERS) for pair in pairs) if keep_replaced else "")
         + "".join(sql.stage(nr, pair, source) for nr, pair in live)
+        + off + sql.AS_WRITTEN
         + "".join(sql.remove(nr, pair) for nr, pair in reversed(live))
-    )
+        + "".join(sql.replace(nr, pair) for nr, pair in live)
+        + sql.AS_EVER + on
+        + "".join(sql.proved(nr, pair, pairs) + sql.unique(nr, pair) for nr, pair in live)
+        + "".join(sql.still_referred(nr, pair) for nr, pair in live)
+    )  # fmt: skip
+
+
+def _merged(live: Sequence[tuple[int, Pair, TablePlan]], source: Source) -> str:
+    found = [(nr, pair, plan.counts) for nr, pair, plan in live if plan.counts and plan.counts.missing]
+    rows = "".join(sql.merge(nr, pair, counts.buckets, source) for nr, pair, counts in found)
+    return rows + "".join(sql.proved(nr, pair, ()) + sql.unique(nr, pair) for nr, pair, _ in found)
 
 
 def lost_keys(plans: Sequence[TablePlan]) -> tuple[ForeignKey, ...]:
-    """Foreign keys that went with a dropped table: those of others that refer to it, and its own.
+    """Foreign keys of living tables that went with a dropped one; its own are part of its definition."""
+    return tuple(fk for plan in plans if plan.live is None for fk in plan.referred_by)
 
-    What pg_dump told of a table outside the catalogue brings that table's own back already.
-    """
-    found: dict[tuple[str, str], ForeignKey] = {}
-    for plan in plans:
-        if plan.live is not None:
-            continue
-        own = () if plan.dumped else plan.copied.foreign_keys
-        for fk in (*own, *plan.referred_by):
-            found[fk.child, fk.name] = fk
-    dumped = {plan.name for plan in plans if plan.dumped}
-    return tuple(fk for fk in found.values() if fk.child not in dumped)
+
+def left(names: Sequence[str], mode: Mode) -> tuple[str, ...]:
+    """The tables that this mode writes to."""
+    return tuple(beside(name, RESTORED) for name in names) if mode is Mode.BESIDE else tuple(names)
 
 
 def targets(pairs: Sequence[Pair], mode: Mode, live: Mapping[str, Shape], xid: int) -> tuple[Pair, ...]:
     """The pairs to compare afterwards: the copy with what it was written to."""
-    suffix = sql.RESTORED if mode is Mode.BESIDE else ""
+    if mode is Mode.BESIDE:
+        return tuple(replace(pair.alone, live=live.get(beside(pair.copy.name, RESTORED))) for pair in pairs)
     return tuple(
-        replace(pair, live=live.get(pair.copy.name + suffix), parents=(), children=(), since_xid=xid or None)
-        for pair in pairs
+        replace(pair, live=live.get(pair.copy.name), parents=(), children=(), since_xid=xid or None) for pair in pairs
     )
