@@ -36,7 +36,7 @@ def holds(
     folder.mkdir()
     (folder / "data-0001").write_bytes(data)
     said = windows or {"tick_data": {500000: label}}
-    told = {name: {hour: Window(10, "0" * 16, "", link) for hour, link in one.items()} for name, one in said.items()}
+    told = {name: {hour: Window(10, "0" * 16, link) for hour, link in one.items()} for name, one in said.items()}
     manifest = Manifest(
         label, "incr" if "_" in label else "full", None, began(label), began(label) + 60, "3.3.7.5", "market_data",
         dict(options), {name: {} for name in said}, [], told, {}, {"data-0001": {"bytes": len(data), "sha256": ""}},

@@ -151,7 +151,7 @@ def test_hours_that_the_database_keeps_no_longer_hold_nothing(settings: Settings
 def test_rows_that_went_missing_between_two_backups_are_told(settings: Settings) -> None:
     """By hour and supertable; a window that grew or that is new is none of it."""
     old = holds(settings, OLD, {"tick_data": {HOUR: OLD, HOUR + 1: OLD}, "depth_data": {HOUR: OLD}})
-    shrunk = {HOUR: Window(4, "", "", NEW), HOUR + 1: Window(12, "", "", NEW), HOUR + 2: Window(9, "", "", NEW)}
+    shrunk = {HOUR: Window(4, "", NEW), HOUR + 1: Window(12, "", NEW), HOUR + 2: Window(9, "", NEW)}
     windows = {"tick_data": shrunk, "depth_data": old.windows["depth_data"]}
     new = replace(old, label=NEW, started_at=began(NEW), windows=windows)
     assert list(missing([old], [new])) == ["6 rows of tick_data in 1 hour, the first 2026-09-01 14:00 UTC"]

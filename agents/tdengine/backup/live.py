@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.tdengine.backup.block import Array, Block, decode, hashes, join
-from agents.tdengine.backup.manifest import Subtable
+from agents.tdengine.backup.fit import Fit
 from agents.tdengine.backup.raw import RawSession
-from agents.tdengine.backup.sums import Sums, by_hour, hours, seed
 from agents.tdengine.session import GONE, TdengineError
+from agents.tdengine.sql import identifier
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,11 @@ class Compared:
     other: Array
 
 
-def compare(session: RawSession, database: str, subtable: str, keys: int, block: Block) -> Compared:
-    """Look for each row of `block`, whose first `keys` columns are the key."""
+def compare(session: RawSession, database: str, subtable: str, fit: Fit, block: Block) -> Compared:
+    """Look for each row of `block`, which has the columns of `fit`, the key's first."""
     ts = block.words(0)
-    sql = f"SELECT * FROM `{database}`.`{subtable}` WHERE _rowts >= {ts.min()} AND _rowts <= {ts.max()}"
+    columns, of = ", ".join(map(identifier, fit.names)), f"{identifier(database)}.{identifier(subtable)}"
+    sql = f"SELECT {columns} FROM {of} WHERE _rowts >= {ts.min()} AND _rowts <= {ts.max()}"
     try:
         there = [decode(raw) for raw in session.blocks(sql)]
     except TdengineError as error:
@@ -34,23 +35,10 @@ def compare(session: RawSession, database: str, subtable: str, keys: int, block:
     if not there:
         return Compared(np.ones(block.rows, bool), np.zeros(block.rows, bool))
     live = join(there)
-    missing = ~np.isin(_keys(block, keys), _keys(live, keys))
+    missing = ~np.isin(_keys(block, fit.keys), _keys(live, fit.keys))
     other = ~missing & ~np.isin(hashes(block, 0), hashes(live, 0))
     return Compared(missing, other)
 
 
 def _keys(block: Block, keys: int) -> Array:
     return hashes(Block(block.rows, block.columns[:keys]), 0)
-
-
-def sums(
-    session: RawSession, database: str, subtables: list[Subtable], start: int, end: int
-) -> dict[str, dict[int, tuple[int, str]]]:
-    """(rows, hash) by supertable and hour of what is in these subtables from `start` to `end` (ns, exclusive)."""
-    found = Sums()
-    for one in subtables:
-        sql = f"SELECT * FROM `{database}`.`{one.name}` WHERE _rowts >= {start} AND _rowts < {end}"
-        for raw in session.blocks(sql):
-            block = decode(raw)
-            found.add(one.stable, by_hour(hours(block), hashes(block, seed(one))))
-    return found.told()

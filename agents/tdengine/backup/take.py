@@ -36,7 +36,7 @@ def lost_since(settings: Settings, made: Manifest, covered: str | None) -> list[
     """What the backup that was noted last has and this one lacks; nothing when that is gone too."""
     if covered is None or covered == made.label or covered not in manifest.labels(settings):
         return []
-    return list(missing([manifest.load(covered, settings)], [made]))
+    return list(missing([manifest.load(covered, settings, subtables=False)], [made]))
 
 
 def cover(settings: Settings, made: Manifest) -> str:
@@ -83,7 +83,7 @@ def take(settings: Settings, kind: str) -> dict[str, object]:
 
 
 def accept(settings: Settings) -> dict[str, object]:
-    newest = manifest.newest(settings)
+    newest = manifest.newest(settings, subtables=False)
     publish(settings, config.load(), newest)
     return {"label": newest.label, "sentence": f"{newest.label} covers what came before it"}
 
