@@ -93,6 +93,12 @@ def degraded(servers: Sequence[Server]) -> Iterator[str]:
         yield f"No TDengine is installed on {names}: name its package (TDENGINE_PACKAGE) and deploy again."
 
 
+def left_out(jobs: Jobs | None) -> Iterator[str]:
+    """Tables that are in no backup, because this edition or version cannot give them."""
+    for name, why in jobs.left_out if jobs else ():
+        yield f"TDengine's {name} is in no backup: {why.rstrip('.')}."
+
+
 def outbox(box: Outbox | None, limit: int) -> Iterator[Finding]:
     """TDengine's outbox on the application host, which is apart from PostgreSQL's."""
     if box is None:

@@ -260,7 +260,7 @@ def test_subtables_lie_apart_and_are_those_of_the_manifest(place: Settings, chai
     assert td_manifest.load(FULL, place, subtables=False).subtables == []
     path = place.folder / FULL / td_manifest.SUBTABLES
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(Edited, match="subtables.json.gz of backup .* is not what was written"):
+    with pytest.raises(Edited, match=r"subtables\.json\.gz of backup .* is not what was written"):
         td_manifest.load(FULL, place)
     path.unlink()
     with pytest.raises(Edited, match="cannot be read"):

@@ -15,7 +15,8 @@ def shape(*columns: list[Any], tags: tuple[list[str], ...] = (["symbol", "VARCHA
     return {"columns": [list(one) for one in columns], "tags": [list(one) for one in tags]}
 
 
-WAS = shape(TS, ["price", "DOUBLE", False], ["note", "VARCHAR(10)", False])
+PRICE = ["price", "DOUBLE", False]
+WAS = shape(TS, PRICE, ["note", "VARCHAR(10)", False])
 
 
 def test_a_table_that_is_as_it_was_takes_a_block_as_it_is() -> None:
@@ -34,8 +35,8 @@ def test_a_wider_text_and_a_new_column_lose_nothing() -> None:
     [
         (shape(TS, ["note", "VARCHAR(10)", False]), "price is not there any more"),
         (shape(TS, ["price", "FLOAT", False], ["note", "VARCHAR(10)", False]), "price is FLOAT now and was DOUBLE"),
-        (shape(TS, ["price", "DOUBLE", False], ["note", "VARCHAR(5)", False]), "note is VARCHAR(5) now and was VARCHAR(10)"),
-        (shape(TS, ["price", "DOUBLE", False], ["note", "NCHAR(10)", False]), "note is NCHAR(10) now and was VARCHAR(10)"),
+        (shape(TS, PRICE, ["note", "VARCHAR(5)", False]), "note is VARCHAR(5) now and was VARCHAR(10)"),
+        (shape(TS, PRICE, ["note", "NCHAR(10)", False]), "note is NCHAR(10) now and was VARCHAR(10)"),
     ],
 )  # fmt: skip
 def test_what_has_no_place_is_named(now: dict[str, Any], lost: str) -> None:
@@ -54,7 +55,8 @@ def test_a_key_of_another_name_is_the_same_key_and_one_of_another_type_is_none()
 def test_decimals_are_the_same_by_precision_and_scale() -> None:
     was = shape(TS, ["d", "DECIMAL(18, 4)", False])
     assert judge(was, was).exact
-    assert judge(was, shape(TS, ["d", "DECIMAL(18, 5)", False])).lost == ("d is DECIMAL(18, 5) now and was DECIMAL(18, 4)",)
+    found = judge(was, shape(TS, ["d", "DECIMAL(18, 5)", False]))
+    assert found.lost == ("d is DECIMAL(18, 5) now and was DECIMAL(18, 4)",)
 
 
 def test_tags_that_there_still_are_keep_their_values() -> None:

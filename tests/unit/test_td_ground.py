@@ -27,8 +27,8 @@ class FakeSession:
 
 def manifest(version: str = "3.3.7.5", **options: str) -> Manifest:
     return Manifest(
-        "20261121-100000F", "full", None, 1.0, 2.0, version, "market_data", {**OPTIONS, **options}, dict(SHAPE), [], {}, {},
-        {}, {}, {}, 10, 10, 100, "key", 1.0,
+        "20261121-100000F", "full", None, 1.0, 2.0, version, "market_data", {**OPTIONS, **options}, dict(SHAPE), [], {},
+        {}, {}, {}, {}, 10, 10, 100, "key", 1.0,
     )  # fmt: skip
 
 

@@ -69,7 +69,8 @@ def test_every_kind_of_geometry_keeps_every_digit() -> None:
     polygon = struct.pack("<BIII6d", 1, 3, 1, 3, 0, 0, 1, 0, 0, 0)
     assert geometry.text(line) == "LINESTRING (0.1234567890123456 1e-09, 3.0 4.0)"
     assert geometry.text(polygon) == "POLYGON ((0.0 0.0, 1.0 0.0, 0.0 0.0))"
-    assert geometry.text(struct.pack("<BII", 1, 4, 2) + point(1, 2) + point(3, 4)) == "MULTIPOINT ((1.0 2.0), (3.0 4.0))"
+    points = struct.pack("<BII", 1, 4, 2) + point(1, 2) + point(3, 4)
+    assert geometry.text(points) == "MULTIPOINT ((1.0 2.0), (3.0 4.0))"
     assert geometry.text(struct.pack("<BII", 1, 7, 2) + point(1, 2) + line) == (
         "GEOMETRYCOLLECTION (POINT (1.0 2.0), LINESTRING (0.1234567890123456 1e-09, 3.0 4.0))"
     )

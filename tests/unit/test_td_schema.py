@@ -38,10 +38,8 @@ class Server:
     def names_and_rows(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         if "ins_streams" in sql:
             raise TdengineError("Invalid column name: db_name", "", 0x2602)
-        for part, answer in (("ins_stables", STABLES), ("NORMAL_TABLE", PLAIN), ("VIRTUAL", VIRTUAL), ("topics", TOPICS)):
-            if part in sql:
-                return answer
-        return ["view_name"], []
+        known = {"ins_stables": STABLES, "NORMAL_TABLE": PLAIN, "VIRTUAL": VIRTUAL, "topics": TOPICS}
+        return next((answer for part, answer in known.items() if part in sql), (["view_name"], []))
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         if sql.startswith("DESCRIBE"):

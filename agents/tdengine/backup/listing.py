@@ -38,6 +38,7 @@ class Head:
     facts: dict[str, Any]
     chain: tuple[str, ...]
     files: dict[str, dict[str, Any]]
+    apart: bool  # its subtables have a file of their own
 
 
 def backups(settings: Settings) -> list[dict[str, Any]]:
@@ -53,7 +54,7 @@ def backups(settings: Settings) -> list[dict[str, Any]]:
 
 def head(manifest: Manifest) -> Head:
     facts = {name: getattr(manifest, name) for name in _TOLD}
-    return Head(facts, manifest.chain, manifest.files)
+    return Head(facts, manifest.chain, manifest.files, manifest.format > 1)
 
 
 def _told(label: str, one: Head | str, known: Mapping[str, Head | str], settings: Settings) -> dict[str, Any]:
@@ -76,6 +77,8 @@ def _wrong(link: str, known: Mapping[str, Head | str], settings: Settings) -> st
         if size != expected["bytes"]:
             there = "is missing" if size is None else f"has {size} bytes instead of {expected['bytes']}"
             return f"{name} of {link} {there}"
+    if one.apart and not (settings.folder / link / td_manifest.SUBTABLES).exists():
+        return f"{td_manifest.SUBTABLES} of {link} is missing"
     return ""
 
 

@@ -72,8 +72,17 @@ def publish(settings: Settings, jobs: config.Settings, made: Manifest) -> None:
     jobs.td_lost.unlink(missing_ok=True)
 
 
+def name_left_out(jobs: config.Settings, made: Manifest) -> None:
+    """For `status`: what this edition or version cannot give is in no backup, and nobody else would notice."""
+    if made.left_out:
+        files.replace(jobs.td_left_out, f"{json.dumps(made.left_out, ensure_ascii=False)}\n")
+    else:
+        jobs.td_left_out.unlink(missing_ok=True)
+
+
 def take(settings: Settings, kind: str) -> dict[str, object]:
     made = rows.take(settings, kind)
+    name_left_out(config.load(), made)
     said = rows.told(made)
     try:
         said["sentence"] += cover(settings, made)

@@ -177,9 +177,10 @@ def restore(context: Run, state: TdengineRebuild) -> TdengineRebuild:
     selection = TdSelection(label=state.label)
     planned = probe.plan(context.estate.backup, selection, context.remaining())
     td.room(context, planned, planned.rows)
+    # The database was made from today's catalogue: what that has no place for stays behind, and is told.
     done = act.restore(
-        context.estate.backup, selection, TdMode.MISSING, context.options.jobs, Asker.of(context)
-    )  # fmt: skip
+        context.estate.backup, selection, TdMode.MISSING, context.options.jobs, Asker.of(context), accept_lost=True
+    )
     return td.tell(context, state, done.sentence).model_copy(
         update={"rows_written": done.rows_written, "rows_present": done.rows_present}
     )
