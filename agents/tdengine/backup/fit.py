@@ -32,6 +32,14 @@ class Fit:
     def keys(self) -> int:
         return sum(key for *_, key in self.columns)
 
+    @property
+    def event(self) -> int | None:
+        """Where the event id is that says which of two rows under one key is newer; a key with the event in it has no
+        two.
+        """
+        ids = (at for at, (name, kind, _) in enumerate(self.columns) if (name, kind) == ("event_id", "BIGINT"))
+        return next(ids, None) if self.keys == 1 else None
+
 
 def same(shape: Shape) -> Fit:
     """Of a table that is made as it was."""

@@ -15,10 +15,14 @@ from agents.tdengine.sql import identifier
 
 @dataclass(frozen=True)
 class Compared:
-    """bool[rows] of the backup's rows: not there; there under the same key with other content."""
+    """bool[rows] of the backup's rows: not there; there under the same key with other content, of which the row that is
+    there is `older` or `newer` by its event id.
+    """
 
     missing: Array
     other: Array
+    older: Array
+    newer: Array
 
 
 def compare(session: RawSession, database: str, subtable: str, fit: Fit, block: Block) -> Compared:
@@ -32,12 +36,24 @@ def compare(session: RawSession, database: str, subtable: str, fit: Fit, block: 
         if error.code not in GONE:
             raise
         there = []
+    none = np.zeros(block.rows, bool)
     if not there:
-        return Compared(np.ones(block.rows, bool), np.zeros(block.rows, bool))
+        return Compared(~none, none, none, none)
     live = join(there)
-    missing = ~np.isin(_keys(block, fit.keys), _keys(live, fit.keys))
+    keys, order = _keys(block, fit.keys), np.argsort(_keys(live, fit.keys), kind="stable")
+    ordered = _keys(live, fit.keys)[order]
+    places = np.minimum(np.searchsorted(ordered, keys), live.rows - 1)
+    missing = ordered[places] != keys
     other = ~missing & ~np.isin(hashes(block, 0), hashes(live, 0))
-    return Compared(missing, other)
+    if fit.event is None:
+        return Compared(missing, other, none, none)
+    ours, theirs = _events(block, fit.event), _events(live, fit.event)[order][places]
+    return Compared(missing, other, ~missing & (theirs < ours), ~missing & (theirs > ours))
+
+
+def _events(block: Block, column: int) -> Array:
+    """The event ids; one that is missing is older than any."""
+    return np.where(block.columns[column].nulls, np.int64(-1), block.words(column))
 
 
 def _keys(block: Block, keys: int) -> Array:

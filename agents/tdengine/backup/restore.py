@@ -5,10 +5,10 @@
         [--mode missing|overwrite] [--accept-lost-columns] [--jobs N] [--plan]
 
 Rows that the database keeps no longer (KEEP) are left out, counted and said. A table whose columns changed since gets
-what has a place in it, on consent. `missing` writes what is not there and leaves what is, so that a newer correction
-survives and a restore that was broken off goes on; `overwrite` writes everything. Times need their zone. --plan looks
-and writes nothing. Prints one JSON object with a sentence. Exit 0 every row is there, 1 not, 2 this cannot be restored
-here.
+what has a place in it, on consent. `missing` writes what is not there and leaves what is, so that a correction survives and a
+restore that was broken off goes on; `overwrite` writes everything. A row whose event is newer stays in either mode, and
+one whose event is older gives way. Times need their zone. --plan looks and writes nothing. Prints one JSON object with
+a sentence. Exit 0 every row is there, 1 not, 2 this cannot be restored here.
 """
 
 from __future__ import annotations
@@ -290,19 +290,32 @@ class _Restoring:
         """Write what is missing; (rows written, rows that were there, the rows that KEEP allows)."""
         for slack in self._kept.slacks(block):
             kept, gone = self._kept.divide(block, slack)
-            missing, present = kept, 0
-            if kept.rows and self._request.mode == "missing" and self._live[one.stable] and self._is_live(one, kept):
-                lacking = td_live.compare(session, self.done.into, one.name, fit, kept).missing
-                missing, present = pick(kept, lacking), int((~lacking).sum())
+            written = self._to_write(session, one, fit, kept)
             try:
-                if missing.rows:
-                    self._send(session, one, fit, missing, raw)
+                if written.rows:
+                    self._send(session, one, fit, written, raw)
                 self._kept.count(one.stable, gone)
-                return missing.rows, present, kept
+                return written.rows, kept.rows - written.rows, kept
             except TdengineError as error:
                 if not self._kept.may_refuse(error, slack):
                     raise
         raise AssertionError("the last try returns or raises")
+
+    def _to_write(self, session: RawSession, one: Subtable, fit: Fit, block: Block) -> Block:
+        """What is not there, or is there with an older event; to overwrite, all but what is there with a newer one.
+
+        Where others may be writing, each block is looked at again: what was empty when the restore began may hold a
+        correction by now. A key with its event in it is always written over itself.
+        """
+        contested = fit.event is not None and self._ground.there and one.stable in self._ground.tables
+        if not block.rows or not (contested or self._is_live(one, block)):
+            return block
+        missing = self._request.mode == "missing"
+        if not missing and fit.event is None:
+            return block
+        found = td_live.compare(session, self.done.into, one.name, fit, block)
+        chosen = found.missing | found.older if missing else ~found.newer
+        return block if chosen.all() else pick(block, chosen)
 
     def _send(self, session: RawSession, one: Subtable, fit: Fit, block: Block, raw: bytes) -> None:
         if any(column.kind in BLOBS for column in block.columns) or _has_blob(self._ground.tables.get(one.stable)):
