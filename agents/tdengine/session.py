@@ -29,6 +29,7 @@ from agents.tdengine import rest as tdengine_rest
 CONNECTOR = Path("/opt/mystocks-dr/connector")
 CLIENT_CONFIG = Path("/etc/mystocks-dr/taos")  # a client too writes a log, and refuses to start without one
 DEFAULT = Path("/etc/mystocks-dr/tdengine.json")
+OWN_DATABASE = "mystocks_dr"  # what the tool notes for itself; no row of anybody else's is in it
 GONE = (0x2603, 0x0362, 0x0388, 0x2662)  # table, supertable or database does not exist
 # The statement is none of this version and edition, or not for these types: it will not be after another try either.
 ODD_STATEMENT = frozenset((0x0100, 0x0374, *range(0x2600, 0x2700), *range(0x2800, 0x2900))) - {0x2603, 0x2662}

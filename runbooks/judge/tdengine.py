@@ -69,6 +69,8 @@ def _copies(servers: Sequence[Server]) -> Iterator[Finding]:
         said = f"{serving} of {len(group.replicas)} copies serve"
         if not group.has_leader:
             hint = "writes to it wait in the outbox; /var/log/taos of its nodes says why they elect none"
+            if group.database == tdengine.OURS:
+                hint = "no row of yours is in it; ./dr tdengine-rejoin HOST has it made again where its host was lost"
             yield Finding(f"vgroup {group.id} of {group.database}", f"no leader, {said}", "a leader", hint)
         elif serving < len(group.replicas) and all(one.role == "ready" for one in servers):
             hint = "./dr tdengine-rejoin HOST for the host whose copy is away"

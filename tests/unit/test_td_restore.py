@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.tdengine.backup import file, making, restore, scan
+from agents.tdengine.backup import file, kept, making, restore, scan
 from agents.tdengine.backup import manifest as td_manifest
 from agents.tdengine.backup.block import Block, Column, decode, encode
 from agents.tdengine.backup.fit import same
@@ -28,7 +28,7 @@ TICK = Subtable("tick_1", "tick_data", ["600000"])
 BARS = {"columns": [["ts", "TIMESTAMP", True], ["event_id", "BIGINT", False], ["close", "BIGINT", False]],
         "tags": [["symbol", "VARCHAR(20)"]]}  # fmt: skip
 TICKS = {**BARS, "columns": [["ts", "TIMESTAMP", True], ["event_id", "BIGINT", True], ["close", "BIGINT", False]]}
-HOUR = int(1_800_000_000 // 3600)
+HOUR = 1_800_000_000 // 3600
 Rows = dict[tuple[int, ...], tuple[int, int, int]]
 
 
@@ -83,7 +83,7 @@ class Server:
         self.put(table, decode(raw))
         return decode(raw).rows
 
-    def hashed(self, session: Any, into: str, stable: str, columns: Any, seeds: Any, ranges: Any, part: bool = False) -> Any:
+    def hashed(self, session: Any, into: str, stable: str, *_: Any, part: bool = False) -> Any:
         sums = Sums()
         for one in (BAR, TICK):
             rows = list(self.tables[one.name].values())
@@ -211,7 +211,7 @@ def test_rows_that_keep_no_longer_allows_are_left_out_counted_and_said(
         True, {BAR.stable: BARS, TICK.stable: TICKS}, 86400,
         {BAR.stable: same(BARS), TICK.stable: same(TICKS)},
     ))  # fmt: skip
-    monkeypatch.setattr("agents.tdengine.backup.kept.time.time", lambda: float(limit + 86400))
+    monkeypatch.setattr(kept.time, "time", lambda: float(limit + 86400))
     server.keep_from = limit * 10**9
     done = run(settings)
     assert (server.values(BAR), server.values(TICK)) == ({40: 4}, {})
@@ -228,7 +228,7 @@ def test_a_server_whose_clock_is_ahead_of_ours_refuses_nothing(
         True, {BAR.stable: BARS, TICK.stable: TICKS}, 86400,
         {BAR.stable: same(BARS), TICK.stable: same(TICKS)},
     ))  # fmt: skip
-    monkeypatch.setattr("agents.tdengine.backup.kept.time.time", lambda: float(ours + 86400))
+    monkeypatch.setattr(kept.time, "time", lambda: float(ours + 86400))
     server.keep_from = (ours + 200) * 10**9
     done = run(settings)
     assert (server.values(BAR), done.missing, done.expired) == ({40: 4}, [], 2)

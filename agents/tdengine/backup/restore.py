@@ -5,10 +5,10 @@
         [--mode missing|overwrite] [--accept-lost-columns] [--jobs N] [--plan]
 
 Rows that the database keeps no longer (KEEP) are left out, counted and said. A table whose columns changed since gets
-what has a place in it, on consent. `missing` writes what is not there and leaves what is, so that a correction survives and a
-restore that was broken off goes on; `overwrite` writes everything. A row whose event is newer stays in either mode, and
-one whose event is older gives way. Times need their zone. --plan looks and writes nothing. Prints one JSON object with
-a sentence. Exit 0 every row is there, 1 not, 2 this cannot be restored here.
+what has a place in it, on consent. `missing` writes what is not there and leaves what is, so that a correction survives
+and a restore that was broken off goes on; `overwrite` writes everything. A row whose event is newer stays in either
+mode, and one whose event is older gives way. Times need their zone. --plan looks and writes nothing. Prints one JSON
+object with a sentence. Exit 0 every row is there, 1 not, 2 this cannot be restored here.
 """
 
 from __future__ import annotations

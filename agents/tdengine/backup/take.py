@@ -28,6 +28,7 @@ from agents.tdengine.backup import settings as td_settings
 from agents.tdengine.backup.manifest import Manifest
 from agents.tdengine.backup.missing import missing
 from agents.tdengine.backup.settings import Settings
+from agents.tdengine.session import TdengineError
 
 _ACCEPT = "if they are meant to be gone: python3 -m agents.tdengine.backup.take accept, on the backup host"
 
@@ -59,9 +60,10 @@ def held_before(settings: Settings, jobs: config.Settings, made: Manifest) -> st
 
     A server on a blank host has no note. What it lacks is then what the last backup before it has.
     """
-    known = td_cover.look(settings.server())
-    if known:
-        return known.label
+    with suppress(TdengineError):  # the note may have been on a node that is lost
+        known = td_cover.look(settings.server())
+        if known:
+            return known.label
     with suppress(OSError, ValueError, KeyError, TypeError):
         return str(json.loads(jobs.td_lost.read_text())["label"])
     return next((label for label in reversed(manifest.labels(settings)) if label != made.label), None)
