@@ -55,10 +55,10 @@ class Kept:
         """Whether this is why, and leaving out more may help."""
         return error.code in _REFUSALS and slack < _STEPS_S[-1]
 
-    def divide(self, block: Block, slack_s: float) -> tuple[Block, Block]:
-        """(the rows that are kept, those that are not)"""
+    def divide(self, block: Block, slack_s: float) -> tuple[Block, Block | None]:
+        """(the rows that are kept, those that are not, where there are any)"""
         kept = block.words(0) >= self.limit(slack_s)
-        return (block, pick(block, ~kept)) if kept.all() else (pick(block, kept), pick(block, ~kept))
+        return (block, None) if kept.all() else (pick(block, kept), pick(block, ~kept))
 
     def still(self, table: str, missing: Block) -> Block:
         """Of rows that are missing those that should be there; the others went while nobody looked, and are counted."""
@@ -72,8 +72,8 @@ class Kept:
             for hour in hours_:
                 self._left_out.pop((table, hour), None)
 
-    def count(self, table: str, gone: Block) -> None:
+    def count(self, table: str, gone: Block | None) -> None:
         """Rows that were left out."""
         with self._lock:
-            for hour in hours(gone).tolist():
+            for hour in hours(gone).tolist() if gone else ():
                 self._left_out[table, hour] = self._left_out.get((table, hour), 0) + 1
