@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import queue
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from typing import Any
 
 from agents.base.errors import AgentError
@@ -81,17 +81,18 @@ class RawSession(Session):
         )
 
 
-def ahead(blocks: Iterator[bytes], depth: int = 4) -> Iterator[bytes]:
+def ahead(blocks: Generator[bytes, None, None], depth: int = 4) -> Generator[bytes, None, None]:
     """The same blocks, fetched by a thread while the one before is worked on. Whoever stops early waits for it."""
     ready: queue.Queue[bytes | BaseException | None] = queue.Queue(depth)
     stop = threading.Event()
 
     def fetch() -> None:
         try:
-            for block in blocks:
-                if stop.is_set():
-                    return
-                ready.put(block)
+            with closing(blocks):
+                for block in blocks:
+                    if stop.is_set():
+                        return
+                    ready.put(block)
             ready.put(None)
         except BaseException as error:
             ready.put(error)

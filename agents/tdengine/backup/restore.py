@@ -233,7 +233,7 @@ class _Restoring:
         """Hours that hold the backup's very rows already need no look; others that hold any row need a close one."""
         for stable in stables:
             windows = self._wanted[stable]
-            live = scan.counts(session, self.done.into, stable)
+            live = scan.counts(session, self.done.into, stable) if stable in self._ground.tables else {}
             self._live[stable] = live.keys() & windows.keys()
             alike = {hour for hour in self._live[stable] if live[hour] == windows[hour].rows}
             fit = self._ground.fits[stable]
