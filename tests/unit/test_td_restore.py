@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from agents.tdengine.backup.fit import same
 from agents.tdengine.backup.ground import Ground
 from agents.tdengine.backup.manifest import HOUR_NS, Manifest, Subtable, Window
 from agents.tdengine.backup.restore import Request
+from agents.tdengine.backup.selection import Selection
 from agents.tdengine.backup.settings import Settings
 from agents.tdengine.backup.sums import Sums, runs_of, seed
 from agents.tdengine.session import TdengineError
@@ -232,3 +234,18 @@ def test_a_server_whose_clock_is_ahead_of_ours_refuses_nothing(
     server.keep_from = (ours + 200) * 10**9
     done = run(settings)
     assert (server.values(BAR), done.missing, done.expired) == ({40: 4}, [], 2)
+
+
+def test_a_symbol_that_was_renamed_since_brings_its_older_rows_too(settings: Settings, server: Server) -> None:
+    """The full backup knows the old tag, the incremental one that refers to its hours the new one."""
+    full = saved(settings, block((0, OLD, 1)), block((0, OLD, 3)))
+    label = f"{LABEL}_20261122-100000I"
+    (settings.folder / label).mkdir()
+    renamed = replace(
+        full, label=label, kind="incr", files={}, rows_dumped=0, subtables=[BAR._replace(tags=["NEW"]), TICK]
+    )
+    td_manifest.save(renamed, settings.folder / label, settings)
+    reach: Any = "whoever"
+    done = restore.restore(settings, Request(label, selection=Selection(symbols=("NEW",))), reach)
+    assert (done.rows_written, done.missing) == (1, [])
+    assert (server.values(BAR), server.values(TICK)) == ({0: 1}, {})

@@ -136,7 +136,7 @@ class _Taking:
         subtables = schema.subtables(self._session, self._database, self._tables)
         now = Now(self._database, found.tables, subtables, filesets, options)
         changes = td_changes.find(self._session, now, self._base, self._guarded)
-        self._sums.found.update({name: kept for name, kept in changes.kept.items() if name in self._tables})
+        self._sums.found.update({name: dict(kept) for name, kept in changes.kept.items() if name in self._tables})
         try:
             self._dump(subtables, changes)
             self._close()
