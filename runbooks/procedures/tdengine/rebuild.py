@@ -28,6 +28,7 @@ from runbooks.probes.tdengine.ground import DATA, Ground
 from runbooks.procedures.tdengine import choice, verifying
 from runbooks.procedures.tdengine import common as td
 from runbooks.procedures.tdengine.common import TdState
+from runbooks.procedures.tdengine.rejoin import LEAST
 from runbooks.tdengine.selection import TdMode, TdSelection
 
 
@@ -84,6 +85,12 @@ def nothing_is_served(context: Run) -> None:
             "./dr tdengine-restore brings back what is missing; --replace moves all of it aside and deletes nothing",
         )
     stopped = [one.name for one in seen if one.holds and not one.online]
+    if stopped and len(stopped) < len(seen) >= LEAST:
+        raise Refused(
+            f"{', '.join(stopped)}: {DATA} holds a copy of the rows, and without the others it serves none",
+            "./dr tdengine-restart where another still has its data; where no other has, --replace rebuilds all of "
+            "them from the backup, and what was acknowledged since is only in the folder that it moves aside",
+        )
     if stopped:
         raise Refused(
             f"{', '.join(stopped)}: {DATA} holds data, and TDengine does not run there",
