@@ -16,6 +16,7 @@ from agents.tdengine.backup.block import Block, Column, NoBlock, encode
 from agents.tdengine.backup.manifest import HOUR_NS, Subtable
 from agents.tdengine.backup.schema import Schema
 from agents.tdengine.backup.settings import Settings
+from agents.tdengine.backup.sums import Sums, runs_of
 from agents.tdengine.session import TdengineError
 from tests.unit.td_kit import OPTIONS, place
 
@@ -104,3 +105,28 @@ def test_a_database_that_counts_otherwise_is_told_what_takes_it(
     with pytest.raises(AgentError, match="counts time in ms") as told:
         rows.take(settings, "full")
     assert "--engine taosdump" in told.value.hint
+
+
+def test_an_incremental_backup_takes_what_changed_and_leaves_the_rest_where_it_lies(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "look", lambda *_: Schema(dict.fromkeys(("good", "calm"), SHAPE)))
+    subtables = [Subtable(name, name, []) for name in ("good", "calm")]
+    monkeypatch.setattr(schema, "subtables", lambda *_: list(subtables))
+    full = rows.take(settings, "full")
+    held = {"good": block(4), "calm": block(3)}
+
+    def hashed(session: Any, database: str, table: str, columns: Any, seeds: dict[str, int], ranges: Any) -> Any:
+        sums = Sums()
+        sums.add(table, runs_of(held[table], seeds[table]))
+        return sums.told()[table]
+
+    monkeypatch.setattr(scan, "counts", lambda session, database, table, ranges: {HOUR: held[table].rows})
+    monkeypatch.setattr(scan, "hashed", hashed)
+    monkeypatch.setattr(scan, "of_range", lambda session, database, table, *_: iter([(table, held[table])]))
+    monkeypatch.setattr("time.strftime", lambda *_: "20991231-000000")
+    made = rows.take(settings, "incr")
+    assert (made.kind, made.base, made.rows, made.rows_dumped) == ("incr", full.label, 7, 4)
+    assert made.windows["good"][HOUR].held_in == made.label
+    assert made.windows["calm"][HOUR] == full.windows["calm"][HOUR]
+    assert verify.verify(settings)["chain"] == [full.label, made.label]
