@@ -22,11 +22,11 @@ def replace(path: Path, text: str, mode: int = 0o666, owner: tuple[int, int] | N
     sync_folder(path.parent)
 
 
-def new(path: Path, text: str, mode: int = 0o666, owner: tuple[int, int] | None = None) -> None:
+def new(path: Path, content: str | bytes, mode: int = 0o666, owner: tuple[int, int] | None = None) -> None:
     """Write a file that is not there yet; its contents are on the disk afterwards, its name with the folder's."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(handle, "w", encoding="utf-8") as out:
-        out.write(text)
+    with os.fdopen(handle, "wb") as out:
+        out.write(content.encode() if isinstance(content, str) else content)
         out.flush()
         if owner:
             os.fchown(handle, *owner)

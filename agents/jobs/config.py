@@ -110,6 +110,11 @@ class Settings:
         return self.states / "td-lost"
 
     @property
+    def td_left_out(self) -> Path:
+        """What TDengine's newest backup has nothing of, where there is any: {name: why}."""
+        return self.states / "td-left-out"
+
+    @property
     def td_folders(self) -> tuple[Path, ...]:
         """TDengine's backups, and those of the second engine."""
         return self.records / "tdengine", self.records / "td-dumps"

@@ -135,7 +135,18 @@ def status(settings: Settings) -> dict[str, object]:
         "jobs": [_entry(settings, name, states, now) for name in settings.jobs],
         "late": [asdict(one) for one in late(settings, states, now)],
         "offsite": settings.offsite.host if settings.offsite else None,
+        "left_out": _left_out(settings),
     }
+
+
+def _left_out(settings: Settings) -> dict[str, str]:
+    """What TDengine's newest backup has nothing of, and why."""
+    try:
+        return {str(name): str(why) for name, why in json.loads(settings.td_left_out.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError) as error:
+        return {"(nobody knows what)": f"{settings.td_left_out} cannot be read: {error!r}"}
 
 
 def _entry(settings: Settings, name: str, states: dict[str, State], now: float) -> dict[str, object]:

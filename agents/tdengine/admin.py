@@ -19,7 +19,7 @@ from typing import Any
 
 from agents.base.errors import AgentError, run
 from agents.tdengine.root import PASSFILE, PORT, READY_S, endpoints, keep_password, open_session, own_name, patient
-from agents.tdengine.session import Session, Settings, TdengineError
+from agents.tdengine.session import OWN_DATABASE, Session, Settings, TdengineError
 from agents.tdengine.state import FEATURES, dnodes, listens, probe, state, vgroups
 
 _TOO_FEW = 0x0334  # out of dnodes
@@ -70,7 +70,11 @@ def _not_ready(session: Session, names: Sequence[str]) -> str:
 
 
 def _leaderless(session: Session) -> str:
-    groups = [group for group in vgroups(session) if not any(r[0] == "leader" for r in group["replicas"].values())]
+    """Vgroups in which nobody can write; what is our own waits for nobody and is waited for by nobody."""
+    groups = [
+        group for group in vgroups(session)
+        if group["database"] != OWN_DATABASE and not any(r[0] == "leader" for r in group["replicas"].values())
+    ]  # fmt: skip
     return ", ".join(f"vgroup {group['id']}" for group in groups)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from agents.base.errors import AgentError, run
-from agents.tdengine.backup import ground, scan
+from agents.tdengine.backup import making, schema
 from agents.tdengine.backup import settings as td_settings
 from agents.tdengine.backup.block import BIGINT, TIMESTAMP, Array, Block, Column, encode
 from agents.tdengine.backup.manifest import HOUR_NS
@@ -34,7 +34,7 @@ _DOUBLE, _VARCHAR = 7, 8
 
 def fill(session: RawSession, database: str, options: argparse.Namespace) -> dict[str, Any]:
     """Write the rows, or change some of them. Raises AgentError."""
-    shapes = scan.supertables(session, database)
+    shapes = schema.tables(session, database)
     if options.table not in shapes:
         raise AgentError(f"There is no supertable {database}.{options.table}.", "Deploy the TDengine nodes.")
     shape = shapes[options.table]
@@ -75,7 +75,7 @@ def _once_an_hour(number: Array, ts: Array, changed: Array) -> tuple[Array, Arra
 def _made(session: RawSession, database: str, table: str, shape: dict[str, Any], symbol: int) -> str:
     values = [str(600000 + symbol), ("SSE", "SZSE")[symbol % 2]]
     name = subtable(table, values)
-    tags = ", ".join(ground.literal(v, kind) for v, (_, kind) in zip(values, shape["tags"], strict=True))
+    tags = ", ".join(making.literal(v, kind) for v, (_, kind) in zip(values, shape["tags"], strict=True))
     session.execute(f"CREATE TABLE IF NOT EXISTS `{database}`.`{name}` USING `{database}`.`{table}` TAGS ({tags})")
     return name
 

@@ -69,6 +69,11 @@ def quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def identifier(name: str) -> str:
+    """A name as a statement has it."""
+    return "`" + name.replace("`", "``") + "`"
+
+
 def _plain(field: str) -> str:
     return _ESCAPED.sub(lambda found: _UNESCAPE.get(found[1], found[1]), field) if "\\" in field else field
 

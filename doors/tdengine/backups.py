@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 from rich.text import Text
 
@@ -34,6 +35,9 @@ def _backup(one: Listed) -> Iterator[Text]:
     yield Text(f"  on {' + '.join(one.copies)}")
     if one.trouble:
         yield Text(f"  {one.trouble}", style="red")
+    for name, why in one.left_out:
+        yield Text(f"  NOT in it: {name}", style="red")
+        yield from (Text(f"    {line}", style="red") for line in wrap(why, 76))
 
 
 def _dump(one: Dump, at: float) -> Iterator[Text]:

@@ -16,7 +16,7 @@ from inventories.errors import ExitCode
 SELECTION_HELP = {
     "label": "the backup (default: the newest sound one)",
     "into": "a database beside production's, such as market_side (default: the backup's own)",
-    "tables": "which supertables, with commas between them (default: all)",
+    "tables": "which tables, with commas between them (default: all)",
     "symbols": "which symbols, with commas between them (default: all)",
     "from": "rows from this moment on, with its zone: 2026-11-21T10:00:00+08:00",
     "to": "rows before this moment",
@@ -36,13 +36,14 @@ def names(text: str) -> tuple[str, ...]:
         **SELECTION_HELP,
         "mode": "missing (the default) writes what is not there, overwrite also what is there with other content",
         "jobs": "files of the backup at the same time",
+        "accept-lost-columns": "restore rows without columns that have no place in their table any more",
     },
 )
 @door
 def tdengine_restore(
     c: Context, label: str = "", into: str = "", tables: str = "", symbols: str = "", from_: str = "", to: str = "",
-    mode: str = "", jobs: int = 2, plan: bool = False, resume: bool = False, yes: bool = False,
-    json: bool = False, inventory: str = "", lab: str = "",
+    mode: str = "", jobs: int = 2, accept_lost_columns: bool = False, plan: bool = False, resume: bool = False,
+    yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Restore TDengine's rows into the same or a side database.
 
@@ -53,7 +54,7 @@ def tdengine_restore(
 
     options = TdengineRestoreOptions(
         yes=yes, label=label, into=into, tables=names(tables), symbols=names(symbols), since=from_, until=to,
-        jobs=jobs, **({"mode": mode_of(mode)} if mode else {}),
+        jobs=jobs, accept_lost_columns=accept_lost_columns, **({"mode": mode_of(mode)} if mode else {}),
     )  # fmt: skip
     run_procedure("tdengine-restore", options, plan, resume, json, inventory)
 

@@ -22,7 +22,8 @@ _WRITER = "/etc/mystocks-dr/agent-tdengine.json"
 @dataclass(frozen=True)
 class Listed:
     """One backup. `rows` of the whole database as it was when it began, `own_rows` those that changed since its base;
-    `proven_at` (unix seconds) is when it was last restored and found whole; `trouble` says why it may not be used.
+    `proven_at` (unix seconds) is when it was last restored and found whole; `trouble` says why it may not be used;
+    `left_out`: (table, why) of what it has nothing of.
     """
 
     label: str
@@ -38,6 +39,7 @@ class Listed:
     copies: tuple[str, ...]
     key_id: str
     trouble: str
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Listing:
 
     @property
     def sound(self) -> bool:
-        spoilt = [one.trouble for one in self.backups] + [one.why for one in self.dumps]
+        spoilt = [one.trouble or one.left_out for one in self.backups] + [one.why for one in self.dumps]
         return bool(self.backups) and not (any(spoilt) or self.troubles)
 
     def as_json(self) -> dict[str, Any]:
@@ -115,6 +117,7 @@ def _listed(
         label=one.label, kind=one.kind, started_at=one.started_at, ended_at=one.ended_at, age_s=at - one.ended_at,
         rows=one.rows, own_rows=one.rows_dumped, bytes=one.bytes, chain=one.chain, proven_at=proven.get(one.label),
         copies=copies, key_id=one.key_id, trouble=why_not(one, failed),
+        left_out=one.left_out,
     )  # fmt: skip
 
 

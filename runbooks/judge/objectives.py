@@ -84,7 +84,7 @@ def _loss_without_standby(status: Status, primary: Node) -> Loss:
 
 def degraded(status: Status) -> tuple[str, ...]:
     """States that work and protect less than they should, each as a sentence."""
-    return (*_degraded(status), *tdengine.degraded(status.tdengine))
+    return (*_degraded(status), *tdengine.degraded(status.tdengine), *tdengine.left_out(status.jobs))
 
 
 def _degraded(status: Status) -> Iterator[str]:

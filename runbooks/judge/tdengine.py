@@ -69,6 +69,8 @@ def _copies(servers: Sequence[Server]) -> Iterator[Finding]:
         said = f"{serving} of {len(group.replicas)} copies serve"
         if not group.has_leader:
             hint = "writes to it wait in the outbox; /var/log/taos of its nodes says why they elect none"
+            if group.database == tdengine.OURS:
+                hint = "no row of yours is in it; ./dr tdengine-rejoin HOST has it made again where its host was lost"
             yield Finding(f"vgroup {group.id} of {group.database}", f"no leader, {said}", "a leader", hint)
         elif serving < len(group.replicas) and all(one.role == "ready" for one in servers):
             hint = "./dr tdengine-rejoin HOST for the host whose copy is away"
@@ -91,6 +93,12 @@ def degraded(servers: Sequence[Server]) -> Iterator[str]:
     if servers and not any(one.installed for one in servers if one.ssh) and any(one.ssh for one in servers):
         names = ", ".join(one.name for one in servers)
         yield f"No TDengine is installed on {names}: name its package (TDENGINE_PACKAGE) and deploy again."
+
+
+def left_out(jobs: Jobs | None) -> Iterator[str]:
+    """Tables that are in no backup, because this edition or version cannot give them."""
+    for name, why in jobs.left_out if jobs else ():
+        yield f"TDengine's {name} is in no backup: {why.rstrip('.')}."
 
 
 def outbox(box: Outbox | None, limit: int) -> Iterator[Finding]:

@@ -40,11 +40,14 @@ class Late:
 
 @dataclass(frozen=True)
 class Jobs:
-    """All of them; `offsite` names the host that holds the off-site copy, None where the estate has none."""
+    """All of them; `offsite` names the host that holds the off-site copy, None where the estate has none; `left_out`:
+    (table, why) of what TDengine's newest backup has nothing of.
+    """
 
     jobs: tuple[Job, ...]
     late: tuple[Late, ...]
     offsite: str | None
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class Retention:
 def look(backup: Host, timeout: float | None = None) -> Jobs:
     """Asked of the runner itself, which reckons the schedules. Raises DrError."""
     said = backup.run(f"{_AGENTS} agents.jobs.runner status", user="postgres", timeout=timeout).json()
-    return Jobs(tuple(map(_job, said["jobs"])), tuple(Late(**one) for one in said["late"]), said["offsite"])
+    late = tuple(Late(**one) for one in said["late"])
+    return Jobs(tuple(map(_job, said["jobs"])), late, said["offsite"], tuple(said.get("left_out", {}).items()))
 
 
 def retention(backup: Host, timeout: float = 60) -> Retention:

@@ -190,6 +190,28 @@ def test_blank_host_of_the_same_name_is_filled_by_the_others(three: Estate, tmp_
     whole(three)
 
 
+def test_our_own_database_with_its_only_copy_on_a_lost_node_stands_in_nobodys_way(three: Estate) -> None:
+    """It was made while there was one node, or by an older version of this tool."""
+    whole(three)
+    asked = three.host("tsdb1")
+    execute(asked, f"DROP DATABASE IF EXISTS {tdengine.OURS}")
+    execute(asked, f"CREATE DATABASE {tdengine.OURS} VGROUPS 1 REPLICA 1")
+    execute(asked, f"CREATE TABLE {tdengine.OURS}.covered (ts TIMESTAMP, started_at DOUBLE, label VARCHAR(64))")
+    whole(three)
+    seen = tdengine.look(asked)
+    (group,) = [one for one in seen.vgroups if one.database == tdengine.OURS]
+    lost = next(name for name, number in seen.numbers.items() if group.is_ours_alone(number))
+    faults.remove(LAB, lost)
+    three.host(lost).hang_up()
+    up(LAB, quiet)
+    state = rejoin(hosts.load("lab"), host=lost)
+    assert (state.orphaned, group.id in state.lacking) == (True, False)
+    whole(three)
+    left = tdengine.speaker(tdengine.survey(three))
+    assert left is not None
+    assert not [one for one in left.vgroups if one.database == tdengine.OURS]
+
+
 def _has_leaders(estate: Estate, name: str) -> bool:
     server = tdengine.look(estate.host(name))
     alive = {server.numbers[one] for one, status in server.dnodes.items() if status == "ready"}

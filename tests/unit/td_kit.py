@@ -29,18 +29,19 @@ def began(label: str) -> float:
 
 def holds(
     settings: Settings, label: str, windows: Mapping[str, Mapping[int, str]] | None = None, data: bytes = b"rows",
-    options: Mapping[str, Any] = OPTIONS,
+    options: Mapping[str, Any] = OPTIONS, left_out: Mapping[str, str] | None = None,
 ) -> Manifest:  # fmt: skip
     """A published backup of one file; `windows`: supertable -> hour -> label that holds its ten rows."""
     folder = settings.folder / label
     folder.mkdir()
     (folder / "data-0001").write_bytes(data)
     said = windows or {"tick_data": {500000: label}}
-    told = {name: {hour: Window(10, "0" * 16, "", link) for hour, link in one.items()} for name, one in said.items()}
+    told = {name: {hour: Window(10, "0" * 16, link) for hour, link in one.items()} for name, one in said.items()}
     manifest = Manifest(
         label, "incr" if "_" in label else "full", None, began(label), began(label) + 60, "3.3.7.5", "market_data",
         dict(options), {name: {} for name in said}, [], told, {}, {"data-0001": {"bytes": len(data), "sha256": ""}},
         {}, {}, sum(len(one) * 10 for one in said.values()), 10, len(data), settings.key_id(), 1.0,
+        left_out=dict(left_out or {}),
     )  # fmt: skip
     td_manifest.save(manifest, folder, settings)
     return manifest

@@ -42,6 +42,7 @@ REAL = bytes.fromhex(
     "000000000000f83f0000000000000000"
     "000000000000044000"
 )
+OLD_HASHES = [0x878110C8BA06AD3F, 0x4B66D4290504B11A, 0x917FCF57810CE6AF]
 
 
 def test_a_block_of_a_real_server_is_understood_and_put_together_again() -> None:
@@ -141,3 +142,54 @@ def test_another_seed_another_hash_and_the_first_column_may_go() -> None:
     block = _block([(1, 2, b"x")])
     assert hashes(block, 1)[0] != hashes(block, 2)[0]
     assert len(without_first(block).columns) == 2
+
+
+# The same of a DECIMAL(18,4) and a DECIMAL(38,10) beside a VARBINARY, and of two BLOBs.
+DECIMALS = bytes.fromhex(
+    "010000005a0000000100000003000000000000800000000000000000150412000811"
+    "0a26001010160000000800000010000000040000000087d612000000000000eb2afb"
+    "f3111f8c3c09f01671feffffff00000000020000ff00"
+)
+BLOBS = bytes.fromhex(
+    "01000000550000000200000002000000000000800000000000000000090800000012"
+    "05000000100000000d000000000af3747ce406ec18a22b10b8e406ec180000000007"
+    "0000000300000061626302000000000100"
+)
+
+
+@pytest.mark.parametrize("raw", [DECIMALS, BLOBS])
+def test_decimals_and_blobs_of_a_real_server_are_understood_and_put_together_again(raw: bytes) -> None:
+    block = decode(raw)
+    assert encode(block) == raw
+    assert encode(join([pick(block, np.array([at])) for at in range(block.rows)])) == raw
+    assert len(set(hashes(block, 0).tolist())) == block.rows
+
+
+def test_what_decimals_and_blobs_hold_is_read() -> None:
+    numbers, blobs = decode(DECIMALS), decode(BLOBS)
+    assert int.from_bytes(numbers.columns[0].values[0].tobytes(), "little", signed=True) == 1234567
+    large = int.from_bytes(numbers.columns[1].values[0].tobytes(), "little", signed=True)
+    assert large == -123456789012345678900123456789
+    assert texts(blobs.columns[1]) == [b"abc", b"\0\1"]
+
+
+def test_the_hash_of_a_row_stays_what_it_is_in_backups_that_exist() -> None:
+    assert hashes(decode(REAL), 7).tolist() == OLD_HASHES
+
+
+def test_a_blob_is_hashed_alike_beside_short_and_long_ones() -> None:
+    def column(*values: bytes) -> Block:
+        joined = np.frombuffer(b"".join(values), np.uint8)
+        ends = np.cumsum([len(value) for value in values])
+        return Block(len(values), (Column(18, 5, np.zeros(len(values), bool), joined, ends),))
+
+    long = [b"x" * 5000, b"y" * 5000]
+    both = hashes(column(b"short", *long, b""), 1).tolist()
+    assert both[:1] + both[3:] == hashes(column(b"short", b""), 1).tolist()
+    assert len(set(both)) == 4
+
+
+def test_rows_of_several_subtables_are_hashed_with_the_seed_of_each() -> None:
+    block = decode(REAL)
+    alone = [hashes(pick(block, np.array([at])), seed).tolist()[0] for at, seed in enumerate((1, 2**63, 3))]
+    assert hashes(block, np.array([1, 2**63, 3], np.uint64)).tolist() == alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 from agents.tdengine.backup import changes, scan
 from agents.tdengine.backup.block import Block, Column
 from agents.tdengine.backup.manifest import HOUR_NS, Manifest, Subtable, Window
-from agents.tdengine.backup.sums import Sums, runs_of
+from agents.tdengine.backup.sums import Sums, runs_of, seed
 
 ONE = Subtable("t1", "tick_data", ["600000"])
 SHAPE = {"tick_data": {"columns": [["ts", "TIMESTAMP", True]], "tags": [["symbol", "VARCHAR(20)"]]}}
 DAY = 20000
-HOURS = [DAY * 24, DAY * 24 + 1, (DAY + 1) * 24]  # two of one day, one of the next
+HOURS = [DAY * 24, DAY * 24 + 1, (DAY + 1) * 24, (DAY + 2) * 24]  # two of one day, one of each of the next
+OLD = HOURS[:3]  # of days that are not the newest
 
 
 def block(hour: int, first: int = 0) -> Block:
@@ -26,71 +28,74 @@ def block(hour: int, first: int = 0) -> Block:
 
 def digest(content: Block) -> str:
     sums = Sums()
-    sums.add("x", runs_of(content, ONE))
+    sums.add("x", runs_of(content, seed(ONE)))
     return next(iter(sums.told()["x"].values()))[1]
 
 
 class Server:
-    """What td_scan tells of a database: hour -> rows; its days and marks follow from them unless they are changed."""
+    """What scan tells of a database: hour -> rows; days follow from them unless they are changed."""
 
     def __init__(self) -> None:
         self.rows = {hour: block(hour) for hour in HOURS}
-        self.odd_days: set[int] = set()
-        self.odd_marks: set[int] = set()
-        self.looked: list[Any] = []
+        self.days_said: dict[int, str] = {}
+        self.read: set[int] = set()
 
-    def marks(self, *_: Any) -> dict[int, tuple[int, str]]:
-        ranges = _[4]
-        self.looked = list(ranges or [])
-        wanted = (h for h in self.rows if ranges is None or any(a <= h < b for a, b in ranges))
-        return {h: (self.rows[h].rows, digest(self.rows[h])[::-1] + "x" * (h in self.odd_marks)) for h in wanted}
+    def inside(self, ranges: Any) -> list[int]:
+        return [h for h in self.rows if ranges is None or any(a <= h < b for a, b in ranges)]
+
+    def counts(self, session: Any, database: str, table: str, ranges: Any = None) -> dict[int, int]:
+        return {hour: self.rows[hour].rows for hour in self.inside(ranges)}
+
+    def hashed(
+        self, session: Any, database: str, table: str, columns: Any, seeds: dict[str, int], ranges: Any
+    ) -> dict[int, tuple[int, str]]:
+        assert seeds == {ONE.name: seed(ONE)}
+        self.read |= set(self.inside(ranges))
+        return {hour: (self.rows[hour].rows, digest(self.rows[hour])) for hour in self.inside(ranges)}
 
     def days(self, *_: Any) -> dict[int, str]:
         found: dict[int, str] = {}
         for hour, rows in sorted(self.rows.items()):
             found[hour // 24] = found.get(hour // 24, "") + digest(rows)
-        return {day: told + "x" * (day in self.odd_days) for day, told in found.items()}
-
-    def of_range(self, *_: Any) -> Any:
-        start, end = _[4]
-        return ((ONE.name, rows) for hour, rows in self.rows.items() if start <= hour < end)
+        return {**found, **self.days_said}
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     found = Server()
-    monkeypatch.setattr(scan, "days", found.days)
-    monkeypatch.setattr(
-        scan, "marks", lambda session, database, name, shape, ranges=None: found.marks(0, 0, 0, 0, ranges)
-    )
-    monkeypatch.setattr(scan, "of_range", found.of_range)
+    for name in ("days", "counts", "hashed"):
+        monkeypatch.setattr(scan, name, getattr(found, name))
+    monkeypatch.setattr(changes, "AGAIN_ROWS", 0)
     return found
 
 
 def base(server: Server) -> Manifest:
-    marks = server.marks(0, 0, 0, 0, None)
-    windows = {hour: Window(3, digest(rows), marks[hour][1], "F") for hour, rows in server.rows.items()}
+    windows = {hour: Window(3, digest(rows), "F") for hour, rows in server.rows.items()}
     return Manifest(
         "20261121-100000F", "full", None, 1.0, 2.0, "3.3.7.5", "market_data", {"duration": "1d"}, SHAPE, [ONE],
-        {"tick_data": windows}, {}, {}, {"20000": [[2, 100, 0]]}, {"tick_data": server.days()}, 9, 9, 100, "key", 1.0,
+        {"tick_data": windows}, {}, {}, {"20000": [[2, 100, 0]]}, {"tick_data": server.days()}, 12, 12, 100, "key", 1.0,
     )  # fmt: skip
+
+
+def at_once(name: str, work: Callable[[], None]) -> None:
+    work()
 
 
 def find(made: Manifest | None, size: int = 100, shape: dict[str, Any] = SHAPE) -> changes.Changes:
     session: Any = None
-    filesets = {"20000": [[2, size, 0]]}
-    return changes.find(session, "market_data", shape, [ONE], filesets, {"duration": "1d"}, made)
+    now = changes.Now("market_data", shape, [ONE], {"20000": [[2, size, 0]]}, {"duration": "1d"})
+    return changes.find(session, now, made, at_once)
 
 
-def test_a_full_backup_takes_everything(server: Server) -> None:
-    found = find(None)
-    assert found.changed is None and sorted(found.marks["tick_data"]) == HOURS
+def test_a_full_backup_takes_everything_and_reads_nothing_twice(server: Server) -> None:
+    assert find(None).changed == {"tick_data": None}
+    assert server.read == set()
 
 
-def test_where_nothing_was_written_nothing_is_looked_at(server: Server) -> None:
+def test_where_nothing_was_written_only_the_newest_day_is_looked_at(server: Server) -> None:
     found = find(base(server))
     assert (found.changed, sorted(found.kept["tick_data"])) == ({"tick_data": set()}, HOURS)
-    assert server.looked == []
+    assert server.read == {HOURS[3]}
 
 
 def test_a_correction_is_found_though_its_files_are_as_long_as_before(server: Server) -> None:
@@ -98,7 +103,7 @@ def test_a_correction_is_found_though_its_files_are_as_long_as_before(server: Se
     server.rows[HOURS[1]] = block(HOURS[1], first=7)
     found = find(made)
     assert found.changed == {"tick_data": {HOURS[1]}}
-    assert sorted(found.kept["tick_data"]) == [HOURS[0], HOURS[2]]
+    assert sorted(found.kept["tick_data"]) == [HOURS[0], *HOURS[2:]]
 
 
 def test_files_that_grew_are_looked_at_though_no_sum_of_the_day_tells(server: Server) -> None:
@@ -110,38 +115,70 @@ def test_files_that_grew_are_looked_at_though_no_sum_of_the_day_tells(server: Se
     assert find(made, size=101).changed == {"tick_data": {HOURS[0]}}
 
 
-def test_another_mark_of_the_same_rows_costs_a_look_and_no_row(server: Server) -> None:
+def test_a_day_whose_sums_tell_nothing_is_always_looked_at(server: Server) -> None:
+    """NaN plus anything is NaN."""
+    server.days_said = {DAY: scan.UNSEEN}
     made = base(server)
-    server.odd_days, server.odd_marks = {DAY}, {HOURS[0]}
+    server.rows[HOURS[1]] = block(HOURS[1], first=7)
+    assert find(made).changed == {"tick_data": {HOURS[1]}}
+
+
+def test_values_that_changed_places_today_are_seen_whatever_sums_and_files_say(server: Server) -> None:
+    made = base(server)
+    server.rows[HOURS[3]] = block(HOURS[3], first=7)
+    made = replace(made, days={"tick_data": server.days()})
+    assert find(made).changed == {"tick_data": {HOURS[3]}}
+
+
+def test_days_that_look_untouched_are_read_again_in_turn(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "AGAIN_ROWS", 1)
+    made = base(server)
+    server.rows[HOURS[2]] = block(HOURS[2], first=7)
+    made = replace(made, days={"tick_data": server.days()})
+    first = find(made)
+    assert (first.changed["tick_data"], first.next_day) == (set(), {"tick_data": DAY + 1})
+    second = find(replace(made, next_day=first.next_day))
+    assert (second.changed["tick_data"], second.next_day) == ({HOURS[2]}, {"tick_data": DAY})
+
+
+def test_a_small_database_is_read_again_as_a_whole(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "AGAIN_ROWS", 250_000)
+    assert find(base(server)).next_day == {"tick_data": 0}
+    assert server.read == set(HOURS)
+
+
+def test_another_sum_of_the_same_rows_costs_a_look_and_no_row(server: Server) -> None:
+    """Sums of floating-point numbers depend on how the server has laid its blocks."""
+    made = base(server)
+    server.days_said = {DAY: "x"}
     found = find(made)
     assert found.changed == {"tick_data": set()}
-    assert found.marks["tick_data"][HOURS[0]][1].endswith("x")  # so that the next backup need not look again
+    assert found.days["tick_data"][DAY] == "x"  # so that the next backup need not look again
     assert sorted(found.kept["tick_data"]) == HOURS
 
 
-def test_few_such_rows_are_taken_without_a_look(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = base(server)
-    server.odd_days, server.odd_marks = {DAY}, {HOURS[0]}
-    monkeypatch.setattr(changes, "WORTH_A_LOOK", 0.5)
-    assert find(made).changed == {"tick_data": {HOURS[0]}}
-
-
-def test_new_hours_are_taken_and_deleted_ones_are_dropped(server: Server) -> None:
+def test_new_hours_are_taken_unread_and_deleted_ones_are_dropped(server: Server) -> None:
     made = base(server)
     server.rows[HOURS[2] + 1] = block(HOURS[2] + 1)
     del server.rows[HOURS[0]]
     found = find(made)
     assert found.changed == {"tick_data": {HOURS[2] + 1}}
-    assert sorted(found.kept["tick_data"]) == [HOURS[1], HOURS[2]]
+    assert sorted(found.kept["tick_data"]) == HOURS[1:]
+    assert HOURS[2] + 1 not in server.read
 
 
 def test_a_day_that_was_deleted_is_dropped(server: Server) -> None:
     made = base(server)
-    del server.rows[HOURS[2]]
-    assert sorted(find(made).kept["tick_data"]) == HOURS[:2]
+    del server.rows[HOURS[3]]
+    assert sorted(find(made).kept["tick_data"]) == OLD
 
 
 def test_another_column_makes_other_rows_of_all(server: Server) -> None:
     wider = {"tick_data": {**SHAPE["tick_data"], "columns": [["ts", "TIMESTAMP", True], ["price", "DOUBLE", False]]}}
     found = find(base(server), shape=wider)
-    assert found.changed == {"tick_data": set(HOURS)} and found.kept == {"tick_data": {}}
+    assert found.changed == {"tick_data": None} and found.kept == {"tick_data": {}}
+
+
+def test_how_a_table_was_made_is_no_other_row(server: Server) -> None:
+    noted = {"tick_data": {**SHAPE["tick_data"], "options": {"comment": "ticks"}}}
+    assert find(base(server), shape=noted).changed == {"tick_data": set()}

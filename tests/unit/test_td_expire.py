@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.base.errors import AgentError
-from agents.jobs import config, leases
+from agents.jobs import config, leases, runner
 from agents.jobs.config import Retention
 from agents.jobs.retention import Plan
 from agents.tdengine import spans
@@ -151,7 +151,7 @@ def test_hours_that_the_database_keeps_no_longer_hold_nothing(settings: Settings
 def test_rows_that_went_missing_between_two_backups_are_told(settings: Settings) -> None:
     """By hour and supertable; a window that grew or that is new is none of it."""
     old = holds(settings, OLD, {"tick_data": {HOUR: OLD, HOUR + 1: OLD}, "depth_data": {HOUR: OLD}})
-    shrunk = {HOUR: Window(4, "", "", NEW), HOUR + 1: Window(12, "", "", NEW), HOUR + 2: Window(9, "", "", NEW)}
+    shrunk = {HOUR: Window(4, "", NEW), HOUR + 1: Window(12, "", NEW), HOUR + 2: Window(9, "", NEW)}
     windows = {"tick_data": shrunk, "depth_data": old.windows["depth_data"]}
     new = replace(old, label=NEW, started_at=began(NEW), windows=windows)
     assert list(missing([old], [new])) == ["6 rows of tick_data in 1 hour, the first 2026-09-01 14:00 UTC"]
@@ -197,3 +197,14 @@ def test_what_a_killed_run_left_half_removed_goes(
     (torn / "data-0001").write_bytes(b"x")
     expire.apply(jobs, settings)
     assert not torn.exists()
+
+
+def test_what_a_backup_cannot_have_is_noted_for_status_until_it_can(settings: Settings, jobs: config.Settings) -> None:
+    lacking = holds(settings, OLD, left_out={"odd": "no such type"})
+    jobs.states.mkdir(parents=True, exist_ok=True)
+    take.name_left_out(jobs, lacking)
+    assert runner.status(jobs)["left_out"] == {"odd": "no such type"}
+    take.name_left_out(jobs, holds(settings, NEW))
+    assert runner.status(jobs)["left_out"] == {}
+    jobs.td_left_out.write_text("{")
+    assert "cannot be read" in str(runner.status(jobs)["left_out"])

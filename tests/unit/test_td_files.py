@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from agents.base.errors import AgentError, BadConfig
-from agents.tdengine.backup import file, verify
+from agents.tdengine.backup import file, rows, verify
 from agents.tdengine.backup import manifest as td_manifest
 from agents.tdengine.backup.block import Block, Column, encode
 from agents.tdengine.backup.manifest import HOUR_NS, Edited, Manifest, NoBackup, Subtable, Window
 from agents.tdengine.backup.selection import BadRequest, Selection, names, nanoseconds
 from agents.tdengine.backup.settings import Settings, load
-from agents.tdengine.backup.sums import Sums, runs_of
+from agents.tdengine.backup.sums import Sums, runs_of, seed
 
 TICKS = Subtable("tick_data_1", "tick_data", ["600000", "SSE"])
 SHAPE = {"tick_data": {"columns": [["ts", "TIMESTAMP", True]], "tags": [["symbol", "VARCHAR(20)"]]}}
@@ -39,20 +39,22 @@ def _block(start: int, rows: int) -> Block:
     return Block(rows, (Column(9, 8, np.zeros(rows, bool), values),))
 
 
-def _backup(place: Settings, label: str, hours: list[int], kept: dict[int, Window] | None = None) -> Manifest:
-    """A backup of ten rows in each of these hours, besides hours that others hold."""
+def _backup(
+    place: Settings, label: str, hours: list[int], kept: dict[int, Window] | None = None, old: bool = False
+) -> Manifest:
+    """A backup of ten rows in each of these hours, besides hours that others hold; `old`: as version 0.1 made it."""
     folder = place.folder / label
     folder.mkdir()
     sums, in_file = Sums(), Sums()
     with file.Writer(folder / "data-0001", place.cipher, 1) as writer:
         for hour in hours:
             block = _block(hour * HOUR_NS, 10)
-            sums.add("tick_data", runs_of(block, TICKS))
-            in_file.add(TICKS.name, runs_of(block, TICKS))
+            sums.add("tick_data", runs_of(block, seed(TICKS, tags=old)))
+            in_file.add(TICKS.name if old else TICKS.stable, runs_of(block, seed(TICKS, tags=old)))
             writer.add(0, encode(block), 10)
         writer.close(in_file.told())
     told = sums.told().get("tick_data", {})
-    windows = {hour: Window(rows, digest, "", label) for hour, (rows, digest) in told.items()} | (kept or {})
+    windows = {hour: Window(rows, digest, label) for hour, (rows, digest) in told.items()} | (kept or {})
     files = {"data-0001": {"bytes": writer.bytes, "sha256": writer.sha256, "rows": writer.rows}}
     manifest = Manifest(
         label, "incr" if "_" in label else "full", None, 1.0, 2.0, "3.3.7.5", "market_data", {}, SHAPE, [TICKS],
@@ -192,7 +194,7 @@ def test_what_is_selected(chain: Manifest) -> None:
 @pytest.mark.parametrize(
     ("selection", "said"),
     [
-        (Selection(tables=("ticks",)), "no supertable ticks"),
+        (Selection(tables=("ticks",)), "no table ticks"),
         (Selection(symbols=("60",)), "no subtable of '60'"),
         (Selection(end=1), "holds no row"),
     ],
@@ -218,3 +220,55 @@ def test_a_window_is_no_part_of_a_backup_that_only_says_so(place: Settings, chai
     wrong = {**chain.windows["tick_data"], 500002: window._replace(rows=11)}
     with pytest.raises(file.Broken, match="10 rows of tick_data"):
         verify.verify_own(replace(chain, windows={"tick_data": wrong}), place.folder / INCR, place)
+
+
+def _old(place: Settings) -> Manifest:
+    """A backup as version 0.1 wrote it: tags in the hashes, marks in the hours, subtables in the manifest."""
+    made = _backup(place, FULL, [500000], old=True)
+    folder = place.folder / FULL
+    body = json.loads(json.loads((folder / "manifest.json").read_text())["body"])
+    rows, digest, label = body["windows"]["tick_data"]["500000"]
+    body["windows"]["tick_data"]["500000"] = [rows, digest, "0" * 16, label]
+    body["supertables"], body["subtables"], body["format"] = body.pop("tables"), [list(TICKS[:3])], 1
+    for name in ("subtables_sha256", "definitions", "left_out", "next_day"):
+        del body[name]
+    text = json.dumps(body)
+    (folder / "manifest.json").write_text(json.dumps({"seal": td_manifest.seal(text, place), "body": text}))
+    (folder / td_manifest.SUBTABLES).unlink()
+    return made
+
+
+def test_a_backup_of_an_older_version_is_read_and_verified(place: Settings) -> None:
+    _old(place)
+    found = td_manifest.load(FULL, place)
+    assert (found.format, found.subtables, found.tables) == (1, [TICKS], SHAPE)
+    assert found.windows["tick_data"][500000].held_in == FULL
+    assert verify.verify(place)["rows"] == 10
+
+
+def test_an_incremental_backup_never_builds_on_one_of_an_older_version(place: Settings) -> None:
+    assert rows._base(place) is None
+    _old(place)
+    assert rows._base(place) is None
+    made = _backup(place, "20261122-100000F", [500000])
+    base = rows._base(place)
+    assert base is not None and base.label == made.label
+
+
+def test_subtables_lie_apart_and_are_those_of_the_manifest(place: Settings, chain: Manifest) -> None:
+    assert td_manifest.load(FULL, place).subtables == [TICKS]
+    assert td_manifest.load(FULL, place, subtables=False).subtables == []
+    path = place.folder / FULL / td_manifest.SUBTABLES
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(Edited, match=r"subtables\.json\.gz of backup .* is not what was written"):
+        td_manifest.load(FULL, place)
+    path.unlink()
+    with pytest.raises(Edited, match="cannot be read"):
+        verify.verify(place)
+
+
+def test_a_table_without_rows_can_be_asked_for_and_one_that_was_left_out_says_why(chain: Manifest) -> None:
+    empty = replace(chain, windows={"tick_data": {}}, left_out={"odd": "its column x is of the type Y"})
+    assert Selection(tables=("tick_data",)).windows(empty) == {"tick_data": {}}
+    with pytest.raises(BadRequest, match="no table odd: its column x is of the type Y"):
+        Selection(tables=("odd",)).windows(empty)

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from agents.tdengine.backup import listing
+from agents.tdengine.backup import manifest as td_manifest
 from agents.tdengine.backup.settings import Settings
 from doors.tdengine import backups as backup_tdengine
 from runbooks.backups import tdengine
 from runbooks.backups.tdengine import Listing
 from runbooks.judge.tdengine import backups as findings
-from runbooks.judge.tdengine import taken_at
+from runbooks.judge.tdengine import left_out, taken_at
 from runbooks.probes.jobs import Job, Jobs
 from runbooks.probes.tdengine import backups as td_backups
 from runbooks.probes.tdengine.backups import Backup, Known
@@ -144,3 +145,23 @@ def test_a_label_tells_when_it_began() -> None:
     assert taken_at(INCR) == began(INCR) == taken_at(f"x_{INCR}")
     assert taken_at("nonsense") == 0.0
     assert time.gmtime(taken_at(FULL)).tm_hour == 19
+
+
+def test_what_a_backup_has_nothing_of_is_named_wherever_backups_are_shown(settings: Settings) -> None:
+    why = "its column v is of the type HYPERCUBE, another column type than this version of mystocks-dr knows"
+    lacking = holds(settings, "20260917-190000F", left_out={"odd": why})
+    told_ = {one["label"]: one["left_out"] for one in listing.backups(settings)}
+    assert told_ == {FULL: {}, INCR: {}, lacking.label: {"odd": why}}
+    full = replace(known().backups[0], left_out=(("odd", why),))
+    found = tdengine.listing(Known((full,), ()), (), (None, ""), NOW)
+    assert not found.sound
+    lines = [str(line) for line in backup_tdengine.listing(found)]
+    assert "  NOT in it: odd" in lines and max(map(len, lines)) <= 80
+    assert not any("lacks anything" in line for line in lines)
+    assert list(left_out(Jobs((), (), None, (("odd", why),)))) == [f"TDengine's odd is in no backup: {why}."]
+    assert list(left_out(None)) == []
+
+
+def test_subtables_that_are_gone_spoil_their_backup_and_what_needs_it(settings: Settings) -> None:
+    (settings.folder / FULL / td_manifest.SUBTABLES).unlink()
+    assert told(settings) == dict.fromkeys((FULL, INCR), f"subtables.json.gz of {FULL} is missing")

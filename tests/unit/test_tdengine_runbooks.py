@@ -145,6 +145,7 @@ def ground(name: str, **facts: Any) -> Ground:
     [
         ([{"online": True, "rows": 7, "holds": True}], False, "serves 7 rows", "tdengine-restore"),
         ([{"holds": True}], False, "holds data, and TDengine does not run", "--replace"),
+        ([{"holds": True}, {}, {}], False, "holds a copy of the rows, and without the others", "acknowledged since"),
         ([{"holds": True, "mounted": True}], True, "file system of its own", "by hand"),
         ([{}, {"online": True, "rows": 7, "holds": True}], True, "tsdb2 serves 7 rows", "tdengine-rejoin"),
     ],

@@ -2,12 +2,14 @@
 
 A block is one table's rows by column (little endian): version, length, rows, columns, flags (4 bytes each), group (8);
 type and width of each column (1 + 4); size of each column (4); then each column: a bitmap of NULLs and values of equal
-width, or, for text, the offset of each value (4, -1 for NULL) and the values, each behind its length (2); one byte.
-Source: blockEncode in TDengine's tdatablock.c, block version 1.
+width, or, for text, the offset of each value (4, -1 for NULL) and the values, each behind its length (2; 4 for a BLOB);
+one byte. A DECIMAL's width is its bytes (in the highest of four bytes), precision and scale. Source: blockEncode in
+TDengine's tdatablock.c, block version 1.
 """
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,9 +25,12 @@ TIMESTAMP, BIGINT = 9, 5
 _HEAD = struct.Struct("<iiiiIQ")
 _COLUMN = struct.Struct("<bi")
 _FLAGS = 1 << 31
-# VARCHAR, NCHAR, VARBINARY, GEOMETRY; JSON is a type of tags alone.
-_TEXT = frozenset((8, 10, 16, 20))
-_FIXED = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13, 14))
+BLOBS = frozenset((18, 19))
+# VARCHAR, NCHAR, VARBINARY, GEOMETRY, BLOB; JSON is a type of tags alone.
+_TEXT = frozenset((8, 10, 16, 20)) | BLOBS
+_DECIMALS = frozenset((17, 21))
+_FIXED = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13, 14)) | _DECIMALS
+_LONG = 4096  # bytes of a BLOB, from which on it is hashed by itself and not beside the others
 _ODD = 0x9E3779B97F4A7C15
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
@@ -36,8 +41,9 @@ class NoBlock(AgentError):  # noqa: N818
 
 @dataclass(frozen=True)
 class Column:
-    """One column. Fixed width: `values` uint8[rows, width] and `nulls` bool[rows]. Text: `values` uint8[bytes], the
+    """One column. Fixed width: `values` uint8[rows, bytes] and `nulls` bool[rows]. Text: `values` uint8[bytes], the
     values one after another without their lengths, and `ends` int64[rows], where each ends; `nulls` as above.
+    `width` as the block tells it.
     """
 
     kind: int
@@ -92,7 +98,8 @@ def _decode(raw: bytes) -> Block:
         elif kind in _FIXED:
             bitmap = np.frombuffer(raw, np.uint8, (rows + 7) // 8, at)
             at += len(bitmap)
-            values = np.frombuffer(raw, np.uint8, rows * width, at).reshape(rows, width)
+            held = width >> 24 if kind in _DECIMALS else width
+            values = np.frombuffer(raw, np.uint8, rows * held, at).reshape(rows, held)
             found.append(Column(kind, width, np.unpackbits(bitmap, count=rows).view(bool), values))
         else:
             raise NoBlock(f"A column of TDengine's type {kind} is not understood.", "Leave the table out.")
@@ -105,12 +112,18 @@ def _decode(raw: bytes) -> Block:
 def _text(kind: int, width: int, offsets: Array, payload: Array) -> Column:
     nulls = offsets < 0
     starts = np.where(nulls, 0, offsets).astype(np.int64)
-    if len(payload) == 0:
-        lengths = np.zeros(len(offsets), np.int64)
-    else:
-        lengths = payload[starts].astype(np.int64) | (payload[starts + 1].astype(np.int64) << 8)
+    head = _head(kind)
+    lengths = np.zeros(len(offsets), np.int64)
+    if len(payload):
+        for byte in range(head):
+            lengths |= payload[starts + byte].astype(np.int64) << (8 * byte)
     lengths = np.where(nulls, 0, lengths)
-    return Column(kind, width, nulls, payload[_spans(starts + 2, lengths)], np.cumsum(lengths))
+    return Column(kind, width, nulls, payload[_spans(starts + head, lengths)], np.cumsum(lengths))
+
+
+def _head(kind: int) -> int:
+    """The bytes of a value's length before it."""
+    return 4 if kind in BLOBS else 2
 
 
 def _spans(starts: Array, lengths: Array) -> Array:
@@ -128,7 +141,7 @@ def encode(block: Block) -> bytes:
     for column in block.columns:
         if column.ends is None:
             parts += [np.packbits(column.nulls).tobytes(), np.ascontiguousarray(column.values).tobytes()]
-            sizes.append(block.rows * column.width)
+            sizes.append(block.rows * column.values.shape[1])
         else:
             offsets, payload = _packed(column)
             parts += [offsets, payload]
@@ -142,14 +155,15 @@ def encode(block: Block) -> bytes:
 def _packed(column: Column) -> tuple[bytes, bytes]:
     assert column.ends is not None
     lengths = np.diff(column.ends, prepend=0)
-    held = np.where(column.nulls, 0, lengths + 2)
+    head = _head(column.kind)
+    held = np.where(column.nulls, 0, lengths + head)
     ends = np.cumsum(held)
     starts = ends - held
     payload = np.zeros(int(held.sum()), np.uint8)
     there = ~column.nulls
-    payload[starts[there]] = (lengths[there] & 255).astype(np.uint8)
-    payload[starts[there] + 1] = (lengths[there] >> 8).astype(np.uint8)
-    payload[_spans(starts + 2, lengths)] = column.values
+    for byte in range(head):
+        payload[starts[there] + byte] = (lengths[there] >> (8 * byte) & 255).astype(np.uint8)
+    payload[_spans(starts + head, lengths)] = column.values
     return np.where(column.nulls, -1, starts).astype("<i4").tobytes(), payload.tobytes()
 
 
@@ -190,6 +204,11 @@ def without_first(block: Block) -> Block:
     return Block(block.rows, block.columns[1:])
 
 
+def project(block: Block, places: Sequence[int]) -> Block:
+    """The block with these columns of it, in this order."""
+    return Block(block.rows, tuple(block.columns[at] for at in places))
+
+
 def texts(column: Column) -> list[bytes]:
     """The values of a text column, NULL as nothing."""
     assert column.ends is not None
@@ -197,27 +216,36 @@ def texts(column: Column) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def hashes(block: Block, seed: int, first: int = 0) -> Array:
-    """A hash of each row from column `first` on, uint64[rows]: equal rows of one seed have equal hashes.
+def hashes(block: Block, seed: int | Array, first: int = 0) -> Array:
+    """A hash of each row from column `first` on, uint64[rows]: equal rows of one seed have equal hashes; `seed` may be
+    one for each row.
 
     The sum of many, modulo 2^64, tells sets of rows apart whatever their order.
     """
     with np.errstate(over="ignore"):
-        found = np.full(block.rows, seed & (2**64 - 1), np.uint64)
+        found = np.empty(block.rows, np.uint64)
+        found[:] = seed & (2**64 - 1) if isinstance(seed, int) else seed
+        mixed = np.empty(block.rows, np.uint64)
         for number, column in enumerate(block.columns[first:], 1):
-            words = _as_words(column) if column.ends is None else _text_words(column)
-            words = np.where(column.nulls, np.uint64(_MIX[0] + number), words * np.uint64(_ODD) + np.uint64(number))
-            found = (found ^ (words ^ (words >> np.uint64(29)))) * np.uint64(_MIX[0])
-            found ^= found >> np.uint64(32)
+            words = (_as_words(column) if column.ends is None else _text_words(column)) * np.uint64(_ODD)
+            words += np.uint64(number)
+            words[column.nulls] = np.uint64(_MIX[0] + number)
+            np.right_shift(words, np.uint64(29), out=mixed)
+            words ^= mixed
+            found ^= words
+            found *= np.uint64(_MIX[0])
+            np.right_shift(found, np.uint64(32), out=mixed)
+            found ^= mixed
         found *= np.uint64(_MIX[1])
         return found ^ (found >> np.uint64(31))
 
 
 def _as_words(column: Column) -> Array:
-    if column.width == 8:
+    held = column.values.shape[1]
+    if held == 8:
         return np.ascontiguousarray(column.values).view("<u8").reshape(-1)
-    padded = np.zeros((len(column.values), -(-column.width // 8) * 8), np.uint8)
-    padded[:, : column.width] = column.values
+    padded = np.zeros((len(column.values), -(-held // 8) * 8), np.uint8)
+    padded[:, :held] = column.values
     words: Array = padded.view("<u8")
     return words[:, 0] if words.shape[1] == 1 else words[:, 0] * np.uint64(_MIX[1]) + words[:, 1]
 
@@ -226,6 +254,8 @@ def _text_words(column: Column) -> Array:
     """One word a value: of its bytes, eight at a time, and of its length."""
     assert column.ends is not None
     lengths = np.diff(column.ends, prepend=0)
+    if column.kind in BLOBS and lengths.max(initial=0) > _LONG:
+        return _blob_words(column)
     width = int(lengths.max(initial=0))
     steps = -(-width // 8)
     words = lengths.astype(np.uint64) * np.uint64(_MIX[1])
@@ -238,4 +268,17 @@ def _text_words(column: Column) -> Array:
         mixed = (words ^ part) * np.uint64(_MIX[0])
         # A shorter value has the same word beside a longer one and without it.
         words = np.where(lengths > step * 8, mixed ^ (mixed >> np.uint64(31)), words)
+    return words
+
+
+def _blob_words(column: Column) -> Array:
+    """The same where some values are too long to lie side by side; a shorter one's word is the same in both."""
+    values = texts(column)
+    words = np.zeros(len(values), np.uint64)
+    short = [at for at, value in enumerate(values) if len(value) <= _LONG]
+    for at, value in enumerate(values):
+        if len(value) > _LONG:
+            words[at] = int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "big")
+    if short:
+        words[short] = _text_words(pick(Block(len(values), (column,)), np.array(short)).columns[0])
     return words

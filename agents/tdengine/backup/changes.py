@@ -1,95 +1,136 @@
 """Which hours of a TDengine database changed since a backup: what an incremental one has to take.
 
-Days whose sums or data files are others than before are looked at: the marks of their hours, and, where a mark is
-another one and the number of rows is not, the rows themselves, if they are many. Sums of floating-point numbers depend
-on how the server has laid its blocks; their rows do not.
+Looked at are days whose data files or sums are others than before, days whose sums tell nothing (NaN), the newest day,
+and, in turn, some that look untouched: values that changed places leave sums as they were, and once in a while the size
+of the files too. In such a day every hour with as many rows as before is read and held against its hash, so that no
+change of any value, key or type escapes; another number of rows needs no look.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from agents.tdengine.backup import scan
 from agents.tdengine.backup.manifest import Manifest, Subtable, Window
 from agents.tdengine.backup.raw import RawSession
-from agents.tdengine.backup.scan import Range
-from agents.tdengine.backup.sums import Sums, runs_of
+from agents.tdengine.backup.scan import DAY, Range
+from agents.tdengine.backup.schema import Shape, alike
+from agents.tdengine.backup.sums import seed
 
-Marks = dict[int, tuple[int, str]]
-# Of all rows: to read fewer of them twice would cost more than to keep them twice.
-WORTH_A_LOOK = 0.05
+Kept = dict[int, tuple[int, int]]
+# Rows of a table that look untouched and are read again by each incremental backup: so many, or this part of all.
+AGAIN_ROWS, AGAIN_PART = 250_000, 0.005
 
 
 @dataclass(frozen=True)
 class Changes:
-    """By supertable: `marks` of the hours that were looked at, `changed` hours (None: all of them), and `kept`, those
-    whose rows lie in earlier backups, as (rows, hash); `days` as td_scan tells them.
+    """By table: `changed` hours, None where everything is new, and `kept`, those whose rows lie in earlier backups, as
+    (rows, hash); `days` as scan tells them; `next_day` as the manifest keeps it.
     """
 
-    marks: dict[str, Marks]
-    changed: dict[str, set[int]] | None
-    kept: dict[str, dict[int, tuple[int, int]]]
-    days: dict[str, dict[int, str]]
+    days: dict[str, dict[int, str]] = field(default_factory=dict)
+    changed: dict[str, set[int] | None] = field(default_factory=dict)
+    kept: dict[str, Kept] = field(default_factory=dict)
+    next_day: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Now:
+    """The database as it is."""
+
+    database: str
+    tables: Mapping[str, Shape]
+    subtables: list[Subtable]
+    filesets: dict[str, Any]
+    options: dict[str, Any]
 
 
 def find(
-    session: RawSession, database: str, tables: dict[str, Any], subtables: list[Subtable], filesets: dict[str, Any],
-    options: dict[str, Any], base: Manifest | None,
-) -> Changes:  # fmt: skip
-    """Compare the database with `base`. Raises TdengineError."""
-    days = {name: scan.days(session, database, name, shape) for name, shape in tables.items()}
-    if base is None:
-        every = {name: scan.marks(session, database, name, shape) for name, shape in tables.items()}
-        return Changes(every, None, {}, days)
+    session: RawSession, now: Now, base: Manifest | None, guarded: Callable[[str, Callable[[], None]], None]
+) -> Changes:
+    """Compare the database with `base`. `guarded` runs what asks for one table, and bears what ends for it alone.
+
+    Raises TdengineError.
+    """
+    found = Changes()
     written = [
-        scan.fileset_hours(number, options["duration"])
-        for number, facts in filesets.items() if facts != base.filesets.get(number)
+        scan.fileset_hours(number, now.options["duration"])
+        for number, facts in now.filesets.items() if base and facts != base.filesets.get(number)
     ]  # fmt: skip
-    marks: dict[str, Marks] = {}
-    changed: dict[str, set[int]] = {}
-    kept: dict[str, dict[int, tuple[int, int]]] = {}
-    for name, shape in tables.items():
-        same_shape = base.supertables.get(name) == shape  # another column, another row
-        before = base.windows.get(name, {}) if same_shape else {}
-        touched = [*written, *_other_days(days[name], base.days.get(name, {}))]
-        looked = {hour for start, end in touched for hour in range(start, end)}
-        ranges = scan.spans(looked) if same_shape else None
-        marks[name] = scan.marks(session, database, name, shape, ranges)
-        other = {
-            hour for hour, (rows, mark) in marks[name].items()
-            if hour not in before or (before[hour].rows, before[hour].mark) != (rows, mark)
-        }  # fmt: skip
-        suspect = {hour for hour in other if hour in before and before[hour].rows == marks[name][hour][0]}
-        same: set[int] = set()
-        if _share(before, suspect) > WORTH_A_LOOK:
-            same = _same_rows(session, database, name, shape, subtables, before, suspect)
-        changed[name] = other - same
-        left = marks[name].keys() - changed[name]
-        # Nobody touched them, or they were looked at and are the same.
-        kept[name] = {h: (w.rows, int(w.hash, 16)) for h, w in before.items() if h in left or h not in looked}
-    return Changes(marks, changed, kept, days)
+    seeds: dict[str, dict[str, int]] = {name: {} for name in now.tables}
+    for one in now.subtables if base else ():
+        seeds[one.stable][one.name] = seed(one)
+    for name in now.tables:
+        guarded(name, partial(_table, session, now, base, name, written, seeds[name], found))
+    return found
 
 
-def _other_days(now: dict[int, str], before: dict[int, str]) -> list[Range]:
-    return [scan.day_hours(day) for day in now.keys() | before.keys() if now.get(day) != before.get(day)]
+def _table(
+    session: RawSession, now: Now, base: Manifest | None, name: str, written: list[Range], seeds: dict[str, int],
+    found: Changes,
+) -> None:  # fmt: skip
+    shape = now.tables[name]
+    days = scan.days(session, now.database, name, shape)
+    if base is None or not alike(base.tables.get(name), shape):  # another column, another row
+        found.days[name], found.changed[name], found.kept[name] = days, None, {}
+        return
+    before = base.windows.get(name, {})
+    touched = [*written, *_other_days(days, base.days.get(name, {}))]
+    looked = {hour for start, end in touched for hour in range(start, end)}
+    looked, next_day = _again(before, looked, base.next_day.get(name, 0))
+    changed = _changed(session, now.database, name, shape, seeds, before, looked)
+    found.days[name], found.changed[name] = days, changed.now
+    found.kept[name] = {
+        hour: (window.rows, int(window.hash, 16)) for hour, window in before.items()
+        if hour not in looked or hour in changed.same
+    }  # fmt: skip
+    found.next_day[name] = next_day
 
 
-def _share(before: dict[int, Window], hours: set[int]) -> float:
-    """The part of all rows that lies in these hours."""
-    return sum(before[hour].rows for hour in hours) / max(1, sum(window.rows for window in before.values()))
+def _other_days(now: Mapping[int, str], before: Mapping[int, str]) -> list[Range]:
+    return [
+        scan.day_hours(day) for day in now.keys() | before.keys()
+        if now.get(day) != before.get(day) or now.get(day) == scan.UNSEEN
+    ]  # fmt: skip
 
 
-def _same_rows(
-    session: RawSession, database: str, name: str, shape: dict[str, Any], subtables: list[Subtable],
-    before: dict[int, Window], suspect: set[int],
-) -> set[int]:  # fmt: skip
-    """Those of the hours that hold the very rows of the backup before."""
-    known = {one.name: one for one in subtables}
-    sums = Sums()
-    for span in scan.spans(suspect):
-        for subtable, block in scan.of_range(session, database, name, shape, span):
-            if subtable in known:  # a row of one that has just been made changes its hour by itself
-                sums.add(name, runs_of(block, known[subtable]))
-    found = sums.told().get(name, {})
-    return {hour for hour in suspect if found.get(hour) == (before[hour].rows, before[hour].hash)}
+def _again(before: Mapping[int, Window], looked: set[int], next_day: int) -> tuple[set[int], int]:
+    """With the newest day, and from `next_day` on as many others as may be read again; the day to go on from."""
+    rows: dict[int, int] = {}
+    for hour, window in before.items():
+        rows[hour // DAY] = rows.get(hour // DAY, 0) + window.rows
+    if not rows:
+        return looked, next_day
+    looked = looked | set(range(*scan.day_hours(max(rows))))
+    left = max(AGAIN_ROWS, int(sum(rows.values()) * AGAIN_PART))
+    for day in sorted(rows, key=lambda day: (day < next_day, day)):
+        if day * DAY in looked:
+            continue
+        if left <= 0:
+            return looked, day
+        left -= rows[day]
+        looked = looked | set(range(*scan.day_hours(day)))
+    return looked, 0
+
+
+@dataclass(frozen=True)
+class _Looked:
+    now: set[int]  # hours that are to be taken
+    same: set[int]
+
+
+def _changed(
+    session: RawSession, database: str, name: str, shape: Shape, seeds: dict[str, int], before: Mapping[int, Window],
+    looked: set[int],
+) -> _Looked:  # fmt: skip
+    if not looked:
+        return _Looked(set(), set())
+    there = scan.counts(session, database, name, scan.spans(looked))
+    there = {hour: rows for hour, rows in there.items() if hour in looked}
+    alike_ = {hour for hour, rows in there.items() if hour in before and before[hour].rows == rows}
+    hashed = scan.hashed(session, database, name, shape["columns"], seeds, scan.spans(alike_)) if alike_ else {}
+    same = {hour for hour in alike_ if hashed.get(hour) == (before[hour].rows, before[hour].hash)}
+    return _Looked(there.keys() - same, same)

@@ -18,17 +18,17 @@ from pathlib import Path
 
 from agents.base.config import DEFAULT, load_config
 from agents.base.errors import BadConfig, run
-from agents.tdengine.session import GONE, Session, Settings, TdengineError, load_settings
+from agents.tdengine.session import GONE, OWN_DATABASE, Session, Settings, TdengineError, load_settings
 from agents.writing import shadow
 
-DATABASE = "mystocks_dr"
 _MARGIN_S = 300.0  # for clocks that differ between the hosts, and for a write that was under way
+_COPIES = 3  # as production has, where there are so many nodes: the first one lost must not take ours along
 # As small as TDengine lets a database be.
 _MAKE = (
-    f"CREATE DATABASE IF NOT EXISTS {DATABASE} PRECISION 'ms' VGROUPS 1 BUFFER 3 PAGES 64 KEEP 3650d WAL_LEVEL 2 "
-    "WAL_FSYNC_PERIOD 0",
-    f"CREATE TABLE IF NOT EXISTS {DATABASE}.covered (ts TIMESTAMP, started_at DOUBLE, label VARCHAR(64))",
+    f"CREATE DATABASE IF NOT EXISTS {OWN_DATABASE} PRECISION 'ms' VGROUPS 1 BUFFER 3 PAGES 64 KEEP 3650d WAL_LEVEL 2 "
+    "WAL_FSYNC_PERIOD 0 REPLICA %d"
 )
+_TABLE = f"CREATE TABLE IF NOT EXISTS {OWN_DATABASE}.covered (ts TIMESTAMP, started_at DOUBLE, label VARCHAR(64))"
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,26 @@ class Covered:
 def publish(server: Settings, label: str, started_at: float) -> None:
     """Note a backup that is whole. Raises TdengineError."""
     with Session(server) as session:
-        for statement in _MAKE:
+        copies = _copies(session)
+        for statement in (_MAKE % copies, _TABLE):
             session.execute(statement)
-        session.execute(f"INSERT INTO {DATABASE}.covered VALUES (NOW, {started_at!r}, '{label}')")
+        session.execute(f"INSERT INTO {OWN_DATABASE}.covered VALUES (NOW, {started_at!r}, '{label}')")
+        had = session.rows(f"SELECT `replica` FROM information_schema.ins_databases WHERE name = '{OWN_DATABASE}'")
+        if had and int(had[0][0]) < copies:  # made when there was one node
+            session.execute(f"ALTER DATABASE {OWN_DATABASE} REPLICA {copies}")
+
+
+def _copies(session: Session) -> int:
+    """Copies there can be now; while a node is away, as many as there are."""
+    ready = session.rows("SELECT COUNT(*) FROM information_schema.ins_dnodes WHERE status = 'ready'")
+    return _COPIES if ready and int(ready[0][0]) >= _COPIES else 1
 
 
 def look(server: Settings) -> Covered | None:
     """What was noted last; None when nothing ever was, on this server."""
     try:
         with Session(server) as session:
-            rows = session.rows(f"SELECT label, started_at FROM {DATABASE}.covered ORDER BY ts DESC LIMIT 1")
+            rows = session.rows(f"SELECT label, started_at FROM {OWN_DATABASE}.covered ORDER BY ts DESC LIMIT 1")
     except TdengineError as error:
         if error.code in GONE:
             return None

@@ -27,11 +27,12 @@ from typing import Any
 from agents.base import files
 from agents.base.errors import AgentError, run
 from agents.base.locks import held
-from agents.tdengine.backup import dump_pack, dump_tool, scan
+from agents.tdengine.backup import dump_pack, dump_tool, scan, schema
 from agents.tdengine.backup import settings as td_settings
 from agents.tdengine.backup.manifest import seal
 from agents.tdengine.backup.raw import RawSession
 from agents.tdengine.backup.settings import Settings
+from agents.tdengine.sql import identifier
 
 FOLDER_NAME = "td-dumps"
 KEEP = 2
@@ -42,7 +43,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 
 @dataclass(frozen=True)
 class Dump:
-    """What is known of one. Times in unix seconds; `counts`: rows by supertable when it began; `options` of the
+    """What is known of one. Times in unix seconds; `counts`: rows by table when it began; `options` of the
     database; `file`: {"bytes", "sha256"}.
     """
 
@@ -181,8 +182,11 @@ def create_statement(database: str, options: Mapping[str, Any]) -> str:
 
 
 def _counts(session: RawSession, database: str) -> dict[str, int]:
-    tables = scan.supertables(session, database)
-    return {name: int(session.rows(f"SELECT COUNT(*) FROM `{database}`.`{name}`")[0][0]) for name in tables}
+    of = identifier(database)
+    return {
+        name: int(session.rows(f"SELECT COUNT(*) FROM {of}.{identifier(name)}")[0][0])
+        for name in schema.tables(session, database)
+    }
 
 
 def _account(before: Mapping[str, int], after: Mapping[str, int], rows: int) -> None:

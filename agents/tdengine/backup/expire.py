@@ -18,7 +18,7 @@ import shutil
 import sys
 import time
 from calendar import timegm
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from agents.jobs.lock import Lock, Owner
 from agents.jobs.retention import Backup, Plan, plan
 from agents.tdengine.backup import manifest as td_manifest
 from agents.tdengine.backup import settings as td_settings
+from agents.tdengine.backup.listing import Head, head
 from agents.tdengine.backup.manifest import Edited, Manifest, NoBackup
 from agents.tdengine.backup.missing import missing
 from agents.tdengine.backup.rows import locked
@@ -42,31 +43,33 @@ def look(jobs: config.Settings, settings: td_settings.Settings, uncovered: bool 
     """The plan as things are now, and what would be gone for good."""
     if jobs.td_retention is None:
         raise AgentError("jobs.json has no retention for TDengine's backups.", "./dr deploy writes it.")
-    manifests, broken = _manifests(settings)
+    heads, broken = _heads(settings)
     known = proofs.verdicts(proofs.read(settings.proofs))
     said = tuple(lease.sentence for lease in leases.live(jobs.leases))
-    found = plan(backups(manifests, broken), known, said, jobs.td_retention, time.time())
-    return judged(found, manifests, uncovered)
+    found = plan(backups(heads, broken), known, said, jobs.td_retention, time.time())
+    return judged(found, heads, settings, uncovered)
 
 
-def judged(found: Plan, manifests: Mapping[str, Manifest], uncovered: bool) -> tuple[Plan, list[str]]:
+def judged(
+    found: Plan, heads: Mapping[str, Head], settings: td_settings.Settings, uncovered: bool
+) -> tuple[Plan, list[str]]:
     """Held back where something that stays needs what would go, or where only that has what the database keeps."""
     going = {one.label for one in found.goes}
     if not going:
         return found, []
     for one in found.stays:
-        manifest = manifests.get(one.label)
-        needed = sorted(going & set(manifest.chain)) if manifest else []
+        needed = sorted(going & set(heads[one.label].chain)) if one.label in heads else []
         if needed:
             return _held(found, f"nothing expires: {one.label}, which stays, holds rows in {needed[0]}"), []
-    lost = list(missing([manifests[label] for label in going if label in manifests], _staying(found, manifests)))
+    staying = [one.label for one in found.stays if one.label in heads and not one.damaged]
+    lost = list(missing(_each(sorted(going & heads.keys()), settings), _each(staying, settings)))
     if lost and not uncovered:
         return _held(found, f"nothing expires: no backup that stays has {'; '.join(lost[:_SHOWN])}"), lost
     return found, lost
 
 
-def _staying(found: Plan, manifests: Mapping[str, Manifest]) -> list[Manifest]:
-    return [manifests[one.label] for one in found.stays if one.label in manifests and not one.damaged]
+def _each(labels: Sequence[str], settings: td_settings.Settings) -> Iterator[Manifest]:
+    return (td_manifest.load(label, settings, subtables=False) for label in labels)
 
 
 def apply(
@@ -91,9 +94,10 @@ def apply(
         offsite.release()
 
 
-def backups(manifests: Mapping[str, Manifest], broken: Mapping[str, str]) -> tuple[Backup, ...]:
+def backups(heads: Mapping[str, Head], broken: Mapping[str, str]) -> tuple[Backup, ...]:
     """For the plan; one whose manifest cannot be read is damaged, and as old as its label says."""
-    sound = [Backup(one.label, one.kind, one.started_at, one.ended_at, one.bytes) for one in manifests.values()]
+    facts = (one.facts for one in heads.values())
+    sound = [Backup(one["label"], one["kind"], one["started_at"], one["ended_at"], one["bytes"]) for one in facts]
     return (*sound, *(_broken(label) for label in broken))
 
 
@@ -106,13 +110,13 @@ def _unix(label: str) -> int:
     return timegm(time.strptime(label[-16:-1], "%Y%m%d-%H%M%S"))
 
 
-def _manifests(settings: td_settings.Settings) -> tuple[dict[str, Manifest], dict[str, str]]:
-    """Those that can be read, and why the others cannot."""
-    found: dict[str, Manifest] = {}
+def _heads(settings: td_settings.Settings) -> tuple[dict[str, Head], dict[str, str]]:
+    """Of those that can be read, and why the others cannot."""
+    found: dict[str, Head] = {}
     broken: dict[str, str] = {}
     for label in td_manifest.labels(settings):
         try:
-            found[label] = td_manifest.load(label, settings)
+            found[label] = head(td_manifest.load(label, settings, subtables=False))
         except (Edited, NoBackup) as error:
             broken[label] = str(error)
     return found, broken

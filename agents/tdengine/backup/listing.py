@@ -3,9 +3,9 @@
     python3 -m agents.tdengine.backup.listing
 
 Prints {"backups": [{"label", "kind", "base", "started_at", "ended_at", "rows", "rows_dumped", "bytes", "key_id",
-"seconds", "server_version", "totals", "verified", "chain": [label], "ok", "why"}], "dumps": [...]}, oldest first. One
-that is not ok cannot be restored; of one whose manifest cannot be read, nothing else is told. Files are measured here
-and not read: agents.tdengine.backup.verify does that.
+"seconds", "server_version", "totals", "verified", "left_out", "chain": [label], "ok", "why"}], "dumps": [...]}, oldest
+first. One that is not ok cannot be restored; of one whose manifest cannot be read, nothing else is told. Files are
+measured here and not read: agents.tdengine.backup.verify does that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,44 +27,58 @@ from agents.tdengine.backup.settings import Settings
 
 _TOLD = (
     "label", "kind", "base", "started_at", "ended_at", "rows", "rows_dumped", "bytes", "key_id", "seconds",
-    "server_version", "totals", "verified",
+    "server_version", "totals", "verified", "left_out",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Head:
+    """A manifest without its hours: those of every backup at once would fill the memory."""
+
+    facts: dict[str, Any]
+    chain: tuple[str, ...]
+    files: dict[str, dict[str, Any]]
+    apart: bool  # its subtables have a file of their own
 
 
 def backups(settings: Settings) -> list[dict[str, Any]]:
     """Those that are published."""
-    found: dict[str, Manifest | str] = {}
+    found: dict[str, Head | str] = {}
     for label in td_manifest.labels(settings):
         try:
-            found[label] = td_manifest.load(label, settings)
+            found[label] = head(td_manifest.load(label, settings, subtables=False))
         except AgentError as error:
             found[label] = str(error)
-    return [_told(label, manifest, found, settings) for label, manifest in found.items()]
+    return [_told(label, one, found, settings) for label, one in found.items()]
 
 
-def _told(
-    label: str, manifest: Manifest | str, known: Mapping[str, Manifest | str], settings: Settings
-) -> dict[str, Any]:
-    if isinstance(manifest, str):
-        return {"label": label, "kind": "incr" if label.endswith("I") else "full", "ok": False, "why": manifest}
-    why = next((said for link in manifest.chain if (said := _wrong(link, known, settings))), "")
+def head(manifest: Manifest) -> Head:
     facts = {name: getattr(manifest, name) for name in _TOLD}
-    return {**facts, "chain": list(manifest.chain), "ok": not why, "why": why}
+    return Head(facts, manifest.chain, manifest.files, manifest.format > 1)
 
 
-def _wrong(link: str, known: Mapping[str, Manifest | str], settings: Settings) -> str:
+def _told(label: str, one: Head | str, known: Mapping[str, Head | str], settings: Settings) -> dict[str, Any]:
+    if isinstance(one, str):
+        return {"label": label, "kind": "incr" if label.endswith("I") else "full", "ok": False, "why": one}
+    why = next((said for link in one.chain if (said := _wrong(link, known, settings))), "")
+    return {**one.facts, "chain": list(one.chain), "ok": not why, "why": why}
+
+
+def _wrong(link: str, known: Mapping[str, Head | str], settings: Settings) -> str:
     """Why this link of a chain is of no use; empty when it is."""
-    manifest = known.get(link)
-    if manifest is None:
+    one = known.get(link)
+    if one is None:
         return f"{link}, which it needs, is not there"
-    if isinstance(manifest, str):
-        return manifest
-    for name, expected in manifest.files.items():
+    if isinstance(one, str):
+        return one
+    for name, expected in one.files.items():
         path = settings.folder / link / name
         size = path.stat().st_size if path.exists() else None
         if size != expected["bytes"]:
             there = "is missing" if size is None else f"has {size} bytes instead of {expected['bytes']}"
             return f"{name} of {link} {there}"
+    if one.apart and not (settings.folder / link / td_manifest.SUBTABLES).exists():
+        return f"{td_manifest.SUBTABLES} of {link} is missing"
     return ""
 
 

@@ -1,18 +1,22 @@
 """What a TDengine backup holds: its manifest, sealed with the backups' key, and the chain of backups that it needs.
 
-    <folder>/<label>/manifest.json   {"seal", "body": {"label", "windows": {stable: {hour: [rows, hash, mark, label]}}}}
+    <folder>/<label>/manifest.json      {"seal", "body": {"label", "windows": {table: {hour: [rows, hash, label]}}}}
+    <folder>/<label>/subtables.json.gz  [[name, supertable, [tag], days to live, comment]], its hash in the manifest
 
-Each manifest tells of the whole database: for every supertable and hour how many rows there were, their hash, the mark
-by which a change is noticed, and the backup whose files hold these rows. Hours count from 1970 in UTC.
+Each manifest tells of the whole database: for every table and hour how many rows there were, their hash, and the backup
+whose files hold these rows. Hours count from 1970 in UTC. Subtables lie apart, since there may be a hundred thousand of
+them: who lists backups reads none.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import hmac
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +25,8 @@ from agents.base.errors import AgentError
 from agents.tdengine.backup.settings import Settings
 
 HOUR_NS = 3600 * 10**9
-FORMAT = 1
+FORMAT = 2
+SUBTABLES = "subtables.json.gz"
 LABEL = re.compile(r"\d{8}-\d{6}F(_\d{8}-\d{6}I)?")
 
 
@@ -34,27 +39,30 @@ class Edited(AgentError):  # noqa: N818
 
 
 class Window(NamedTuple):
-    """The rows of one supertable in one hour. `hash` and `mark` are 16 hex digits; `held_in` names a backup."""
+    """The rows of one table in one hour. `hash` is 16 hex digits; `held_in` names a backup."""
 
     rows: int
     hash: str
-    mark: str
     held_in: str
 
 
 class Subtable(NamedTuple):
-    """A subtable with its tags, as the server tells them."""
+    """A subtable with its tags, as the server tells them. `ttl`: days after which it removes itself, 0 for never."""
 
     name: str
     stable: str
     tags: list[Any]
+    ttl: int = 0
+    comment: str = ""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Times in unix seconds. `supertables`: {"columns": [[name, type, is key]], "tags": [[name, type]]} by name;
-    `files`: {"bytes", "sha256", "rows"} by name; `totals`: [rows, hash] by supertable; `filesets` and
-    `days`: what tells where anything was written since, by number; `verified`: what reading it again has shown.
+    """Times in unix seconds. `tables` and `definitions` as agents/tdengine/backup/schema.py tells them; `left_out`:
+    why, of what this backup has nothing of, by name; `files`: {"bytes", "sha256", "rows"} by name; `totals`: [rows,
+    hash] by table; `filesets` and `days`: what tells where anything was written since, by number; `next_day`: from
+    which day on, by table, the next incremental one reads days again that look untouched; `verified`: what reading it
+    again has shown.
     """
 
     label: str
@@ -65,7 +73,7 @@ class Manifest:
     server_version: str
     database: str
     options: dict[str, Any]
-    supertables: dict[str, Any]
+    tables: dict[str, Any]
     subtables: list[Subtable]
     windows: dict[str, dict[int, Window]]
     totals: dict[str, list[Any]]
@@ -79,6 +87,9 @@ class Manifest:
     seconds: float
     verified: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
+    definitions: dict[str, list[str]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    next_day: dict[str, int] = field(default_factory=dict)
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -89,7 +100,11 @@ class Manifest:
 
 def save(manifest: Manifest, folder: Path, settings: Settings) -> None:
     """Write it into `folder`, on the disk when this returns."""
-    body = json.dumps(asdict(manifest), separators=(",", ":"), sort_keys=True)
+    told = {one.name: getattr(manifest, one.name) for one in fields(manifest)}
+    packed = gzip.compress(json.dumps(told.pop("subtables"), separators=(",", ":")).encode(), 6, mtime=0)
+    files.new(folder / SUBTABLES, packed)
+    told["subtables_sha256"] = hashlib.sha256(packed).hexdigest()
+    body = json.dumps(told, separators=(",", ":"), sort_keys=True)
     files.new(folder / "manifest.json", json.dumps({"seal": seal(body, settings), "body": body}))
 
 
@@ -97,8 +112,8 @@ def seal(body: str, settings: Settings) -> str:
     return hmac.new(settings.key(), body.encode(), hashlib.sha256).hexdigest()
 
 
-def load(label: str, settings: Settings) -> Manifest:
-    """Read one. Raises NoBackup, Edited."""
+def load(label: str, settings: Settings, subtables: bool = True) -> Manifest:
+    """Read one, with its subtables unless nobody asks for them. Raises NoBackup, Edited."""
     if not LABEL.fullmatch(label):
         raise NoBackup(f"{label!r} is no label of a TDengine backup.", "./dr backup.list --store tdengine")
     path = settings.folder / label / "manifest.json"
@@ -115,15 +130,37 @@ def load(label: str, settings: Settings) -> Manifest:
     if not hmac.compare_digest(sealed, seal(body, settings)):
         raise Edited(f"The manifest of backup {label} was edited, or sealed with another key.", _HINT)
     raw = json.loads(body)
+    known: dict[str, str] = {}  # one text for each label, however many hours name it
     raw["windows"] = {
-        stable: {int(hour): Window(*window) for hour, window in windows.items()}
+        stable: {int(hour): _window(window, known) for hour, window in windows.items()}
         for stable, windows in raw["windows"].items()
     }
     raw["days"] = {
         stable: {int(day): digest for day, digest in days.items()} for stable, days in raw["days"].items()
     }
-    raw["subtables"] = [Subtable(*one) for one in raw["subtables"]]
+    if raw["format"] == 1:
+        raw["tables"] = raw.pop("supertables")
+        raw["subtables"] = [Subtable(*one) for one in raw["subtables"]]
+    else:
+        digest = raw.pop("subtables_sha256")
+        raw["subtables"] = list(_subtables(settings.folder / label / SUBTABLES, digest)) if subtables else []
     return Manifest(**raw)
+
+
+def _window(told: list[Any], known: dict[str, str]) -> Window:
+    held_in = known.setdefault(told[-1], told[-1])
+    return Window(told[0], told[1], held_in)  # an old one has a mark between
+
+
+def _subtables(path: Path, digest: str) -> Iterator[Subtable]:
+    """Raises Edited unless they are those of the manifest."""
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise Edited(f"{path.name} of backup {path.parent.name} cannot be read: {error.strerror}.", _HINT) from error
+    if hashlib.sha256(packed).hexdigest() != digest:
+        raise Edited(f"{path.name} of backup {path.parent.name} is not what was written.", _HINT)
+    return (Subtable(*one) for one in json.loads(gzip.decompress(packed)))
 
 
 _HINT = "Restore another backup, or fetch this one from the off-site copy; was the key changed?"
@@ -137,24 +174,43 @@ def labels(settings: Settings) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda label: label[-16:-1]))
 
 
-def newest(settings: Settings) -> Manifest:
+def newest(settings: Settings, subtables: bool = True) -> Manifest:
     """The newest backup. Raises NoBackup, Edited."""
     found = labels(settings)
     if not found:
         raise NoBackup("There is no TDengine backup.", "./dr backup.run --store tdengine --type full")
-    return load(found[-1], settings)
+    return load(found[-1], settings, subtables)
 
 
-def links(manifest: Manifest, settings: Settings) -> dict[str, Manifest]:
-    """The manifests of its chain by label. Raises NoBackup naming the missing link, Edited."""
-    found = {manifest.label: manifest}
-    for label in manifest.chain:
-        if label not in found:
-            try:
-                found[label] = load(label, settings)
-            except NoBackup as error:
-                raise NoBackup(
-                    f"Backup {manifest.label} needs {label}, which is not there.",
-                    "Restore an older backup, or fetch the folder from the off-site copy.",
-                ) from error
+class Links:
+    """The manifests of a backup's chain by label, oldest first, each read when it is asked for and not kept: together
+    they would fill the memory.
+    """
+
+    def __init__(self, manifest: Manifest, settings: Settings) -> None:
+        self._label, self._labels, self._settings = manifest.label, manifest.chain, settings
+
+    def load(self, label: str, subtables: bool = True) -> Manifest:
+        """One of them. Raises NoBackup naming the missing link, Edited."""
+        try:
+            return load(label, self._settings, subtables)
+        except NoBackup as error:
+            raise NoBackup(
+                f"Backup {self._label} needs {label}, which is not there.",
+                "Restore an older backup, or fetch the folder from the off-site copy.",
+            ) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._labels)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+
+def links(manifest: Manifest, settings: Settings) -> Links:
+    """The manifests of its chain. Raises NoBackup naming the missing link, Edited."""
+    found = Links(manifest, settings)
+    for label in found:
+        if label != manifest.label:
+            found.load(label, subtables=False)
     return found

@@ -6,36 +6,49 @@ What the database itself no longer keeps (KEEP) is not missed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from agents.tdengine import spans
 from agents.tdengine.backup.manifest import Manifest
 
 
-def missing(before: Sequence[Manifest], after: Sequence[Manifest]) -> Iterator[str]:
-    """A phrase for each supertable of which an hour has more rows in `before` than anywhere in `after`."""
-    if not after:
+def missing(before: Iterable[Manifest], after: Iterable[Manifest]) -> Iterator[str]:
+    """A phrase for each table of which an hour has more rows in `before` than anywhere in `after`.
+
+    Each manifest is looked at and let go: those of a year do not fit into memory together.
+    """
+    has, newest = _most(after)
+    if newest is None:
         return
-    newest = max(after, key=lambda one: one.started_at)
-    kept_from = newest.started_at - keep_s(newest.options)
-    for name in sorted({name for one in before for name in one.windows}):
-        had, has = _most(before, name), _most(after, name)
-        lost = {hour: rows - has.get(hour, 0) for hour, rows in had.items() if (hour + 1) * 3600 > kept_from}
-        lost = {hour: rows for hour, rows in lost.items() if rows > 0}
+    kept_from = newest.at - newest.keep_s
+    had, _ = _most(before)
+    for name in sorted(had):
+        lost = {hour: rows - has.get(name, {}).get(hour, 0) for hour, rows in had[name].items()}
+        lost = {hour: rows for hour, rows in lost.items() if rows > 0 and (hour + 1) * 3600 > kept_from}
         if lost:
             first = time.strftime("%Y-%m-%d %H:00 UTC", time.gmtime(min(lost) * 3600))
             hours = "1 hour" if len(lost) == 1 else f"{len(lost)} hours"
             yield f"{sum(lost.values()):,} rows of {name} in {hours}, the first {first}"
 
 
-def _most(manifests: Sequence[Manifest], name: str) -> dict[int, int]:
-    """Hour -> the most rows that any of them has of it."""
-    found: dict[int, int] = {}
+class _Kept(NamedTuple):
+    at: float
+    keep_s: float
+
+
+def _most(manifests: Iterable[Manifest]) -> tuple[dict[str, dict[int, int]], _Kept | None]:
+    """Table -> hour -> the most rows that any of them has of it; when the newest was taken, and what was kept then."""
+    found: dict[str, dict[int, int]] = {}
+    newest: _Kept | None = None
     for one in manifests:
-        for hour, window in one.windows.get(name, {}).items():
-            found[hour] = max(found.get(hour, 0), window.rows)
-    return found
+        for name, windows in one.windows.items():
+            most = found.setdefault(name, {})
+            for hour, window in windows.items():
+                most[hour] = max(most.get(hour, 0), window.rows)
+        if newest is None or one.started_at > newest.at:
+            newest = _Kept(one.started_at, keep_s(one.options))
+    return found, newest
 
 
 def keep_s(options: Mapping[str, Any]) -> float:

@@ -24,12 +24,15 @@ from agents.jobs.proofs import Check, Proof
 from agents.tdengine.backup import manifest as td_manifest
 from agents.tdengine.backup import settings as td_settings
 from agents.tdengine.backup.file import Broken
-from agents.tdengine.backup.manifest import Edited, Manifest, NoBackup
+from agents.tdengine.backup.kept import SLACK_S, Kept
+from agents.tdengine.backup.manifest import HOUR_NS, Edited, Manifest, NoBackup
+from agents.tdengine.backup.missing import keep_s
 from agents.tdengine.backup.restore import Done, Request, restore
 from agents.tdengine.backup.scratch import server
 from agents.tdengine.backup.settings import Settings
 from agents.tdengine.session import Session
 from agents.tdengine.session import Settings as Server
+from agents.tdengine.sql import identifier, quoted
 
 _MIN_FREE = 512 << 20
 
@@ -57,7 +60,7 @@ def _proof(settings: Settings, label: str) -> Proof:
         manifest = td_manifest.load(label, settings)
         chain = td_manifest.links(manifest, settings)
         checks.append(Check("chain", True, f"a chain of {len(chain)}, every manifest sealed with our key"))
-        size = sum(link.bytes for link in chain.values())
+        size = sum(chain.load(link, subtables=False).bytes for link in chain)
         _room(settings, size)
         with server(settings.folder / ".proof") as reach:
             done = restore(settings, Request(label), reach)
@@ -86,16 +89,22 @@ def _room(settings: Settings, size: int) -> None:
 
 
 def _checks(manifest: Manifest, done: Done, reach: Server) -> list[Check]:
-    found = [Check("rows", not done.missing, done.sentence)]
+    """Rows that KEEP no longer allows are counted nowhere; a proof over no row at all is none."""
+    found = [Check("rows", not done.missing and done.rows_planned > 0, done.sentence)]
+    # Of the hour in which KEEP ends every row was looked for; it may be gone by now.
+    first = max(0, -(-Kept(keep_s(manifest.options)).limit(SLACK_S) // HOUR_NS))
     with Session(reach) as session:
-        for stable, (rows, _) in manifest.totals.items():
-            counted = session.rows(f"SELECT COUNT(*) FROM `{done.into}`.`{stable}`")
+        for name, windows in manifest.windows.items():
+            rows = sum(window.rows for hour, window in windows.items() if hour >= first)
+            where = f" WHERE _rowts >= {first * HOUR_NS}" if any(hour < first for hour in windows) else ""
+            counted = session.rows(f"SELECT COUNT(*) FROM {identifier(done.into)}.{identifier(name)}{where}")
             there = int(counted[0][0]) if counted else 0
-            found.append(Check(f"count {stable}", there == rows, f"{there:,} of {rows:,} rows"))
+            found.append(Check(f"count {name}", there == rows, f"{there:,} of {rows:,} rows"))
         tables = session.rows(
-            f"SELECT COUNT(*) FROM information_schema.ins_tables WHERE db_name = '{done.into}' AND type = 'CHILD_TABLE'"
+            f"SELECT COUNT(*) FROM information_schema.ins_tables WHERE db_name = {quoted(done.into)} "
+            "AND `type` IN ('CHILD_TABLE', 'NORMAL_TABLE')"
         )
-        there, wanted = int(tables[0][0]) if tables else 0, len(manifest.subtables)
+        there, wanted = int(tables[0][0]) if tables else 0, sum(o.stable in manifest.tables for o in manifest.subtables)
         found.append(Check("subtables", there == wanted, f"{there} of {wanted} with their tags"))
     return found
 

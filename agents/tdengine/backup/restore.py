@@ -2,10 +2,12 @@
 
     python3 -m agents.tdengine.backup.restore [--label L] [--into DATABASE] [--tables A,B] [--symbols S,T]
         [--from TIME] [--to TIME]
-                                 [--mode missing|overwrite] [--jobs N] [--plan]
+        [--mode missing|overwrite] [--accept-lost-columns] [--jobs N] [--plan]
 
-`missing` writes what is not there and leaves what is, so that a newer correction survives and a restore that was broken
-off goes on; `overwrite` writes everything. Times need their zone. --plan looks and writes nothing. Prints one JSON
+Rows that the database keeps no longer (KEEP) are left out, counted and said. A table whose columns changed since gets
+what has a place in it, on consent. `missing` writes what is not there and leaves what is, so that a correction survives
+and a restore that was broken off goes on; `overwrite` writes everything. A row whose event is newer stays in either
+mode, and one whose event is older gives way. Times need their zone. --plan looks and writes nothing. Prints one JSON
 object with a sentence. Exit 0 every row is there, 1 not, 2 this cannot be restored here.
 """
 
@@ -16,7 +18,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,18 +27,24 @@ from typing import Any
 import numpy as np
 
 from agents.base.errors import AgentError, run
-from agents.tdengine.backup import file, ground, scan
+from agents.tdengine.backup import file, ground, literals, making, scan
 from agents.tdengine.backup import live as td_live
 from agents.tdengine.backup import manifest as td_manifest
 from agents.tdengine.backup import selection as td_select
 from agents.tdengine.backup import settings as td_settings
-from agents.tdengine.backup.block import Array, Block, decode, encode, pick, rows_of
-from agents.tdengine.backup.manifest import HOUR_NS, Manifest, Subtable, Window
+from agents.tdengine.backup.block import BLOBS, Array, Block, decode, encode, pick, project, rows_of
+from agents.tdengine.backup.fit import Fit
+from agents.tdengine.backup.ground import Ground
+from agents.tdengine.backup.kept import Kept
+from agents.tdengine.backup.manifest import Links, Manifest, Subtable, Window
 from agents.tdengine.backup.raw import RawSession
+from agents.tdengine.backup.schema import plain
 from agents.tdengine.backup.selection import BadRequest, Selection
 from agents.tdengine.backup.settings import Settings
-from agents.tdengine.backup.sums import Sums, hours, runs_of
+from agents.tdengine.backup.sums import Sums, hours, runs_of, seeding
 from agents.tdengine.session import Settings as Server
+from agents.tdengine.session import TdengineError
+from agents.tdengine.sql import identifier
 
 MODES = ("missing", "overwrite")
 Windows = dict[str, dict[int, Window]]
@@ -52,12 +60,15 @@ class Request:
     selection: Selection = field(default_factory=Selection)
     mode: str = "missing"
     jobs: int = 1
+    accept_lost: bool = True
 
 
 @dataclass
 class Done:
-    """What became of it. `missing`: [supertable, hour, rows] that are not there; `other`: rows with other content;
-    `bytes`: what one copy of the planned rows took on the servers' disks when they were backed up.
+    """What became of it. `missing`: [table, hour, rows] that are not there; `other`: rows with other content; `bytes`:
+    what one copy of the planned rows took on the servers' disks when they were backed up; `expired`: rows that KEEP no
+    longer allows; `lost`: columns that have no place any more; `not_made`: why, of definitions that are not there;
+    `left_out`: why, of what the backup has nothing of.
     """
 
     label: str
@@ -75,6 +86,10 @@ class Done:
     seconds: float = 0.0
     write_s: float = 0.0
     sentence: str = ""
+    expired: int = 0
+    lost: list[str] = field(default_factory=list)
+    not_made: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,16 +107,13 @@ class Compared:
 def compare(settings: Settings, request: Request) -> tuple[Manifest, Done, dict[str, Compared]]:
     """Hold a database against a backup, hour by hour, and row by row where an hour differs. Raises AgentError."""
     manifest = chosen(settings, request.label)
-    chain = td_manifest.links(manifest, settings)
     wanted = request.selection.windows(manifest)
     with RawSession(settings.server()) as session:
-        into = request.into or manifest.database
-        there = ground.is_there(session, into)
-        done = Done(manifest.label, list(manifest.chain), into, 0, sum(map(len, wanted.values())), there)
-        looking = _Restoring(settings, request, manifest, chain, wanted, settings.server(), done)
-        found = {stable: looking.compare(session, stable) for stable in wanted}
-    done.rows_planned = sum(one.rows for one in found.values())
-    return manifest, done, found
+        found = ground.check(session, request.into or manifest.database, manifest, wanted, request.accept_lost)
+        looking = _Restoring(settings, request, manifest, wanted, settings.server(), found)
+        compared = {stable: looking.compare(session, stable) for stable in wanted}
+    looking.done.rows_planned = sum(one.rows for one in compared.values())
+    return manifest, looking.done, compared
 
 
 def chosen(settings: Settings, label: str) -> Manifest:
@@ -118,73 +130,86 @@ def chosen(settings: Settings, label: str) -> Manifest:
 def restore(settings: Settings, request: Request, server: Server | None = None, plan: bool = False) -> Done:
     """Restore and reconcile, or only look. `server`: another one than the settings'. Raises AgentError."""
     manifest = chosen(settings, request.label)
-    chain = td_manifest.links(manifest, settings)
     wanted = request.selection.windows(manifest)
     reach = server or settings.server()
     with RawSession(reach) as session:
         into = request.into or manifest.database
-        there = ground.check(session, into, manifest, wanted)
-        done = Done(
-            manifest.label, list(manifest.chain), into, sum(w.rows for ws in wanted.values() for w in ws.values()),
-            sum(map(len, wanted.values())), there,
-        )  # fmt: skip
-        if plan:
-            done.replicas = int(manifest.options["replica"])
-            size = sum(int(facts[1]) for one in manifest.filesets.values() for facts in one) // done.replicas
-            size = max(size, sum(link.bytes for link in chain.values()))  # rows in memory were in no file yet
-            done.bytes = int(size * done.rows_planned / max(manifest.rows, 1))
-            needs = f"a chain of {len(done.chain)}"
-            done.sentence = f"{done.rows_planned:,} rows in {done.windows} hours of {needs} go into {into}"
-            return done
-        return _Restoring(settings, request, manifest, chain, wanted, reach, done).run(session)
+        found = ground.check(session, into, manifest, wanted, request.accept_lost or plan)
+        restoring = _Restoring(settings, request, manifest, wanted, reach, found)
+        return restoring.plan() if plan else restoring.run(session)
 
 
 class _Restoring:
-    """One restore while it goes on."""
+    """One restore while it goes on. `done` is what becomes of it."""
 
     def __init__(
-        self, settings: Settings, request: Request, manifest: Manifest, chain: Mapping[str, Manifest], wanted: Windows,
-        server: Server, done: Done,
-    ) -> None:  # fmt: skip
-        self._settings, self._request, self._manifest, self._chain = settings, request, manifest, chain
-        self._wanted, self._server, self._done = wanted, server, done
+        self, settings: Settings, request: Request, manifest: Manifest, wanted: Windows, server: Server, found: Ground
+    ) -> None:
+        self._settings, self._request, self._manifest = settings, request, manifest
+        self._chain: Links = td_manifest.links(manifest, settings)
+        self._wanted, self._server, self._ground = wanted, server, found
         self._selection = request.selection
-        self._subtables = [one for one in manifest.subtables if self._selection.has(one)]
-        self._keys = {
-            name: sum(bool(key) for *_, key in shape["columns"]) for name, shape in manifest.supertables.items()
-        }
+        self._mine = {one.name: one for one in manifest.subtables if one.stable in wanted and self._selection.has(one)}
         self._live: dict[str, set[int]] = {}
-        self._expected = Sums()
+        self._given, self._expected = Sums(), Sums()
         self._lock = threading.Lock()
+        self._kept = Kept(found.keep_s)
+        self._gone = self._kept.split(wanted)
+        self.done = Done(
+            manifest.label, list(manifest.chain), request.into or manifest.database, self._rows_wanted(),
+            sum(map(len, wanted.values())), found.there, lost=found.lost, left_out=dict(manifest.left_out),
+            expired=self._gone,
+        )  # fmt: skip
+
+    def _rows_wanted(self) -> int:
+        return sum(window.rows for windows in self._wanted.values() for window in windows.values())
+
+    def plan(self) -> Done:
+        """What would be done."""
+        done, manifest = self.done, self._manifest
+        done.replicas = int(manifest.options["replica"])
+        size = sum(int(facts[1]) for one in manifest.filesets.values() for facts in one) // done.replicas
+        # Rows in memory were in no file yet.
+        size = max(size, sum(self._chain.load(label, subtables=False).bytes for label in self._chain))
+        done.bytes = int(size * done.rows_planned / max(manifest.rows, 1))
+        needs = f"a chain of {len(done.chain)}"
+        done.sentence = (
+            f"{done.rows_planned:,} rows in {done.windows} hours of {needs} go into {done.into}{self._left_behind()}"
+        )
+        return done
 
     def run(self, session: RawSession) -> Done:
-        began = time.monotonic()
-        ground.make(session, self._done.into, self._manifest, self._wanted, self._subtables)
+        began, done = time.monotonic(), self.done
+        making.make(session, done.into, self._manifest, self._wanted, self._ground.tables, self._mine.values())
         self._skip_what_is_there(session, tuple(self._wanted))
         with ThreadPoolExecutor(self._request.jobs) as pool:
-            tasks = [
-                pool.submit(self._file, link, name)
-                for label, link in self._chain.items() if self._needs(label) for name in link.files
-            ]  # fmt: skip
-            for task in tasks:
-                task.result()
-        if not self._done.there:
-            ground.harden(session, self._done.into, self._manifest)
-        self._done.write_s = round(time.monotonic() - began, 3)
+            for label in self._chain:  # one at a time: a manifest may be large
+                if self._needs(label):
+                    link = self._chain.load(label)
+                    for task in [pool.submit(self._file, link, name) for name in link.files]:
+                        task.result()
+        if self._selection == Selection():
+            done.not_made = making.define(session, done.into, self._manifest)
+        if not done.there:
+            making.harden(session, done.into, self._manifest)
+        done.write_s = round(time.monotonic() - began, 3)
         self._reconcile(session)
-        self._done.seconds = round(time.monotonic() - began, 3)
-        self._done.sentence = self._sentence()
-        return self._done
+        done.expired = self._gone + self._kept.left_out
+        done.seconds = round(time.monotonic() - began, 3)
+        done.sentence = self._sentence()
+        return done
 
     def compare(self, session: RawSession, stable: str) -> Compared:
-        """Hold the wanted rows of one supertable against the database; nothing is written."""
+        """Hold the wanted rows of one table against the database; nothing is written."""
         windows = self._wanted[stable]
-        rows, before, other = sum(w.rows for w in windows.values()), len(self._done.missing), self._done.other
-        live = scan.counts(session, self._done.into, stable) if self._is_there(session, stable) else {}
+        rows, before, other = sum(w.rows for w in windows.values()), len(self.done.missing), self.done.other
+        gone = self._kept.left_out
+        live = scan.counts(session, self.done.into, stable) if stable in self._ground.tables else {}
         found = sum(live.get(hour, 0) for hour in windows)
         if self._selection.whole_hours:
             for hour in sorted(windows.keys() - live.keys()):
-                self._done.missing.append([stable, hour, windows.pop(hour).rows])
+                if not self._kept.is_edge(hour):
+                    self.done.missing.append([stable, hour, windows.pop(hour).rows])
             if windows:
                 self._skip_what_is_there(session, (stable,))
         else:
@@ -192,64 +217,116 @@ class _Restoring:
         if windows:
             looked = self._row_by_row(session, stable, set(windows))
             rows += 0 if self._selection.whole_hours else looked
-        missing = sum(lost for *_, lost in self._done.missing[before:])
-        return Compared(rows, missing, self._done.other - other, found)
-
-    def _is_there(self, session: RawSession, stable: str) -> bool:
-        where = f"db_name = '{self._done.into}' AND stable_name = '{stable}'"
-        return bool(session.rows(f"SELECT stable_name FROM information_schema.ins_stables WHERE {where}"))
+        missing = sum(lost for *_, lost in self.done.missing[before:])
+        gone = self._kept.left_out - gone
+        self.done.expired = self._gone + self._kept.left_out
+        return Compared(rows - gone, missing, self.done.other - other, found)
 
     def _needs(self, label: str) -> bool:
         return any(window.held_in == label for windows in self._wanted.values() for window in windows.values())
+
+    def _seeds(self, stable: str) -> dict[str, int]:
+        seed_ = seeding(self._manifest)
+        return {name: seed_(one) for name, one in self._mine.items() if one.stable == stable}
 
     def _skip_what_is_there(self, session: RawSession, stables: Sequence[str]) -> None:
         """Hours that hold the backup's very rows already need no look; others that hold any row need a close one."""
         for stable in stables:
             windows = self._wanted[stable]
-            rows = scan.counts(session, self._done.into, stable)
-            self._live[stable] = rows.keys() & windows.keys()
-            if not self._live[stable]:
+            live = scan.counts(session, self.done.into, stable) if stable in self._ground.tables else {}
+            self._live[stable] = live.keys() & windows.keys()
+            alike = {hour for hour in self._live[stable] if live[hour] == windows[hour].rows}
+            fit = self._ground.fits[stable]
+            if not alike or not fit.exact or not self._selection.whole_hours:
                 continue
-            shape = self._manifest.supertables[stable]
-            marks = scan.marks(session, self._done.into, stable, shape, scan.spans(self._live[stable]))
-            same = {hour for hour in self._live[stable] if marks.get(hour) == (windows[hour].rows, windows[hour].mark)}
-            for hour in same:
-                self._done.rows_present += windows.pop(hour).rows
-            self._live[stable] -= same
+            found = scan.hashed(
+                session, self.done.into, stable, fit.columns, self._seeds(stable), scan.spans(alike)
+            )
+            for hour in alike:
+                if found.get(hour) == (windows[hour].rows, windows[hour].hash):
+                    self.done.rows_present += windows.pop(hour).rows
+                    self._live[stable].discard(hour)
 
     def _file(self, link: Manifest, name: str) -> None:
         """Write what is wanted of one file, in a session of its own."""
         print(f"Restoring {name} of {link.label}", file=sys.stderr, flush=True)
-        with RawSession(self._server, self._done.into) as session:
+        seed_ = seeding(link)
+        with RawSession(self._server, self.done.into) as session:
             for number, raw in self._frames(link, name):
-                self._block(session, link, link.subtables[number], raw)
+                self._block(session, link, link.subtables[number], raw, seed_(link.subtables[number]))
 
-    def _frames(self, link: Manifest, name: str) -> Any:
+    def _frames(self, link: Manifest, name: str) -> Iterator[tuple[int, bytes]]:
         stables = {s for s, ws in self._wanted.items() if any(w.held_in == link.label for w in ws.values())}
         path = self._settings.folder / link.label / name
         for number, data in file.read(path, self._settings.cipher, link.files[name]):
             if number == file.END:
                 continue
             one = link.subtables[number]
-            if one.stable in stables and self._selection.has(one):
+            # By the tags that the backup knows: an older link may know others.
+            mine = self._mine.get(one.name)
+            if mine is not None and one.stable == mine.stable and one.stable in stables:
                 yield number, data
 
-    def _block(self, session: RawSession, link: Manifest, one: Subtable, raw: bytes) -> None:
-        block = self._wanted_rows(link, one, decode(raw))
-        if block is None:
+    def _block(self, session: RawSession, link: Manifest, one: Subtable, raw: bytes, link_seed: int) -> None:
+        found = self._wanted_rows(link, one, decode(raw))
+        if found is None:
             return
-        runs = runs_of(block, one)
-        written, present = block, 0
-        if self._request.mode == "missing" and self._live[one.stable] and self._is_live(one, block):
-            missing = td_live.compare(session, self._done.into, one.name, self._keys[one.stable], block).missing
-            written, present = pick(block, missing), int((~missing).sum())
-        if written.rows:
-            # Untouched, the bytes go as they came.
-            session.write(one.name, raw if written.rows == rows_of(raw) else encode(written))
+        given = runs_of(found, link_seed)
+        fit = self._ground.fits[one.stable]
+        block = found if fit.exact else project(found, fit.places)
+        written, present, kept = self._put(session, one, fit, block, raw)
+        mine = seeding(self._manifest)(self._mine[one.name])
+        untouched = kept is found and mine == link_seed
         with self._lock:
-            self._expected.add(one.stable, runs)
-            self._done.rows_written += written.rows
-            self._done.rows_present += present
+            self._given.add(one.stable, given)
+            if kept.rows:
+                self._expected.add(one.stable, given if untouched else runs_of(kept, mine))
+            self.done.rows_written += written
+            self.done.rows_present += present
+
+    def _put(
+        self, session: RawSession, one: Subtable, fit: Fit, block: Block, raw: bytes
+    ) -> tuple[int, int, Block]:
+        """Write what is missing; (rows written, rows that were there, the rows that KEEP allows)."""
+        for slack in self._kept.slacks(block):
+            kept, gone = self._kept.divide(block, slack)
+            written = self._to_write(session, one, fit, kept)
+            try:
+                if written.rows:
+                    self._send(session, one, fit, written, raw)
+                self._kept.count(one.stable, gone)
+                return written.rows, kept.rows - written.rows, kept
+            except TdengineError as error:
+                if not self._kept.may_refuse(error, slack):
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _to_write(self, session: RawSession, one: Subtable, fit: Fit, block: Block) -> Block:
+        """What is not there, or is there with an older event; to overwrite, all but what is there with a newer one.
+
+        Where others may be writing, each block is looked at again: what was empty when the restore began may hold a
+        correction by now. A key with its event in it is always written over itself.
+        """
+        contested = fit.event is not None and self._ground.there and one.stable in self._ground.tables
+        if not block.rows or not (contested or self._is_live(one, block)):
+            return block
+        missing = self._request.mode == "missing"
+        if not missing and fit.event is None:
+            return block
+        found = td_live.compare(session, self.done.into, one.name, fit, block)
+        chosen = found.missing | found.older if missing else ~found.newer
+        return block if chosen.all() else pick(block, chosen)
+
+    def _send(self, session: RawSession, one: Subtable, fit: Fit, block: Block, raw: bytes) -> None:
+        if any(column.kind in BLOBS for column in block.columns) or _has_blob(self._ground.tables.get(one.stable)):
+            table = f"{identifier(self.done.into)}.{identifier(one.name)}"
+            for statement, _ in literals.inserts(table, fit.names, block):
+                session.execute(statement)
+        elif fit.exact:
+            # Untouched, the bytes go as they came.
+            session.write(one.name, raw if block.rows == rows_of(raw) else encode(block))
+        else:
+            session.write_fields(one.name, encode(block), fit.names)
 
     def _is_live(self, one: Subtable, block: Block) -> bool:
         return bool(self._live[one.stable].intersection(np.unique(hours(block)).tolist()))
@@ -268,25 +345,25 @@ class _Restoring:
 
     def _reconcile(self, session: RawSession) -> None:
         """Every row that the backup has must be in the database now; where hours differ, row by row."""
-        expected = self._expected.told()
-        self._check_against_manifest(expected)
-        for stable, windows in expected.items():
-            first, last = min(windows), max(windows) + 1
-            start, end = max(first * HOUR_NS, self._selection.start), min(last * HOUR_NS, self._selection.end)
-            mine = [one for one in self._subtables if one.stable == stable]
-            found = td_live.sums(session, self._done.into, mine, start, end).get(stable, {})
+        self._check_against_manifest(self._given.told())
+        for stable, windows in self._expected.told().items():
+            fit = self._ground.fits[stable]
+            found = scan.hashed(
+                session, self.done.into, stable, fit.columns, self._seeds(stable), scan.spans(windows),
+                part=not self._selection.whole_hours,
+            )  # fmt: skip
             odd = {hour for hour, window in windows.items() if found.get(hour) != window}
             if odd:
                 self._row_by_row(session, stable, odd)
 
-    def _check_against_manifest(self, expected: Told) -> None:
+    def _check_against_manifest(self, given: Told) -> None:
         """What the files gave must be what the manifest promised; for whole hours both tell the same."""
         for stable, windows in self._wanted.items():
             for hour, window in windows.items():
-                given = expected.get(stable, {}).get(hour)
-                if self._selection.whole_hours and given != (window.rows, window.hash):
+                told = given.get(stable, {}).get(hour)
+                if self._selection.whole_hours and told != (window.rows, window.hash):
                     raise file.Broken(
-                        f"The files of backup {self._manifest.label} hold {given[0] if given else 0} of {window.rows} "
+                        f"The files of backup {self._manifest.label} hold {told[0] if told else 0} of {window.rows} "
                         f"rows of {stable} in the hour {hour}.",
                         "Restore an older backup.",
                     )
@@ -295,30 +372,33 @@ class _Restoring:
         """Note which rows of these hours are missing or differ; returns how many were looked at."""
         lost: dict[int, int] = {}
         looked = 0
-        for label, link in self._chain.items():
+        self._kept.forget(stable, odd)
+        for label in self._chain:
             if not any(self._wanted[stable][hour].held_in == label for hour in odd):
                 continue
+            link = self._chain.load(label)
             for name in link.files:
                 for number, raw in self._frames(link, name):
                     one = link.subtables[number]
                     block = self._wanted_rows(link, one, decode(raw)) if one.stable == stable else None
-                    if block is None:
+                    if block is None or not np.isin(hours(block), list(odd)).any():
                         continue
-                    hour = hours(block)
-                    suspect: Array = np.isin(hour, list(odd))
-                    if not suspect.any():
-                        continue
-                    block, hour = pick(block, suspect), hour[suspect]
-                    found = td_live.compare(session, self._done.into, one.name, self._keys[stable], block)
-                    looked += block.rows
-                    self._done.other += int(found.other.sum())
-                    for h in hour[found.missing].tolist():
-                        lost[h] = lost.get(h, 0) + 1
-        self._done.missing += [[stable, hour, rows] for hour, rows in sorted(lost.items())]
+                    looked += self._look(session, one, pick(block, np.isin(hours(block), list(odd))), lost)
+        self.done.missing += [[stable, hour, rows] for hour, rows in sorted(lost.items())]
         return looked
 
+    def _look(self, session: RawSession, one: Subtable, block: Block, lost: dict[int, int]) -> int:
+        fit = self._ground.fits[one.stable]
+        block = block if fit.exact else project(block, fit.places)
+        found = td_live.compare(session, self.done.into, one.name, fit, block)
+        self.done.other += int(found.other.sum())
+        missing = pick(block, found.missing)
+        for hour in hours(self._kept.still(one.stable, missing)).tolist():
+            lost[hour] = lost.get(hour, 0) + 1
+        return block.rows
+
     def _sentence(self) -> str:
-        done = self._done
+        done = self.done
         rate = done.rows_written / max(done.write_s, 0.001)
         if done.missing:
             rows = sum(rows for _, _, rows in done.missing)
@@ -327,12 +407,32 @@ class _Restoring:
         return (
             f"{done.rows_written:,} rows of {done.label} written into {done.into} in {done.write_s:.1f} s "
             f"({rate:,.0f} rows/s), {done.rows_present:,} were there{kept}; every row was found again"
+            f"{self._left_behind()}"
         )
+
+    def _left_behind(self) -> str:
+        return left_behind(self.done, self._ground.keep_s)
+
+
+def left_behind(done: Done, keep_s: int) -> str:
+    """What a restore does not bring, as the end of a sentence."""
+    told = [f"{done.expired:,} rows older than KEEP ({keep_s // 86400} d) are left out"] if done.expired else []
+    told += [f"columns without a place are left out: {', '.join(done.lost)}"] if done.lost else []
+    told += [f"{name} is not made: {why}" for name, why in done.not_made.items()]
+    told += [f"{name} is not in the backup: {why}" for name, why in done.left_out.items()]
+    return "".join(f"; {one}" for one in told)
+
+
+def _has_blob(shape: dict[str, Any] | None) -> bool:
+    """The client library cannot write a block into a table with such a column, whatever is in the block."""
+    return any(plain(kind) in ("BLOB", "MEDIUMBLOB") for _, kind, _ in (shape or {}).get("columns", ()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    request = Request(options.label, options.into, td_select.chosen(options), options.mode, options.jobs)
+    request = Request(
+        options.label, options.into, td_select.chosen(options), options.mode, options.jobs, options.accept_lost_columns
+    )
     done = restore(td_settings.load(options.config), request, plan=options.plan)
     print(json.dumps(vars(done)), flush=True)
     if done.missing:
@@ -344,6 +444,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="agents.tdengine.backup.restore", description="Restore TDengine.")
     td_select.add_options(parser)
     parser.add_argument("--mode", choices=MODES, default="missing")
+    parser.add_argument("--accept-lost-columns", action="store_true", help="write rows without what has no place now")
     parser.add_argument("--jobs", type=int, default=1, help="files at the same time")
     parser.add_argument("--plan", action="store_true", help="look, write nothing")
     parser.add_argument("--config", type=Path, default=td_settings.PATH)

@@ -2,8 +2,9 @@
 
     python3 -m agents.tdengine.backup.rows full|incr
 
-It is published only when its files have been read again and hold what the server gave out. Prints one JSON object with
-a sentence. Exit 0 taken, 1 not taken, 2 bad settings, 3 another one is being taken.
+It is published only when its files have been read again and hold what the server gave out. A table that this edition or
+version cannot give is named in it, and the others are taken. Prints one JSON object with a sentence. Exit 0 taken,
+1 not taken, 2 bad settings, 3 another one is being taken.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +27,18 @@ from agents.base.errors import AgentError, run
 from agents.base.locks import held
 from agents.tdengine.backup import changes as td_changes
 from agents.tdengine.backup import manifest as td_manifest
-from agents.tdengine.backup import scan
+from agents.tdengine.backup import scan, schema
 from agents.tdengine.backup import settings as td_settings
-from agents.tdengine.backup.block import Block, decode, encode, rows_of
-from agents.tdengine.backup.changes import Changes
+from agents.tdengine.backup.block import Block, NoBlock, decode, encode, rows_of
+from agents.tdengine.backup.changes import Changes, Now
 from agents.tdengine.backup.file import Writer
-from agents.tdengine.backup.manifest import Manifest, Subtable, Window
+from agents.tdengine.backup.manifest import FORMAT, Manifest, Subtable, Window
 from agents.tdengine.backup.raw import RawSession
 from agents.tdengine.backup.scan import Range
 from agents.tdengine.backup.settings import Settings
-from agents.tdengine.backup.sums import WORD, Sums, runs_of
+from agents.tdengine.backup.sums import WORD, Sums, runs_of, seed
 from agents.tdengine.backup.verify import verify_own
+from agents.tdengine.session import GONE, ODD_STATEMENT, TdengineError
 
 FILE_BYTES = 256 << 20  # of blocks, before they are compressed
 _MIN_FREE = 256 << 20
@@ -49,9 +52,11 @@ class Busy(AgentError):  # noqa: N818 - named after what is, as in the rest of t
 
 
 def take(settings: Settings, kind: str) -> Manifest:
-    """Take one and publish it. An incremental without a full one before it becomes a full one. Raises AgentError."""
+    """Take one and publish it. An incremental without a full one before it, or after one of an older format, becomes a
+    full one. Raises AgentError.
+    """
     with locked(settings), RawSession(settings.server()) as session:
-        base = td_manifest.newest(settings) if kind == "incr" and td_manifest.labels(settings) else None
+        base = _base(settings) if kind == "incr" else None
         _preflight(settings, base)
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         label = f"{base.label.partition('_')[0]}_{stamp}I" if base else f"{stamp}F"
@@ -69,6 +74,13 @@ def take(settings: Settings, kind: str) -> Manifest:
             raise
 
 
+def _base(settings: Settings) -> Manifest | None:
+    if not td_manifest.labels(settings):
+        return None
+    found = td_manifest.newest(settings, subtables=False)
+    return found if found.format == FORMAT else None
+
+
 @contextmanager
 def locked(settings: Settings) -> Iterator[None]:
     """Nobody else writes the folder meanwhile. Raises Busy."""
@@ -78,7 +90,7 @@ def locked(settings: Settings) -> Iterator[None]:
 
 def _preflight(settings: Settings, base: Manifest | None) -> None:
     """Before anything is written: for a full one, room for what the newest backup took and a third more."""
-    last = None if base or not td_manifest.labels(settings) else td_manifest.newest(settings)
+    last = None if base or not td_manifest.labels(settings) else td_manifest.newest(settings, subtables=False)
     need = _MIN_FREE + int((last.bytes if last else 0) * 1.3)
     free = shutil.disk_usage(settings.folder).free
     if free < need:
@@ -96,31 +108,43 @@ class _Taking:
     ) -> None:
         self._settings, self._session, self._base, self._label, self._folder = settings, session, base, label, folder
         self._database = settings.database
-        self._sums = Sums()  # by supertable
-        self._in_file = Sums()  # by subtable
+        self._sums = Sums()  # by table
+        self._in_file = Sums()
         self._files: dict[str, dict[str, Any]] = {}
         self._writer: Writer | None = None
         self._held = 0
+        self._tables: dict[str, Any] = {}
+        self._left_out: dict[str, str] = {}
 
     def run(self) -> Manifest:
         began, started = time.monotonic(), time.time()
         options = scan.options(self._session, self._database)
+        if options["precision"] != "ns":
+            raise AgentError(
+                f"Database {self._database} counts time in {options['precision']}, and only nanoseconds are backed up.",
+                "./dr backup.run --store tdengine --engine taosdump takes it.",
+            )
         # What is written after this moment is noticed by the next backup, whether this one has it or not.
         filesets = scan.filesets(self._session, self._database)
-        tables = scan.supertables(self._session, self._database)
-        if not tables:
-            raise AgentError(f"Database {self._database} has no supertable to back up.", "Deploy the TDengine nodes.")
-        subtables = scan.subtables(self._session, self._database, tables)
-        found = td_changes.find(self._session, self._database, tables, subtables, filesets, options, self._base)
-        self._sums.found.update(found.kept)
+        found = schema.look(self._session, self._database)
+        self._tables, self._left_out = dict(found.tables), dict(found.left_out)
+        if not self._tables:
+            named = "".join(f"; {name}: {why}" for name, why in self._left_out.items())
+            raise AgentError(
+                f"Database {self._database} has no table to back up{named}.", "Deploy the TDengine nodes."
+            )
+        subtables = schema.subtables(self._session, self._database, self._tables)
+        now = Now(self._database, found.tables, subtables, filesets, options)
+        changes = td_changes.find(self._session, now, self._base, self._guarded)
+        self._sums.found.update({name: dict(kept) for name, kept in changes.kept.items() if name in self._tables})
         try:
-            self._dump(tables, subtables, found.changed)
+            self._dump(subtables, changes)
             self._close()
         except BaseException:
             if self._writer is not None:
                 self._writer.abandon()
             raise
-        windows = self._windows(tables, found)
+        windows = self._windows(changes)
         dumped = sum(one["rows"] for one in self._files.values())
         if self._base is None and dumped == 0:
             raise AgentError(
@@ -129,48 +153,72 @@ class _Taking:
             )
         manifest = Manifest(
             self._label, "incr" if self._base else "full", self._base.label if self._base else None, started,
-            time.time(), self._session.server, self._database, options, tables, subtables, windows,
-            {stable: _total(found.values()) for stable, found in windows.items()}, self._files, filesets, found.days,
+            time.time(), self._session.server, self._database, options, self._tables, subtables, windows,
+            {stable: _total(found.values()) for stable, found in windows.items()}, self._files, filesets,
+            {name: days for name, days in changes.days.items() if name in self._tables},
             sum(window.rows for found in windows.values() for window in found.values()), dumped,
             sum(one["bytes"] for one in self._files.values()), self._settings.key_id(), 0.0,
+            definitions=found.definitions, left_out=self._left_out, next_day=changes.next_day,
         )  # fmt: skip
         verified = verify_own(manifest, self._folder, self._settings)
         return replace(manifest, verified=verified, ended_at=time.time(), seconds=time.monotonic() - began)
 
-    def _dump(
-        self, tables: dict[str, Any], subtables: list[Subtable], changed: dict[str, set[int]] | None
-    ) -> None:
-        number = {one.name: n for n, one in enumerate(subtables)}
-        if changed is None:
-            for n, one in enumerate(subtables):
-                for raw in scan.of_subtable(self._session, self._database, one.name):
-                    self._add(n, one, raw, decode(raw))
+    def _guarded(self, name: str, work: Callable[[], None]) -> None:
+        """What cannot be given of one table leaves that one out, whatever it is; what ails the server ends all."""
+        if name not in self._tables:
             return
-        for stable, hours in changed.items():
-            for span in scan.spans(hours):
-                self._range(tables, subtables, number, stable, span)
+        try:
+            work()
+        except NoBlock as error:
+            self._leave_out(name, str(error))
+        except TdengineError as error:
+            if error.code in GONE:
+                self._leave_out(name, "")
+            elif error.code in ODD_STATEMENT:
+                self._leave_out(name, str(error))
+            else:
+                raise
 
-    def _range(
-        self, tables: dict[str, Any], subtables: list[Subtable], number: dict[str, int], stable: str, span: Range
-    ) -> None:
-        for name, block in scan.of_range(self._session, self._database, stable, tables[stable], span):
+    def _leave_out(self, name: str, why: str) -> None:
+        """`why` is empty for one that is not there any more."""
+        del self._tables[name]
+        self._sums.found.pop(name, None)
+        if why:
+            self._left_out[name] = why
+
+    def _dump(self, subtables: list[Subtable], changes: Changes) -> None:
+        whole = {name for name, hours in changes.changed.items() if hours is None}
+        for n, one in enumerate(subtables):
+            if one.stable in whole:
+                self._guarded(one.stable, partial(self._whole, n, one))
+        number = {one.name: n for n, one in enumerate(subtables)} if len(whole) < len(changes.changed) else {}
+        for name, hours in changes.changed.items():
+            for span in scan.spans(hours or ()):
+                self._guarded(name, partial(self._range, subtables, number, name, span))
+
+    def _whole(self, number: int, one: Subtable) -> None:
+        for raw in scan.of_subtable(self._session, self._database, one.name):
+            self._add(number, one, raw, decode(raw))
+
+    def _range(self, subtables: list[Subtable], number: dict[str, int], stable: str, span: Range) -> None:
+        for name, block in scan.of_range(self._session, self._database, stable, self._tables[stable], span):
             if name not in number:  # a new subtable: its hour changes for the next backup too
                 number[name] = len(subtables)
-                subtables += self._new(tables, stable, name)
+                subtables += self._new(stable, name)
             n = number[name]
             self._add(n, subtables[n], encode(block), block)
 
-    def _new(self, tables: dict[str, Any], stable: str, name: str) -> list[Subtable]:
-        every = scan.subtables(self._session, self._database, {stable: tables[stable]})
+    def _new(self, stable: str, name: str) -> list[Subtable]:
+        every = schema.subtables(self._session, self._database, {stable: self._tables[stable]})
         return [one for one in every if one.name == name]
 
     def _add(self, number: int, subtable: Subtable, raw: bytes, block: Block) -> None:
         if self._writer is None:
             path = self._folder / f"data-{len(self._files) + 1:04d}.blocks.zst.enc"
             self._writer = Writer(path, self._settings.cipher, self._settings.zstd_level)
-        runs = runs_of(block, subtable)
+        runs = runs_of(block, seed(subtable))
         self._sums.add(subtable.stable, runs)
-        self._in_file.add(subtable.name, runs)
+        self._in_file.add(subtable.stable, runs)
         self._writer.add(number, raw, rows_of(raw))
         self._held += len(raw)
         if self._held >= FILE_BYTES:
@@ -184,16 +232,13 @@ class _Taking:
         self._files[writer.path.name] = {"bytes": writer.bytes, "sha256": writer.sha256, "rows": writer.rows}
         self._writer, self._in_file, self._held = None, Sums(), 0
 
-    def _windows(self, tables: dict[str, Any], changes: Changes) -> dict[str, dict[int, Window]]:
-        found: dict[str, dict[int, Window]] = {name: {} for name in tables}
+    def _windows(self, changes: Changes) -> dict[str, dict[int, Window]]:
+        found: dict[str, dict[int, Window]] = {name: {} for name in self._tables}
         for name, hours in self._sums.told().items():
             before = self._base.windows.get(name, {}) if self._base else {}
+            kept = changes.kept.get(name, {})
             for hour, (rows, digest) in sorted(hours.items()):
-                fresh = changes.changed is None or hour in changes.changed[name]
-                # A row that came between the mark and the dump: an hour without a mark counts as changed next time.
-                mark = changes.marks[name].get(hour, (0, ""))[1] or ("" if fresh else before[hour].mark)
-                held_in = self._label if fresh else before[hour].held_in
-                found[name][hour] = Window(rows, digest, mark, held_in)
+                found[name][hour] = Window(rows, digest, before[hour].held_in if hour in kept else self._label)
         return found
 
 
@@ -211,8 +256,10 @@ def told(manifest: Manifest) -> dict[str, Any]:
         f"{manifest.label}: {manifest.rows_dumped:,} of {manifest.rows:,} rows in {manifest.seconds:.1f} s "
         f"({rate:,.0f} rows/s), {manifest.bytes / 2**20:.1f} MiB, read again and found whole"
     )
+    if manifest.left_out:
+        sentence += f"; NOT in it: {'; '.join(f'{name}: {why}' for name, why in manifest.left_out.items())}"
     names = ("label", "kind", "base", "started_at", "ended_at", "server_version", "rows", "rows_dumped", "bytes",
-             "seconds", "key_id", "totals", "verified")  # fmt: skip
+             "seconds", "key_id", "totals", "verified", "left_out")  # fmt: skip
     return {name: getattr(manifest, name) for name in names} | {"chain": manifest.chain, "sentence": sentence}
 
 

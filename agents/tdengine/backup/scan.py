@@ -1,62 +1,41 @@
-"""What a TDengine database holds, asked of the server: its options, tables, hours with their rows and marks."""
+"""Rows of a TDengine database asked of the server: its options, what tells that a day changed, the rows of hours."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from agents.base.errors import AgentError
-from agents.tdengine.backup.block import Block, decode, hashes, join, pick, texts, without_first
-from agents.tdengine.backup.manifest import HOUR_NS, Subtable
-from agents.tdengine.backup.raw import RawSession
-from agents.tdengine.backup.sums import Sums, by_hour, hours
-from agents.tdengine.session import GONE, TdengineError
+from agents.tdengine.backup.block import Array, Block, decode, hashes, join, pick, texts, without_first
+from agents.tdengine.backup.manifest import HOUR_NS
+from agents.tdengine.backup.raw import RawSession, ahead
+from agents.tdengine.backup.schema import Shape, names, plain
+from agents.tdengine.backup.sums import Sums, runs_of
+from agents.tdengine.session import GONE, ODD_STATEMENT, TdengineError
 from agents.tdengine.spans import seconds
+from agents.tdengine.sql import identifier, quoted
 
 OPTIONS = ("precision", "keep", "duration", "replica", "vgroups", "wal_level", "wal_fsync_period")
+UNSEEN = ""  # a day whose sums tell nothing
 Range = tuple[int, int]  # of hours, the end exclusive
+DAY = 24  # hours
 _PENDING_ROWS = 200_000
-_TEXTS = ("VARCHAR", "BINARY", "NCHAR")
-SIZED = (*_TEXTS, "VARBINARY", "GEOMETRY")
+_NAMED = 1000  # subtables in a statement; more of them are sorted out here
+_FLOATS = ("FLOAT", "DOUBLE")
+_INTEGERS = ("TINYINT", "SMALLINT", "INT", "BIGINT")
 
 
 def options(session: RawSession, database: str) -> dict[str, Any]:
     """The database's options as strings. Raises AgentError when there is no such database."""
-    names, rows = session.names_and_rows(f"SELECT * FROM information_schema.ins_databases WHERE name = '{database}'")
+    where = f"name = {quoted(database)}"
+    names_, rows = session.names_and_rows(f"SELECT * FROM information_schema.ins_databases WHERE {where}")
     if not rows:
         raise AgentError(f"There is no database {database} on this TDengine server.", "Deploy it, or restore it.")
-    found = dict(zip(names, rows[0], strict=True))
+    found = dict(zip(names_, rows[0], strict=True))
     return {name: str(found[name]) for name in OPTIONS}
-
-
-def supertables(session: RawSession, database: str) -> dict[str, Any]:
-    """Columns [[name, type, is key]] and tags [[name, type]] of each supertable, types with their lengths."""
-    rows = session.rows(f"SELECT stable_name FROM information_schema.ins_stables WHERE db_name = '{database}'")
-    found: dict[str, Any] = {}
-    for (name,) in sorted(rows):
-        columns: list[list[Any]] = []
-        tags: list[list[str]] = []
-        for field, kind, length, note, *_ in session.rows(f"DESCRIBE `{database}`.`{name}`"):
-            full = f"{kind}({length})" if kind in SIZED else kind
-            if note == "TAG":
-                tags.append([field, full])
-            else:
-                columns.append([field, full, not columns or "KEY" in str(note)])
-        found[name] = {"columns": columns, "tags": tags}
-    return found
-
-
-def subtables(session: RawSession, database: str, tables: dict[str, Any]) -> list[Subtable]:
-    """Every subtable with its tags, by supertable and name."""
-    found = []
-    for stable, shape in tables.items():
-        names = ", ".join(f"`{name}`" for name, _ in shape["tags"])
-        rows = session.rows(f"SELECT TAGS tbname, {names} FROM `{database}`.`{stable}`")
-        found += [Subtable(str(name), stable, list(tags)) for name, *tags in sorted(rows, key=lambda row: str(row[0]))]
-    return found
 
 
 def filesets(session: RawSession, database: str) -> dict[str, list[list[int]]]:
@@ -67,10 +46,10 @@ def filesets(session: RawSession, database: str) -> dict[str, list[list[int]]]:
     """
     # It begins and does not wait for its end; but a second one begins only when the first has ended.
     for _ in range(2):
-        session.execute(f"FLUSH DATABASE `{database}`")
+        session.execute(f"FLUSH DATABASE {identifier(database)}")
     rows = session.rows(
         "SELECT fileset_id, vgroup_id, total_size, CAST(last_compact AS BIGINT) FROM information_schema.ins_filesets "
-        f"WHERE db_name = '{database}'"
+        f"WHERE db_name = {quoted(database)}"
     )
     found: dict[str, list[list[int]]] = {}
     for number, *facts in sorted(rows):
@@ -85,87 +64,138 @@ def fileset_hours(number: str, duration: str) -> Range:
     return start // 60, -(-(start + minutes) // 60)
 
 
-def days(session: RawSession, database: str, stable: str, shape: dict[str, Any]) -> dict[int, str]:
+def days(session: RawSession, database: str, table: str, shape: Shape) -> dict[int, str]:
     """A digest of each day's sums, by its number since 1970. The server has most of them beside its blocks.
 
-    Numbers are added up as they are, texts weighted by the key: another row, or another value in one, changes a sum.
+    Numbers are added up as they are, what is none by its checksum weighted by the key. A sum with NaN or an infinity in
+    it is none at all: such a day is UNSEEN.
     """
     columns = shape["columns"]
-    plain = [f"SUM({_number(name, kind)})" for name, kind, _ in columns[1:] if kind.partition("(")[0] not in _TEXTS]
-    texts_ = [one for one in _aggregates(columns) if "CRC32" in one]
     found: dict[int, list[Any]] = {}
-    for aggregates in (["COUNT(*)", *plain], ["COUNT(*)", *texts_] if texts_ else []):
-        if aggregates:
-            rows = session.rows(f"SELECT _wstart, {', '.join(aggregates)} FROM `{database}`.`{stable}` INTERVAL(1d)")
-            for start, *sums in rows:
-                found.setdefault(int(start) // (24 * HOUR_NS), []).append(sums)
+    numbers = [(name, kind) for name, kind, _ in columns[1:] if _is_number(kind)]
+    sums = _by_day(session, database, table, [f"SUM({_number(name, kind)})" for name, kind in numbers])
+    unseen = _unseen(session, database, table, numbers, sums)
+    checked = [aggregate for name, kind, key in columns[1:] for aggregate in _checked(columns, name, kind, key)]
+    try:
+        others = _by_day(session, database, table, checked) if checked else {}
+    except TdengineError as error:  # a version that has no checksum of such a type
+        if error.code not in ODD_STATEMENT:
+            raise
+        others, unseen = {}, set(sums)
+    for told in (sums, others):
+        for day, values in told.items():
+            found.setdefault(day, []).append(values)
+    return {day: UNSEEN if day in unseen else _digest(values) for day, values in found.items()}
+
+
+def _by_day(session: RawSession, database: str, table: str, aggregates: Sequence[str]) -> dict[int, list[Any]]:
+    """Of each day that has rows, their number and these."""
+    selected = ", ".join(("_wstart", "COUNT(*)", *aggregates))
+    rows = session.rows(f"SELECT {selected} FROM {identifier(database)}.{identifier(table)} INTERVAL(1d)")
+    return {int(start) // (DAY * HOUR_NS): values for start, *values in rows}
+
+
+def _unseen(
+    session: RawSession, database: str, table: str, numbers: Sequence[tuple[str, str]], sums: Mapping[int, list[Any]]
+) -> set[int]:
+    """Days in which a column has values and no sum."""
+    places = {
+        name: at for at, (name, kind) in enumerate(numbers, 1)
+        if plain(kind) in _FLOATS and any(values[at] is None for values in sums.values())
+    }  # fmt: skip
+    if not places:
+        return set()
+    counts_ = _by_day(session, database, table, [f"COUNT({identifier(name)})" for name in places])
     return {
-        day: hashlib.blake2b(repr(sums).encode(), digest_size=8).hexdigest() for day, sums in found.items()
-    }
+        day for day, (_, *filled) in counts_.items() if day in sums
+        and any(full and sums[day][at] is None for full, at in zip(filled, places.values(), strict=True))
+    }  # fmt: skip
+
+
+def _digest(values: list[Any]) -> str:
+    return hashlib.blake2b(repr(values).encode(), digest_size=8).hexdigest()
+
+
+def _checked(columns: Sequence[Sequence[Any]], name: str, kind: str, key: bool) -> Iterator[str]:
+    """Sums that change with a value which is no number."""
+    if _is_number(kind):
+        return
+    crc = f"CRC32({identifier(name)})"
+    if key:
+        yield f"SUM({crc})"
+        return
+    keys = [(known, type_) for known, type_, is_key in columns if is_key]
+    other = len(keys) > 1 and _is_number(keys[1][1])
+    weight = identifier(keys[1][0]) if other else f"CAST({identifier(keys[0][0])} AS BIGINT)"
+    yield f"COUNT({identifier(name)})"
+    yield f"SUM({crc} * {weight})"
+
+
+def _is_number(kind: str) -> bool:
+    """Whether the server adds it up beside its blocks, and exactly enough."""
+    word = plain(kind)
+    return word in (*_FLOATS, "TIMESTAMP", "BOOL") or word.removesuffix(" UNSIGNED") in _INTEGERS
+
+
+def _number(name: str, kind: str) -> str:
+    found = identifier(name)
+    return {"TIMESTAMP": f"CAST({found} AS BIGINT)", "BOOL": f"CAST({found} AS INT)"}.get(plain(kind), found)
 
 
 def day_hours(day: int) -> Range:
     """The hours of a day of `days`."""
-    return day * 24, (day + 1) * 24
+    return day * DAY, (day + 1) * DAY
 
 
-def counts(session: RawSession, database: str, stable: str) -> dict[int, int]:
-    """The rows of each hour that has any. Cheap: the server looks at no row."""
-    rows = session.rows(f"SELECT _wstart, COUNT(*) FROM `{database}`.`{stable}` INTERVAL(1h)")
-    return {int(start) // HOUR_NS: int(count) for start, count in rows}
-
-
-def marks(
-    session: RawSession, database: str, stable: str, shape: dict[str, Any], ranges: Sequence[Range] | None = None
-) -> dict[int, tuple[int, str]]:
-    """(rows, mark) of each hour, in `ranges` only where given. A changed row changes its hour's mark.
-
-    The server adds up each column weighted by the key, so that nothing but the sums travels; to the last digits of a
-    floating-point number, which the order of rows on its disk may change: then an unchanged hour is looked at again.
-    """
-    aggregates = ", ".join(_aggregates(shape["columns"]))
-    sums = Sums()
+def counts(
+    session: RawSession, database: str, table: str, ranges: Sequence[Range] | None = None
+) -> dict[int, int]:
+    """The rows of each hour that has any, in `ranges` only where given. Cheap: the server looks at no row."""
+    of = f"{identifier(database)}.{identifier(table)}"
+    found: dict[int, int] = {}
     for where in _wheres(ranges):
-        sql = (
-            f"SELECT tbname, _wstart, COUNT(*), {aggregates} FROM `{database}`.`{stable}`{where} "
-            "PARTITION BY tbname INTERVAL(1h)"
-        )
-        for raw in session.blocks(sql):
-            block = decode(raw)
-            order = np.argsort(block.words(1), kind="stable")
-            hour, found, rows = hours(block, 1)[order], hashes(block, 0)[order], block.words(2)[order]
-            starts = np.flatnonzero(np.concatenate(([True], hour[1:] != hour[:-1])))
-            counted = np.add.reduceat(rows, starts).tolist()
-            runs = by_hour(hour, found)
-            sums.add(stable, [(run[0], count, run[2]) for run, count in zip(runs, counted, strict=True)])
-    return sums.told().get(stable, {})
+        for start, count in session.rows(f"SELECT _wstart, COUNT(*) FROM {of}{where} INTERVAL(1h)"):
+            found[int(start) // HOUR_NS] = int(count)
+    return found
 
 
-def _aggregates(columns: Sequence[Sequence[Any]]) -> Iterator[str]:
-    keys = [name for name, _, key in columns if key]
-    weight = f"`{keys[1]}`" if len(keys) > 1 and _is_number(columns, keys[1]) else f"CAST(`{keys[0]}` AS BIGINT)"
-    for name, kind, key in columns[1:]:
-        value = f"`{name}`"
-        if key and name == keys[-1]:
-            yield f"SUM({value})" if _is_number(columns, name) else f"SUM(CRC32({value}))"
-            continue
-        yield f"COUNT({value})"
-        yield f"SUM({_number(name, kind)} * {weight})"
+def hashed(
+    session: RawSession, database: str, table: str, columns: Sequence[Sequence[Any]], seeds: Mapping[str, int],
+    ranges: Sequence[Range], part: bool = False,
+) -> dict[int, tuple[int, str]]:  # fmt: skip
+    """(rows, hash) of each hour in `ranges`, row by row, of the subtables in `seeds`: `part` of all that there are."""
+    of, found = f"{identifier(database)}.{identifier(table)}", Sums()
+    among = ""
+    if part and len(seeds) <= _NAMED:
+        among = f" AND tbname IN ({', '.join(quoted(name) for name in seeds)})"
+    for where in _wheres(ranges):
+        sql = f"SELECT tbname, {names(columns)} FROM {of}{where}{among}"
+        for raw in ahead(_unless_gone(session, sql)):
+            rows, of_rows = _seeded(decode(raw), seeds)
+            if rows.rows:
+                found.add(table, runs_of(rows, of_rows))
+    return found.told().get(table, {})
 
 
-def _number(name: str, kind: str) -> str:
-    """A number that changes with the value of this column."""
-    plain = kind.partition("(")[0]
-    if plain in _TEXTS:
-        return f"CRC32(`{name}`)"
-    if plain in SIZED:
-        raise AgentError(f"Column {name} has the type {kind}, whose changes are not seen.", "Leave it out.")
-    return {"TIMESTAMP": f"CAST(`{name}` AS BIGINT)", "BOOL": f"CAST(`{name}` AS INT)"}.get(plain, f"`{name}`")
+def _seeded(block: Block, seeds: Mapping[str, int]) -> tuple[Block, Array]:
+    """The rows of known subtables without the name before them, and the seed of each."""
+    _, first, inverse = _distinct(block)
+    known = [seeds.get(name.decode()) for name in texts(pick(block, first).columns[0])]
+    rest = without_first(block)
+    of_rows: Array = np.array([one or 0 for one in known], np.uint64)[inverse]
+    if None not in known:
+        return rest, of_rows
+    wanted = np.array([one is not None for one in known])[inverse]
+    return pick(rest, wanted), of_rows[wanted]
 
 
-def _is_number(columns: Sequence[Sequence[Any]], name: str) -> bool:
-    kind = next(kind for known, kind, _ in columns if known == name)
-    return kind.partition("(")[0] not in SIZED
+def _distinct(block: Block) -> tuple[Array, Array, Array]:
+    """The hashes of the different values of the first column, where each is first, which of them each row has."""
+    found = hashes(Block(block.rows, block.columns[:1]), 0)
+    if (found == found[0]).all():
+        return found[:1], np.zeros(1, np.int64), np.zeros(block.rows, np.int64)
+    values, first, inverse = np.unique(found, return_index=True, return_inverse=True)
+    return values, first, inverse.reshape(-1)
 
 
 def _wheres(ranges: Sequence[Range] | None) -> Iterator[str]:
@@ -178,22 +208,26 @@ def _wheres(ranges: Sequence[Range] | None) -> Iterator[str]:
 
 def of_subtable(session: RawSession, database: str, subtable: str) -> Iterator[bytes]:
     """All blocks of one subtable; none when it was dropped meanwhile."""
+    return _unless_gone(session, f"SELECT * FROM {identifier(database)}.{identifier(subtable)}")
+
+
+def _unless_gone(session: RawSession, sql: str) -> Generator[bytes, None, None]:
     try:
-        yield from session.blocks(f"SELECT * FROM `{database}`.`{subtable}`")
+        yield from session.blocks(sql)
     except TdengineError as error:
         if error.code not in GONE:
             raise
 
 
 def of_range(
-    session: RawSession, database: str, stable: str, shape: dict[str, Any], hour: Range
+    session: RawSession, database: str, table: str, shape: Shape, hour: Range
 ) -> Iterator[tuple[str, Block]]:
-    """(subtable, rows) of a supertable's hours, in pieces that are as large as memory allows."""
-    columns = ", ".join(f"`{name}`" for name, *_ in shape["columns"])  # a star would bring the tags too
+    """(subtable, rows) of a table's hours, in pieces that are as large as memory allows."""
     pending: dict[str, list[Block]] = {}
     held = 0
+    of = f"{identifier(database)}.{identifier(table)}"
     for where in _wheres([hour]):
-        for raw in session.blocks(f"SELECT tbname, {columns} FROM `{database}`.`{stable}`{where}"):
+        for raw in _unless_gone(session, f"SELECT tbname, {names(shape['columns'])} FROM {of}{where}"):
             block = decode(raw)
             held += block.rows
             for name, part in _by_name(block):
@@ -205,16 +239,15 @@ def of_range(
 
 
 def _by_name(block: Block) -> Iterator[tuple[str, Block]]:
-    named = Block(block.rows, block.columns[:1])
-    _, first, inverse = np.unique(hashes(named, 0), return_index=True, return_inverse=True)
+    _, first, inverse = _distinct(block)
     rest = without_first(block)
-    names = texts(pick(named, first).columns[0])
-    if len(names) == 1:
-        yield names[0].decode(), rest
+    found = texts(pick(block, first).columns[0])
+    if len(found) == 1:
+        yield found[0].decode(), rest
         return
-    order = np.argsort(inverse.reshape(-1), kind="stable")
-    ends = np.cumsum(np.bincount(inverse.reshape(-1)))
-    for name, chosen in zip(names, np.split(order, ends[:-1]), strict=True):
+    order = np.argsort(inverse, kind="stable")
+    ends = np.cumsum(np.bincount(inverse))
+    for name, chosen in zip(found, np.split(order, ends[:-1]), strict=True):
         yield name.decode(), pick(rest, chosen)
 
 

@@ -1,4 +1,4 @@
-"""Which rows of a backup are wanted: supertables, symbols, a span of time."""
+"""Which rows of a backup are wanted: tables, symbols, a span of time."""
 
 from __future__ import annotations
 
@@ -54,9 +54,10 @@ class Selection:
     def windows(self, manifest: Manifest) -> dict[str, dict[int, Window]]:
         """The manifest's hours that hold wanted rows. Raises BadRequest for what it does not have at all."""
         for name in self.tables:
-            if name not in manifest.supertables:
-                known = ", ".join(sorted(manifest.supertables))
-                raise BadRequest(f"Backup {manifest.label} has no supertable {name}.", f"It has {known}.")
+            if name not in manifest.tables:
+                known = ", ".join(sorted(manifest.tables))
+                why = f": {manifest.left_out[name]}" if name in manifest.left_out else "."
+                raise BadRequest(f"Backup {manifest.label} has no table {name}{why}", f"It has {known}.")
         known_symbols = {str(one.tags[0]) for one in manifest.subtables if one.tags}
         for symbol in self.symbols:
             if symbol not in known_symbols:
@@ -69,7 +70,7 @@ class Selection:
             for stable, windows in manifest.windows.items()
             if not self.tables or stable in self.tables
         }
-        if not any(found.values()):
+        if not any(found.values()) and not (self.tables and self.whole_hours):  # a table without rows is one too
             raise BadRequest(f"Backup {manifest.label} holds no row of what was asked for.", _span(manifest))
         return found
 
@@ -99,7 +100,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What a restore and a comparison are asked for alike."""
     parser.add_argument("--label", default="", help="the backup (default: the newest)")
     parser.add_argument("--into", default="", help="database (default: the backup's own)")
-    parser.add_argument("--tables", default="", help="supertables, with commas (default: all)")
+    parser.add_argument("--tables", default="", help="tables, with commas (default: all)")
     parser.add_argument("--symbols", default="", help="first tags, with commas (default: all)")
     parser.add_argument("--from", default="", help="from this time on, with its zone")
     parser.add_argument("--to", default="", help="up to and without this time")

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 
 from agents.tdengine.backup.block import Array, Block, hashes
-from agents.tdengine.backup.manifest import HOUR_NS, Subtable
+from agents.tdengine.backup.manifest import HOUR_NS, Manifest, Subtable
 
 WORD = 2**64
 
 
-def seed(subtable: Subtable) -> int:
-    """Binds the hash of a row to its subtable and tags."""
-    text = json.dumps([subtable.stable, subtable.name, subtable.tags], ensure_ascii=False, default=str)
+def seed(subtable: Subtable, tags: bool = False) -> int:
+    """Binds the hash of a row to its subtable; in old backups to its tags too, which may change without a row."""
+    bound = [subtable.stable, subtable.name, *([subtable.tags] if tags else [])]
+    text = json.dumps(bound, ensure_ascii=False, default=str)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def seeding(manifest: Manifest) -> Callable[[Subtable], int]:
+    """How the rows of this backup were bound."""
+    return partial(seed, tags=manifest.format == 1)
 
 
 def hours(block: Block, column: int = 0) -> Array:
@@ -54,6 +61,6 @@ class Sums:
         }
 
 
-def runs_of(block: Block, subtable: Subtable) -> list[tuple[int, int, int]]:
-    """The (hour, rows, sum of hashes) of a block of this subtable."""
-    return by_hour(hours(block), hashes(block, seed(subtable)))
+def runs_of(block: Block, seeds: int | Array) -> list[tuple[int, int, int]]:
+    """The (hour, rows, sum of hashes) of a block, with the seed of its subtable or of each of its rows."""
+    return by_hour(hours(block), hashes(block, seeds))

@@ -28,6 +28,7 @@ from agents.tdengine.backup import settings as td_settings
 from agents.tdengine.backup.manifest import Manifest
 from agents.tdengine.backup.missing import missing
 from agents.tdengine.backup.settings import Settings
+from agents.tdengine.session import TdengineError
 
 _ACCEPT = "if they are meant to be gone: python3 -m agents.tdengine.backup.take accept, on the backup host"
 
@@ -36,7 +37,7 @@ def lost_since(settings: Settings, made: Manifest, covered: str | None) -> list[
     """What the backup that was noted last has and this one lacks; nothing when that is gone too."""
     if covered is None or covered == made.label or covered not in manifest.labels(settings):
         return []
-    return list(missing([manifest.load(covered, settings)], [made]))
+    return list(missing([manifest.load(covered, settings, subtables=False)], [made]))
 
 
 def cover(settings: Settings, made: Manifest) -> str:
@@ -59,9 +60,10 @@ def held_before(settings: Settings, jobs: config.Settings, made: Manifest) -> st
 
     A server on a blank host has no note. What it lacks is then what the last backup before it has.
     """
-    known = td_cover.look(settings.server())
-    if known:
-        return known.label
+    with suppress(TdengineError):  # the note may have been on a node that is lost
+        known = td_cover.look(settings.server())
+        if known:
+            return known.label
     with suppress(OSError, ValueError, KeyError, TypeError):
         return str(json.loads(jobs.td_lost.read_text())["label"])
     return next((label for label in reversed(manifest.labels(settings)) if label != made.label), None)
@@ -72,8 +74,17 @@ def publish(settings: Settings, jobs: config.Settings, made: Manifest) -> None:
     jobs.td_lost.unlink(missing_ok=True)
 
 
+def name_left_out(jobs: config.Settings, made: Manifest) -> None:
+    """For `status`: what this edition or version cannot give is in no backup, and nobody else would notice."""
+    if made.left_out:
+        files.replace(jobs.td_left_out, f"{json.dumps(made.left_out, ensure_ascii=False)}\n")
+    else:
+        jobs.td_left_out.unlink(missing_ok=True)
+
+
 def take(settings: Settings, kind: str) -> dict[str, object]:
     made = rows.take(settings, kind)
+    name_left_out(config.load(), made)
     said = rows.told(made)
     try:
         said["sentence"] += cover(settings, made)
@@ -83,7 +94,7 @@ def take(settings: Settings, kind: str) -> dict[str, object]:
 
 
 def accept(settings: Settings) -> dict[str, object]:
-    newest = manifest.newest(settings)
+    newest = manifest.newest(settings, subtables=False)
     publish(settings, config.load(), newest)
     return {"label": newest.label, "sentence": f"{newest.label} covers what came before it"}
 

@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 
 from agents.base.errors import run
-from agents.tdengine.backup import scan, selection
+from agents.tdengine.backup import schema, selection
 from agents.tdengine.backup import settings as td_settings
 from agents.tdengine.backup.block import Array, decode
 from agents.tdengine.backup.raw import RawSession
 from agents.tdengine.backup.restore import Request, compare
+from agents.tdengine.sql import identifier
 
 AT_ONCE = 8_000_000  # event ids in memory
 AHEAD_NS = 86_400 * 10**9  # a clock may be wrong, by less than a day
@@ -40,7 +41,7 @@ def validate(settings: td_settings.Settings, request: Request, required: dict[st
     flaws: list[str] = []
     if required is not None and done.there:
         with RawSession(settings.server()) as session:
-            shapes = scan.supertables(session, done.into)
+            shapes = schema.tables(session, done.into)
             for name in sorted(shapes.keys() & tables.keys()):
                 flaws += _flaws(session, done.into, name, shapes[name], required.get(name, []))
     lost, other = sum(one.missing for one in tables.values()), sum(one.other for one in tables.values())
@@ -50,11 +51,13 @@ def validate(settings: td_settings.Settings, request: Request, required: dict[st
     else:
         sentence = f"all {done.rows_planned:,} rows of {done.label} are in {done.into}"
     sentence += f", {other:,} of them with other content" if other else ""
+    sentence += f", {done.expired:,} older than the database keeps are left out" if done.expired else ""
+    sentence += "".join(f"; {name} is not in the backup: {why}" for name, why in done.left_out.items())
     return {
         "label": done.label, "database": done.into, "there": done.there, "windows": done.windows,
         "started_at": manifest.started_at, "tables": {name: asdict(one) for name, one in tables.items()},
-        "missing": done.missing, "flaws": flaws, "seconds": round(time.monotonic() - began, 3),
-        "sentence": "; ".join((sentence, *flaws)),
+        "missing": done.missing, "expired": done.expired, "left_out": done.left_out, "flaws": flaws,
+        "seconds": round(time.monotonic() - began, 3), "sentence": "; ".join((sentence, *flaws)),
     }  # fmt: skip
 
 
@@ -62,16 +65,16 @@ def _flaws(session: RawSession, database: str, name: str, shape: dict[str, Any],
     """Sentences about rows of this supertable that should not be there."""
     columns = [column for column, *_ in shape["columns"]]
     counted = [column for column in required if column in columns]
-    selected = "".join(f", COUNT(`{column}`)" for column in counted)
-    (rows, *filled), *_ = session.rows(f"SELECT COUNT(*){selected} FROM `{database}`.`{name}`") or [(0,) * 99]
+    selected, of = "".join(f", COUNT({identifier(column)})" for column in counted), _of(database, name)
+    (rows, *filled), *_ = session.rows(f"SELECT COUNT(*){selected} FROM {of}") or [(0,) * 99]
     for column, full in zip(counted, filled, strict=False):
         if int(full) != int(rows):
             yield f"{int(rows) - int(full):,} rows of {name} have no {column}"
     ahead = time.time_ns() + AHEAD_NS
-    (late,), *_ = session.rows(f"SELECT COUNT(*) FROM `{database}`.`{name}` WHERE _rowts > {ahead}") or [(0,)]
+    (late,), *_ = session.rows(f"SELECT COUNT(*) FROM {of} WHERE _rowts > {ahead}") or [(0,)]
     if late:
         yield f"{int(late):,} rows of {name} are more than a day ahead of the clock"
-    if "event_id" in columns:
+    if any(column == "event_id" and kind == "BIGINT" for column, kind, _ in shape["columns"]):
         twice = _twice(session, database, name, int(rows))
         if twice:
             yield f"{twice:,} rows of {name} are there a second time, under another key"
@@ -83,10 +86,14 @@ def _twice(session: RawSession, database: str, name: str, rows: int) -> int:
     found = 0
     for part in range(passes):
         where = f" WHERE event_id % {passes} = {part}" if passes > 1 else ""
-        ids = _ids(session, f"SELECT event_id FROM `{database}`.`{name}`{where}")
+        ids = _ids(session, f"SELECT event_id FROM {_of(database, name)}{where}")
         ids.sort()
         found += int((ids[1:] == ids[:-1]).sum())
     return found
+
+
+def _of(database: str, name: str) -> str:
+    return f"{identifier(database)}.{identifier(name)}"
 
 
 def _ids(session: RawSession, sql: str) -> Array:

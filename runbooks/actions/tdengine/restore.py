@@ -22,13 +22,17 @@ class Written:
     sentence: str
 
 
-def restore(backup: Host, selection: TdSelection, mode: TdMode, jobs: int, asker: Asker) -> Written:
+def restore(
+    backup: Host, selection: TdSelection, mode: TdMode, jobs: int, asker: Asker, accept_lost: bool = False
+) -> Written:
     """Write what the backup has; harmless when repeated. Every row is looked for again before this returns.
+    `accept_lost`: without columns that have no place any more.
 
     As long work, on the rows of one database at a time.
     Raises BadInput for what the servers would refuse, TargetFailed naming how many rows are not there, or the damage.
     """
-    words = (*selection.words(), f"--mode={mode}", f"--jobs={jobs}")
+    consent = ("--accept-lost-columns",) if accept_lost else ()
+    words = (*selection.words(), f"--mode={mode}", f"--jobs={jobs}", *consent)
     wanted = agent.work("tdengine.backup.restore", *words, on="td-rows", kind="restore")
     said = agent.run_work(backup, wanted, asker).json()
     return Written(

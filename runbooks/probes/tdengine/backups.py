@@ -21,7 +21,8 @@ _AGENTS = "cd /opt/mystocks-dr && exec python3 -m agents."
 @dataclass(frozen=True)
 class Backup:
     """One backup. Times in unix seconds; `rows` of the whole database, `rows_dumped` those that its own files hold;
-    `chain`: labels whose files a restore reads; `why` it cannot be restored, empty when it can; `tables`: supertables.
+    `chain`: labels whose files a restore reads; `why` it cannot be restored, empty when it can; `tables`: what it has
+    rows of; `left_out`: (table, why) of what it has nothing of.
     """
 
     label: str
@@ -35,6 +36,7 @@ class Backup:
     chain: tuple[str, ...]
     why: str
     tables: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def _backup(said: dict[str, Any]) -> Backup:
         ended_at=float(said.get("ended_at", 0)), rows=int(said.get("rows", 0)),
         rows_dumped=int(said.get("rows_dumped", 0)), bytes=int(said.get("bytes", 0)), key_id=said.get("key_id", ""),
         chain=tuple(said.get("chain", (said["label"],))), why=said["why"], tables=tuple(said.get("totals", ())),
+        left_out=tuple(said.get("left_out", {}).items()),
     )  # fmt: skip
 
 

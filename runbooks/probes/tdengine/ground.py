@@ -53,13 +53,13 @@ def look(host: Host, database: str) -> Ground:
 
 
 def rows(host: Host, database: str) -> int:
-    """All rows of the database's supertables, asked of this host's server; 0 where there is no database."""
-    where = f"SELECT stable_name FROM information_schema.ins_stables WHERE db_name = '{database}'"
-    return sum(
-        int(str(row["n"]))
-        for stable in ask(host, where)
-        for row in ask(host, f"SELECT COUNT(*) AS n FROM `{database}`.`{stable['stable_name']}`")
-    )
+    """All rows of the database's supertables and plain tables, asked of this host's server; 0 where there is none."""
+    stables = f"SELECT stable_name AS name FROM information_schema.ins_stables WHERE db_name = '{database}'"
+    plain = f"SELECT table_name AS name FROM information_schema.ins_tables WHERE db_name = '{database}'"
+    names = [*ask(host, stables), *ask(host, f"{plain} AND `type` = 'NORMAL_TABLE'")]
+    quoted = (str(one["name"]).replace("`", "``") for one in names)
+    counts = (f"SELECT COUNT(*) AS n FROM `{database}`.`{name}`" for name in quoted)
+    return sum(int(str(row["n"])) for count in counts for row in ask(host, count))
 
 
 def free_bytes(host: Host) -> int:

@@ -15,7 +15,8 @@ from runbooks.tdengine.selection import TdSelection
 @dataclass(frozen=True)
 class Plan:
     """`there`: the database exists already. `rows` is at most what is restored: hours count as a whole. `bytes`: what
-    one copy of them took on the servers' disks, of `replicas` there were.
+    one copy of them took on the servers' disks, of `replicas` there were. `lost`: columns that have no place any more;
+    `sentence` says what else is left out, such as rows older than KEEP.
     """
 
     label: str
@@ -26,6 +27,8 @@ class Plan:
     there: bool
     bytes: int
     replicas: int
+    lost: tuple[str, ...] = ()
+    sentence: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ def plan(backup: Host, selection: TdSelection, timeout: float) -> Plan:
     said = ask(backup, "tdengine.backup.restore", *selection.words(), "--plan", timeout=timeout)
     return Plan(
         said["label"], tuple(said["chain"]), said["into"], int(said["rows_planned"]), int(said["windows"]),
-        bool(said["there"]), int(said["bytes"]), int(said["replicas"]),
+        bool(said["there"]), int(said["bytes"]), int(said["replicas"]), tuple(said["lost"]),
+        said["sentence"],
     )  # fmt: skip
 
 

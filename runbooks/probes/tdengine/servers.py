@@ -16,6 +16,7 @@ from runbooks.hosts import Estate, Host
 T = TypeVar("T")
 PROGRAM = "/opt/tdengine/current/bin/taosd"
 PORT = 6030
+OURS = "mystocks_dr"  # the tool's own database: what a backup covers, and no row of anybody else
 _LOOK = (
     f"test -e {PROGRAM} || {{ echo null; exit 0; }}; "
     "cd /opt/mystocks-dr && exec timeout %s python3 -m agents.tdengine.admin state"
@@ -47,6 +48,10 @@ class Vgroup:
     @property
     def has_leader(self) -> bool:
         return any(replica.role == "leader" for replica in self.replicas)
+
+    def is_ours_alone(self, node: int | None) -> bool:
+        """A share of the tool's own database whose only copy is on this node: nobody can fill it, and nobody must."""
+        return self.database == OURS and {replica.node for replica in self.replicas} == {node}
 
     @property
     def is_whole(self) -> bool:

@@ -28,6 +28,7 @@ from runbooks.probes.tdengine.ground import DATA, Ground
 from runbooks.procedures.tdengine import choice, verifying
 from runbooks.procedures.tdengine import common as td
 from runbooks.procedures.tdengine.common import TdState
+from runbooks.procedures.tdengine.rejoin import LEAST
 from runbooks.tdengine.selection import TdMode, TdSelection
 
 
@@ -84,6 +85,12 @@ def nothing_is_served(context: Run) -> None:
             "./dr tdengine-restore brings back what is missing; --replace moves all of it aside and deletes nothing",
         )
     stopped = [one.name for one in seen if one.holds and not one.online]
+    if stopped and len(stopped) < len(seen) >= LEAST:
+        raise Refused(
+            f"{', '.join(stopped)}: {DATA} holds a copy of the rows, and without the others it serves none",
+            "./dr tdengine-restart where another still has its data; where no other has, --replace rebuilds all of "
+            "them from the backup, and what was acknowledged since is only in the folder that it moves aside",
+        )
     if stopped:
         raise Refused(
             f"{', '.join(stopped)}: {DATA} holds data, and TDengine does not run there",
@@ -177,9 +184,10 @@ def restore(context: Run, state: TdengineRebuild) -> TdengineRebuild:
     selection = TdSelection(label=state.label)
     planned = probe.plan(context.estate.backup, selection, context.remaining())
     td.room(context, planned, planned.rows)
+    # The database was made from today's catalogue: what that has no place for stays behind, and is told.
     done = act.restore(
-        context.estate.backup, selection, TdMode.MISSING, context.options.jobs, Asker.of(context)
-    )  # fmt: skip
+        context.estate.backup, selection, TdMode.MISSING, context.options.jobs, Asker.of(context), accept_lost=True
+    )
     return td.tell(context, state, done.sentence).model_copy(
         update={"rows_written": done.rows_written, "rows_present": done.rows_present}
     )

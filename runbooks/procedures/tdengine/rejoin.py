@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from inventories.errors import BadInput, Refused, VerificationFailed
+from inventories.errors import BadInput, Refused, TimedOut, VerificationFailed
 from runbooks.actions import provision
 from runbooks.actions.tdengine import servers as act
 from runbooks.engine.context import Options
@@ -41,6 +42,7 @@ class TdengineRejoin(BaseModel):
     lacking: tuple[int, ...] = ()  # vgroups whose data are not on the returning host
     manages: bool = False  # it is one of the nodes that manage the cluster, and does not
     aside: str = ""
+    orphaned: bool = False  # the only copy of the tool's own database was there, and is lost
     committed: dict[int, int] = {}
     told: tuple[str, ...] = ()
 
@@ -76,14 +78,7 @@ def assess(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     out = _choose(context, servers)
     if not out.ssh:
         raise Refused(f"{out.name} cannot be reached ({out.why})", "power it on, or put a blank host in its place")
-    others = [server for server in servers if server.name != out.name]
-    asked = tdengine.speaker(others)
-    if asked is None:
-        raise Refused(
-            "no other TDengine node is ready, so nobody can fill this one",
-            "./dr deploy starts nodes that are down; two of three must answer",
-        )
-    _others_lead(asked, out.name)
+    asked = _led_by_others(context, out.name, servers)
     local = tdengine.local(out.host) if out.installed else Local()
     neighbour = tdengine.local(asked.host)
     if local.cluster and local.cluster != neighbour.cluster and not context.options.replace:
@@ -94,13 +89,14 @@ def assess(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     mine = asked.numbers.get(out.name)
     if mine is None:
         raise Refused(f"{out.name} is no node of the cluster yet", "./dr deploy makes it one")
-    members = [group.id for group in asked.vgroups if any(replica.node == mine for replica in group.replicas)]
+    members = [group.id for group in _of(asked, mine)]
+    orphans = [group.id for group in asked.vgroups if group.is_ours_alone(mine)]
     held = () if context.options.replace else local.vgroups
     return state.model_copy(
         update={
             "host": out.name, "asked": asked.name, "cluster": neighbour.cluster, "installed": out.installed,
             "lacking": tuple(number for number in members if number not in held),
-            "manages": out.name in asked.mnodes,
+            "manages": out.name in asked.mnodes, "orphaned": any(number not in held for number in orphans),
             "aside": f"/var/lib/taos.replaced-{context.run_dir.name}" if context.options.replace else "",
         }
     )  # fmt: skip
@@ -126,8 +122,40 @@ def _is_whole(server: Server) -> bool:
     return server.role == "ready" and not server.lacking and mnode in (None, "leader", "follower")
 
 
-def _others_lead(asked: Server, lost: str) -> None:
+def _of(asked: Server, mine: int | None) -> list[Vgroup]:
+    """The vgroups that have a copy on this node and could be filled by another."""
+    copied = (group for group in asked.vgroups if any(replica.node == mine for replica in group.replicas))
+    return [group for group in copied if not group.is_ours_alone(mine)]
+
+
+def _led_by_others(context: Run, lost: str, seen: Sequence[Server]) -> Server:
+    """Another node that is ready, once the others lead everything: an election is waited for. Raises Refused."""
+    first = iter([seen])
+    refusals: list[Refused] = []
+
+    def led() -> Server | None:
+        servers = next(first, None) or tdengine.survey(context.estate)
+        asked = tdengine.speaker([server for server in servers if server.name != lost])
+        try:
+            _others_lead(asked, lost)
+        except Refused as refused:
+            refusals.append(refused)
+            return None
+        return asked
+
+    try:
+        return until(led, "tdengine.elect", what="the other nodes to elect leaders", every=0.5)
+    except TimedOut:
+        raise refusals[-1] from None
+
+
+def _others_lead(asked: Server | None, lost: str) -> None:
     """Raises Refused unless every vgroup, and the cluster itself, has a leader elsewhere."""
+    if asked is None:
+        raise Refused(
+            "no other TDengine node is ready, so nobody can fill this one",
+            "./dr deploy starts nodes that are down; two of three must answer",
+        )
     serving = [name for name, role in asked.mnodes.items() if name != lost and role in ("leader", "follower")]
     if 2 * len(serving) <= len(asked.mnodes):
         raise Refused(
@@ -136,6 +164,8 @@ def _others_lead(asked: Server, lost: str) -> None:
         )
     mine = asked.numbers.get(lost)
     for group in asked.vgroups:
+        if group.is_ours_alone(mine):
+            continue
         if not any(replica.role == "leader" and replica.node != mine for replica in group.replicas):
             raise Refused(
                 f"vgroup {group.id} of {group.database} has no leader on another node",
@@ -256,7 +286,7 @@ def caught_up(context: Run, state: TdengineRejoin) -> None:
         server = tdengine.look(asked)
         if server.dnodes.get(state.host) != "ready":
             return [server.why or f"{state.host} is {server.dnodes.get(state.host, 'unknown')}"]
-        groups = [group for group in server.vgroups if server.numbers[state.host] in {r.node for r in group.replicas}]
+        groups = _of(server, server.numbers[state.host])
         there = tdengine.local(_host(context, state)).vgroups
         lacking = [group for group in groups if group.id not in there or not _is_filled(group, server, state)]
         return [f"vgroup {group.id} is behind" for group in lacking]
@@ -309,8 +339,25 @@ def _number(context: Run, state: TdengineRejoin) -> int:
 
 def _groups(context: Run, state: TdengineRejoin) -> list[Vgroup]:
     server = tdengine.look(context.estate.host(state.asked))
-    mine = server.numbers.get(state.host)
-    return [group for group in server.vgroups if any(replica.node == mine for replica in group.replicas)]
+    return _of(server, server.numbers.get(state.host))
+
+
+def renewed(context: Run, state: TdengineRejoin) -> TdengineRejoin:
+    """What the tool noted for itself is lost with its only copy: the next backup notes it again, on every node."""
+    act.execute(context.estate.host(state.asked), f"DROP DATABASE IF EXISTS {tdengine.OURS}", context.remaining())
+    said = f"the tool's own database {tdengine.OURS} had one copy, which is lost; the next backup makes it again"
+    context.say(said)
+    return state.model_copy(update={"told": (*state.told, f"{said[0].upper()}{said[1:]}.")})
+
+
+def is_renewed(context: Run, state: TdengineRejoin) -> None:
+    until(
+        lambda: tdengine.look(context.estate.host(state.asked)),
+        context.remaining(),
+        what=f"{tdengine.OURS} to be dropped",
+        accept=lambda server: server.online and not any(group.database == tdengine.OURS for group in server.vgroups),
+        every=0.5,
+    )
 
 
 TDENGINE_REJOIN: Procedure[TdengineRejoin] = Procedure(
@@ -327,7 +374,7 @@ TDENGINE_REJOIN: Procedure[TdengineRejoin] = Procedure(
     initial=wanted,
     steps=(
         Step(
-            name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,
+            name="assess", role="all hosts", budget="tdengine.settle", action=assess, observes=True,
             says="Find the node that is out, what is left on its disk, and another that speaks for the cluster.",
             evidence=Evidence("the returning host answers SSH; every vgroup has a leader on another node"),
             still=Evidence("the others a quorum, each vgroup led by one of them", as_assessed),
@@ -369,6 +416,13 @@ TDENGINE_REJOIN: Procedure[TdengineRejoin] = Procedure(
             says="Start the server.",
             evidence=Evidence("the cluster calls it ready", joined),
             commands=("systemctl start taosd", "taos -s 'SHOW DNODES'"),
+        ),
+        Step(
+            name="renew", role="other hosts", budget="tdengine.settle", action=renewed,
+            when=lambda context, state: state.orphaned, when_says="the tool's own database had its only copy there",
+            says="Drop the tool's own database, whose only copy is lost; the next backup makes it again.",
+            evidence=Evidence("no vgroup of it is left", is_renewed),
+            commands=("taos -s 'DROP DATABASE IF EXISTS mystocks_dr'",),
         ),
         Step(
             name="fill", role="returning host", budget="tdengine.catch_up", action=lambda context, state: state,

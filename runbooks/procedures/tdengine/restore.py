@@ -23,9 +23,10 @@ class TdengineRestoreOptions(Options):
     """Empty means all, of `label` the newest sound backup. `into`: another database, "" for the backup's own.
 
     `since` and `until`: moments with their zone. `mode`: what happens to rows that are there with other content.
+    `accept_lost_columns`: restore rows without what has no place in their table any more.
     """
 
-    added_later: ClassVar[frozenset[str]] = frozenset({"jobs"})
+    added_later: ClassVar[frozenset[str]] = frozenset({"jobs", "accept_lost_columns"})
     only_if_said: ClassVar[frozenset[str]] = frozenset({"mode"})
     label: str = ""
     into: str = ""
@@ -35,6 +36,7 @@ class TdengineRestoreOptions(Options):
     until: str = ""
     mode: TdMode = TdMode.MISSING
     jobs: int = 2
+    accept_lost_columns: bool = False
 
 
 class TdengineRestore(TdState):
@@ -96,6 +98,12 @@ def chosen(context: Run, state: TdengineRestore) -> TdengineRestore:
 def compare(context: Run, state: TdengineRestore) -> TdengineRestore:
     """What the servers would refuse is refused here; then what is missing is counted."""
     planned = probe.plan(context.estate.backup, state.selection, context.remaining())
+    accepted = context.options.accept_lost_columns
+    if planned.lost and context.options.yes and not accepted:
+        raise Refused(
+            f"columns of {state.label} have no place in {planned.into} any more: {'; '.join(planned.lost)}",
+            "--accept-lost-columns restores the others; --into NAME restores all of them beside",
+        )
     found = td.compare(context, state.selection, rows=False)
     td.room(context, planned, found.lost)
     state = state.model_copy(
@@ -110,6 +118,9 @@ def compare(context: Run, state: TdengineRestore) -> TdengineRestore:
         f"{one.live:,} live in the same hours"
         for one in found.tables
     ]
+    told.append(planned.sentence)
+    if planned.lost and not accepted:
+        told.append("with --yes it wants --accept-lost-columns too")
     if not planned.there:
         told.append(f"there is no database {planned.into}: it is made as it was")
     if not context.options.yes:
@@ -119,7 +130,10 @@ def compare(context: Run, state: TdengineRestore) -> TdengineRestore:
 
 def write(context: Run, state: TdengineRestore) -> TdengineRestore:
     td.hold(context, state, f"restoring {state.label} into {state.database}")
-    done = act.restore(context.estate.backup, state.selection, state.mode, context.options.jobs, Asker.of(context))
+    done = act.restore(
+        context.estate.backup, state.selection, state.mode, context.options.jobs, Asker.of(context),
+        context.options.accept_lost_columns,
+    )  # fmt: skip
     context.say(done.sentence)
     return state.model_copy(
         update={
@@ -162,7 +176,8 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
         "newest sound backup with the database hour by hour, where hours differ row by row, and prints the counts; "
         "with --yes it writes what is missing (--mode overwrite: also what has other content), looks for every row "
         "again, and writes again what the application host kept of the rows after the backup. Refuses before the first "
-        "row what the server would refuse: precision, KEEP, columns, an older version."
+        "row what the server would refuse: precision, another key, an older version; rows that KEEP no longer allows "
+        "are left out and counted, columns that have no place any more on --accept-lost-columns."
     ),
     gate=(td.DEPLOYED,),
     initial=wanted,
@@ -177,7 +192,7 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
         Step(
             name="compare", role="backup", budget="restore.compare", action=compare, observes=True,
             says="Ask whether the server can take the rows, count those that are missing or differ.",
-            evidence=Evidence("precision, KEEP, columns and version fit; rows are counted for every supertable"),
+            evidence=Evidence("precision, columns and version fit; rows are counted for every table"),
             commands=(
                 "cd /opt/mystocks-dr && sudo -u postgres "
                 "python3 -m agents.tdengine.backup.restore --label LABEL --plan",

@@ -1,0 +1,131 @@
+"""What a server says of days and rows: where sums tell nothing, the day is looked at; a name is never a statement."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents.tdengine.backup import scan
+from agents.tdengine.backup.block import Block, Column, encode, hashes
+from agents.tdengine.backup.manifest import HOUR_NS, Subtable
+from agents.tdengine.backup.raw import ahead
+from agents.tdengine.backup.sums import seed
+from agents.tdengine.session import TdengineError
+
+DAY_NS = 24 * HOUR_NS
+COLUMNS = [["ts", "TIMESTAMP", True], ["v`w", "DOUBLE", False], ["n", "INT", False], ["d", "DECIMAL(9, 2)", False]]
+SHAPE = {"columns": COLUMNS, "tags": []}
+
+
+class Server:
+    """Answers queries of sums: by what is asked."""
+
+    def __init__(self, odd: bool = False) -> None:
+        self.asked: list[str] = []
+        self.odd = odd
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        self.asked.append(sql)
+        if "CRC32" in sql:
+            if self.odd:
+                raise TdengineError("Invalid parameter data type : crc32", "", 0x2802)
+            return [(day * DAY_NS, 5, 5, 1.0) for day in (1, 2, 3)]
+        if "COUNT(`v``w`)" in sql:
+            return [(1 * DAY_NS, 5, 5), (2 * DAY_NS, 5, 0), (3 * DAY_NS, 5, 5)]
+        return [(1 * DAY_NS, 5, 1.5, 7), (2 * DAY_NS, 5, None, 7), (3 * DAY_NS, 5, None, 7)]
+
+
+def days(server: Any) -> dict[int, str]:
+    return scan.days(server, "d`b", "t'1", SHAPE)
+
+
+def test_a_day_without_a_sum_is_unseen_where_there_are_values_and_seen_where_there_are_none() -> None:
+    """NaN and infinities have no sum; neither has a column of which every value is NULL."""
+    found = days(Server())
+    assert found[3] == scan.UNSEEN and scan.UNSEEN not in (found[1], found[2])
+    assert found[1] != found[2]
+
+
+def test_a_type_that_the_server_cannot_check_makes_every_day_unseen_and_leaves_nothing_out() -> None:
+    assert set(days(Server(odd=True)).values()) == {scan.UNSEEN}
+
+
+def test_names_are_quoted() -> None:
+    server = Server()
+    days(server)
+    assert all("FROM `d``b`.`t'1`" in sql for sql in server.asked)
+    assert "SUM(`v``w`)" in server.asked[0] and "SUM(CRC32(`d`) * CAST(`ts` AS BIGINT))" in server.asked[-1]
+
+
+def text(*values: bytes) -> Column:
+    held = np.frombuffer(b"".join(values), np.uint8)
+    return Column(8, 200, np.zeros(len(values), bool), held, np.cumsum([len(one) for one in values]))
+
+
+def block(*rows: tuple[bytes, int]) -> Block:
+    stamps = np.array([ts for _, ts in rows], "<i8").view(np.uint8).reshape(len(rows), 8)
+    return Block(len(rows), (text(*(name for name, _ in rows)), Column(9, 8, np.zeros(len(rows), bool), stamps)))
+
+
+class Rows:
+    def __init__(self, *blocks: Block) -> None:
+        self._blocks, self.asked = blocks, list[str]()
+
+    def blocks(self, sql: str) -> Iterator[bytes]:
+        self.asked.append(sql)
+        return iter([encode(one) for one in self._blocks])
+
+
+ONE, TWO = (Subtable(name, "t", []) for name in ("子-'1", "two"))
+
+
+def test_each_row_is_hashed_with_the_seed_of_its_subtable_in_whatever_order_they_come() -> None:
+    first, other = 5 * HOUR_NS, 6 * HOUR_NS
+    mixed = block((ONE.name.encode(), first), (b"two", first + 1), (b"unknown", first + 2), (ONE.name.encode(), other))
+    server: Any = Rows(mixed, block((b"two", other + 3)))
+    seeds = {one.name: seed(one) for one in (ONE, TWO)}
+    found = scan.hashed(server, "d", "t", [["ts", "TIMESTAMP", True]], seeds, [(5, 7)], part=True)
+
+    def digest(*rows: tuple[Subtable, int]) -> str:
+        total = sum(int(hashes(Block(1, block((b"x", ts)).columns[1:]), seed(one))[0]) for one, ts in rows)
+        return f"{total % 2**64:016x}"
+
+    assert found == {
+        5: (2, digest((ONE, first), (TWO, first + 1))), 6: (2, digest((ONE, other), (TWO, other + 3)))
+    }  # fmt: skip
+    assert server.asked == [
+        "SELECT tbname, `ts` FROM `d`.`t` WHERE _rowts >= 18000000000000 AND _rowts < 25200000000000 "
+        "AND tbname IN ('子-\\'1', 'two')"
+    ]
+
+
+def test_blocks_come_ahead_in_their_order_and_an_error_after_those_before_it() -> None:
+    def failing() -> Generator[bytes, None, None]:
+        yield b"1"
+        yield b"2"
+        raise TdengineError("gone", "", 1)
+
+    got = []
+    with pytest.raises(TdengineError, match="gone"):
+        for one in ahead(failing()):
+            got.append(one)
+    assert got == [b"1", b"2"]
+
+
+def test_who_stops_early_leaves_no_query_open() -> None:
+    closed = []
+
+    def endless() -> Generator[bytes, None, None]:
+        try:
+            while True:
+                yield b"x"
+        finally:
+            closed.append(True)
+
+    blocks = ahead(endless())
+    assert next(blocks) == b"x"
+    blocks.close()
+    assert closed == [True]

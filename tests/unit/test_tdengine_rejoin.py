@@ -1,0 +1,138 @@
+"""A lost TDengine node comes back: elections are waited for, and the tool's own database never stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from agents.tdengine import admin
+from agents.tdengine.backup import cover
+from agents.tdengine.session import OWN_DATABASE
+from inventories.errors import Refused
+from runbooks.engine import budgets
+from runbooks.judge import tdengine as judge
+from runbooks.probes.tdengine import servers as tdengine
+from runbooks.probes.tdengine.servers import OURS, Server
+from runbooks.procedures.tdengine import rejoin
+from tests.unit.test_probe_tdengine import SAID, server
+
+OFFLINE = {**SAID["dnodes"], "tsdb1:6030": "offline"}
+LED = {"id": 2, "database": "market_data",
+       "replicas": {"1": ["offline", 0, 0], "2": ["leader", 9, 9], "3": ["follower", 9, 9]}}  # fmt: skip
+ELECTING = {**LED, "replicas": {**LED["replicas"], "2": ["candidate", 9, 9]}}
+ALONE = {"id": 4, "database": OURS, "replicas": {"1": ["offline", 0, 0]}}
+MNODES = {"tsdb1:6030": "offline", "tsdb2:6030": "leader", "tsdb3:6030": "follower"}
+VOTING = {"tsdb1:6030": "offline", "tsdb2:6030": "candidate", "tsdb3:6030": "follower"}
+
+
+def seen(vgroups: Sequence[dict[str, Any]] = (LED,), mnodes: dict[str, str] = MNODES) -> tuple[Server, ...]:
+    said = {"dnodes": OFFLINE, "mnodes": mnodes, "vgroups": list(vgroups)}
+    return tuple(server(name, **said) for name in ("tsdb1", "tsdb2", "tsdb3"))
+
+
+class Run:
+    """What a step is told of its run."""
+
+    estate = "lab"
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Server, ...]]:
+    """What the cluster says, survey after survey; at the end it goes on saying the last."""
+    answers: list[tuple[Server, ...]] = []
+    monkeypatch.setattr(tdengine, "survey", lambda estate: answers.pop(0) if len(answers) > 1 else answers[0])
+    monkeypatch.setattr(budgets, "_catalogue", lambda: {"tdengine.elect": 0.05})
+    monkeypatch.setattr("runbooks.engine.wait.time.sleep", lambda _: None)
+    return answers
+
+
+def led(first: tuple[Server, ...]) -> Server:
+    context: Any = Run()
+    return rejoin._led_by_others(context, "tsdb1", first)
+
+
+def test_an_election_is_waited_for(waits: list[tuple[Server, ...]]) -> None:
+    waits += [seen(mnodes=VOTING), seen([ELECTING]), seen()]
+    assert led(seen(mnodes=VOTING)).name == "tsdb2"
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (seen(mnodes=VOTING), "1 of 3 nodes manage the cluster, which is no majority without tsdb1"),
+        (seen([ELECTING]), "vgroup 2 of market_data has no leader on another node"),
+    ],
+)
+def test_one_that_does_not_end_is_refused_in_its_own_words(
+    waits: list[tuple[Server, ...]], state: tuple[Server, ...], said: str
+) -> None:
+    waits += [state]
+    with pytest.raises(Refused, match=said):
+        led(state)
+
+
+def test_a_lost_copy_of_our_own_database_hinders_nobody(waits: list[tuple[Server, ...]]) -> None:
+    waits += [seen([LED, ALONE])]
+    asked = led(seen([LED, ALONE]))
+    assert asked.vgroups[1].is_ours_alone(1) and not asked.vgroups[1].is_ours_alone(2)
+    assert not asked.vgroups[0].is_ours_alone(1)
+    assert [group.id for group in rejoin._of(asked, 1)] == [2], "nobody can fill it, so nobody waits for it"
+
+
+def test_a_lost_copy_of_somebody_elses_database_does(waits: list[tuple[Server, ...]]) -> None:
+    theirs = {**ALONE, "database": "market_data"}
+    waits += [seen([LED, theirs])]
+    with pytest.raises(Refused, match="vgroup 4 of market_data has no leader"):
+        led(seen([LED, theirs]))
+
+
+def test_status_leads_from_it_to_the_rejoin() -> None:
+    found = {one.objective: one.hint for one in judge.findings(seen([LED, ALONE]))}
+    assert "./dr tdengine-rejoin HOST has it made again" in found[f"vgroup 4 of {OURS}"]
+
+
+class Session:
+    """A server with so many nodes, and our own database with so many copies."""
+
+    def __init__(self, nodes: int, copies: int = 0) -> None:
+        self.nodes, self.copies, self.said = nodes, copies, list[str]()
+
+    def __call__(self, *_: Any) -> Session:
+        return self
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def rows(self, sql: str) -> list[tuple[int]]:
+        return [(self.nodes,)] if "ins_dnodes" in sql else [(self.copies,)]
+
+    def execute(self, sql: str) -> int:
+        self.said.append(sql)
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("nodes", "copies", "made", "altered"), [(1, 1, 1, False), (3, 3, 3, False), (3, 1, 3, True), (2, 3, 1, False)]
+)
+def test_what_is_ours_has_as_many_copies_as_productions(
+    monkeypatch: pytest.MonkeyPatch, nodes: int, copies: int, made: int, altered: bool
+) -> None:
+    session: Any = Session(nodes, copies)
+    monkeypatch.setattr(cover, "Session", session)
+    cover.publish(session, "20261121-100000F", 5.0)
+    assert f"REPLICA {made}" in session.said[0]
+    assert ("ALTER DATABASE" in session.said[-1]) is altered
+
+
+def test_a_deploy_waits_for_no_leader_of_our_own_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert OURS == OWN_DATABASE
+    monkeypatch.setattr(admin, "vgroups", lambda session: [ALONE, LED])
+    session: Any = None
+    assert admin._leaderless(session) == ""
+    monkeypatch.setattr(admin, "vgroups", lambda session: [ALONE, ELECTING])
+    assert admin._leaderless(session) == "vgroup 2"
