@@ -25,6 +25,7 @@ _RULES: dict[str, tuple[str, ...]] = {
     # The hourly alarm asks each store what would hold a promotion up.
     "agents.jobs.runner": ("agents.base", "agents.jobs", "agents.postgresql.promotion"),
     "agents.writing": ("agents.base", "agents.writing", _POSTGRESQL, _TDENGINE),
+    "agents.client": ("agents.base", "agents.client", "agents.writing"),
     "agents.feed": ("agents.base", "agents.feed", "agents.writing"),
     "agents.feed.yardstick": ("agents.base", "agents.feed", "agents.writing", "agents.postgresql"),
     _POSTGRESQL: ("agents.base", "agents.jobs", "agents.writing", _POSTGRESQL),
