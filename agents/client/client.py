@@ -70,8 +70,8 @@ class Acknowledgement:
 
 
 class NotAcknowledged(AgentError):  # noqa: N818 - named after what happened
-    """Neither store nor outbox took a batch. `done` tells what was acknowledged before it; `rest` is what was not, to be
-    given to `Client.write` later: it may be in the store all the same, and under its event ids it stays one row.
+    """Neither store nor outbox took a batch. `done` tells what was acknowledged before it; `rest` is what was not, to
+    be given to `Client.write` later: it may be in the store all the same, and under its event ids it stays one row.
     """
 
     def __init__(self, sentence: str, hint: str, done: Acknowledgement, rest: Prepared) -> None:
@@ -88,7 +88,8 @@ class Client:
             raise BadConfig("The client has no configuration.", "Name agent.json.")
         node = next((config.node for config in configs if config.node is not None), None)
         if node is None:
-            raise BadConfig("agent.json names no node, so event ids could be another host's.", "Deploy this host again.")
+            sentence = "agent.json names no node, so event ids could be another host's."
+            raise BadConfig(sentence, "Deploy this host again.")
         self._clock = Clock(configs[0].outbox.path.with_name(CLOCK), node)
         self._tables: dict[str, Table] = {}
         self._checkers: dict[str, Checker] = {}

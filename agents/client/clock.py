@@ -1,12 +1,12 @@
 """Event ids: a hybrid logical clock that all processes of a host share, and that never goes back.
 
-An id holds 31 bits of unix seconds, 20 bits of the second's fraction (a tick is about a microsecond), 12 bits that name
-the host. So `id >> 32` is the second in which the row was saved, ids of two hosts are never the same, and of two saves
-on one host the later has the greater ids whichever process made them.
+An id holds 31 bits of unix seconds, 20 bits of the second's fraction (a tick is about a microsecond), 12 bits that
+name the host. So `id >> 32` is the second in which the row was saved, ids of two hosts are never the same, and of two
+saves on one host the later has the greater ids whichever process made them.
 
 What was given last stands in one small file under a lock of the kernel. The disk is asked to hold a ceiling a few
-seconds ahead of it; after a power cut ids go on behind the ceiling, since what the file said beyond it may be gone. Time
-is the host's own until a store has told its time in this boot, and from then on that one, counted by a clock that
+seconds ahead of it; after a power cut ids go on behind the ceiling, since what the file said beyond it may be gone.
+Time is the host's own until a store has told its time in this boot, and from then on that one, counted by a clock that
 nobody can set: a step of the host's clock changes nothing, and hosts of one estate agree.
 """
 

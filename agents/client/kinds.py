@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Context, Decimal, InvalidOperation
 from operator import index
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agents.base.config import Column
@@ -55,17 +56,19 @@ class Precise:
 @dataclass(frozen=True)
 class Kind:
     one: Callable[[object], str]
-    many: Callable[[set[type], Sequence[object]], Sequence[str] | None]
+    many: Callable[[set[type], Sequence[Any]], Sequence[str] | None]
 
 
 def kind_of(column: Column, store_is_tdengine: bool, keep_days: float | None = None) -> Kind:
-    """Raises BadConfig for a type that nobody knows here: a catalogue of a newer deploy."""
+    """NaN comes to a kind only where it is to be kept. Raises BadConfig for a type that nobody knows here, as one of a
+    newer catalogue is.
+    """
     name, _, size = column.type.partition("(")
     number = size.rstrip(")")
     if name in _INTEGERS:
         return _integer(_INTEGERS[name])
     if name in ("real", "double precision", "float", "double"):
-        return _float(name in ("real", "float"), infinite=not store_is_tdengine, keeps_nan=column.nan == "keep")
+        return _float(name in ("real", "float"), infinite=not store_is_tdengine)
     if name == "numeric":
         whole, _, scale = number.partition(",")
         return _numeric(int(whole), int(scale))
@@ -90,7 +93,9 @@ def is_missing(value: object) -> bool:
 
 
 def is_nan(value: object) -> bool:
-    return isinstance(value, (float, Decimal)) and value != value or type(value).__name__ == "float32" and value != value
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    return (isinstance(value, float) or type(value).__name__ in ("float16", "float32")) and value != value
 
 
 def _shown(value: object) -> str:
@@ -98,13 +103,13 @@ def _shown(value: object) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:
     """A scalar of numpy as Python's own; everything else as it is."""
     kind = type(value)
     if kind.__module__ != "numpy":
         return value
     if kind.__name__ == "datetime64":
-        return value.astype("datetime64[us]").item()  # type: ignore[attr-defined]
+        return value.astype("datetime64[us]").item()
     return value.item() if hasattr(value, "item") else value
 
 
@@ -115,7 +120,7 @@ def _unlike(value: object, wanted: str) -> Wrong:
 def _integer(bits: int) -> Kind:
     low, high = -(1 << bits - 1), (1 << bits - 1) - 1
 
-    def one(value: object) -> str:
+    def one(value: Any) -> str:
         value = _plain(value)
         if isinstance(value, str) and _WHOLE.fullmatch(value):
             value = int(value)
@@ -124,23 +129,23 @@ def _integer(bits: int) -> Kind:
         if isinstance(value, bool):
             raise _unlike(value, "a whole number")
         try:
-            number = index(value)  # type: ignore[arg-type]
+            number = index(value)
         except TypeError:
             raise _unlike(value, "a whole number") from None
         if not low <= number <= high:
             raise Wrong(f"is {number}, outside {low} to {high}")
         return str(number)
 
-    def many(types: set[type], values: Sequence[object]) -> Sequence[str] | None:
-        if types == {int} and low <= min(values) and max(values) <= high:  # type: ignore[type-var]
+    def many(types: set[type], values: Sequence[Any]) -> Sequence[str] | None:
+        if types == {int} and low <= min(values) and max(values) <= high:
             return list(map(str, values))
         return None
 
     return Kind(one, many)
 
 
-def _float(single: bool, infinite: bool, keeps_nan: bool) -> Kind:
-    def one(value: object) -> str:
+def _float(single: bool, infinite: bool) -> Kind:
+    def one(value: Any) -> str:
         value = _plain(value)
         if isinstance(value, str):
             if not _NUMBER.fullmatch(value):
@@ -156,9 +161,7 @@ def _float(single: bool, infinite: bool, keeps_nan: bool) -> Kind:
         except OverflowError:
             raise Wrong(f"is {_shown(value)}, out of range") from None
         if number != number:
-            if keeps_nan and infinite:
-                return "NaN"
-            raise Wrong("is NaN")
+            return "NaN"
         if math.isinf(number):
             if not infinite or not isinstance(value, float):
                 raise Wrong("is infinite")
@@ -167,8 +170,8 @@ def _float(single: bool, infinite: bool, keeps_nan: bool) -> Kind:
             raise Wrong(f"is {number}, out of range of a single-precision number")
         return str(value) if isinstance(value, int) else repr(number)
 
-    def many(types: set[type], values: Sequence[object]) -> Sequence[str] | None:
-        if types != {float} or single or not all(map(math.isfinite, values)):  # type: ignore[arg-type]
+    def many(types: set[type], values: Sequence[Any]) -> Sequence[str] | None:
+        if types != {float} or single or not all(map(math.isfinite, values)):
             return None
         return list(map(repr, values))
 
@@ -180,7 +183,7 @@ def _numeric(precision: int, scale: int) -> Kind:
     sure = max(10.0 ** (precision - scale) - 1, 0.0)
     quantum = Decimal(1).scaleb(-scale)
 
-    def one(value: object) -> str:
+    def one(value: Any) -> str:
         value = _plain(value)
         exact = not isinstance(value, float)
         if isinstance(value, str):
@@ -191,8 +194,6 @@ def _numeric(precision: int, scale: int) -> Kind:
             raise _unlike(value, "a number")
         else:
             number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-        if number.is_nan():
-            raise Wrong("is NaN")
         if number.is_infinite():
             raise Wrong("is infinite")
         if abs(number) >= bound:
@@ -202,15 +203,15 @@ def _numeric(precision: int, scale: int) -> Kind:
         if abs(rounded) >= bound:
             raise Wrong(f"is {_shown(value)}, which rounds to more than numeric({precision},{scale}) holds")
         if exact and rounded != number:
-            # A float is never exact and is rounded as the store would; what was given exactly is not changed in silence.
+            # A float is never exact and is rounded, as the store would; an exact number is not changed in silence.
             raise Wrong(f"is {_shown(value)}, numeric({precision},{scale}) keeps {scale} decimals")
         return f"{rounded:f}"
 
-    def many(types: set[type], values: Sequence[object]) -> Sequence[str] | None:
+    def many(types: set[type], values: Sequence[Any]) -> Sequence[str] | None:
         if types == {float}:
-            if all(map(math.isfinite, values)) and -sure < min(values) and max(values) < sure:  # type: ignore[arg-type, type-var, operator]
+            if all(map(math.isfinite, values)) and -sure < min(values) and max(values) < sure:
                 return list(map(repr, values))
-        elif types == {int} and -sure < min(values) and max(values) < sure:  # type: ignore[type-var, operator]
+        elif types == {int} and -sure < min(values) and max(values) < sure:
             return list(map(str, values))
         return None
 
@@ -218,13 +219,12 @@ def _numeric(precision: int, scale: int) -> Kind:
 
 
 def _text(most: int | None, in_bytes: bool, allowed: frozenset[str]) -> Kind:
-    def one(value: object) -> str:
+    def one(value: Any) -> str:
         value = _plain(value)
         if isinstance(value, (bytes, bytearray, memoryview)):
             raise Wrong("is bytes, not text: decode it")
         if not isinstance(value, str):
             raise _unlike(value, "text")
-        value = str(value)
         if len(value) > MAX_BYTES:
             raise Wrong(f"is a text of {len(value)} characters, {MAX_BYTES} are the most for one value")
         if "\0" in value:
@@ -238,12 +238,12 @@ def _text(most: int | None, in_bytes: bool, allowed: frozenset[str]) -> Kind:
             raise Wrong(f"has {size if in_bytes else len(value)} {unit}, {most} are the most")
         if allowed and value not in allowed:
             raise Wrong(f"is {_shown(value)}, none of {', '.join(sorted(allowed))}")
-        return value.translate(ESCAPES)
+        return str(value).translate(ESCAPES)
 
-    def many(types: set[type], values: Sequence[object]) -> Sequence[str] | None:
+    def many(types: set[type], values: Sequence[Any]) -> Sequence[str] | None:
         if types != {str}:
             return None
-        texts: Sequence[str] = values  # type: ignore[assignment]
+        texts: Sequence[str] = values
         joined = "\0".join(texts)
         if len(joined) > MAX_BYTES or joined.count("\0") != len(texts) - 1:
             return None
@@ -264,20 +264,20 @@ def _text(most: int | None, in_bytes: bool, allowed: frozenset[str]) -> Kind:
 
 
 def _boolean() -> Kind:
-    def one(value: object) -> str:
+    def one(value: Any) -> str:
         value = _plain(value)
         if isinstance(value, (bool, int, float)) and value in (0, 1):
             return "t" if value else "f"
         raise _unlike(value, "true or false")
 
-    def many(types: set[type], values: Sequence[object]) -> Sequence[str] | None:
+    def many(types: set[type], values: Sequence[Any]) -> Sequence[str] | None:
         return ["t" if value else "f" for value in values] if types == {bool} else None
 
     return Kind(one, many)
 
 
 def _document() -> Kind:
-    def one(value: object) -> str:
+    def one(value: Any) -> str:
         value = _plain(value)
         try:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -304,7 +304,7 @@ def _no_constant(name: str) -> object:
 
 
 def _day() -> Kind:
-    def one(value: object) -> str:
+    def one(value: Any) -> str:
         value = _plain(value)
         if isinstance(value, datetime):
             if (value.hour, value.minute, value.second, value.microsecond, getattr(value, "nanosecond", 0)) != (0,) * 5:
@@ -319,8 +319,8 @@ def _day() -> Kind:
                 raise Wrong(f"is {_shown(value)}, not a date such as 2026-11-27") from None
         raise _unlike(value, "a date")
 
-    def many(types: set[type], values: Sequence[object]) -> Sequence[str] | None:
-        return list(map(date.isoformat, values)) if types == {date} else None  # type: ignore[arg-type]
+    def many(types: set[type], values: Sequence[Any]) -> Sequence[str] | None:
+        return list(map(date.isoformat, values)) if types == {date} else None
 
     return Kind(one, many)
 
@@ -334,7 +334,7 @@ def _zone(column: Column) -> ZoneInfo | None:
         ) from error
 
 
-def _aware(value: object, zone: tzinfo | None) -> tuple[datetime, int]:
+def _aware(value: Any, zone: tzinfo | None) -> tuple[datetime, int]:
     """A moment with its zone, and nanoseconds beyond its microseconds."""
     value = _plain(value)
     extra = getattr(value, "nanosecond", 0)
@@ -344,8 +344,9 @@ def _aware(value: object, zone: tzinfo | None) -> tuple[datetime, int]:
         value, extra = _parsed(value)
     if not isinstance(value, datetime):
         raise _unlike(value, "a time")
-    if hasattr(value, "to_pydatetime"):
-        value = value.replace(nanosecond=0).to_pydatetime()  # type: ignore[call-arg]
+    floor = getattr(value, "floor", None)
+    if floor is not None:  # of pandas, which warns when it drops nanoseconds by itself
+        value = floor("us").to_pydatetime()
     if value.utcoffset() is not None:
         return value, extra
     if zone is None:
@@ -372,12 +373,12 @@ def _parsed(text: str) -> tuple[datetime, int]:
 
 
 def _moment(zone: ZoneInfo | None) -> Kind:
-    def one(value: object) -> str:
+    def one(value: Any) -> str:
         return _aware(value, zone)[0].isoformat()
 
-    def many(types: set[type], values: Sequence[object]) -> Sequence[str] | None:
-        if types == {datetime} and all(value.tzinfo is timezone.utc for value in values):  # type: ignore[attr-defined]
-            return list(map(datetime.isoformat, values))  # type: ignore[arg-type]
+    def many(types: set[type], values: Sequence[Any]) -> Sequence[str] | None:
+        if types == {datetime} and all(value.tzinfo is timezone.utc for value in values):
+            return list(map(datetime.isoformat, values))
         return None
 
     return Kind(one, many)
@@ -387,7 +388,7 @@ def _nanoseconds(zone: ZoneInfo | None, keep_days: float | None) -> Kind:
     def earliest() -> int:
         return -(1 << 63) if keep_days is None else time.time_ns() - int(keep_days * _DAY_NS)
 
-    def one(value: object) -> str:
+    def one(value: Any) -> str:
         value = _plain(value)
         if isinstance(value, int) and not isinstance(value, bool):
             number = value
@@ -400,8 +401,8 @@ def _nanoseconds(zone: ZoneInfo | None, keep_days: float | None) -> Kind:
             raise Wrong(f"is {_shown(value)}, older than the {keep_days:g} days that TDengine keeps")
         return str(number)
 
-    def many(types: set[type], values: Sequence[object]) -> Sequence[str] | None:
-        if types == {int} and earliest() < min(values) and max(values) < 1 << 63:  # type: ignore[type-var, operator]
+    def many(types: set[type], values: Sequence[Any]) -> Sequence[str] | None:
+        if types == {int} and earliest() < min(values) and max(values) < 1 << 63:
             return list(map(str, values))
         return None
 

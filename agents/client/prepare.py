@@ -5,6 +5,7 @@ A batch is what is acknowledged at once; many rows make several, each small enou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -64,6 +65,7 @@ class Checker:
         self._columns: list[tuple[Column, Kind]] = list(zip(columns, kinds, strict=True))
         self._names = tuple(column.name for column in columns)
         self._table = table
+        self._on_tdengine = on_tdengine  # which has no way to write NaN
 
     def prepare(self, rows: object, ids: Ids) -> Prepared:
         """Raises BadRow for what cannot be read as rows of this table at all."""
@@ -88,6 +90,9 @@ class Checker:
                 ]
             return [NULL] * given.n
         types = set(map(type, values))
+        if float in types and column.nullable and column.nan == "missing" and not types - {float, type(None)}:
+            values = [None if value != value else value for value in values]
+            types = set(map(type, values))
         if type(None) not in types:
             return kind.many(types, values) or self._each(column, kind, values, given, refused)
         if column.nullable:
@@ -108,7 +113,7 @@ class Checker:
             text = NULL
             if row not in given.strange:
                 try:
-                    text = _one(column, kind, value)
+                    text = _one(column, kind, value, column.nan == "keep" and not self._on_tdengine)
                 except Wrong as why:
                     refused.append(Refused(row, column.name, str(why)))
             texts.append(text)
@@ -129,11 +134,16 @@ class Checker:
         return pieces
 
 
-def _one(column: Column, kind: Kind, value: object) -> str:
-    if is_missing(value) or (is_nan(value) and column.nan == "missing"):
+def _one(column: Column, kind: Kind, value: object, keeps_nan: bool) -> str:
+    nan = is_nan(value)
+    if nan and keeps_nan:
+        return kind.one(math.nan)
+    if nan and (column.nan == "refuse" or not column.nullable):
+        raise Wrong("is NaN" if column.nan == "refuse" else "is NaN, and may not be missing")
+    if nan or is_missing(value):
         if column.nullable:
             return NULL
-        raise Wrong("is missing" if is_missing(value) else "is NaN, and may not be missing")
+        raise Wrong("is missing")
     return kind.one(value)
 
 

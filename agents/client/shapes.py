@@ -9,7 +9,7 @@ import dataclasses
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from agents.base.errors import BadRow
 from agents.client.kinds import Precise, is_missing
@@ -48,21 +48,21 @@ def _of_rows(rows: list[object], names: Sequence[str]) -> Columns:
     strange: dict[int, tuple[str, str]] = {}
     known = frozenset(names)
     kinds = set(map(type, rows))
+    dicts: list[Mapping[str, object]] = []
     if kinds == {dict}:
-        dicts: list[Mapping[str, object]] = rows  # type: ignore[assignment]
-        for number, row in enumerate(dicts):
-            if not row.keys() <= known:
-                strange[number] = _unknown(row, known)
+        dicts = cast("list[Mapping[str, object]]", rows)
+        for number, given in enumerate(dicts):
+            if not given.keys() <= known:
+                strange[number] = _unknown(given, known)
     else:
-        dicts = []
         for number, row in enumerate(rows):
             try:
-                as_dict = _dict(row, names)
-                if not as_dict.keys() <= known:
-                    strange[number] = _unknown(as_dict, known)
+                dicts.append(_dict(row, names))
+                if not dicts[-1].keys() <= known:
+                    strange[number] = _unknown(dicts[-1], known)
             except ValueError as error:
-                as_dict, strange[number] = {}, ("", str(error))
-            dicts.append(as_dict)
+                dicts.append({})
+                strange[number] = ("", str(error))
     used = [name for name in names if any(name in row for row in dicts)]
     return Columns(len(rows), {name: [row.get(name) for row in dicts] for name in used}, strange)
 
@@ -123,9 +123,9 @@ def _pandas(pandas: Any, rows: Any) -> Any:
     return list(frame.columns), len(frame), values
 
 
-def _scalars(values: list[object]) -> list[object]:
+def _scalars(values: list[Any]) -> list[object]:
     """A value that is itself a set of values (a list of JSON) is not compared with itself."""
-    return [None if value is None else value if not hasattr(value, "__array__") else value.tolist() for value in values]
+    return [value.tolist() if hasattr(value, "__array__") else value for value in values]
 
 
 def _with_index(pandas: Any, frame: Any) -> Any:

@@ -163,9 +163,10 @@ class Table(Entry):
     def _check_rules(column: Column) -> None:
         at = f"columns.{column.name}"
         if column.values and not column.type.startswith(TEXT_TYPES):
-            raise contradiction(f"{at}.values", column.type, "only a text has values to choose from", "Remove values.")
+            raise contradiction(f"{at}.values", column.type, "only a text has values to choose", "Remove values.")
         if column.nan is Nan.KEEP and column.type not in ("real", "double precision"):
-            raise contradiction(f"{at}.nan", "keep", f"{column.type} does not hold it soundly", "Use missing or refuse.")
+            why = f"{column.type} does not hold it soundly"
+            raise contradiction(f"{at}.nan", "keep", why, "Use missing or refuse.")
         if column.zone is not None and column.type not in ("timestamptz", "timestamp"):
             raise contradiction(f"{at}.zone", column.zone, f"{column.type} is no moment in time", "Remove zone.")
 

@@ -6,7 +6,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from agents.base.config import load_config
 from agents.client import Client
 from agents.writing.outbox import Outbox
 from agents.writing.records import Record
@@ -60,12 +59,9 @@ def order(**changes: Any) -> dict[str, Any]:
 
 
 def tick(**changes: Any) -> dict[str, Any]:
-    return {"ts": datetime.now(timezone.utc), "price": 10.5, "volume": 100, "symbol": "600000", "exchange": "SSE", **changes}
+    now = datetime.now(timezone.utc)
+    return {"ts": now, "price": 10.5, "volume": 100, "symbol": "600000", "exchange": "SSE", **changes}
 
 
 def setting(key: str = "k", value: str = "v", **changes: Any) -> dict[str, Any]:
     return {"config_key": key, "config_value": value, "updated_at": NOW, **changes}
-
-
-def port_of(path: Path) -> int:
-    return load_config(path).hosts[0].port

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -146,10 +147,10 @@ def test_processes_share_one_clock_and_the_later_save_has_the_greater_ids(tmp_pa
     taken = [queue.get(timeout=60) for _ in workers]
     for worker in workers:
         worker.join(60)
-    assert all(before[1] < after[0] for ids in taken for before, after in zip(ids, ids[1:], strict=False))
+    assert all(before[1] < after[0] for ids in taken for before, after in pairwise(ids))
     ranges = sorted(pair for ids in taken for pair in ids)
     assert len(ranges) == 600
-    assert all(before[1] < after[0] for before, after in zip(ranges, ranges[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in pairwise(ranges))
 
 
 def test_an_id_of_today_is_greater_than_that_of_a_feed_that_began_before(clock: Clock) -> None:
