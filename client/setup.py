@@ -13,7 +13,7 @@ from setuptools.command.build_py import build_py
 AGENTS = Path(__file__).resolve().parent.parent / "agents"
 ROOMS = ("base", "client", "postgresql", "tdengine", "writing")
 # An import, or the dotted name of a program in a string; a path has a slash, and an attribute a name before it.
-NAMED = re.compile(r"(?<![\w./])agents(?=[. ](?!\.))(?=\.[a-z_]| import)")
+NAMED = re.compile(r"(?<![\w./])agents(?=\.[a-z_]| import)")
 
 
 class WithAgents(build_py):

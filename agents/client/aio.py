@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from pathlib import Path
 
 from agents.client.client import POOL, Acknowledgement, Client
@@ -26,7 +27,7 @@ class AsyncClient:
         """As `Client.open`."""
         return cls(Client.open(config, pool=pool), pool)
 
-    async def save(self, table_or_classification: str, rows: object) -> Acknowledgement:
+    async def save(self, table_or_classification: str | Enum, rows: object) -> Acknowledgement:
         """As `Client.save`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._client.save, table_or_classification, rows)

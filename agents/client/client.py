@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class Client:
             raise BadConfig(f"A pool of {pool} sessions can save nothing.", "Give at least 1.")
         return cls([load_config(path) for path in paths], pool)
 
-    def save(self, table_or_classification: str, rows: object) -> Acknowledgement:
+    def save(self, table_or_classification: str | Enum, rows: object) -> Acknowledgement:
         """Check the rows, write those that are sound, and tell who acknowledged them and which were refused.
 
         `rows`: dicts, tuples in the catalogue's order, dataclasses, a DataFrame of pandas or polars, an Arrow table.
@@ -125,7 +126,7 @@ class Client:
         return self.write(self.prepare(table_or_classification, rows))
 
     def prepare(
-        self, table_or_classification: str, rows: object, event_ids: Sequence[int] | None = None
+        self, table_or_classification: str | Enum, rows: object, event_ids: Sequence[int] | None = None
     ) -> Prepared:
         """The first half of a save: what `write` takes. `event_ids`, one for each sound row, only for rows whose age is
         known otherwise: they decide which of two rows with one key is the newer.
@@ -148,7 +149,7 @@ class Client:
                 raise NotAcknowledged(str(error), error.hint, done, rest) from error
         return self._acknowledgement(prepared, acks)
 
-    def table(self, table_or_classification: str) -> Table:
+    def table(self, table_or_classification: str | Enum) -> Table:
         """The table that such rows go to, as the catalogue has it. Raises BadRow."""
         return table_named(table_or_classification, self._tables)
 

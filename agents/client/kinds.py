@@ -148,6 +148,8 @@ def _float(single: bool, infinite: bool) -> Kind:
     def one(value: Any) -> str:
         value = _plain(value)
         if isinstance(value, str):
+            if value in ("Infinity", "-Infinity"):  # what has no number of its own in JSON
+                return one(float(value))
             if not _NUMBER.fullmatch(value):
                 raise _unlike(value, "a number")
             number = float(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import compress
 
 from agents.base.config import Column, Table
@@ -161,8 +162,14 @@ def _cuts(lines: Sequence[str]) -> list[tuple[int, int]]:
     return [*cuts, (first, len(lines))]
 
 
-def table_named(name: str, tables: dict[str, Table]) -> Table:
+def name_of(name: object) -> str:
+    """The name itself, or that of a member of the trading system's enumerations."""
+    return str(name.value if isinstance(name, Enum) else name)
+
+
+def table_named(name: str | Enum, tables: dict[str, Table]) -> Table:
     """By the table's name or by a classification of the catalogue, also an older one. Raises BadRow."""
+    name = name_of(name)
     if name in tables:
         return tables[name]
     found = [table for table in tables.values() if name in table.classifications]

@@ -9,6 +9,8 @@
 from agents.client import (
     Acknowledgement,
     AsyncClient,
+    BatchFailureStrategy,
+    BatchOperationResult,
     By,
     Client,
     FailureRecoveryQueue,
@@ -21,6 +23,8 @@ from agents.client import (
 __all__ = [
     "Acknowledgement",
     "AsyncClient",
+    "BatchFailureStrategy",
+    "BatchOperationResult",
     "By",
     "Client",
     "FailureRecoveryQueue",
