@@ -128,11 +128,14 @@ class Client:
     def prepare(
         self, table_or_classification: str | Enum, rows: object, event_ids: Sequence[int] | None = None
     ) -> Prepared:
-        """The first half of a save: what `write` takes. `event_ids`, one for each sound row, only for rows whose age is
-        known otherwise: they decide which of two rows with one key is the newer.
+        """The first half of a save: what `write` takes. `event_ids`, one for each row, only for rows whose age is known
+        otherwise: they decide which of two rows with one key is the newer.
         """
         table = table_named(table_or_classification, self._tables)
-        ids = self._clock.reserve if event_ids is None else (lambda n: event_ids[:n])
+
+        def ids(sound: Sequence[int]) -> Sequence[int]:
+            return self._clock.reserve(len(sound)) if event_ids is None else [event_ids[row] for row in sound]
+
         return self._checkers[table.name].prepare(rows, ids)
 
     def write(self, prepared: Prepared) -> Acknowledgement:

@@ -19,7 +19,7 @@ from agents.writing.batch import EVENT_ID, Batch, Part
 
 BATCH_ROWS = 5000
 BATCH_BYTES = 8 << 20
-Ids = Callable[[int], Sequence[int]]
+Ids = Callable[[Sequence[int]], Sequence[int]]  # of the rows that are sound, by their numbers
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Checker:
             keep = [row not in wrong for row in range(given.n)]
             sound = list(compress(sound, keep))
             texts = [list(compress(column, keep)) for column in texts]
-        pieces = self._pieces(sound, texts, ids(len(sound))) if sound else ()
+        pieces = self._pieces(sound, texts, ids(sound)) if sound else ()
         return Prepared(self._table.name, given.n, tuple(pieces), tuple(sorted(refused, key=lambda one: one.row)))
 
     def _texts(self, column: Column, kind: Kind, given: Columns, refused: list[Refused]) -> Sequence[str]:

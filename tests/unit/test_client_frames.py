@@ -121,7 +121,7 @@ def test_nanoseconds_reach_tdengine(tmp_path: Path, library: str) -> None:
         aware = pyarrow.table({"ts": pyarrow.array([ns]).cast(pyarrow.timestamp("ns", tz="UTC"))})
         naive = pyarrow.table({"ts": pyarrow.array([ns + 8 * 3600 * 10**9]).cast(pyarrow.timestamp("ns"))})
     for rows in (aware, naive):
-        prepared = Checker(table, True).prepare(rows, lambda n: range(1, n + 1))
+        prepared = Checker(table, True).prepare(rows, lambda sound: range(1, len(sound) + 1))
         assert prepared.pieces[0].batch.parts[0].text == f"{ns}\t1\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -22,9 +23,13 @@ from agents.tdengine.sql import rows_of
 SHANGHAI = "Asia/Shanghai"
 
 
+def ids(sound: Sequence[int]) -> range:
+    return range(1, len(sound) + 1)
+
+
 def told(kind: str, value: object, tdengine: bool = False, keep_days: float | None = None, **rules: object) -> str:
     """The text of one value in a column of this type, or why it is refused."""
-    prepared = checker(kind, tdengine, keep_days, **rules).prepare([{"v": value}], lambda n: range(1, n + 1))
+    prepared = checker(kind, tdengine, keep_days, **rules).prepare([{"v": value}], ids)
     if prepared.refused:
         assert [(one.row, one.column) for one in prepared.refused] == [(0, "v")]
         assert not prepared.pieces
@@ -167,7 +172,7 @@ KINDS = (
 def test_many_values_are_judged_as_each_of_them_alone(kind: str, values: list[object], nullable: bool) -> None:
     """The fast way for columns that are all alike says nothing else, and each text is one line and one field."""
     one_by_one = [told(kind, value, nullable=nullable) for value in values]
-    prepared = checker(kind, nullable=nullable).prepare([{"v": value} for value in values], lambda n: range(1, n + 1))
+    prepared = checker(kind, nullable=nullable).prepare([{"v": value} for value in values], ids)
     together = [""] * len(values)
     for refused in prepared.refused:
         assert isinstance(refused, Refused)
@@ -190,6 +195,6 @@ def _as_number(text: str) -> object:
 
 def test_json_comes_back_as_it_was() -> None:
     document = {"名": "x\ty\\", "n": [1, 2.5, None, True]}
-    prepared = checker("jsonb").prepare([{"v": document}], lambda n: range(1, n + 1))
+    prepared = checker("jsonb").prepare([{"v": document}], ids)
     ((_, text),) = rows_of(prepared.pieces[0].batch.parts[0])
     assert json.loads(text or "") == document
