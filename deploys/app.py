@@ -14,6 +14,7 @@ from deploys import agents, estate
 from deploys.base import UPLOADS
 from deploys.postgresql.operations import packages
 from deploys.text import MANAGED, as_file
+from deploys.tree import tree
 from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Shadow
 from inventories.errors import BadInput
@@ -29,6 +30,8 @@ def deploy() -> tuple[OperationMeta, ...]:
     """
     packages(name="agents' packages", names=["python3", "python3-psycopg2", "sqlite3"])
     ours = agents.deploy()
+    # What the trading system installs from here: pip install /opt/mystocks-dr/client. It is built from the agents.
+    tree(name="client", src=str(estate.CLIENT), dest="/opt/mystocks-dr/client")
     settings = files.put(name="agents' settings", src=as_file(_settings()), dest=f"{ETC}/agent.json", **_READABLE)
     passwords = files.template(
         name="writer's password", src=estate.template("app", "pgpass.j2"), dest=f"{ETC}/pgpass", mode="0600",
