@@ -8,6 +8,7 @@ from invoke.tasks import Task
 from doors import (
     backup,
     bench,
+    catalogue,
     checks,
     demo,
     drills,
@@ -31,6 +32,7 @@ for _doors in (drills, demo, estate, runbooks, restores, tdengine, tdengine_rest
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
 for _module in (backup, keys, lab, outbox, secrets):
     ns.add_collection(Collection.from_module(_module))
+ns.add_collection(catalogue.collection)
 ns.add_collection(runbooks.collection)
 ns.add_collection(record.collection)
 ns.add_collection(record.lock_collection)
