@@ -25,7 +25,7 @@ from inventories.errors import BadInput
 def take(
     c: Context, file: str, disaster_recovery: str = "", write: bool = False, whole: bool = False, out: str = ""
 ) -> None:
-    """Turn the trading system's configuration into catalogue entries, and list what there is to decide.
+    """Turn table_config.yaml into entries and things to decide.
 
     A table that the catalogue has already, under its name or a classification's, is left as it is there, and every
     difference is told; with --whole none counts as there. With --write the new ones are appended, each with its

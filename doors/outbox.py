@@ -54,7 +54,7 @@ def replay(c: Context, inventory: str = "", lab: str = "") -> None:
 )
 @door
 def take_over(c: Context, file: str, inventory: str = "", lab: str = "") -> None:
-    """Save what waits in a recovery queue file that the trading system left on the application host.
+    """Save what waits in a recovery queue left on the host.
 
     Its items are as old as they say: nothing newer is overwritten. What cannot be saved stays in the file, is marked
     failed there and named here. May be repeated.
