@@ -26,6 +26,7 @@ from agents.client.pool import ClientClosed
 from agents.client.prepare import BATCH_BYTES, BATCH_ROWS
 from agents.writing.batch import encode
 from agents.writing.writer import Ack, Writer
+from drills.benches.client import figures
 from tests.unit.agent_fixtures import config_file
 from tests.unit.client_kit import NODE, NOW, client, lines, order, records, setting, tick, ticks_file
 
@@ -344,3 +345,14 @@ def test_the_outbox_takes_what_it_must_reach(tmp_path: Path) -> None:
         spent = time.process_time() - started
     assert 6000 / spent > 20_000
 
+
+def test_the_bench_holds_the_library_to_what_was_promised() -> None:
+    said: dict[str, object] = {
+        "outbox": 30_000.0, "poison": 12_000.0, "store": 20_000.0, "feed": 24_000.0,
+        "save": [1.0] * 199 + [9.0], "insert": [1.0] * 200,
+    }  # fmt: skip
+    found = {figure.name: figure for figure in figures([said])}
+    assert [figure.met for figure in found.values()] == [True, False, None, True, None, True]
+    assert found["of the feed's own path"].median == pytest.approx(20 / 24)
+    slow = {figure.name: figure for figure in figures([{**said, "save": [1.0] * 190 + [9.0] * 10}])}
+    assert slow["of a bare INSERT's"].met is False

@@ -19,6 +19,7 @@ import pytest
 
 from agents.base.config import Config, load_config, load_tables
 from agents.client import By, Client
+from agents.client import clock as clock_module
 from agents.client.clock import Clock
 from agents.writing.outbox import Outbox
 from agents.writing.replayer import Replayer, drain_once, serve
@@ -107,7 +108,7 @@ def test_a_session_teaches_the_clock_the_store_s_time(
 ) -> None:
     with Client.open(settings) as client:
         client.save("system_config", [setting("k", "1")])
-        monkeypatch.setattr("agents.client.clock.time.time_ns", lambda: 1_500_000_000 * 10**9)
+        monkeypatch.setattr(clock_module.time, "time_ns", lambda: 1_500_000_000 * 10**9)
         later = client.save("system_config", [setting("k", "2")]).event_ids[0]
     monkeypatch.undo()
     assert abs((later >> 32) - time.time()) < 5

@@ -28,6 +28,7 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.client": ("agents.base", "agents.client", "agents.writing"),
     "agents.feed": ("agents.base", "agents.feed", "agents.writing"),
     "agents.feed.yardstick": ("agents.base", "agents.feed", "agents.writing", "agents.postgresql"),
+    "agents.feed.client_rates": ("agents.base", "agents.client", "agents.feed", "agents.writing", "agents.postgresql"),
     _POSTGRESQL: ("agents.base", "agents.jobs", "agents.writing", _POSTGRESQL),
     _TDENGINE: ("agents.base", "agents.jobs", "agents.writing", _TDENGINE),
     "agents": (),
