@@ -164,6 +164,8 @@ def _shadow(raw: dict[str, Any]) -> ShadowSettings:
 def load_tables(path: Path) -> dict[str, Table]:
     """Read tables.json, which the catalogue exports. Raises BadConfig."""
     raw = _read(path)
+    if raw.get("version", 1) != 1:
+        raise BadConfig(f"{path} is of a newer deploy than these programs.", "Deploy this host, or update the library.")
     try:
         return {
             name: Table(

@@ -29,6 +29,8 @@ NODES = 1 << NODE_BITS
 FRACTION_BITS = 20
 STEP = NODES  # between an id and the next one of the same host
 AHEAD = 10 << FRACTION_BITS  # ticks between the ceiling on the disk and what was given
+LEAP_NS = 86_400 * 10**9
+LOCK_S, LOOK_EVERY_S = 5.0, 0.0002
 LAST_TICK = (1 << (63 - NODE_BITS)) - 1
 _STATE = struct.Struct(">4sqq16sq")
 _CRC = struct.Struct(">I")
@@ -77,9 +79,14 @@ class Clock:
         return range(begin, begin + n * STEP, STEP)
 
     def calibrate(self, store_ns: int, since_boot_ns: int) -> None:
-        """A store's clock said `store_ns` (unix) when this host had been up for `since_boot_ns`."""
+        """A store's clock said `store_ns` (unix) when this host had been up for `since_boot_ns`.
+
+        What is far ahead of all that is known here is not believed: ids never come back from there.
+        """
         with self._lock, _Locked(self._opened()) as held:
-            held.put(replace(held.state, anchor_ns=store_ns - since_boot_ns), sync=False)
+            known_ns = max(time.time_ns(), held.state.last * 1_000_000_000 >> FRACTION_BITS)
+            if store_ns - known_ns < LEAP_NS:
+                held.put(replace(held.state, anchor_ns=store_ns - since_boot_ns), sync=False)
 
     def ahead_s(self) -> float:
         """How far the ids are ahead of the time, in seconds; a second after a clock that had been wrong it shows."""
@@ -139,7 +146,7 @@ class _Locked:
         self.state = _State()
 
     def __enter__(self) -> _Locked:
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        self._take()
         try:
             self.state = _current(_read(self._handle))
         except BaseException:
@@ -149,6 +156,19 @@ class _Locked:
 
     def __exit__(self, *_: object) -> None:
         fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    def _take(self) -> None:
+        """It is held for microseconds, unless its holder was stopped in the middle: then nobody saves for a moment."""
+        ends = time.monotonic() + LOCK_S
+        while True:
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > ends:
+                    sentence = f"Another process has held the clock for {LOCK_S:g} s."
+                    raise ClockUnusable(sentence, "One that saves rows was stopped (SIGSTOP, a debugger).") from None
+            time.sleep(LOOK_EVERY_S)
 
     def put(self, state: _State, sync: bool) -> None:
         data = _STATE.pack(_MAGIC, state.last, state.ceiling, state.boot, state.anchor_ns)

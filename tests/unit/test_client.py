@@ -187,6 +187,14 @@ def test_a_host_that_was_not_deployed_for_it_is_told_so(tmp_path: Path) -> None:
         Client.open(config_file(tmp_path, node=NODE), pool=0)
 
 
+def test_a_catalogue_of_a_newer_deploy_is_told(tmp_path: Path) -> None:
+    path = config_file(tmp_path, node=NODE)
+    exported = json.loads((tmp_path / "tables.json").read_text())
+    (tmp_path / "tables.json").write_text(json.dumps({**exported, "version": 2}))
+    with pytest.raises(BadConfig, match="newer deploy"):
+        Client.open(path)
+
+
 def test_threads_share_a_client(tmp_path: Path) -> None:
     with client(tmp_path, pool=3) as one:
         def work(name: int) -> None:
@@ -259,6 +267,27 @@ def test_a_client_goes_on_on_both_sides_of_a_fork(tmp_path: Path) -> None:
     assert len({int(row["event_id"]) for row in found}) == len(found)
     assert sum(row["config_key"].startswith("child") for row in found) == 60
     assert {row["config_key"] for row in found} >= {"parent", "after"}
+
+
+def test_threads_that_fork_at_one_time_do_not_meet(tmp_path: Path) -> None:
+    with client(tmp_path) as one:
+        one.save("system_config", [setting()])
+        ended: list[int] = []
+
+        def fork() -> None:
+            for _ in range(5):
+                child = os.fork()
+                if child == 0:
+                    os._exit(0)
+                ended.append(os.waitpid(child, 0)[1])
+
+        threads = [threading.Thread(target=fork) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert ended == [0] * 20
+        assert one.save("system_config", [setting("after")]).complete
 
 
 def test_a_fork_in_the_middle_of_a_save_that_hangs_leaves_the_child_without_a_client(

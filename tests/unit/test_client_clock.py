@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -85,17 +86,39 @@ def test_the_disk_is_asked_only_when_the_ceiling_is_reached(clock: Clock, monkey
 def test_the_store_s_time_replaces_a_clock_that_is_wrong_and_one_that_is_set_later(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at(monkeypatch, 1_700_000_000)  # this host believes in 2023
+    at(monkeypatch, 1_800_000_000 - 36_000)  # this host is ten hours behind
     clock.calibrate(1_800_000_000 * SECOND, since_boot_ns())
     assert 0 <= (clock.reserve(1)[0] >> 32) - 1_800_000_000 <= 2
     at(monkeypatch, 1_900_000_000)  # and somebody sets it to 2030
     assert 0 <= (clock.reserve(1)[0] >> 32) - 1_800_000_000 <= 2
 
 
+def test_a_store_that_is_years_ahead_is_not_believed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids that followed it would win over everything until then, on every host that ever asked it."""
+    at(monkeypatch, 1_800_000_000)
+    clock.calibrate(1_900_000_000 * SECOND, since_boot_ns())
+    assert clock.reserve(1)[0] >> 32 == 1_800_000_000
+    clock.calibrate(1_700_000_000 * SECOND, since_boot_ns())  # one that is behind takes nothing back
+    assert clock.reserve(1)[0] >> 32 == 1_800_000_000
+
+
+def test_a_holder_that_was_stopped_is_not_waited_for_for_ever(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOCK_S", 0.05)
+    clock.reserve(1)
+    with clock.path.open("rb+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ClockUnusable, match="held the clock"):
+            clock.reserve(1)
+    assert clock.reserve(1)
+
+
 def test_what_a_store_said_is_no_longer_believed_after_a_boot(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    clock.calibrate(1_800_000_000 * SECOND, since_boot_ns())
+    at(monkeypatch, 1_800_000_000)
+    clock.calibrate(1_800_000_100 * SECOND, since_boot_ns())
     reboot(monkeypatch, tmp_path)
     at(monkeypatch, 1_850_000_000)
     assert clock.reserve(1)[0] >> 32 == 1_850_000_000
