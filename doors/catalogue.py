@@ -16,7 +16,7 @@ from inventories.errors import BadInput
     help={
         "file": "the trading system's table_config.yaml",
         "disaster-recovery": "its disaster_recovery_config.yaml: tables of its own, and where the two differ",
-        "write": "append the new entries to inventories/catalog/tables.yaml",
+        "write": "put new entries and columns into inventories/catalog/tables.yaml",
         "whole": "every table of theirs as they have it, as a catalogue of its own",
         "out": "write them into this new file instead of showing them",
     },
@@ -27,9 +27,9 @@ def take(
 ) -> None:
     """Turn table_config.yaml into entries and things to decide.
 
-    A table that the catalogue has already, under its name or a classification's, is left as it is there, and every
-    difference is told; with --whole none counts as there. With --write the new ones are appended, each with its
-    decisions as comments: after `./dr deploy` they are routed, backed up and validated as all are.
+    A table that the catalogue has already, under its name or a classification's, gets the columns that it lacks, all of
+    them optional, and every other difference is told; with --whole none counts as there. With --write the new ones are
+    appended, each with its decisions as comments: after `./dr deploy` all are routed, backed up and validated.
     """
     from inventories.catalog import load_tables
     from inventories.catalog.foreign import alone, append, listed, propose, rendered
@@ -41,7 +41,7 @@ def take(
     proposal = propose(load_tables(), caller_path(file), recovery, whole)
     text = alone(proposal.new, load_tables().naive_times) if whole else rendered(proposal.new)
     if write:
-        append(proposal.new, TABLES)
+        append(proposal, TABLES)
     elif out:
         _new_file(out, text)
     elif proposal.new:
@@ -50,8 +50,10 @@ def take(
     for line in lines:
         print(line)
     where = "were added to the catalogue" if write else f"are in {out}" if out else "are new"
-    known = len(proposal.there)
+    known, more = len(proposal.there), sum(len(change.added) for change in proposal.changes)
     print(f"{len(proposal.new)} tables {where}, {known} are there already, {len(lines)} things to decide.")
+    if more:
+        print(f"{more} columns {'were added' if write else 'more'} to tables that are there.")
 
 
 def _new_file(out: str, text: str) -> None:

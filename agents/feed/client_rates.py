@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from agents.base.config import DEFAULT, Config, Host, load_config, load_tables
 from agents.base.errors import AgentError, run
 from agents.client import By, Client
-from agents.feed.market import Market
+from agents.feed.market import Market, fitted
 from agents.postgresql.primary import find_primary
 from agents.writing.batch import encode
 from agents.writing.outbox import Outbox
@@ -87,11 +87,11 @@ def to_store(config: Config, folder: Path, rows: int) -> tuple[float, float]:
         closing(Writer(apart, tables, outbox, 1)) as writer,
     ):  # fmt: skip
         for number in range(rows // BATCH + 1):
-            dicts, tuples = batch(number), market.batch(BATCH * 5 // 2)[TABLE][:BATCH]
+            dicts, tuples = batch(number), fitted(tables, {TABLE: market.batch(BATCH * 5 // 2)[TABLE][:BATCH]})
             began = time.monotonic()
             _acknowledged(client, dicts, By.STORE)
             between = time.monotonic()
-            if writer.write(encode(tables, {TABLE: tuples})).by is not By.STORE:
+            if writer.write(encode(tables, tuples)).by is not By.STORE:
                 raise AgentError("The store did not acknowledge the feed's rows.", "./dr status")
             if number:  # the first pays for what is paid once
                 ours, theirs = ours + between - began, theirs + time.monotonic() - between

@@ -9,12 +9,17 @@ import pytest
 import yaml
 from invoke.exceptions import Exit
 
+from agents.base.config import load_tables as load_exported
+from agents.feed.market import Market, fitted
+from agents.feed.ticks import Ticks
+from agents.writing.batch import encode
 from doors import catalogue as door
 from inventories.catalog import load_tables
+from inventories.catalog.export import tables_json
 from inventories.catalog.foreign import Proposal, alone, append, listed, propose
 from inventories.catalog.load import TABLES
 from inventories.catalog.postgresql import ddl
-from inventories.catalog.tables import Classification, Store, Table
+from inventories.catalog.tables import Classification, Store, Table, Tables
 from inventories.catalog.tdengine import ddl as td_ddl
 from inventories.errors import BadInput
 from tests.unit.test_readme import parse
@@ -155,15 +160,29 @@ def test_a_table_that_is_there_stays_as_it_is_and_every_difference_is_told(tmp_p
 """
     proposal = propose(load_tables(), written(tmp_path / "c.yaml", text, rest=""))
     assert (proposal.new, dict(proposal.there)) == ((), {"account_funds": "account_funds"})
+    (change,) = proposal.changes
+    assert ([column.name for column in change.added], change.eased) == (["daily_pnl"], ("cash_balance", "market_value"))
     assert [str(one) for one in proposal.decisions] == [
         "contradicts: account_funds.account_id is varchar(30); varchar(20) as in account_funds",
-        "does not fit: account_funds.daily_pnl is numeric(15,2) and has no column in account_funds; left out; to take"
-        " it: {name: daily_pnl, type: numeric(15,2), nullable: true}",
-        "contradicts: account_funds.cash_balance is needed by account_funds, and their rows have none; their rows are"
-        " refused without it",
-        "contradicts: account_funds.market_value is needed by account_funds, and their rows have none; their rows are"
-        " refused without it",
+        "does not fit: account_funds.daily_pnl is numeric(15,2) and has no column in account_funds; added, optional",
+        "contradicts: account_funds.cash_balance is needed by account_funds, and their rows have none; optional from"
+        " now on",
+        "contradicts: account_funds.market_value is needed by account_funds, and their rows have none; optional from"
+        " now on",
     ]
+    path = tmp_path / "tables.yaml"
+    path.write_text(TABLES.read_text(encoding="utf-8"), encoding="utf-8")
+    append(proposal, path)
+    funds = load_tables(path)["account_funds"]
+    assert [(column.name, column.type, column.nullable) for column in funds.columns] == [
+        ("event_id", "bigint", False), ("account_id", "varchar(20)", False), ("record_date", "date", False),
+        ("total_assets", "numeric(24,4)", False), ("cash_balance", "numeric(24,4)", True),
+        ("frozen_cash", "numeric(24,4)", True), ("market_value", "numeric(24,4)", True),
+        ("total_pnl", "numeric(24,4)", True), ("daily_pnl", "numeric(15,2)", True),
+    ]  # fmt: skip
+    before, after = (one.read_text(encoding="utf-8").splitlines() for one in (TABLES, path))
+    assert len(after) == len(before) + 1
+    assert len(set(after) - set(before)) == 3 - 1  # two of the three new lines are one: the same line twice
 
 
 def test_two_files_that_differ_are_told_and_not_chosen_between(config: Path, tmp_path: Path) -> None:
@@ -192,7 +211,7 @@ def test_new_entries_are_appended_and_the_catalogue_is_one_still(config: Path, t
     path = tmp_path / "tables.yaml"
     path.write_text(TABLES.read_text(encoding="utf-8"), encoding="utf-8")
     proposal = propose(load_tables(), config)
-    append(proposal.new, path)
+    append(proposal, path)
     after = load_tables(path)
     assert set(after.tables) == {*load_tables().tables, "stock_news", "minute_kline_5min"}
     assert path.read_text(encoding="utf-8").startswith(TABLES.read_text(encoding="utf-8").rstrip())
@@ -202,7 +221,7 @@ def test_new_entries_are_appended_and_the_catalogue_is_one_still(config: Path, t
     assert "minute_kline_5min" in td_ddl.supertables(after)
     before = path.read_text(encoding="utf-8")
     with pytest.raises(BadInput, match="would be no catalogue"):
-        append(proposal.new, path)
+        append(proposal, path)
     assert path.read_text(encoding="utf-8") == before
     assert list(tmp_path.glob(".tables*")) == []
 
@@ -261,7 +280,7 @@ def test_the_door_shows_writes_nothing_by_itself_and_refuses_what_contradicts(
 
 
 @pytest.mark.skipif(not THEIRS.is_dir(), reason="the trading system's own files are not beside the repository")
-def test_all_of_the_trading_system_s_tables_become_a_catalogue() -> None:
+def test_all_of_the_trading_system_s_tables_become_a_catalogue(tmp_path: Path) -> None:
     files = THEIRS / "table_config.yaml", THEIRS / "disaster_recovery_config.yaml"
     names = {one["table_name"] for one in yaml.safe_load(files[0].read_text())["tables"]}
     names |= {one["name"] for one in yaml.safe_load(files[1].read_text())["tables"]}
@@ -273,3 +292,22 @@ def test_all_of_the_trading_system_s_tables_become_a_catalogue() -> None:
     both = propose(load_tables(), *files)
     assert {draft.source.name for draft in both.new} | set(both.there) == names
     assert told(both, "data_sources.api_key")
+    path = tmp_path / "tables.yaml"
+    path.write_text(TABLES.read_text(encoding="utf-8"), encoding="utf-8")
+    append(both, path)
+    after = load_tables(path)
+    for one in yaml.safe_load(files[0].read_text())["tables"]:
+        entry = after[both.there.get(one["table_name"], one["table_name"])]
+        known = {column.name for column in (*entry.columns, *(entry.supertable.tags if entry.supertable else ()))}
+        assert {column["name"] for column in one["columns"] if not column.get("auto_increment")} <= known
+    # What the drills write has room in it as before.
+    for store, source in ((Store.POSTGRESQL, Market(1)), (Store.TDENGINE, Ticks(1))):
+        (tmp_path / "tables.json").write_text(tables_json(after, store))
+        known = load_exported(tmp_path / "tables.json")
+        batch = encode(known, fitted(known, source.batch(100)))
+        assert {part.columns for part in batch.parts} == {names_of(after, part.table) for part in batch.parts}
+
+
+def names_of(tables: Tables, name: str) -> tuple[str, ...]:
+    entry = tables[name]
+    return tuple(column.name for column in (*entry.columns, *(entry.supertable.tags if entry.supertable else ())))

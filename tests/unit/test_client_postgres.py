@@ -23,6 +23,8 @@ from agents.client import clock as clock_module
 from agents.client.clock import Clock
 from agents.writing.outbox import Outbox
 from agents.writing.replayer import Replayer, drain_once, serve
+from inventories.catalog import load_tables as load_catalogue
+from inventories.catalog.postgresql import ddl
 from tests.unit.agent_fixtures import config_file
 from tests.unit.client_kit import NODE, order, setting
 from tests.unit.postgres_server import Server, folder_for_server
@@ -176,6 +178,22 @@ def timed(call: Callable[[int], object]) -> float:
         call(number)
         taken.append(time.perf_counter() - started)
     return sorted(taken)[50]
+
+
+def test_a_deploy_gives_tables_their_optional_columns_and_takes_no_row(server: Server, settings: Path) -> None:
+    with Client.open(settings) as client:
+        client.save("order_records", [order()])
+    server.sql(
+        "ALTER TABLE order_records DROP COLUMN remark", "UPDATE order_records SET strategy_id = 'x'",
+        "ALTER TABLE order_records ALTER strategy_id SET NOT NULL", "ALTER TABLE order_records DROP COLUMN quantity",
+    )  # fmt: skip
+    tables = load_catalogue()
+    missing = server.sql(ddl.without_optional(tables))
+    assert sorted(row[1:] for row in missing) == [("remark", "text", True), ("strategy_id", "varchar(40)", False)]
+    server.sql(f"BEGIN; {'; '.join(ddl.optional_statements(tables))}; COMMIT")
+    assert server.sql(ddl.without_optional(tables)) == []
+    assert server.sql("SELECT count(*), count(remark) FROM order_records") == [(1, 0)]
+    server.sql("ALTER TABLE order_records ADD COLUMN quantity bigint NOT NULL DEFAULT 0")
 
 
 # ---- what dies in between ----

@@ -12,11 +12,21 @@ from inventories.catalog.tables import Classification, Column, Table, Tables
 
 
 @dataclass(frozen=True)
+class Change:
+    """What an entry of ours gets: columns more, all of them optional, and ones that are optional from then on."""
+
+    table: str
+    added: tuple[Column, ...]
+    eased: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Proposal:
     """`new`: entries that the catalogue lacks; `there`: tables of theirs -> ours that hold the same data already."""
 
     new: tuple[Draft, ...]
     there: Mapping[str, str]
+    changes: tuple[Change, ...]
     decisions: tuple[Decision, ...]
 
 
@@ -32,6 +42,7 @@ def propose(tables: Tables, config: Path, recovery: Path | None = None, whole: b
     ]
     sources = _once(theirs.tables, decisions)
     names = {one.name: one for one in sources}
+    configured = frozenset(names)
     core = {one.name for one in of_recovery}
     for one in of_recovery:
         # The two name some tables differently; only the name tells that they mean the same one.
@@ -40,7 +51,7 @@ def propose(tables: Tables, config: Path, recovery: Path | None = None, whole: b
         else:
             sources.append(one)
     classes = {name: table.classification for name, table in _routes(tables).items()}
-    return _sorted_out({} if whole else _routes(tables), sources, classes, core, decisions)
+    return _sorted_out({} if whole else _routes(tables), sources, classes, core, configured, decisions)
 
 
 def _routes(tables: Tables) -> dict[str, Table]:
@@ -51,9 +62,11 @@ def _routes(tables: Tables) -> dict[str, Table]:
 
 def _sorted_out(
     routes: Mapping[str, Table], sources: list[ForeignTable], classes: Mapping[str, Classification], core: set[str],
-    decisions: list[Decision],
+    configured: frozenset[str], decisions: list[Decision],
 ) -> Proposal:  # fmt: skip
+    """`configured`: those of the first file, which alone gives our entries columns more."""
     new: list[Draft] = []
+    changes: list[Change] = []
     there: dict[str, str] = {}
     taken = {*routes, *(source.name for source in sources)}
     for source in sources:
@@ -61,7 +74,11 @@ def _sorted_out(
         ours = routes.get(source.name)
         if ours is not None:
             there[source.name] = ours.name
-            decisions += _against(ours, drafted(source, classes, core=False))
+            draft = drafted(source, classes, core=False)
+            change = _change(ours, draft) if source.name in configured else None
+            decisions += _against(ours, draft, change)
+            if change is not None and (change.added or change.eased):
+                changes.append(change)
             continue
         draft = drafted(source, classes, source.name in core)
         if draft.table is None:
@@ -75,7 +92,21 @@ def _sorted_out(
         taken.add(draft.entry["subclassification"])
         decisions += draft.decisions
         new.append(draft)
-    return Proposal(tuple(new), there, tuple(decisions))
+    return Proposal(tuple(new), there, tuple(changes), tuple(decisions))
+
+
+def _change(ours: Table, draft: Draft) -> Change | None:
+    """None where it is of another store, or cannot be told."""
+    if draft.table is None or draft.table.store is not ours.store:
+        return None
+    mine, theirs = ({column.name for column in _all(table)} for table in (ours, draft.table))
+    added = [column for column in draft.table.columns if column.name not in mine]
+    eased = [column for column in ours.columns if column.name not in theirs and not column.nullable]
+    return Change(
+        ours.name,
+        tuple(column.model_copy(update={"nullable": True}) for column in added),
+        tuple(column.name for column in eased if column.name not in (*ours.key, "event_id")),
+    )
 
 
 def _once(found: Iterable[ForeignTable], decisions: list[Decision]) -> list[ForeignTable]:
@@ -115,7 +146,7 @@ def _spelt(kind: str, size: tuple[int, ...]) -> str:
     return same.get(kind, kind) + (f"({','.join(map(str, size))})" if size else "")
 
 
-def _against(ours: Table, draft: Draft) -> Iterable[Decision]:
+def _against(ours: Table, draft: Draft, change: Change | None) -> Iterable[Decision]:
     """What their table says differently from the entry that is there."""
     if draft.table is None:
         yield from draft.decisions
@@ -128,10 +159,10 @@ def _against(ours: Table, draft: Draft) -> Iterable[Decision]:
         if column.name == "event_id":
             continue
         found = mine.get(column.name)
-        optional = "" if not column.nullable else ", nullable: true"
         if found is None:
+            added = change is not None and column.name in {one.name for one in change.added}
             what = f"is {column.type} and has no column in {ours.name}"
-            taken = f"left out; to take it: {{name: {column.name}, type: {column.type}{optional}}}"
+            taken = "added, optional" if added else "left out"
             yield Decision(Matter.DOES_NOT_FIT, f"{name}.{column.name}", what, taken)
         elif found.type != column.type:
             yield Decision(
@@ -140,8 +171,10 @@ def _against(ours: Table, draft: Draft) -> Iterable[Decision]:
     theirs = {column.name for column in _all(draft.table)}
     for column in _all(ours):
         if column.name not in theirs and not column.nullable:
+            eased = change is not None and column.name in change.eased
             what = f"is needed by {ours.name}, and their rows have none"
-            yield Decision(Matter.CONTRADICTS, f"{name}.{column.name}", what, "their rows are refused without it")
+            taken = "optional from now on" if eased else "their rows are refused without it"
+            yield Decision(Matter.CONTRADICTS, f"{name}.{column.name}", what, taken)
     if set(draft.table.key) != set(ours.key):
         what = f"would be keyed by {', '.join(draft.table.key)}"
         yield Decision(Matter.CONTRADICTS, name, what, f"{', '.join(ours.key)} as in {ours.name}")

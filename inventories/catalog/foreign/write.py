@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from inventories.catalog.foreign.propose import Change, Proposal
 from inventories.catalog.foreign.shape import Draft, listed
 from inventories.catalog.load import load_model, shown
 from inventories.catalog.tables import Tables
@@ -26,11 +27,17 @@ def alone(drafts: Iterable[Draft], zone: str | None) -> str:
     return f"version: 1\n{times}tables:\n\n{rendered(drafts)}"
 
 
-def append(drafts: Iterable[Draft], path: Path) -> None:
-    """Put the entries into the catalogue. Raises BadInput, and leaves the file as it is, where it would not be one."""
-    before = path.read_text(encoding="utf-8")
-    heading = "  # ---- taken from the trading system's configuration ----"
-    text = f"{before.rstrip()}\n\n{heading}\n\n{rendered(drafts)}"
+def append(proposal: Proposal, path: Path) -> None:
+    """Put new entries and new columns into the catalogue. Raises BadInput, and leaves the file as it is, where it would
+    not be one.
+    """
+    lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+    for change in proposal.changes:
+        lines = _changed(lines, change)
+    text = "\n".join(lines) + "\n"
+    if proposal.new:
+        heading = "  # ---- taken from the trading system's configuration ----"
+        text = f"{text}\n{heading}\n\n{rendered(proposal.new)}"
     partial = path.with_name(f".{path.name}.new")
     try:
         partial.write_text(text, encoding="utf-8")
@@ -42,6 +49,25 @@ def append(drafts: Iterable[Draft], path: Path) -> None:
         raise BadInput(f"with these entries {shown(path)} would be no catalogue: {error}", error.hint) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _changed(lines: Sequence[str], change: Change) -> list[str]:
+    """One entry with its columns more, each other line as it was."""
+    begins = lines.index(f"  {change.table}:")
+    first = lines.index("    columns:", begins) + 1
+    last = next(at for at in range(first, len(lines)) if not lines[at].startswith("      "))
+    columns = [_eased(line) if _named(line) in change.eased else line for line in lines[first:last]]
+    added = [f"      - {_column(column.model_dump(mode='json'), {})}" for column in change.added]
+    return [*lines[:first], *columns, *added, *lines[last:]]
+
+
+def _named(line: str) -> str:
+    return line.strip().removeprefix("- {name: ").partition(",")[0] if line.strip().startswith("- {name: ") else ""
+
+
+def _eased(line: str) -> str:
+    head, brace, comment = line.rpartition("}")
+    return f"{head}, nullable: true{brace}{comment}"
 
 
 def _entry(draft: Draft) -> Iterator[str]:
