@@ -110,8 +110,10 @@ with Client.open() as client:
     ticks[7] = tick(7, direction="BUY")
     ticks[8] = tick(8, ts=now - 20 * 365 * 86_400 * 10**9)
     ack = client.save("tick_data", ticks)
-    depth = client.save("order_book_depth", [{"ts": now, "symbol": "600000", "exchange": "SSE", "bid_price_1": 10.5}])
-print(json.dumps({"by": [ack.by.value, depth.by.value], "ids": ack.event_ids, "refused": [str(r) for r in ack.refused]}))
+    level = {"ts": now, "symbol": "600000", "exchange": "SSE", "bid_price_1": 10.5}
+    depth = client.save("order_book_depth", [level])
+refused = [str(one) for one in ack.refused]
+print(json.dumps({"by": [ack.by.value, depth.by.value], "ids": ack.event_ids, "refused": refused}))
 """
 
 
@@ -122,11 +124,10 @@ def test_ticks_of_the_client_library_are_there_and_bad_ones_are_told(estate_lab:
         timeout=60,
     ).json()  # fmt: skip
     assert said["by"] == ["store", "store"]
-    assert [one.partition(",")[0] for one in said["refused"]] == [
-        "row 7: direction has 3 bytes", said["refused"][1].partition(",")[0],
-    ]  # fmt: skip
-    assert said["refused"][1].startswith("row 8: ts is ")
-    assert "older than the 3650 days that TDengine keeps" in said["refused"][1]
+    wide, old = said["refused"]
+    assert wide == "row 7: direction has 3 bytes, 1 are the most"
+    assert old.startswith("row 8: ts is ")
+    assert old.endswith("older than the 3650 days that TDengine keeps")
     found = ask(
         server,
         f"SELECT event_id FROM market_data.tick_data WHERE event_id BETWEEN {min(said['ids'])} AND {max(said['ids'])}",
