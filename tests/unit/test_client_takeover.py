@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
+from agents.base.config import Column
 from agents.base.errors import BadConfig, OutboxFull
 from agents.client import Client, FailureRecoveryQueue, takeover
 from agents.client import client as client_module
 from agents.client.recovery_queue import QueueUnusable
 from agents.client.takeover import Taken, take_over
 from agents.writing.writer import Writer
-from tests.unit.client_kit import client, lines, setting
+from inventories.catalog import load_tables
+from tests.unit.client_kit import client, lines, records, setting, ticks_file
+from tests.unit.test_catalog import CLASSIFICATIONS
 
 CREATED = "2026-11-20 02:30:00"
 SECOND = 1_795_141_800
@@ -89,6 +92,41 @@ def test_taken_over_twice_it_is_the_same_rows(saves: Client, path: Path, tmp_pat
     first, second = lines(tmp_path)[:2], lines(tmp_path)[2:]
     assert first == second
     assert [int(row["event_id"]) & 3 for row in first] == [0, 2]
+
+
+def sample(column: Column) -> object:
+    """A value of this column as JSON has it."""
+    kind = column.type.partition("(")[0]
+    if kind in ("timestamptz", "timestamp"):
+        return "2026-11-20 09:30:00"  # as pandas prints a naive one
+    if kind in ("boolean", "bool"):
+        return True
+    if kind == "date":
+        return "2026-11-20"
+    if kind == "jsonb":
+        return {"a": [1, None]}
+    return "x" if kind in ("text", "varchar", "binary", "nchar") else 1
+
+
+def test_items_of_every_classification_find_their_table(tmp_path: Path, path: Path) -> None:
+    """All 34, and the older names: each with the columns that its table cannot do without, and with all of them."""
+    ticks_file(tmp_path)
+    nodes = {"nodes": [{"name": "127.0.0.1", "port": 1}], "database": "d", "user": "u", "passfile": "x"}
+    (tmp_path / "tdengine.json").write_text(json.dumps(nodes))
+    names = sorted(" ".join(CLASSIFICATIONS.values()).split())
+    with client(tmp_path) as one:
+        for name in names:
+            table = one.table(name)
+            columns = [column for column in (*table.columns, *table.tags) if column.name != "event_id"]
+            whole = {column.name: sample(column) for column in columns}
+            least = {column.name: whole[column.name] for column in columns if not column.nullable}
+            frame = {"table_name": f"{name}_of_today", "data": [whole, least], "kwargs": {}}
+            put(path, frame, classification=name)
+        taken = take_over(one, path)
+    assert (taken.items, taken.rows, taken.set_aside) == (len(names), 2 * len(names), [])
+    waiting = {part.table for name in ("outbox.db", "outbox-tdengine.db") for one in records(tmp_path, name)
+               for part in one.parts}  # fmt: skip
+    assert waiting == set(load_tables().tables)
 
 
 @pytest.mark.parametrize(
