@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from reprlib import Repr
 from typing import Any
 
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 40
 NULL = "\\N"
 MAX_BYTES = 64 << 20  # of one value: a batch has to fit into one record of the outbox
 
@@ -42,8 +45,8 @@ def is_nan(value: object) -> bool:
 
 
 def shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    """Short, however large it is."""
+    return _SHORT.repr(value)
 
 
 def plain(value: Any) -> Any:
