@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from pyinfra import host
@@ -13,8 +14,10 @@ from deploys import agents, estate
 from deploys.base import UPLOADS
 from deploys.postgresql.operations import packages
 from deploys.text import MANAGED, as_file
+from deploys.tree import tree
 from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Shadow
+from inventories.errors import BadInput
 
 ETC = "/etc/mystocks-dr"
 _READABLE: dict[str, Any] = {"mode": "0644", "user": "root", "group": "root"}
@@ -27,6 +30,8 @@ def deploy() -> tuple[OperationMeta, ...]:
     """
     packages(name="agents' packages", names=["python3", "python3-psycopg2", "sqlite3"])
     ours = agents.deploy()
+    # What the trading system installs from here: pip install /opt/mystocks-dr/client. It is built from the agents.
+    tree(name="client", src=str(estate.CLIENT), dest="/opt/mystocks-dr/client")
     settings = files.put(name="agents' settings", src=as_file(_settings()), dest=f"{ETC}/agent.json", **_READABLE)
     passwords = files.template(
         name="writer's password", src=estate.template("app", "pgpass.j2"), dest=f"{ETC}/pgpass", mode="0600",
@@ -55,12 +60,30 @@ def _settings() -> dict[str, Any]:
         ],
         "dbname": host.data.get("database"),
         "user": "writer",
+        "node": node(),
         "sslmode": "verify-full",
         "sslrootcert": estate.CA,
         "passfile": f"{ETC}/pgpass",
         "tables": agents.TABLES,
         **kept("", shadow),
     }
+
+
+def node() -> int:
+    """What tells this host's event ids from those of the others. By its name, so that it stays when others go."""
+    numbers = {one.name: _number(one.name) for one in estate.nodes("app")}
+    alike = [name for name, number in numbers.items() if name != host.name and number == numbers[host.name]]
+    if alike:
+        raise BadInput(
+            f"The application hosts {host.name} and {alike[0]} would give rows the same event ids.",
+            "Rename one of them: the number comes from the name.",
+        )
+    return numbers[host.name]
+
+
+def _number(name: str) -> int:
+    """One of the 4096 that agents/client/clock.py has room for."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:2], "big") >> 4
 
 
 def kept(suffix: str, shadow: Shadow | None) -> dict[str, Any]:

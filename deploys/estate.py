@@ -18,6 +18,7 @@ from inventories.addresses import canonical, is_address
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
 AGENTS = ROOT / "agents"
+CLIENT = ROOT / "client"
 CA = "/etc/mystocks-dr/ca.crt"
 PG_PASSFILE = "/var/lib/postgresql/.mystocks.pgpass"
 SNAPSHOTS = "/var/lib/mystocks-offsite/backups/snapshots"  # on the off-site host: one file a copy of the repository

@@ -8,6 +8,7 @@ from invoke.tasks import Task
 from doors import (
     backup,
     bench,
+    catalogue,
     checks,
     demo,
     drills,
@@ -21,6 +22,7 @@ from doors import (
     restores,
     runbooks,
     secrets,
+    takeover,
 )
 from doors.tdengine import restores as tdengine_restores
 from doors.tdengine import runbooks as tdengine
@@ -31,6 +33,8 @@ for _doors in (drills, demo, estate, runbooks, restores, tdengine, tdengine_rest
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
 for _module in (backup, keys, lab, outbox, secrets):
     ns.add_collection(Collection.from_module(_module))
+ns.collections["outbox"].add_task(cast("Task[Any]", takeover.take_over))
+ns.add_collection(catalogue.collection)
 ns.add_collection(runbooks.collection)
 ns.add_collection(record.collection)
 ns.add_collection(record.lock_collection)

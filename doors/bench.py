@@ -28,7 +28,8 @@ _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option
         "restore": "measure restores beside the bare tools instead",
         "gib": "with --restore: GiB in the database",
         "tdengine": "measure TDengine's backups and restores beside its own dump tool instead",
-        "rows": "with --tdengine: ticks in the database",
+        "client": "measure the client library beside the feed's path and bare statements instead; --runs rounds",
+        "rows": "with --tdengine: ticks in the database; with --client: rows of each way (default 60,000)",
         "readme": "write what was measured into its table of README.md",
         "gate": "hold the headline figures, as ratios to yardsticks of the same run, to docs/figures.yaml instead",
         "figures": "with --gate: only these, comma separated (store, replay, deploy, restore, failover)",
@@ -42,13 +43,13 @@ _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option
 @door
 def bench(
     c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, targets: int = 20, restore: bool = False,
-    gib: float = 5.0, tdengine: bool = False, rows: int = 50_000_000, readme: bool = False, gate: bool = False,
-    figures: str = "", tolerance: float = 1 / 3, tries: int = 1, record: bool = False, reason: str = "",
-    lab: str = "bench",
+    gib: float = 5.0, tdengine: bool = False, client: bool = False, rows: int = 0, readme: bool = False,
+    gate: bool = False, figures: str = "", tolerance: float = 1 / 3, tries: int = 1, record: bool = False,
+    reason: str = "", lab: str = "bench",
 ) -> None:  # fmt: skip
     """Measure what was promised; --gate holds it to its record."""
-    if sum((restore, tdengine, gate)) > 1:
-        raise BadInput("--restore, --tdengine and --gate are three benchmarks", "name one of them")
+    if sum((restore, tdengine, client, gate)) > 1:
+        raise BadInput("--restore, --tdengine, --client and --gate are four benchmarks", "name one of them")
     asked = {"--figures": figures, "--record": record, "--reason": reason, "--tries": tries != 1}
     extra = [option for option, given in {**asked, "--tolerance": tolerance != 1 / 3}.items() if given]
     if extra and not gate:
@@ -56,7 +57,23 @@ def bench(
     if gate:
         _gate(figures, tolerance, tries, record, reason, lab)
         return
-    _bench(runs, image, rate, targets, restore, gib, tdengine, rows, readme, lab)
+    if client:
+        _client(runs, rows or 60_000, readme, lab)
+        return
+    _bench(runs, image, rate, targets, restore, gib, tdengine, rows or 50_000_000, readme, lab)
+
+
+def _client(runs: int, rows: int, readme: bool, lab: str) -> None:
+    from drills.benches import client as measuring
+    from drills.benches import headline
+    from runbooks.engine.rundir import REPOSITORY
+
+    if readme:
+        raise BadInput("the client library has no table in README.md", "its figures are in bench/")
+    with progress() as say:
+        found = measuring.bench(lab, rows, runs, say)
+    _show(found.figures)
+    print(f"every value: {headline.write(headline.as_document(found), REPOSITORY / 'bench')}")
 
 
 def _bench(

@@ -5,6 +5,7 @@ agent.json:
     {"hosts": [{"name": "pg1", "address": "192.0.2.21", "port": 5432}, ...],      address, port optional
      "dbname": "quant_research", "user": "writer",
      "sslmode": "verify-full", "sslrootcert": "...", "passfile": "...",           optional, as in libpq
+     "node": 17,                                                                  of this host, in its event ids
      "tables": "/etc/mystocks-dr/tables.json",                                    default: beside agent.json
      "tdengine": "/etc/mystocks-dr/tdengine.json",                                only where that is the store
      "outbox": {"path": "/var/lib/mystocks-dr/outbox.db", "max_bytes": 1073741824, "keep_applied_s": 3600},
@@ -24,7 +25,7 @@ from agents.base.errors import BadConfig
 
 DEFAULT = Path("/etc/mystocks-dr/agent.json")
 LIBPQ = ("sslmode", "sslrootcert", "sslcert", "sslkey", "passfile")
-KNOWN = {"hosts", "dbname", "user", "tables", "outbox", "shadow", "writer", "replayer", "tdengine", *LIBPQ}
+KNOWN = {"hosts", "dbname", "user", "node", "tables", "outbox", "shadow", "writer", "replayer", "tdengine", *LIBPQ}
 
 
 @dataclass(frozen=True)
@@ -71,18 +72,29 @@ class Config:
     tdengine: Path | None = None  # settings of agents.tdengine.session: then this is the writer of that store
     replay_rows: int = 5000
     replay_rows_per_s: float = 0.0
+    node: int | None = None  # what tells this host's event ids from those of others; agents.client needs it
 
 
 @dataclass(frozen=True)
 class Column:
+    """`values`: the only ones it may have, if any; `nan`: what NaN is (missing, keep, refuse); `zone`: where a time
+    without one is read, empty where it is refused.
+    """
+
     name: str
     type: str
     nullable: bool
+    values: tuple[str, ...] = ()
+    nan: str = "missing"
+    zone: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table as the catalogue has it; `on_conflict` is `ignore` or `newest`."""
+    """One table as the catalogue has it; `on_conflict` is `ignore` or `newest`.
+
+    `classifications` are every name by which the trading system calls its data; `keep_days` is TDengine's KEEP.
+    """
 
     name: str
     database: str
@@ -91,6 +103,8 @@ class Table:
     key: tuple[str, ...]
     on_conflict: str
     tags: tuple[Column, ...] = ()
+    classifications: tuple[str, ...] = ()
+    keep_days: float | None = None
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -122,6 +136,7 @@ def load_config(path: Path) -> Config:
             deadline_s=float(writer.get("deadline_s", Config.deadline_s)),
             replay_rows=int(replayer.get("max_rows", Config.replay_rows)),
             replay_rows_per_s=float(replayer.get("max_rows_per_s", Config.replay_rows_per_s)),
+            node=int(raw["node"]) if "node" in raw else None,
         )
     except KeyError as error:
         raise BadConfig(
@@ -149,21 +164,32 @@ def _shadow(raw: dict[str, Any]) -> ShadowSettings:
 def load_tables(path: Path) -> dict[str, Table]:
     """Read tables.json, which the catalogue exports. Raises BadConfig."""
     raw = _read(path)
+    if raw.get("version", 1) != 1:
+        raise BadConfig(f"{path} is of a newer deploy than these programs.", "Deploy this host, or update the library.")
     try:
         return {
             name: Table(
                 name=name,
                 database=table["database"],
                 classification=table["classification"],
-                columns=tuple(Column(c["name"], c["type"], c["nullable"]) for c in table["columns"]),
+                columns=tuple(_column(column) for column in table["columns"]),
                 key=tuple(table["key"]),
                 on_conflict=table["on_conflict"],
-                tags=tuple(Column(c["name"], c["type"], c["nullable"]) for c in table.get("tags", ())),
+                tags=tuple(_column(tag) for tag in table.get("tags", ())),
+                classifications=(table.get("subclassification", name), *table.get("aliases", ())),
+                keep_days=table.get("keep_days"),
             )
             for name, table in raw["tables"].items()
         }
     except (KeyError, TypeError, AttributeError) as error:
         raise BadConfig(f"{path} is no export of the catalogue: {error!r}.", "Deploy it again.") from error
+
+
+def _column(raw: dict[str, Any]) -> Column:
+    return Column(
+        raw["name"], raw["type"], raw["nullable"], tuple(raw.get("values", ())), raw.get("nan", Column.nan),
+        raw.get("zone", Column.zone),
+    )  # fmt: skip
 
 
 def _read(path: Path) -> dict[str, Any]:

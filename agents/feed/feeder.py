@@ -26,7 +26,7 @@ from pathlib import Path
 
 from agents.base.config import DEFAULT, Config, Table, load_config, load_tables
 from agents.base.errors import OutboxFull, run
-from agents.feed.market import SHARES, Market
+from agents.feed.market import SHARES, Market, fitted
 from agents.feed.ticks import SHARES as TICK_SHARES
 from agents.feed.ticks import Ticks
 from agents.writing.batch import SEQ_MASK, Batch, encode
@@ -140,7 +140,7 @@ def pour(
 ) -> None:
     """Write batch after batch until told to stop."""
     while not stop.is_set():
-        batch = encode(tables, market.batch(pace.batch))
+        batch = encode(tables, fitted(tables, market.batch(pace.batch)))
         _write(batch, writer, ledger, stop)
         pace.wait(batch.n, stop)
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import csv
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
+from agents.base.config import Table
 from agents.writing.batch import RUN_SHIFT
 
 BARS = Path(__file__).parent / "data" / "daily_bars.csv"
@@ -43,6 +45,22 @@ def read_bars(path: Path = BARS) -> list[Bar]:
             )
             for r in csv.DictReader(file)
         ]  # fmt: skip
+
+
+def fitted(
+    tables: Mapping[str, Table], rows: Mapping[str, Sequence[tuple[object, ...]]]
+) -> dict[str, list[tuple[object, ...]]]:
+    """Rows of a feed for a catalogue whose tables have more columns than it knows: optional ones, before any tags."""
+    made = {}
+    for name, values in rows.items():
+        table = tables[name]
+        lacks = len(table.column_names) - len(values[0])
+        known = len(table.columns) - lacks
+        if lacks > 0 and all(column.nullable for column in table.columns[known:]):
+            made[name] = [(*row[:known], *[None] * lacks, *row[known:]) for row in values]
+        else:
+            made[name] = list(values)
+    return made
 
 
 class Market:

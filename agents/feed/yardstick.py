@@ -27,7 +27,7 @@ from psycopg2 import sql
 
 from agents.base.config import DEFAULT, Config, Table, load_config, load_tables
 from agents.base.errors import AgentError, run
-from agents.feed.market import Market
+from agents.feed.market import Market, fitted
 from agents.postgresql.primary import find_primary
 from agents.postgresql.store import merged
 from agents.writing.batch import RUN_SHIFT, Batch, Part, encode
@@ -70,7 +70,7 @@ class Bench:
         """One batch more than is timed: the first pays for what is paid once, a session, a staging table, a chunk."""
         market = Market(number)
         batches = (market.batch(BATCH) for _ in range(max(1, rows // 300) + 1))
-        return [{name: batch[name] for name in TABLES} for batch in batches]
+        return [fitted(self.tables, {name: batch[name] for name in TABLES}) for batch in batches]
 
     def _batch_by_batch(self, number: int, ours: Rows, theirs: Rows) -> tuple[float, float]:
         """As the feed does it (encode, write, be acknowledged by the store, keep a shadow), and a COPY by turns."""

@@ -19,7 +19,7 @@ RUN_SHIFT = 32
 SEQ_MASK = (1 << RUN_SHIFT) - 1
 
 # What COPY's text format reserves. A NUL is refused below: no PostgreSQL text can hold one.
-_ESCAPES = str.maketrans(
+ESCAPES = str.maketrans(
     {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
 )
 
@@ -102,7 +102,7 @@ def _value(value: object) -> str:
         return "\\N"
     kind = type(value)
     if kind is str:
-        return value.translate(_ESCAPES)  # type: ignore[attr-defined, no-any-return]
+        return value.translate(ESCAPES)  # type: ignore[attr-defined, no-any-return]
     if kind is int:
         return str(value)
     if kind is bool:
@@ -110,5 +110,5 @@ def _value(value: object) -> str:
     if isinstance(value, date):  # datetime is one too
         return value.isoformat()
     if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES)
-    return str(value).translate(_ESCAPES)
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(ESCAPES)
+    return str(value).translate(ESCAPES)

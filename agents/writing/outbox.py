@@ -41,14 +41,14 @@ CHECKED_BYTES = 256 << 20  # a larger file is not read through each time somebod
 
 
 class Outbox:
-    """One connection to the file, for one thread. Raises OutboxDamaged on a file that cannot be trusted."""
+    """One connection to the file, for one thread at a time. Raises OutboxDamaged on a file that cannot be trusted."""
 
     def __init__(self, path: Path, max_bytes: int = 1 << 30) -> None:
         self.path = path
         self._max_bytes = max_bytes
         with self._sentences():
             created = not path.exists()
-            self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+            self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             self._prepare()
         if created:
             sync_folder(path.parent)

@@ -51,7 +51,7 @@ class Ack:
 
 
 class Writer:
-    """One stream of batches, for one thread. `origin` marks its records in the outbox."""
+    """One stream of batches, for one thread at a time. `origin` marks its records in the outbox."""
 
     def __init__(
         self,

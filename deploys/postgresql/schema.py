@@ -15,7 +15,9 @@ from inventories.catalog.tables import Store
 
 
 def deploy() -> None:
-    """Create what is missing. A table whose columns differ is shown by `drift` and never altered unasked."""
+    """Create what is missing: tables, and optional columns of those that are there. What differs otherwise is shown by
+    `drift` and never altered unasked.
+    """
     version, database = host.data.get("postgres_version"), host.data.get("database")
     tables = load_tables()
     statements = ["CREATE EXTENSION IF NOT EXISTS timescaledb", *ddl.database_statements(database)]
@@ -23,6 +25,10 @@ def deploy() -> None:
     pg_sql(
         name="schema", version=version, database=database, missing=_missing(tuple(ddl.schema(tables))),
         statements=statements, _su_user="postgres",
+    )  # fmt: skip
+    pg_sql(
+        name="optional columns", version=version, database=database, missing=ddl.without_optional(tables),
+        statements=ddl.optional_statements(tables), _su_user="postgres",
     )  # fmt: skip
     expiring = [table for table in tables.of(Store.POSTGRESQL) if table.retention_days]
     policies = [policy for table in tables.of(Store.POSTGRESQL) for policy in policies_of(table)]

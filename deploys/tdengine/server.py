@@ -133,8 +133,9 @@ def settings(user: str, owner: str) -> tuple[OperationMeta, ...]:
 def writer(*ours: OperationMeta) -> None:
     """What the application host needs to write here: settings, tables, a replayer with an outbox of its own."""
     known = settings("td_writer", "mystocks")
+    kept = tables_json(load_tables(), Store.TDENGINE, host.data.get("tdengine_keep_days"))
     tables = files.put(
-        name="TDengine's tables", src=StringIO(tables_json(load_tables(), Store.TDENGINE)),
+        name="TDengine's tables", src=StringIO(kept),
         dest=f"{ETC}/tables-tdengine.json", **_READABLE,
     )  # fmt: skip
     # Three nodes hold every row three times; one node's rows are kept here until a backup has them.
@@ -144,6 +145,7 @@ def writer(*ours: OperationMeta) -> None:
         src=as_file({
             "hosts": [{"name": node.name, "address": node.address, "port": 6030} for node in estate.nodes("tdengine")],
             "dbname": host.data.get("tdengine_database"), "user": "td_writer", "tdengine": f"{ETC}/tdengine.json",
+            "node": app.node(),
             "tables": f"{ETC}/tables-tdengine.json", **app.kept("-tdengine", shadow),
             "writer": {"deadline_s": 0.9}, "replayer": {"max_rows": 20000},
         }),

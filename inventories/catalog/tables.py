@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from enum import Enum
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from inventories.catalog.base import Entry, Identifier, Label, contradiction
 
@@ -41,6 +42,7 @@ TDENGINE_TYPE = re.compile(
     r"timestamp|bool|tinyint|smallint|int|bigint|float|double|(binary|nchar)\([1-9][0-9]{0,4}\)"
 )
 TYPES = {Store.POSTGRESQL: POSTGRESQL_TYPE, Store.TDENGINE: TDENGINE_TYPE}
+TEXT_TYPES = ("text", "varchar", "binary", "nchar")
 TIME_TYPES = ("date", "timestamptz", "timestamp")
 
 Interval = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]* (hour|day|week|month|year)s?$")]
@@ -48,10 +50,36 @@ Days = Annotated[int, Field(gt=0)]
 Names = Annotated[tuple[Identifier, ...], Field(min_length=1, strict=False)]
 
 
+class Nan(str, Enum):
+    """What NaN is in a column: a missing value, a value to keep, or wrong."""
+
+    MISSING = "missing"
+    KEEP = "keep"
+    REFUSE = "refuse"
+
+
+def _is_zone(name: str) -> str:
+    """A machine without tzdata knows no zone at all, and then only the look of the name can be judged."""
+    known = available_timezones()
+    if name not in known and (known or not re.fullmatch(r"[A-Z]\w+(/[A-Z][\w+-]*)*", name)):
+        raise ValueError("no such time zone, it is one like Asia/Shanghai")
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_is_zone)]
+
+
 class Column(Entry):
+    """`values` are the only ones it may have, if any are given. A time without a zone is read in `zone`, else in that
+    of the whole file (`naive_times`), else it is refused.
+    """
+
     name: Identifier
     type: str
     nullable: bool = False
+    values: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    nan: Annotated[Nan, Field(strict=False)] = Nan.MISSING
+    zone: Zone | None = None
 
 
 class Hypertable(Entry):
@@ -75,6 +103,8 @@ class Table(Entry):
     database: Identifier
     classification: Annotated[Classification, Field(strict=False)]
     subclassification: Identifier
+    # Older names of its classification, which route here too.
+    aliases: Annotated[tuple[Identifier, ...], Field(strict=False)] = ()
     owner: Label
     core: bool = False
     columns: Annotated[tuple[Column, ...], Field(min_length=1, strict=False)]
@@ -121,12 +151,24 @@ class Table(Entry):
                     f"we use no such type in {self.store.value}",
                     "See POSTGRESQL_TYPE and TDENGINE_TYPE in inventories/catalog/tables.py.",
                 )
+            self._check_rules(column)
         for index in self.indexes:
             for name in index.columns:
                 if name not in seen:
                     raise contradiction(
                         "indexes", name, "the table has no such column", "Name a declared column."
                     )
+
+    @staticmethod
+    def _check_rules(column: Column) -> None:
+        at = f"columns.{column.name}"
+        if column.values and not column.type.startswith(TEXT_TYPES):
+            raise contradiction(f"{at}.values", column.type, "only a text has values to choose", "Remove values.")
+        if column.nan is Nan.KEEP and column.type not in ("real", "double precision"):
+            why = f"{column.type} does not hold it soundly"
+            raise contradiction(f"{at}.nan", "keep", why, "Use missing or refuse.")
+        if column.zone is not None and column.type not in ("timestamptz", "timestamp"):
+            raise contradiction(f"{at}.zone", column.zone, f"{column.type} is no moment in time", "Remove zone.")
 
     def _check_key(self) -> None:
         for name in self.key:
@@ -233,6 +275,7 @@ class Tables(Entry):
     """The whole of tables.yaml. `tables` keeps the order of the file."""
 
     version: Literal[1]
+    naive_times: Zone | None = None
     tables: Annotated[dict[Identifier, Table], Field(min_length=1)]
 
     @model_validator(mode="before")
@@ -248,6 +291,21 @@ class Tables(Entry):
                 )
         named = {k: {"name": k, **v} if isinstance(v, dict) else v for k, v in tables.items()}
         return {**raw, "tables": named}
+
+    @model_validator(mode="after")
+    def _routes_are_clear(self) -> Self:
+        """A name leads to one table: that of its table, of its classification, or an older one of that."""
+        leads: dict[str, str] = {name: name for name in self.tables}
+        for name, table in self.tables.items():
+            for alias in (table.subclassification, *table.aliases):
+                if leads.setdefault(alias, name) != name:
+                    raise contradiction(
+                        f"tables.{name}.{'aliases' if alias in table.aliases else 'subclassification'}",
+                        alias,
+                        f"that name leads to {leads[alias]}",
+                        "Give each classification one table.",
+                    )
+        return self
 
     def of(self, store: Store) -> tuple[Table, ...]:
         """The tables of one store, in the order of the file."""

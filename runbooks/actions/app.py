@@ -42,6 +42,44 @@ def requeue(host: Host, since: float, timeout: float) -> None:
 
 
 @dataclass(frozen=True)
+class Item:
+    """An item of a recovery queue that was set aside; `rows`: how many of it are not saved, None where nobody knows."""
+
+    id: int
+    classification: str
+    rows: int | None
+    why: str
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """What of a recovery queue is acknowledged, by whom, and what is not.
+
+    `failed_before`: items that were marked as failed already, left alone. `marked`: the file says what was taken.
+    """
+
+    items: int
+    rows: int
+    by_store: int
+    by_outbox: int
+    set_aside: tuple[Item, ...]
+    failed_before: int
+    left: int
+    marked: bool
+    why_left: str
+
+
+def take_over(host: Host, queue: str) -> TakenOver:
+    """Save the pending items of a recovery queue that the trading system left on this host; harmless twice.
+
+    Raises BadInput where there is no such file, TargetFailed for one that is no queue.
+    """
+    seconds = budget("outbox.import")
+    said = ask(host, "client.takeover", queue, timeout=seconds, user="mystocks", verdict=True)
+    return TakenOver(**{**said, "set_aside": tuple(Item(**one) for one in said["set_aside"])})
+
+
+@dataclass(frozen=True)
 class Replayed:
     """Rows that were written again, those that the store refused now, and files of the shadow with a damaged end."""
 

@@ -97,3 +97,40 @@ def test_ticks_of_one_nanosecond_stay_apart(server: Host) -> None:
     assert sorted(int(str(row["event_id"])) for row in rows) == [1, 2, 3]
     ask(server, "DROP TABLE market_data.same_instant")
 
+
+
+SAVE_TICKS = """
+import json, sys, time
+from mystocks_dr import Client
+now = time.time_ns()
+def tick(n, **more):
+    return {"ts": now + n % 2, "price": 10.5 + n, "volume": 100, "symbol": "600000", "exchange": "SSE", **more}
+with Client.open() as client:
+    ticks = [tick(n) for n in range(300)]
+    ticks[7] = tick(7, direction="BUY")
+    ticks[8] = tick(8, ts=now - 20 * 365 * 86_400 * 10**9)
+    ack = client.save("tick_data", ticks)
+    level = {"ts": now, "symbol": "600000", "exchange": "SSE", "bid_price_1": 10.5}
+    depth = client.save("order_book_depth", [level])
+refused = [str(one) for one in ack.refused]
+print(json.dumps({"by": [ack.by.value, depth.by.value], "ids": ack.event_ids, "refused": refused}))
+"""
+
+
+def test_ticks_of_the_client_library_are_there_and_bad_ones_are_told(estate_lab: Estate, server: Host) -> None:
+    """Field case: a tick that TDengine refuses was acknowledged, and held up every later one for ever."""
+    said = estate_lab.app.run(
+        "cd / && PYTHONPATH=/opt/mystocks-dr:/opt/mystocks-dr/client exec python3 -c %s", SAVE_TICKS, user="mystocks",
+        timeout=60,
+    ).json()  # fmt: skip
+    assert said["by"] == ["store", "store"]
+    wide, old = said["refused"]
+    assert wide == "row 7: direction has 3 bytes, 1 are the most"
+    assert old.startswith("row 8: ts is ")
+    assert old.endswith("older than the 3650 days that TDengine keeps")
+    found = ask(
+        server,
+        f"SELECT event_id FROM market_data.tick_data WHERE event_id BETWEEN {min(said['ids'])} AND {max(said['ids'])}",
+    )
+    assert sorted(int(str(row["event_id"])) for row in found) == sorted(said["ids"])
+    assert len(said["ids"]) == 298

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.base.config import Column, Table
 from agents.base.errors import BadRow
+from agents.feed.market import fitted
 from agents.writing.batch import copy_text, encode
 from tests.unit.agent_fixtures import order, orders, tables
 
@@ -94,3 +97,17 @@ def _known(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 KNOWN = {}
+
+
+def test_a_feed_fills_the_optional_columns_that_a_catalogue_has_more_and_no_others(tmp_path: Path) -> None:
+    known = tables(tmp_path)
+    before = known["order_records"]
+    more = replace(before, columns=(*before.columns, Column("filled", "bigint", True), Column("note", "text", True)))
+    (part,) = encode({"order_records": more}, fitted({"order_records": more}, {"order_records": [order(1)]})).parts
+    assert part.text.endswith("\\N\t\\N\t\\N\n")
+    needed = replace(before, columns=(*before.columns, Column("filled", "bigint", False)))
+    with pytest.raises(BadRow):
+        encode({"order_records": needed}, fitted({"order_records": needed}, {"order_records": [order(1)]}))
+    tags = (Column("symbol", "binary(20)", False),)
+    bars = Table("t", "d", "c", (*before.columns[:1], Column("open", "double", True)), ("event_id",), "ignore", tags)
+    assert fitted({"t": bars}, {"t": [(7, "600000")]}) == {"t": [(7, None, "600000")]}

@@ -5,6 +5,7 @@ The committed files hold what the design promises, and every mistake is one sent
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.base.config import load_tables as load_exported
+from agents.base.errors import BadRow
+from agents.client.prepare import table_named
 from inventories.catalog import load_recovery, load_tables
 from inventories.catalog.export import tables_json
 from inventories.catalog.load import RECOVERY, TABLES
 from inventories.catalog.postgresql import ddl
 from inventories.catalog.recovery import _cron
-from inventories.catalog.tables import OnConflict, Store
+from inventories.catalog.tables import Classification, OnConflict, Store
 from inventories.errors import BadInput, ExitCode
 
 
@@ -283,3 +287,78 @@ def test_the_export_is_stable_and_holds_what_the_agents_need() -> None:
     for name, table in exported.items():
         assert table["on_conflict"] in {policy.value for policy in OnConflict}
         assert set(table["key"]) <= {column["name"] for column in table["columns"]}, name
+
+
+# What the trading system calls its data today, by class, and the names that it used before.
+CLASSIFICATIONS = {
+    Classification.MARKET_DATA: (
+        "tick_data minute_kline order_book_depth level2_snapshot index_quotes daily_kline depth_data realtime_quotes"
+    ),
+    Classification.REFERENCE_DATA: (
+        "symbols_info industry_class concept_class index_constituents trade_calendar fundamental_metrics dividend_data"
+        " shareholder_data market_rules contract_info constituent_info"
+    ),
+    Classification.DERIVED_DATA: (
+        "technical_indicators quant_factors model_output trade_signals backtest_results risk_metrics"
+        " quantitative_factors model_outputs trading_signals"
+    ),
+    Classification.TRANSACTION_DATA: (
+        "order_records trade_records position_history realtime_positions realtime_account fund_flow order_queue"
+        " transaction_records position_records account_funds"
+    ),
+    Classification.META_DATA: (
+        "data_source_status task_schedule strategy_params system_config data_quality_metrics user_config"
+        " task_schedules strategy_parameters"
+    ),
+}
+IN_TDENGINE = {"tick_data", "minute_kline", "order_book_depth", "depth_data", "level2_snapshot", "index_quotes"}
+
+
+def test_every_classification_and_every_older_name_leads_to_one_table_of_its_class(tmp_path: Path) -> None:
+    routes: dict[str, str] = {}
+    for store in Store:
+        path = tmp_path / f"{store.value}.json"
+        path.write_text(tables_json(load_tables(), store))
+        known = load_exported(path)
+        for name in " ".join(CLASSIFICATIONS.values()).split():
+            with contextlib.suppress(BadRow):
+                routes.setdefault(name, table_named(name, known).name)
+                assert (store is Store.TDENGINE) == (name in IN_TDENGINE), name
+    wanted = {name: klass for klass, names in CLASSIFICATIONS.items() for name in names.split()}
+    assert len(wanted) == 34 + 12
+    assert {name for name in wanted if name not in routes} == set()
+    assert {name: load_tables()[routes[name]].classification for name in wanted} == wanted
+    older = {"depth_data": "order_book_depth", "transaction_records": "trade_records", "model_outputs": "model_output"}
+    assert {routes[name] == routes[newer] for name, newer in older.items()} == {True}
+
+
+@pytest.mark.parametrize(
+    ("dotted", "value", "why"),
+    [
+        ("tables/symbols/aliases", ["tick_data"], "that name leads to tick_data"),
+        ("tables/symbols/subclassification", "order_records", "that name leads to"),
+        ("naive_times", "Mars/Olympus", "no such time zone"),
+        ("tables/symbols/columns/1/zone", "Asia/Shanghai", "no moment in time"),
+        ("tables/symbols/columns/1/nan", "keep", "does not hold it soundly"),
+        ("tables/order_records/columns/9/values", ["1"], "only a text has values"),
+        ("tables/order_records/columns/6/nan", "zero", "'missing', 'keep' or 'refuse'"),
+    ],
+)  # fmt: skip
+def test_a_rule_for_values_that_contradicts_is_one_sentence(
+    tmp_path: Path, dotted: str, value: object, why: str
+) -> None:
+    with pytest.raises(BadInput) as error:
+        load_tables(changed(TABLES, tmp_path, dotted, value))
+    assert why in sentence(error)
+
+
+def test_rules_for_values_reach_the_hosts(tmp_path: Path) -> None:
+    path = changed(TABLES, tmp_path, "tables/order_records/columns/6/values", ["BUY", "SELL"])
+    tables = load_tables(path)
+    (tmp_path / "tables.json").write_text(tables_json(tables, keep_days=7))
+    table = load_exported(tmp_path / "tables.json")["order_records"]
+    by_name = {column.name: column for column in table.columns}
+    assert by_name["side"].values == ("BUY", "SELL")
+    assert (by_name["order_time"].zone, by_name["price"].zone) == ("Asia/Shanghai", "")
+    assert table.keep_days == 7
+    assert table.classifications == ("order_records",)

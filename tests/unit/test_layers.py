@@ -25,8 +25,10 @@ _RULES: dict[str, tuple[str, ...]] = {
     # The hourly alarm asks each store what would hold a promotion up.
     "agents.jobs.runner": ("agents.base", "agents.jobs", "agents.postgresql.promotion"),
     "agents.writing": ("agents.base", "agents.writing", _POSTGRESQL, _TDENGINE),
+    "agents.client": ("agents.base", "agents.client", "agents.writing"),
     "agents.feed": ("agents.base", "agents.feed", "agents.writing"),
     "agents.feed.yardstick": ("agents.base", "agents.feed", "agents.writing", "agents.postgresql"),
+    "agents.feed.client_rates": ("agents.base", "agents.client", "agents.feed", "agents.writing", "agents.postgresql"),
     _POSTGRESQL: ("agents.base", "agents.jobs", "agents.writing", _POSTGRESQL),
     _TDENGINE: ("agents.base", "agents.jobs", "agents.writing", _TDENGINE),
     "agents": (),

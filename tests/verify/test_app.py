@@ -9,6 +9,7 @@ import pytest
 
 from inventories.catalog import load_tables
 from inventories.catalog.export import tables_json
+from inventories.catalog.tables import Store
 from runbooks.probes import app
 from tests.verify.subject import Seen, Subject
 
@@ -76,6 +77,20 @@ def test_agents_accept_their_settings(application: Subject) -> None:
 def test_agents_know_the_same_tables_as_the_catalogue(application: Subject) -> None:
     there = application.machine.file("/etc/mystocks-dr/tables.json").content_string
     assert json.loads(there) == json.loads(tables_json(load_tables()))
+
+
+def test_this_host_s_rows_have_event_ids_of_their_own(settings: dict[str, Any]) -> None:
+    assert 0 <= settings["node"] < 4096
+
+
+def test_the_client_library_opens_its_settings_as_the_user_who_saves(application: Subject) -> None:
+    """From where the deploy placed it, beside the agents that it is built from; nothing is connected or written."""
+    done = application.machine.run(
+        "cd / && runuser -u mystocks -- env PYTHONPATH=/opt/mystocks-dr:/opt/mystocks-dr/client python3 -c %s",
+        "from mystocks_dr import Client; print(len(Client.open().tables))",
+    )
+    assert done.rc == 0, done.stderr
+    assert int(done.stdout) >= len(load_tables().of(Store.POSTGRESQL))
 
 
 def test_outbox_holds_no_dead_letters(application: Subject) -> None:

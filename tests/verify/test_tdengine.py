@@ -116,7 +116,8 @@ def test_deploy_noted_what_this_server_can_do(looked: servers.Server) -> None:
 def test_writer_knows_every_node_and_table(ticker: Subject, settings: dict[str, Any], whole: Seen) -> None:
     assert [node["name"] for node in settings["hosts"]] == names(whole)
     there = ticker.machine.file(f"{ETC}/tables-tdengine.json").content_string
-    assert json.loads(there) == json.loads(tables_json(load_tables(), Store.TDENGINE))
+    keep_days = int(whole.estate.data["tdengine_keep_days"])
+    assert json.loads(there) == json.loads(tables_json(load_tables(), Store.TDENGINE, keep_days))
     secret = ticker.machine.file(f"{ETC}/tdengine.pass")
     assert (secret.user, oct(secret.mode)) == ("mystocks", oct(0o600))
 

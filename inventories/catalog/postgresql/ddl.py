@@ -65,6 +65,42 @@ def probe_statements(*, writer: str = "writer", reader: str = "reader") -> list[
     ]
 
 
+def without_optional(tables: Tables) -> str:
+    """A query for the optional columns that a table which is there has not, or has as ones that may not be missing."""
+    wanted = ", ".join(
+        f"('{table.name}', '{column.name}', '{column.type}')"
+        for table in tables.of(Store.POSTGRESQL)
+        for column in table.columns
+        if column.nullable
+    )
+    return (
+        "select w.tab, w.col, w.kind, a.attname is null as lacks"  # noqa: S608 - the catalogue was validated
+        f" from (values {wanted}) w(tab, col, kind)"
+        " join pg_class c on c.relname = w.tab and c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')"
+        " left join pg_attribute a on a.attrelid = c.oid and a.attname = w.col and not a.attisdropped"
+        " where a.attname is null or a.attnotnull"
+    )
+
+
+def optional_statements(tables: Tables) -> list[str]:
+    """Give every table its optional columns: no row is read or written for that, and none can be lost by it."""
+    return [
+        # Writers queue behind a lock that is waited for.
+        "SET LOCAL lock_timeout = '5s'",
+        f"""DO $$
+DECLARE one record;
+BEGIN
+  FOR one IN {without_optional(tables)} LOOP
+    IF one.lacks THEN
+      EXECUTE format('ALTER TABLE public.%I ADD COLUMN %I %s', one.tab, one.col, one.kind);
+    ELSE
+      EXECUTE format('ALTER TABLE public.%I ALTER COLUMN %I DROP NOT NULL', one.tab, one.col);
+    END IF;
+  END LOOP;
+END $$""",
+    ]
+
+
 def _hypertable(table: Table) -> str:
     assert table.hypertable is not None
     time_column, interval = table.hypertable.time_column, table.hypertable.chunk_interval
