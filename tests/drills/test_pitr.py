@@ -132,6 +132,38 @@ class TestTargets:
     def test_restore_point(self, whole: Estate, marks: tuple[Mark, ...]) -> None:
         assert opened(whole, "--to-name", "after the third") == 3
 
+    def test_restore_point_that_stands_twice_is_told_with_both_and_either_is_reached(
+        self, whole: Estate, marks: tuple[Mark, ...]
+    ) -> None:
+        psql(whole, "select pg_create_restore_point('before the etl');")
+        later = mark(whole, 5)
+        psql(whole, "select pg_create_restore_point('before the etl');")
+        mark(whole, 6)
+        refused = dr("restore-pitr", "--to-name", "before the etl")
+        refused.assert_told(2, "restore point before the etl stands 2 times in the archive", hint="--to-lsn")
+        first, second = re.findall(r"--to-lsn ([0-9A-F]+/[0-9A-F]+)", refused.err)
+        assert server.lsn(first) < server.lsn(later.lsn) < server.lsn(second)  # type: ignore[operator]
+        table = dr("restore-table", "--tables", MARKS, "--to-name", "before the etl", "--mode", "replace", "--yes")
+        table.assert_told(2, "stands 2 times", hint="--to-lsn")
+        assert opened(whole, "--to-lsn", first) == 4
+        assert opened(whole, "--to-lsn", second) == 5
+
+    def test_part_of_a_transaction_and_a_prepared_one_are_found_by_their_own_ids(
+        self, whole: Estate, marks: tuple[Mark, ...]
+    ) -> None:
+        rows = psql(
+            whole,
+            f"begin; insert into {MARKS} values (100); savepoint s;\n"
+            f"insert into {MARKS} values (101) returning xmin; commit;\n",
+        )
+        refused = dr("restore-pitr", "--to-xid", str((1 << 32) + int(rows[0][0])))
+        refused.assert_told(3, "does not exist yet")
+        done = dr("restore-pitr", "--to-xid", rows[0][0], "--inclusive", "--replace")
+        assert done.code == 0, done.err
+        held = side_probe.query(primary(whole), SIDE, database(whole), f"select n from {MARKS} where n >= 100")
+        assert sorted(int(row["n"]) for row in held) == [100, 101]
+        psql(whole, f"delete from {MARKS} where n >= 100;")
+
     def test_random_moments_under_load_are_reached_exactly(self, whole: Estate, tmp_path: Path) -> None:
         hits = shoot(whole, 3, 20261121, tmp_path, seen.quiet)
         assert [hit.wrong for hit in hits] == ["", "", ""]

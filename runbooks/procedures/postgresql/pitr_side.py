@@ -24,7 +24,7 @@ def side_restore(context: Run, state: RestorePitr) -> RestorePitr:
     if left:
         context.say(f"what an undone swap had left on {host} lies in {left} now; remove it when nobody needs it")
     request = sides.SideRequest(
-        name=state.side, kind=state.target.kind, target=state.target.value, inclusive=state.target.inclusive,
+        name=state.side, kind=state.stop.kind, target=state.stop.value, inclusive=state.stop.inclusive,
         timeline=str(state.goal), set=state.label, repo=context.options.repo, replace=_is_other(context, state),
     )  # fmt: skip
     sides.restore(host, request, Asker.of(context), durations.restore(context.estate))
@@ -95,16 +95,15 @@ def reached(context: Run, state: RestorePitr) -> None:
     )
     last = near.before[-1] if near.before else None
     first = near.after[0] if near.after else None
-    if last is not None and _beyond(state.target, last, state.located):
+    if last is not None and _beyond(state.stop, last):
         raise VerificationFailed(f"the side cluster holds {last}, which lies behind {state.target}")
-    if first is not None and not _beyond(state.target, first, state.located):
+    if first is not None and not _beyond(state.stop, first):
         raise VerificationFailed(f"the side cluster lacks {first}, which lies before {state.target}")
 
 
-def _beyond(target: Target, commit: archive.Commit, located: int | None) -> bool:
+def _beyond(target: Target, commit: archive.Commit) -> bool:
     """Whether this commit should be absent."""
     if target.at is not None:
         return commit.at > target.at or (commit.at == target.at and not target.inclusive)
-    position = target.position if located is None else located
-    assert position is not None
-    return commit.lsn > position or (commit.lsn == position and not target.inclusive)
+    assert target.position is not None
+    return commit.lsn > target.position or (commit.lsn == target.position and not target.inclusive)

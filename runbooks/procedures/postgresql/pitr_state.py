@@ -8,6 +8,7 @@ from inventories.errors import VerificationFailed
 from runbooks.engine.context import Options
 from runbooks.hosts import Run
 from runbooks.probes.postgresql import side
+from runbooks.probes.postgresql.server import as_lsn
 from runbooks.procedures.postgresql import targets
 from runbooks.procedures.postgresql.roles import Roles, primary_of
 from runbooks.procedures.postgresql.targets import Target
@@ -64,6 +65,16 @@ class RestorePitr(Roles):
     rebuilt: bool = False
     told: tuple[str, ...] = ()
 
+    @property
+    def stop(self) -> Target:
+        """What recovery is told. A name may stand twice in the WAL and PostgreSQL stops at the first; of a transaction
+        id it reads half, and of a part of a transaction nothing: the position of what was found means one thing.
+        """
+        if self.located is None:
+            return self.target
+        inclusive = self.target.kind == "name" or self.target.inclusive
+        return Target(kind="lsn", value=as_lsn(self.located), inclusive=inclusive)
+
 
 def wanted(context: Run) -> RestorePitr:
     """The target as the operator gave it. Raises BadInput."""
@@ -81,7 +92,7 @@ def lease_of(context: Run) -> str:
 
 def is_same(there: side.SideCluster, state: RestorePitr) -> bool:
     """Whether the side cluster was restored for this very target, from this backup."""
-    asked, target = there.target, state.target
+    asked, target = there.target, state.stop
     return asked is not None and (asked.kind, asked.value, asked.inclusive, asked.timeline, there.set) == (
         target.kind, target.value, target.inclusive, str(state.goal), state.label,
     )  # fmt: skip

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from inventories.errors import Refused, TimedOut, VerificationFailed
+from inventories.errors import BadInput, Refused, TimedOut, VerificationFailed
 from runbooks.actions import lease as leases
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
 from runbooks.layout import STANZA
 from runbooks.probes.postgresql import archive, backups, pgbackrest, server, side
 from runbooks.probes.postgresql.archive import Archive
+from runbooks.probes.postgresql.server import as_lsn
 from runbooks.procedures.postgresql import targets
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, is_same, lease_of
 from runbooks.procedures.postgresql.roles import primary_of
@@ -24,6 +25,7 @@ def assess(context: Run, state: RestorePitr) -> RestorePitr:
     primary = server.the_primary(nodes)
     other = next(node for node in nodes if node.name != primary.name)
     context.estate.backup.must_answer()
+    _require_own(pgbackrest.info(context.estate.backup, STANZA), primary)
     goal = context.options.timeline or primary.timeline or 0
     if goal == primary.timeline:
         _require_past(state.target, primary)
@@ -33,6 +35,17 @@ def assess(context: Run, state: RestorePitr) -> RestorePitr:
             "was_synchronous": primary.synchronous,
         }
     )  # fmt: skip
+
+
+def _require_own(repository: pgbackrest.Repository, primary: server.Node) -> None:
+    """Raises Refused for the repository of another database system: nothing in it was ever this cluster."""
+    if repository.system_id and primary.system and str(repository.system_id) != primary.system:
+        raise Refused(
+            f"the repository holds backups of database system {repository.system_id}, and {primary.name} is of "
+            f"{primary.system}: none of them is a past of this cluster",
+            "is the inventory's backup host that of another estate? `pgbackrest stanza-upgrade` is for a cluster that "
+            "was made anew",
+        )
 
 
 def _require_past(target: Target, primary: server.Node) -> None:
@@ -114,22 +127,39 @@ def _unsound(context: Run) -> dict[str, str]:
 
 
 def _located(context: Run, state: RestorePitr) -> int | None:
+    """The one position of a restore point or of a transaction's end. Raises BadInput for a name that stands twice."""
     target = state.target
     if target.kind not in ("xid", "name"):
         return None
     wanted_: dict[str, Any] = {"name": target.value} if target.kind == "name" else {"xid": int(target.value)}
-    found = archive.find(
+    seen = archive.places(
         context.estate.backup, STANZA, state.goal, **wanted_, repository=context.options.repo,
         timeout=context.remaining(),
     )  # fmt: skip
-    if found is None:
-        raise Refused(
-            f"the archived WAL that leads to timeline {state.goal} has no {target.kind} {target.value}",
-            "./dr backup.list shows what is covered; --timeline follows another one",
+    if not seen.found:
+        raise _not_there(state, seen)
+    place = seen.found[0]
+    if len(seen.found) > 1:
+        raise BadInput(
+            f"{target} stands {len(seen.found)} times in the archive: {'; '.join(map(str, reversed(seen.found)))}",
+            f"say which one is meant: --to-lsn {' or --to-lsn '.join(as_lsn(one.lsn) for one in reversed(seen.found))}",
         )
-    if found.what.startswith("ABORT"):
+    if place.what.startswith("ABORT"):
         raise Refused(f"transaction {target.value} was rolled back, so it changed nothing", "choose another target")
-    return found.lsn
+    if seen.left:
+        context.say(f"WARNING: no older {target} was looked for in the first {seen.left} segments of the archive")
+    context.say(f"{target.kind} {target.value} is {place}")
+    return place.lsn
+
+
+def _not_there(state: RestorePitr, seen: archive.Places) -> Refused:
+    alike = "; ".join(f"--to-xid {one.xid} for {one}" for one in seen.alike)
+    return Refused(
+        f"the archived WAL that leads to timeline {state.goal} has no {state.target.kind} {state.target.value}",
+        f"in WAL and logs its 32 lower bits are all there is: did you mean {alike}?"
+        if alike
+        else "./dr backup.list shows what is covered; --timeline follows another one",
+    )
 
 
 def _require_commits_around(context: Run, state: RestorePitr, seen: Archive, choice: targets.Choice) -> None:

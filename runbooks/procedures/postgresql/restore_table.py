@@ -151,8 +151,10 @@ def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
 
 
 def reached(context: Run, state: RestoreTable) -> None:
+    """The same proof as restore-pitr's: the commits on either side of where recovery stopped, from the archive."""
     assert state.aim is not None
     pitr_side.stands(context, state.aim)
+    pitr_side.reached(context, state.aim)
     context.say(
         f"the side cluster {state.side} stands at {server.as_lsn(state.aim.side_lsn)}: "
         f"{state.aim.bytes >> 20} MiB restored in {state.aim.restore_s:.1f} s, "
@@ -313,7 +315,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             grows=Grows.RESTORE,
             when=from_target, when_says="the side cluster is this run's own",
             says="Restore a side cluster beside the live one, up to the target, cut off from the world.",
-            evidence=Evidence("it is paused at the target, not merely up", reached),
+            evidence=Evidence("the last commit in it lies before the target and the next one after it", reached),
             commands=(
                 "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.postgresql.side.cluster restore "
                 "--name table --type time "
