@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inventories.catalog.recovery import Limits
-from runbooks.judge import certificates, promotion, record, tdengine
+from runbooks.judge import certificates, locks, promotion, record, tdengine
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import Status
@@ -40,6 +40,7 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *tdengine.outbox(status.tdengine_outbox, limits.max_outbox_rows),
         *tdengine.backups(status.tdengine_backups, status.jobs, status.at, limits.max_backup_age_h),
         *_disks(status, limits),
+        *locks.findings(status.locks, limits.max_locks_used_percent),
         *certificates.findings(status.certificates, status.at, limits.min_certificate_days),
     )
 

@@ -20,6 +20,8 @@ _AT_LEAST = {
     "max_locks_per_transaction": "max_locks_per_xact setting",
 }
 MAX_WAL = 2 << 30
+# Room for the chunks of many years, and the indexes of each, whatever production was set to when the backup was taken.
+LOCKS = 160_000
 
 # A missing file is 1 to pgBackRest and to PostgreSQL. Anything else would be taken for the end of the archive as well,
 # and recovery would end early without a word: so it is tried again, then said with a code that PostgreSQL stops at.
@@ -60,6 +62,8 @@ def write(place: Place, recovery: Mapping[str, str], fetch: list[str] | None, de
     script.chmod(0o700)
     needed = {name: control[line] for name, line in _AT_LEAST.items() if line in control}
     needed.update({name: str(max(value, int(needed.get(name, 0)))) for name, value in demanded.items()})
+    locks = LOCKS // max(1, int(needed.get("max_connections", 100)))
+    needed["max_locks_per_transaction"] = str(max(64, locks, int(needed.get("max_locks_per_transaction", 0))))
     settings = {
         "data_directory": str(place.data),
         "hba_file": f"{folder}/pg_hba.conf",
@@ -85,6 +89,8 @@ def write(place: Place, recovery: Mapping[str, str], fetch: list[str] | None, de
         "max_logical_replication_workers": "0",
         "autovacuum": "off",
         "summarize_wal": "off",
+        # Production's own: one at login that writes a row would let nobody in.
+        "event_triggers": "off",
         "jit": "off",
         "logging_collector": "off",
         "log_destination": "stderr",
@@ -97,7 +103,7 @@ def write(place: Place, recovery: Mapping[str, str], fetch: list[str] | None, de
         **recovery,
     }
     if place.version < 17:
-        del settings["summarize_wal"]
+        del settings["summarize_wal"], settings["event_triggers"]
     if library(place.version, "timescaledb").exists():
         # A retention policy would delete the very rows that somebody came to rescue.
         settings.update({
