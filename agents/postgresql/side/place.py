@@ -39,6 +39,9 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _STATE = re.compile(r"^(?:psql:.*?)?(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5}): ", re.MULTILINE)
 
 
+GIVES_WAY = ("nice", "-n", "19", "ionice", "-c", "3")
+
+
 class Unanswered(AgentError):  # noqa: N818
     """A statement that the server refused. `state` is its SQLSTATE; empty where it could not even be asked."""
 
@@ -120,11 +123,17 @@ class Place:
         return done.returncode == 0
 
     def launch(self) -> subprocess.Popen[bytes]:
-        """Start the server without waiting for it; it outlives us. The process tells when it has ended."""
+        """Start the server without waiting for it; it outlives us. The process tells when it has ended.
+
+        Whoever else wants the host's processors and disk comes first: production may live here.
+        """
         (self.data / "postmaster.pid").unlink(missing_ok=True)  # of a host that lost its power
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [self.program("postgres"), "-D", self.data, "-c", f"config_file={self.folder}/postgresql.conf"],
+                [
+                    *GIVES_WAY, self.program("postgres"), "-D", self.data, "-c",
+                    f"config_file={self.folder}/postgresql.conf",
+                ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
             )  # fmt: skip
 

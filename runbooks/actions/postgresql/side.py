@@ -46,13 +46,13 @@ class SideRequest:
 def restore(host: Host, request: SideRequest, asker: Asker, expects: str = "") -> None:
     """Restore and recover until it is paused at the target; the same request again takes what is there.
 
-    As long work, whose server is meant to outlive it.
+    As long work, whose server is meant to outlive it; production, which may live on the same host, comes first.
     Raises BadInput for another request under the same name, TargetFailed with the agent's sentence for what went
     wrong: damaged, WAL missing, target not reached, no space, wrong key.
     """
     words = ("restore", *request.words())
     wanted = agent.work(
-        _PROGRAM, *words, on=f"side-{request.name}", kind="restore", leaves=True, expects=expects
+        _PROGRAM, *words, on=f"side-{request.name}", kind="restore", leaves=True, expects=expects, gives_way=True
     )
     agent.run_work(host, wanted, asker)
 
