@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from drills import gather, prepare
-from drills.benches import bare, filling, moments
+from drills.benches import bare, beside, filling, moments
 from drills.benches.headline import Bench, Figure
 from drills.judging.result import DrillResult, Outcome
 from drills.measuring import memory
@@ -59,6 +59,7 @@ def bench(lab: str, gib: float, targets: int, say: Say) -> Bench:
         tools = bare.measure(estate)
         with memory.watched(estate) as peak:
             take(_bare(tools, gib))
+            take(_beside(say))
             take(_clusters(lab, tools, say))
             take(_table(lab, orders, say))
             take(_pitr(targets, say))
@@ -98,6 +99,16 @@ def _clusters(lab: str, tools: bare.Bare, say: Say) -> list[Figure]:
         Figure("restore-cluster, hosts blank: to the first acknowledged write", "s", (first_blank,)),
         Figure("restore-cluster, hosts blank: verified and streaming", "s", (_took(blank),), 120),
         Figure("rows lost with both database hosts", "rows", losses, 0, every=True),
+    ]
+
+
+def _beside(say: Say) -> list[Figure]:
+    say("commits of production, without a restore beside them and with one")
+    found = beside.measure(hosts.load("lab"))
+    return [
+        Figure(f"p99 of {beside.RATE} commits a second", "ms", (found.calm_ms,)),
+        Figure("p99 of them while a backup is restored beside the primary", "ms", (found.beside_ms,)),
+        Figure("of the p99 without", "times", (found.times,), 1.25),
     ]
 
 
