@@ -17,6 +17,7 @@ from agents.base.errors import AgentError
 from agents.jobs.proofs import Check
 from agents.postgresql import rows
 from agents.postgresql.rows import TABLES, Counted
+from agents.postgresql.side.content import collations
 from agents.postgresql.side.place import PORT, Place, Unanswered
 
 _NAMED = 5
@@ -36,16 +37,6 @@ from (select c.relname as name,
      where i.indrelid = c.oid and i.indisprimary and a.attrelid = c.oid and a.attnum = k.attnum) as key,
   {hypertable} as time_column
   from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')) t
-"""
-_DATABASES = """
-select format('database %s: %s, here %s', datname, datcollversion, pg_database_collation_actual_version(oid))
-from pg_database where datcollversion <> pg_database_collation_actual_version(oid)
-"""
-_COLLATIONS = """
-select format('collation %s of %s: %s, here %s', collname, current_database(), collversion,
-  pg_collation_actual_version(oid))
-from pg_collation where collversion <> pg_collation_actual_version(oid)
-  and oid in (select unnest(indcollation) from pg_index)
 """
 _HYPERTABLE = """(select column_name from timescaledb_information.dimensions d
      where d.hypertable_schema = 'public' and d.hypertable_name = c.relname and d.dimension_number = 1)"""
@@ -153,14 +144,6 @@ def _require_verdict(place: Place, found: list[str]) -> None:
             f"(found: {_some(rest)}).",
             "Give this host the same release of the system's ICU and C libraries, or prove on one that has it.",
         )
-
-
-def collations(place: Place) -> list[str]:
-    """Collations whose version is another one here than where they were made, a sentence each."""
-    found = place.query(_DATABASES).splitlines()
-    for database in place.query("select datname from pg_database where datallowconn").splitlines():
-        found += place.query(_COLLATIONS, database).splitlines()
-    return [line for line in found if line]
 
 
 def checksums(place: Place) -> Check:

@@ -24,6 +24,10 @@ archive_timeout_s = 60
 
 backup_processes = 2
 
+# The host on which restore-pitr and restore-table restore a backup to look at or to copy from: a database host or the
+# backup host. Empty: the primary's own, where it gives way to production. `restore-pitr --swap` needs that one.
+side_host = ""
+
 # Run on the backup host, as postgres and without a shell, when a job, a proof or a copy is late or fails: what is late
 # comes on its standard input, one sentence a line. Empty: the journal alone is told.
 alarm_command: list[str] = []

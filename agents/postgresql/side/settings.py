@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
 from agents.base.errors import AgentError
@@ -20,6 +22,8 @@ _AT_LEAST = {
     "max_locks_per_transaction": "max_locks_per_xact setting",
 }
 MAX_WAL = 2 << 30
+# What this host shows for pgBackRest, and whom it believes.
+CA, CERTIFICATE, KEY = "/etc/mystocks-dr/ca.crt", "/etc/pgbackrest/host.crt", "/etc/pgbackrest/host.key"
 # Room for the chunks of many years, and the indexes of each, whatever production was set to when the backup was taken.
 LOCKS = 160_000
 
@@ -50,7 +54,36 @@ def controldata(place: Place) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def write(place: Place, recovery: Mapping[str, str], fetch: list[str] | None, demanded: Mapping[str, int]) -> None:
+@dataclass(frozen=True)
+class Served:
+    """Who may read a side cluster from another host: `readers` are (name, address), `listen` an address of ours."""
+
+    listen: str = ""
+    readers: tuple[tuple[str, str], ...] = ()
+
+    def settings(self) -> dict[str, str]:
+        if not self.listen:
+            return {"listen_addresses": ""}
+        files = {"ssl_ca_file": CA, "ssl_cert_file": CERTIFICATE, "ssl_key_file": KEY}
+        return {"listen_addresses": self.listen, "ssl": "on", "ssl_min_protocol_version": "TLSv1.2", **files}
+
+    def lets_in(self) -> str:
+        """pg_hba.conf: a reader shows its host's certificate, from its host's address."""
+        lines = (f"hostssl all postgres {ip_network(address)} cert map=side\n" for _, address in self.readers)
+        return "local all postgres peer\n" + "".join(lines if self.listen else ())
+
+    def named(self) -> str:
+        """pg_ident.conf: whose certificates are postgres."""
+        return "".join(f'side "{name}" postgres\n' for name, _ in self.readers)
+
+
+NOBODY = Served()
+
+
+def write(
+    place: Place, recovery: Mapping[str, str], fetch: list[str] | None, demanded: Mapping[str, int],
+    served: Served = NOBODY,
+) -> None:  # fmt: skip
     """Write postgresql.conf, pg_hba.conf and the script that fetches WAL.
 
     `fetch`: the pgBackRest command line, None where the backup carries its own WAL. `demanded`: settings that recovery
@@ -69,7 +102,6 @@ def write(place: Place, recovery: Mapping[str, str], fetch: list[str] | None, de
         "hba_file": f"{folder}/pg_hba.conf",
         "ident_file": f"{folder}/pg_ident.conf",
         "cluster_name": f"side-{place.name}",
-        "listen_addresses": "",
         "port": str(PORT),
         "unix_socket_directories": str(folder),
         "unix_socket_permissions": "0700",
@@ -99,6 +131,7 @@ def write(place: Place, recovery: Mapping[str, str], fetch: list[str] | None, de
         "timezone": "Etc/UTC",
         "lc_messages": "C",
         "restore_command": f'{script} %f "%p"',
+        **served.settings(),
         **needed,
         **recovery,
     }
@@ -113,8 +146,8 @@ def write(place: Place, recovery: Mapping[str, str], fetch: list[str] | None, de
         })  # fmt: skip
     quoted = ("{} = '{}'\n".format(name, value.replace("'", "''")) for name, value in settings.items())
     (folder / "postgresql.conf").write_text("".join(quoted))
-    (folder / "pg_hba.conf").write_text("local all postgres peer\n")
-    (folder / "pg_ident.conf").write_text("")
+    (folder / "pg_hba.conf").write_text(served.lets_in())
+    (folder / "pg_ident.conf").write_text(served.named())
 
 
 def library(version: int, name: str) -> Path:

@@ -14,7 +14,10 @@ _PROGRAM = "postgresql.side.cluster"
 
 @dataclass(frozen=True)
 class SideRequest:
-    """What to restore and where to stop; the words of agents/postgresql/side/. An empty `set` lets the agent choose."""
+    """What to restore and where to stop; the words of agents/postgresql/side/. An empty `set` lets the agent choose.
+
+    `listen`: the address at which `readers` (name and address of hosts) may read it; empty: this host alone may.
+    """
 
     name: str
     kind: str = "immediate"
@@ -26,6 +29,8 @@ class SideRequest:
     processes: int = 0
     engine: str = "pgbackrest"
     replace: bool = False
+    listen: str = ""
+    readers: tuple[tuple[str, str], ...] = ()
 
     def words(self) -> Iterable[str]:
         yield from ("--name", self.name, "--type", self.kind, "--timeline", self.timeline, "--repo", str(self.repo))
@@ -37,6 +42,8 @@ class SideRequest:
             yield from ("--processes", str(self.processes))
         if self.engine != "pgbackrest":
             yield from ("--engine", self.engine)
+        if self.listen:
+            yield from ("--listen", self.listen, *(f"--reader={name}={address}" for name, address in self.readers))
         if self.inclusive:
             yield "--inclusive"
         if self.replace:

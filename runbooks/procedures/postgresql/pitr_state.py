@@ -9,8 +9,8 @@ from runbooks.engine.context import Options
 from runbooks.hosts import Run
 from runbooks.probes.postgresql import side
 from runbooks.probes.postgresql.server import as_lsn
-from runbooks.procedures.postgresql import targets
-from runbooks.procedures.postgresql.roles import Roles, primary_of
+from runbooks.procedures.postgresql import beside, targets
+from runbooks.procedures.postgresql.roles import Roles
 from runbooks.procedures.postgresql.targets import Target
 
 SIDE = "pitr"  # the side cluster's name
@@ -18,8 +18,9 @@ SIDE = "pitr"  # the side cluster's name
 
 class RestorePitrOptions(Options):
     """One of the four targets, exclusive unless `inclusive`. Empty `backup_set` chooses the backup, `timeline` 0
-    follows the primary's own. `swap`: put the side cluster in the primary's place. `replace`: drop an open side cluster
-    of another request. `drop_replaced`: delete the replaced data directory once everything is verified.
+    follows the primary's own. `on`: the host to restore on, empty for the inventory's `side_host`. `swap`: put the side
+    cluster in the primary's place. `replace`: drop an open side cluster of another request. `drop_replaced`: delete the
+    replaced data directory once everything is verified.
     """
 
     added_later: ClassVar[frozenset[str]] = frozenset({"swap", "replace", "drop_replaced"})
@@ -32,6 +33,7 @@ class RestorePitrOptions(Options):
     backup_set: str = ""
     repo: int = 1
     timeline: int = 0
+    on: str = ""
     replace: bool = False
     swap: bool = False
     drop_replaced: bool = False
@@ -45,6 +47,8 @@ class RestorePitr(Roles):
 
     target: Target
     side: str = SIDE  # the side cluster's name
+    at: str = ""  # the host that it is on; empty: the primary's own
+    served: bool = False  # the database hosts may read it from another host
     goal: int = 0
     was_synchronous: bool = True
     covered: bool = False
@@ -100,7 +104,8 @@ def is_same(there: side.SideCluster, state: RestorePitr) -> bool:
 
 def side_of(context: Run, state: RestorePitr) -> side.SideCluster:
     """Raises VerificationFailed when it is gone."""
-    seen = side.look(primary_of(context, state), state.side)
+    host = beside.host_of(context, state)
+    seen = side.look(host, state.side)
     if seen is None:
-        raise VerificationFailed(f"{state.primary} has no side cluster {state.side}", "start afresh, without --resume")
+        raise VerificationFailed(f"{host} has no side cluster {state.side}", "start afresh, without --resume")
     return seen

@@ -13,7 +13,7 @@ from runbooks.layout import STANZA
 from runbooks.probes.postgresql import archive, backups, pgbackrest, server, side
 from runbooks.probes.postgresql.archive import Archive
 from runbooks.probes.postgresql.server import as_lsn
-from runbooks.procedures.postgresql import targets
+from runbooks.procedures.postgresql import beside, targets
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, is_same, lease_of
 from runbooks.procedures.postgresql.roles import primary_of
 from runbooks.procedures.postgresql.targets import Target
@@ -33,6 +33,7 @@ def assess(context: Run, state: RestorePitr) -> RestorePitr:
         update={
             "primary": primary.name, "other": other.name, "old_timeline": primary.timeline or 0, "goal": goal,
             "was_synchronous": primary.synchronous,
+            "at": beside.chosen(context, primary.name, swap=getattr(context.options, "swap", False)),
         }
     )  # fmt: skip
 
@@ -189,13 +190,14 @@ def _require_commits_around(context: Run, state: RestorePitr, seen: Archive, cho
 
 def _require_free_name(context: Run, state: RestorePitr, label: str) -> None:
     """An open side cluster of another request is somebody's work."""
-    there = side.look(primary_of(context, state), state.side)
+    host = beside.host_of(context, state)
+    there = side.look(host, state.side)
     if there is None or not there.ready or context.options.replace:
         return
     if not is_same(there, state.model_copy(update={"label": label})):
         what = f"{there.target.kind} {there.target.value}" if there.target else "another request"
         raise Refused(
-            f"a side cluster {state.side} is open on {state.primary} already, of backup {there.set} to {what}",
+            f"a side cluster {state.side} is open on {host} already, of backup {there.set} to {what}",
             "--replace drops it first; or give the same target again to go on with it",
         )
 
