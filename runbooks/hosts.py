@@ -156,13 +156,14 @@ class Host:
     def query(self, sql: str, database: str = "postgres", timeout: float | None = None) -> list[dict[str, Any]]:
         """Rows of one SELECT on this host's own server, as dictionaries of JSON values."""
         wrapped = f"select coalesce(json_agg(row_to_json(q)), '[]') from ({sql}) q;"
-        rows = self._psql(wrapped, database, timeout).json()
+        rows = self._psql(wrapped, database, timeout, self.session).json()
         assert isinstance(rows, list)
         return rows
 
     def execute(self, sql: str, database: str = "postgres", timeout: float | None = None) -> None:
-        """Run statements on this host's own server, stopping at the first error. None may alter a hypertable."""
-        self._psql(sql, database, timeout)
+        """Run statements on this host's own server, stopping at the first error."""
+        # What makes or drops a hypertable is seen by TimescaleDB's own event triggers, which are in its database.
+        self._psql(sql, database, timeout, self.session if database == "postgres" else "")
 
     def begin_session(self, database: str = "postgres") -> None:
         """Have a session of this host's own server ready for the next `execute` or `query`; it asks for nothing yet."""
@@ -202,8 +203,8 @@ class Host:
             return Door.SILENT
         return Door.OPEN
 
-    def _psql(self, sql: str, database: str, timeout: float | None) -> Ran:
-        return self.run(_PSQL, self.session, database, user="postgres", stdin=sql, timeout=timeout)
+    def _psql(self, sql: str, database: str, timeout: float | None, options: str) -> Ran:
+        return self.run(_PSQL, options, database, user="postgres", stdin=sql, timeout=timeout)
 
     def _as(self, user: str, text: str) -> str:
         sudo = "sudo -n " if self.entry.ssh_user != "root" else ""

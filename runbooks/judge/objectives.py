@@ -93,7 +93,8 @@ def _degraded(status: Status) -> Iterator[str]:
         if node.fenced:
             yield f"{node.name} is fenced: {node.fenced}."
         if node.pending_restart:
-            yield f"{node.name} needs a restart for {', '.join(node.pending_restart)}."
+            told = ", ".join(node.pending_restart)
+            yield f"{node.name} needs a restart for {told}: ./dr switchover, and back, gives it to each in its turn."
         if node.lost_slots:
             yield f"{node.name} has slots that lost their WAL: {', '.join(node.lost_slots)}."
         if node.name in status.archiving and status.archiving[node.name].failing:

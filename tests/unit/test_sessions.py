@@ -34,6 +34,8 @@ def test_what_asks_a_server_as_its_superuser_says_so_for_itself(monkeypatch: pyt
     host.query("select 1")
     host.execute("select 1;")
     host.begin_session()
+    host.execute("drop table a_hypertable;", "quant_research")
+    assert "event_triggers" not in said.pop()[-1], "TimescaleDB has to hear of it"
     assert len(said) == 3
     assert all("event_triggers=off" in argv[-1] for argv in said)
     assert said[0] == said[1] == said[2], "what was begun ahead is what is run"
