@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,8 @@ from tests.drills.estate import DATA, inside
 
 pytestmark = [pytest.mark.lab, pytest.mark.destructive, pytest.mark.timeout(900)]
 MARKS = "pitr_marks"
+POINT = f"after the third of {time.time_ns()}"  # a lab that is kept has those of earlier runs
+TWICE = f"before the etl of {time.time_ns()}"
 CONF = "/etc/postgresql/17/main/conf.d/95-test.conf"
 
 
@@ -81,7 +84,7 @@ def mark(estate: Estate, n: int) -> Mark:
 def marks(whole: Estate) -> tuple[Mark, ...]:
     psql(whole, f"drop table if exists {MARKS}; create table {MARKS} (n int primary key);")
     made = [mark(whole, n) for n in (1, 2, 3)]
-    psql(whole, "select pg_create_restore_point('after the third');")
+    psql(whole, f"select pg_create_restore_point('{POINT}');")
     return (*made, mark(whole, 4))
 
 
@@ -130,20 +133,20 @@ class TestTargets:
         assert opened(whole, "--to-xid", str(marks[3].xid), "--inclusive") == 4
 
     def test_restore_point(self, whole: Estate, marks: tuple[Mark, ...]) -> None:
-        assert opened(whole, "--to-name", "after the third") == 3
+        assert opened(whole, "--to-name", POINT) == 3
 
     def test_restore_point_that_stands_twice_is_told_with_both_and_either_is_reached(
         self, whole: Estate, marks: tuple[Mark, ...]
     ) -> None:
-        psql(whole, "select pg_create_restore_point('before the etl');")
+        psql(whole, f"select pg_create_restore_point('{TWICE}');")
         later = mark(whole, 5)
-        psql(whole, "select pg_create_restore_point('before the etl');")
+        psql(whole, f"select pg_create_restore_point('{TWICE}');")
         mark(whole, 6)
-        refused = dr("restore-pitr", "--to-name", "before the etl")
-        refused.assert_told(2, "restore point before the etl stands 2 times in the archive", hint="--to-lsn")
+        refused = dr("restore-pitr", "--to-name", TWICE)
+        refused.assert_told(2, f"restore point {TWICE} stands 2 times in the archive", hint="--to-lsn")
         first, second = re.findall(r"--to-lsn ([0-9A-F]+/[0-9A-F]+)", refused.err)
         assert server.lsn(first) < server.lsn(later.lsn) < server.lsn(second)  # type: ignore[operator]
-        table = dr("restore-table", "--tables", MARKS, "--to-name", "before the etl", "--mode", "replace", "--yes")
+        table = dr("restore-table", "--tables", MARKS, "--to-name", TWICE, "--mode", "replace", "--yes")
         table.assert_told(2, "stands 2 times", hint="--to-lsn")
         assert opened(whole, "--to-lsn", first) == 4
         assert opened(whole, "--to-lsn", second) == 5
@@ -186,7 +189,7 @@ class TestRefused:
             (["--to-name", "nobody wrote this"], 3, "has no name nobody wrote this"),
             (["--to-time", "2020-01-01 00:00:00Z"], 3, "lies before anything that can be restored"),
             (["--to-lsn", "0/1000028"], 3, "lies before anything that can be restored"),
-            (["--to-name", "after the third", "--set", "20200101-000000F"], 2, "holds no backup '20200101-000000F'"),
+            (["--to-name", POINT, "--set", "20200101-000000F"], 2, "holds no backup '20200101-000000F'"),
         ],
     )
     def test_target_that_cannot_be_reached(self, whole: Estate, words: list[str], code: int, told: str) -> None:
@@ -201,7 +204,7 @@ class TestRefused:
         dr("restore-pitr", "--to-xid", rows[0][0]).assert_told(3, "was rolled back")
 
     def test_swap_without_consent(self, whole: Estate) -> None:
-        refused = dr("restore-pitr", "--to-name", "after the third", "--swap")
+        refused = dr("restore-pitr", "--to-name", POINT, "--swap")
         refused.assert_told(3, "need your consent: fence-main, swap", hint="--yes")
 
     def test_second_restore_while_one_runs(self, whole: Estate, marks: tuple[Mark, ...]) -> None:
