@@ -67,8 +67,9 @@ def test_a_host_that_cannot_restore_or_does_not_answer_is_told_before_anything_i
     with pytest.raises(BadInput, match="app1 has no PostgreSQL") as told:
         beside.chosen(run(on="app1"), "pg1")
     assert told.value.hint == "--on is one of pg1, pg2, backup1"
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable) as away:
         beside.chosen(run("pg2", silent="pg2"), "pg1")
+    assert away.value.hint == "--on pg1 restores beside the primary instead"
     with pytest.raises(BadInput, match="--swap renames"):
         beside.chosen(run(on="pg2"), "pg1", swap=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from inventories.errors import BadInput, Refused
+from inventories.errors import BadInput, Refused, Unreachable
 from runbooks.actions.postgresql import bridge
 from runbooks.hosts import Host, Run
 from runbooks.probes.postgresql.side import SideCluster
@@ -38,7 +38,10 @@ def chosen(context: Run, primary: str, *, swap: bool = False) -> str:
     if wanted not in fit:
         raise BadInput(f"{wanted} has no PostgreSQL to restore a backup with", f"--on is one of {', '.join(fit)}")
     if wanted != primary:
-        context.estate.host(wanted).must_answer()
+        try:
+            context.estate.host(wanted).must_answer()
+        except Unreachable as error:
+            raise Unreachable(str(error), f"--on {primary} restores beside the primary instead") from error
     return wanted
 
 

@@ -196,6 +196,7 @@ def compare(context: Run, state: RestoreTable) -> RestoreTable:
     copying.room(context, live.host, plans, state.mode)
     told = tuple(sentence(plan, state.mode) for plan in plans)
     if not context.options.yes:
+        beside.leave(context, state)
         told += (
             f"nothing was written; the side cluster {state.side} stays open on {beside.host_of(context, state)} "
             f"({_megabytes(plans)} MiB in these tables): repeat with --yes, or drop it there with "
