@@ -119,6 +119,26 @@ def test_a_second_restore_point_is_looked_for_as_long_as_there_is_patience(archi
     assert (len(said["found"]), said["searched"], said["left"]) == (1, 1, 1)
 
 
+def test_a_damaged_segment_hides_no_place_in_another_and_is_counted(
+    archive: records.Wal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = records.fetch
+
+    def fetched(repository: Repository, archive_id: str, stored: str, target: Path) -> Path:
+        if stored == name(1, 6):
+            raise SegmentDamaged(f"WAL segment {stored} is damaged.", "Another backup.")
+        return whole(repository, archive_id, stored, target)
+
+    monkeypatch.setattr(records, "fetch", fetched)
+    says(archive, TWICE.splitlines()[0] + "\n")
+    filled(archive, 5, wal_of({0x100: point("before it", 0)}))
+    said = places.named(archive, "before it", 60)
+    assert ([one["lsn"] for one in said["found"]], said["left"]) == (["0/5000100"], 1)
+    says(archive, CHECKPOINTS)
+    said = places.ended(archive, EPOCH + 743)
+    assert ([one["lsn"] for one in said["found"]], said["left"]) == (["0/5000100"], 1)
+
+
 def test_a_name_across_two_segments_is_found(archive: records.Wal) -> None:
     begin = (16 << 20) - 48
     says(archive, TWICE.splitlines()[0].replace("0/05000100", "0/05FFFFD0") + "\n")

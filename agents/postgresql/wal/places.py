@@ -8,7 +8,7 @@ Runs on the backup host as postgres and prints one JSON object:
      "alike": [...], "searched": 12, "left": 0}
 
 A name may stand twice, and WAL holds 32 of a transaction id's 64 bits: `alike` are transactions of which those are the
-same. `left`: segments in which nobody looked for another one of that name, as it would have taken too long.
+same. `left`: segments in which nobody looked, as it would have taken too long or they are damaged.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from typing import Any
 from agents.base.errors import AgentError, run
 from agents.postgresql.wal import segment as segments
 from agents.postgresql.wal.archive_map import as_lsn, name
-from agents.postgresql.wal.files import SegmentMissing
+from agents.postgresql.wal.files import SegmentDamaged, SegmentMissing
 from agents.postgresql.wal.records import Record, Wal, opened, options
 
 _HALF, _WHOLE = 1 << 31, 1 << 32
@@ -45,8 +46,9 @@ def named(wal: Wal, text: str, patience: float) -> dict[str, Any]:
     for segment in range(wal.last, wal.first - 1, -1):
         if found and time.monotonic() > until:
             break
-        searched += 1
-        found += reversed(list(_points(wal, segment, text)))
+        with suppress(SegmentDamaged):
+            found += reversed(list(_points(wal, segment, text)))
+            searched += 1
         wal.drop(segment + 1)
     return {"found": found, "alike": [], "searched": searched, "left": wal.last + 1 - wal.first - searched}
 
@@ -54,7 +56,7 @@ def named(wal: Wal, text: str, patience: float) -> dict[str, Any]:
 def _points(wal: Wal, segment: int, text: str) -> Iterator[dict[str, Any]]:
     """Restore points of this name in one segment. Most segments hold none: their bytes are looked through first."""
     path = wal.path(segment)
-    if path is None or not segments.holds(path.read_bytes() + _head(wal.path(segment + 1)), text.encode()):
+    if path is None or not segments.holds(path.read_bytes() + _head(wal.after(segment)), text.encode()):
         return
     for record in wal.records(segment, "--rmgr=XLOG"):
         if record.what != "RESTORE_POINT":
@@ -74,7 +76,7 @@ def _head(path: Path | None) -> bytes:
 
 def _read(wal: Wal, segment: int, record: Record) -> tuple[str, str]:
     """Time and name of a restore point. pg_waldump tells no time, and leaves no doubt where a name holds a blank."""
-    content = [path.read_bytes() for one in (segment, segment + 1) if (path := wal.path(one))]
+    content = [path.read_bytes() for path in (wal.path(segment), wal.after(segment)) if path]
     raw = segments.record(b"".join(content), record.position - segment * wal.size, _POINT.size)
     if len(raw) < _POINT.size:
         return "", record.text.strip()
@@ -91,17 +93,20 @@ def ended(wal: Wal, xid: int) -> dict[str, Any]:
     low, known = xid % _WHOLE, None
     alike: list[dict[str, Any]] = []
     waiting: list[dict[str, Any]] = []  # met before any checkpoint was
-    searched = 0
+    searched = left = 0
     for segment in range(wal.last, wal.first - 1, -1):
-        searched += 1
-        records = _records(wal, segment, low)
+        try:
+            records = _records(wal, segment, low)
+            searched += 1
+        except SegmentDamaged:
+            records, left = [], left + 1
         checkpoints = [whole for record in records if (whole := _next(record)) is not None]
         known = checkpoints[-1] if checkpoints else known
         waiting += [_told(wal, segment, record) for record in reversed(records) if _ends(record, low)]
         for place in waiting if known is not None else ():
             whole = _nearest(known, low)
             if whole == xid:
-                return {"found": [{**place, "xid": xid}], "alike": alike, "searched": searched, "left": 0}
+                return {"found": [{**place, "xid": xid}], "alike": alike, "searched": searched, "left": left}
             alike.append({**place, "xid": whole})
         if known is not None:
             waiting = []
@@ -111,7 +116,7 @@ def ended(wal: Wal, xid: int) -> dict[str, Any]:
             f"The archive holds a transaction {low}, and no checkpoint that would tell its other 32 bits.",
             f"Name the position instead: {waiting[0]['lsn']}.",
         )
-    return {"found": [], "alike": alike, "searched": searched, "left": 0}
+    return {"found": [], "alike": alike, "searched": searched, "left": left}
 
 
 def _records(wal: Wal, segment: int, low: int) -> list[Record]:

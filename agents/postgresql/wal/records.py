@@ -28,7 +28,7 @@ from typing import Any
 from agents.base.errors import AgentError, run
 from agents.postgresql.wal.archive import Repository, look
 from agents.postgresql.wal.archive_map import as_lsn, lsn, name, number
-from agents.postgresql.wal.files import SegmentMissing, fetch
+from agents.postgresql.wal.files import SegmentDamaged, SegmentMissing, fetch
 
 MOST_SEGMENTS = 64  # further than this nobody looks for the next commit
 _BEYOND = 1 << 16  # a record may end in the next segment
@@ -107,6 +107,13 @@ class Wal:
                 raise
         return target
 
+    def after(self, segment: int) -> Path | None:
+        """The next one, in which a record of this one may end; None also where it is damaged."""
+        try:
+            return self.path(segment + 1)
+        except SegmentDamaged:
+            return None
+
     def records(self, segment: int, *filters: str, having: tuple[str, ...] = ()) -> Iterator[Record]:
         """Records that begin in this segment, only lines with one of the words `having`. Raises SegmentMissing."""
         path = self.path(segment)
@@ -114,7 +121,7 @@ class Wal:
             raise SegmentMissing(f"WAL segment {name(self.owner(segment), segment, self.size)} is not archived.")
         begin, end = segment * self.size, (segment + 1) * self.size
         # pg_waldump waits for five seconds where a file is not there, so it is not asked to look behind the last one.
-        read_to = end + _BEYOND if self.path(segment + 1) else end
+        read_to = end + _BEYOND if self.after(segment) else end
         done = subprocess.run(
             [self.program, f"--path={self.scratch}", f"--timeline={self.timeline}", f"--start={as_lsn(begin)}",
              f"--end={as_lsn(read_to)}", *filters],

@@ -158,7 +158,7 @@ class Place:
 @dataclass(frozen=True)
 class Places:
     """Newest first. `alike`: transactions whose ids end in the same 32 bits, which is all that WAL holds of them.
-    `left`: segments in which no second restore point of the name was looked for.
+    `left`: segments in which nobody looked: older ones than the first that was found, or damaged ones.
     """
 
     found: tuple[Place, ...]

@@ -148,15 +148,16 @@ def _located(context: Run, state: RestorePitr) -> int | None:
     if place.what.startswith("ABORT"):
         raise Refused(f"transaction {target.value} was rolled back, so it changed nothing", "choose another target")
     if seen.left:
-        context.say(f"WARNING: no older {target} was looked for in the first {seen.left} segments of the archive")
+        context.say(f"WARNING: in {seen.left} segments of the archive nobody looked for another {target}")
     context.say(f"{target.kind} {target.value} is {place}")
     return place.lsn
 
 
 def _not_there(state: RestorePitr, seen: archive.Places) -> Refused:
     alike = "; ".join(f"--to-xid {one.xid} for {one}" for one in seen.alike)
+    unread = f"; {seen.left} segments of it cannot be read" if seen.left else ""
     return Refused(
-        f"the archived WAL that leads to timeline {state.goal} has no {state.target.kind} {state.target.value}",
+        f"the archived WAL that leads to timeline {state.goal} has no {state.target.kind} {state.target.value}{unread}",
         f"in WAL and logs its 32 lower bits are all there is: did you mean {alike}?"
         if alike
         else "./dr backup.list shows what is covered; --timeline follows another one",
