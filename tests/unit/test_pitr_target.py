@@ -170,3 +170,14 @@ def test_a_resumed_run_takes_no_other_option_than_its_own(
     assert reload_options(past, options()).model_dump(mode="json").items() >= own.items()
     with pytest.raises(BadInput, match="was begun with"):
         reload_options(past, options.model_validate(other))
+
+
+def test_where_recovery_stopped_is_known_of_one_that_was_promoted_since() -> None:
+    """restore-table promotes; the same command with --yes finds it open, on a timeline of its own."""
+    said = {
+        "name": "table", "data": "/d", "socket": "/s", "port": 5433, "phase": "ready", "running": True, "paused": False,
+        "promoted": True, "set": "full", "target": None, "restore_s": 1, "replay_s": 1, "bytes": 1, "wal_bytes": 1,
+        "lsn": "0/4000100", "timeline": 2, "last_commit_at": None, "stopped": "", "sentence": None,
+    }  # fmt: skip
+    assert side.parse({**said, "reached": "0/3000200"}).reached == "0/3000200"
+    assert side.parse(said).reached == "0/4000100", "of an agent that does not tell"

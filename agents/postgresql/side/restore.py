@@ -121,7 +121,8 @@ def begin_recovery(
         wal=wal, demanded=more,
     )  # fmt: skip
     require_usable(place)
-    place.note(phase="ready", ready_at=int(time.time()), collations=collations(place), **facts(place))
+    now = facts(place)
+    place.note(phase="ready", ready_at=int(time.time()), collations=collations(place), reached=now["lsn"], **now)
 
 
 def resume(place: Place, patience: float = 600) -> None:
@@ -163,7 +164,7 @@ def describe(place: Place) -> dict[str, Any]:
         "wal_segments": segments, "wal_bytes": segments * SEGMENT_BYTES, "stopped": state.get("stopped"),
         "lsn": state.get("lsn"), "timeline": state.get("timeline"), "last_commit_at": state.get("last_commit_at"),
         "paused": False, "promoted": state.get("promoted", False), "sentence": state.get("sentence"),
-        "collations": state.get("collations", []), **now,
+        "collations": state.get("collations", []), "reached": state.get("reached"), **now,
     }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ class SideCluster:
     """One side cluster. Seconds of the restore and of the replay, bytes of the data and of the WAL replayed.
 
     `phase` is ready only for one that was restored and reached its target; `lsn`, `timeline` and `last_commit_at`
-    (PostgreSQL's text, with zone) say where it stands, `stopped` is what its log says of the stop. `socket` is a
+    (PostgreSQL's text, with zone) say where it stands, `reached` where recovery had stopped, `stopped` is what its log says of the stop. `socket` is a
     directory that only postgres may enter, `collations` say where text is ordered otherwise than it was in production.
     """
 
@@ -50,6 +50,7 @@ class SideCluster:
     stopped: str
     sentence: str | None
     collations: tuple[str, ...] = ()
+    reached: str = ""
 
     @property
     def ready(self) -> bool:
@@ -92,6 +93,7 @@ def parse(said: Any) -> SideCluster:
             bytes=said["bytes"] or 0, wal_bytes=said["wal_bytes"], lsn=said["lsn"] or "",
             timeline=said["timeline"] or 0, last_commit_at=said["last_commit_at"], stopped=said["stopped"] or "",
             sentence=said["sentence"], collations=tuple(said.get("collations") or ()),
+            reached=said.get("reached") or said["lsn"] or "",
         )  # fmt: skip
     except (KeyError, TypeError) as error:
         raise TargetFailed(f"no description of a side cluster: {error!r}", "./dr deploy brings the agents") from error

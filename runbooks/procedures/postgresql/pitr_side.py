@@ -34,7 +34,8 @@ def side_restore(context: Run, state: RestorePitr) -> RestorePitr:
         context.say(f"WARNING: {host} orders text otherwise than production did: {'; '.join(seen.collations[:5])}")
     return state.model_copy(
         update={
-            "side_lsn": server.lsn(seen.lsn) or 0, "restore_s": seen.restore_s, "replay_s": seen.replay_s,
+            # One that was promoted meanwhile has gone on.
+            "side_lsn": server.lsn(seen.reached) or 0, "restore_s": seen.restore_s, "replay_s": seen.replay_s,
             "bytes": seen.bytes, "wal_bytes": seen.wal_bytes,
         }
     )  # fmt: skip
