@@ -26,8 +26,9 @@ class SideCluster:
     """One side cluster. Seconds of the restore and of the replay, bytes of the data and of the WAL replayed.
 
     `phase` is ready only for one that was restored and reached its target; `lsn`, `timeline` and `last_commit_at`
-    (PostgreSQL's text, with zone) say where it stands, `reached` where recovery had stopped, `stopped` is what its log says of the stop. `socket` is a
-    directory that only postgres may enter, `collations` say where text is ordered otherwise than it was in production.
+    (PostgreSQL's text, with zone) say where it stands, `reached` where recovery had stopped, `stopped` is what its log
+    says of the stop. `socket` is a directory that only postgres may enter, `collations` say where text is ordered
+    otherwise than it was in production.
     """
 
     name: str
