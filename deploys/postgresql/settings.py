@@ -31,7 +31,12 @@ def settings(version: int) -> dict[str, str]:
         "listen_addresses": "*",
         "port": "5432",
         "max_connections": str(data.get("max_connections")),
-        "max_locks_per_transaction": str(per_transaction(load_tables(), int(data.get("max_connections")))),
+        "max_locks_per_transaction": str(
+            max(
+                per_transaction(load_tables(), int(data.get("max_connections"))),
+                int(data.get("max_locks_per_transaction")),
+            )
+        ),
         "shared_buffers": f"{data.get('shared_buffers_mb')}MB",
         "shared_preload_libraries": "timescaledb",
         "timescaledb.telemetry_level": "off",

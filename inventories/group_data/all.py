@@ -18,6 +18,7 @@ operator_keys: list[str] = []
 # Megabytes and counts that every PostgreSQL node must share: a standby with less than its primary stops.
 shared_buffers_mb = 256
 max_connections = 100
+max_locks_per_transaction = 0  # at the least; what the catalogue's chunks need of them is computed
 max_wal_size_mb = 2048
 max_slot_wal_keep_mb = 4096  # a lost standby must not fill the primary's disk
 archive_timeout_s = 60
