@@ -122,6 +122,17 @@ def test_the_words_of_a_request_lead_to_what_is_served() -> None:
     assert "served" not in Request("table", Target("immediate")).key
 
 
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (4, 2), (8, 2), (64, 16)])
+def test_production_keeps_three_quarters_of_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
+) -> None:
+    monkeypatch.setattr(cluster.os, "cpu_count", lambda: cores)
+    parser = cluster._parser()
+    assert cluster._processes(parser.parse_args(["restore", *SideRequest("table").words()])) == workers
+    assert cluster._processes(parser.parse_args(["restore", *SideRequest("table", processes=1).words()])) == 1
+    assert cluster._processes(parser.parse_args(["restore", "--name", "proof"])) == 0, "every core"
+
+
 @pytest.mark.parametrize("reader", ["pg1", "pg1=", "=10.0.0.21", 'p"g=10.0.0.21', "pg1=10.0.0.21/8", "pg1=all"])
 def test_a_reader_that_could_let_in_others_is_refused(reader: str) -> None:
     options = cluster._parser().parse_args(["restore", "--name", "t", "--listen", "10.0.0.31", f"--reader={reader}"])

@@ -38,8 +38,7 @@ class SideRequest:
             yield f"--target={self.target}"
         if self.set:
             yield from ("--set", self.set)
-        if self.processes:
-            yield from ("--processes", str(self.processes))
+        yield from ("--processes", str(self.processes)) if self.processes else ("--gives-way",)
         if self.engine != "pgbackrest":
             yield from ("--engine", self.engine)
         if self.listen:
