@@ -236,6 +236,10 @@ def _backups(status: Status, limits: Limits) -> Iterator[Finding]:
         return
     if repository.status != 0:
         yield Finding("backup repository", repository.message, "ok", "./dr deploy makes what is missing of it")
+    system = status.primary.system if status.primary else ""
+    if system and repository.system_id and str(repository.system_id) != system:
+        hint = "is the inventory's backup host that of another estate? nothing in it restores this cluster"
+        yield Finding("backup repository", f"of database system {repository.system_id}", f"of {system}", hint)
     newest, limit = repository.newest, f"{limits.max_backup_age_h:g} h"
     hint = "./dr backup.run takes one now and says why it fails"
     if newest is None:
