@@ -7,7 +7,7 @@ from runbooks.hosts import Host
 
 _LIVES_S = 24 * 3600  # a run that was killed does not end it
 _OPEN = """
-unit=mystocks-bridge-%s
+unit=%s
 systemctl is-active --quiet $unit && exit 0
 systemctl reset-failed $unit 2>/dev/null
 systemd-run --quiet --collect --unit=$unit --uid=postgres --property=WorkingDirectory=%s \\
@@ -19,16 +19,17 @@ exit 1
 """
 
 
-def folder(name: str) -> str:
-    """Where the socket is."""
-    return f"/run/mystocks-bridge-{name}"
+def _unit(name: str, side: Host) -> str:
+    return f"mystocks-bridge-{name}-{side.name}"
 
 
-def open_to(host: Host, name: str, side: Host, port: int) -> None:
-    """Have it there; one that is open stays. Raises TargetFailed."""
-    host.run(_OPEN, name, agent.ROOT, _LIVES_S, port, side.address, side.name, port)
+def open_to(host: Host, name: str, side: Host, port: int) -> str:
+    """Have it there; one that is open stays. The folder of the socket. Raises TargetFailed."""
+    unit = _unit(name, side)
+    host.run(_OPEN, unit, agent.ROOT, _LIVES_S, port, side.address, side.name, port)
+    return f"/run/{unit}"
 
 
-def close(host: Host, name: str) -> None:
+def close(host: Host, name: str, side: Host) -> None:
     """End it; one that is not there is no error."""
-    host.run("systemctl stop mystocks-bridge-%s 2>/dev/null; true", name)
+    host.run("systemctl stop %s 2>/dev/null; true", _unit(name, side))

@@ -67,11 +67,11 @@ def socket_of(context: Run, state: Placed, there: SideCluster) -> str:
     host, primary = host_of(context, state), context.estate.host(state.primary)
     if host == primary:
         return there.socket
-    bridge.open_to(primary, state.side, host, there.port)
-    return bridge.folder(state.side)
+    return bridge.open_to(primary, state.side, host, there.port)
 
 
 def leave(context: Run, state: Placed) -> None:
     """The primary reads it no more."""
-    if host_of(context, state).name != state.primary:
-        bridge.close(context.estate.host(state.primary), state.side)
+    host, primary = host_of(context, state), context.estate.host(state.primary)
+    if host != primary:
+        bridge.close(primary, state.side, host)
