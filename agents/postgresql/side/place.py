@@ -39,7 +39,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _STATE = re.compile(r"^(?:psql:.*?)?(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5}): ", re.MULTILINE)
 
 
-GIVES_WAY = ("nice", "-n", "19", "ionice", "-c", "3")
+GIVES_WAY = ("nice", "-n", "19", "ionice", "-t", "-c", "3")
 
 
 class Unanswered(AgentError):  # noqa: N818
