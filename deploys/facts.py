@@ -8,6 +8,8 @@ from typing import Any
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
 
+from inventories.catalog.postgresql.sessions import unwatched
+
 MARKS = "/etc/mystocks-dr"
 FENCED = f"{MARKS}/fenced"
 
@@ -26,6 +28,7 @@ class PgCluster(FactBase[dict[str, bool]]):
         data = f"/var/lib/postgresql/{version}/main"
         script = f"""
         b() {{ if "$@" >/dev/null 2>&1; then echo true; else echo false; fi; }}
+        export PGOPTIONS='{unwatched(version)}'
         r=$(psql -AtX -c 'select pg_is_in_recovery()' postgres 2>/dev/null)
         blank() {{
           LC_ALL=C /usr/lib/postgresql/{version}/bin/pg_controldata {data} 2>/dev/null | awk -F': *' '
@@ -63,9 +66,10 @@ class PgCluster(FactBase[dict[str, bool]]):
 class PgRows(FactBase[list[dict[str, Any]] | None]):
     """Rows of one query as dictionaries; None when the server does not answer."""
 
-    def command(self, sql: str, database: str = "postgres") -> StringCommand:
+    def command(self, sql: str, database: str = "postgres", options: str = "") -> StringCommand:
         wrapped = f"select coalesce(json_agg(row_to_json(q)), '[]') from ({sql}) q"
-        tried = StringCommand("psql", "-AtX", "-d", QuoteString(database), "-c", QuoteString(wrapped))
+        asked = ("psql", "-AtX", "-d", QuoteString(database), "-c", QuoteString(wrapped))
+        tried = StringCommand("env", QuoteString(f"PGOPTIONS={options}"), *asked)
         return StringCommand(tried, "2>/dev/null || true")
 
     def process(self, output: Iterable[str]) -> list[dict[str, Any]] | None:

@@ -107,6 +107,7 @@ def read_inventory(inventory: str | None = None) -> Inventory:
     if not entries:
         raise BadInput(f"{path} declares no host", "see inventories/production.example.py")
     _contradictions(path, tuple(entries.values()), groups)
+    _side_host(path, str(data.get("side_host") or ""), groups)
     return Inventory(path.stem, path, str(data.get("estate", path.stem)), tuple(entries.values()), groups, data)
 
 
@@ -168,6 +169,16 @@ def _said_again(path: Path, name: str, before: dict[str, Any], now: dict[str, An
                 "say it once; every other group may name the host alone",
             )
     return {**now, **before}
+
+
+def _side_host(path: Path, name: str, groups: Mapping[str, tuple[str, ...]]) -> None:
+    """Raises BadInput for one that no backup could be restored on."""
+    fit = [host for group in ("pg_primary", "pg_standby", "backup") for host in groups.get(group, ())]
+    if name and name not in fit:
+        raise BadInput(
+            f"{path}: side_host is {name!r}, which is no database host and no backup host",
+            f"name one of {', '.join(fit)}, or leave it empty for the primary's own",
+        )
 
 
 def _what_no_runbook_could_do(path: Path, entry: HostEntry) -> None:

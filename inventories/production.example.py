@@ -17,6 +17,7 @@ _SSH = {
     "estate": "mystocks",
     "secrets_file": "~/.config/mystocks-dr/secrets.yaml",
     "pki_dir": "~/.config/mystocks-dr/pki",
+    # "side_host": "backup1",  # where backups are restored to look at and to copy from; otherwise beside the primary
 }
 
 # ssh_hostname is what SSH dials, a name or an address; `address` is the IP address that the other hosts dial, where

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from inventories import ssh_config
+from inventories.catalog.postgresql.sessions import unwatched
 from inventories.errors import BadInput, DrError, TargetFailed, TimedOut, Unreachable
 from inventories.inventory import HERE, HostEntry, read_inventory
 from runbooks import begun
@@ -25,7 +26,7 @@ from runbooks.engine.context import Context
 from runbooks.knock import Door, knock
 
 SSH_FAILED = 255
-_PSQL = "psql -qAtX -v ON_ERROR_STOP=1 -d %s"
+_PSQL = "PGOPTIONS=%s psql -qAtX -v ON_ERROR_STOP=1 -d %s"
 _NO_SUDO = re.compile(r"^sudo: .*(password|terminal|tty)|not in the sudoers|not allowed|may not run sudo", re.MULTILINE)
 # What runs there may end with 255 as well, and would be taken for SSH itself.
 _SSHS_OWN = "{}\nr=$?; test $r -ne 255 || r=254; exit $r"
@@ -63,6 +64,7 @@ class Host:
     entry: HostEntry = field(compare=False, repr=False)
     ssh_config: Path = field(compare=False, repr=False)
     reach: str = field(default="ssh.reach", compare=False, repr=False)  # the budget of knocking where SSH dials
+    session: str = field(default="", compare=False, repr=False)  # libpq's options of what asks the server here
 
     @property
     def address(self) -> str:
@@ -154,17 +156,18 @@ class Host:
     def query(self, sql: str, database: str = "postgres", timeout: float | None = None) -> list[dict[str, Any]]:
         """Rows of one SELECT on this host's own server, as dictionaries of JSON values."""
         wrapped = f"select coalesce(json_agg(row_to_json(q)), '[]') from ({sql}) q;"
-        rows = self._psql(wrapped, database, timeout).json()
+        rows = self._psql(wrapped, database, timeout, self.session).json()
         assert isinstance(rows, list)
         return rows
 
     def execute(self, sql: str, database: str = "postgres", timeout: float | None = None) -> None:
         """Run statements on this host's own server, stopping at the first error."""
-        self._psql(sql, database, timeout)
+        # What makes or drops a hypertable is seen by TimescaleDB's own event triggers, which are in its database.
+        self._psql(sql, database, timeout, self.session if database == "postgres" else "")
 
     def begin_session(self, database: str = "postgres") -> None:
         """Have a session of this host's own server ready for the next `execute` or `query`; it asks for nothing yet."""
-        self.begin(_PSQL, database, user="postgres")
+        self.begin(_PSQL, self.session, database, user="postgres")
 
     def knock(self, timeout: float | None = None) -> Door:
         """What knocking where SSH dials comes to; behind a bastion the answer is that of a login. Never raises."""
@@ -200,8 +203,8 @@ class Host:
             return Door.SILENT
         return Door.OPEN
 
-    def _psql(self, sql: str, database: str, timeout: float | None) -> Ran:
-        return self.run(_PSQL, database, user="postgres", stdin=sql, timeout=timeout)
+    def _psql(self, sql: str, database: str, timeout: float | None, options: str) -> Ran:
+        return self.run(_PSQL, options, database, user="postgres", stdin=sql, timeout=timeout)
 
     def _as(self, user: str, text: str) -> str:
         sudo = "sudo -n " if self.entry.ssh_user != "root" else ""
@@ -259,7 +262,8 @@ def load(inventory: str | None = None) -> Estate:
     """The estate of an inventory: a name under inventories/ or a path. Raises BadInput."""
     entries = read_inventory(inventory)
     config = ssh_config.ours(entries.hosts)
-    hosts = tuple(Host(entry.name, entry, config) for entry in entries.hosts)
+    session = unwatched(int(entries.data["postgres_version"]))
+    hosts = tuple(Host(entry.name, entry, config, session=session) for entry in entries.hosts)
     # What a step starts in another process finds the same file again.
     name = entries.name if entries.path.parent == HERE else str(entries.path.absolute())
     return Estate(entries.estate, name, hosts, entries.groups, entries.data)

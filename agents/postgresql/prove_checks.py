@@ -17,9 +17,15 @@ from agents.base.errors import AgentError
 from agents.jobs.proofs import Check
 from agents.postgresql import rows
 from agents.postgresql.rows import TABLES, Counted
-from agents.postgresql.side.place import PORT, Place
+from agents.postgresql.side.content import collations
+from agents.postgresql.side.place import PORT, Place, Unanswered
 
 _NAMED = 5
+# Of PostgreSQL's error classes those that speak of what was restored: damage, and what is not there. No memory for
+# locks, a disk that is full, a library that this host lacks or a session that was ended speak of this host.
+_BACKUPS_FAULT = ("XX", "42", "58", "22")
+_THE_HOSTS = re.compile(r"out of (?:shared )?memory|could not (?:access|load|resize)|No space left|terminating")
+_NO_VERDICT = "Nothing is said of the backup; repeat when that is mended."
 _COLUMNS = """
 select json_object_agg(t.name, json_build_object('columns', t.columns, 'key', t.key, 'time_column', t.time_column))
 from (select c.relname as name,
@@ -78,7 +84,9 @@ def counts(place: Place, annotation: Mapping[str, str]) -> Check:
         try:
             counted = f"select json_build_array(n, a, z) from ({rows.query(table)}) q(n, a, z)"  # noqa: S608
             said = place.query(counted, table.database)
-        except AgentError as error:
+        except Unanswered as error:
+            if error.state[:2] not in _BACKUPS_FAULT:
+                raise AgentError(f"{table.name} cannot be read here: {error}", _NO_VERDICT) from error
             return Check("rows", False, f"{table.name} cannot be read: {error}")
         count, first, last = json.loads(said)
         restored[table.name] = Counted(int(count), first, last)
@@ -101,14 +109,41 @@ def amcheck(place: Place) -> Check:
             f"--jobs={os.cpu_count() or 1}", "-h", str(place.folder), "-p", str(PORT), "-U", "postgres", "-w",
         ],
         capture_output=True, text=True, errors="replace", check=False, cwd="/", stdin=subprocess.DEVNULL,
+        env=place.environment,
     )  # fmt: skip
     looked = [int(number) for number in re.findall(r"(\d+)/\d+ relations", done.stderr)]
-    found = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    found = _by_relation(done.stdout)
     if done.returncode or found:
         errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+        _require_verdict(place, [*found, *errors])
         return Check("amcheck", False, _some(found or errors or [f"pg_amcheck ended with {done.returncode}"]))
     number = max(looked, default=0)
     return Check("amcheck", number > 0, f"{number} tables and indexes are sound")
+
+
+def _by_relation(said: str) -> list[str]:
+    """pg_amcheck's words, one line a table or index: the lines below its name go with it."""
+    found: list[str] = []
+    for line in said.splitlines():
+        if line.startswith(("heap table", "btree index")) or not found:
+            found.append(line.strip())
+        elif line.strip():
+            found[-1] += f" {line.strip()}"
+    return [line for line in found if line]
+
+
+def _require_verdict(place: Place, found: list[str]) -> None:
+    """Raises AgentError when everything that was found may be this host's fault and not the backup's."""
+    rest = [line for line in found if not _THE_HOSTS.search(line)]
+    if found and not rest:
+        raise AgentError(f"Not every table could be looked at here: {found[0][:300]}", _NO_VERDICT)
+    other = collations(place)
+    if other and all(line.startswith("btree index") for line in rest):
+        raise AgentError(
+            f"Indexes of text cannot be judged here, where text is ordered otherwise than there: {_some(other)} "
+            f"(found: {_some(rest)}).",
+            "Give this host the same release of the system's ICU and C libraries, or prove on one that has it.",
+        )
 
 
 def checksums(place: Place) -> Check:

@@ -28,13 +28,21 @@ from deploys.facts import (
 )
 from deploys.outliving import outliving
 from deploys.text import NOT_EMPTY, hosts_file
+from inventories.catalog.postgresql.sessions import unwatched
 
 PROGRAMS = "/opt/mystocks-dr"
 Commands = Generator[str | StringCommand, None, None]
 
 
-def _psql(sql: str, database: str = "postgres") -> StringCommand:
-    return StringCommand("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", QuoteString(database), _stdin=f"{sql}\n")
+def _unwatched() -> str:
+    return unwatched(host.data.get("postgres_version"))
+
+
+def _psql(sql: str, database: str = "postgres", *, options: str | None = None) -> StringCommand:
+    said = f"PGOPTIONS={_unwatched() if options is None else options}"
+    return StringCommand(
+        "env", QuoteString(said), "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", QuoteString(database), _stdin=f"{sql}\n"
+    )
 
 
 def _state(version: int) -> dict[str, bool]:
@@ -42,7 +50,7 @@ def _state(version: int) -> dict[str, bool]:
 
 
 def _rows(sql: str, database: str = "postgres") -> list[dict[str, Any]] | None:
-    return host.get_fact(PgRows, sql=sql, database=database, _su_user="postgres")
+    return host.get_fact(PgRows, sql=sql, database=database, options=_unwatched(), _su_user="postgres")
 
 
 def _is_primary(version: int) -> bool:
@@ -218,7 +226,8 @@ def pg_sql(version: int, database: str, missing: str, statements: Sequence[str])
         host.noop("not the primary, or nothing is missing")
         return
     body = "\n".join(f"{statement.rstrip().rstrip(';')};" for statement in statements)
-    yield _psql(f"BEGIN;\n{body}\nCOMMIT;", database)
+    # TimescaleDB's own event triggers keep its books of what is made and altered.
+    yield _psql(f"BEGIN;\n{body}\nCOMMIT;", database, options="")
 
 
 @operation()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from deploys import estate
 from deploys.postgresql import scram
+from inventories.catalog.postgresql.sessions import unwatched_roles
 
 ROLES: Mapping[str, str] = {  # name -> attributes
     "replicator": "REPLICATION",
@@ -15,7 +16,7 @@ ROLES: Mapping[str, str] = {  # name -> attributes
     "reader": "",
     "monitor": "",
 }
-GRANTS = (
+_GRANTS = (
     # What pg_rewind needs, by its own documentation, instead of a superuser.
     "GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text, boolean, boolean) TO rewind",
     "GRANT EXECUTE ON FUNCTION pg_catalog.pg_stat_file(text, boolean) TO rewind",
@@ -40,7 +41,7 @@ GRANTS = (
     "ALTER ROLE rewind SET statement_timeout = 0",
     "ALTER ROLE replicator SET statement_timeout = 0",
 )
-NOT_GRANTED = (
+_NOT_GRANTED = (
     "select 1 where not has_function_privilege('backup', 'pg_catalog.pg_switch_wal()', 'execute') "
     "or not has_function_privilege('rewind', 'pg_catalog.pg_read_binary_file(text)', 'execute') "
     "or not pg_has_role('monitor', 'pg_monitor', 'member') "
@@ -48,6 +49,22 @@ NOT_GRANTED = (
     "or not coalesce("
     "has_function_privilege('monitor', to_regprocedure('public.mystocks_wal_sha256(text)'), 'execute'), false)"
 )
+
+
+def grants(version: int) -> tuple[str, ...]:
+    """What the roles may do, and how their sessions are."""
+    return (*_GRANTS, *unwatched_roles(version, tuple(ROLES)))
+
+
+def not_granted(version: int) -> str:
+    """A query that gives a row when any of it is missing."""
+    wanted = unwatched_roles(version, tuple(ROLES))
+    names = ", ".join(f"'{name}'" for name in ROLES)
+    seen = (
+        "select count(*) from pg_catalog.pg_db_role_setting s join pg_catalog.pg_roles r on r.oid = s.setrole "
+        f"where s.setdatabase = 0 and 'event_triggers=off' = any (s.setconfig) and r.rolname in ({names})"
+    )
+    return f"{_NOT_GRANTED} or ({seen}) < {len(wanted)}"
 
 
 def verifiers() -> dict[str, tuple[str, str]]:

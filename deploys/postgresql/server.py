@@ -74,7 +74,8 @@ def primary() -> None:
     )  # fmt: skip
     pg_roles(name="roles", version=version, roles=roles.verifiers(), _su_user="postgres")
     pg_sql(
-        name="grants", version=version, database="postgres", missing=roles.NOT_GRANTED, statements=roles.GRANTS,
+        name="grants", version=version, database="postgres", missing=roles.not_granted(version),
+        statements=roles.grants(version),
         _su_user="postgres",
     )  # fmt: skip
     pg_database(name="database", version=version, database=database, _su_user="postgres")

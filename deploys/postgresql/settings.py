@@ -6,6 +6,8 @@ from pyinfra import host
 
 from deploys import estate
 from deploys.postgresql.restore_command import restore_command
+from inventories.catalog.load import load_tables
+from inventories.catalog.postgresql.locks import per_transaction
 
 # What only runbooks switch, or nobody: a standby that is promoted with them takes no write.
 NEVER_ALTERED = ("default_transaction_read_only", "synchronous_standby_names")
@@ -29,6 +31,12 @@ def settings(version: int) -> dict[str, str]:
         "listen_addresses": "*",
         "port": "5432",
         "max_connections": str(data.get("max_connections")),
+        "max_locks_per_transaction": str(
+            max(
+                per_transaction(load_tables(), int(data.get("max_connections"))),
+                int(data.get("max_locks_per_transaction")),
+            )
+        ),
         "shared_buffers": f"{data.get('shared_buffers_mb')}MB",
         "shared_preload_libraries": "timescaledb",
         "timescaledb.telemetry_level": "off",

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from drills import gather, prepare
-from drills.benches import bare, filling, moments
+from drills.benches import bare, beside, filling, moments
 from drills.benches.headline import Bench, Figure
 from drills.judging.result import DrillResult, Outcome
 from drills.measuring import memory
@@ -27,6 +27,7 @@ from runbooks.layout import Layout
 from runbooks.probes.postgresql import server
 
 Say = Callable[[str], None]
+_TO_THE_FIRST_WRITE = ("assess", "prepare", "restore", "replay", "promote")
 # The recoveries are measured, not the feed.
 _PLAN = Plan(rate=500.0, calm_s=2.0, after_s=2.0)
 
@@ -59,6 +60,7 @@ def bench(lab: str, gib: float, targets: int, say: Say) -> Bench:
         tools = bare.measure(estate)
         with memory.watched(estate) as peak:
             take(_bare(tools, gib))
+            take(_beside(say))
             take(_clusters(lab, tools, say))
             take(_table(lab, orders, say))
             take(_pitr(targets, say))
@@ -93,12 +95,29 @@ def _clusters(lab: str, tools: bare.Bare, say: Say) -> list[Figure]:
     losses = (_known(provisioned.lost), _known(blank.lost))
     return [
         Figure("restore-cluster, hosts provisioned: to the first acknowledged write", "s", (first,), 30),
-        Figure("of which more than bare restore and recovery", "s", (first - bare_s,), 10),
+        Figure("of which more than bare restore and recovery", "s", (first - bare_s,), 3),
+        *_where_it_goes(provisioned),
         Figure("restore-cluster, hosts provisioned: verified and streaming", "s", (_took(provisioned),)),
         Figure("restore-cluster, hosts blank: to the first acknowledged write", "s", (first_blank,)),
         Figure("restore-cluster, hosts blank: verified and streaming", "s", (_took(blank),), 120),
         Figure("rows lost with both database hosts", "rows", losses, 0, every=True),
     ]
+
+
+def _beside(say: Say) -> list[Figure]:
+    say("commits of production, without a restore beside them and with one")
+    found = beside.measure(hosts.load("lab"))
+    return [
+        Figure(f"p99 of {beside.RATE} commits a second", "ms", (found.calm_ms,)),
+        Figure("p99 of them while a backup is restored beside the primary", "ms", (found.beside_ms,)),
+        Figure("of the p99 without", "times", (found.times,), 1.25),
+    ]
+
+
+def _where_it_goes(result: DrillResult) -> list[Figure]:
+    """Each step up to the one after which the application writes; the bare tools take what restore and replay do."""
+    took = {step.name: step.seconds for step in result.steps if step.procedure == "restore-cluster"}
+    return [Figure(f"restore-cluster: {name}", "s", (took[name],)) for name in _TO_THE_FIRST_WRITE if name in took]
 
 
 def _wipe(stage: Stage) -> None:

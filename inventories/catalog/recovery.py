@@ -185,6 +185,7 @@ class Limits(Entry):
     max_outbox_rows: Annotated[int, Field(ge=0)]
     max_disk_used_percent: Annotated[float, Field(gt=0, le=100)]
     max_promotion_delay_s: Seconds
+    max_locks_used_percent: Annotated[float, Field(gt=0, le=100)] = 50
     min_certificate_days: Seconds = 30
     max_resume_age_h: Seconds = 12
 

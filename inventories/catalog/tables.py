@@ -272,10 +272,13 @@ class Table(Entry):
 
 
 class Tables(Entry):
-    """The whole of tables.yaml. `tables` keeps the order of the file."""
+    """The whole of tables.yaml. `tables` keeps the order of the file, `kept_years` is what settings that grow with the
+    rows of tables without retention leave room for.
+    """
 
     version: Literal[1]
     naive_times: Zone | None = None
+    kept_years: Annotated[int, Field(ge=1, le=100)] = 12
     tables: Annotated[dict[Identifier, Table], Field(min_length=1)]
 
     @model_validator(mode="before")

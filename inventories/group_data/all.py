@@ -18,11 +18,16 @@ operator_keys: list[str] = []
 # Megabytes and counts that every PostgreSQL node must share: a standby with less than its primary stops.
 shared_buffers_mb = 256
 max_connections = 100
+max_locks_per_transaction = 0  # at the least; what the catalogue's chunks need of them is computed
 max_wal_size_mb = 2048
 max_slot_wal_keep_mb = 4096  # a lost standby must not fill the primary's disk
 archive_timeout_s = 60
 
 backup_processes = 2
+
+# The host on which restore-pitr and restore-table restore a backup to look at or to copy from: a database host or the
+# backup host. Empty: the primary's own, where it gives way to production. `restore-pitr --swap` needs that one.
+side_host = ""
 
 # Run on the backup host, as postgres and without a shell, when a job, a proof or a copy is late or fails: what is late
 # comes on its standard input, one sentence a line. Empty: the journal alone is told.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inventories.catalog.recovery import Limits
-from runbooks.judge import certificates, promotion, record, tdengine
+from runbooks.judge import certificates, locks, promotion, record, tdengine
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import Status
@@ -40,6 +40,7 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *tdengine.outbox(status.tdengine_outbox, limits.max_outbox_rows),
         *tdengine.backups(status.tdengine_backups, status.jobs, status.at, limits.max_backup_age_h),
         *_disks(status, limits),
+        *locks.findings(status.locks, limits.max_locks_used_percent),
         *certificates.findings(status.certificates, status.at, limits.min_certificate_days),
     )
 
@@ -92,7 +93,8 @@ def _degraded(status: Status) -> Iterator[str]:
         if node.fenced:
             yield f"{node.name} is fenced: {node.fenced}."
         if node.pending_restart:
-            yield f"{node.name} needs a restart for {', '.join(node.pending_restart)}."
+            told = ", ".join(node.pending_restart)
+            yield f"{node.name} needs a restart for {told}: ./dr switchover, and back, gives it to each in its turn."
         if node.lost_slots:
             yield f"{node.name} has slots that lost their WAL: {', '.join(node.lost_slots)}."
         if node.name in status.archiving and status.archiving[node.name].failing:
@@ -238,6 +240,10 @@ def _backups(status: Status, limits: Limits) -> Iterator[Finding]:
         return
     if repository.status != 0:
         yield Finding("backup repository", repository.message, "ok", "./dr deploy makes what is missing of it")
+    system = status.primary.system if status.primary else ""
+    if system and repository.system_id and str(repository.system_id) != system:
+        hint = "is the inventory's backup host that of another estate? nothing in it restores this cluster"
+        yield Finding("backup repository", f"of database system {repository.system_id}", f"of {system}", hint)
     newest, limit = repository.newest, f"{limits.max_backup_age_h:g} h"
     hint = "./dr backup.run takes one now and says why it fails"
     if newest is None:

@@ -9,6 +9,10 @@ from __future__ import annotations
 FOLDER = "/var/lib/mystocks-dr-work"
 # A host on which systemd does not answer can tell nothing, and must not keep the one who asks.
 _ASK = "timeout 10 systemctl"
+# Least of processor and disk wherever somebody else wants them, told to systemd for control groups, where the host has
+# them, and to the kernel for each process: a server that is left behind keeps the latter.
+SHARES = "--property=CPUWeight=1 --property=IOWeight=1"
+MANNERS = f"{SHARES} --property=Nice=19 --property=IOSchedulingClass=idle"
 BUSY, SILENT, ALIVE = 75, 76, 77  # how BEGIN ends when it began nothing
 
 # Whether a unit is alive is asked of systemd and of the kernel: a process that no signal ends, because it waits for a
@@ -70,7 +74,7 @@ umask 077
 mkdir -p {FOLDER}
 exec 9>{FOLDER}/lock
 flock -w 15 9 || exit {BUSY}
-unit=$2 user=$3 at=$4 begun=$5 after=$6
+unit=$2 user=$3 at=$4 begun=$5 after=$6 manners=$7
 {_WHO}
 test -z "$alive" || {{ echo $alive; exit {ALIVE}; }}
 folder={FOLDER}/$unit
@@ -84,8 +88,8 @@ mkdir $folder &&
   true >$folder/out >$folder/err &&
   sync $folder/begun $folder/boot || {{ rm -rf $folder; exit 1; }}
 systemctl reset-failed $unit 2>/dev/null
-shift 6
-exec systemd-run --quiet --collect --unit=$unit --uid="$user" --property=WorkingDirectory="$at" \\
+shift 7
+exec systemd-run --quiet --collect $manners --unit=$unit --uid="$user" --property=WorkingDirectory="$at" \\
   --property=KillMode=control-group --property=IgnoreSIGPIPE=no --property="ExecStopPost=+/bin/sh $folder/after" \\
   --property=StandardOutput=append:$folder/out --property=StandardError=append:$folder/err -- "$@"
 """
@@ -101,8 +105,8 @@ true
 # Around a program that starts a server which is to live on: with the unit all of its control group ends, so the server
 # is given one of its own once the program has succeeded. Run as root, because only root may.
 LEAVE = f"""
-unit=$1 user=$2
-shift 2
+unit=$1 user=$2 shares=$3
+shift 3
 runuser -u "$user" -- "$@"
 code=$?
 test $code = 0 || exit $code
@@ -116,7 +120,7 @@ while test $turn -lt 20; do
     test $pid = $$ || ! test -e /proc/$pid/io || set -- "$@" $pid
   done
   test $# -gt 0 || exit 0
-  systemd-run --quiet --scope --unit=mystocks-left-$$-$turn.scope /bin/sh {FOLDER}/$unit/move "$@" >&2
+  systemd-run --quiet --scope $shares --unit=mystocks-left-$$-$turn.scope /bin/sh {FOLDER}/$unit/move "$@" >&2
   turn=$((turn + 1))
   sleep 0.1
 done

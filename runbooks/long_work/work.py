@@ -21,7 +21,22 @@ from runbooks.engine.moving import while_it_moves
 from runbooks.engine.process import user_at_machine
 from runbooks.engine.wait import until
 from runbooks.hosts import Host, Ran, telling_line
-from runbooks.long_work.scripts import AFTER, ALIVE, BEGIN, BUSY, FOLDER, LEAVE, LIST, LOOK, READ, SILENT, STOP, TAKE
+from runbooks.long_work.scripts import (
+    AFTER,
+    ALIVE,
+    BEGIN,
+    BUSY,
+    FOLDER,
+    LEAVE,
+    LIST,
+    LOOK,
+    MANNERS,
+    READ,
+    SHARES,
+    SILENT,
+    STOP,
+    TAKE,
+)
 from runbooks.long_work.seen import Begun, Phase, Seen, parse, parse_list
 
 _PATIENCE = 20  # tenths of a second that a look waits for the end by itself
@@ -35,7 +50,8 @@ class Work:
     """`kind` of work `on` something that bears one at a time: the data directory, a side cluster, a job.
 
     `leaves`: what it starts is meant to outlive it, such as a server. `queues_s`: another run's is waited for so long
-    before this is begun. `expects`: how long it may take, for people.
+    before this is begun. `expects`: how long it may take, for people. `gives_way`: whoever else wants the host's
+    processors and disk comes first, because production lives there.
     """
 
     on: str
@@ -47,6 +63,7 @@ class Work:
     silent: str | float = "work.silent"
     queues_s: float = 0.0
     expects: str = ""
+    gives_way: bool = False
 
     @property
     def group(self) -> str:
@@ -235,11 +252,12 @@ def _other(host: Host, seen: Seen, asker: Asker) -> Refused:
 
 def _begin(host: Host, work: Work, asker: Asker) -> None:
     begun = Begun(asker.run, user_at_machine(), work.digest, asker.way_on)
-    around = ("sh", "-c", LEAVE, "sh", work.unit, work.user) if work.leaves else ()
+    manners, shares = (MANNERS, SHARES) if work.gives_way else ("", "")
+    around = ("sh", "-c", LEAVE, "sh", work.unit, work.user, shares) if work.leaves else ()
     user = "root" if work.leaves else work.user
     # systemd would take each ${...} and $$ for its own.
     argv = [word.replace("$", "$$") for word in (*around, *work.argv)]
-    words = (work.group, work.unit, user, work.at, json.dumps(asdict(begun)), AFTER, *argv)
+    words = (work.group, work.unit, user, work.at, json.dumps(asdict(begun)), AFTER, manners, *argv)
     ran = host.run("sh -c %s sh" + " %s" * len(words), BEGIN, *words, timeout=60, expect=None)
     if ran.rc == ALIVE:
         raise _other(host, look(host, work), asker)

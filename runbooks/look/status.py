@@ -19,8 +19,9 @@ from runbooks.probes.app import Outbox
 from runbooks.probes.certificates import Certificate
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Jobs
-from runbooks.probes.postgresql import pgbackrest, promotion
+from runbooks.probes.postgresql import locks, pgbackrest, promotion
 from runbooks.probes.postgresql import server as postgres
+from runbooks.probes.postgresql.locks import LockRoom
 from runbooks.probes.postgresql.pgbackrest import Archiving, Repository
 from runbooks.probes.postgresql.promotion import Outlook
 from runbooks.probes.postgresql.server import Node
@@ -47,6 +48,7 @@ class Status:
     outbox: Outbox | None
     disks: Mapping[str, tuple[Disk, ...]] = field(default_factory=dict)  # by host that answered
     promotions: Mapping[str, Outlook] = field(default_factory=dict)  # by the name of a node whose server answered
+    locks: Mapping[str, LockRoom] = field(default_factory=dict)  # by the name of a node whose server answered
     record: Pages | None = None  # the estate record, as each host that keeps one has it
     jobs: Jobs | None = None  # what the backup host's scheduled jobs have come to
     tdengine: tuple[Server, ...] = ()
@@ -101,7 +103,7 @@ def look(estate: Estate) -> Status:
     """Everything `./dr status` shows. Takes at most the budget `status.host` and what reaching a host may take."""
     started, at = time.monotonic(), time.time()
     version, stanza, patience = postgres.version(estate), str(estate.data["stanza"]), budget("status.host")
-    pool = ThreadPoolExecutor(6 * len(estate.hosts))
+    pool = ThreadPoolExecutor(7 * len(estate.hosts))
     try:
         nodes = {h: pool.submit(postgres.look, h, version, patience) for h in estate.postgres}
         archivers = {h: _ask(pool, h, lambda h: pgbackrest.archiving(h, timeout=patience)) for h in estate.postgres}
@@ -109,6 +111,7 @@ def look(estate: Estate) -> Status:
         outlooks = {
             h: _ask(pool, h, lambda h: promotion.look(h, version, database, limit, patience)) for h in estate.postgres
         }
+        rooms = {h: _ask(pool, h, lambda h: locks.look(h, database, patience)) for h in estate.postgres}
         repository = _ask(pool, estate.backup, lambda h: pgbackrest.info(h, stanza, timeout=patience))
         noted = pool.submit(pages, estate)
         scheduled = _ask(pool, estate.backup, lambda h: jobs.look(h, timeout=patience))
@@ -123,8 +126,8 @@ def look(estate: Estate) -> Status:
         working = {h: _ask(pool, h, lambda h: at_work(h, patience)) for h in (*estate.postgres, estate.backup)}
         everything: list[Future[Any]] = [
             *shown.values(), *working.values(),
-            *nodes.values(), *archivers.values(), *outlooks.values(), *full.values(), repository, noted, scheduled,
-            waiting, *servers.values(), ticks, labels,
+            *nodes.values(), *archivers.values(), *outlooks.values(), *rooms.values(), *full.values(), repository,
+            noted, scheduled, waiting, *servers.values(), ticks, labels,
         ]  # fmt: skip
         wait(everything, timeout=patience + _reach_s(estate) + _SLACK_S)
         unknown: dict[str, str] = {}
@@ -138,6 +141,7 @@ def look(estate: Estate) -> Status:
                 h.name: outlook for h, answer in outlooks.items()
                 if (outlook := _answer(answer, f"promotion of {h.name}", unknown))
             },
+            locks={h.name: room for h, answer in rooms.items() if (room := _answer(answer, "", {}))},
             disks={h.name: seen for h, answer in full.items() if (seen := _answer(answer, "", {}))},
             repository=_answer(repository, "repository", unknown),
             outbox=_answer(waiting, "outbox", unknown),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,8 @@ from tests.drills.estate import DATA, inside
 
 pytestmark = [pytest.mark.lab, pytest.mark.destructive, pytest.mark.timeout(900)]
 MARKS = "pitr_marks"
+POINT = f"after the third of {time.time_ns()}"  # a lab that is kept has those of earlier runs
+TWICE = f"before the etl of {time.time_ns()}"
 CONF = "/etc/postgresql/17/main/conf.d/95-test.conf"
 
 
@@ -81,7 +84,7 @@ def mark(estate: Estate, n: int) -> Mark:
 def marks(whole: Estate) -> tuple[Mark, ...]:
     psql(whole, f"drop table if exists {MARKS}; create table {MARKS} (n int primary key);")
     made = [mark(whole, n) for n in (1, 2, 3)]
-    psql(whole, "select pg_create_restore_point('after the third');")
+    psql(whole, f"select pg_create_restore_point('{POINT}');")
     return (*made, mark(whole, 4))
 
 
@@ -130,7 +133,39 @@ class TestTargets:
         assert opened(whole, "--to-xid", str(marks[3].xid), "--inclusive") == 4
 
     def test_restore_point(self, whole: Estate, marks: tuple[Mark, ...]) -> None:
-        assert opened(whole, "--to-name", "after the third") == 3
+        assert opened(whole, "--to-name", POINT) == 3
+
+    def test_restore_point_that_stands_twice_is_told_with_both_and_either_is_reached(
+        self, whole: Estate, marks: tuple[Mark, ...]
+    ) -> None:
+        psql(whole, f"select pg_create_restore_point('{TWICE}');")
+        later = mark(whole, 5)
+        psql(whole, f"select pg_create_restore_point('{TWICE}');")
+        mark(whole, 6)
+        refused = dr("restore-pitr", "--to-name", TWICE)
+        refused.assert_told(2, f"restore point {TWICE} stands 2 times in the archive", hint="--to-lsn")
+        first, second = re.findall(r"--to-lsn ([0-9A-F]+/[0-9A-F]+)", refused.err)
+        assert server.lsn(first) < server.lsn(later.lsn) < server.lsn(second)  # type: ignore[operator]
+        table = dr("restore-table", "--tables", MARKS, "--to-name", TWICE, "--mode", "replace", "--yes")
+        table.assert_told(2, "stands 2 times", hint="--to-lsn")
+        assert opened(whole, "--to-lsn", first) == 4
+        assert opened(whole, "--to-lsn", second) == 5
+
+    def test_part_of_a_transaction_and_a_prepared_one_are_found_by_their_own_ids(
+        self, whole: Estate, marks: tuple[Mark, ...]
+    ) -> None:
+        rows = psql(
+            whole,
+            f"begin; insert into {MARKS} values (100); savepoint s;\n"
+            f"insert into {MARKS} values (101) returning xmin; commit;\n",
+        )
+        refused = dr("restore-pitr", "--to-xid", str((1 << 32) + int(rows[0][0])))
+        refused.assert_told(3, "does not exist yet")
+        done = dr("restore-pitr", "--to-xid", rows[0][0], "--inclusive", "--replace")
+        assert done.code == 0, done.err
+        held = side_probe.query(primary(whole), SIDE, database(whole), f"select n from {MARKS} where n >= 100")
+        assert sorted(int(row["n"]) for row in held) == [100, 101]
+        psql(whole, f"delete from {MARKS} where n >= 100;")
 
     def test_random_moments_under_load_are_reached_exactly(self, whole: Estate, tmp_path: Path) -> None:
         hits = shoot(whole, 3, 20261121, tmp_path, seen.quiet)
@@ -154,7 +189,7 @@ class TestRefused:
             (["--to-name", "nobody wrote this"], 3, "has no name nobody wrote this"),
             (["--to-time", "2020-01-01 00:00:00Z"], 3, "lies before anything that can be restored"),
             (["--to-lsn", "0/1000028"], 3, "lies before anything that can be restored"),
-            (["--to-name", "after the third", "--set", "20200101-000000F"], 2, "holds no backup '20200101-000000F'"),
+            (["--to-name", POINT, "--set", "20200101-000000F"], 2, "holds no backup '20200101-000000F'"),
         ],
     )
     def test_target_that_cannot_be_reached(self, whole: Estate, words: list[str], code: int, told: str) -> None:
@@ -169,7 +204,7 @@ class TestRefused:
         dr("restore-pitr", "--to-xid", rows[0][0]).assert_told(3, "was rolled back")
 
     def test_swap_without_consent(self, whole: Estate) -> None:
-        refused = dr("restore-pitr", "--to-name", "after the third", "--swap")
+        refused = dr("restore-pitr", "--to-name", POINT, "--swap")
         refused.assert_told(3, "need your consent: fence-main, swap", hint="--yes")
 
     def test_second_restore_while_one_runs(self, whole: Estate, marks: tuple[Mark, ...]) -> None:

@@ -30,7 +30,11 @@ esac
 _SYSTEMD_RUN = r"""#!/bin/bash
 # Processes that are given a scope of their own leave the unit's control group.
 if test "$2" = --scope; then
-  shift 5
+  while test "$1" != /bin/sh; do
+    case $1 in --property=*Weight=*) echo "scope ${1#--property=}" >>$UNITS/../manners ;; esac
+    shift
+  done
+  shift 2
   for pid; do echo $pid >>$UNITS/../moved; rm -r $UNITS/../proc/$pid; done
   exit 0
 fi
@@ -38,6 +42,8 @@ while test "$1" != --; do
   case $1 in
     --wait) waits=yes ;;
     --unit=*) unit=${1#--unit=} ;;
+    --property=Nice=*|--property=IOSchedulingClass=*|--property=*Weight=*)
+      echo "unit ${1#--property=}" >>$UNITS/../manners ;;
     --property=ExecStopPost=*) after=${1#--property=ExecStopPost=+} ;;
     --property=StandardOutput=append:*) out=${1#--property=StandardOutput=append:} ;;
     --property=StandardError=append:*) err=${1#--property=StandardError=append:} ;;

@@ -232,10 +232,12 @@ def test_what_is_told_is_json_and_names_everything() -> None:
     seen = archive({1: [1, 2, 4], 2: [5, 6]}, {2: ((1, 5),)})
     backup = {
         "label": "20261121-062140F", "type": "full", "archive": {"start": name(1, 2), "stop": name(1, 2)},
-        "lsn": {"stop": "0/2000100"}, "timestamp": {"stop": 1795242101}, "error": False,
+        "lsn": {"start": "0/2000028", "stop": "0/2000100"}, "error": False,
+        "timestamp": {"start": 1795242095, "stop": 1795242101},
     }  # fmt: skip
     said = json.loads(json.dumps(told(seen, [backup])))
     assert said["gaps"] == [{"timeline": 1, "first": name(1, 3), "last": name(1, 3), "segments": 1}]
     assert said["backups"][0]["reach"] == {"1": [name(1, 2), 2], "2": [name(1, 2), 2]}
+    assert (said["backups"][0]["start_lsn"], said["backups"][0]["started_at"]) == ("0/2000028", 1795242095)
     assert said["histories"] == {"2": [[1, "0/5001267"]]}
     assert [line["runs"][0]["first"] for line in said["timelines"]] == [name(1, 1), name(2, 5)]

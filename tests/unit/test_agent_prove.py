@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -12,8 +14,9 @@ from agents.base.errors import AgentError
 from agents.jobs import leases, proofs
 from agents.jobs.proofs import Check, Proof
 from agents.jobs.proving import choose, judged, prove, tell
-from agents.postgresql import manifest, rows
+from agents.postgresql import manifest, prove_checks, rows
 from agents.postgresql.rows import Counted
+from agents.postgresql.side.place import Unanswered
 from inventories.catalog import load_tables
 from inventories.catalog.export import tables_json
 from runbooks.probes.postgresql import proofs as probe
@@ -84,6 +87,75 @@ def test_rows_lie_between_the_counts_around_the_backup() -> None:
 
 def test_retention_during_the_backup_makes_no_difference() -> None:
     assert rows.differences({"t": Counted(9)}, {"t": Counted(5)}, {"t": Counted(7)}) == (1, [])
+
+
+class Restored:
+    """A side cluster that answers every statement with what it was given, or refuses it."""
+
+    name, folder, log = "proof", Path("/nowhere"), "/log"
+    environment: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, refused: Unanswered | None = None, collations: str = "") -> None:
+        self.refused, self.collations = refused, collations
+
+    def program(self, name: str) -> str:
+        return name
+
+    def query(self, sql: str, database: str = "postgres") -> str:
+        if self.refused is not None:
+            raise self.refused
+        return self.collations if "datcollversion" in sql else '[7, null, null]' if "count" in sql else ""
+
+
+def counted(place: Restored, monkeypatch: pytest.MonkeyPatch) -> Check:
+    monkeypatch.setattr(rows, "asked", lambda: (rows.Asked("order_records", "quant_research", None),))
+    return prove_checks.counts(place, {})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("state", ["53200", "25006", "57014", "55P03", "28000", ""])
+def test_what_cannot_be_read_on_this_host_is_no_verdict_on_a_backup(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F6, F7: out of shared memory, a trigger at login; the proof of a good backup was recorded as failed."""
+    refused = Unanswered("The side cluster proof refused a statement: it says why", "See.", state)
+    with pytest.raises(AgentError, match="order_records cannot be read here") as raised:
+        counted(Restored(refused), monkeypatch)
+    assert "Nothing is said of the backup" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize("state", ["XX001", "XX002", "42P01", "58P01"])
+def test_what_is_damaged_or_missing_in_a_backup_is_one(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = counted(Restored(Unanswered("invalid page in block 7", "See.", state)), monkeypatch)
+    assert (check.name, check.ok) == ("rows", False)
+    assert counted(Restored(), monkeypatch).ok
+
+
+LOCKS = 'heap table "q.public.a":\n    ERROR:  out of shared memory\n    HINT:  You might need more.\n'
+ORDER = 'btree index "q.public.i":\n    ERROR:  item order invariant violated for index "i"\n'
+HEAP = 'heap table "q.public.b", block 0, offset 1:\n    xmin 7 precedes relation freeze threshold\n'
+
+
+def checked(said: str, monkeypatch: pytest.MonkeyPatch, collations: str = "") -> Check:
+    done = subprocess.CompletedProcess([], 2 if said else 0, said, "3/3 relations (100%)")
+    monkeypatch.setattr(prove_checks.subprocess, "run", lambda *_, **__: done)
+    return prove_checks.amcheck(Restored(collations=collations))  # type: ignore[arg-type]
+
+
+def test_amcheck_without_locks_or_with_another_icu_says_nothing_of_a_backup(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = "database q: 153.120, here 153.14"
+    assert checked("", monkeypatch, other).ok
+    with pytest.raises(AgentError, match="Not every table could be looked at"):
+        checked(LOCKS, monkeypatch)
+    with pytest.raises(AgentError, match=r"ordered otherwise than there: database q: 153\.120, here 153\.14"):
+        checked(ORDER, monkeypatch, other)
+
+
+def test_damage_that_amcheck_finds_is_a_verdict_whatever_else_it_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not checked(ORDER, monkeypatch).ok
+    assert not checked(LOCKS + HEAP, monkeypatch).ok
+    check = checked(ORDER + HEAP, monkeypatch, "database q: 153.120, here 153.14")
+    assert not check.ok
+    assert 'heap table "q.public.b"' in check.detail
 
 
 def test_nothing_to_compare_with_compares_nothing() -> None:

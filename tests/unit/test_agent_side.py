@@ -10,8 +10,8 @@ import pytest
 
 from agents.postgresql import pgbackrest
 from agents.postgresql.pgbackrest import Backup, Damaged, KeyFailed, Missing, NoSpace, Repository, RepositoryAway
-from agents.postgresql.side import recovery
-from agents.postgresql.side.place import BadRequest, Place, every, find
+from agents.postgresql.side import recovery, settings
+from agents.postgresql.side.place import BadRequest, Place, Unanswered, every, find
 from agents.postgresql.side.recovery import NeedsMore, NotReached
 from agents.postgresql.side.release import _NOT_KEPT
 from agents.postgresql.side.settings import demanded
@@ -113,6 +113,61 @@ def test_side_clusters_are_found_by_name_and_a_torn_state_is_a_failed_one(place:
     assert place.note(promoted=True)["set"] == "x"
     (place.folder / "state.json").write_text('{"phase": "rea')
     assert place.state() == {"phase": "failed"}
+
+
+# ---- settings ----
+
+CONTROL = {"max_connections setting": "100", "max_locks_per_xact setting": "64", "max_prepared_xacts setting": "5"}
+
+
+def written(place: Place, monkeypatch: pytest.MonkeyPatch, control: dict[str, str]) -> dict[str, str]:
+    """What the side cluster's postgresql.conf says."""
+    monkeypatch.setattr(settings, "controldata", lambda _: control)
+    settings.write(place, {}, None, {"max_connections": 120})
+    lines = (place.folder / "postgresql.conf").read_text().splitlines()
+    return dict(line.replace("'", "").split(" = ", 1) for line in lines)
+
+
+def test_a_side_cluster_has_locks_for_years_of_chunks_whatever_production_had(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F6: with production's 64 the copy of 3,000 days could not be counted."""
+    said = written(place, monkeypatch, CONTROL)
+    assert int(said["max_locks_per_transaction"]) * int(said["max_connections"]) > 150_000
+    assert (said["max_connections"], said["max_prepared_transactions"]) == ("120", "5")
+    assert written(place, monkeypatch, CONTROL | {"max_locks_per_xact setting": "9999"})[
+        "max_locks_per_transaction"
+    ] == "9999", "recovery wants at least what the primary had"
+
+
+def test_a_side_cluster_is_subject_to_none_of_productions_event_triggers(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F7: one at login that inserts a row ended every session with a read-only transaction."""
+    assert written(place, monkeypatch, CONTROL)["event_triggers"] == "off"
+    older = Place("o", 16, place.root)
+    older.folder.mkdir(parents=True)
+    assert "event_triggers" not in written(older, monkeypatch, CONTROL)
+
+
+def test_what_production_set_for_a_database_or_a_role_does_not_count_in_a_side_cluster(place: Place) -> None:
+    options = place.environment["PGOPTIONS"]
+    for name in ("session_preload_libraries=", "local_preload_libraries=", "default_transaction_read_only=off",
+                 r"default_transaction_isolation=read\ committed", "statement_timeout=0", "role=none"):  # fmt: skip
+        assert f"-c {name}" in options
+
+
+def test_what_a_server_refuses_is_told_with_its_state(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "ERROR:  53200: out of shared memory\nHINT:  More?\nLOCATION:  LockAcquireExtended, lock.c:1064"
+    program = tmp_path / "psql"
+    program.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(Unanswered, match=r"refused a statement: out of shared memory HINT: +More\?$") as raised:
+        place.query("select 1")
+    assert raised.value.state == "53200"
 
 
 # ---- pgBackRest's words ----

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agents.base.errors import AgentError
-from agents.postgresql.wal import files, records
+from agents.postgresql.wal import files, places, records, segment
 from agents.postgresql.wal.archive import Repository
 from agents.postgresql.wal.archive_map import as_lsn, name
 from agents.postgresql.wal.files import SegmentDamaged, SegmentMissing
@@ -59,15 +59,128 @@ def test_commits_around_a_position_leave_out_what_was_rolled_back(archive: recor
     assert records.around(archive, 0x6000029, 1, 0)["before"][0]["xid"] == 744
 
 
-def test_restore_point_and_the_end_of_a_transaction_are_found(archive: records.Wal) -> None:
-    found = records.find(archive, restore_point="before it")["found"]
-    assert (found["lsn"], found["segment"], found["what"]) == ("0/5000200", name(1, 5), "RESTORE_POINT")
-    assert records.find(archive, restore_point="before") == {"found": None, "searched": 2}
+def test_a_segment_without_the_name_is_not_read_by_pg_waldump(archive: records.Wal) -> None:
+    archive.program = "/nonexistent"
+    assert places.named(archive, "nothing of the kind", 60) == {"found": [], "alike": [], "searched": 2, "left": 0}
+    assert len(list(archive.scratch.iterdir())) <= 2, "segments that were looked at are thrown away"
 
 
-def test_segments_that_were_looked_at_are_thrown_away(archive: records.Wal) -> None:
-    records.find(archive, restore_point="nothing of the kind")
-    assert len(list(archive.scratch.iterdir())) <= 2
+def point(text: str, micros: int) -> bytes:
+    """A restore point's record as PostgreSQL writes it: header, its only block, time, name."""
+    return bytes(24) + bytes([255, 72]) + micros.to_bytes(8, "little") + text.encode().ljust(64, b"\0")
+
+
+def wal_of(records_at: dict[int, bytes]) -> bytes:
+    """A segment with these records, broken at pages as PostgreSQL breaks them."""
+    content = bytearray(16 << 20)
+    for page in range(0, len(content), segment.PAGE):
+        content[page + 2] = 2 if page == 0 else 0
+    for begin, record in records_at.items():
+        at = begin
+        for byte in record:
+            at += 24 if at % segment.PAGE == 0 else 0
+            content[at] = byte
+            at += 1
+    return bytes(content)
+
+
+TWICE = """\
+rmgr: XLOG        len (rec/tot):     98/    98, tx:          0, lsn: 0/05000100, prev 0/05000028, desc: RESTORE_POINT before it
+rmgr: XLOG        len (rec/tot):     98/    98, tx:          0, lsn: 0/05001FF0, prev 0/05000100, desc: RESTORE_POINT before it
+rmgr: XLOG        len (rec/tot):     98/    98, tx:          0, lsn: 0/05003000, prev 0/05001FF0, desc: RESTORE_POINT before it\x20
+"""  # noqa: E501 - as pg_waldump writes them
+
+
+def says(archive: records.Wal, lines: str) -> None:
+    Path(archive.program).write_text(f"#!/bin/sh\ncat <<'E'\n{lines}E\n")
+
+
+def filled(archive: records.Wal, number: int, content: bytes) -> None:
+    (archive.scratch / name(1, number)).write_bytes(content)
+
+
+def test_every_restore_point_of_a_name_is_told_with_its_own_moment(archive: records.Wal) -> None:
+    second = 1_000_000
+    says(archive, TWICE)
+    filled(archive, 5, wal_of({
+        0x100: point("before it", 0), 0x1FF0: point("before it", 3600 * second), 0x3000: point("before it ", second),
+    }))  # fmt: skip
+    found = places.named(archive, "before it", 60)["found"]
+    assert [(one["lsn"], one["at"]) for one in found] == [
+        ("0/5001FF0", "2000-01-01T01:00:00.000000+00:00"), ("0/5000100", "2000-01-01T00:00:00.000000+00:00"),
+    ], "the newest first, also across a page; a blank at its end is another name"  # fmt: skip
+    assert {(one["segment"], one["what"], one["timeline"]) for one in found} == {(name(1, 5), "RESTORE_POINT", 1)}
+
+
+def test_a_second_restore_point_is_looked_for_as_long_as_there_is_patience(archive: records.Wal) -> None:
+    says(archive, TWICE.replace("0/05", "0/06"))
+    filled(archive, 6, wal_of({0x100: point("before it", 0)}))
+    said = places.named(archive, "before it", -1)
+    assert (len(said["found"]), said["searched"], said["left"]) == (1, 1, 1)
+
+
+def test_a_damaged_segment_hides_no_place_in_another_and_is_counted(
+    archive: records.Wal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = records.fetch
+
+    def fetched(repository: Repository, archive_id: str, stored: str, target: Path) -> Path:
+        if stored == name(1, 6):
+            raise SegmentDamaged(f"WAL segment {stored} is damaged.", "Another backup.")
+        return whole(repository, archive_id, stored, target)
+
+    monkeypatch.setattr(records, "fetch", fetched)
+    says(archive, TWICE.splitlines()[0] + "\n")
+    filled(archive, 5, wal_of({0x100: point("before it", 0)}))
+    said = places.named(archive, "before it", 60)
+    assert ([one["lsn"] for one in said["found"]], said["left"]) == (["0/5000100"], 1)
+    says(archive, CHECKPOINTS)
+    said = places.ended(archive, EPOCH + 743)
+    assert ([one["lsn"] for one in said["found"]], said["left"]) == (["0/5000100"], 1)
+
+
+def test_a_name_across_two_segments_is_found(archive: records.Wal) -> None:
+    begin = (16 << 20) - 48
+    says(archive, TWICE.splitlines()[0].replace("0/05000100", "0/05FFFFD0") + "\n")
+    whole = point("before it", 7)
+    after = bytearray(16 << 20)
+    after[2], after[40 : 40 + len(whole) - 48] = 2, whole[48:]
+    filled(archive, 5, wal_of({begin: whole[:48]}))
+    filled(archive, 6, bytes(after))
+    assert [one["lsn"] for one in places.named(archive, "before it", 60)["found"]] == ["0/5FFFFD0"]
+
+
+CHECKPOINTS = """\
+rmgr: Transaction len (rec/tot):     34/    34, tx:        743, lsn: 0/05000100, prev 0/05000028, desc: COMMIT 2026-11-21 06:22:04 UTC
+rmgr: XLOG        len (rec/tot):    114/   114, tx:          0, lsn: 0/05000300, prev 0/05000200, desc: CHECKPOINT_ONLINE redo 0/5000028; tli 1; prev tli 1; fpw true; wal_level replica; xid 1:744; oid 24576
+rmgr: Transaction len (rec/tot):     84/    84, tx:        746, lsn: 0/05000400, prev 0/05000300, desc: COMMIT 2026-11-21 06:22:05 UTC; subxacts: 747 748; inval msgs: catcache 7
+rmgr: Transaction len (rec/tot):     84/    84, tx:          0, lsn: 0/05000500, prev 0/05000400, desc: COMMIT_PREPARED 745: 2026-11-21 06:22:06 UTC
+rmgr: Transaction len (rec/tot):     34/    34, tx: 4294967295, lsn: 0/05000600, prev 0/05000500, desc: COMMIT 2026-11-21 06:22:07 UTC
+"""  # noqa: E501 - as pg_waldump writes them
+EPOCH = 1 << 32
+
+
+@pytest.mark.parametrize(
+    ("xid", "lsn"),
+    [(EPOCH + 743, "0/5000100"), (EPOCH + 745, "0/5000500"), (EPOCH + 748, "0/5000400"), (EPOCH - 1, "0/5000600")],
+)
+def test_a_transaction_is_known_by_all_64_bits_prepared_and_parts_of_one_too(
+    archive: records.Wal, xid: int, lsn: str
+) -> None:
+    says(archive, CHECKPOINTS)
+    said = places.ended(archive, xid)
+    assert ([one["lsn"] for one in said["found"]], said["found"][0]["xid"], said["alike"]) == ([lsn], xid, [])
+
+
+def test_a_transaction_of_another_epoch_is_none_and_told_as_alike(archive: records.Wal) -> None:
+    says(archive, CHECKPOINTS)
+    said = places.ended(archive, 743)
+    assert (said["found"], [one["xid"] for one in said["alike"]]) == ([], [EPOCH + 743])
+
+
+def test_without_a_checkpoint_nobody_can_say_which_transaction_it_is(archive: records.Wal) -> None:
+    with pytest.raises(AgentError, match="no checkpoint"):
+        places.ended(archive, 742)
 
 
 def test_ancestor_owns_the_segments_before_its_fork(archive: records.Wal) -> None:

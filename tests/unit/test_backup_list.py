@@ -33,7 +33,8 @@ def known(*, references: tuple[str, ...] = ()) -> Repository:
 
 def held(*gaps: Gap, twice: tuple[str, ...] = ()) -> Archive:
     reach = {1: Reach("000000010000000000000009", 0xA000000, 5000)}
-    covered = [Covered(label, "full", 1, 0x4001068, at, False, (), reach) for label, at in ((FULL, 1000), (INCR, 4600))]
+    ended = ((FULL, 1000), (INCR, 4600))
+    covered = [Covered(label, "full", 1, 0x4001068, at, False, (), reach, 0, at - 60) for label, at in ended]
     line = Line(1, 9, 9, "000000010000000000000001", "000000010000000000000009", 5000, twice)
     return Archive("17-1", 16 << 20, (line,), {}, tuple(covered), gaps)
 

@@ -53,6 +53,18 @@ def test_its_outcome_and_both_outputs_come_back(there: Machine) -> None:
     assert there.begun == ["mystocks-data-reclone.service"]
 
 
+def test_what_gives_way_says_so_for_itself_and_for_the_server_that_it_leaves(there: Machine) -> None:
+    manners = there.folder / "manners"
+    run_long(there.host, SHORT, FIRST)
+    assert not manners.exists(), "nothing that is waited for in an outage does"
+    work = replace(SHORT, on="side-x", leaves=True, gives_way=True)
+    there.server(4711, work.unit)
+    run_long(there.host, work, FIRST)
+    said = manners.read_text().splitlines()
+    assert {"unit Nice=19", "unit IOSchedulingClass=idle", "unit CPUWeight=1", "unit IOWeight=1"} <= set(said)
+    assert {"scope CPUWeight=1", "scope IOWeight=1"} <= set(said)
+
+
 def test_what_a_shell_is_to_expand_is_not_expanded_before(there: Machine) -> None:
     script = 'one=two; echo "${one} $1 $$"; test "$$" -gt 1'
     assert run_long(there.host, Work("data", "reclone", ("sh", "-c", script, "sh", "$HOME")), FIRST).stdout.startswith(

@@ -100,6 +100,14 @@ def test_synchronous_replication_loses_none_of_the_acknowledged_rows() -> None:
     assert "none of the acknowledged rows" in objectives.possible_loss(WHOLE).sentence
 
 
+def test_the_repository_of_another_database_system_is_told() -> None:
+    nodes = (replace(PRIMARY, system="7001"), STANDBY)
+    other = replace(WHOLE, repository=replace(REPOSITORY, system_id=7002), nodes=nodes)
+    assert named(other)["backup repository"].measured == "of database system 7002"
+    same = replace(other, repository=replace(REPOSITORY, system_id=7001))
+    assert "backup repository" not in named(same)
+
+
 def test_lone_primary_may_lose_what_the_archive_lacks() -> None:
     loss = objectives.possible_loss(DEGRADED)
     assert loss.wal_bytes == 3 << 20

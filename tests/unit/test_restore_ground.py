@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from inventories.errors import Refused
+from inventories.errors import Refused, TargetFailed, Unreachable
 from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql.directory import Incoming
 from runbooks.engine.context import Context
@@ -18,8 +20,8 @@ from runbooks.probes.postgresql import ground, pgbackrest
 from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.pgbackrest import ArchiveEnd, Backup
 from runbooks.probes.postgresql.progress import Replay
-from runbooks.procedures.postgresql import restore_ground
-from runbooks.procedures.postgresql.restore_ground import RestoreClusterOptions
+from runbooks.procedures.postgresql import restore_cluster, restore_ground
+from runbooks.procedures.postgresql.restore_ground import RestoreCluster, RestoreClusterOptions
 
 GIB = 2**30
 BACKUP = Backup("F", "full", 2, False, 10 * GIB, 1, "000000010000000000000004", wal_start="000000010000000000000003")
@@ -141,3 +143,62 @@ def test_a_wrong_key_is_told_from_other_trouble() -> None:
 )
 def test_all_is_replayed_when_the_position_lies_in_the_newest_segment(replayed: int, newest: str, has: bool) -> None:
     assert Replay(True, replayed, None, 1, True).has(newest) is has
+
+
+def test_the_repository_of_another_database_system_is_refused_unless_a_backup_is_named() -> None:
+    repository = pgbackrest.Repository(0, "ok", "none", 7001, "17", (BACKUP,), "17-1", "", False)
+    record: Any = SimpleNamespace(system_identifier="7001")
+    restore_ground._require_own(context(FakeEstate()), repository, record)
+    restore_ground._require_own(context(FakeEstate()), repository, None)
+    record.system_identifier = "7002"
+    with pytest.raises(Refused, match="database system 7001, and the lost cluster is 7002") as raised:
+        restore_ground._require_own(context(FakeEstate()), repository, record)
+    assert "--set" in raised.value.hint
+    restore_ground._require_own(context(FakeEstate(), backup_set="F"), repository, record)
+
+
+def test_a_server_that_answers_is_not_waited_for_until_systemd_calls_it_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = threading.Event()
+    monkeypatch.setattr(restore_cluster.act, "start", lambda *_: started.wait(30))
+    monkeypatch.setattr(restore_cluster, "primary_of", lambda *_: FakeHost("pg1"))
+    monkeypatch.setattr(restore_cluster, "layout", lambda _: Layout(17))
+    asked: list[int] = []
+
+    def answers(_: object) -> None:
+        asked.append(1)
+        if len(asked) < 3:
+            raise Unreachable("pg1 does not take connections yet")
+
+    monkeypatch.setattr(restore_cluster.progress, "replay", answers)
+    try:
+        restore_cluster.replay(context(FakeEstate()), RestoreCluster(primary="pg1"))
+        assert len(asked) == 3
+    finally:
+        started.set()
+
+
+def test_a_server_that_is_kept_from_starting_says_why_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object) -> None:
+        raise TargetFailed("start guard: refusing")
+
+    def silent(_: object) -> None:
+        raise Unreachable("nobody listens")
+
+    monkeypatch.setattr(restore_cluster.act, "start", refuses)
+    monkeypatch.setattr(restore_cluster, "primary_of", lambda *_: FakeHost("pg1"))
+    monkeypatch.setattr(restore_cluster, "layout", lambda _: Layout(17))
+    monkeypatch.setattr(restore_cluster.progress, "replay", silent)
+    with pytest.raises(TargetFailed, match="start guard"):
+        restore_cluster.replay(context(FakeEstate()), RestoreCluster(primary="pg1"))
+
+
+def test_a_promotion_is_answered_ahead_where_nobody_archives_any_more() -> None:
+    asks = restore_cluster._asks
+    end = "00000002000000010000002A"
+    assert asks(RestoreCluster(archive_end=end)) == (end, "00000003.history", "00000002.history")
+    assert asks(RestoreCluster(archive_end=end.replace("02", "01", 1))) == (
+        "00000001000000010000002A", "00000002.history",
+    )  # fmt: skip
+    assert asks(RestoreCluster()) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -60,8 +61,10 @@ def test_time_that_is_no_single_moment_is_bad_input_with_an_example(text: str, w
         ({"to_lsn": "0/3000060'; drop"}, "no LSN"),
         ({"to_xid": "-5"}, "no transaction id"),
         ({"to_xid": "2"}, "no transaction id"),
-        ({"to_name": "it's"}, "no name of a restore point"),
+        ({"to_xid": str(1 << 64)}, "no transaction id"),
+        ({"to_name": "two\nlines"}, "no name of a restore point"),
         ({"to_name": "x" * 64}, "no name of a restore point"),
+        ({"to_name": "点" * 22}, "no name of a restore point"),
     ],
 )
 def test_what_is_no_target_is_bad_input(given: dict[str, str], words: str) -> None:
@@ -74,6 +77,8 @@ def test_other_targets_are_taken_as_postgresql_reads_them() -> None:
     assert parse(to_lsn="A/3000060").position == 0xA03000060
     assert parse(to_xid="0743").value == "743"
     assert parse(to_name="before the update", inclusive=True) == Target(kind="name", value="before the update")
+    assert parse(to_name="it's \\ 开盘" + "点" * 16).kind == "name", "recovery is never told a name"
+    assert parse(to_xid=str((1 << 64) - 1)).value == "18446744073709551615"
     assert str(parse(to_xid="743")) == "transaction 743, that excluded"
 
 
@@ -84,6 +89,7 @@ def backup(
     return Covered(
         label, "full", timeline, lsn * SEGMENT, ended, error, (),
         {line: Reach(f"{line:08X}00000000{end - 1:08X}", end * SEGMENT, None) for line, end in ends.items()},
+        (lsn - 1) * SEGMENT, ended - 60,
     )  # fmt: skip
 
 
@@ -129,7 +135,7 @@ def test_position_behind_a_gap_is_refused_and_the_gap_is_told() -> None:
     short = backup("old", ENDED, 10, reach={1: 20})
     with pytest.raises(Refused, match="whole up to 000000010000000000000013 only"):
         choose(parse(to_lsn="0/20000000"), archive(short), 1, {})
-    unwhole = Covered("old", "full", 1, SEGMENT, ENDED, False, (Gap(1, "A", "B", 2),), {})
+    unwhole = Covered("old", "full", 1, SEGMENT, ENDED, False, (Gap(1, "A", "B", 2),), {}, 0, ENDED - 60)
     with pytest.raises(Refused, match="2 WAL segments of timeline 1 are missing, A to B"):
         choose(at("02:30:00"), archive(unwhole), 1, {})
 
@@ -139,6 +145,20 @@ def test_target_before_every_backup_is_refused_with_where_they_begin() -> None:
         choose(at("00:30:00"), archive(OLD, NEW), 1, {})
     with pytest.raises(Refused, match="backup new is whole from"):
         choose(at("01:30:00"), archive(OLD, NEW), 1, {}, wanted="new")
+
+
+def test_target_inside_a_backups_own_wal_is_refused_with_where_that_ends() -> None:
+    taken = replace(NEW, start_lsn=48 * SEGMENT)
+    for target in (parse(to_lsn="0/31000000"), at("01:59:30"), at("02:00:00.5")):
+        with pytest.raises(Refused, match="inside backup new's own WAL, LSN 0/30000000 to 0/32000000: ") as told:
+            choose(target, archive(taken), 1, {})
+        assert "choose a later target" in told.value.hint
+        with pytest.raises(Refused, match="inside backup new's own WAL") as told:
+            choose(target, archive(OLD, taken), 1, {}, wanted="new")
+        assert "leave --set out" in told.value.hint
+        assert choose(target, archive(OLD, taken), 1, {}).backup is OLD
+    with pytest.raises(Refused, match="inside backup new's own WAL"):
+        choose(parse(to_xid="743"), archive(taken), 1, {}, located=49 * SEGMENT)
 
 
 def test_unknown_label_is_bad_input_and_no_backup_at_all_is_refused() -> None:

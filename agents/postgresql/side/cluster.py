@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import sys
+from ipaddress import ip_address
 from typing import Any
 
 from agents.base.errors import AgentError
@@ -22,6 +23,7 @@ from agents.postgresql import engines, pgbackrest
 from agents.postgresql.side.place import BadRequest, Place, every, find
 from agents.postgresql.side.release import release
 from agents.postgresql.side.restore import Request, describe, restore, resume
+from agents.postgresql.side.settings import Served
 from agents.postgresql.side.target import KINDS, Target
 
 
@@ -40,10 +42,29 @@ def _run(options: argparse.Namespace) -> int:
 def _restore(options: argparse.Namespace) -> Any:
     target = Target(options.type, options.target, options.inclusive, options.timeline)
     request = Request(
-        options.name, target, options.set, options.repo, options.config, options.processes, options.patience,
-        options.accept_gap, options.engine,
+        options.name, target, options.set, options.repo, options.config, _processes(options), options.patience,
+        options.accept_gap, options.engine, _served(options),
     )  # fmt: skip
     return restore(request, options.replace)
+
+
+def _processes(options: argparse.Namespace) -> int:
+    """Parallel workers; 0 is one a core."""
+    cores = os.cpu_count() or 1
+    return options.processes or (min(cores, max(2, cores // 4)) if options.gives_way else 0)
+
+
+def _served(options: argparse.Namespace) -> Served:
+    """Raises BadRequest for a reader that is not NAME=ADDRESS."""
+    readers = tuple(tuple(reader.partition("=")[::2]) for reader in options.reader)
+    try:
+        for name, address in ((options.listen or "x", options.listen or "::1"), *readers):
+            if not name or '"' in name:
+                raise ValueError(f"{name!r} is no name")
+            ip_address(address)
+    except ValueError as error:
+        raise BadRequest(f"Nobody can be let in so: {error}.", "--listen 10.0.0.22 --reader pg1=10.0.0.21") from error
+    return Served(options.listen, readers)
 
 
 def _list(options: argparse.Namespace) -> Any:
@@ -147,8 +168,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--inclusive", action="store_true", help="apply what the target names, too")
     command.add_argument("--timeline", default="latest", help="latest, current or a number")
     command.add_argument("--processes", type=int, default=0, help="parallel workers (default: one a core)")
+    command.add_argument("--gives-way", action="store_true", help="a quarter of the cores: production lives here")
     command.add_argument("--accept-gap", action="store_true", help="with latest: stop where the archive has a gap")
     command.add_argument("--engine", choices=engines.NAMES, default="pgbackrest")
+    command.add_argument("--listen", default="", help="address for readers on other hosts (default: none)")
+    command.add_argument("--reader", action="append", default=[], metavar="NAME=ADDRESS", help="who may read there")
     command.add_argument("--replace", action="store_true", help="drop a side cluster of this name first")
     command.add_argument("--config", default=str(pgbackrest.CONFIG))
     return parser

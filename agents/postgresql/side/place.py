@@ -26,7 +26,28 @@ from agents.postgresql.directory.change import discard_side
 
 ROOT = Path("/var/lib/postgresql")
 PORT = 5433
+# What production has set for a database or a role would count here too: a library that this host does not have, an
+# isolation that no standby knows, a limit or a role that was meant for others.
+SESSION = " ".join(
+    f"-c {name}={value}" for name, value in {
+        "statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0",
+        "session_preload_libraries": "", "local_preload_libraries": "", "role": "none",
+        "default_transaction_isolation": r"read\ committed", "default_transaction_read_only": "off",
+    }.items()
+)  # fmt: skip
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_STATE = re.compile(r"^(?:psql:.*?)?(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5}): ", re.MULTILINE)
+
+
+GIVES_WAY = ("nice", "-n", "19", "ionice", "-t", "-c", "3")
+
+
+class Unanswered(AgentError):  # noqa: N818
+    """A statement that the server refused. `state` is its SQLSTATE; empty where it could not even be asked."""
+
+    def __init__(self, sentence: str, hint: str, state: str = "") -> None:
+        super().__init__(sentence, hint)
+        self.state = state
 
 
 class BadRequest(AgentError):  # noqa: N818 - named after what is wrong, as in the rest of the repository
@@ -72,6 +93,11 @@ class Place:
     def program(self, name: str) -> str:
         return f"/usr/lib/postgresql/{self.version}/bin/{name}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program of PostgreSQL's needs to ask it."""
+        return {**os.environ, "PGCONNECT_TIMEOUT": "10", "PGOPTIONS": SESSION, "PGUSER": "postgres"}
+
     # ---- state ----
 
     def state(self) -> dict[str, Any]:
@@ -97,11 +123,17 @@ class Place:
         return done.returncode == 0
 
     def launch(self) -> subprocess.Popen[bytes]:
-        """Start the server without waiting for it; it outlives us. The process tells when it has ended."""
+        """Start the server without waiting for it; it outlives us. The process tells when it has ended.
+
+        Whoever else wants the host's processors and disk comes first: production may live here.
+        """
         (self.data / "postmaster.pid").unlink(missing_ok=True)  # of a host that lost its power
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [self.program("postgres"), "-D", self.data, "-c", f"config_file={self.folder}/postgresql.conf"],
+                [
+                    *GIVES_WAY, self.program("postgres"), "-D", self.data, "-c",
+                    f"config_file={self.folder}/postgresql.conf",
+                ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
             )  # fmt: skip
 
@@ -121,17 +153,23 @@ class Place:
                 os.kill(pid, signal.SIGKILL)
 
     def query(self, sql: str, database: str = "postgres", timeout: float = 3600) -> str:
-        """What psql prints, unaligned. Raises AgentError with the server's words."""
+        """What psql prints, unaligned. Raises Unanswered with the server's words."""
         done = subprocess.run(
-            ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(PORT), "-d", database],
+            [
+                "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "-h", self.folder,
+                "-p", str(PORT), "-d", database,
+            ],
             input=sql, capture_output=True, text=True, check=False, timeout=timeout, cwd="/",
-            env={**os.environ, "PGCONNECT_TIMEOUT": "10", "PGOPTIONS": "-c statement_timeout=0", "PGUSER": "postgres"},
+            env=self.environment,
         )  # fmt: skip
         if done.returncode:
-            raise AgentError(
-                f"The side cluster {self.name} refused a statement: {' '.join(done.stderr.split())[:400]}",
-                f"Its log is {self.log}.",
-            )
+            found = _STATE.search(done.stderr)
+            said = [line for line in done.stderr.splitlines() if not line.startswith("LOCATION:")]
+            words = " ".join(_STATE.sub("", "\n".join(said)).split())[:400]
+            raise Unanswered(
+                f"The side cluster {self.name} refused a statement: {words}",
+                f"Its log is {self.log}.", found[1] if found else "",
+            )  # fmt: skip
         return done.stdout.strip()
 
     def remove(self, keep_log: bool = False) -> None:

@@ -14,9 +14,10 @@ from agents.base.errors import AgentError
 from agents.postgresql import engines, pgbackrest
 from agents.postgresql.engines import Engine, PgBackRest
 from agents.postgresql.pgbackrest import Backup, Repository
+from agents.postgresql.side.content import collations, missing_library, require_usable
 from agents.postgresql.side.place import PORT, BadRequest, Place, find
 from agents.postgresql.side.recovery import NeedsMore, facts, recover, wal_served
-from agents.postgresql.side.settings import MAX_WAL, library, write
+from agents.postgresql.side.settings import MAX_WAL, NOBODY, Served, library, write
 from agents.postgresql.side.target import Target
 from agents.postgresql.wal.archive_map import SEGMENT_BYTES
 from agents.postgresql.wal.archive_map import lsn as position
@@ -37,11 +38,14 @@ class Request:
     patience: float = 600
     accept_gap: bool = False
     engine: str = "pgbackrest"
+    served: Served = NOBODY
 
     @property
     def key(self) -> dict[str, Any]:
         names = ("set", "repo", "accept_gap", "engine")
-        return {"target": asdict(self.target), **{name: getattr(self, name) for name in names}}
+        # As JSON gives it back: lists, no tuples.
+        served = {"served": json.loads(json.dumps(asdict(self.served)))} if self.served.listen else {}
+        return {"target": asdict(self.target), **{name: getattr(self, name) for name in names}, **served}
 
 
 def restore(request: Request, replace: bool = False) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def begin_recovery(
     more: dict[str, int] = {}
     began = time.monotonic()
     for last in (False, False, False, True):
-        write(place, request.target.settings(), wal, more)
+        write(place, request.target.settings(), wal, more, request.served)
         try:
             reached = recover(place, request.target, label, repository, request.patience, request.accept_gap)
             break
@@ -116,8 +120,9 @@ def begin_recovery(
         replay_s=round(time.monotonic() - began, 3), stopped=reached.stopped, target=asdict(request.target),
         wal=wal, demanded=more,
     )  # fmt: skip
-    require_extensions(place)
-    place.note(phase="ready", ready_at=int(time.time()), **facts(place))
+    require_usable(place)
+    now = facts(place)
+    place.note(phase="ready", ready_at=int(time.time()), collations=collations(place), reached=now["lsn"], **now)
 
 
 def resume(place: Place, patience: float = 600) -> None:
@@ -158,7 +163,8 @@ def describe(place: Place) -> dict[str, Any]:
         "restore_s": state.get("restore_s"), "replay_s": state.get("replay_s"), "bytes": state.get("bytes"),
         "wal_segments": segments, "wal_bytes": segments * SEGMENT_BYTES, "stopped": state.get("stopped"),
         "lsn": state.get("lsn"), "timeline": state.get("timeline"), "last_commit_at": state.get("last_commit_at"),
-        "paused": False, "promoted": state.get("promoted", False), "sentence": state.get("sentence"), **now,
+        "paused": False, "promoted": state.get("promoted", False), "sentence": state.get("sentence"),
+        "collations": state.get("collations", []), "reached": state.get("reached"), **now,
     }  # fmt: skip
 
 
@@ -208,27 +214,6 @@ def _require_server(backup: Backup) -> None:
     wanted = versions.get("timescaledb") if isinstance(versions, dict) else None
     if wanted and not library(backup.version, f"timescaledb-{wanted}").exists():
         raise missing_library(f"timescaledb-{wanted}", backup.version, backup.label)
-
-
-def missing_library(name: str, version: int, label: str) -> AgentError:
-    folder = library(version, "timescaledb").parent
-    there = ", ".join(sorted(path.stem for path in folder.glob("timescaledb-[0-9]*.so") if "tsl" not in path.stem))
-    return AgentError(
-        f"Backup {label} needs {name}, which this host does not have (it has {there or 'none'}).",
-        "Install that very version of the extension: its files name it.",
-    )
-
-
-def require_extensions(place: Place) -> None:
-    """Every database must find the libraries of its extensions."""
-    for database in place.query("select datname from pg_database where datallowconn").splitlines():
-        try:
-            place.query("select count(*) from pg_extension", database)
-        except AgentError as error:
-            if "could not access file" in str(error):
-                name = str(error).partition('libdir/')[2].partition('"')[0] or "an extension"
-                raise missing_library(name, place.version, str(place.state().get("set"))) from error
-            raise
 
 
 def _require_space(place: Place, backup: Backup) -> None:

@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
 from agents.base.errors import AgentError
@@ -20,6 +22,10 @@ _AT_LEAST = {
     "max_locks_per_transaction": "max_locks_per_xact setting",
 }
 MAX_WAL = 2 << 30
+# What this host shows for pgBackRest, and whom it believes.
+CA, CERTIFICATE, KEY = "/etc/mystocks-dr/ca.crt", "/etc/pgbackrest/host.crt", "/etc/pgbackrest/host.key"
+# Room for the chunks of many years, and the indexes of each, whatever production was set to when the backup was taken.
+LOCKS = 160_000
 
 # A missing file is 1 to pgBackRest and to PostgreSQL. Anything else would be taken for the end of the archive as well,
 # and recovery would end early without a word: so it is tried again, then said with a code that PostgreSQL stops at.
@@ -48,7 +54,36 @@ def controldata(place: Place) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def write(place: Place, recovery: Mapping[str, str], fetch: list[str] | None, demanded: Mapping[str, int]) -> None:
+@dataclass(frozen=True)
+class Served:
+    """Who may read a side cluster from another host: `readers` are (name, address), `listen` an address of ours."""
+
+    listen: str = ""
+    readers: tuple[tuple[str, str], ...] = ()
+
+    def settings(self) -> dict[str, str]:
+        if not self.listen:
+            return {"listen_addresses": ""}
+        files = {"ssl_ca_file": CA, "ssl_cert_file": CERTIFICATE, "ssl_key_file": KEY}
+        return {"listen_addresses": self.listen, "ssl": "on", "ssl_min_protocol_version": "TLSv1.2", **files}
+
+    def lets_in(self) -> str:
+        """pg_hba.conf: a reader shows its host's certificate, from its host's address."""
+        lines = (f"hostssl all postgres {ip_network(address)} cert map=side\n" for _, address in self.readers)
+        return "local all postgres peer\n" + "".join(lines if self.listen else ())
+
+    def named(self) -> str:
+        """pg_ident.conf: whose certificates are postgres."""
+        return "".join(f'side "{name}" postgres\n' for name, _ in self.readers)
+
+
+NOBODY = Served()
+
+
+def write(
+    place: Place, recovery: Mapping[str, str], fetch: list[str] | None, demanded: Mapping[str, int],
+    served: Served = NOBODY,
+) -> None:  # fmt: skip
     """Write postgresql.conf, pg_hba.conf and the script that fetches WAL.
 
     `fetch`: the pgBackRest command line, None where the backup carries its own WAL. `demanded`: settings that recovery
@@ -60,12 +95,13 @@ def write(place: Place, recovery: Mapping[str, str], fetch: list[str] | None, de
     script.chmod(0o700)
     needed = {name: control[line] for name, line in _AT_LEAST.items() if line in control}
     needed.update({name: str(max(value, int(needed.get(name, 0)))) for name, value in demanded.items()})
+    locks = LOCKS // max(1, int(needed.get("max_connections", 100)))
+    needed["max_locks_per_transaction"] = str(max(64, locks, int(needed.get("max_locks_per_transaction", 0))))
     settings = {
         "data_directory": str(place.data),
         "hba_file": f"{folder}/pg_hba.conf",
         "ident_file": f"{folder}/pg_ident.conf",
         "cluster_name": f"side-{place.name}",
-        "listen_addresses": "",
         "port": str(PORT),
         "unix_socket_directories": str(folder),
         "unix_socket_permissions": "0700",
@@ -85,6 +121,8 @@ def write(place: Place, recovery: Mapping[str, str], fetch: list[str] | None, de
         "max_logical_replication_workers": "0",
         "autovacuum": "off",
         "summarize_wal": "off",
+        # Production's own: one at login that writes a row would let nobody in.
+        "event_triggers": "off",
         "jit": "off",
         "logging_collector": "off",
         "log_destination": "stderr",
@@ -93,11 +131,12 @@ def write(place: Place, recovery: Mapping[str, str], fetch: list[str] | None, de
         "timezone": "Etc/UTC",
         "lc_messages": "C",
         "restore_command": f'{script} %f "%p"',
+        **served.settings(),
         **needed,
         **recovery,
     }
     if place.version < 17:
-        del settings["summarize_wal"]
+        del settings["summarize_wal"], settings["event_triggers"]
     if library(place.version, "timescaledb").exists():
         # A retention policy would delete the very rows that somebody came to rescue.
         settings.update({
@@ -107,8 +146,8 @@ def write(place: Place, recovery: Mapping[str, str], fetch: list[str] | None, de
         })  # fmt: skip
     quoted = ("{} = '{}'\n".format(name, value.replace("'", "''")) for name, value in settings.items())
     (folder / "postgresql.conf").write_text("".join(quoted))
-    (folder / "pg_hba.conf").write_text("local all postgres peer\n")
-    (folder / "pg_ident.conf").write_text("")
+    (folder / "pg_hba.conf").write_text(served.lets_in())
+    (folder / "pg_ident.conf").write_text(served.named())
 
 
 def library(version: int, name: str) -> Path:

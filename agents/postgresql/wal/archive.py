@@ -8,8 +8,9 @@ Runs on the backup host as postgres and prints one JSON object:
      "timelines": [{"timeline": 1, "segments": 9, "bytes": 4711, "twice": [], "partial": [],
                     "runs": [{"first": "0000...01", "last": "0000...09", "first_at": 1795242095, "last_at": ...}]}],
      "histories": {"2": [[1, "0/5000148"]]},
-     "backups": [{"label": ..., "kind": "full", "timeline": 1, "start": ..., "stop": ..., "stop_lsn": "0/4001068",
-                  "stopped_at": 1795242101, "error": false, "missing": [GAP, ...],
+     "backups": [{"label": ..., "kind": "full", "timeline": 1, "start": ..., "start_lsn": "0/3000028",
+                  "started_at": 1795242095, "stop": ..., "stop_lsn": "0/4001068", "stopped_at": 1795242101,
+                  "error": false, "missing": [GAP, ...],
                   "reach": {"2": ["0000000200...09", 1795242300]}}],   newest segment that each timeline is whole up to
      "gaps": [{"timeline": 1, "first": "0000...04", "last": "0000...05", "segments": 2}]}
 
@@ -161,6 +162,7 @@ def _backup(archive: Archive, base: Base, said: dict[str, Any]) -> dict[str, Any
     reached = {key: archive.reach(base, key) for key in sorted({*archive.timelines, *archive.histories})}
     return {
         "label": base.label, "kind": said["type"], "timeline": base.timeline, "start": said["archive"]["start"],
+        "start_lsn": said["lsn"]["start"], "started_at": said["timestamp"]["start"],
         "stop": said["archive"]["stop"], "stop_lsn": said["lsn"]["stop"], "stopped_at": said["timestamp"]["stop"],
         "error": bool(said.get("error")), "missing": joined(archive.missing_of(base), archive.segment_bytes),
         "reach": {str(key): _end(archive, piece) for key, piece in reached.items() if piece},

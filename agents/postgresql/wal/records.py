@@ -1,16 +1,12 @@
-"""What the archived WAL says: commits around a position, and where a restore point or a transaction's end lies.
+"""What the archived WAL says: its records, one segment at a time, and the commits around a position.
 
 Runs on the backup host as postgres and prints one JSON object:
 
-    python3 -m agents.postgresql.wal.records commits --timeline 2 --lsn 0/5000148 [--before 3] [--after 3]
+    python3 -m agents.postgresql.wal.records --timeline 2 --lsn 0/5000148 [--before 3] [--after 3]
     {"before": [{"lsn": "0/5000100", "xid": 743, "at": "2026-11-21T06:22:03.123456+00:00"}, ...], "after": [...]}
 
-    python3 -m agents.postgresql.wal.records find --timeline 2 (--name NAME | --xid N)
-    {"found": {"lsn": ..., "timeline": 1, "segment": ..., "what": "COMMIT", "at": ...} | null, "searched": 12}
-
 `--timeline` is the one that recovery would follow; its ancestors' WAL is read as far as it leads there. `before` are
-commits whose record begins before the LSN, the newest last. `find` looks from the end backwards, so that of two
-restore points of one name it gives the later one. One segment after the other is unpacked and thrown away.
+commits whose record begins before the LSN, the newest last. One segment after the other is unpacked and thrown away.
 """
 
 from __future__ import annotations
@@ -23,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,11 +28,12 @@ from typing import Any
 from agents.base.errors import AgentError, run
 from agents.postgresql.wal.archive import Repository, look
 from agents.postgresql.wal.archive_map import as_lsn, lsn, name, number
-from agents.postgresql.wal.files import SegmentMissing, fetch
+from agents.postgresql.wal.files import SegmentDamaged, SegmentMissing, fetch
 
 MOST_SEGMENTS = 64  # further than this nobody looks for the next commit
 _BEYOND = 1 << 16  # a record may end in the next segment
 _RECORD = re.compile(r"rmgr: (\w+) .*?tx:\s*(\d+), lsn: ([0-9A-F]+/[0-9A-F]+), .*?desc: (\w+) ?(.*)")
+_PREPARED = re.compile(r"(\d+): ")
 _AT = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)")
 
 
@@ -49,6 +47,12 @@ class Record:
     text: str
 
     @property
+    def transaction(self) -> int:
+        """The one that it ends: the record itself is written by whoever ends a prepared one."""
+        prepared = _PREPARED.match(self.text) if self.what.endswith("_PREPARED") else None
+        return int(prepared[1]) if prepared else self.xid
+
+    @property
     def at(self) -> str | None:
         match = _AT.search(self.text)
         if match is None:
@@ -56,7 +60,7 @@ class Record:
         return f"{datetime.fromisoformat(f'{match[1]}T{match[2]}').isoformat(timespec='microseconds')}+00:00"
 
     def told(self) -> dict[str, Any]:
-        return {"lsn": as_lsn(self.position), "xid": self.xid, "at": self.at}
+        return {"lsn": as_lsn(self.position), "xid": self.transaction, "at": self.at}
 
 
 @dataclass
@@ -103,22 +107,29 @@ class Wal:
                 raise
         return target
 
-    def records(self, segment: int, *filters: str) -> Iterator[Record]:
-        """Records that begin in this segment. Raises SegmentMissing."""
+    def after(self, segment: int) -> Path | None:
+        """The next one, in which a record of this one may end; None also where it is damaged."""
+        try:
+            return self.path(segment + 1)
+        except SegmentDamaged:
+            return None
+
+    def records(self, segment: int, *filters: str, having: tuple[str, ...] = ()) -> Iterator[Record]:
+        """Records that begin in this segment, only lines with one of the words `having`. Raises SegmentMissing."""
         path = self.path(segment)
         if path is None:
             raise SegmentMissing(f"WAL segment {name(self.owner(segment), segment, self.size)} is not archived.")
         begin, end = segment * self.size, (segment + 1) * self.size
         # pg_waldump waits for five seconds where a file is not there, so it is not asked to look behind the last one.
-        read_to = end + _BEYOND if self.path(segment + 1) else end
+        read_to = end + _BEYOND if self.after(segment) else end
         done = subprocess.run(
             [self.program, f"--path={self.scratch}", f"--timeline={self.timeline}", f"--start={as_lsn(begin)}",
              f"--end={as_lsn(read_to)}", *filters],
-            capture_output=True, text=True, errors="replace", check=False, cwd="/",
+            capture_output=True, encoding="utf-8", errors="replace", check=False, cwd="/",
             env={**os.environ, "TZ": "UTC", "LC_ALL": "C"},
         )  # fmt: skip
-        for line in done.stdout.splitlines():
-            match = _RECORD.search(line)
+        for line in done.stdout.split("\n"):
+            match = _RECORD.search(line) if not having or any(word in line for word in having) else None
             if match and begin <= (at := lsn(match[3])) < end:
                 yield Record(at, int(match[2]), match[4], match[5])
 
@@ -162,60 +173,36 @@ def _commits(wal: Wal, segment: int) -> list[Record]:
         return []
 
 
-def find(wal: Wal, restore_point: str = "", xid: int = 0) -> dict[str, Any]:
-    """From the newest segment backwards to the first that a backup needs; a segment that is missing is passed over."""
-    filters = ("--rmgr=XLOG",) if restore_point else ("--rmgr=Transaction", f"--xid={xid}")
-    searched = 0
-    for segment in range(wal.last, wal.first - 1, -1):
-        searched += 1
-        try:
-            found = [record for record in wal.records(segment, *filters) if _is(record, restore_point)]
-        except SegmentMissing:
-            continue
-        if found:
-            record = found[-1]
-            owner = wal.owner(segment)
-            place = {"timeline": owner, "segment": name(owner, segment, wal.size), "what": record.what}
-            return {"found": {**record.told(), **place}, "searched": searched}
-        wal.drop(segment + 1)
-    return {"found": None, "searched": searched}
+def options(parser: argparse.ArgumentParser) -> None:
+    """What every question to the archived WAL says of where it is."""
+    parser.add_argument("--timeline", type=int, required=True)
+    parser.add_argument("--stanza", default=Repository.stanza)
+    parser.add_argument("--repo", type=int, default=Repository.number)
+    parser.add_argument("--config", default=Repository.config)
 
 
-def _is(record: Record, restore_point: str) -> bool:
-    if restore_point:
-        return record.what == "RESTORE_POINT" and record.text.strip() == restore_point
-    return record.what in ("COMMIT", "ABORT", "COMMIT_PREPARED", "ABORT_PREPARED")
+@contextmanager
+def opened(said: argparse.Namespace) -> Iterator[Wal]:
+    """The WAL that these options name. Raises AgentError."""
+    with tempfile.TemporaryDirectory(prefix="mystocks-wal-") as scratch:
+        wal = Wal(Repository(said.stanza, said.repo, said.config), said.timeline, Path(scratch))
+        if not wal.seen["archive_id"]:
+            raise AgentError("The repository has no archive of this stanza.", "./dr backup.check")
+        yield wal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="agents.postgresql.wal.records", description="What the archived WAL says, as JSON."
+        prog="agents.postgresql.wal.records", description="Commits around a position, as JSON."
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    commits = commands.add_parser("commits", help="commits around a position")
-    commits.add_argument("--lsn", required=True)
-    commits.add_argument("--before", type=int, default=3)
-    commits.add_argument("--after", type=int, default=3)
-    finding = commands.add_parser("find", help="where a restore point or the end of a transaction lies")
-    wanted = finding.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--name", default="")
-    wanted.add_argument("--xid", type=int, default=0)
-    for command in (commits, finding):
-        command.add_argument("--timeline", type=int, required=True)
-        command.add_argument("--stanza", default=Repository.stanza)
-        command.add_argument("--repo", type=int, default=Repository.number)
-        command.add_argument("--config", default=Repository.config)
-    options = parser.parse_args(arguments)
-    repository = Repository(options.stanza, options.repo, options.config)
-    with tempfile.TemporaryDirectory(prefix="mystocks-wal-") as scratch:
-        wal = Wal(repository, options.timeline, Path(scratch))
-        if not wal.seen["archive_id"]:
-            raise AgentError("The repository has no archive of this stanza.", "./dr backup.check")
-        if options.command == "commits":
-            said = around(wal, lsn(options.lsn), options.before, options.after)
-        else:
-            said = find(wal, options.name, options.xid)
-    print(json.dumps(said), flush=True)
+    parser.add_argument("--lsn", required=True)
+    parser.add_argument("--before", type=int, default=3)
+    parser.add_argument("--after", type=int, default=3)
+    options(parser)
+    said = parser.parse_args(arguments)
+    with opened(said) as wal:
+        found = around(wal, lsn(said.lsn), said.before, said.after)
+    print(json.dumps(found), flush=True)
     return 0
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from agents.base.errors import AgentError
 
-_PAGE = 8192
+PAGE = 8192
 _LONG_HEADER = struct.Struct("<HHIQI4xQII")  # XLogLongPageHeaderData: the first page of a segment
 _SHORT_BYTES = 24
+_LONG = 2  # XLP_LONG_HEADER
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,26 @@ def header(segment: bytes) -> Header:
     return Header(timeline, address, system_id, size)
 
 
-def holds(segment: bytes, text: bytes) -> bool:
+def record(content: bytes, at: int, size: int) -> bytes:
+    """`size` bytes of the record that begins at this offset, without the headers of the pages that it goes across.
+
+    `content` begins with a segment's first byte; what is not in it is left out.
+    """
+    found = b""
+    while len(found) < size and at < len(content):
+        end = at + PAGE - at % PAGE
+        found += content[at:end]
+        at = end + _header_bytes(content, end)
+    return found[:size]
+
+
+def holds(content: bytes, text: bytes) -> bool:
     """Whether the records hold these bytes, also across the header of a page."""
-    records = segment[_LONG_HEADER.size : _PAGE] + b"".join(
-        segment[at + _SHORT_BYTES : at + _PAGE] for at in range(_PAGE, len(segment), _PAGE)
-    )
-    return text in records
+    pages = range(0, len(content), PAGE)
+    return text in b"".join(content[at + _header_bytes(content, at) : at + PAGE] for at in pages)
+
+
+def _header_bytes(content: bytes, at: int) -> int:
+    """A segment's first page has the long header, and says so."""
+    flags = int.from_bytes(content[at + 2 : at + 4], "little")
+    return _LONG_HEADER.size if flags & _LONG or at == 0 else _SHORT_BYTES

@@ -111,10 +111,13 @@ def stop(host: Host, layout: Layout) -> None:
     host.run(f"systemctl stop {layout.unit}", timeout=90)
 
 
+START_S = 120.0
+
+
 def start(host: Host, layout: Layout) -> None:
     """Start through systemd, where the start guard stands."""
     try:
-        host.run(f"systemctl start {layout.unit}", timeout=120)
+        host.run(f"systemctl start {layout.unit}", timeout=START_S)
     except TargetFailed as error:
         log = host.run(f"journalctl -u {layout.unit} -n 20 -o cat --no-pager", expect=None).stdout
         guard = [line for line in log.splitlines() if "start guard" in line]

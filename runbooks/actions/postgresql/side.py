@@ -14,7 +14,10 @@ _PROGRAM = "postgresql.side.cluster"
 
 @dataclass(frozen=True)
 class SideRequest:
-    """What to restore and where to stop; the words of agents/postgresql/side/. An empty `set` lets the agent choose."""
+    """What to restore and where to stop; the words of agents/postgresql/side/. An empty `set` lets the agent choose.
+
+    `listen`: the address at which `readers` (name and address of hosts) may read it; empty: this host alone may.
+    """
 
     name: str
     kind: str = "immediate"
@@ -26,6 +29,8 @@ class SideRequest:
     processes: int = 0
     engine: str = "pgbackrest"
     replace: bool = False
+    listen: str = ""
+    readers: tuple[tuple[str, str], ...] = ()
 
     def words(self) -> Iterable[str]:
         yield from ("--name", self.name, "--type", self.kind, "--timeline", self.timeline, "--repo", str(self.repo))
@@ -33,10 +38,11 @@ class SideRequest:
             yield f"--target={self.target}"
         if self.set:
             yield from ("--set", self.set)
-        if self.processes:
-            yield from ("--processes", str(self.processes))
+        yield from ("--processes", str(self.processes)) if self.processes else ("--gives-way",)
         if self.engine != "pgbackrest":
             yield from ("--engine", self.engine)
+        if self.listen:
+            yield from ("--listen", self.listen, *(f"--reader={name}={address}" for name, address in self.readers))
         if self.inclusive:
             yield "--inclusive"
         if self.replace:
@@ -46,13 +52,13 @@ class SideRequest:
 def restore(host: Host, request: SideRequest, asker: Asker, expects: str = "") -> None:
     """Restore and recover until it is paused at the target; the same request again takes what is there.
 
-    As long work, whose server is meant to outlive it.
+    As long work, whose server is meant to outlive it; production, which may live on the same host, comes first.
     Raises BadInput for another request under the same name, TargetFailed with the agent's sentence for what went
     wrong: damaged, WAL missing, target not reached, no space, wrong key.
     """
     words = ("restore", *request.words())
     wanted = agent.work(
-        _PROGRAM, *words, on=f"side-{request.name}", kind="restore", leaves=True, expects=expects
+        _PROGRAM, *words, on=f"side-{request.name}", kind="restore", leaves=True, expects=expects, gives_way=True
     )
     agent.run_work(host, wanted, asker)
 

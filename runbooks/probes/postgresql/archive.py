@@ -13,15 +13,16 @@ from runbooks.probes.postgresql.server import as_lsn, lsn
 
 _ARCHIVE = "cd /opt/mystocks-dr && exec python3 -m agents.postgresql.wal.archive --stanza %s --repo %s"
 _COMMITS = (
-    "cd /opt/mystocks-dr && exec python3 -m agents.postgresql.wal.records commits "
+    "cd /opt/mystocks-dr && exec python3 -m agents.postgresql.wal.records "
     "--stanza %s --repo %s --timeline %s --lsn %s "
     "--before %s --after %s"
 )
-_FIND = (
-    "cd /opt/mystocks-dr && exec python3 -m agents.postgresql.wal.records find "
-    "--stanza %s --repo %s --timeline %s --{} %s"
+_PLACES = (
+    "cd /opt/mystocks-dr && exec python3 -m agents.postgresql.wal.places "
+    "--stanza %s --repo %s --timeline %s --patience %s --{}=%s"
 )
 LOOK_S = 120.0
+_SEARCH_SHARE = 0.5  # of the time there is, to look for a second restore point of a name
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ class Reach:
 
 @dataclass(frozen=True)
 class Covered:
-    """One backup and the WAL that it needs. `stop_lsn` is where it is consistent, `reach` is by timeline."""
+    """One backup and the WAL that it needs, from `start_lsn` to `stop_lsn`, where it is consistent; `reach` is by
+    timeline, times are unix seconds.
+    """
 
     label: str
     kind: str
@@ -75,6 +78,8 @@ class Covered:
     error: bool
     missing: tuple[Gap, ...]
     reach: Mapping[int, Reach]
+    start_lsn: int
+    started_at: int
 
 
 @dataclass(frozen=True)
@@ -135,12 +140,30 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a restore point (`what` RESTORE_POINT) or the end of a transaction (COMMIT, ABORT) lies."""
+    """Where a restore point (`what` RESTORE_POINT) or the end of a transaction (COMMIT, ABORT) lies, and when it was
+    written, by the clock of its server; `xid` has all 64 bits.
+    """
 
     lsn: int
     timeline: int
     segment: str
     what: str
+    at: datetime | None
+    xid: int
+
+    def __str__(self) -> str:
+        return f"LSN {as_lsn(self.lsn)}{f' of {self.at:%Y-%m-%d %H:%M:%S.%f+00}' if self.at else ''}"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Newest first. `alike`: transactions whose ids end in the same 32 bits, which is all that WAL holds of them.
+    `left`: segments in which nobody looked: older ones than the first that was found, or damaged ones.
+    """
+
+    found: tuple[Place, ...]
+    alike: tuple[Place, ...]
+    left: int
 
 
 def look(host: Host, stanza: str, repository: int = 1, timeout: float = LOOK_S) -> Archive:
@@ -158,14 +181,17 @@ def around(
     return Neighbours(tuple(map(_commit, said["before"])), tuple(map(_commit, said["after"])))
 
 
-def find(
+def places(
     host: Host, stanza: str, timeline: int, *, name: str = "", xid: int = 0, repository: int = 1, timeout: float
-) -> Place | None:
-    """Where the restore point, or the end of the transaction, lies in the archived WAL; None when it is not there."""
+) -> Places:
+    """Where restore points of a name, or the end of a transaction, lie in the WAL that leads to a timeline's end."""
     option, value = ("name", name) if name else ("xid", str(xid))
-    said = host.run(_FIND.format(option), stanza, repository, timeline, value, user="postgres", timeout=timeout).json()
-    found = said["found"]
-    return Place(_lsn(found["lsn"]), found["timeline"], found["segment"], found["what"]) if found else None
+    words = (stanza, repository, timeline, f"{timeout * _SEARCH_SHARE:.0f}", value)
+    said = host.run(_PLACES.format(option), *words, user="postgres", timeout=timeout).json()
+    try:
+        return Places(tuple(map(_place, said["found"])), tuple(map(_place, said["alike"])), said["left"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise TargetFailed(f"no places in the WAL: {error!r}", "./dr deploy brings the agents") from error
 
 
 def parse(said: dict[str, Any]) -> Archive:
@@ -203,11 +229,17 @@ def _covered(said: dict[str, Any], size: int) -> Covered:
         label=said["label"], kind=said["kind"], timeline=said["timeline"], stop_lsn=_lsn(said["stop_lsn"]),
         stopped_at=said["stopped_at"], error=said["error"], missing=tuple(Gap(**one) for one in said["missing"]),
         reach={int(key): reach(*value) for key, value in said["reach"].items()},
+        start_lsn=_lsn(said["start_lsn"]), started_at=said["started_at"],
     )  # fmt: skip
 
 
 def _commit(said: dict[str, Any]) -> Commit:
     return Commit(_lsn(said["lsn"]), said["xid"], datetime.fromisoformat(said["at"]))
+
+
+def _place(said: dict[str, Any]) -> Place:
+    at = datetime.fromisoformat(said["at"]) if said["at"] else None
+    return Place(_lsn(said["lsn"]), said["timeline"], said["segment"], said["what"], at, said["xid"])
 
 
 def _lsn(text: str) -> int:

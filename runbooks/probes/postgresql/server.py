@@ -46,7 +46,8 @@ select json_build_object(
 # One command, so that a node costs one round trip. psql gets a bound of its own within it: a server that hangs is told
 # by a host that answers. What runs and listens is asked of the kernel, and only where no server answered.
 _LOOK = """
-answer=$(printf '%%s' %s | runuser -u postgres -- timeout -s KILL %s psql -qAtX -d postgres 2>/dev/null)
+answer=$(export PGOPTIONS=%s
+  printf '%%s' %s | runuser -u postgres -- timeout -s KILL %s psql -qAtX -d postgres 2>/dev/null)
 ended=$?
 plain() { head -c 300 | tr -c '[:print:]' ' ' | tr '"\\\\' "'/"; }
 # Somebody may have written it by hand: nothing in it may end the text that it becomes part of.
@@ -174,7 +175,7 @@ def look(host: Host, pg_version: int, timeout: float = 8) -> Node:
         return Node(host, ssh=False, why=host.no_answer(door))
     patience = min(budget("server.answer"), timeout / 2)
     try:
-        said = host.run(_LOOK, _SQL, f"{patience:.2f}", pg_version, pg_version, timeout=timeout).json()
+        said = host.run(_LOOK, host.session, _SQL, f"{patience:.2f}", pg_version, pg_version, timeout=timeout).json()
     except DrError as error:
         return Node(host, ssh=False, why=str(error))
     return _node(host, said, patience)

@@ -26,8 +26,9 @@ class SideCluster:
     """One side cluster. Seconds of the restore and of the replay, bytes of the data and of the WAL replayed.
 
     `phase` is ready only for one that was restored and reached its target; `lsn`, `timeline` and `last_commit_at`
-    (PostgreSQL's text, with zone) say where it stands, `stopped` is what its log says of the stop. `socket` is a
-    directory that only postgres may enter.
+    (PostgreSQL's text, with zone) say where it stands, `reached` where recovery had stopped, `stopped` is what its log
+    says of the stop. `socket` is a directory that only postgres may enter, `collations` say where text is ordered
+    otherwise than it was in production.
     """
 
     name: str
@@ -49,6 +50,8 @@ class SideCluster:
     last_commit_at: str | None
     stopped: str
     sentence: str | None
+    collations: tuple[str, ...] = ()
+    reached: str = ""
 
     @property
     def ready(self) -> bool:
@@ -90,7 +93,8 @@ def parse(said: Any) -> SideCluster:
             target=target, restore_s=said["restore_s"] or 0.0, replay_s=said["replay_s"] or 0.0,
             bytes=said["bytes"] or 0, wal_bytes=said["wal_bytes"], lsn=said["lsn"] or "",
             timeline=said["timeline"] or 0, last_commit_at=said["last_commit_at"], stopped=said["stopped"] or "",
-            sentence=said["sentence"],
+            sentence=said["sentence"], collations=tuple(said.get("collations") or ()),
+            reached=said.get("reached") or said["lsn"] or "",
         )  # fmt: skip
     except (KeyError, TypeError) as error:
         raise TargetFailed(f"no description of a side cluster: {error!r}", "./dr deploy brings the agents") from error

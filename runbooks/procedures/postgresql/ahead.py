@@ -44,4 +44,5 @@ def ask_archive(context: Run, new: Host, names: tuple[str, ...]) -> None:
         with suppress(DrError):
             asking.ahead(new, names, budget("promote.ask"))
 
-    threading.Thread(target=ask, daemon=True).start()
+    if names:
+        threading.Thread(target=ask, daemon=True).start()

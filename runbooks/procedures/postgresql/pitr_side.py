@@ -2,44 +2,65 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from inventories.errors import VerificationFailed
 from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import side as sides
-from runbooks.hosts import Run
+from runbooks.hosts import Host, Run
 from runbooks.layout import STANZA
 from runbooks.long_work.work import Asker
 from runbooks.probes import durations
 from runbooks.probes.postgresql import archive, content, server
 from runbooks.probes.postgresql import side as side_probe
+from runbooks.procedures.postgresql import beside
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, is_same, side_of
 from runbooks.procedures.postgresql.roles import layout, primary_of
 from runbooks.procedures.postgresql.targets import Target
 
 
 def side_restore(context: Run, state: RestorePitr) -> RestorePitr:
-    """Restore and recover beside the primary, on the same file system, so that a swap is a rename."""
-    host = primary_of(context, state)
-    aside = f".replaced-{context.run_dir.name.partition('-')[0]}" if context.options.replace else ""
-    left = directory.clear_leftover(host, layout(context), state.side, aside)
-    if left:
-        context.say(f"what an undone swap had left on {host} lies in {left} now; remove it when nobody needs it")
+    """Restore and recover beside the primary, on its file system, so that a swap is a rename; or on another host."""
+    host = beside.host_of(context, state)
+    _clear_leftover(context, state, host)
     request = sides.SideRequest(
-        name=state.side, kind=state.target.kind, target=state.target.value, inclusive=state.target.inclusive,
+        name=state.side, kind=state.stop.kind, target=state.stop.value, inclusive=state.stop.inclusive,
         timeline=str(state.goal), set=state.label, repo=context.options.repo, replace=_is_other(context, state),
+        **_served(context, state, host),
     )  # fmt: skip
     sides.restore(host, request, Asker.of(context), durations.restore(context.estate))
     seen = side_of(context, state)
+    if seen.collations:
+        context.say(f"WARNING: {host} orders text otherwise than production did: {'; '.join(seen.collations[:5])}")
     return state.model_copy(
         update={
-            "side_lsn": server.lsn(seen.lsn) or 0, "restore_s": seen.restore_s, "replay_s": seen.replay_s,
+            # One that was promoted meanwhile has gone on.
+            "side_lsn": server.lsn(seen.reached) or 0, "restore_s": seen.restore_s, "replay_s": seen.replay_s,
             "bytes": seen.bytes, "wal_bytes": seen.wal_bytes,
         }
     )  # fmt: skip
 
 
+def _clear_leftover(context: Run, state: RestorePitr, host: Host) -> None:
+    """What a swap that was undone has left, which can only be where a main directory is."""
+    if host not in context.estate.postgres:
+        return
+    aside = f".replaced-{context.run_dir.name.partition('-')[0]}" if context.options.replace else ""
+    left = directory.clear_leftover(host, layout(context), state.side, aside)
+    if left:
+        context.say(f"what an undone swap had left on {host} lies in {left} now; remove it when nobody needs it")
+
+
+def _served(context: Run, state: RestorePitr, host: Host) -> dict[str, Any]:
+    """The database hosts may read one that is on none of theirs, where somebody will."""
+    if not state.served or host.name == state.primary:
+        return {}
+    return {"listen": host.address, "readers": beside.readers(context)}
+
+
 def _is_other(context: Run, state: RestorePitr) -> bool:
     """Only one of another request is replaced, so that a resumed run keeps what it has restored."""
-    there = side_probe.look(primary_of(context, state), state.side)
+    there = side_probe.look(beside.host_of(context, state), state.side)
     return bool(context.options.replace) and there is not None and not is_same(there, state)
 
 
@@ -58,15 +79,15 @@ def there(context: Run, state: RestorePitr) -> None:
 
 def inspect(context: Run, state: RestorePitr) -> RestorePitr:
     """Show what is in it, and the commits on either side of where it stands."""
-    host = primary_of(context, state)
+    host, primary = beside.host_of(context, state), primary_of(context, state)
     database = str(context.estate.data["database"])
     near = archive.around(
         context.estate.backup, STANZA, state.goal, state.side_lsn, 3, 3, context.options.repo, context.remaining()
     )
     tables = content.look(lambda sql: side_probe.query(host, state.side, database, sql, context.remaining()))
-    written = server.look(host, layout(context).version).written or 0
+    written = server.look(primary, layout(context).version).written or 0
     told = (
-        f"side cluster {state.side} on {state.primary}: backup {state.label}, restored in {state.restore_s:.1f} s, "
+        f"side cluster {state.side} on {host}: backup {state.label}, restored in {state.restore_s:.1f} s, "
         f"{state.wal_bytes >> 20} MiB of WAL replayed in {state.replay_s:.1f} s, at {server.as_lsn(state.side_lsn)}",
         *(f"commit before the target, in it: {commit}" for commit in near.before),
         *(f"commit after the target, not in it: {commit}" for commit in near.after),
@@ -95,16 +116,15 @@ def reached(context: Run, state: RestorePitr) -> None:
     )
     last = near.before[-1] if near.before else None
     first = near.after[0] if near.after else None
-    if last is not None and _beyond(state.target, last, state.located):
+    if last is not None and _beyond(state.stop, last):
         raise VerificationFailed(f"the side cluster holds {last}, which lies behind {state.target}")
-    if first is not None and not _beyond(state.target, first, state.located):
+    if first is not None and not _beyond(state.stop, first):
         raise VerificationFailed(f"the side cluster lacks {first}, which lies before {state.target}")
 
 
-def _beyond(target: Target, commit: archive.Commit, located: int | None) -> bool:
+def _beyond(target: Target, commit: archive.Commit) -> bool:
     """Whether this commit should be absent."""
     if target.at is not None:
         return commit.at > target.at or (commit.at == target.at and not target.inclusive)
-    position = target.position if located is None else located
-    assert position is not None
-    return commit.lsn > position or (commit.lsn == position and not target.inclusive)
+    assert target.position is not None
+    return commit.lsn > target.position or (commit.lsn == target.position and not target.inclusive)

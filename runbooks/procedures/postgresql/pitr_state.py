@@ -8,8 +8,9 @@ from inventories.errors import VerificationFailed
 from runbooks.engine.context import Options
 from runbooks.hosts import Run
 from runbooks.probes.postgresql import side
-from runbooks.procedures.postgresql import targets
-from runbooks.procedures.postgresql.roles import Roles, primary_of
+from runbooks.probes.postgresql.server import as_lsn
+from runbooks.procedures.postgresql import beside, targets
+from runbooks.procedures.postgresql.roles import Roles
 from runbooks.procedures.postgresql.targets import Target
 
 SIDE = "pitr"  # the side cluster's name
@@ -17,8 +18,9 @@ SIDE = "pitr"  # the side cluster's name
 
 class RestorePitrOptions(Options):
     """One of the four targets, exclusive unless `inclusive`. Empty `backup_set` chooses the backup, `timeline` 0
-    follows the primary's own. `swap`: put the side cluster in the primary's place. `replace`: drop an open side cluster
-    of another request. `drop_replaced`: delete the replaced data directory once everything is verified.
+    follows the primary's own. `on`: the host to restore on, empty for the inventory's `side_host`. `swap`: put the side
+    cluster in the primary's place. `replace`: drop an open side cluster of another request. `drop_replaced`: delete the
+    replaced data directory once everything is verified.
     """
 
     added_later: ClassVar[frozenset[str]] = frozenset({"swap", "replace", "drop_replaced"})
@@ -31,6 +33,7 @@ class RestorePitrOptions(Options):
     backup_set: str = ""
     repo: int = 1
     timeline: int = 0
+    on: str = ""
     replace: bool = False
     swap: bool = False
     drop_replaced: bool = False
@@ -44,6 +47,8 @@ class RestorePitr(Roles):
 
     target: Target
     side: str = SIDE  # the side cluster's name
+    at: str = ""  # the host that it is on; empty: the primary's own
+    served: bool = False  # the database hosts may read it from another host
     goal: int = 0
     was_synchronous: bool = True
     covered: bool = False
@@ -64,6 +69,16 @@ class RestorePitr(Roles):
     rebuilt: bool = False
     told: tuple[str, ...] = ()
 
+    @property
+    def stop(self) -> Target:
+        """What recovery is told. A name may stand twice in the WAL and PostgreSQL stops at the first; of a transaction
+        id it reads half, and of a part of a transaction nothing: the position of what was found means one thing.
+        """
+        if self.located is None:
+            return self.target
+        inclusive = self.target.kind == "name" or self.target.inclusive
+        return Target(kind="lsn", value=as_lsn(self.located), inclusive=inclusive)
+
 
 def wanted(context: Run) -> RestorePitr:
     """The target as the operator gave it. Raises BadInput."""
@@ -81,7 +96,7 @@ def lease_of(context: Run) -> str:
 
 def is_same(there: side.SideCluster, state: RestorePitr) -> bool:
     """Whether the side cluster was restored for this very target, from this backup."""
-    asked, target = there.target, state.target
+    asked, target = there.target, state.stop
     return asked is not None and (asked.kind, asked.value, asked.inclusive, asked.timeline, there.set) == (
         target.kind, target.value, target.inclusive, str(state.goal), state.label,
     )  # fmt: skip
@@ -89,7 +104,8 @@ def is_same(there: side.SideCluster, state: RestorePitr) -> bool:
 
 def side_of(context: Run, state: RestorePitr) -> side.SideCluster:
     """Raises VerificationFailed when it is gone."""
-    seen = side.look(primary_of(context, state), state.side)
+    host = beside.host_of(context, state)
+    seen = side.look(host, state.side)
     if seen is None:
-        raise VerificationFailed(f"{state.primary} has no side cluster {state.side}", "start afresh, without --resume")
+        raise VerificationFailed(f"{host} has no side cluster {state.side}", "start afresh, without --resume")
     return seen

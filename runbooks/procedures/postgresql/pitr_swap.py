@@ -14,7 +14,7 @@ from runbooks.layout import STANZA
 from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import archive, pgbackrest, server
 from runbooks.probes.postgresql import side as side_probe
-from runbooks.procedures.postgresql import archiving, guards, rebuilding, recording, streaming
+from runbooks.procedures.postgresql import archiving, beside, guards, rebuilding, recording, streaming
 from runbooks.procedures.postgresql.pitr_state import SIDE, RestorePitr, lease_of, side_of
 from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
 from runbooks.record import keep
@@ -24,6 +24,7 @@ STOP_S = 60.0  # for a clean stop of the primary: what is kept of it should be w
 
 def promote_side(context: Run, state: RestorePitr) -> RestorePitr:
     """End recovery while it is still cut off from the world: whatever can go wrong with it goes wrong here."""
+    beside.must_be_beside(state)
     directory.require_swap(primary_of(context, state), layout(context), SIDE)
     sides.promote(primary_of(context, state), SIDE, context.remaining())
     return state.model_copy(update={"timeline": side_of(context, state).timeline})

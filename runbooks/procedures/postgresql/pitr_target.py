@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from inventories.errors import Refused, TimedOut, VerificationFailed
+from inventories.errors import BadInput, Refused, TimedOut, VerificationFailed
 from runbooks.actions import lease as leases
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
 from runbooks.layout import STANZA
 from runbooks.probes.postgresql import archive, backups, pgbackrest, server, side
 from runbooks.probes.postgresql.archive import Archive
-from runbooks.procedures.postgresql import guards, targets
+from runbooks.probes.postgresql.server import as_lsn
+from runbooks.procedures.postgresql import beside, guards, targets
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, is_same, lease_of
 from runbooks.procedures.postgresql.roles import primary_of
 from runbooks.procedures.postgresql.targets import Target
@@ -25,6 +26,7 @@ def assess(context: Run, state: RestorePitr) -> RestorePitr:
     other = next(node for node in nodes if node.name != primary.name)
     context.estate.backup.must_answer()
     guards.as_recorded(context, primary)
+    _require_own(pgbackrest.info(context.estate.backup, STANZA), primary)
     goal = context.options.timeline or primary.timeline or 0
     if goal == primary.timeline:
         _require_past(state.target, primary)
@@ -32,8 +34,20 @@ def assess(context: Run, state: RestorePitr) -> RestorePitr:
         update={
             "primary": primary.name, "other": other.name, "old_timeline": primary.timeline or 0, "goal": goal,
             "was_synchronous": primary.synchronous,
+            "at": beside.chosen(context, primary.name, swap=getattr(context.options, "swap", False)),
         }
     )  # fmt: skip
+
+
+def _require_own(repository: pgbackrest.Repository, primary: server.Node) -> None:
+    """Raises Refused for the repository of another database system: nothing in it was ever this cluster."""
+    if repository.system_id and primary.system and str(repository.system_id) != primary.system:
+        raise Refused(
+            f"the repository holds backups of database system {repository.system_id}, and {primary.name} is of "
+            f"{primary.system}: none of them is a past of this cluster",
+            "is the inventory's backup host that of another estate? `pgbackrest stanza-upgrade` is for a cluster that "
+            "was made anew",
+        )
 
 
 def _require_past(target: Target, primary: server.Node) -> None:
@@ -115,22 +129,40 @@ def _unsound(context: Run) -> dict[str, str]:
 
 
 def _located(context: Run, state: RestorePitr) -> int | None:
+    """The one position of a restore point or of a transaction's end. Raises BadInput for a name that stands twice."""
     target = state.target
     if target.kind not in ("xid", "name"):
         return None
     wanted_: dict[str, Any] = {"name": target.value} if target.kind == "name" else {"xid": int(target.value)}
-    found = archive.find(
+    seen = archive.places(
         context.estate.backup, STANZA, state.goal, **wanted_, repository=context.options.repo,
         timeout=context.remaining(),
     )  # fmt: skip
-    if found is None:
-        raise Refused(
-            f"the archived WAL that leads to timeline {state.goal} has no {target.kind} {target.value}",
-            "./dr backup.list shows what is covered; --timeline follows another one",
+    if not seen.found:
+        raise _not_there(state, seen)
+    place = seen.found[0]
+    if len(seen.found) > 1:
+        raise BadInput(
+            f"{target} stands {len(seen.found)} times in the archive: {'; '.join(map(str, reversed(seen.found)))}",
+            f"say which one is meant: --to-lsn {' or --to-lsn '.join(as_lsn(one.lsn) for one in reversed(seen.found))}",
         )
-    if found.what.startswith("ABORT"):
+    if place.what.startswith("ABORT"):
         raise Refused(f"transaction {target.value} was rolled back, so it changed nothing", "choose another target")
-    return found.lsn
+    if seen.left:
+        context.say(f"WARNING: in {seen.left} segments of the archive nobody looked for another {target}")
+    context.say(f"{target.kind} {target.value} is {place}")
+    return place.lsn
+
+
+def _not_there(state: RestorePitr, seen: archive.Places) -> Refused:
+    alike = "; ".join(f"--to-xid {one.xid} for {one}" for one in seen.alike)
+    unread = f"; {seen.left} segments of it cannot be read" if seen.left else ""
+    return Refused(
+        f"the archived WAL that leads to timeline {state.goal} has no {state.target.kind} {state.target.value}{unread}",
+        f"in WAL and logs its 32 lower bits are all there is: did you mean {alike}?"
+        if alike
+        else "./dr backup.list shows what is covered; --timeline follows another one",
+    )
 
 
 def _require_commits_around(context: Run, state: RestorePitr, seen: Archive, choice: targets.Choice) -> None:
@@ -160,13 +192,14 @@ def _require_commits_around(context: Run, state: RestorePitr, seen: Archive, cho
 
 def _require_free_name(context: Run, state: RestorePitr, label: str) -> None:
     """An open side cluster of another request is somebody's work."""
-    there = side.look(primary_of(context, state), state.side)
+    host = beside.host_of(context, state)
+    there = side.look(host, state.side)
     if there is None or not there.ready or context.options.replace:
         return
     if not is_same(there, state.model_copy(update={"label": label})):
         what = f"{there.target.kind} {there.target.value}" if there.target else "another request"
         raise Refused(
-            f"a side cluster {state.side} is open on {state.primary} already, of backup {there.set} to {what}",
+            f"a side cluster {state.side} is open on {host} already, of backup {there.set} to {what}",
             "--replace drops it first; or give the same target again to go on with it",
         )
 

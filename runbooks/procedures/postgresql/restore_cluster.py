@@ -7,6 +7,9 @@ would take silence for the end and begin a timeline too early.
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
 from inventories.errors import DrError, TargetFailed, TimedOut, VerificationFailed
 from runbooks.actions import app as app_actions
 from runbooks.actions import backup as backup_actions
@@ -15,18 +18,20 @@ from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import pgbackrest as repository
 from runbooks.actions.postgresql import restore as restoring
 from runbooks.actions.postgresql import server as act
+from runbooks.actions.postgresql.directory import Incoming
 from runbooks.engine.budgets import budget
 from runbooks.engine.moving import while_it_moves
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.process import user_at_machine
 from runbooks.engine.step import Evidence, Gate, Grows, Step
+from runbooks.engine.wait import until
 from runbooks.hosts import Host, Run
 from runbooks.layout import DATA
 from runbooks.long_work.work import Asker
 from runbooks.probes import app as app_probes
 from runbooks.probes import durations
 from runbooks.probes.postgresql import ground, pgbackrest, progress
-from runbooks.procedures.postgresql import gates, guards, promoting, recording, streaming, verifying, writing
+from runbooks.procedures.postgresql import ahead, gates, guards, promoting, recording, streaming, verifying, writing
 from runbooks.procedures.postgresql import restore_ground as begin
 from runbooks.procedures.postgresql.restore_ground import RestoreCluster, RestoreClusterOptions, aside
 from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
@@ -59,6 +64,25 @@ def provisioned(context: Run, state: RestoreCluster) -> None:
 
 def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     """Nothing expires, nothing of the lost hosts is held any more, and the directories are empty."""
+    hosts, paths = (primary_of(context, state), other_of(context, state)), layout(context)
+    coming = {host.name: begin.incoming(context, state, host) for host in hosts}
+    with ThreadPoolExecutor(4) as pool:  # both are asked before either is touched
+        asked = [pool.submit(directory.would_make_room, host, paths, coming[host.name]) for host in hosts]
+        held = pool.submit(_held, context, state)
+        dropped = pool.submit(repository.drop_connections, context.estate.backup)
+    waited: tuple[Future[Any], ...] = (held, dropped, *asked)
+    for one in waited:
+        one.result()
+    # The data comes back whatever became of the record: what cannot be written now is written when it is back.
+    keep.changing(context, state.primary, degraded=f"both are being restored from {state.label}", must=False)
+    with ThreadPoolExecutor(2) as pool:
+        for sentence in pool.map(lambda host: _cleared(context, host, coming[host.name]), hosts):
+            context.say(sentence)
+    return state
+
+
+def _held(context: Run, state: RestoreCluster) -> None:
+    """Hold the lease, then look whether the backup is still there. Raises TargetFailed when it is not."""
     backup = context.estate.backup
     try:
         lease.hold(
@@ -70,18 +94,13 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     known = {one.label for one in pgbackrest.info(backup, str(context.estate.data["stanza"])).backups}
     if state.label not in known:
         raise TargetFailed(f"backup {state.label} has expired meanwhile", "repeat without --resume to choose another")
-    # The data comes back whatever became of the record: what cannot be written now is written when it is back.
-    keep.changing(context, state.primary, degraded=f"both are being restored from {state.label}", must=False)
-    repository.drop_connections(backup)
-    hosts, paths = (primary_of(context, state), other_of(context, state)), layout(context)
-    coming = {host.name: begin.incoming(context, state, host) for host in hosts}
-    for host in hosts:  # both are asked before either is touched
-        directory.would_make_room(host, paths, coming[host.name])
-    for host in hosts:
-        room = restoring.clear(host, paths, coming[host.name], Asker.of(context))
-        context.say(f"{paths.data} on {host} {room.why}{f'; it lies in {room.aside} now' if room.aside else ''}")
-        act.unfence(host, paths)
-    return state
+
+
+def _cleared(context: Run, host: Host, coming: Incoming) -> str:
+    paths = layout(context)
+    room = restoring.clear(host, paths, coming, Asker.of(context))
+    act.unfence(host, paths)
+    return f"{paths.data} on {host} {room.why}{f'; it lies in {room.aside} now' if room.aside else ''}"
 
 
 def is_held(context: Run, state: RestoreCluster) -> None:
@@ -97,9 +116,11 @@ def _lease(context: Run) -> str:
 
 def copy(context: Run, state: RestoreCluster) -> RestoreCluster:
     """The primary's directory is waited for; the standby's goes on by itself, or begins later on the same machine."""
-    asker, takes = Asker.of(context), durations.restore(context.estate, state.bytes)
+    asker = Asker.of(context)
     for host in (primary_of(context, state), *([other_of(context, state)] if state.together else [])):
-        restoring.begin(host, layout(context), begin.incoming(context, state, host), asker, takes)
+        restoring.begin(host, layout(context), begin.incoming(context, state, host), asker)
+    if takes := durations.restore(context.estate, state.bytes):
+        context.say(f"it takes {takes}")
     return state
 
 
@@ -119,19 +140,43 @@ def _wait_for_files(context: Run, state: RestoreCluster, host: Host) -> None:
 
 
 def replay(context: Run, state: RestoreCluster) -> RestoreCluster:
-    act.start(primary_of(context, state), layout(context))
+    """The server answers, and may be at the end of the archive, a second before systemd calls it started."""
+    primary = primary_of(context, state)
+    pool = ThreadPoolExecutor(1)
+    starting = pool.submit(act.start, primary, layout(context))
+    pool.shutdown(wait=False)
+    until(
+        lambda: starting.done() or _answers(primary), act.START_S, what=f"PostgreSQL on {primary} to be started",
+        every=0.05, clock=context.clock,
+    )  # fmt: skip
+    if starting.done():
+        starting.result()
     return state
+
+
+def _answers(host: Host) -> bool:
+    progress.replay(host)
+    return True
 
 
 def replayed(context: Run, state: RestoreCluster) -> None:
     """All of the archive is in. Raises TargetFailed at a gap, unless the operator accepts the loss."""
     seen = _replay_to_the_end(context, state)
+    ahead.ask_archive(context, primary_of(context, state), _asks(state))
     if not seen.has(state.archive_end) and not context.options.accept_loss:
         raise TargetFailed(
             f"replay on {state.primary} ended at {progress.as_lsn(seen.replayed)}, before {state.archive_end}, "
             "the newest segment of the archive: a segment between them is missing or damaged",
             "mend the archive and --resume; or --accept-loss promotes where the gap begins",
         )
+
+
+def _asks(state: RestoreCluster) -> tuple[str, ...]:
+    """What the promotion will ask an archive to which nobody adds any more: its last segment, and the histories."""
+    if not state.archive_end:
+        return ()
+    timeline = int(state.archive_end[:8], 16)
+    return (state.archive_end, *(f"{one:08X}.history" for one in (timeline + 1, timeline) if one > 1))
 
 
 def _replay_to_the_end(context: Run, state: RestoreCluster) -> progress.Replay:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -20,6 +21,8 @@ from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.pgbackrest import Repository
 from runbooks.probes.postgresql.server import SEGMENT_BYTES, begins
 from runbooks.procedures.postgresql.roles import Roles, layout
+from runbooks.record.arbiter import FileOn
+from runbooks.record.types import Record
 
 EMPTY = (1, 2, 3)  # of pgBackRest's status: no stanza, no backup, nothing there
 SPARE = 1.3  # room for the restored files, as a multiple of their size
@@ -52,6 +55,7 @@ class RestoreCluster(Roles):
     bytes: int = 0
     wal_bytes: int = 0  # to be replayed
     repository_bytes: int = 0  # fetched from off-site
+    links: tuple[str, ...] | None = None  # where the backup's tablespaces go; None: not asked yet
     passed_over: tuple[str, ...] = ()
     archive_end: str = ""  # newest segment of the archive
     archived_at: float | None = None
@@ -103,10 +107,12 @@ def aside(context: Run, paths: Layout) -> str:
 
 def incoming(context: Run, state: RestoreCluster, host: Host) -> Incoming:
     """What is to come into this host's data directory; what lies there is put aside only where that was asked for."""
-    backup, stanza = context.estate.backup, str(context.estate.data["stanza"])
+    links = state.links
+    if links is None:
+        links = pgbackrest.tablespaces(context.estate.backup, str(context.estate.data["stanza"]), state.label)
     return Incoming(
         label=state.label, aside=f".{_stamp(context)}" if host.name in state.replaced else "", host=host.name,
-        end=state.archive_end, links=pgbackrest.tablespaces(backup, stanza, state.label),
+        end=state.archive_end, links=links,
     )  # fmt: skip
 
 
@@ -204,12 +210,16 @@ def chosen(context: Run, state: RestoreCluster, repository: Repository, hosts: l
     RestoreCluster
 ):  # fmt: skip
     """The backup, the end of the archive, and the room for both. Raises Refused, BadInput."""
-    estate = context.estate
-    choice = backups.choose(repository, backups.failed_proofs(estate.backup), context.options.backup_set)
+    estate, stanza = context.estate, str(context.estate.data["stanza"])
+    with ThreadPoolExecutor(3) as pool:
+        noted, failed = pool.submit(FileOn(estate.backup).read), pool.submit(backups.failed_proofs, estate.backup)
+        ended = pool.submit(pgbackrest.archive_end, estate.backup, stanza, repository)
+    _require_own(context, repository, noted.result().record)
+    choice = backups.choose(repository, failed.result(), context.options.backup_set)
     backup = choice.backup
     for label, why in choice.passed_over:
         context.say(f"WARNING: {label} is passed over: {why}")
-    end = pgbackrest.archive_end(estate.backup, str(estate.data["stanza"]), repository)
+    end = ended.result()
     _room(backup, _wal(backup, end), hosts)
     context.say(
         f"restoring {backup.label} ({backup.type}, {backup.size_bytes / 2**20:.0f} MiB, "
@@ -220,10 +230,23 @@ def chosen(context: Run, state: RestoreCluster, repository: Repository, hosts: l
         update={
             "label": backup.label, "backup_at": backup.stopped_at, "bytes": backup.size_bytes,
             "wal_bytes": _wal(backup, end),
+            "links": pgbackrest.tablespaces(estate.backup, stanza, backup.label),
             "passed_over": tuple(label for label, _ in choice.passed_over),
             "archive_end": end.segment if end else "", "archived_at": end.at if end else None,
         }
     )  # fmt: skip
+
+
+def _require_own(context: Run, repository: Repository, record: Record | None) -> None:
+    """Raises Refused for the repository of another database system than the estate's, unless a backup was named."""
+    system = str(repository.system_id or "")
+    if record is None or not system or context.options.backup_set or record.system_identifier == system:
+        return
+    raise Refused(
+        f"the repository on {context.estate.backup} holds backups of database system {system}, and the lost cluster is "
+        f"{record.system_identifier} by the estate record",
+        "is it the repository of another estate? --set LABEL restores that very backup all the same",
+    )
 
 
 def _wal(backup: pgbackrest.Backup, end: pgbackrest.ArchiveEnd | None) -> int:

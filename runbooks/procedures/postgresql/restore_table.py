@@ -19,7 +19,7 @@ from runbooks.probes.postgresql import schema, server, tables
 from runbooks.probes.postgresql import side as sides
 from runbooks.probes.postgresql import table_copy as copies
 from runbooks.probes.postgresql.tables import Server
-from runbooks.procedures.postgresql import gates, guards, pitr_side, pitr_target
+from runbooks.procedures.postgresql import beside, gates, guards, pitr_side, pitr_target
 from runbooks.procedures.postgresql import table_copy as copying
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
 from runbooks.procedures.postgresql.pitr_state import wanted as pitr_wanted
@@ -53,6 +53,7 @@ class RestoreTableOptions(Options):
     backup_set: str = ""
     repo: int = 1
     timeline: int = 0
+    on: str = ""
     source: str = ""
     where: str = ""
     keep_replaced: bool = True
@@ -70,6 +71,7 @@ class RestoreTable(Roles):
     where: str = ""
     keep_replaced: bool = True
     side: str = SIDE
+    at: str = ""  # the host that it is on; empty: the primary's own
     aim: RestorePitr | None = None
     plans: tuple[TablePlan, ...] = ()
     making: Making = Making()
@@ -116,7 +118,7 @@ def wanted(context: Run) -> RestoreTable:
         raise BadInput(f"{', '.join(twice)} is named twice in --tables", "name each table once")
     if said.source and any((said.to_time, said.to_lsn, said.to_xid, said.to_name)):
         raise BadInput("a target and --from were both given", "an open side cluster stands where it was stopped")
-    aim = None if said.source else pitr_wanted(context).model_copy(update={"side": SIDE})
+    aim = None if said.source else pitr_wanted(context).model_copy(update={"side": SIDE, "served": True})
     return RestoreTable(
         tables=said.tables, mode=said.mode, where=said.where.strip(), keep_replaced=said.keep_replaced,
         side=said.source or SIDE, aim=aim,
@@ -131,7 +133,8 @@ def assess(context: Run, state: RestoreTable) -> RestoreTable:
     for name in copying.known_names(state.tables, tables.names(live), anything=state.aim is None):
         context.say(f"{name} is neither live nor in the catalogue: the copy will tell whether it was there")
     copying.free_names(state.tables, state.mode, state.keep_replaced, live)
-    return state.model_copy(update={"aim": state.aim and pitr_target.assess(context, state.aim)})
+    at = beside.chosen(context, node.name)
+    return state.model_copy(update={"at": at, "aim": state.aim and pitr_target.assess(context, state.aim)})
 
 
 def from_target(context: Run, state: RestoreTable) -> bool:
@@ -157,7 +160,7 @@ def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
         pitr_target.still_there(context, state.aim)
         aim = pitr_side.side_restore(context, state.aim)
         # Paused before the commit of a DROP TABLE, recovery holds that statement's lock, and no query would ever end.
-        side_act.promote(primary_of(context, state), state.side, context.remaining())
+        side_act.promote(beside.host_of(context, state), state.side, context.remaining())
     except (TimedOut, Unreachable, KeyboardInterrupt):
         raise  # it may restore still, and needs its backup
     except BaseException:
@@ -168,8 +171,10 @@ def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
 
 
 def reached(context: Run, state: RestoreTable) -> None:
+    """The same proof as restore-pitr's: the commits on either side of where recovery stopped, from the archive."""
     assert state.aim is not None
     pitr_side.stands(context, state.aim)
+    pitr_side.reached(context, state.aim)
     context.say(
         f"the side cluster {state.side} stands at {server.as_lsn(state.aim.side_lsn)}: "
         f"{state.aim.bytes >> 20} MiB restored in {state.aim.restore_s:.1f} s, "
@@ -183,12 +188,13 @@ def live_server(context: Run, state: RestoreTable) -> Server:
 
 def source_of(context: Run, state: RestoreTable) -> Source:
     """The open side cluster. Raises Refused when there is none, or when it has not reached its target."""
-    host = primary_of(context, state)
+    host = beside.host_of(context, state)
     there = sides.look(host, state.side)
     if there is None or not there.ready:
         why = f"is {there.phase}: {there.sentence}" if there else "is not there"
         raise Refused(f"the side cluster {state.side} on {host} {why}", "restore it first, or leave --from out")
-    return Source(layout(context).bin, there.socket, there.port, str(context.estate.data["database"]))
+    socket = beside.socket_of(context, state, there)
+    return Source(layout(context).bin, socket, there.port, str(context.estate.data["database"]))
 
 
 def compare(context: Run, state: RestoreTable) -> RestoreTable:
@@ -197,7 +203,7 @@ def compare(context: Run, state: RestoreTable) -> RestoreTable:
     copy = Server(live.host, live.database, source.connect)
     if copies.locked(copy):
         context.say(f"a transaction in flight at the target has locked tables: {state.side} is promoted to undo it")
-        side_act.promote(live.host, state.side, context.remaining())
+        side_act.promote(beside.host_of(context, state), state.side, context.remaining())
     plans, making = planner(context, state, copy).plan(state.tables)
     chosen = pairs(plans, state)
     if state.where:
@@ -223,9 +229,10 @@ def _told(context: Run, state: RestoreTable, plans: tuple[TablePlan, ...], fired
     if fired:
         told.append(f"event triggers are off while it is written: {', '.join(fired)}")
     if not context.options.yes:
+        beside.leave(context, state)
         consent = " --accept-loss" if any(plan.lost for plan in plans) and state.mode is not Mode.BESIDE else ""
         told.append(
-            f"nothing was written; the side cluster {state.side} stays open on {state.primary} "
+            f"nothing was written; the side cluster {state.side} stays open on {beside.host_of(context, state)} "
             f"({_megabytes(plans)} MiB in these tables): repeat with --yes{consent}, or drop it there with "
             "agents.postgresql.side.cluster"
         )
@@ -323,18 +330,19 @@ def _all_there(state: RestoreTable, found: tuple[Counts, ...]) -> None:
             raise VerificationFailed(
                 f"{counts.table}: of {counts.restored} rows of the copy {counts.missing} are missing and "
                 f"{counts.altered - known} hold other values than restored",
-                f"the side cluster {state.side} is still open on {state.primary}: compare by hand",
+                f"the side cluster {state.side} is still open on {state.at or state.primary}: compare by hand",
             )
 
 
 def drop_side(context: Run, state: RestoreTable) -> RestoreTable:
-    side_act.drop(primary_of(context, state), state.side, context.remaining())
+    beside.leave(context, state)
+    side_act.drop(beside.host_of(context, state), state.side, context.remaining())
     return state
 
 
 def dropped(context: Run, state: RestoreTable) -> None:
-    if sides.look(primary_of(context, state), state.side):
-        raise VerificationFailed(f"the side cluster {state.side} is still on {state.primary}")
+    if sides.look(host := beside.host_of(context, state), state.side):
+        raise VerificationFailed(f"the side cluster {state.side} is still on {host}")
 
 
 RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
@@ -370,7 +378,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             grows=Grows.RESTORE,
             when=from_target, when_says="the side cluster is this run's own",
             says="Restore a side cluster beside the live one, up to the target, cut off from the world.",
-            evidence=Evidence("it is paused at the target, not merely up", reached),
+            evidence=Evidence("the last commit in it lies before the target and the next one after it", reached),
             commands=(
                 "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.postgresql.side.cluster restore "
                 "--name table --type time "

@@ -26,11 +26,12 @@ CLOCKS_AGREE_S = 1.0
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?) ?(\S+)?")
 _OFFSET = re.compile(r"([+-])(\d\d)(?::?(\d\d))?")
 _LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
-_NAME = re.compile(r"[^'\n\\]{1,63}")
+_NAME_BYTES = 63  # as PostgreSQL counts them
+_XIDS = 1 << 64
 
 
 class Target(BaseModel):
-    """`value`: time as UTC with zone, LSN, transaction id or restore point, as PostgreSQL reads it."""
+    """`value`: time as UTC with zone, LSN, transaction id (all 64 bits) or restore point, as PostgreSQL reads it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -123,14 +124,14 @@ def _lsn_text(text: str) -> str:
 
 
 def _xid(text: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) < 3:
+    if not re.fullmatch(r"[0-9]{1,20}", text) or not 3 <= int(text) < _XIDS:
         raise BadInput(f"{text!r} is no transaction id", "a number from 3 on, as pg_current_xact_id() gives it")
     return str(int(text))
 
 
 def _restore_point(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise BadInput(f"{text!r} is no name of a restore point", "1 to 63 characters, no quote and no backslash")
+    if len(text.encode()) > _NAME_BYTES or not text.isprintable():
+        raise BadInput(f"{text!r} is no name of a restore point", "1 to 63 bytes, in one line")
     return text
 
 
@@ -165,7 +166,7 @@ def choose(
         if not why:
             return Choice(backup, tuple(skipped))
         skipped.append(f"{backup.label}: {why}")
-    raise _none(target, newest_first, skipped, wanted)
+    raise _none(target, newest_first, skipped, wanted, located)
 
 
 def _require_known(archive: Archive, wanted: str) -> None:
@@ -202,12 +203,17 @@ def _why_not(
     return ""
 
 
-def _none(target: Target, newest_first: Sequence[Covered], skipped: Sequence[str], wanted: str) -> Refused:
+def _none(
+    target: Target, newest_first: Sequence[Covered], skipped: Sequence[str], wanted: str, located: int | None
+) -> Refused:
     if skipped:
         return Refused(
             f"no backup leads to {target}: {'; '.join(skipped)}",
             "./dr backup.list shows what is covered, and every gap",
         )
+    inside = next((one for one in newest_first if wanted in ("", one.label) and _is_inside(target, one, located)), None)
+    if inside is not None:
+        return _taken_then(target, inside, wanted)
     oldest = newest_first[-1] if not wanted else next(one for one in newest_first if one.label == wanted)
     ended = datetime.fromtimestamp(oldest.stopped_at, UTC)
     which = f"backup {wanted}" if wanted else f"the oldest backup, {oldest.label},"
@@ -215,4 +221,22 @@ def _none(target: Target, newest_first: Sequence[Covered], skipped: Sequence[str
         f"{target} lies before anything that can be restored: {which} is whole from {ended:%Y-%m-%d %H:%M:%S+00} on, "
         f"LSN {as_lsn(oldest.stop_lsn)}",
         "choose a later target; ./dr backup.list shows what is covered",
+    )
+
+
+def _is_inside(target: Target, backup: Covered, located: int | None) -> bool:
+    """Whether it lies in the WAL that was written while the backup was taken."""
+    position = target.position if located is None else located
+    if position is not None:
+        return backup.start_lsn <= position < backup.stop_lsn
+    assert target.at is not None
+    return backup.started_at <= target.at.timestamp() < backup.stopped_at + CLOCKS_AGREE_S
+
+
+def _taken_then(target: Target, backup: Covered, wanted: str) -> Refused:
+    ended = datetime.fromtimestamp(backup.stopped_at, UTC)
+    return Refused(
+        f"{target} lies inside backup {backup.label}'s own WAL, LSN {as_lsn(backup.start_lsn)} to "
+        f"{as_lsn(backup.stop_lsn)}: it is whole from its end on, {ended:%Y-%m-%d %H:%M:%S+00}, and no sooner",
+        "leave --set out: an older one may lead there" if wanted else "no older one leads there: choose a later target",
     )

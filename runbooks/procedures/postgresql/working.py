@@ -16,7 +16,8 @@ def nobody_works(context: Run, *ons: str) -> None:
     Asked before lock and journal, so that the run which is refused overtakes nobody: the one that began the work can be
     resumed. Where nobody can tell, whoever would begin work there refuses by itself.
     """
-    hosts: Sequence[Host] = context.estate.postgres
+    # Wherever a side cluster may be; a backup host that does not answer is no reason.
+    hosts: Sequence[Host] = (*context.estate.postgres, context.estate.backup)
     asker = Asker.of(context)
 
     def look(host: Host) -> Refused | None:
