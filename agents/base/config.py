@@ -23,6 +23,7 @@ from typing import Any
 from agents.base.errors import BadConfig
 
 DEFAULT = Path("/etc/mystocks-dr/agent.json")
+UNKNOWN_LANE = 9  # of tables that the catalogue does not have: behind all others
 LIBPQ = ("sslmode", "sslrootcert", "sslcert", "sslkey", "passfile")
 KNOWN = {"hosts", "dbname", "user", "tables", "outbox", "shadow", "writer", "replayer", "tdengine", *LIBPQ}
 
@@ -91,6 +92,7 @@ class Table:
     key: tuple[str, ...]
     on_conflict: str
     tags: tuple[Column, ...] = ()
+    lane: int = 2  # the less the sooner its rows leave the outbox
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -159,6 +161,7 @@ def load_tables(path: Path) -> dict[str, Table]:
                 key=tuple(table["key"]),
                 on_conflict=table["on_conflict"],
                 tags=tuple(Column(c["name"], c["type"], c["nullable"]) for c in table.get("tags", ())),
+                lane=int(table.get("lane", Table.lane)),
             )
             for name, table in raw["tables"].items()
         }

@@ -1,8 +1,9 @@
 """Write so that the caller never waits long and never loses an acknowledged row.
 
 Store up: the store acknowledges. Anything else (error, timeout, no primary, an ambiguous commit): the batch
-goes to the outbox and that acknowledges. While the outbox holds anything, new batches queue behind it,
-because order matters; when the replayer has emptied it, the writer goes back to the store by itself.
+goes to the outbox and that acknowledges. While rows that are as urgent are ready there, new batches queue behind them,
+since the store may be away; so do those of a table for which records wait. When the replayer has emptied it, the writer
+goes back to the store by itself.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from agents.writing.shadow import Shadow
 HANDOVER_S = 0.15
 HANDOVER_RECORDS = 3
 HANDOVER_POLL_S = 0.004
+# A batch may be of any size: beyond an ordinary one a store this slow has time for it.
+ORDINARY_ROWS, SLOWEST_ROWS_PER_S = 2000, 3000.0
 
 
 class By(str, Enum):
@@ -40,7 +43,8 @@ class By(str, Enum):
 class Ack:
     """`host` and `timeline` when the store acknowledged.
 
-    `record` (the outbox id) and `why` when the outbox did.
+    `record` (the outbox id), `why` and `fill` when the outbox did: how much of its room is taken, 0 to 1. Whoever
+    writes on at full speed beyond a half will be told no at 1.
     """
 
     by: By
@@ -48,6 +52,7 @@ class Ack:
     timeline: int | None = None
     record: int | None = None
     why: str | None = None
+    fill: float = 0.0
 
 
 class Writer:
@@ -70,18 +75,19 @@ class Writer:
         self._origin = origin
         self._connect = connect or (lambda timeout_s: reached.connect(timeout_s, None))
         self._open_store = open_store or reached.open
+        self._compares = reached.compares
         self._store: AnyStore | None = None
         self._tick = threading.Event()
 
     def write(self, batch: Batch) -> Ack:
-        """Acknowledge the batch, by the store or by the outbox, within about the deadline.
+        """Acknowledge the batch, by the store or by the outbox, within about the deadline, which grows with it.
 
         Raises OutboxFull or OutboxDamaged: then the batch is not acknowledged (it may be in the store) and
         may be written again as it is.
         """
-        if self._must_queue():
+        if self._must_queue(batch):
             return self._queue(batch, "the outbox is being drained")
-        end = time.monotonic() + self._deadline_s
+        end = time.monotonic() + self._deadline_s + max(0, batch.n - ORDINARY_ROWS) / SLOWEST_ROWS_PER_S
         try:
             store = self._ready_store(end)
             store.write(batch.parts, end - time.monotonic())
@@ -103,17 +109,23 @@ class Writer:
             self._store = None
 
     def _queue(self, batch: Batch, why: str) -> Ack:
-        return Ack(By.OUTBOX, record=self._outbox.enqueue(batch, self._tables, self._origin), why=why)
+        record = self._outbox.enqueue(batch, self._tables, self._origin)
+        return Ack(By.OUTBOX, record=record, why=why, fill=self._outbox.fill())
 
     def _ready_store(self, end: float) -> AnyStore:
         if self._store is None or self._store.closed:
             self._store = self._open_store(self._connect(end - time.monotonic()), self._tables)
         return self._store
 
-    def _must_queue(self) -> bool:
+    def _must_queue(self, batch: Batch) -> bool:
+        names = {part.table for part in batch.parts}
+        # What is less urgent may be overtaken where the store itself sees which row of a key is the newer one.
+        lane = min(self._tables[name].lane for name in names) if self._compares else 1 << 30
+        if self._outbox.is_held(names):
+            return True
         end = time.monotonic() + HANDOVER_S
-        while waiting := self._outbox.waiting(HANDOVER_RECORDS + 1):
-            draining = time.time() - self._outbox.last_applied_at() < 1.0
+        while waiting := self._outbox.waiting(HANDOVER_RECORDS + 1, lane):
+            draining = 0.0 <= time.time() - self._outbox.last_applied_at() < 1.0
             if waiting > HANDOVER_RECORDS or not draining or time.monotonic() > end:
                 # The old session belongs to a primary that may be gone.
                 self._leave_store()

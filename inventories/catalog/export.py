@@ -22,6 +22,7 @@ def _exported(table: Table) -> dict[str, object]:
         "classification": table.classification.value,
         "subclassification": table.subclassification,
         "columns": [_column(column) for column in table.columns],
+        "lane": table.classification.lane,
         "key": list(table.key),
         "time_column": table.time_column,
         "on_conflict": table.on_conflict.value,
