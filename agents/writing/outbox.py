@@ -31,9 +31,9 @@ PAGE_BYTES = 32 << 20  # of records that are read at once
 # The last tenth of the room is for orders: ticks are told no before.
 URGENT_LANE, OTHERS_SHARE = 0, 0.9
 NEWER = "(a newer version)"
-# Written down before a record with a number may go.
+# What was given last is written down before a record with a number may go.
 _LAST_NO = (
-    "max(coalesce((SELECT max(applied_no) FROM outbox_queue WHERE applied_no IS NOT NULL), 0),"
+    "SELECT max(coalesce((SELECT max(applied_no) FROM outbox_queue WHERE applied_no IS NOT NULL), 0),"
     " coalesce((SELECT CAST(value AS INTEGER) FROM outbox_facts WHERE name = 'applied_no'), 0))"
 )
 _COLUMNS = (
@@ -137,8 +137,7 @@ class Outbox(Counting):
     def mark_applied(self, records: Sequence[Record], host: str, timeline: int) -> None:
         """The store has acknowledged these records."""
         with self._transaction():
-            for record in records:
-                self._apply(record.id, host, timeline)
+            self._apply([record.id for record in records], host, timeline)
 
     def mark_separated(
         self,
@@ -161,8 +160,7 @@ class Outbox(Counting):
             ).rowcount
             if not gone:
                 return
-            for part in sound:
-                self._apply(self._insert_piece(record, [part], "pending", None), host, timeline)
+            self._apply([self._insert_piece(record, [part], "pending", None) for part in sound], host, timeline)
             for part, why in poison:
                 self._insert_piece(record, [part], "dead", why)
             for part, why in held:
@@ -297,7 +295,7 @@ class Outbox(Counting):
         return float(row[0]) if row else 0.0
 
     def last_applied_no(self) -> int:
-        return int(self._one(f"SELECT {_LAST_NO}")[0])
+        return int(self._one(_LAST_NO)[0])
 
     def newest_id(self) -> int:
         """The record that was stored last, 0 if there is none."""
@@ -353,13 +351,14 @@ class Outbox(Counting):
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def _apply(self, number: int, host: str, timeline: int) -> None:
-        self._db.execute(
-            "UPDATE outbox_queue SET status = 'applied', held = NULL, last_error = NULL, applied_at = ?,"
-            f" applied_host = ?, applied_timeline = ?, applied_no = (SELECT {_LAST_NO} + 1)"
-            " WHERE id = ? AND status = 'pending'",
-            (time.time(), host, timeline, number),
-        )
+    def _apply(self, numbers: Sequence[int], host: str, timeline: int) -> None:
+        no, now = self.last_applied_no(), time.time()
+        for number in numbers:
+            no += self._db.execute(
+                "UPDATE outbox_queue SET status = 'applied', held = NULL, last_error = NULL, applied_at = ?,"
+                " applied_host = ?, applied_timeline = ?, applied_no = ? WHERE id = ? AND status = 'pending'",
+                (now, host, timeline, no + 1, number),
+            ).rowcount
 
     def _remember_no(self, no: int) -> None:
         self._db.execute("INSERT OR REPLACE INTO outbox_facts VALUES ('applied_no', ?)", (str(no),))
