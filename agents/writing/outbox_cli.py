@@ -5,6 +5,7 @@
     ... edit ID --set COLUMN=VALUE --null COLUMN [--event E] --reason WHY
     ... retry-dead [ID ...] [--table T] [--as own|newest] --reason WHY
     ... discard [ID ...] [--table T] --reason WHY | bury --table T --reason WHY
+    ... pace --rows-per-s N [--gentle]        how fast the replayer goes until nothing waits; 0: no limit
     ... prove --after NO              what was applied after this application number is in the store, by event id
 
 Exit 0; 1 where `prove` misses a row; 2 for what is not there.
@@ -25,6 +26,7 @@ from agents.writing.counts import Status
 from agents.writing.lease import Lease
 from agents.writing.letters import NEWEST, OWN, Letters
 from agents.writing.outbox import Outbox
+from agents.writing.pace import tell
 from agents.writing.proving import prove
 from agents.writing.shadow import look, requeue
 
@@ -72,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--table", default="", required=one is bury, help="only of this table")
     for one in (edit, retry, discard, bury):
         one.add_argument("--reason", required=one is not retry, default="", help="kept in the journal")
+    pace = commands.add_parser("pace", help="how fast the replayer goes until nothing waits")
+    pace.add_argument("--rows-per-s", type=float, required=True, help="0: no limit")
+    pace.add_argument("--gentle", action="store_true", help="only with what others leave it")
     proven = commands.add_parser("prove", help="that rows which were applied are in the store")
     proven.add_argument("--after", type=int, required=True, metavar="NO", help="application number")
     requeued = commands.add_parser("requeue", help="put acknowledged rows back into the queue")
@@ -85,7 +90,7 @@ def _unused(config: Config, command: str) -> object:
     known: dict[str, object] = {
         "status": empty, "dead": [], "export": [], "accounts": {"accounts": [], "missing": 0, "last_applied_no": 0},
         "retry-dead": {"retried": 0, "damaged": []}, "discard": {"discarded": 0}, "bury": {"buried": 0},
-        "prove": {"proven": 0, "missing": 0, "unknown": 0, "examples": []},
+        "pace": {}, "prove": {"proven": 0, "missing": 0, "unknown": 0, "examples": []},
     }  # fmt: skip
     if command not in known:
         raise BadConfig("There is no such letter: nobody has used this outbox yet.", "./dr outbox.status")
@@ -177,6 +182,17 @@ def _bury(letters: Letters, config: Config, options: argparse.Namespace) -> obje
     return {"buried": letters.bury(options.table, options.reason)}
 
 
+def _pace(config: Config, options: argparse.Namespace) -> object:
+    if options.rows_per_s < 0:
+        raise BadConfig("A pace below nothing is none.", "0 is no limit.")
+    outbox = _outbox(config)
+    try:
+        tell(outbox, options.rows_per_s, options.gentle)
+        return {"rows_per_s": options.rows_per_s, "gentle": options.gentle}
+    finally:
+        outbox.close()
+
+
 def _prove(config: Config, options: argparse.Namespace) -> object:
     outbox = _outbox(config)
     try:
@@ -211,7 +227,7 @@ def _outbox(config: Config) -> Outbox:
 
 
 _COMMANDS: dict[str, Callable[[Config, argparse.Namespace], object]] = {
-    "status": _status, "accounts": _accounts, "requeue": _requeue, "prove": _prove,
+    "status": _status, "accounts": _accounts, "requeue": _requeue, "prove": _prove, "pace": _pace,
     "dead": _with_letters(_dead), "show": _with_letters(_show), "export": _with_letters(_export),
     "edit": _with_letters(_edit), "retry-dead": _with_letters(_retry), "discard": _with_letters(_discard),
     "bury": _with_letters(_bury),

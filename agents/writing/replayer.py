@@ -28,6 +28,7 @@ from agents.writing.batch import Part
 from agents.writing.counts import RATE
 from agents.writing.lease import Lease
 from agents.writing.outbox import Outbox
+from agents.writing.pace import Paced
 from agents.writing.records import Record
 from agents.writing.room import Reserve
 
@@ -57,6 +58,7 @@ class Replayer:
         self._backend = backend(config, "mystocks-replayer")
         self.applying = Applying(config, tables, outbox, self._backend, stop, _log)
         self._reserve = Reserve(config.outbox.path)
+        self._pace = Paced(outbox, config.replay_rows_per_s)
         self._store: AnyStore | None = None
         self._fresh = True
         self._used_at = 0.0
@@ -110,8 +112,10 @@ class Replayer:
         return min(longer, RETRY_MAX_S) * (0.75 + random.random() / 2)  # noqa: S311
 
     def housekeep(self) -> None:
-        """Let go of what was applied long ago, and keep the reserve."""
+        """Let go of what was applied long ago, keep the reserve, and forget a pace that was for what waited."""
         self._outbox.purge(self._config.outbox.keep_applied_s)
+        if not self._outbox.waiting():
+            self._pace.emptied()
         self._reserve.lay()
 
     def close(self) -> None:
@@ -139,7 +143,7 @@ class Replayer:
         self._fresh = False
         rows = self.done.rows - before
         self._note_rate(rows)
-        self._slow_down(rows, time.monotonic() - started)
+        self._stop.wait(self._pace.wait_s(rows, time.monotonic() - started))
         return bool(records) or rows > 0
 
     def _limit(self) -> int:
@@ -192,10 +196,6 @@ class Replayer:
         if took >= RATE_EVERY_S:
             self._outbox.note(RATE, [round(self._rate_rows / took, 1), time.time()])
             self._rate_at, self._rate_rows = time.monotonic(), 0
-
-    def _slow_down(self, rows: int, took_s: float) -> None:
-        if self._config.replay_rows_per_s:
-            self._stop.wait(max(0.0, rows / self._config.replay_rows_per_s - took_s))
 
     def _failed(self, sentence: str) -> None:
         self._failures += 1

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from inventories.catalog.load import load_tables
 from inventories.catalog.tables import Store
 from runbooks.judge.finding import Finding
-from runbooks.probes.app import Outbox
 from runbooks.probes.jobs import Jobs
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Server
@@ -91,20 +90,6 @@ def degraded(servers: Sequence[Server]) -> Iterator[str]:
     if servers and not any(one.installed for one in servers if one.ssh) and any(one.ssh for one in servers):
         names = ", ".join(one.name for one in servers)
         yield f"No TDengine is installed on {names}: name its package (TDENGINE_PACKAGE) and deploy again."
-
-
-def outbox(box: Outbox | None, limit: int) -> Iterator[Finding]:
-    """TDengine's outbox on the application host, which is apart from PostgreSQL's."""
-    if box is None:
-        return
-    if box.pending_rows > limit:
-        hint = "what is not ready above keeps them waiting"
-        yield Finding("rows in TDengine's outbox", str(box.pending_rows), str(limit), hint)
-    if box.dead_rows:
-        hint = "agents.writing.outbox_cli --config /etc/mystocks-dr/agent-tdengine.json status names them"
-        yield Finding("dead letters in TDengine's outbox", str(box.dead_rows), "0", hint)
-    if not box.replayer_running:
-        yield Finding("TDengine's replayer", "not running", "running", "./dr deploy starts it")
 
 
 def backups(labels: Sequence[str] | None, jobs: Jobs | None, at: float, limit_h: float) -> Iterator[Finding]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from runbooks.hosts import Host
 
@@ -35,7 +36,10 @@ class WriteAttempt:
 class Outbox:
     """Records and rows still to be replayed, dead letters, and whether the replayer runs.
 
-    `shadow_bytes`, `shadow_since` (unix seconds): acknowledged rows that are kept besides; None where none are.
+    `shadow_bytes`, `shadow_since` (unix seconds): acknowledged rows that are kept besides; None where none are. Of the
+    pending records `held_records` wait for a table that takes nothing: `held` has the store's words by table. `fill` is
+    how much of the room for waiting rows is taken, 0 to 1; `lanes` the rows that wait by how urgent they are;
+    `rows_per_s` what the replayer does now, None when it does nothing.
     """
 
     pending_records: int
@@ -48,6 +52,21 @@ class Outbox:
     replayer_running: bool
     shadow_bytes: int | None = None
     shadow_since: float | None = None
+    held_records: int = 0
+    held: Mapping[str, str] = field(default_factory=dict)
+    fill: float = 0.0
+    rows_per_s: float | None = None
+    lanes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def ready_records(self) -> int:
+        """Those that nothing but time keeps here."""
+        return self.pending_records - self.held_records
+
+    @property
+    def empty_in_s(self) -> float | None:
+        """Seconds until it is empty at today's rate; None where nothing says so."""
+        return self.pending_rows / self.rows_per_s if self.pending_rows and self.rows_per_s else None
 
 
 def try_to_write(app: Host, seconds: float, only: str | None = None) -> WriteAttempt:
@@ -70,4 +89,5 @@ def outbox(app: Host, timeout: float = 10, settings: str = "agent.json") -> Outb
     """
     command = _PROGRAM.format(settings) % "writing.outbox_cli" + " status"
     said = app.run(command, user="mystocks", timeout=timeout).json()
-    return Outbox(**{key: said[key] for key in Outbox.__dataclass_fields__})
+    # Agents of before the last deploy say less.
+    return Outbox(**{key: said[key] for key in Outbox.__dataclass_fields__ if key in said})
