@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agents.base.files import sync_folder
+from agents.base.files import give_to_owner_of_folder, sync_folder
 from agents.base.locks import FileLock
 from agents.writing.schema import prepare
 from agents.writing.sqlite_errors import told
@@ -27,7 +28,7 @@ class OutboxFile:
         self.path = path
         self.max_bytes = max_bytes
         with told(path):
-            created = not path.exists()
+            created = self._created()
             self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
             try:
                 self._prepare()
@@ -36,6 +37,18 @@ class OutboxFile:
                 raise
         if created:
             sync_folder(path.parent)
+
+    def _created(self) -> bool:
+        """Whether it is new: then it is made here, for its owner also where root was the first to look."""
+        try:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        except OSError:
+            return False  # it is there, or SQLite says why it cannot be
+        try:
+            give_to_owner_of_folder(handle, self.path)
+        finally:
+            os.close(handle)
+        return True
 
     def close(self) -> None:
         self._db.close()
