@@ -17,7 +17,8 @@ from typing import Any
 
 from agents.base.config import Config, Table
 from agents.base.errors import NoPrimary
-from agents.writing.backend import AnyStore, Failure, backend
+from agents.base.failures import Kind
+from agents.writing.backend import AnyStore, Failure, backend, kind_of
 from agents.writing.batch import Batch
 from agents.writing.outbox import Outbox
 from agents.writing.shadow import Shadow
@@ -28,6 +29,7 @@ from agents.writing.shadow import Shadow
 HANDOVER_S = 0.15
 HANDOVER_RECORDS = 3
 HANDOVER_POLL_S = 0.004
+REFUSED_S = 2.0  # for so long after a refusal what waits does not mean that the store is away
 # A batch may be of any size: beyond an ordinary one a store this slow has time for it.
 ORDINARY_ROWS, SLOWEST_ROWS_PER_S = 2000, 3000.0
 
@@ -78,6 +80,7 @@ class Writer:
         self._compares = reached.compares
         self._store: AnyStore | None = None
         self._tick = threading.Event()
+        self._refused_at = float("-inf")
 
     def write(self, batch: Batch) -> Ack:
         """Acknowledge the batch, by the store or by the outbox, within about the deadline, which grows with it.
@@ -92,7 +95,10 @@ class Writer:
             store = self._ready_store(end)
             store.write(batch.parts, end - time.monotonic())
         except (NoPrimary, *Failure) as error:
-            self._leave_store()
+            if isinstance(error, NoPrimary) or kind_of(error) is Kind.AWAY:
+                self._leave_store()
+            else:
+                self._refused_at = time.monotonic()
             return self._queue(batch, str(error).strip() or type(error).__name__)
         if self._shadow is not None:
             self._shadow.keep(batch)
@@ -127,8 +133,9 @@ class Writer:
         while waiting := self._outbox.waiting(HANDOVER_RECORDS + 1, lane):
             draining = 0.0 <= time.time() - self._outbox.last_applied_at() < 1.0
             if waiting > HANDOVER_RECORDS or not draining or time.monotonic() > end:
-                # The old session belongs to a primary that may be gone.
-                self._leave_store()
+                # The old session belongs to a primary that may be gone, unless the store has just answered.
+                if time.monotonic() - self._refused_at > REFUSED_S:
+                    self._leave_store()
                 return True
             self._tick.wait(HANDOVER_POLL_S)
         return False

@@ -15,6 +15,7 @@ from agents.base.deadline import DeadlineExceeded
 from agents.base.errors import NoPrimary, OutboxFull
 from agents.postgresql.primary import Primary
 from agents.postgresql.store import Unconfirmed
+from agents.tdengine.session import TdengineError
 from agents.writing.batch import Batch, Part, encode
 from agents.writing.outbox import Outbox
 from agents.writing.writer import By, Writer
@@ -183,3 +184,15 @@ def test_a_large_batch_has_the_time_that_a_slow_store_needs(
         assert writer.write(orders(tables(tmp_path), 1, rows)).by is By.STORE
     assert deadlines[0] <= 0.6
     assert deadlines[1] > 9
+
+
+def test_a_refused_batch_goes_to_the_outbox_and_the_session_goes_on(
+    writer: Writer, store: ScriptedStore, outbox: Outbox, batch: Callable[[int], Batch]
+) -> None:
+    store.failure = TdengineError("value too long", "", 0x2653)
+    assert writer.write(batch(10)).by is By.OUTBOX
+    store.failure = None
+    assert writer.write(batch(20)).by is By.OUTBOX, "nothing as urgent goes past it"
+    outbox.mark_applied(outbox.pending(100), "pg1", 1)
+    assert writer.write(batch(30)).by is By.STORE
+    assert (store.connections, store.closed_count) == (1, 0)
