@@ -28,6 +28,7 @@ backup_processes = 2
 # comes on its standard input, one sentence a line. Empty: the journal alone is told.
 alarm_command: list[str] = []
 
+# Of each store's outbox: what waits there; what was applied lately may take as much again.
 outbox_max_mb = 2048
 
 # TDengine's server package: path or URL, and its SHA-256 (or a file PACKAGE.sha256 beside it). TDENGINE_PACKAGE and
