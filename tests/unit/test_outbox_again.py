@@ -12,7 +12,7 @@ from agents.base.errors import OutboxFull
 from agents.writing import shadow
 from agents.writing.batch import encode
 from agents.writing.outbox import Outbox
-from tests.unit.agent_fixtures import orders, setting, tables
+from tests.unit.agent_fixtures import order, orders, setting, tables
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +98,14 @@ def test_what_is_queued_again_is_counted_once_and_reported_to_no_feed(tmp_path: 
     assert outbox.last_applied_no() == 2, "numbers never start again"
     assert [one.host for one in outbox.applied_since(0, 7, 99)] == []
     assert [one.missing for one in outbox.accounts()] == [0]
+
+
+def test_rows_of_a_table_gone_from_the_catalogue_are_queued_again_with_the_others(tmp_path: Path) -> None:
+    known, settings = tables(tmp_path), ShadowSettings(tmp_path / "shadow")
+    writer = shadow.Shadow(settings, 7)
+    writer.keep(encode(known, {"order_records": [order(1)], "system_config": [setting(2)]}))
+    writer.close()
+    fewer = {name: table for name, table in known.items() if name != "system_config"}
+    outbox = Outbox(tmp_path / "outbox.db")
+    assert shadow.requeue(settings, outbox, fewer, 0).rows == 2
+    assert outbox.pending(10)[0].tables == {"order_records", "system_config"}
