@@ -103,7 +103,7 @@ class Follower(threading.Thread):
         self._finish = threading.Event()
 
     def run(self) -> None:
-        outbox = Outbox(self._config.outbox.path, self._config.outbox.max_bytes)
+        outbox = Outbox.of(self._config)
         try:
             while not self._finish.wait(POLL_S):
                 self._report(outbox)
@@ -207,7 +207,7 @@ def _feed(config: Config, options: argparse.Namespace, stop: threading.Event) ->
     goes_on = options.run is not None
     run_number = options.run if goes_on else int(time.time()) & 0x7FFFFFFF
     tables = load_tables(config.tables)
-    outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
+    outbox = Outbox.of(config)
     ledger = Ledger(run_number)
     # What the outbox holds of a run that goes on was acknowledged by the process that died.
     ledger.acked_record = outbox.newest_id() if goes_on else 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agents.writing.outbox_file import PAGE, OutboxFile
 
+COPIES = "copies"  # the fact on second copies: {error, orphans}
 RATE = "rate"  # the fact that the replayer notes: [rows a second, unix time]
 
 
@@ -16,6 +17,7 @@ class Status:
 
     Of the pending ones `held_records` wait for a table, whose name and the store's words are in `held`. `fill` is how
     much of its room what waits takes, 0 to 1. `applied_rows` counts all that ever left for the store.
+    `copy_error`: why no second copy is kept, where one should be; `orphans`: copies of a lost file, to be adopted.
     """
 
     pending_records: int
@@ -32,6 +34,8 @@ class Status:
     fill: float = 0.0
     rows_per_s: float | None = None
     lanes: dict[str, int] | None = None
+    copy_error: str = ""
+    orphans: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Counting(OutboxFile):
         )
         held = self.held()
         rate = self.noted(RATE)
+        copies = self.noted(COPIES) or {}
         used = self._pragma("page_count") - self._pragma("freelist_count")
         return Status(
             pending_records=records.get("pending", 0),
@@ -91,6 +96,8 @@ class Counting(OutboxFile):
             held={table: self._why(table) for table in held},
             fill=round(self.fill(), 4),
             rows_per_s=float(rate[0]) if rate and 0 <= time.time() - rate[1] < 60 else None,
+            copy_error=str(copies.get("error", "")),
+            orphans=int(copies.get("orphans", 0)),
             lanes={
                 str(lane): int(pending)
                 for lane, pending in self._all(

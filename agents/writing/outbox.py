@@ -18,11 +18,13 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-from agents.base.config import UNKNOWN_LANE, Table
+from agents.base.config import UNKNOWN_LANE, Config, CopySettings, Table
 from agents.base.errors import OutboxFull
 from agents.writing.batch import Batch, Part
+from agents.writing.copies import Copies, NoSecondCopy
 from agents.writing.counts import Counting
 from agents.writing.records import Applied, Newer, Record, checksum_of, data_of, parts_of, ranges_of
 from agents.writing.sqlite_errors import told
@@ -30,40 +32,98 @@ from agents.writing.sqlite_errors import told
 PAGE_BYTES = 32 << 20  # of records that are read at once
 # The last tenth of the room is for orders: ticks are told no before.
 URGENT_LANE, OTHERS_SHARE = 0, 0.9
+STALLED_S = 20.0  # the other host lets go of copies that nobody has claimed for a minute
 NEWER = "(a newer version)"
 # What was given last is written down before a record with a number may go.
 _LAST_NO = (
     "SELECT max(coalesce((SELECT max(applied_no) FROM outbox_queue WHERE applied_no IS NOT NULL), 0),"
     " coalesce((SELECT CAST(value AS INTEGER) FROM outbox_facts WHERE name = 'applied_no'), 0))"
 )
+_ABOUT = (
+    "classification", "target_database", "data", "created_at", "tables", "n_rows", "origin", "checksum", "lane",
+    "copy_no",
+)  # fmt: skip
+_INSERT = (
+    "INSERT INTO outbox_queue (classification, target_database, data, created_at, tables, n_rows, origin, checksum,"
+    " lane, copy_no) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _COLUMNS = (
     "id, CAST(data AS BLOB), n_rows, origin, checksum, classification, target_database, created_at, lane, parent_id,"
-    " retry_count"
+    " retry_count, copy_no"
 )
 
 
 class Outbox(Counting):
-    """What writers and the replayer need; one connection, for one thread."""
+    """What writers and the replayer need; one connection, for one thread.
+
+    With `copy` each record is on another host's disk too before it is acknowledged.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = 1 << 30, copy: CopySettings | None = None) -> None:
+        super().__init__(path, max_bytes)
+        self._copy = copy
+        self.copies = Copies(copy, self.mark()) if copy else None
+
+    @classmethod
+    def of(cls, config: Config) -> Outbox:
+        """The outbox of a configuration."""
+        return cls(config.outbox.path, config.outbox.max_bytes, config.outbox.copy)
+
+    def close(self) -> None:
+        if self.copies is not None:
+            self.copies.close()
+        super().close()
 
     # ---- writers ----
 
     def enqueue(self, batch: Batch, tables: Mapping[str, Table], origin: int) -> int:
         """Store the batch durably and return its id. Raises OutboxFull: then it is NOT stored."""
         data = data_of(batch.parts)
-        size = len(data.encode())
         of = [tables[part.table] for part in batch.parts if part.table in tables]
-        lane = min((table.lane for table in of), default=UNKNOWN_LANE)
+        about: dict[str, Any] = {
+            "classification": ",".join(sorted({table.classification for table in of})),
+            "target_database": ",".join(sorted({table.database for table in of})),
+            "data": data, "created_at": time.time(), "tables": ranges_of(batch.parts), "n_rows": batch.n,
+            "origin": origin, "checksum": checksum_of(data),
+            "lane": min((table.lane for table in of), default=UNKNOWN_LANE),
+        }  # fmt: skip
+        size = len(data.encode())
+        self._must_fit(size, about["lane"])
+        began = time.monotonic()
+        about["copy_no"] = self._copied(about)
+        if about["copy_no"] is not None and time.monotonic() - began > STALLED_S:
+            raise NoSecondCopy("The second copy came too late to be relied on.", "Write the batch again.")
         with self._transaction():
-            self._must_fit(size, lane)
-            cursor = self._db.execute(
-                "INSERT INTO outbox_queue (classification, target_database, data, created_at, tables,"
-                " n_rows, origin, checksum, lane) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    ",".join(sorted({table.classification for table in of})),
-                    ",".join(sorted({table.database for table in of})),
-                    data, time.time(), ranges_of(batch.parts), batch.n, origin, checksum_of(data), lane,
-                ),
-            )  # fmt: skip
+            self._must_fit(size, about["lane"])
+            return self._insert(about)
+
+    def adopt(self, no: int, body: Mapping[str, Any]) -> bool:
+        """Take over a record that a lost file left on another host; False when it is here already."""
+        about = {name: body[name] for name in _ABOUT if name != "copy_no"}
+        with self._transaction():
+            if self._one("SELECT 1 FROM outbox_queue WHERE copy_no = ?", no):
+                return False
+            self._insert({**about, "origin": 0, "copy_no": no})
+        return True
+
+    def resolved_copies(self) -> int:
+        """Copies with a smaller number are of records that the store has, or that somebody gave up."""
+        oldest = self._one("SELECT min(copy_no) FROM outbox_queue WHERE copy_no IS NOT NULL AND status <> 'applied'")[0]
+        return (1 << 62) if oldest is None else int(oldest)
+
+    def _copied(self, about: Mapping[str, Any]) -> int | None:
+        """The number of the second copy; None where none is kept, or none is insisted on. Raises NoSecondCopy."""
+        if self.copies is None or self._copy is None:
+            return None
+        try:
+            return self.copies.keep(about)
+        except NoSecondCopy:
+            if not self._copy.alone:
+                raise
+            return None
+
+    def _insert(self, about: Mapping[str, Any]) -> int:
+        cursor = self._db.execute(_INSERT, [about[name] for name in _ABOUT])
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
@@ -341,11 +401,12 @@ class Outbox(Counting):
         data = data_of(parts)
         cursor = self._db.execute(
             "INSERT INTO outbox_queue (classification, target_database, data, created_at, tables, n_rows, origin,"
-            " checksum, status, last_error, parent_id, lane, held) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " checksum, status, last_error, parent_id, lane, held, copy_no)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 record.classification, record.target_database, data, record.created_at, ranges_of(parts),
                 sum(part.n for part in parts), record.origin, checksum_of(data), status, why,
-                record.parent or record.id, record.lane, held,
+                record.parent or record.id, record.lane, held, record.copy_no,
             ),
         )  # fmt: skip
         assert cursor.lastrowid is not None

@@ -6,6 +6,7 @@
     ... retry-dead [ID ...] [--table T] [--as own|newest] --reason WHY
     ... discard [ID ...] [--table T] --reason WHY | bury --table T --reason WHY
     ... pace --rows-per-s N [--gentle]        how fast the replayer goes until nothing waits; 0: no limit
+    ... adopt                                 take over what a lost outbox of this host left as second copies
     ... prove --after NO              what was applied after this application number is in the store, by event id
 
 Exit 0; 1 where `prove` misses a row; 2 for what is not there.
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from agents.base.config import DEFAULT, Config, load_config, load_tables
 from agents.base.errors import BadConfig, BadRow, run
+from agents.writing.copies import adopt
 from agents.writing.counts import Status
 from agents.writing.lease import Lease
 from agents.writing.letters import NEWEST, OWN, Letters
@@ -38,7 +40,7 @@ MOST = 1000  # letters of one list
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     config = load_config(options.config)
-    if not config.outbox.path.exists() and options.command != "requeue":
+    if not config.outbox.path.exists() and options.command not in ("requeue", "adopt"):
         answer: object = _unused(config, options.command)
     else:
         answer = _COMMANDS[options.command](config, options)
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--table", default="", required=one is bury, help="only of this table")
     for one in (edit, retry, discard, bury):
         one.add_argument("--reason", required=one is not retry, default="", help="kept in the journal")
+    commands.add_parser("adopt", help="take over what a lost outbox of this host left on another host")
     pace = commands.add_parser("pace", help="how fast the replayer goes until nothing waits")
     pace.add_argument("--rows-per-s", type=float, required=True, help="0: no limit")
     pace.add_argument("--gentle", action="store_true", help="only with what others leave it")
@@ -193,6 +196,16 @@ def _pace(config: Config, options: argparse.Namespace) -> object:
         outbox.close()
 
 
+def _adopt(config: Config, options: argparse.Namespace) -> object:
+    outbox = _outbox(config)
+    try:
+        if outbox.copies is None:
+            raise BadConfig("No second copies are kept of this outbox.", "outbox_copy in the inventory turns it on.")
+        return {"adopted": adopt(outbox, outbox.copies)}
+    finally:
+        outbox.close()
+
+
 def _prove(config: Config, options: argparse.Namespace) -> object:
     outbox = _outbox(config)
     try:
@@ -223,11 +236,11 @@ def _requeue(config: Config, options: argparse.Namespace) -> object:
 
 
 def _outbox(config: Config) -> Outbox:
-    return Outbox(config.outbox.path, config.outbox.max_bytes)
+    return Outbox.of(config)
 
 
 _COMMANDS: dict[str, Callable[[Config, argparse.Namespace], object]] = {
-    "status": _status, "accounts": _accounts, "requeue": _requeue, "prove": _prove, "pace": _pace,
+    "status": _status, "accounts": _accounts, "requeue": _requeue, "prove": _prove, "pace": _pace, "adopt": _adopt,
     "dead": _with_letters(_dead), "show": _with_letters(_show), "export": _with_letters(_export),
     "edit": _with_letters(_edit), "retry-dead": _with_letters(_retry), "discard": _with_letters(_discard),
     "bury": _with_letters(_bury),

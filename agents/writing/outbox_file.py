@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -59,6 +60,14 @@ class OutboxFile:
         They exclude one another, however long one takes; the kernel ends it with its holder.
         """
         return FileLock(self.path.with_name(self.path.name + ".turn"), 0o660)
+
+    def mark(self) -> str:
+        """What tells this file from every other one, also from one in its place later."""
+        with told(self.path):
+            self._db.execute(
+                "INSERT OR IGNORE INTO outbox_facts VALUES ('mark', ?)", (json.dumps(secrets.token_hex(16)),)
+            )
+        return str(self.noted("mark"))
 
     def note(self, name: str, value: object) -> None:
         """A fact for whoever looks: JSON under a name."""

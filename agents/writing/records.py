@@ -30,6 +30,7 @@ class Record:
     lane: int = 0
     parent: int | None = None
     tries: int = 0
+    copy_no: int | None = None
 
     @property
     def tables(self) -> frozenset[str]:

@@ -25,7 +25,8 @@ from agents.base.errors import AgentError, NoPrimary, OutboxBusy, OutboxFull, ru
 from agents.writing.applying import LONGEST, Applying, Done
 from agents.writing.backend import AnyStore, Failure, backend
 from agents.writing.batch import Part
-from agents.writing.counts import RATE
+from agents.writing.copies import Copies, NoSecondCopy
+from agents.writing.counts import COPIES, RATE
 from agents.writing.lease import Lease
 from agents.writing.outbox import Outbox
 from agents.writing.pace import Paced
@@ -116,6 +117,18 @@ class Replayer:
         self._outbox.purge(self._config.outbox.keep_applied_s)
         if not self._outbox.waiting():
             self._pace.emptied()
+        if self._outbox.copies is not None:
+            self._keep_copies(self._outbox.copies)
+
+    def _keep_copies(self, copies: Copies) -> None:
+        """Let go of second copies of what the store has; note whether the other host answers, and for whom it keeps."""
+        said = {"error": "", "orphans": 0}
+        try:
+            copies.forget(self._outbox.resolved_copies())
+            said["orphans"] = copies.orphans()
+        except NoSecondCopy as error:
+            said["error"] = str(error)
+        self._outbox.note(COPIES, said)
         self._reserve.lay()
 
     def close(self) -> None:
@@ -256,7 +269,7 @@ def opened(config: Config, stop: threading.Event) -> Outbox | None:
     said = ""
     while not stop.is_set():
         try:
-            return Outbox(config.outbox.path, config.outbox.max_bytes)
+            return Outbox.of(config)
         except AgentError as error:
             if str(error) != said:
                 said = str(error)
@@ -281,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.rate is not None:
         config = replace(config, replay_rows_per_s=options.rate)
     tables = load_tables(config.tables)
-    outbox = Outbox(config.outbox.path, config.outbox.max_bytes) if options.once else opened(config, stop)
+    outbox = Outbox.of(config) if options.once else opened(config, stop)
     if outbox is None:
         return 0
     lease = Lease(config.outbox.path)

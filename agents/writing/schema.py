@@ -31,12 +31,14 @@ CREATE TABLE IF NOT EXISTS outbox_queue (
     applied_timeline INTEGER,
     parent_id INTEGER,                 -- the record that these rows were acknowledged in, where it was split
     lane INTEGER NOT NULL DEFAULT {DEFAULT_LANE},  -- the less the sooner
-    held TEXT                          -- the table for which a pending record waits; NULL: it is ready
+    held TEXT,                         -- the table for which a pending record waits; NULL: it is ready
+    copy_no INTEGER                    -- of its second copy on another host, if any
 )
 """
 _ADDED = (
     f"ALTER TABLE outbox_queue ADD COLUMN lane INTEGER NOT NULL DEFAULT {DEFAULT_LANE}",
     "ALTER TABLE outbox_queue ADD COLUMN held TEXT",
+    "ALTER TABLE outbox_queue ADD COLUMN copy_no INTEGER",
 )
 # `outbox_pending`, `outbox_dead` and `outbox_applied` are older code's, which looks by them.
 _INDEXES = (
@@ -45,6 +47,8 @@ _INDEXES = (
     "CREATE UNIQUE INDEX IF NOT EXISTS outbox_applied ON outbox_queue (applied_no) WHERE applied_no IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS outbox_ready ON outbox_queue (lane, id) WHERE status = 'pending' AND held IS NULL",
     "CREATE INDEX IF NOT EXISTS outbox_held ON outbox_queue (held, id) WHERE status = 'pending' AND held IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS outbox_copies ON outbox_queue (copy_no)"
+    " WHERE copy_no IS NOT NULL AND status <> 'applied'",
     "CREATE INDEX IF NOT EXISTS outbox_kept ON outbox_queue (applied_at) WHERE status = 'applied'",
 )
 # What was ever enqueued and what became of it, in rows by table and lane; records and bytes by state.

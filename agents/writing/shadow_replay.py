@@ -183,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         raise BadConfig(f"There is no table {unknown[0]}.", "The tables are those of the catalogue.")
     reached = backend(config, "mystocks-shadow")
-    outbox, lease = Outbox(config.outbox.path, config.outbox.max_bytes), Lease(config.outbox.path)
+    outbox, lease = Outbox.of(config), Lease(config.outbox.path)
     if not lease.take():
         raise Runs("The replayer drains the outbox.", "systemctl stop its service first, and start it afterwards.")
     turn = outbox.turn()

@@ -39,5 +39,12 @@ def findings(box: Outbox, limits: Limits, named: Named) -> Iterator[Finding]:
         hint = "bring the store back; at 100% no row is acknowledged any more"
         measured = f"{box.fill * 100:.0f}% taken"
         yield Finding(f"room of {named.outbox}", measured, f"{limits.max_outbox_fill_percent:g}%", hint)
+    if box.copy_error:
+        hint = "systemctl status mystocks-copies on the backup host; without it nothing new is acknowledged there"
+        yield Finding(f"second copies of {named.outbox}", box.copy_error[:_SHOWN], "kept", hint)
+    if box.orphans:
+        hint = f"./dr outbox.adopt{named.option} puts them into the outbox of today"
+        lost = f"second copies of a lost {named.outbox.removeprefix('the ')}"
+        yield Finding(lost, f"{box.orphans} records", "0", hint)
     if not box.replayer_running:
         yield Finding(named.replayer, "not running", "running", "./dr deploy starts it")

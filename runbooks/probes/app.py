@@ -39,7 +39,8 @@ class Outbox:
     `shadow_bytes`, `shadow_since` (unix seconds): acknowledged rows that are kept besides; None where none are. Of the
     pending records `held_records` wait for a table that takes nothing: `held` has the store's words by table. `fill` is
     how much of the room for waiting rows is taken, 0 to 1; `lanes` the rows that wait by how urgent they are;
-    `rows_per_s` what the replayer does now, None when it does nothing.
+    `rows_per_s` what the replayer does now, None when it does nothing. `copy_error`: why no second copy is kept;
+    `orphans`: second copies of a lost file.
     """
 
     pending_records: int
@@ -57,6 +58,8 @@ class Outbox:
     fill: float = 0.0
     rows_per_s: float | None = None
     lanes: Mapping[str, int] = field(default_factory=dict)
+    copy_error: str = ""
+    orphans: int = 0
 
     @property
     def ready_records(self) -> int:
