@@ -122,6 +122,22 @@ def dead(
         _list(box, outbox.dead(box, table, MOST, act.ASK_S), json)
 
 
+@task(
+    help={
+        "host": "which application host, where there are several", "store": STORE_HELP, "inventory": INVENTORY_HELP,
+        "lab": LAB_HELP,
+    }
+)  # fmt: skip
+@door
+def adopt(c: Context, host: str = "", store: str = "", inventory: str = "", lab: str = "") -> None:
+    """Take over the second copies that a lost outbox left on the backup host."""
+    from runbooks import hosts
+    from runbooks.actions import outbox as act
+
+    box = _one(_boxes(hosts.load(inventory or None), store or "postgresql"), host)
+    print(f"{act.adopt(box, 3600):,} records of a lost outbox are in {box}")
+
+
 def _list(box: Box, letters: Sequence[object], json: bool) -> None:
     if json:
         print(jsonlib.dumps(letters, ensure_ascii=False))

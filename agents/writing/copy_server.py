@@ -136,7 +136,7 @@ class _Client(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         settings = self.server.settings
         try:
-            connection = self.server.context.wrap_socket(self.request, server_side=True)
+            connection = _context(settings).wrap_socket(self.request, server_side=True)
         except OSError as error:
             return _log(f"{self.client_address[0]}: {error}")
         with closing(connection):
@@ -178,9 +178,7 @@ class Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=settings.ca)
-        self.context.verify_mode = ssl.CERT_REQUIRED
-        self.context.load_cert_chain(settings.certificate, settings.key)
+        _context(settings)  # what cannot be read is told at the start
         settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         super().__init__(("::", settings.port), _Client)
 
@@ -188,6 +186,14 @@ class Server(socketserver.ThreadingTCPServer):
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().server_bind()
+
+
+def _context(settings: ServerSettings) -> ssl.SSLContext:
+    """Read anew for each connection: a certificate that was renewed is shown from then on."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=settings.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(settings.certificate, settings.key)
+    return context
 
 
 def _name_of(connection: ssl.SSLSocket) -> str:

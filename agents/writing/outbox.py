@@ -32,6 +32,7 @@ from agents.writing.sqlite_errors import told
 PAGE_BYTES = 32 << 20  # of records that are read at once
 # The last tenth of the room is for orders: ticks are told no before.
 URGENT_LANE, OTHERS_SHARE = 0, 0.9
+ALONE_S = 5.0  # before the other host is asked again, where its copy is not insisted on
 STALLED_S = 20.0  # the other host lets go of copies that nobody has claimed for a minute
 NEWER = "(a newer version)"
 # What was given last is written down before a record with a number may go.
@@ -62,6 +63,7 @@ class Outbox(Counting):
     def __init__(self, path: Path, max_bytes: int = 1 << 30, copy: CopySettings | None = None) -> None:
         super().__init__(path, max_bytes)
         self._copy = copy
+        self._alone_until = float("-inf")
         self.copies = Copies(copy, self.mark()) if copy else None
 
     @classmethod
@@ -103,7 +105,7 @@ class Outbox(Counting):
         with self._transaction():
             if self._one("SELECT 1 FROM outbox_queue WHERE copy_no = ?", no):
                 return False
-            self._insert({**about, "origin": 0, "copy_no": no})
+            self._insert({**about, "copy_no": no})
         return True
 
     def resolved_copies(self) -> int:
@@ -115,11 +117,14 @@ class Outbox(Counting):
         """The number of the second copy; None where none is kept, or none is insisted on. Raises NoSecondCopy."""
         if self.copies is None or self._copy is None:
             return None
+        if time.monotonic() < self._alone_until:
+            return None
         try:
             return self.copies.keep(about)
         except NoSecondCopy:
             if not self._copy.alone:
                 raise
+            self._alone_until = time.monotonic() + ALONE_S
             return None
 
     def _insert(self, about: Mapping[str, Any]) -> int:

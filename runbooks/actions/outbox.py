@@ -51,6 +51,14 @@ def bury(box: Box, table: str, reason: str) -> int:
     return int(str(_said(box, ["bury", *_table(table), f"--reason={reason}"])["buried"]))
 
 
+def adopt(box: Box, timeout: float) -> int:
+    """Take over what a lost outbox of this host left on another host; how many records."""
+    said = ask(
+        box.host, "writing.outbox_cli", "--config", box.config, "adopt", user="mystocks", timeout=timeout
+    )
+    return int(said["adopted"])
+
+
 def pace(box: Box, rows_per_s: float, gentle: bool) -> None:
     """How fast its replayer goes until the outbox is empty; 0 is no limit."""
     _said(box, ["pace", f"--rows-per-s={rows_per_s}", *(["--gentle"] if gentle else [])])
