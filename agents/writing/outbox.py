@@ -166,6 +166,10 @@ class Outbox(Counting):
         last = self._one("SELECT max(lane) FROM outbox_queue WHERE status = 'pending' AND held IS NULL")[0]
         return self._page("held IS NULL AND lane = ? ORDER BY id", (last,), max_rows, but)
 
+    def pending_one(self, number: int) -> Record | None:
+        """This record, where it is ready still."""
+        return next(iter(self._page("held IS NULL AND id = ?", (number,), 1, frozenset())), None)
+
     def pending_for(self, table: str, max_rows: int, newest: bool = False) -> list[Record]:
         """Records that wait for this table, oldest first; or the one that came last."""
         order = "id DESC" if newest else "id"

@@ -42,7 +42,8 @@ FIRST_ROWS = 500
 RETRY_S, RETRY_MAX_S = 0.1, 2.0
 PURGE_EVERY_S, RATE_EVERY_S = 10.0, 2.0
 TURNS = 5  # every so many transactions the least urgent lane has its turn
-# A record whose write ended the session so often is sent alone, then others instead of it: if those go in, it is split.
+# A write that ends the session is tried again with half the rows. Where a record alone did so this often another one is
+# sent instead: if that goes in, the record is split.
 STRIKES, PIECES = 3, 4
 
 
@@ -67,6 +68,7 @@ class Replayer:
         self._turn = 0
         self._failures = 0
         self._struck, self._strikes = 0, 0
+        self._at_most = config.replay_rows
         self._rate_at, self._rate_rows = time.monotonic(), 0
 
     @property
@@ -138,7 +140,7 @@ class Replayer:
 
     def _step(self, search_s: float) -> bool:
         store, before = self._ready_store(search_s), self.done.rows
-        if self._strikes > STRIKES and self._divided(store):
+        if self._strikes >= STRIKES and self._divided(store):
             return True
         for table in list(self.applying.stalls.lifted):
             if not self._outbox.release(table):
@@ -152,7 +154,7 @@ class Replayer:
             return False
         self._turn += 1
         self.applying.apply(store, records)
-        self._struck, self._strikes = 0, 0
+        self._at_most = min(max(1, self._at_most * 2), self._config.replay_rows)
         self._fresh = False
         rows = self.done.rows - before
         self._note_rate(rows)
@@ -160,9 +162,7 @@ class Replayer:
         return bool(records) or rows > 0
 
     def _limit(self) -> int:
-        if self._strikes > 1:
-            return 1
-        return min(FIRST_ROWS, self._config.replay_rows) if self._fresh else self._config.replay_rows
+        return min(FIRST_ROWS, self._at_most) if self._fresh else self._at_most
 
     def _ready_store(self, search_s: float) -> AnyStore:
         store = self._store
@@ -181,19 +181,19 @@ class Replayer:
     def _strike(self) -> None:
         """The session ended under these records: their fault, or the store's."""
         self.applying.patience = min(self.applying.patience * 2, LONGEST)
-        if not self.applying.trying:
+        trying = self.applying.trying
+        if not trying:
             return
-        head = self.applying.trying[0].id
-        self._strikes = self._strikes + 1 if head == self._struck else 1
-        self._struck = head
+        self._at_most = max(1, sum(record.n for record in trying) // 2)
+        if len(trying) == 1:
+            self._strikes = self._strikes + 1 if trying[0].id == self._struck else 1
+            self._struck = trying[0].id
 
     def _divided(self, store: AnyStore) -> bool:
         """Others go in where one record ended every session: it is split, and a single row becomes a dead letter."""
-        found = self._outbox.pending(1)
-        self._strikes = 1
-        if not found or found[0].id != self._struck or not self.applying.takes_others(store, found[0]):
+        record, self._strikes = self._outbox.pending_one(self._struck), 1
+        if record is None or not self.applying.takes_others(store, record):
             return False
-        record = found[0]
         self._struck, self._strikes = 0, 0
         if record.n > 1:
             self._outbox.split(record, [[piece] for piece in _pieces(record)])

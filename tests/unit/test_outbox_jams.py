@@ -305,3 +305,20 @@ def test_a_hundred_restarts_in_a_row_lose_and_repeat_no_record(
     assert store.rows["order_records"] == set(range(1, 1001))
     assert outbox.status().applied_rows == 1000
     assert balanced(outbox)
+
+
+def test_a_row_that_ends_every_session_in_the_middle_of_urgent_ones_costs_them_little(
+    outbox: Outbox, known: dict[str, Table], store: FakeStore, config: Config
+) -> None:
+    """Orders keep coming: each try takes half the rows, so that they get through while the other is looked for."""
+    store.kills = {100_000}
+    outbox.enqueue(encode(known, {"system_config": [setting(100_000)]}), known, 7)
+    outbox.enqueue(encode(known, {"system_config": [setting(100_001, "other")]}), known, 7)
+    replayer = Replayer(config, known, outbox, threading.Event())
+    for first in range(1, 2001, 10):
+        outbox.enqueue(orders(known, first, first + 9), known, 7)
+        replayer.step(1)
+    drain_once(outbox, replayer, 20, threading.Event())
+    assert store.rows == {"order_records": set(range(1, 2001)), "system_config": {100_001}}
+    assert [event for event, _ in letters_of(outbox)] == [100_000]
+    assert store.writes < 1500
