@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from typing import Any
 
 from agents.base.config import Table
 from agents.tdengine.sql import rows_of, subtable
 from agents.writing.batch import EVENT_ID, Part
 
-KEYS = 500  # of one question
+# TDengine takes no IN for the time that a table is ordered by. Times that lie together are asked for by one span.
+KEYS, GAP_NS = 500, 600 * 10**9
+NAMES = 200  # subtables in one question
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 Ask = Callable[[str], list[list[Any]]]
 Place = tuple[str, int]  # subtable, nanosecond
@@ -60,17 +63,32 @@ def _known(part: Part, table: Table, ask: Ask) -> dict[Place, list[int]]:
         if place is not None:
             wanted.setdefault(place[0], set()).add(place[1])
     found: dict[Place, list[int]] = {}
-    for name, times in wanted.items():
-        ordered = sorted(times)
-        for first in range(0, len(ordered), KEYS):
-            where = ",".join(str(ns) for ns in ordered[first : first + KEYS])
+    column = table.key[0]
+    for first, last in _spans(sorted(set().union(*wanted.values()))):
+        names = [name for name, times in wanted.items() if any(first <= ns <= last for ns in times)]
+        for nth in range(0, len(names), NAMES):
+            listed = ",".join(f"'{name}'" for name in names[nth : nth + NAMES])
             # Names are the catalogue's and our own hashes, values are numbers.
-            for ts, event in ask(
-                f"SELECT CAST(`{table.key[0]}` AS BIGINT), `{EVENT_ID}` FROM `{table.database}`.`{name}`"
-                f" WHERE `{table.key[0]}` IN ({where})"
+            for name, ts, event in ask(
+                f"SELECT TBNAME, CAST(`{column}` AS BIGINT), `{EVENT_ID}` FROM `{table.database}`.`{table.name}`"
+                f" WHERE `{column}` >= {first} AND `{column}` <= {last} AND TBNAME IN ({listed})"
             ):
-                found.setdefault((name, int(ts)), []).append(int(event))
+                if int(ts) in wanted.get(str(name), ()):
+                    found.setdefault((str(name), int(ts)), []).append(int(event))
     return found
+
+
+def _spans(ordered: list[int]) -> Iterator[tuple[int, int]]:
+    """First and last of times that lie together."""
+    if not ordered:
+        return
+    first, n = ordered[0], 0
+    for before, now in pairwise(ordered):
+        n += 1
+        if now - before > GAP_NS or n >= KEYS:
+            yield first, before
+            first, n = now, 0
+    yield first, ordered[-1]
 
 
 def _place(part: Part, table: Table, row: list[str | None]) -> Place | None:

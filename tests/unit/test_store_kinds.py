@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg2
@@ -87,9 +88,10 @@ class Server:
 
     def __call__(self, statement: str) -> list[list[Any]]:
         self.asked.append(statement)
+        first, last = (int(found) for found in re.findall(r"[<>]= (\d+)", statement))
         return [
-            [ts, event] for symbol, ts, event in self._held
-            if subtable("minute_kline", [symbol]) in statement and str(ts) in statement
+            [subtable("minute_kline", [symbol]), ts, event] for symbol, ts, event in self._held
+            if subtable("minute_kline", [symbol]) in statement and first <= ts <= last
         ]  # fmt: skip
 
 
@@ -112,6 +114,13 @@ def test_the_same_row_again_is_written_and_a_batch_that_is_all_older_is_not() ->
     server, tables = Server(("A", 1000, 20)), {"minute_kline": BARS}
     assert closes(newer([part("minute_kline", (1000, 20, "same", "A"))], tables, server)) == ["same"]
     assert list(newer([part("minute_kline", (1000, 19, "old", "A"))], tables, server)) == []
+
+
+def test_times_that_lie_far_apart_are_asked_for_apart() -> None:
+    server = Server(*(("A", nth * 10**9, nth) for nth in range(10_000)))
+    rows = part("minute_kline", (5 * 10**9, 4, "old", "A"), (9000 * 10**9, 10**9, "new", "A"), (10**18, 1, "far", "A"))
+    assert closes(newer([rows], {"minute_kline": BARS}, server)) == ["new", "far"]
+    assert len(server.asked) == 3
 
 
 def test_rows_that_are_only_added_are_not_asked_about() -> None:
