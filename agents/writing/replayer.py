@@ -40,7 +40,7 @@ PING_AFTER_S, PING_S = 0.3, 0.3
 # The first transaction of a session is small: after a failover it ends the silence of the store.
 FIRST_ROWS = 500
 RETRY_S, RETRY_MAX_S = 0.1, 2.0
-PURGE_EVERY_S, RATE_EVERY_S = 10.0, 2.0
+PURGE_EVERY_S, PURGE_S, PURGED, RATE_EVERY_S = 10.0, 2.0, 500, 2.0
 TURNS = 5  # every so many transactions the least urgent lane has its turn
 # A write that ends the session is tried again with half the rows. Where a record alone did so this often another one is
 # sent instead: if that goes in, the record is split.
@@ -116,7 +116,11 @@ class Replayer:
 
     def housekeep(self) -> None:
         """Let go of what was applied long ago, keep the reserve, and forget a pace that was for what waited."""
-        self._outbox.purge(self._config.outbox.keep_applied_s)
+        # Little at a time, so that no writer waits for it; again while there is more and nobody needs this process.
+        until = time.monotonic() + PURGE_S
+        while self._outbox.purge(self._config.outbox.keep_applied_s, PURGED) == PURGED and time.monotonic() < until:
+            if self._outbox.waiting():
+                break
         if not self._outbox.waiting():
             self._pace.emptied()
         if self._outbox.copies is not None:

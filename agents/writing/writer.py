@@ -30,6 +30,7 @@ HANDOVER_S = 0.15
 HANDOVER_RECORDS = 3
 HANDOVER_POLL_S = 0.004
 REFUSED_S = 2.0  # for so long after a refusal what waits does not mean that the store is away
+SLOW_FROM, SLOWEST_S = 0.5, 1.0  # share of the outbox's room, and the rest after a batch when it is full
 # A batch may be of any size: beyond an ordinary one a store this slow has time for it.
 ORDINARY_ROWS, SLOWEST_ROWS_PER_S = 2000, 3000.0
 
@@ -46,7 +47,7 @@ class Ack:
     """`host` and `timeline` when the store acknowledged.
 
     `record` (the outbox id), `why` and `fill` when the outbox did: how much of its room is taken, 0 to 1. Whoever
-    writes on at full speed beyond a half will be told no at 1.
+    writes on at full speed beyond a half (see `slow_down_s`) is told no at 1.
     """
 
     by: By
@@ -55,6 +56,12 @@ class Ack:
     record: int | None = None
     why: str | None = None
     fill: float = 0.0
+
+
+    @property
+    def slow_down_s(self) -> float:
+        """How long to rest before the next batch, so that nobody is told no: nothing while half the room is free."""
+        return max(0.0, self.fill - SLOW_FROM) / (1 - SLOW_FROM) * SLOWEST_S
 
 
 class Writer:

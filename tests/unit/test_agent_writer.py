@@ -18,7 +18,7 @@ from agents.postgresql.store import Unconfirmed
 from agents.tdengine.session import TdengineError
 from agents.writing.batch import Batch, Part, encode
 from agents.writing.outbox import Outbox
-from agents.writing.writer import By, Writer
+from agents.writing.writer import Ack, By, Writer
 from tests.unit.agent_fixtures import config, orders, setting, tables
 
 
@@ -165,6 +165,11 @@ def test_rows_of_a_table_that_takes_nothing_queue_and_all_others_go_to_the_store
     ack = writer.write(encode(known, {"system_config": [setting(6)]}))
     assert ack.by is By.OUTBOX
     assert 0 < ack.fill < 0.01
+
+
+def test_a_client_is_told_to_slow_down_long_before_it_is_told_no() -> None:
+    rests = [Ack(By.OUTBOX, fill=fill).slow_down_s for fill in (0.0, 0.5, 0.75, 1.0)]
+    assert rests == [0.0, 0.0, 0.5, 1.0]
 
 
 def test_a_large_batch_has_the_time_that_a_slow_store_needs(
