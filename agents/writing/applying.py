@@ -24,6 +24,7 @@ from agents.writing.records import Record
 from agents.writing.rival import RivalWatch
 from agents.writing.stalls import Stalls
 
+PIECES = 4  # into which a record is split that ends every session
 CHUNK = 2000  # rows of a record that are separated in one transaction
 FEW = 20  # rows; so many that name a value of theirs may all be at fault, more are more likely the table's
 JUST_NOW_S = 5.0
@@ -130,18 +131,62 @@ class Applying:
             self.stalls.lift(table)
         for record in candidates.values():
             if table in self.stalls:
-                self.separate(store, record)
+                try:
+                    self.separate(store, record)
+                except Failure as error:
+                    self.stalls.stall(table, str(error).strip())
+                    raise
         if table not in self.stalls:
             self._say(f"{table} takes rows again.")
 
-    def takes_others(self, store: AnyStore, but: Record) -> bool:
-        """Whether the store takes another record than this one. Raises Failure when it is away."""
-        others = self._outbox.pending(1, but=frozenset([but.id]))
-        if others:
-            before = self.done.rows
-            self.apply(store, others)
-            return self.done.rows > before
-        return any(self._takes_a_row(store, table) for table in but.tables)
+    def set_apart(self, store: AnyStore, record: Record) -> bool:
+        """Deal with a record whose write hangs or ends every session; False where nothing says that it is not the store.
+
+        Rows of other tables go in, and of its own: it is at fault, is split, and a single row becomes a dead letter.
+        Only of others: its table is (somebody holds a lock on it), and its rows wait. Raises Failure.
+        """
+        if len(record.tables) > 1:
+            self._outbox.split(record, [[part] for part in record.parts])
+            return True
+        (table,) = record.tables
+        samples = self._samples(record)
+        others = [row for name, row in samples.items() if name != table]
+        if not others:
+            return False
+        self._tried(store, others[0])  # raises where it is the store
+        try:
+            at_fault = table in samples and self._tried(store, samples[table])
+        except Failure as error:
+            self._stalled(table, str(error).strip())
+            self._outbox.hold([record], table, self.stalls.why(table))
+            raise
+        if not at_fault:
+            return False
+        if record.n > 1:
+            rows = max(1, record.n // PIECES)
+            self._outbox.split(record, [[piece] for part in record.parts for piece in part.chunks(rows)])
+        else:
+            self._outbox.bury(record, "each try ended the session with the store; others of its table went in")
+            self.done.dead += 1
+            self._say(f"Dead letter: event {record.parts[0].first} of {table}: it ends every session")
+        return True
+
+    def _samples(self, but: Record) -> dict[str, Part]:
+        """A row of each table, of what went in before or else of what waits: writing one early changes nothing."""
+        waiting = [part for record in self._outbox.pending(CHUNK, but=frozenset([but.id])) for part in record.parts]
+        return {**{part.table: part.rows(0, 1) for part in reversed(waiting)}, **self._outbox.applied_samples()}
+
+    def _tried(self, store: AnyStore, row: Part) -> bool:
+        """Whether this row goes in. Raises Failure when the store is away."""
+        self.trying = ()
+        try:
+            with self._watched(store):
+                store.write([row], self._deadline_s(1))
+        except Failure as error:
+            if kind_of(error) is not Kind.REFUSED or store.closed:
+                raise
+            return False
+        return True
 
     def _free(self, records: Sequence[Record]) -> list[Record]:
         """Those whose tables all take rows, as far as is known; the others are held, in part where a part can go."""
@@ -213,17 +258,8 @@ class Applying:
         known = self._tables.get(table)
         if known is None or not (self._backend.compares or known.on_conflict == "ignore"):
             return None
-        row = self._outbox.applied_row_of(table)
-        if row is None:
-            return None
-        try:
-            with self._watched(store):
-                store.write([row], self._deadline_s(1))
-        except Failure as error:
-            if kind_of(error) is Kind.AWAY or store.closed:
-                raise
-            return False
-        return True
+        row = self._outbox.applied_samples().get(table)
+        return None if row is None else self._tried(store, row)
 
     def _watched(self, store: AnyStore) -> RivalWatch | nullcontext[None]:
         if not self._backend.has_rivals:

@@ -270,19 +270,20 @@ class Outbox(Counting):
                 (why, first_id),
             )
 
-    def applied_row_of(self, table: str) -> Part | None:
-        """One row of this table that the store took from here lately, to see whether it takes one now."""
+    def applied_samples(self) -> dict[str, Part]:
+        """One row of each table of which the store took some from here lately, to try whether it takes one now."""
         with told(self.path):
             found = self._db.execute(
                 "SELECT CAST(data AS BLOB), checksum FROM outbox_queue WHERE status = 'applied'"
                 " AND applied_no > ? ORDER BY applied_no DESC LIMIT 50",
                 (self.last_applied_no() - 200,),
             ).fetchall()
+        samples: dict[str, Part] = {}
         for data, checksum in found:
             for part in parts_of(data, checksum) or ():
-                if part.table == table:
-                    return part.rows(0, 1)
-        return None
+                if part.table not in samples:
+                    samples[part.table] = part.rows(0, 1)
+        return samples
 
     # ---- what was applied ----
 

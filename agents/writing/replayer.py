@@ -24,13 +24,11 @@ from agents.base.config import DEFAULT, Config, Table, load_config, load_tables
 from agents.base.errors import AgentError, NoPrimary, OutboxBusy, OutboxFull, run
 from agents.writing.applying import LONGEST, Applying, Done
 from agents.writing.backend import AnyStore, Failure, backend
-from agents.writing.batch import Part
 from agents.writing.copies import Copies, NoSecondCopy
 from agents.writing.counts import COPIES, RATE
 from agents.writing.lease import Lease
 from agents.writing.outbox import Outbox
 from agents.writing.pace import Paced
-from agents.writing.records import Record
 from agents.writing.room import Reserve
 
 BUSY_POLL_S, IDLE_POLL_S = 0.02, 0.2
@@ -43,8 +41,8 @@ RETRY_S, RETRY_MAX_S = 0.1, 2.0
 PURGE_EVERY_S, PURGE_S, PURGED, RATE_EVERY_S = 10.0, 2.0, 500, 2.0
 TURNS = 5  # every so many transactions the least urgent lane has its turn
 # A write that ends the session is tried again with half the rows. Where a record alone did so this often another one is
-# sent instead: if that goes in, the record is split.
-STRIKES, PIECES = 3, 4
+# sent instead: if that goes in, the record is set apart.
+STRIKES = 2
 
 
 class Replayer:
@@ -144,7 +142,7 @@ class Replayer:
 
     def _step(self, search_s: float) -> bool:
         store, before = self._ready_store(search_s), self.done.rows
-        if self._strikes >= STRIKES and self._divided(store):
+        if self._strikes >= STRIKES and self._set_apart(store):
             return True
         for table in list(self.applying.stalls.lifted):
             if not self._outbox.release(table):
@@ -184,28 +182,24 @@ class Replayer:
 
     def _strike(self) -> None:
         """The session ended under these records: their fault, or the store's."""
-        self.applying.patience = min(self.applying.patience * 2, LONGEST)
         trying = self.applying.trying
         if not trying:
+            self._be_patient()  # other rows fared no better
             return
         self._at_most = max(1, sum(record.n for record in trying) // 2)
         if len(trying) == 1:
             self._strikes = self._strikes + 1 if trying[0].id == self._struck else 1
             self._struck = trying[0].id
 
-    def _divided(self, store: AnyStore) -> bool:
-        """Others go in where one record ended every session: it is split, and a single row becomes a dead letter."""
-        record, self._strikes = self._outbox.pending_one(self._struck), 1
-        if record is None or not self.applying.takes_others(store, record):
-            return False
-        self._struck, self._strikes = 0, 0
-        if record.n > 1:
-            self._outbox.split(record, [[piece] for piece in _pieces(record)])
-        else:
-            self._outbox.bury(record, "each try ended the session with the store, and other rows went in")
-            self.done.dead += 1
-            _log(f"Dead letter: event {record.parts[0].first} of {record.parts[0].table}: it ends every session")
-        return True
+    def _set_apart(self, store: AnyStore) -> bool:
+        record, self._strikes = self._outbox.pending_one(self._struck), 0
+        if record is not None and self.applying.set_apart(store, record):
+            return True
+        self._be_patient()
+        return False
+
+    def _be_patient(self) -> None:
+        self.applying.patience = min(self.applying.patience * 2, LONGEST)
 
     def _note_rate(self, rows: int) -> None:
         self._rate_rows += rows
@@ -223,11 +217,6 @@ class Replayer:
         if sentence != self._said:
             _log(sentence)
             self._said = sentence
-
-
-def _pieces(record: Record) -> list[Part]:
-    rows = max(1, record.n // PIECES)
-    return [piece for part in record.parts for piece in part.chunks(rows)]
 
 
 def serve(outbox: Outbox, replayer: Replayer, stop: threading.Event) -> None:

@@ -35,6 +35,7 @@ class FakeStore:
     poison: dict[int, int] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     kills: set[int] = field(default_factory=set)
+    locked: set[str] = field(default_factory=set)  # a write of these hangs until its deadline
     unlucky: int = 0
     down: bool = False
     rows_per_s: float = 0.0  # 0: at once
@@ -66,6 +67,9 @@ class FakeStore:
             self.unlucky -= 1
             raise TdengineError("took 0 of 1 rows", "", TOOK_FEWER)
         if self.rows_per_s and sum(part.n for part in parts) / self.rows_per_s > deadline_s:
+            self.closed = True
+            raise DeadlineExceeded("no answer in time")
+        if self.locked & {part.table for part in parts}:
             self.closed = True
             raise DeadlineExceeded("no answer in time")
         for part in parts:

@@ -203,9 +203,45 @@ def test_a_row_that_ends_every_session_dies_when_others_go_in(
     store.kills = {7}
     for first in range(1, 41, 10):
         outbox.enqueue(orders(known, first, first + 9), known, 7)
+    outbox.enqueue(encode(known, {"system_config": [setting(50)]}), known, 7)
     drain(20.0)
     assert store.rows["order_records"] == set(range(1, 41)) - {7}
     assert [event for event, _ in letters_of(outbox)] == [7]
+
+
+def test_a_table_that_somebody_has_locked_waits_whole_and_the_others_go_on(
+    outbox: Outbox, known: dict[str, Table], store: FakeStore, config: Config
+) -> None:
+    """A restore holds its table for an hour: not one of its rows may be taken apart or given up for that."""
+    store.locked = {"order_records"}
+    for first in range(1, 101, 10):
+        rows = {"order_records": [order(n) for n in range(first, first + 10)]}
+        outbox.enqueue(encode(known, rows), known, 7)
+        outbox.enqueue(encode(known, {"system_config": [setting(1000 + first, f"k{first}")]}), known, 7)
+    stop = threading.Event()
+    replayer = Replayer(config, known, outbox, stop)
+    assert until(lambda: drain_once(outbox, replayer, 1, stop) or not outbox.waiting())
+    status = outbox.status()
+    assert (status.dead_rows, status.pending_rows, list(status.held or {})) == (0, 100, ["order_records"])
+    assert status.pending_records == 10
+    assert len(store.rows["system_config"]) == 10
+    store.locked = set()
+    assert until(lambda: drain_once(outbox, replayer, 1, stop) or outbox.status().pending_rows == 0, 40)
+    assert store.rows["order_records"] == set(range(1, 101))
+
+
+def test_when_every_write_hangs_nothing_is_held_taken_apart_or_given_up(
+    outbox: Outbox, known: dict[str, Table], store: FakeStore, drain: Drain
+) -> None:
+    """No synchronous standby: connecting works, no commit is answered."""
+    store.locked = {"order_records", "system_config"}
+    outbox.enqueue(orders(known, 1, 10), known, 7)
+    outbox.enqueue(encode(known, {"system_config": [setting(50)]}), known, 7)
+    drain(1.0)
+    status = outbox.status()
+    assert (status.dead_rows, status.pending_records, status.held_records) == (0, 2, 0)
+    store.locked = set()
+    assert drain().done.rows == 11
 
 
 def test_a_store_that_is_away_kills_nothing_and_splits_nothing(
