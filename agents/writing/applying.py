@@ -140,7 +140,7 @@ class Applying:
             self._say(f"{table} takes rows again.")
 
     def set_apart(self, store: AnyStore, record: Record) -> bool:
-        """Deal with a record whose write hangs or ends every session; False where nothing says that it is not the store.
+        """Deal with a record whose write hangs or ends every session; False where it may be the store.
 
         Rows of other tables go in, and of its own: it is at fault, is split, and a single row becomes a dead letter.
         Only of others: its table is (somebody holds a lock on it), and its rows wait. Raises Failure.
