@@ -19,6 +19,7 @@ from agents.base.deadline import Deadline, DeadlineExceeded
 from agents.base.failures import Kind, Refusal
 from agents.postgresql.primary import Primary
 from agents.writing.batch import Part
+from agents.writing.separating import Refused, separate
 
 # Data exceptions and integrity violations name a value of the row; trying again changes nothing.
 DATA_ERRORS = ("22", "23")
@@ -28,8 +29,6 @@ ROW_LIMIT = "53400"
 READ_ONLY = "25006"  # it has become a standby
 # Deadlock, serialization; a lock that was not to be had, an object in use, a statement that somebody cancelled.
 UNLUCKY_ERRORS, UNLUCKY_CODES = ("40",), ("55P03", "55006", "57014")
-# Rows that were refused one by one while none of their table went through, before the rest is left untried.
-HOPELESS = 20
 
 # What may go wrong with the store while the batch is sound.
 StoreFailure = (psycopg2.Error, DeadlineExceeded, OSError)
@@ -91,17 +90,10 @@ class Store:
 
     def write_sound_rows(
         self, parts: Iterable[Part], deadline_s: float
-    ) -> tuple[list[Part], list[tuple[Part, Refusal]]]:
-        """Like write, but what the server refuses is left out, whatever its words are.
-
-        Returns what was committed and (part, why) of the rest: one row each, or more where none of so many of their
-        table went through that the others were left untried.
-        """
-        sound: list[Part] = []
-        refused: list[tuple[Part, Refusal]] = []
+    ) -> tuple[list[Part], list[Refused]]:
+        """Like write, but what the server refuses is left out, whatever its words are: (committed, (part, why))."""
         with Deadline(self._connection, deadline_s):
-            for part in parts:
-                self._separate(part, sound, refused)
+            sound, refused = separate(parts, self._refused)
             self._commit()
         return sound, refused
 
@@ -166,19 +158,6 @@ class Store:
         self._staged.clear()
         self._filled.clear()
 
-    def _separate(self, part: Part, sound: list[Part], refused: list[tuple[Part, Refusal]]) -> None:
-        """Place the part; if it is refused, halve it until each refused row stands alone."""
-        waiting = [part]
-        while waiting:
-            part = waiting.pop()
-            why = self._refused(part)
-            if why is None:
-                sound.append(part)
-            elif part.n == 1 or _hopeless(part.table, sound, refused):
-                refused.append((part, why))
-            else:
-                waiting += reversed(part.halves())
-
     def _refused(self, part: Part) -> Refusal | None:
         """Place it in a savepoint of its own, which is gone afterwards either way."""
         with self._connection.cursor() as cursor:
@@ -225,13 +204,6 @@ class Store:
 
 def refusal(error: psycopg2.Error) -> Refusal:
     return Refusal(str(error).strip().splitlines()[0], str(error.pgcode), is_data_error(error))
-
-
-def _hopeless(table: str, sound: Sequence[Part], refused: Sequence[tuple[Part, Refusal]]) -> bool:
-    """Whether so many rows of the table were tried, and all refused, that the rest would fare no better."""
-    return len([1 for part, _ in refused if part.table == table]) >= HOPELESS and not any(
-        part.table == table for part in sound
-    )
 
 
 def merged(parts: Iterable[Part]) -> list[Part]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from agents.tdengine.session import TdengineError, load_settings
 from agents.tdengine.sql import inserts
 from agents.tdengine.worker import LENGTH
 from agents.writing.batch import Part
+from agents.writing.separating import Refused, separate
 
 TCP_TIMEOUT_S = 0.3
 RETRY_S = 0.1
@@ -39,7 +40,6 @@ DATA_CODES = frozenset((
 # Nobody answered, or a part of the server is not there: the network, the cluster's management, vnodes, the log's sync.
 _AWAY = ((0x0001, 0x00FF), (0x0213, 0x0213), (0x0300, 0x0360), (0x0500, 0x0550), (0x0900, 0x09FF))
 NO_TABLE = frozenset((0x2603, 0x2662, 0x0618))
-HOPELESS = 20  # as with PostgreSQL: rows refused one by one, none of their table taken, before the rest is left untried
 
 @dataclass
 class Node:
@@ -185,25 +185,20 @@ class TdStore:
 
     def write_sound_rows(
         self, parts: Iterable[Part], deadline_s: float
-    ) -> tuple[list[Part], list[tuple[Part, Refusal]]]:
-        """Like write, but what TDengine refuses stays out: (written, (part, why)); see PostgreSQL's."""
-        sound: list[Part] = []
-        refused: list[tuple[Part, Refusal]] = []
-        waiting = list(parts)
+    ) -> tuple[list[Part], list[Refused]]:
+        """Like write, but what TDengine refuses stays out: (written, (part, why))."""
         end = time.monotonic() + deadline_s
-        while waiting:
-            part = waiting.pop(0)
+
+        def tried(part: Part) -> Refusal | None:
             try:
                 self.write([part], end - time.monotonic())
-                sound.append(part)
             except TdengineError as error:
                 if kind_of(error) is not Kind.REFUSED:
                     raise
-                if part.n == 1 or _hopeless(part.table, sound, refused):
-                    refused.append((part, refusal(error)))
-                else:
-                    waiting[:0] = part.halves()
-        return sound, refused
+                return refusal(error)
+            return None
+
+        return separate(parts, tried)
 
     def absent(self, part: Part, deadline_s: float) -> list[int]:
         """Event ids of the rows that are not there, neither themselves nor, where the newest wins, a newer one."""
@@ -251,11 +246,6 @@ def kind_of(error: BaseException) -> Kind:
 
 def refusal(error: TdengineError) -> Refusal:
     return Refusal(str(error), f"0x{error.code:04x}", is_data_code(error.code))
-
-
-def _hopeless(table: str, sound: Sequence[Part], refused: Sequence[tuple[Part, Refusal]]) -> bool:
-    tried = sum(1 for part, _ in refused if part.table == table)
-    return tried >= HOPELESS and not any(part.table == table for part in sound)
 
 
 def connector(config: Config) -> Connector:

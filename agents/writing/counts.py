@@ -115,20 +115,21 @@ class Counting(OutboxFile):
         return found
 
     def accounts(self) -> list[Account]:
-        """By table and lane, with what waits and what is dead counted record by record."""
-        there = {
-            (tbl, lane): (int(dead), int(pending))
-            for tbl, lane, dead, pending in self._all(
-                "SELECT e.key, q.lane, sum(json_extract(e.value, '$[2]') * (q.status = 'dead')),"
-                " sum(json_extract(e.value, '$[2]') * (q.status = 'pending'))"
-                " FROM outbox_queue AS q, json_each(iif(json_valid(q.tables), q.tables, '{}')) AS e"
-                " WHERE q.status IN ('pending', 'dead') GROUP BY 1, 2"
-            )
-        }
-        kept = {
-            (tbl, lane): rest
-            for tbl, lane, *rest in self._all("SELECT tbl, lane, enqueued, applied, discarded FROM outbox_totals")
-        }
+        """By table and lane, with what waits and what is dead counted record by record; all of one moment."""
+        with self._snapshot():
+            there = {
+                (tbl, lane): (int(dead), int(pending))
+                for tbl, lane, dead, pending in self._all(
+                    "SELECT e.key, q.lane, sum(json_extract(e.value, '$[2]') * (q.status = 'dead')),"
+                    " sum(json_extract(e.value, '$[2]') * (q.status = 'pending'))"
+                    " FROM outbox_queue AS q, json_each(iif(json_valid(q.tables), q.tables, '{}')) AS e"
+                    " WHERE q.status IN ('pending', 'dead') GROUP BY 1, 2"
+                )
+            }
+            kept = {
+                (tbl, lane): rest
+                for tbl, lane, *rest in self._all("SELECT tbl, lane, enqueued, applied, discarded FROM outbox_totals")
+            }
         return [
             Account(*place, enqueued, applied, *there.get(place, (0, 0)), discarded)
             for place, (enqueued, applied, discarded) in (

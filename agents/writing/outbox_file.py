@@ -115,6 +115,16 @@ class OutboxFile:
         return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
     @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """What is read inside is of one moment, whatever others write meanwhile."""
+        with told(self.path):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._db.execute("ROLLBACK")
+
+    @contextmanager
     def _transaction(self) -> Iterator[None]:
         with told(self.path):
             self._db.execute("BEGIN IMMEDIATE")

@@ -12,9 +12,10 @@ from agents.base.config import Table
 from agents.base.deadline import DeadlineExceeded
 from agents.base.failures import Kind, Refusal
 from agents.tdengine.session import TdengineError
-from agents.tdengine.store import HOPELESS, kind_of, refusal
+from agents.tdengine.store import kind_of, refusal
 from agents.writing.backend import Backend
 from agents.writing.batch import EVENT_ID, Part
+from agents.writing.separating import separate
 
 TOO_LONG, NO_TABLE, ODD, GONE, TOOK_FEWER = 0x2653, 0x2603, 0x9999, 0x000B, 0
 
@@ -90,23 +91,16 @@ class FakeStore:
     def write_sound_rows(
         self, parts: Iterable[Part], deadline_s: float
     ) -> tuple[list[Part], list[tuple[Part, Refusal]]]:
-        sound: list[Part] = []
-        refused: list[tuple[Part, Refusal]] = []
-        waiting = list(parts)
-        while waiting:
-            part = waiting.pop(0)
+        def tried(part: Part) -> Refusal | None:
             try:
                 self.write([part], deadline_s)
-                sound.append(part)
             except TdengineError as error:
                 if kind_of(error) is not Kind.REFUSED:
                     raise
-                hopeless = len(refused) >= HOPELESS and not any(one.table == part.table for one in sound)
-                if part.n == 1 or hopeless:
-                    refused.append((part, refusal(error)))
-                else:
-                    waiting[:0] = part.halves()
-        return sound, refused
+                return refusal(error)
+            return None
+
+        return separate(parts, tried)
 
     def absent(self, part: Part, deadline_s: float) -> list[int]:
         return [event for event in ids(part) if event not in self.rows.get(part.table, set())]

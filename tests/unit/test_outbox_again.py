@@ -109,3 +109,28 @@ def test_rows_of_a_table_gone_from_the_catalogue_are_queued_again_with_the_other
     outbox = Outbox(tmp_path / "outbox.db")
     assert shadow.requeue(settings, outbox, fewer, 0).rows == 2
     assert outbox.pending(10)[0].tables == {"order_records", "system_config"}
+
+
+def test_the_account_is_even_at_every_moment_of_others_writing(tmp_path: Path) -> None:
+    known, over, uneven = tables(tmp_path), threading.Event(), []
+    outbox = Outbox(tmp_path / "outbox.db")
+    outbox.enqueue(orders(known, 1, 10), known, 7)
+
+    def write() -> None:
+        mine, first = Outbox(tmp_path / "outbox.db"), 11
+        while not over.is_set():
+            mine.enqueue(orders(known, first, first + 9), known, 7)
+            first += 10
+            if first % 50 == 1:
+                mine.mark_applied(mine.pending(30), "pg1", 1)
+        mine.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(60):
+            uneven += [one for one in outbox.accounts() if one.missing]
+    finally:
+        over.set()
+        writer.join()
+    assert uneven == []
