@@ -121,19 +121,19 @@ class Replayer:
                 break
         if not self._outbox.waiting():
             self._pace.emptied()
+        self._reserve.lay()
         if self._outbox.copies is not None:
             self._keep_copies(self._outbox.copies)
 
     def _keep_copies(self, copies: Copies) -> None:
         """Let go of second copies of what the store has; note whether the other host answers, and for whom it keeps."""
-        said = {"error": "", "orphans": 0}
+        said: dict[str, object] = {"error": "", "orphans": 0}
         try:
             copies.forget(self._outbox.resolved_copies())
             said["orphans"] = copies.orphans()
         except NoSecondCopy as error:
             said["error"] = str(error)
         self._outbox.note(COPIES, said)
-        self._reserve.lay()
 
     def close(self) -> None:
         if self._store is not None:

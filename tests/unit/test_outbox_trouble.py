@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agents.base.config import Table
 from agents.base.errors import BadRow, OutboxBusy, OutboxDamaged, OutboxFull
-from agents.writing import outbox_file, replayer
+from agents.writing import outbox_file, replayer, room
 from agents.writing.batch import Batch, Part
 from agents.writing.outbox import Outbox
 from agents.writing.room import Reserve
 from tests.unit.agent_fixtures import config, orders, tables
-from tests.unit.fake_store import until
+from tests.unit.fake_store import FakeStore, until
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
@@ -167,3 +169,47 @@ def test_memory_does_not_grow_with_what_waits(tmp_path: Path) -> None:
         used.append(int(done.stdout))
     assert used[1] < 200
     assert used[1] - used[0] < 60
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MiB of its own; needs root, and a kernel that lets it mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full_is_drained_all_the_same(
+    small_disk: Path, tmp_path: Path, known: dict[str, Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every byte is taken, the outbox's write-ahead log included; the reserve is what the replayer works with."""
+    monkeypatch.setattr(room, "RESERVE", 1 << 20)
+    monkeypatch.setattr(replayer, "RETRY_MAX_S", 0.05)
+    store = FakeStore()
+    monkeypatch.setattr(replayer, "backend", lambda config, name: store.backend)
+    settings = config(tmp_path, outbox={"path": str(small_disk / "outbox.db")})
+    outbox = Outbox(settings.outbox.path)
+    ours = replayer.Replayer(settings, known, outbox, threading.Event())
+    ours._reserve = room.Reserve(settings.outbox.path, 1 << 20)
+    ours.housekeep()
+    assert ours._reserve.path.exists()
+    last = 0
+    with pytest.raises(OutboxFull):
+        for last in range(1, 100_000, 100):
+            outbox.enqueue(orders(known, last, last + 99), known, 7)
+    with contextlib.suppress(OSError), (small_disk / "filler").open("ab") as filler:
+        while True:
+            filler.write(b"x" * 4096)
+            filler.flush()
+    assert os.statvfs(small_disk).f_bavail == 0
+    stop = threading.Event()
+    replayer.drain_once(outbox, ours, 20, stop)
+    assert store.rows["order_records"] >= set(range(1, last))
+    assert outbox.status().pending_rows == 0
+    assert [one.missing for one in outbox.accounts()] == [0]
