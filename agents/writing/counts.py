@@ -16,7 +16,8 @@ class Status:
     """Counts of rows and records; `oldest_age_s` is None when nothing waits.
 
     Of the pending ones `held_records` wait for a table, whose name and the store's words are in `held`. `fill` is how
-    much of its room what waits takes, 0 to 1. `applied_rows` counts all that ever left for the store.
+    much of its room what waits takes, 0 to 1. `applied_rows` counts all that ever left for the store;
+    `rows_per_s` is what leaves now, `last_rows_per_s` what left when something did.
     `copy_error`: why no second copy is kept, where one should be; `orphans`: copies of a lost file, to be adopted.
     """
 
@@ -33,6 +34,7 @@ class Status:
     held: dict[str, str] | None = None
     fill: float = 0.0
     rows_per_s: float | None = None
+    last_rows_per_s: float | None = None
     lanes: dict[str, int] | None = None
     copy_error: str = ""
     orphans: int = 0
@@ -98,6 +100,7 @@ class Counting(OutboxFile):
             rows_per_s=float(rate[0]) if rate and 0 <= time.time() - rate[1] < 60 else None,
             copy_error=str(copies.get("error", "")),
             orphans=int(copies.get("orphans", 0)),
+            last_rows_per_s=float(rate[0]) if rate else None,
             lanes={
                 str(lane): int(pending)
                 for lane, pending in self._all(

@@ -33,7 +33,7 @@ from agents.writing.proving import prove
 from agents.writing.shadow import look, requeue
 
 # An outbox that nobody has used yet is empty; looking at it does not create it.
-UNUSED = Status(0, 0, 0, 0, 0, None, None, 0, 0, 0, {}, 0.0, None, {})
+UNUSED = Status(0, 0, 0, 0, 0, None, None, 0, 0, held={}, lanes={})
 MOST = 1000  # letters of one list
 
 

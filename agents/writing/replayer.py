@@ -205,7 +205,8 @@ class Replayer:
         self._rate_rows += rows
         took = time.monotonic() - self._rate_at
         if took >= RATE_EVERY_S:
-            self._outbox.note(RATE, [round(self._rate_rows / took, 1), time.time()])
+            if self._rate_rows:
+                self._outbox.note(RATE, [round(self._rate_rows / took, 1), time.time()])
             self._rate_at, self._rate_rows = time.monotonic(), 0
 
     def _failed(self, sentence: str) -> None:

@@ -39,8 +39,8 @@ class Outbox:
     `shadow_bytes`, `shadow_since` (unix seconds): acknowledged rows that are kept besides; None where none are. Of the
     pending records `held_records` wait for a table that takes nothing: `held` has the store's words by table. `fill` is
     how much of the room for waiting rows is taken, 0 to 1; `lanes` the rows that wait by how urgent they are;
-    `rows_per_s` what the replayer does now, None when it does nothing. `copy_error`: why no second copy is kept;
-    `orphans`: second copies of a lost file.
+    `rows_per_s` what the replayer does now, None when it does nothing, `last_rows_per_s` what it did when it did.
+    `copy_error`: why no second copy is kept; `orphans`: second copies of a lost file.
     """
 
     pending_records: int
@@ -57,6 +57,7 @@ class Outbox:
     held: Mapping[str, str] = field(default_factory=dict)
     fill: float = 0.0
     rows_per_s: float | None = None
+    last_rows_per_s: float | None = None
     lanes: Mapping[str, int] = field(default_factory=dict)
     copy_error: str = ""
     orphans: int = 0
@@ -68,8 +69,9 @@ class Outbox:
 
     @property
     def empty_in_s(self) -> float | None:
-        """Seconds until it is empty at today's rate; None where nothing says so."""
-        return self.pending_rows / self.rows_per_s if self.pending_rows and self.rows_per_s else None
+        """Seconds until it is empty at the rate of now, or else of the last time; None where neither is known."""
+        rate = self.rows_per_s or self.last_rows_per_s
+        return self.pending_rows / rate if self.pending_rows and rate else None
 
 
 def try_to_write(app: Host, seconds: float, only: str | None = None) -> WriteAttempt:

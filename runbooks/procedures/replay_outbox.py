@@ -141,7 +141,8 @@ def assess(context: Run, state: ReplayOutbox) -> ReplayOutbox:
 def _planned(box: Box, seen: Outbox) -> str:
     if not seen.pending_rows:
         return f"{box}: nothing waits"
-    takes = "" if seen.empty_in_s is None else f", about {seen.empty_in_s:.0f} s at {seen.rows_per_s:,.0f} rows/s"
+    rate = seen.rows_per_s or seen.last_rows_per_s
+    takes = "" if seen.empty_in_s is None else f", about {seen.empty_in_s:.0f} s at {rate:,.0f} rows/s"
     oldest = "" if seen.oldest_age_s is None else f", the oldest for {seen.oldest_age_s:.0f} s"
     return f"{box}: {seen.pending_rows:,} rows in {seen.pending_records:,} records{oldest}{takes}"
 
