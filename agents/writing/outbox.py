@@ -29,6 +29,7 @@ from agents.writing.counts import Counting
 from agents.writing.records import Applied, Newer, Record, checksum_of, data_of, parts_of, ranges_of
 from agents.writing.sqlite_errors import told
 
+ALL_LANES = 1 << 30
 PAGE_BYTES = 32 << 20  # of records that are read at once
 # The last tenth of the room is for orders: ticks are told no before.
 URGENT_LANE, OTHERS_SHARE = 0, 0.9
@@ -140,7 +141,7 @@ class Outbox(Counting):
                 "The store must take rows first (./dr status), or raise outbox_max_mb.",
             )
 
-    def waiting(self, at_most: int = 1, up_to_lane: int = 1 << 30) -> int:
+    def waiting(self, at_most: int = 1, up_to_lane: int = ALL_LANES) -> int:
         """How many records are ready, counted up to `at_most` (cheap however many there are)."""
         query = (
             "SELECT count(*) FROM (SELECT 1 FROM outbox_queue INDEXED BY outbox_ready"

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from agents.base.config import Config, Table
+from agents.base.config import UNKNOWN_LANE, Config, Table
 from agents.base.errors import NoPrimary
 from agents.base.failures import Kind
 from agents.writing.backend import AnyStore, Failure, backend, kind_of
 from agents.writing.batch import Batch
-from agents.writing.outbox import Outbox
+from agents.writing.outbox import ALL_LANES, Outbox
 from agents.writing.shadow import Shadow
 
 # A batch that meets an almost empty outbox waits this long for the replayer to finish, because a steady
@@ -133,7 +133,8 @@ class Writer:
     def _must_queue(self, batch: Batch) -> bool:
         names = {part.table for part in batch.parts}
         # What is less urgent may be overtaken where the store itself sees which row of a key is the newer one.
-        lane = min(self._tables[name].lane for name in names) if self._compares else 1 << 30
+        lanes = [self._tables[name].lane for name in names if name in self._tables]
+        lane = min(lanes, default=UNKNOWN_LANE) if self._compares else ALL_LANES
         if self._outbox.is_held(names):
             return True
         end = time.monotonic() + HANDOVER_S
