@@ -20,7 +20,7 @@ from agents.base.errors import BadRow
 from agents.tdengine.sql import rows_of
 from agents.writing.batch import EVENT_ID, RUN_SHIFT, SEQ_MASK, Part, copy_text
 from agents.writing.outbox_file import OutboxFile
-from agents.writing.records import Newer, checksum_of, data_of, parts_of, ranges_of
+from agents.writing.records import Newer, checksum_of, data_of, parts_of, ranges_in, ranges_of
 from agents.writing.sqlite_errors import told
 
 Row = dict[str, str | None]
@@ -50,7 +50,7 @@ class Letters(OutboxFile):
             " WHERE status = 'dead' AND id > ? ORDER BY id LIMIT ?",
             after, at_most,
         )  # fmt: skip
-        return [Letter(row[0], _named(row[1]), *row[2:]) for row in rows]
+        return [Letter(row[0], ranges_in(row[1]), *row[2:]) for row in rows]
 
     def every(self, table: str = "", after: int = 0) -> Iterator[Letter]:
         """All of them, or those with rows of one table, however many."""
@@ -195,11 +195,4 @@ class Letters(OutboxFile):
             "INSERT INTO outbox_journal (at, who, letter, deed, reason, what) VALUES (?, ?, ?, ?, ?, ?)",
             (time.time(), getpass.getuser(), number, deed, reason, json.dumps(what, ensure_ascii=False)),
         )
-
-
-def _named(tables: object) -> dict[str, list[int]]:
-    try:
-        return dict(json.loads(str(tables)))
-    except (ValueError, TypeError):
-        return {}
 

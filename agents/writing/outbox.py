@@ -14,7 +14,6 @@ that a writer never deletes anything to make room, and is told no only for what 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -26,7 +25,7 @@ from agents.base.errors import OutboxFull
 from agents.writing.batch import Batch, Part
 from agents.writing.copies import Copies, NoSecondCopy
 from agents.writing.counts import Counting
-from agents.writing.records import Applied, Newer, Record, checksum_of, data_of, parts_of, ranges_of
+from agents.writing.records import Applied, Newer, Record, checksum_of, data_of, parts_of, ranges_in, ranges_of
 from agents.writing.sqlite_errors import told
 
 ALL_LANES = 1 << 30
@@ -297,7 +296,7 @@ class Outbox(Counting):
                 " WHERE applied_no > ? AND origin = ? AND coalesce(parent_id, id) <= ? ORDER BY applied_no",
                 (no, origin, up_to_id),
             ).fetchall()
-        return [Applied(r[0], r[1], json.loads(r[2]), r[3], r[4], r[5]) for r in rows]
+        return [Applied(r[0], r[1], ranges_in(r[2]), r[3], r[4], r[5]) for r in rows]
 
     def applied_timed(self, since: float) -> Iterator[tuple[float, tuple[Part, ...]]]:
         """What the store took from here at `since` (unix seconds) or later, in the order of application, with its time.
@@ -343,7 +342,7 @@ class Outbox(Counting):
                     (after, last, since),
                 ).fetchall()
                 for _, number, n, tables in found:
-                    if only and not set(only) & set(json.loads(tables)):
+                    if only and not set(only) & set(ranges_in(tables)):
                         continue
                     # Application numbers never start again, whatever becomes of the last one.
                     self._db.execute(

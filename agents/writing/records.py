@@ -76,5 +76,13 @@ def ranges_of(parts: Sequence[Part]) -> str:
     return json.dumps(found)
 
 
+def ranges_in(text: object) -> dict[str, list[int]]:
+    """What `ranges_of` wrote; nothing where it is damaged."""
+    try:
+        return dict(json.loads(str(text)))
+    except (ValueError, TypeError):
+        return {}
+
+
 def checksum_of(data: str) -> str:
     return hashlib.sha256(data.encode()).hexdigest()
