@@ -121,6 +121,13 @@ def _supertables(context: Run, declared: tuple[Table, ...]) -> set[str]:
     return {str(row["stable_name"]) for row in rows if row["db_name"] in databases}
 
 
+def as_assessed(context: Run, state: ReplayOutbox) -> None:
+    """Asked when a run is resumed: a failover may have come between. Raises Refused, Unreachable."""
+    apps_answer(context)
+    takes_rows(context)
+    shapes_fit(context)
+
+
 def assess(context: Run, state: ReplayOutbox) -> ReplayOutbox:
     """The plan: what waits where, by lane and table, and how long it will take by what was measured."""
     after: dict[str, int] = {}
@@ -270,6 +277,7 @@ REPLAY_OUTBOX: Procedure[ReplayOutbox] = Procedure(
             name="assess", role="app", budget="outbox.drain", action=assess, observes=True, grows=Grows.ROWS,
             says="Say what waits in each outbox by lane and table, and how long it will take.",
             evidence=Evidence("each outbox was counted"),
+            still=Evidence("stores that take rows, tables as declared, application hosts that answer", as_assessed),
             commands=(
                 "cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.writing.outbox_cli status",
                 "cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.writing.outbox_cli accounts",
