@@ -151,14 +151,16 @@ class Applying:
         (table,) = record.tables
         samples = self._samples(record)
         others = [row for name, row in samples.items() if name != table]
-        if not others:
+        if not samples:
             return False
-        self._tried(store, others[0])  # raises where it is the store
+        if others:
+            self._tried(store, others[0])  # raises where it is the store
         try:
             at_fault = table in samples and self._tried(store, samples[table])
         except Failure as error:
-            self._stalled(table, str(error).strip())
-            self._outbox.hold([record], table, self.stalls.why(table))
+            if others:
+                self._stalled(table, str(error).strip())
+                self._outbox.hold([record], table, self.stalls.why(table))
             raise
         if not at_fault:
             return False
