@@ -10,7 +10,7 @@ from pyinfra.api.operation import OperationMeta
 from pyinfra.operations import files, systemd
 from pyinfra.operations.util import any_changed
 
-from deploys import agents, estate
+from deploys import agents, copies, estate
 from deploys.base import UPLOADS
 from deploys.postgresql.operations import packages
 from deploys.text import MANAGED, as_file
@@ -37,6 +37,7 @@ def deploy() -> tuple[OperationMeta, ...]:
         name="writer's password", src=estate.template("app", "pgpass.j2"), dest=f"{ETC}/pgpass", mode="0600",
         user="mystocks", group="mystocks", _temp_dir=UPLOADS, writer=estate.secret()["writer"],
     )  # fmt: skip
+    ours = (*ours, *copies.client())
     replayer("mystocks-replayer", "PostgreSQL", f"{ETC}/agent.json", *ours, settings, passwords)
     return ours
 
@@ -90,11 +91,13 @@ def kept(suffix: str, shadow: Shadow | None) -> dict[str, Any]:
     """Outbox and shadow of one store: apart, so that rows of one never wait for the other."""
     folder = "/var/lib/mystocks-dr"
     max_bytes = host.data.get("outbox_max_mb") * 2**20
+    box = {"path": f"{folder}/outbox{suffix}.db", "max_bytes": max_bytes}
+    box |= copies.settings(suffix.removeprefix("-") or "postgresql")
     if shadow is None:
-        return {"outbox": {"path": f"{folder}/outbox{suffix}.db", "max_bytes": max_bytes, "keep_applied_s": 600}}
+        return {"outbox": {**box, "keep_applied_s": 600}}
     keep_s = shadow.keep_h * 3600
     return {
         # What was replayed is as new to the archive as what was written past the outbox.
-        "outbox": {"path": f"{folder}/outbox{suffix}.db", "max_bytes": max_bytes, "keep_applied_s": keep_s},
+        "outbox": {**box, "keep_applied_s": keep_s},
         "shadow": {"path": f"{folder}/shadow{suffix}", "max_bytes": shadow.max_mb * 2**20, "keep_s": keep_s},
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import agents, app, base, estate, jobs, offsite
+from deploys import agents, app, base, copies, estate, jobs, offsite
 from deploys.postgresql import pgbackrest, schema
 from deploys.postgresql import server as postgres
 from deploys.postgresql.operations import stage
@@ -25,17 +25,18 @@ if is_postgres:
     postgres.cluster()
 if is_postgres or is_backup:
     pgbackrest.deploy()
-    agents.deploy()
+    programs, _ = agents.deploy()
 if is_backup:
     jobs.deploy()
+    copies.server(programs)
     if has_tdengine:
         backups.deploy()
 if "offsite" in host.groups:
     offsite.deploy()
 if "app" in host.groups:
-    programs = app.deploy()
+    reads = app.deploy()
     if has_tdengine:
-        tdengine.writer(*programs, *tdengine.client())
+        tdengine.writer(*reads, *tdengine.client())
 if is_tdengine:
     agents.deploy()
     tdengine.node(tdengine.install())

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from doors.support import INVENTORY_HELP, LAB_HELP, door, progress
+from inventories.errors import BadInput
 
 if TYPE_CHECKING:
     from runbooks.engine.context import Options
@@ -167,6 +168,32 @@ def abandon(
     run_procedure("abandon", options, plan, resume, json, inventory)
 
 
+@task(
+    help={
+        **HELP,
+        "store": "postgresql or tdengine (default: both)",
+        "rate": "rows a second at most, of each outbox (default: no limit)",
+        "at_full_speed": "do not yield to others that use the store",
+        "accept_held": "go on although a table is missing or other than declared: its rows wait",
+    },
+    name="replay-outbox",
+)
+@door
+def replay_outbox(
+    c: Context, store: str = "", rate: float = 0.0, at_full_speed: bool = False, accept_held: bool = False,
+    plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Drain every outbox into its store, and account for each row."""
+    from runbooks.procedures.replay_outbox import ReplayOutboxOptions
+
+    if rate < 0:
+        raise BadInput("--rate is rows a second, or 0 for no limit")
+    options = ReplayOutboxOptions(
+        yes=yes, store=store, rate=rate, at_full_speed=at_full_speed, accept_held=accept_held
+    )
+    run_procedure("replay-outbox", options, plan, resume, json, inventory)
+
+
 @task(help={"name": "failover, rejoin, switchover or detach"})
 @door
 def show(c: Context, name: str) -> None:
@@ -287,7 +314,7 @@ def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
 
 
 collection = Collection("runbook", show, list_, render, abandon)
-TOP_LEVEL = (failover, rejoin, switchover, detach, start_cluster, mend_archive)
+TOP_LEVEL = (failover, rejoin, switchover, detach, start_cluster, mend_archive, replay_outbox)
 
 
 def _expected(inventory: str, kinds: Set[Grows]) -> Mapping[Grows, str]:

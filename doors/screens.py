@@ -188,7 +188,9 @@ def _outbox(box: Outbox | None, why: str) -> str:
         return f"unknown: {why}"
     oldest = f", oldest {duration(box.oldest_age_s)}" if box.oldest_age_s is not None else ""
     replayer = "replayer runs" if box.replayer_running else "no replayer"
-    return f"{box.pending_rows} rows wait{oldest}; {box.dead_rows} dead; {size(box.size_bytes)}; {replayer}"
+    held = f", {box.held_records} records of them for {', '.join(box.held)}" if box.held else ""
+    left = f", empty in {duration(box.empty_in_s)}" if box.empty_in_s is not None else ""
+    return f"{box.pending_rows} rows wait{oldest}{held}{left}; {box.dead_rows} dead; {size(box.size_bytes)}; {replayer}"
 
 
 def _findings(found: Sequence[Finding]) -> Table:

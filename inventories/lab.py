@@ -18,6 +18,7 @@ _SHARED = {
     "estate": f"lab-{_name}",
     "secrets_file": str(_files.secrets),
     "pki_dir": str(_files.root / "pki"),
+    "outbox_copy": _os.environ.get("DR_LAB_OUTBOX_COPY", ""),
 }
 
 

@@ -8,7 +8,9 @@ agent.json:
      "node": 17,                                                                  of this host, in its event ids
      "tables": "/etc/mystocks-dr/tables.json",                                    default: beside agent.json
      "tdengine": "/etc/mystocks-dr/tdengine.json",                                only where that is the store
-     "outbox": {"path": "/var/lib/mystocks-dr/outbox.db", "max_bytes": 1073741824, "keep_applied_s": 3600},
+     "outbox": {"path": "/var/lib/mystocks-dr/outbox.db", "max_bytes": 1073741824, "keep_applied_s": 3600,
+                "copy": {"host": "backup1", "address": "192.0.2.30", "port": 8433, "store": "postgresql", "ca": "...",
+                         "certificate": "...", "key": "...", "deadline_s": 0.5, "alone": false}},   left out: none
      "shadow": {"path": "/var/lib/mystocks-dr/shadow", "max_bytes": 1073741824, "keep_s": 3600},   left out: none
      "writer": {"deadline_s": 0.6},
      "replayer": {"max_rows": 5000, "max_rows_per_s": 0}}                         0: no limit
@@ -24,6 +26,7 @@ from typing import Any
 from agents.base.errors import BadConfig
 
 DEFAULT = Path("/etc/mystocks-dr/agent.json")
+UNKNOWN_LANE = 9  # of tables that the catalogue does not have: behind all others
 LIBPQ = ("sslmode", "sslrootcert", "sslcert", "sslkey", "passfile")
 KNOWN = {"hosts", "dbname", "user", "node", "tables", "outbox", "shadow", "writer", "replayer", "tdengine", *LIBPQ}
 
@@ -48,6 +51,25 @@ class OutboxSettings:
     path: Path
     max_bytes: int = 1 << 30
     keep_applied_s: float = 3600.0
+    copy: CopySettings | None = None
+
+
+@dataclass(frozen=True)
+class CopySettings:
+    """Where a second copy of each outbox record is kept before it is acknowledged: `host` is in its certificate.
+
+    `alone`: acknowledge without it where that host does not answer in time; else nothing is acknowledged then.
+    """
+
+    host: str
+    ca: str
+    certificate: str
+    key: str
+    store: str
+    address: str | None = None
+    port: int = 8433
+    deadline_s: float = 0.5
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +127,7 @@ class Table:
     tags: tuple[Column, ...] = ()
     classifications: tuple[str, ...] = ()
     keep_days: float | None = None
+    lane: int = 2  # the less the sooner its rows leave the outbox
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -130,6 +153,7 @@ def load_config(path: Path) -> Config:
                 Path(outbox["path"]),
                 int(outbox.get("max_bytes", OutboxSettings.max_bytes)),
                 float(outbox.get("keep_applied_s", OutboxSettings.keep_applied_s)),
+                _copy(outbox["copy"]) if outbox.get("copy") else None,
             ),
             shadow=_shadow(raw["shadow"]) if "shadow" in raw else None,
             libpq={key: str(raw[key]) for key in LIBPQ if key in raw},
@@ -151,6 +175,14 @@ def load_config(path: Path) -> Config:
             f"{path}: a number of writer or replayer is out of range.", "Seconds and rows are positive."
         )
     return config
+
+
+def _copy(raw: dict[str, Any]) -> CopySettings:
+    return CopySettings(
+        host=str(raw["host"]), ca=str(raw["ca"]), certificate=str(raw["certificate"]), key=str(raw["key"]),
+        store=str(raw["store"]), address=raw.get("address"), port=int(raw.get("port", CopySettings.port)),
+        deadline_s=float(raw.get("deadline_s", CopySettings.deadline_s)), alone=bool(raw.get("alone", False)),
+    )  # fmt: skip
 
 
 def _shadow(raw: dict[str, Any]) -> ShadowSettings:
@@ -178,6 +210,7 @@ def load_tables(path: Path) -> dict[str, Table]:
                 tags=tuple(_column(tag) for tag in table.get("tags", ())),
                 classifications=(table.get("subclassification", name), *table.get("aliases", ())),
                 keep_days=table.get("keep_days"),
+                lane=int(table.get("lane", Table.lane)),
             )
             for name, table in raw["tables"].items()
         }

@@ -39,6 +39,10 @@ class OutboxFull(AgentError):  # noqa: N818
     """The outbox took nothing: the batch is NOT acknowledged."""
 
 
+class OutboxBusy(OutboxFull):
+    """Another process held the file too long: the batch is NOT acknowledged and may be written again."""
+
+
 class OutboxDamaged(AgentError):  # noqa: N818
     """The outbox file cannot be read; nothing was moved or repaired."""
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agents.base.errors import AgentError
+from agents.base.files import give_to_owner_of_folder
 
 _EVERY_S = 0.05
 
@@ -57,7 +58,9 @@ class FileLock:
         # O_NOFOLLOW: some lie in folders that everybody may write to.
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            return os.open(self.path, flags, self._mode)
+            handle = os.open(self.path, flags, self._mode)
+            give_to_owner_of_folder(handle, self.path)
+            return handle
         except OSError as error:
             raise AgentError(
                 f"The lock {self.path} cannot be used: {error.strerror}.", "Deploy this host; see who may write there."

@@ -103,7 +103,7 @@ class Follower(threading.Thread):
         self._finish = threading.Event()
 
     def run(self) -> None:
-        outbox = Outbox(self._config.outbox.path, self._config.outbox.max_bytes)
+        outbox = Outbox.of(self._config)
         try:
             while not self._finish.wait(POLL_S):
                 self._report(outbox)
@@ -141,7 +141,7 @@ def pour(
     """Write batch after batch until told to stop."""
     while not stop.is_set():
         batch = encode(tables, fitted(tables, market.batch(pace.batch)))
-        _write(batch, writer, ledger, stop)
+        stop.wait(_write(batch, writer, ledger, stop))
         pace.wait(batch.n, stop)
 
 
@@ -163,8 +163,11 @@ class Pace:
             stop.wait(self._next - now)
 
 
-def _write(batch: Batch, writer: Writer, ledger: Ledger, stop: threading.Event) -> None:
-    """Write one batch; an outbox that is full is waited for, since nothing else may take the rows."""
+def _write(batch: Batch, writer: Writer, ledger: Ledger, stop: threading.Event) -> float:
+    """Write one batch; an outbox that is full is waited for, since nothing else may take the rows.
+
+    Returns how long to rest, for an outbox that fills up.
+    """
     while True:
         started = time.monotonic()
         try:
@@ -172,10 +175,10 @@ def _write(batch: Batch, writer: Writer, ledger: Ledger, stop: threading.Event) 
         except OutboxFull as error:
             ledger.down(str(error))
             if stop.wait(RETRY_S):
-                return
+                return 0.0
             continue
         ledger.ack(batch, ack, (time.monotonic() - started) * 1000)
-        return
+        return ack.slow_down_s
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -207,7 +210,7 @@ def _feed(config: Config, options: argparse.Namespace, stop: threading.Event) ->
     goes_on = options.run is not None
     run_number = options.run if goes_on else int(time.time()) & 0x7FFFFFFF
     tables = load_tables(config.tables)
-    outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
+    outbox = Outbox.of(config)
     ledger = Ledger(run_number)
     # What the outbox holds of a run that goes on was acknowledged by the process that died.
     ledger.acked_record = outbox.newest_id() if goes_on else 0

@@ -16,11 +16,19 @@ from psycopg2 import extensions, sql
 
 from agents.base.config import Table
 from agents.base.deadline import Deadline, DeadlineExceeded
+from agents.base.failures import Kind, Refusal
 from agents.postgresql.primary import Primary
 from agents.writing.batch import Part
+from agents.writing.separating import Refused, separate
 
-# Data exceptions and integrity violations: the row itself is at fault, and trying again changes nothing.
+# Data exceptions and integrity violations name a value of the row; trying again changes nothing.
 DATA_ERRORS = ("22", "23")
+# Connections, shutdowns, resources that are used up: nothing is said about a row. 53400 is: a limit on one statement.
+AWAY_ERRORS = ("08", "53", "57")
+ROW_LIMIT = "53400"
+READ_ONLY = "25006"  # it has become a standby
+# Deadlock, serialization; a lock that was not to be had, an object in use, a statement that somebody cancelled.
+UNLUCKY_ERRORS, UNLUCKY_CODES = ("40",), ("55P03", "55006", "57014")
 
 # What may go wrong with the store while the batch is sound.
 StoreFailure = (psycopg2.Error, DeadlineExceeded, OSError)
@@ -38,8 +46,20 @@ def is_data_error(error: BaseException) -> bool:
     return isinstance(code, str) and code[:2] in DATA_ERRORS
 
 
+def kind_of(error: BaseException) -> Kind:
+    """What an error of this store says. Without an SQLSTATE nobody answered."""
+    code = getattr(error, "pgcode", None)
+    if not isinstance(code, str):
+        return Kind.AWAY
+    if code[:2] in UNLUCKY_ERRORS or code in UNLUCKY_CODES:
+        return Kind.UNLUCKY
+    if code == READ_ONLY or (code[:2] in AWAY_ERRORS and code != ROW_LIMIT):
+        return Kind.AWAY
+    return Kind.REFUSED
+
+
 class Store:
-    """One session on the primary. After any exception but a data error it is of no further use: close it."""
+    """One session on the primary. After an error it goes on where the server refused; otherwise close it."""
 
     def __init__(self, primary: Primary, tables: Mapping[str, Table]) -> None:
         self.primary = primary
@@ -61,7 +81,7 @@ class Store:
                     self._place(part)
                 self._commit()
         except psycopg2.Error as error:
-            if is_data_error(error):
+            if kind_of(error) is not Kind.AWAY:
                 self._rollback()
             raise
         if deadline.expired:
@@ -70,19 +90,31 @@ class Store:
 
     def write_sound_rows(
         self, parts: Iterable[Part], deadline_s: float
-    ) -> tuple[list[Part], list[tuple[Part, str]]]:
-        """Like write, but rows with a data error are left out.
-
-        Returns what was committed and (row, why) of the rest.
-        """
-        sound: list[Part] = []
-        poison: list[tuple[Part, str]] = []
+    ) -> tuple[list[Part], list[Refused]]:
+        """Like write, but what the server refuses is left out, whatever its words are: (committed, (part, why))."""
         with Deadline(self._connection, deadline_s):
-            for part in parts:
-                self._stage(part.table)
-                self._separate(part, sound, poison)
+            sound, refused = separate(parts, self._refused)
             self._commit()
-        return sound, poison
+        return sound, refused
+
+    def absent(self, part: Part, deadline_s: float) -> list[int]:
+        """Event ids of the rows that are not there, neither themselves nor, where the newest wins, a newer one."""
+        table = self._tables[part.table]
+        key = [name for name in table.key if name in part.columns]
+        same = sql.SQL(" AND ").join(
+            sql.SQL("t.{} = s.{}").format(sql.Identifier(name), sql.Identifier(name)) for name in key
+        )
+        newer = sql.SQL(" AND t.event_id >= s.event_id" if table.on_conflict == "newest" else "")
+        query = sql.SQL(
+            "SELECT s.event_id FROM {} AS s WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {}{}) ORDER BY 1"
+        ).format(_stage_name(part.table), sql.Identifier("public", part.table), same, newer)
+        with Deadline(self._connection, deadline_s):
+            self._copy(part)
+            with self._connection.cursor() as cursor:
+                cursor.execute(query)
+                found = [int(row[0]) for row in cursor.fetchall()]
+            self._rollback()
+        return found
 
     def ping(self, deadline_s: float) -> None:
         """Raise StoreFailure unless the session answers in time and still takes writes."""
@@ -126,28 +158,30 @@ class Store:
         self._staged.clear()
         self._filled.clear()
 
-    def _separate(self, part: Part, sound: list[Part], poison: list[tuple[Part, str]]) -> None:
-        """Place the part; if its data is at fault, halve it until each poison row stands alone."""
+    def _refused(self, part: Part) -> Refusal | None:
+        """Place it in a savepoint of its own, which is gone afterwards either way."""
         with self._connection.cursor() as cursor:
             cursor.execute("SAVEPOINT part")
+            staged, filled = set(self._staged), set(self._filled)
             try:
                 self._place(part)
             except psycopg2.Error as error:
-                if not is_data_error(error):
+                if kind_of(error) is not Kind.REFUSED:
                     raise
                 cursor.execute("ROLLBACK TO SAVEPOINT part")
-                why = str(error).strip().splitlines()[0]
-            else:
                 cursor.execute("RELEASE SAVEPOINT part")
-                sound.append(part)
-                return
-        if part.n == 1:
-            poison.append((part, why))
-            return
-        for half in part.halves():
-            self._separate(half, sound, poison)
+                self._staged, self._filled = staged, filled
+                return refusal(error)
+            cursor.execute("RELEASE SAVEPOINT part")
+        return None
 
     def _place(self, part: Part) -> None:
+        self._copy(part)
+        with self._connection.cursor() as cursor:
+            cursor.execute(_insert(self._tables[part.table], part.columns))
+
+    def _copy(self, part: Part) -> None:
+        """Into the staging table, which then holds these rows and no others."""
         self._stage(part.table)
         stage = _stage_name(part.table)
         columns = sql.SQL(", ").join(map(sql.Identifier, part.columns))
@@ -157,15 +191,19 @@ class Store:
             self._filled.add(part.table)
             copy = sql.SQL("COPY {} ({}) FROM STDIN").format(stage, columns)
             cursor.copy_expert(copy, io.BytesIO(part.text.encode()), size=1 << 16)
-            cursor.execute(_insert(self._tables[part.table], part.columns))
 
     def _stage(self, table: str) -> None:
         if table in self._staged:
             return
-        statement = "CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS"
+        # With defaults: a row from before a column was added has none for it, and the target would take that.
+        statement = "CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
         with self._connection.cursor() as cursor:
             cursor.execute(sql.SQL(statement).format(_stage_name(table), sql.Identifier("public", table)))
         self._staged.add(table)
+
+
+def refusal(error: psycopg2.Error) -> Refusal:
+    return Refusal(str(error).strip().splitlines()[0], str(error.pgcode), is_data_error(error))
 
 
 def merged(parts: Iterable[Part]) -> list[Part]:

@@ -22,16 +22,24 @@ from typing import Any
 from agents.base.config import Config, Table
 from agents.base.deadline import DeadlineExceeded
 from agents.base.errors import NoPrimary
+from agents.base.failures import Kind, Refusal
+from agents.tdengine.newest import absent, newer
 from agents.tdengine.session import TdengineError, load_settings
 from agents.tdengine.sql import inserts
 from agents.tdengine.worker import LENGTH
 from agents.writing.batch import Part
+from agents.writing.separating import Refused, separate
 
 TCP_TIMEOUT_S = 0.3
 RETRY_S = 0.1
-# What says that the rows themselves are at fault: syntax, a value out of range, a string too long, a time outside KEEP.
-DATA_CODES = frozenset((0x0216, 0x0217, 0x2600, 0x2602, 0x2605, 0x0612, 0x0653, 0x070F))
-
+# Codes that name a value, each seen with a row of that kind: a number out of range, syntax, text that is too long (also
+# as a tag), NULL in a key, a time that is none, a time outside KEEP.
+DATA_CODES = frozenset((
+    0x0216, 0x0224, 0x2600, 0x2605, 0x2635, 0x263D, 0x2653, 0x267A, 0x060B, 0x0615, 0x070F,
+))  # fmt: skip
+# Nobody answered, or a part of the server is not there: the network, the cluster's management, vnodes, the log's sync.
+_AWAY = ((0x0001, 0x00FF), (0x0213, 0x0213), (0x0300, 0x0360), (0x0500, 0x0550), (0x0900, 0x09FF))
+NO_TABLE = frozenset((0x2603, 0x2662, 0x0618))
 
 @dataclass
 class Node:
@@ -153,16 +161,23 @@ def _listens(node: tuple[str, int]) -> bool:
 
 
 class TdStore:
-    """One session. After any failure but a data error it is of no further use: close it."""
+    """One session. After any failure but a refusal it is of no further use: close it.
 
-    def __init__(self, primary: Node, tables: Mapping[str, Table]) -> None:
+    TDengine keeps what is written last. `late` rows may be older than what is there: of tables whose newest row wins
+    those that are stay out. Compared and written in two statements, so no writer may go past them meanwhile.
+    """
+
+    def __init__(self, primary: Node, tables: Mapping[str, Table], late: bool = False) -> None:
         self.primary = primary
         self._worker = primary.worker
         self._tables = dict(tables)
+        self._late = late
 
     def write(self, parts: Iterable[Part], deadline_s: float) -> None:
         """Write all parts; returns only if the server acknowledges every row. Raises a StoreFailure."""
         deadline = time.monotonic() + deadline_s
+        if self._late:
+            parts = newer(parts, self._tables, lambda statement: self._rows(statement, deadline))
         for statement, rows in inserts(parts, self._tables):
             affected = self._worker.ask(statement, deadline)["affected"]
             if affected != rows:
@@ -170,24 +185,35 @@ class TdStore:
 
     def write_sound_rows(
         self, parts: Iterable[Part], deadline_s: float
-    ) -> tuple[list[Part], list[tuple[Part, str]]]:
-        """Like write, but rows that TDengine refuses for what they are stay out: (written, (row, why))."""
-        sound: list[Part] = []
-        poison: list[tuple[Part, str]] = []
-        waiting = list(parts)
-        while waiting:
-            part = waiting.pop(0)
+    ) -> tuple[list[Part], list[Refused]]:
+        """Like write, but what TDengine refuses stays out: (written, (part, why))."""
+        end = time.monotonic() + deadline_s
+
+        def tried(part: Part) -> Refusal | None:
             try:
-                self.write([part], deadline_s)
-                sound.append(part)
+                self.write([part], end - time.monotonic())
             except TdengineError as error:
-                if not is_data_code(error.code):
+                if kind_of(error) is not Kind.REFUSED:
                     raise
-                if part.n == 1:
-                    poison.append((part, str(error)))
-                else:
-                    waiting[:0] = part.halves()
-        return sound, poison
+                return refusal(error)
+            return None
+
+        return separate(parts, tried)
+
+    def absent(self, part: Part, deadline_s: float) -> list[int]:
+        """Event ids of the rows that are not there, neither themselves nor, where the newest wins, a newer one."""
+        deadline = time.monotonic() + deadline_s
+        return absent(part, self._tables[part.table], lambda statement: self._rows(statement, deadline))
+
+    def _rows(self, statement: str, deadline: float) -> list[list[Any]]:
+        """Of a subtable that is not there yet none."""
+        try:
+            found: list[list[Any]] = self._worker.ask(statement, deadline)["rows"]
+        except TdengineError as error:
+            if error.code in NO_TABLE:
+                return []
+            raise
+        return found
 
     def ping(self, deadline_s: float) -> None:
         """Raise a StoreFailure unless the server answers in time."""
@@ -207,6 +233,19 @@ class TdStore:
 
 def is_data_code(code: int) -> bool:
     return code in DATA_CODES
+
+
+def kind_of(error: BaseException) -> Kind:
+    """What an error of this store says. A code that nobody knows is a refusal: whether others go through will tell."""
+    if not isinstance(error, TdengineError):
+        return Kind.AWAY
+    if error.code == 0:
+        return Kind.UNLUCKY  # it took fewer rows than it was given
+    return Kind.AWAY if any(first <= error.code <= last for first, last in _AWAY) else Kind.REFUSED
+
+
+def refusal(error: TdengineError) -> Refusal:
+    return Refusal(str(error), f"0x{error.code:04x}", is_data_code(error.code))
 
 
 def connector(config: Config) -> Connector:

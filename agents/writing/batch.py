@@ -40,10 +40,21 @@ class Part:
 
     def halves(self) -> tuple[Part, Part]:
         """Two parts with the same rows in the same order. Only for n >= 2."""
-        # Not splitlines(): it also splits at characters that COPY leaves alone, such as U+2028.
-        lines = [line + "\n" for line in self.text.split("\n")[:-1]]
-        middle = self.n // 2
+        lines, middle = self._lines(), self.n // 2
         return self._of(lines[:middle]), self._of(lines[middle:])
+
+    def rows(self, first: int, behind: int) -> Part:
+        """The rows from the one numbered `first` up to, but without, the one numbered `behind`; at least one."""
+        return self._of(self._lines()[first:behind])
+
+    def chunks(self, rows: int) -> list[Part]:
+        """Parts of at most so many rows, in the same order."""
+        lines = self._lines()
+        return [self._of(lines[first : first + rows]) for first in range(0, len(lines), rows)]
+
+    def _lines(self) -> list[str]:
+        # Not splitlines(): it also splits at characters that COPY leaves alone, such as U+2028.
+        return [line + "\n" for line in self.text.split("\n")[:-1]]
 
     def _of(self, lines: Sequence[str]) -> Part:
         index = self.columns.index(EVENT_ID)

@@ -1,43 +1,24 @@
-"""What a record of the outbox looks like: in SQLite, as bytes with a checksum, and in the code."""
+"""What a record of the outbox looks like: as bytes with a checksum, and in the code."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from agents.writing.batch import Part
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox_queue (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    classification TEXT NOT NULL,
-    target_database TEXT NOT NULL,
-    data TEXT NOT NULL,                -- JSON: [{table, columns, first, last, n, text}]
-    created_at REAL NOT NULL,          -- unix seconds
-    retry_count INTEGER NOT NULL DEFAULT 0,
-    status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'applied', 'dead')),
-    tables TEXT NOT NULL,              -- JSON: {table: [first event id, last event id, rows]}
-    n_rows INTEGER NOT NULL,
-    origin INTEGER NOT NULL,           -- who enqueued: the run of the event ids
-    checksum TEXT NOT NULL,            -- SHA-256 of data
-    last_error TEXT,
-    applied_no INTEGER,                -- counts applied records in the order of their application
-    applied_at REAL,
-    applied_host TEXT,
-    applied_timeline INTEGER,
-    parent_id INTEGER                  -- the record from which a poison row was taken
-);
-CREATE INDEX IF NOT EXISTS outbox_pending ON outbox_queue (id) WHERE status = 'pending';
-CREATE INDEX IF NOT EXISTS outbox_dead ON outbox_queue (id) WHERE status = 'dead';
-CREATE UNIQUE INDEX IF NOT EXISTS outbox_applied ON outbox_queue (applied_no) WHERE applied_no IS NOT NULL;
-"""
+_FIELDS = frozenset(field.name for field in fields(Part))
+
+
+class Newer(Exception):  # noqa: N818 - what the record is
+    """A record that is whole and says more than this code understands."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One pending batch."""
+    """One pending batch, or a piece of one: then `parent` is the record in which its rows were acknowledged."""
 
     id: int
     parts: tuple[Part, ...]
@@ -46,6 +27,14 @@ class Record:
     classification: str
     target_database: str
     created_at: float
+    lane: int = 0
+    parent: int | None = None
+    tries: int = 0
+    copy_no: int | None = None
+
+    @property
+    def tables(self) -> frozenset[str]:
+        return frozenset(part.table for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -60,36 +49,39 @@ class Applied:
     timeline: int
 
 
-@dataclass(frozen=True)
-class Status:
-    """Counts of rows and records; `oldest_age_s` is None when nothing waits."""
-
-    pending_records: int
-    pending_rows: int
-    dead_rows: int
-    applied_records: int
-    applied_rows: int
-    oldest_age_s: float | None
-    last_error: str | None
-    size_bytes: int
-    max_bytes: int
-
-
 def data_of(parts: Sequence[Part]) -> str:
     """The parts as they are stored."""
     return json.dumps([vars(part) for part in parts], ensure_ascii=False, separators=(",", ":"))
 
 
 def parts_of(data: bytes, checksum: str) -> tuple[Part, ...] | None:
-    """The stored parts, or None when the checksum tells that they are not what was stored."""
+    """The stored parts, or None when the checksum tells that they are not what was stored. Raises Newer."""
     if hashlib.sha256(data).hexdigest() != checksum:
         return None
-    return tuple(Part(**{**part, "columns": tuple(part["columns"])}) for part in json.loads(data))
+    try:
+        stored = json.loads(data)
+        if any(set(part) != _FIELDS for part in stored):
+            raise Newer("it was written by another version of the outbox")
+        return tuple(Part(**{**part, "columns": tuple(part["columns"])}) for part in stored)
+    except (ValueError, TypeError) as error:
+        raise Newer(f"it was written by another version of the outbox ({error})") from error
 
 
 def ranges_of(parts: Sequence[Part]) -> str:
-    """{table: [first event id, last event id, rows]} as JSON."""
-    return json.dumps({part.table: [part.first, part.last, part.n] for part in parts})
+    """{table: [first event id, last event id, rows]} as JSON; several parts of one table are one entry."""
+    found: dict[str, list[int]] = {}
+    for part in parts:
+        first, last, n = found.get(part.table, [part.first, part.last, 0])
+        found[part.table] = [min(first, part.first), max(last, part.last), n + part.n]
+    return json.dumps(found)
+
+
+def ranges_in(text: object) -> dict[str, list[int]]:
+    """What `ranges_of` wrote; nothing where it is damaged."""
+    try:
+        return dict(json.loads(str(text)))
+    except (ValueError, TypeError):
+        return {}
 
 
 def checksum_of(data: str) -> str:

@@ -17,15 +17,17 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from agents.base.config import ShadowSettings, Table
-from agents.base.errors import OutboxFull
+from agents.base.errors import AgentError, OutboxFull
 from agents.writing.batch import Batch, Part
 from agents.writing.outbox import Outbox
 from agents.writing.records import checksum_of, data_of, parts_of
+from agents.writing.room import free_bytes
 
 FRAME = struct.Struct(">4sdIII")
 MAGIC = b"DRS1"
@@ -35,6 +37,14 @@ SUFFIX = ".shadow"
 REQUEUE_ROWS = 2000  # a record of the outbox: large enough to be replayed fast, small enough for one transaction
 REQUEUED = 0  # the origin of requeued records, which no feed has
 FULL_WAIT_S, FULL_TRIES = 0.5, 240
+FREE_BYTES = 256 << 20  # the shadow leaves so much of its disk to the outbox
+TURN_S = 30.0
+
+
+class TurnTaken(AgentError):  # noqa: N818
+    """Another process reads or rewrites what the outbox applied."""
+
+    exit_code = 3
 
 
 class Shadow:
@@ -55,16 +65,19 @@ class Shadow:
             file.write(FRAME.pack(MAGIC, time.time(), batch.n, len(data), zlib.crc32(data)) + data)
             file.flush()
             self._failed = ""
-        except OSError as error:
+        # ValueError: a file that a full disk left closed. Whatever it is, the store has the row.
+        except (OSError, ValueError) as error:
             self.close()
             if str(error) != self._failed:
                 self._failed = str(error)
                 print(f"The shadow {self._settings.path} takes no more: {error}.", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Also of a file whose last bytes find no room: they are tried again at closing, and fail again."""
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError, ValueError):
+                file.close()
 
     def _segment(self, size: int) -> BinaryIO:
         now = time.time()
@@ -74,10 +87,18 @@ class Shadow:
             trim(self._settings, now)
         if self._file is None:
             self._settings.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            name = f"{int(now * 1000):015d}-{self._origin}-{os.getpid()}{SUFFIX}"
-            self._file = (self._settings.path / name).open("ab")
+            leave_room(self._settings.path)
+            self._file = self._new(int(now * 1000))
             self._since = now
         return self._file
+
+    def _new(self, ms: int) -> BinaryIO:
+        """A file of its own: what is written behind a frame that a full disk cut off could not be read."""
+        while True:
+            try:
+                return (self._settings.path / f"{ms:015d}-{self._origin}-{os.getpid()}{SUFFIX}").open("xb")
+            except FileExistsError:
+                ms += 1
 
 
 def trim(settings: ShadowSettings, now: float) -> None:
@@ -90,6 +111,18 @@ def trim(settings: ShadowSettings, now: float) -> None:
             break
         file.unlink(missing_ok=True)
         size -= found.st_size
+
+
+def leave_room(folder: Path) -> None:
+    """Let go of the oldest segments while the disk has less free than the outbox needs: that one is the first chance.
+
+    Raises OSError where there is none left to let go of.
+    """
+    files = segments(folder)
+    while free_bytes(folder) < FREE_BYTES:
+        if not files:
+            raise OSError(f"less than {FREE_BYTES >> 20} MiB are free, which are the outbox's")
+        files.pop(0).unlink(missing_ok=True)
 
 
 def trim_covered(settings: ShadowSettings, until: float) -> int:
@@ -155,9 +188,10 @@ class Requeued:
 def requeue(
     settings: ShadowSettings, outbox: Outbox, tables: dict[str, Table], since: float, only: Sequence[str] = ()
 ) -> Requeued:
-    """Put what was acknowledged at `since` (unix seconds) or later back into the outbox, in order.
+    """Put what was acknowledged at `since` (unix seconds) or later back into the outbox. May be repeated.
 
-    Also what the outbox had applied since then. `only` names tables, none means all. May be repeated.
+    What the outbox had applied since then becomes pending where it is; what went past it is read from the shadow.
+    Nobody purges meanwhile. `only` names tables, none means all.
     """
     done = Requeued()
 
@@ -165,20 +199,33 @@ def requeue(
         done.damaged_segments += 1
 
     def batches() -> Iterator[tuple[Part, ...]]:
-        yield from outbox.applied_parts(since)
         for file in segments(settings.path):
-            if file.stat().st_mtime >= since:
-                yield from (parts for at, parts in frames(file, damaged) if at >= since)
+            with suppress(FileNotFoundError):  # too old, or covered by a backup meanwhile
+                if file.stat().st_mtime >= since:
+                    yield from (parts for at, parts in frames(file, damaged) if at >= since)
 
+    turn = outbox.turn()
+    if not turn.take(TURN_S):
+        raise TurnTaken("What was applied is being read or queued again by another process.", "Wait for it, repeat.")
+    try:
+        done.records, done.rows = outbox.queue_applied_again(since, only, REQUEUED)
+        _queue_again(outbox, tables, batches(), only, done)
+    finally:
+        turn.release()
+    return done
+
+
+def _queue_again(
+    outbox: Outbox, tables: dict[str, Table], batches: Iterator[tuple[Part, ...]], only: Sequence[str], done: Requeued
+) -> None:
     waiting: list[Part] = []
-    for parts in batches():
+    for parts in batches:
         waiting += [part for part in parts if not only or part.table in only]
         if sum(part.n for part in waiting) >= REQUEUE_ROWS:
             _enqueue(outbox, tables, waiting, done)
             waiting = []
     if waiting:
         _enqueue(outbox, tables, waiting, done)
-    return done
 
 
 def _enqueue(outbox: Outbox, tables: dict[str, Table], parts: Sequence[Part], done: Requeued) -> None:

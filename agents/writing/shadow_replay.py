@@ -24,8 +24,9 @@ from pathlib import Path
 
 from agents.base.config import DEFAULT, Config, ShadowSettings, Table, load_config, load_tables
 from agents.base.errors import AgentError, BadConfig, NoPrimary, run
+from agents.base.failures import Kind
 from agents.writing import shadow
-from agents.writing.backend import AnyStore, Failure, backend, is_at_fault
+from agents.writing.backend import AnyStore, Failure, backend, kind_of
 from agents.writing.batch import Batch, Part
 from agents.writing.lease import Lease
 from agents.writing.outbox import Outbox
@@ -62,7 +63,7 @@ def replay(
         raise BadConfig("No shadow is kept here.", "recovery.yaml: stores.tdengine.shadow turns it on.")
     began, done = time.monotonic(), Replayed()
     _turn_writers(config.shadow, tables, outbox)
-    writing = _Writing(open_store, done)
+    writing = _Writing(open_store, tables, done)
     known = float("-inf")
     while True:
         last = writing.all(_batches(config.shadow, outbox, max(since, known), done), only, known)
@@ -87,7 +88,9 @@ def _turn_writers(settings: ShadowSettings, tables: dict[str, Table], outbox: Ou
             last = deque(shadow.frames(file), maxlen=1)
             if last:
                 newest = last[0][1]
-                harmless = tuple(part for part in newest if tables[part.table].on_conflict != "newest")
+                harmless = tuple(
+                    part for part in newest if part.table in tables and tables[part.table].on_conflict != "newest"
+                )
                 outbox.enqueue(Batch(harmless or newest), tables, shadow.REQUEUED)
                 return
 
@@ -115,8 +118,8 @@ def _writer(file: Path) -> str:
 
 
 class _Writing:
-    def __init__(self, open_store: Callable[[], AnyStore], done: Replayed) -> None:
-        self._open, self._done = open_store, done
+    def __init__(self, open_store: Callable[[], AnyStore], tables: dict[str, Table], done: Replayed) -> None:
+        self._open, self._tables, self._done = open_store, tables, done
         self._store: AnyStore | None = None
 
     def all(self, batches: Iterator[Timed], only: Sequence[str], known: float) -> float | None:
@@ -125,7 +128,7 @@ class _Writing:
         last = None
         for last, parts in batches:
             self._done.since = last if self._done.since is None else self._done.since
-            chosen = [part for part in parts if not only or part.table in only]
+            chosen = [part for part in parts if part.table in self._tables and (not only or part.table in only)]
             self._done.rows += sum(part.n for part in chosen) if last > known else 0
             waiting += chosen
             if sum(part.n for part in waiting) >= ROWS:
@@ -153,10 +156,13 @@ class _Writing:
         try:
             self._store.write(parts, WRITE_S)
         except Failure as error:
-            if not is_at_fault(error):
+            if kind_of(error) is not Kind.REFUSED:
                 raise
-            _, poison = self._store.write_sound_rows(parts, WRITE_S)
-            self._done.refused += len(poison)
+            left = list(parts)
+            while left:
+                _, refused = self._store.write_sound_rows(left, WRITE_S)
+                self._done.refused += sum(1 for part, _ in refused if part.n == 1)
+                left = [part for part, _ in refused if part.n > 1]  # left untried behind many refused ones
 
     def close(self) -> None:
         if self._store is not None:
@@ -177,14 +183,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         raise BadConfig(f"There is no table {unknown[0]}.", "The tables are those of the catalogue.")
     reached = backend(config, "mystocks-shadow")
-    outbox, lease = Outbox(config.outbox.path, config.outbox.max_bytes), Lease(config.outbox.path)
+    outbox, lease = Outbox.of(config), Lease(config.outbox.path)
     if not lease.take():
         raise Runs("The replayer drains the outbox.", "systemctl stop its service first, and start it afterwards.")
+    turn = outbox.turn()
     try:
+        if not turn.take(shadow.TURN_S):
+            raise shadow.TurnTaken("What was applied is being queued again by another process.", "Wait for it, repeat.")
         done = replay(
-            config, tables, outbox, options.since, only, lambda: reached.open(reached.connect(10.0, None), tables)
+            config, tables, outbox, options.since, only, lambda: reached.open_late(reached.connect(10.0, None), tables)
         )
     finally:
+        turn.release()
         lease.release()
         outbox.close()
     print(json.dumps(asdict(done)), flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from drills.scenarios import site, surroundings
+from drills.scenarios import application, site, surroundings
 from drills.scenarios.parts import Result, Scenario, Twin, nothing
 from drills.scenarios.postgresql import archive_faults, mistakes, restores
 from drills.scenarios.tdengine import faults
@@ -115,6 +115,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         ),
         *site.SCENARIOS,
         *surroundings.SCENARIOS,
+        *application.SCENARIOS,
         *mistakes.SCENARIOS,
         *archive_faults.SCENARIOS,
         *restores.SCENARIOS,
@@ -143,6 +144,7 @@ TWINS: Mapping[str, Twin] = {
         ),
         *site.TWINS,
         *surroundings.TWINS,
+        *application.TWINS,
         *mistakes.TWINS,
         *archive_faults.TWINS,
         *restores.TWINS,

@@ -28,6 +28,7 @@ def _exported(table: Table, zone: str | None) -> dict[str, object]:
         "subclassification": table.subclassification,
         "aliases": list(table.aliases),
         "columns": [_column(column, zone) for column in table.columns],
+        "lane": table.classification.lane,
         "key": list(table.key),
         "time_column": table.time_column,
         "on_conflict": table.on_conflict.value,

@@ -183,6 +183,7 @@ class Limits(Entry):
     max_offsite_age_h: Seconds
     max_archive_lag_s: Seconds
     max_outbox_rows: Annotated[int, Field(ge=0)]
+    max_outbox_fill_percent: Annotated[float, Field(gt=0, le=100)] = 50
     max_disk_used_percent: Annotated[float, Field(gt=0, le=100)]
     max_promotion_delay_s: Seconds
     max_locks_used_percent: Annotated[float, Field(gt=0, le=100)] = 50

@@ -26,6 +26,17 @@ class Classification(str, Enum):
     TRANSACTION_DATA = "transaction_data"
     META_DATA = "meta_data"
 
+    @property
+    def lane(self) -> int:
+        """What leaves an outbox first: orders and positions, what steers the system, then what could be had again."""
+        return _LANES.index(self)
+
+
+_LANES = (
+    Classification.TRANSACTION_DATA, Classification.META_DATA, Classification.REFERENCE_DATA,
+    Classification.DERIVED_DATA, Classification.MARKET_DATA,
+)  # fmt: skip
+
 
 class OnConflict(str, Enum):
     """What a second write of one key does: `ignore` keeps the first, `newest` keeps the greater event id."""

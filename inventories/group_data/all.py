@@ -33,7 +33,12 @@ side_host = ""
 # comes on its standard input, one sentence a line. Empty: the journal alone is told.
 alarm_command: list[str] = []
 
+# Of each store's outbox: what waits there; what was applied lately may take as much again.
 outbox_max_mb = 2048
+# A second copy of each outbox record on the backup host before it is acknowledged: the application host may be lost
+# with its disk while the database is away. "required": without that copy nothing is acknowledged; "alone": with the
+# backup host away the outbox acknowledges by itself; "": no copies.
+outbox_copy = ""
 
 # TDengine's server package: path or URL, and its SHA-256 (or a file PACKAGE.sha256 beside it). TDENGINE_PACKAGE and
 # TDENGINE_PACKAGE_SHA256 in the environment do as well. Without one nothing of TDengine is deployed.

@@ -1,4 +1,4 @@
-"""Change things on the application host: replay the outbox by hand, queue again what the store has lost."""
+"""Change things on the application host: queue again, or write again, what a store has lost."""
 
 from __future__ import annotations
 
@@ -10,21 +10,6 @@ from runbooks.engine.budgets import budget
 from runbooks.hosts import Host
 
 TD_REPLAYER = "mystocks-replayer-tdengine"
-
-
-def replay(host: Host) -> None:
-    """Replay everything that waits; beside a running service this watches the service do it.
-
-    Raises TargetFailed when rows still wait at the end.
-    """
-    seconds = budget("outbox.drain")
-    host.run(
-        "cd /opt/mystocks-dr && "
-        "exec python3 -m agents.writing.replayer --config /etc/mystocks-dr/agent.json --once --timeout %s",
-        seconds,
-        user="mystocks",
-        timeout=seconds + 10,
-    )
 
 
 def requeue(host: Host, since: float, timeout: float) -> None:

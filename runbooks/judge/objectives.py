@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inventories.catalog.recovery import Limits
-from runbooks.judge import certificates, locks, promotion, record, tdengine
+from runbooks.judge import certificates, locks, outbox, promotion, record, tdengine
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import Status
@@ -37,7 +37,7 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *_archive(status, limits),
         *_outbox(status, limits),
         *tdengine.findings(status.tdengine),
-        *tdengine.outbox(status.tdengine_outbox, limits.max_outbox_rows),
+        *(outbox.findings(status.tdengine_outbox, limits, outbox.TDENGINE) if status.tdengine_outbox else ()),
         *tdengine.backups(status.tdengine_backups, status.jobs, status.at, limits.max_backup_age_h),
         *_disks(status, limits),
         *locks.findings(status.locks, limits.max_locks_used_percent),
@@ -310,13 +310,7 @@ def _outbox(status: Status, limits: Limits) -> Iterator[Finding]:
         why = status.unknown.get("outbox", "")
         yield Finding("outbox", why, "answers", "bring the application host back; ./dr deploy puts the agents there")
         return
-    if box.pending_rows > limits.max_outbox_rows:
-        yield Finding("rows in the outbox", str(box.pending_rows), str(limits.max_outbox_rows), "./dr outbox.replay")
-    if box.dead_rows:
-        hint = "./dr outbox.status names them; they were acknowledged and are in no table"
-        yield Finding("dead letters in the outbox", str(box.dead_rows), "0", hint)
-    if not box.replayer_running:
-        yield Finding("replayer", "not running", "running", "./dr deploy starts it")
+    yield from outbox.findings(box, limits, outbox.POSTGRESQL)
 
 
 def _disks(status: Status, limits: Limits) -> Iterator[Finding]:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from inventories.catalog.load import load_tables
 from inventories.catalog.tables import Store
 from runbooks.judge.finding import Finding
-from runbooks.probes.app import Outbox
 from runbooks.probes.jobs import Jobs
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Server
@@ -99,20 +98,6 @@ def left_out(jobs: Jobs | None) -> Iterator[str]:
     """Tables that are in no backup, because this edition or version cannot give them."""
     for name, why in jobs.left_out if jobs else ():
         yield f"TDengine's {name} is in no backup: {why.rstrip('.')}."
-
-
-def outbox(box: Outbox | None, limit: int) -> Iterator[Finding]:
-    """TDengine's outbox on the application host, which is apart from PostgreSQL's."""
-    if box is None:
-        return
-    if box.pending_rows > limit:
-        hint = "what is not ready above keeps them waiting"
-        yield Finding("rows in TDengine's outbox", str(box.pending_rows), str(limit), hint)
-    if box.dead_rows:
-        hint = "agents.writing.outbox_cli --config /etc/mystocks-dr/agent-tdengine.json status names them"
-        yield Finding("dead letters in TDengine's outbox", str(box.dead_rows), "0", hint)
-    if not box.replayer_running:
-        yield Finding("TDengine's replayer", "not running", "running", "./dr deploy starts it")
 
 
 def backups(labels: Sequence[str] | None, jobs: Jobs | None, at: float, limit_h: float) -> Iterator[Finding]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from runbooks.hosts import Host
 
@@ -35,7 +36,11 @@ class WriteAttempt:
 class Outbox:
     """Records and rows still to be replayed, dead letters, and whether the replayer runs.
 
-    `shadow_bytes`, `shadow_since` (unix seconds): acknowledged rows that are kept besides; None where none are.
+    `shadow_bytes`, `shadow_since` (unix seconds): acknowledged rows that are kept besides; None where none are. Of the
+    pending records `held_records` wait for a table that takes nothing: `held` has the store's words by table. `fill` is
+    how much of the room for waiting rows is taken, 0 to 1; `lanes` the rows that wait by how urgent they are;
+    `rows_per_s` what the replayer does now, None when it does nothing, `last_rows_per_s` what it did when it did.
+    `copy_error`: why no second copy is kept; `orphans`: second copies of a lost file.
     """
 
     pending_records: int
@@ -48,6 +53,25 @@ class Outbox:
     replayer_running: bool
     shadow_bytes: int | None = None
     shadow_since: float | None = None
+    held_records: int = 0
+    held: Mapping[str, str] = field(default_factory=dict)
+    fill: float = 0.0
+    rows_per_s: float | None = None
+    last_rows_per_s: float | None = None
+    lanes: Mapping[str, int] = field(default_factory=dict)
+    copy_error: str = ""
+    orphans: int = 0
+
+    @property
+    def ready_records(self) -> int:
+        """Those that nothing but time keeps here."""
+        return self.pending_records - self.held_records
+
+    @property
+    def empty_in_s(self) -> float | None:
+        """Seconds until it is empty at the rate of now, or else of the last time; None where neither is known."""
+        rate = self.rows_per_s or self.last_rows_per_s
+        return self.pending_rows / rate if self.pending_rows and rate else None
 
 
 def try_to_write(app: Host, seconds: float, only: str | None = None) -> WriteAttempt:
@@ -70,4 +94,5 @@ def outbox(app: Host, timeout: float = 10, settings: str = "agent.json") -> Outb
     """
     command = _PROGRAM.format(settings) % "writing.outbox_cli" + " status"
     said = app.run(command, user="mystocks", timeout=timeout).json()
-    return Outbox(**{key: said[key] for key in Outbox.__dataclass_fields__})
+    # Agents of before the last deploy say less.
+    return Outbox(**{key: said[key] for key in Outbox.__dataclass_fields__ if key in said})

@@ -37,6 +37,7 @@ RUNBOOKS = {
     "planned-switchover": ("switchover",),
     "site-power-loss": ("start-cluster",),
     "app-power-loss": ("failover", "rejoin"),
+    "app-disk-loss": ("failover", "rejoin"),
     "backup-power-loss": ("power-on",),
     "offsite-loss": ("power-on",),
     "silent-archive-failure": ("mend-archive",),
@@ -59,7 +60,7 @@ LONG = {
     "offsite-only",
     "phantom-row", "skipped-row", "forgotten-shadow", "believed-archiver", "deaf-alarm", "stale-copy",
     "backup-power-loss", "emptied-outbox", "patient-alarm", "copied-yesterday", "offsite-loss", "inclusive-target",
-    "silent-archive-failure", "blind-proof", "app-power-loss", "bad-update",
+    "silent-archive-failure", "blind-proof", "app-power-loss", "app-disk-loss", "uncopied-outbox", "bad-update",
     "both-stores-down", "tdengine-late-rows", "phantom-tick", "forgotten-ticks", "unqueued-ticks",
 }  # fmt: skip
 # These go through the command line, as rounds do; the others through the code behind it.

@@ -86,6 +86,12 @@ def test_secrets_are_made_where_the_operator_stands(tmp_path: Path) -> None:
         (("switchover", "--inventory", "flood"), "'flood'"),
         (("lab.ssh", "pg1"), "'lab'"),
         (("outbox.status",), "'lab'"),
+        (("outbox.dead", "--edit", "3", "--set", "side=BUY"), "--edit needs a reason"),
+        (("outbox.dead", "--discard", "all"), "--discard needs a reason"),
+        (("outbox.dead", "--show", "3", "--retry", "all"), "one deed at a time"),
+        (("outbox.dead", "--set", "side=BUY"), "how a letter is edited"),
+        (("outbox.dead", "--retry", "all"), "'lab'"),
+        (("replay-outbox", "--rate", "-1"), "rows a second"),
     ],
 )
 def test_a_mistake_is_bad_input(tmp_path: Path, words: tuple[str, ...], told: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 from agents.base.errors import OutboxDamaged, OutboxFull
 from agents.writing import outbox_cli
 from agents.writing.lease import Lease
+from agents.writing.letters import Letters
 from agents.writing.outbox import Outbox
 from tests.unit.agent_fixtures import config_file, orders, tables
 
@@ -111,12 +112,13 @@ def test_a_poison_row_stands_alone_and_can_be_tried_again(outbox: Outbox, tmp_pa
     outbox.mark_separated(record, [left], [(poison, "value too long")], "pg1", 1)
     status = outbox.status()
     assert (status.pending_rows, status.dead_rows, status.applied_rows) == (10, 1, 5)
-    (letter,) = outbox.dead()
-    assert letter["tables"] == {"order_records": [15, 15, 1]}
-    assert letter["last_error"] == "value too long"
-    assert "O15" in letter["data"]
-    assert outbox.retry_dead([letter["id"] + 99]) == 0
-    assert outbox.retry_dead() == 1
+    letters = Letters(tmp_path / "outbox.db")
+    (letter,) = letters.every()
+    assert letter.tables == {"order_records": [15, 15, 1]}
+    assert letter.last_error == "value too long"
+    assert letters.rows(letter.id)[0][1]["order_id"] == "O15"
+    assert letters.retry([letter.id + 99], tables(tmp_path), "") == (0, [letter.id + 99])
+    assert letters.retry([letter.id], tables(tmp_path), "") == (1, [])
     assert outbox.status().dead_rows == 0
 
 
@@ -148,10 +150,9 @@ def test_a_changed_record_is_found_by_its_checksum_and_does_not_stop_the_others(
     fill(outbox, tmp_path, 3)
     with sqlite3.connect(tmp_path / "outbox.db") as other:
         other.execute("UPDATE outbox_queue SET data = replace(data, 'O2', 'O9') WHERE id = 2")
-    assert [record.id for record in outbox.pending(100)] == [1]
-    outbox.mark_applied(outbox.pending(100)[:1], "pg1", 1)
-    assert [record.id for record in outbox.pending(100)] == [3]
-    assert "checksum" in outbox.dead()[0]["last_error"]
+    assert [record.id for record in outbox.pending(100)] == [1, 3]
+    (letter,) = Letters(tmp_path / "outbox.db").every()
+    assert "checksum" in (letter.last_error or "")
 
 
 @pytest.mark.parametrize("damage", [b"this is no database" * 500, b"SQLite format 3\0" + b"\xff" * 9000])

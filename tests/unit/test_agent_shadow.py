@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -149,3 +150,38 @@ def test_what_a_backup_covers_goes_and_the_newest_segment_stays(settings: Shadow
     assert shadow.segments(settings.path) == files[1:]
     assert shadow.trim_covered(settings, time.time()) == 1
     assert shadow.segments(settings.path) == files[2:], "the writer may have it open"
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_segment_never_stops_the_writer(
+    settings: ShadowSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bytes that found no room are tried again when the file is closed, and fail again there."""
+    writer, known = Shadow(settings, 7), tables(tmp_path)
+    writer.keep(orders(known, 1, 2))
+    size = sum(file.stat().st_size for file in shadow.segments(settings.path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
+    try:
+        for first in range(10, 400, 10):
+            writer.keep(orders(known, first, first + 9))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    writer.keep(orders(known, 900, 901))
+    writer.close()
+    assert "takes no more" in capsys.readouterr().err
+    newest = shadow.segments(settings.path)[-1]
+    assert [part.first for _, parts in shadow.frames(newest) for part in parts][-1] == 900
+
+
+def test_the_shadow_leaves_the_disk_to_the_outbox(
+    settings: ShadowSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        kept(settings, (number * 10 + 1, number * 10 + 2), tmp_path=tmp_path)
+        time.sleep(0.002)
+    free = iter([shadow.FREE_BYTES - 1, shadow.FREE_BYTES - 1, shadow.FREE_BYTES])
+    monkeypatch.setattr(shadow, "free_bytes", lambda folder: next(free, 0))
+    kept(settings, (51, 52), tmp_path=tmp_path)
+    assert len(shadow.segments(settings.path)) == 2, "two old ones made room"
+    kept(settings, (61, 62), tmp_path=tmp_path)
+    assert "which are the outbox's" in capsys.readouterr().err

@@ -15,10 +15,11 @@ from agents.base.deadline import DeadlineExceeded
 from agents.base.errors import NoPrimary, OutboxFull
 from agents.postgresql.primary import Primary
 from agents.postgresql.store import Unconfirmed
-from agents.writing.batch import Batch, Part
+from agents.tdengine.session import TdengineError
+from agents.writing.batch import Batch, Part, encode
 from agents.writing.outbox import Outbox
-from agents.writing.writer import By, Writer
-from tests.unit.agent_fixtures import config, orders, tables
+from agents.writing.writer import Ack, By, Writer
+from tests.unit.agent_fixtures import config, orders, setting, tables
 
 
 @dataclass
@@ -141,3 +142,62 @@ def test_a_batch_that_nobody_took_is_not_acknowledged_and_may_be_written_again(
     store.failure = None
     outbox.mark_applied(outbox.pending(10**9), "pg1", 1)
     assert writer.write(batch(9990)).by is By.STORE
+
+
+def test_an_order_goes_past_rows_that_are_less_urgent_where_the_store_compares_event_ids(
+    tmp_path: Path, writer: Writer, store: ScriptedStore, outbox: Outbox, batch: Callable[[int], Batch]
+) -> None:
+    known = tables(tmp_path)
+    outbox.enqueue(encode(known, {"system_config": [setting(5)]}), known, 9)
+    assert writer.write(batch(10)).by is By.STORE
+    assert writer.write(encode(known, {"system_config": [setting(6)]})).by is By.OUTBOX
+    writer._compares = False
+    assert writer.write(batch(20)).by is By.OUTBOX
+
+
+def test_rows_of_a_table_that_takes_nothing_queue_and_all_others_go_to_the_store(
+    tmp_path: Path, writer: Writer, store: ScriptedStore, outbox: Outbox, batch: Callable[[int], Batch]
+) -> None:
+    known = tables(tmp_path)
+    outbox.enqueue(encode(known, {"system_config": [setting(5)]}), known, 9)
+    outbox.hold(outbox.pending(10), "system_config", "it does not exist")
+    assert writer.write(batch(10)).by is By.STORE
+    ack = writer.write(encode(known, {"system_config": [setting(6)]}))
+    assert ack.by is By.OUTBOX
+    assert 0 < ack.fill < 0.01
+
+
+def test_a_client_is_told_to_slow_down_long_before_it_is_told_no() -> None:
+    rests = [Ack(By.OUTBOX, fill=fill).slow_down_s for fill in (0.0, 0.5, 0.75, 1.0)]
+    assert rests == [0.0, 0.0, 0.5, 1.0]
+
+
+def test_a_large_batch_has_the_time_that_a_slow_store_needs(
+    tmp_path: Path, store: ScriptedStore, outbox: Outbox
+) -> None:
+    deadlines: list[float] = []
+
+    class Timed(ScriptedStore):
+        def write(self, parts: Iterable[Part], deadline_s: float) -> None:
+            deadlines.append(deadline_s)
+
+    timed = Timed()
+    timed.connect = lambda timeout_s: timed.primary  # type: ignore[method-assign]
+    opened: Callable[..., Any] = lambda primary, known: timed  # noqa: E731
+    writer = Writer(config(tmp_path), tables(tmp_path), outbox, 7, timed.connect, opened)
+    for rows in (300, 30_000):
+        assert writer.write(orders(tables(tmp_path), 1, rows)).by is By.STORE
+    assert deadlines[0] <= 0.6
+    assert deadlines[1] > 9
+
+
+def test_a_refused_batch_goes_to_the_outbox_and_the_session_goes_on(
+    writer: Writer, store: ScriptedStore, outbox: Outbox, batch: Callable[[int], Batch]
+) -> None:
+    store.failure = TdengineError("value too long", "", 0x2653)
+    assert writer.write(batch(10)).by is By.OUTBOX
+    store.failure = None
+    assert writer.write(batch(20)).by is By.OUTBOX, "nothing as urgent goes past it"
+    outbox.mark_applied(outbox.pending(100), "pg1", 1)
+    assert writer.write(batch(30)).by is By.STORE
+    assert (store.connections, store.closed_count) == (1, 0)

@@ -300,6 +300,17 @@ def test_dead_letters_and_a_missing_replayer_are_found() -> None:
     assert {"dead letters in the outbox", "replayer"} <= set(named(status))
 
 
+def test_what_does_not_leave_the_outbox_by_itself_is_found_and_named() -> None:
+    held = {"system_config": 'relation "public.system_config" does not exist'}
+    status = replace(WHOLE, outbox=replace(OUTBOX, pending_records=3, pending_rows=9, held_records=3, held=held))
+    found = named(status)["system_config in the outbox"]
+    assert "does not exist" in found.measured
+    assert "--bury system_config" in found.hint
+    for fill, alarm in ((0.49, False), (0.51, True)):
+        status = replace(WHOLE, outbox=replace(OUTBOX, fill=fill))
+        assert ("room of the outbox" in named(status)) is alarm
+
+
 def test_every_finding_says_what_to_do() -> None:
     broken = replace(DEGRADED, repository=None, outbox=None, unknown={"repository": "off", "outbox": "off"})
     found = objectives.findings(broken, LIMITS)

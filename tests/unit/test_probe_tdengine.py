@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from inventories.catalog.load import load_recovery
 from inventories.inventory import HostEntry
 from runbooks.hosts import Host, Ran
+from runbooks.judge import outbox
 from runbooks.judge import tdengine as judge
 from runbooks.probes.app import Outbox
 from runbooks.probes.tdengine.servers import Server, abilities, look, parse, speaker
@@ -125,6 +127,5 @@ def test_edition_is_one_plain_sentence() -> None:
 
 def test_outbox_of_its_own_is_judged() -> None:
     box = Outbox(1, 60, 2, 1.0, None, 4096, 1 << 30, False)
-    names = {one.objective for one in judge.outbox(box, 50)}
-    assert names == {"rows in TDengine's outbox", "dead letters in TDengine's outbox", "TDengine's replayer"}
-    assert list(judge.outbox(None, 50)) == []
+    names = {one.objective for one in outbox.findings(box, load_recovery().limits, outbox.TDENGINE)}
+    assert names == {"dead letters in TDengine's outbox", "TDengine's replayer"}

@@ -17,7 +17,7 @@ from runbooks.hosts import Estate, Host
 
 BACKUPS = (
     "dropped-table", "bad-update", "cluster-loss", "offsite-only", "silent-archive-failure", "damaged-backup",
-    "disk-full", "app-power-loss", "backup-power-loss", "offsite-loss",
+    "disk-full", "app-power-loss", "app-disk-loss", "backup-power-loss", "offsite-loss",
 )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def test_an_alarm_is_promised_exactly_where_the_store_does_not_fall_silent(name:
     if promise.detect_s is not None:
         assert scenario.detect not in (None, store_lost)
     elif scenario.detect not in (None, store_lost):
-        looked = ("bad-update", "site-power-loss", "app-power-loss")
+        looked = ("bad-update", "site-power-loss", "app-power-loss", "app-disk-loss")
         assert name in looked, "its alarm is somebody who looks: nobody can promise when"
 
 
@@ -40,7 +40,7 @@ def test_an_alarm_is_promised_exactly_where_the_store_does_not_fall_silent(name:
 def test_a_twin_belongs_to_a_scenario_and_changes_something(name: str) -> None:
     twin = TWINS[name]
     assert twin.scenario in SCENARIOS
-    assert twin.recover or twin.detect or twin.forge_ledger
+    assert twin.recover or twin.detect or twin.forge_ledger or twin.prepare
 
 
 @pytest.mark.parametrize("name", [name for name, known in SCENARIOS.items() if TDENGINE in known.stores])

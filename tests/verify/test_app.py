@@ -59,6 +59,16 @@ def test_password_is_readable_by_the_agents_only(application: Subject) -> None:
     assert (found.user, found.group, oct(found.mode)) == ("mystocks", "mystocks", oct(0o600))
 
 
+def test_second_copies_are_taken_where_the_settings_want_them(application: Subject, settings: dict[str, Any]) -> None:
+    copy = settings["outbox"].get("copy")
+    if copy is None:
+        assert app.outbox(application.host).orphans == 0
+        return
+    key = application.machine.file(copy["key"])
+    assert (key.user, oct(key.mode)) == ("mystocks", oct(0o600))
+    assert app.outbox(application.host).copy_error == ""
+
+
 def test_settings_name_every_database_host(application: Subject, settings: dict[str, Any], whole: Seen) -> None:
     declared = [(host.name, host.address) for host in whole.estate.postgres]
     assert sorted((host["name"], host["address"]) for host in settings["hosts"]) == sorted(declared)

@@ -350,7 +350,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             commands=("cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.writing.write_probe",),
         ),
         Step(
-            name="requeue", role="app", budget="outbox.drain", action=requeue,
+            name="requeue", role="app", budget="restore.requeue", action=requeue,
             says="Queue again what the application host still has of the rows after the last archived WAL.",
             evidence=Evidence("they are in the outbox, or nothing was kept and that was said"),
             commands=(

@@ -1,0 +1,148 @@
+"""What a store's error says: it is away, the same may go through, or it refused; and the newest row of a key wins."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import psycopg2
+import pytest
+
+from agents.base.config import Column, Table
+from agents.base.deadline import DeadlineExceeded
+from agents.base.failures import Kind
+from agents.postgresql.store import Unconfirmed
+from agents.tdengine.newest import absent, nanoseconds, newer
+from agents.tdengine.session import TdengineError
+from agents.tdengine.sql import rows_of, subtable
+from agents.writing.backend import kind_of, refusal
+from agents.writing.batch import Part, copy_text
+
+
+def sqlstate(code: str) -> psycopg2.Error:
+    error = psycopg2.Error(f"said {code}")
+    error.__setstate__({"pgcode": code})  # type: ignore[attr-defined]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("08006", Kind.AWAY), ("57P01", Kind.AWAY), ("57P03", Kind.AWAY), ("53300", Kind.AWAY), ("53100", Kind.AWAY),
+        ("25006", Kind.AWAY), ("40001", Kind.UNLUCKY), ("40P01", Kind.UNLUCKY), ("55P03", Kind.UNLUCKY),
+        ("57014", Kind.UNLUCKY), ("22001", Kind.REFUSED), ("23502", Kind.REFUSED), ("P0001", Kind.REFUSED),
+        ("42P01", Kind.REFUSED), ("42703", Kind.REFUSED), ("53400", Kind.REFUSED), ("54000", Kind.REFUSED),
+        ("XX000", Kind.REFUSED),
+    ],
+)  # fmt: skip
+def test_postgresqls_codes_are_told_apart(code: str, kind: Kind) -> None:
+    error = sqlstate(code)
+    assert kind_of(error) is kind
+    if kind is Kind.REFUSED:
+        assert refusal(error).of_row is (code[:2] in ("22", "23"))
+        assert str(refusal(error)) == f"said {code}"
+
+
+@pytest.mark.parametrize(
+    "error", [psycopg2.OperationalError("gone"), Unconfirmed("a notice"), DeadlineExceeded("late"), OSError("gone")]
+)
+def test_where_nobody_answered_the_store_is_away(error: Exception) -> None:
+    assert kind_of(error) is Kind.AWAY
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "of_row"),
+    [
+        (0x2653, Kind.REFUSED, True), (0x060B, Kind.REFUSED, True), (0x2603, Kind.REFUSED, False),
+        (0x2602, Kind.REFUSED, False), (0x0388, Kind.REFUSED, False), (0x9999, Kind.REFUSED, False),
+        (0x000B, Kind.AWAY, False), (0x0213, Kind.AWAY, False), (0x0914, Kind.AWAY, False), (0, Kind.UNLUCKY, False),
+    ],
+)  # fmt: skip
+def test_tdengines_codes_are_told_apart(code: int, kind: Kind, of_row: bool) -> None:
+    error = TdengineError("said so", "", code)
+    assert kind_of(error) is kind
+    if kind is Kind.REFUSED:
+        assert refusal(error).of_row is of_row
+
+
+BARS = Table(
+    "minute_kline", "market_data", "market_data",
+    (Column("ts", "timestamp", False), Column("event_id", "bigint", False), Column("close", "double", False)),
+    ("ts",), "newest", (Column("symbol", "binary(20)", False),),
+)  # fmt: skip
+TICKS = Table("tick_data", "market_data", "market_data", BARS.columns, ("ts", "event_id"), "ignore", BARS.tags)
+
+
+def part(table: str, *rows: tuple[object, ...]) -> Part:
+    events = [int(str(row[1])) for row in rows]
+    columns = ("ts", "event_id", "close", "symbol")
+    return Part(table, columns, min(events), max(events), len(rows), copy_text(rows))
+
+
+class Server:
+    """Answers with (ts, event id) of what it holds by subtable."""
+
+    def __init__(self, *held: tuple[str, int, int]) -> None:
+        self.asked: list[str] = []
+        self._held = held
+
+    def __call__(self, statement: str) -> list[list[Any]]:
+        self.asked.append(statement)
+        first, last = (int(found) for found in re.findall(r"[<>]= (\d+)", statement))
+        return [
+            [subtable("minute_kline", [symbol]), ts, event] for symbol, ts, event in self._held
+            if subtable("minute_kline", [symbol]) in statement and first <= ts <= last
+        ]  # fmt: skip
+
+
+def closes(parts: Any) -> list[str | None]:
+    return [row[2] for found in parts for row in rows_of(found)]
+
+
+def test_an_older_row_does_not_take_the_place_of_a_newer_one_in_tdengine() -> None:
+    server = Server(("A", 1000, 50), ("B", 1000, 10))
+    late = part("minute_kline", (1000, 20, "old", "A"), (1000, 20, "new", "B"), (2000, 5, "first", "A"))
+    assert closes(newer([late], {"minute_kline": BARS}, server)) == ["new", "first"]
+
+
+def test_of_two_rows_of_a_key_in_one_batch_the_greater_number_wins_whatever_their_order() -> None:
+    both = part("minute_kline", (1000, 9, "newer", "A"), (1000, 8, "older", "A"))
+    assert closes(newer([both], {"minute_kline": BARS}, Server())) == ["newer"]
+
+
+def test_the_same_row_again_is_written_and_a_batch_that_is_all_older_is_not() -> None:
+    server, tables = Server(("A", 1000, 20)), {"minute_kline": BARS}
+    assert closes(newer([part("minute_kline", (1000, 20, "same", "A"))], tables, server)) == ["same"]
+    assert list(newer([part("minute_kline", (1000, 19, "old", "A"))], tables, server)) == []
+
+
+def test_times_that_lie_far_apart_are_asked_for_apart() -> None:
+    server = Server(*(("A", nth * 10**9, nth) for nth in range(10_000)))
+    rows = part("minute_kline", (5 * 10**9, 4, "old", "A"), (9000 * 10**9, 10**9, "new", "A"), (10**18, 1, "far", "A"))
+    assert closes(newer([rows], {"minute_kline": BARS}, server)) == ["new", "far"]
+    assert len(server.asked) == 3
+
+
+def test_rows_that_are_only_added_are_not_asked_about() -> None:
+    server = Server()
+    assert closes(newer([part("tick_data", (1, 2, "x", "A"))], {"tick_data": TICKS}, server)) == ["x"]
+    assert server.asked == []
+
+
+def test_what_is_absent_in_tdengine_is_found_by_event_id() -> None:
+    server = Server(("A", 1000, 50))
+    rows = part("minute_kline", (1000, 20, "older", "A"), (1000, 50, "same", "A"), (1000, 60, "newer", "A"))
+    assert absent(rows, BARS, server) == [60]
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("1700000000000000001", 1_700_000_000_000_000_001), ("2026-11-20T02:30:00+00:00", 1795141800000000000),
+        ("2026-11-20T10:30:00.000001+08:00", 1795141800000001000), ("2026-11-20T02:30:00", None), ("no time", None),
+        (None, None),
+    ],
+)  # fmt: skip
+def test_times_are_read_as_the_outbox_keeps_them(text: str | None, ns: int | None) -> None:
+    assert nanoseconds(text) == ns
+
