@@ -19,8 +19,8 @@ _LEASE_S = 6 * 3600.0
 def prove(who: str, what: str, path: Path, trial: Callable[[], Proof]) -> Proof:
     """Run `trial` and record what became of it. Nothing expires meanwhile, so it may choose and rely on a backup."""
     identity = f"{who}-{os.getpid()}"
-    owner, until = f"{who} (pid {os.getpid()})", time.time() + _LEASE_S
-    leases.hold(Lease(identity, owner, f"{what} is being proven", None, until))
+    owner = f"{who} (pid {os.getpid()})"
+    leases.hold(Lease(identity, owner, f"{what} is being proven", None, _LEASE_S))
     try:
         proof = trial()
         proofs.append(proof, path)

@@ -110,7 +110,7 @@ def test_an_edited_manifest_counts_as_damaged(
 
 def test_a_lease_holds_everything(settings: Settings, jobs: config.Settings, chains: None) -> None:
     proven(settings, NEW_I)
-    leases.hold(leases.Lease("x", "a test", "tdengine-restore runs", None, time.time() + 60), jobs.leases)
+    leases.hold(leases.Lease("x", "a test", "tdengine-restore runs", None, 60.0), jobs.leases)
     found, _ = expire.look(jobs, settings)
     assert found.held
     assert "tdengine-restore runs" in found.why
