@@ -52,7 +52,7 @@ def prove_backup(
         raise BadInput(f"estate {estate.name} backs no TDengine up", "./dr deploy with a TDengine package")
     backup = estate.backup
     read: Callable[[Host], Sequence[Proof | TdProof]] = td_backups.proofs if ticks else proofs.every
-    before = len(read(backup))
+    before = sum(one.restored for one in read(backup))
     failure: TargetFailed | None = None
     with progress() as say:
         say(f"Proving {set or 'the next backup in rotation'} of {store} on {backup}")
@@ -62,7 +62,7 @@ def prove_backup(
             failure = error
     found: Sequence[Proof | TdProof] = ()
     with suppress(TargetFailed):
-        found = read(backup)[before:]
+        found = [one for one in read(backup) if one.restored][before:]
     if not found:
         module = "tdengine.backup.prove" if ticks else "postgresql.prove"
         raise failure or TargetFailed(f"{backup} proved nothing", f"python3 -m agents.{module} there says why")

@@ -7,10 +7,13 @@ known of the time between, and the count begins anew.
 from __future__ import annotations
 
 import time
+from calendar import timegm
+from collections.abc import Iterable
 from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SLACK_S = 60.0  # by how much clocks of hosts may differ, or be corrected, without being wrong
+_STAMP = "%Y%m%d-%H%M%S"
 
 
 def boot_id() -> str:
@@ -29,6 +32,17 @@ def since_boot() -> float:
 def has_been(stamp: float, now: float) -> bool:
     """Whether a noted moment is past. One that is to come was noted by a clock that was ahead, and says nothing."""
     return stamp <= now + SLACK_S
+
+
+def label(taken: Iterable[str]) -> str:
+    """A stamp for a new label, `20261121-060000`: what the clock says, or the next after the last of the labels that
+    are `taken`.
+
+    So they go up in the order of what they name, also where one of them was given by a clock that was ahead.
+    """
+    last = max((name[-16:-1] for name in taken), default="")
+    stamp = time.strftime(_STAMP, time.gmtime(time.time()))
+    return stamp if stamp > last else time.strftime(_STAMP, time.gmtime(timegm(time.strptime(last, _STAMP)) + 1))
 
 
 def span(seconds: float) -> str:

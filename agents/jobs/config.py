@@ -3,7 +3,8 @@
     {"stanza": "main", "keep_logs": 20, "wait_s": 3600, "alarm_command": [],
      "jobs": {"full": {"schedule": "30 18 * * 6", "limit_s": 14400, "jitter_s": 60, "grace_s": 21600}, ...},
      "retention": {"full_copies": 2, "days": 28}, "td_retention": null | {"full_copies": 2, "days": 28},
-     "max_proof_age_h": 50, "max_offsite_age_h": 26, "max_promotion_delay_s": 2, "archive_wait_s": 60,
+     "max_proof_age_h": 50, "max_full_proof_age_d": 14, "max_offsite_age_h": 26, "max_promotion_delay_s": 2,
+     "archive_wait_s": 60,
      "database": {"hosts": [{"name": "pg1", "address": "192.0.2.21", "port": 5432}], "dbname": "postgres",
                   "user": "monitor", "sslmode": "verify-full", "sslrootcert": "...", "passfile": "..."},
      "offsite": null | {"host": "offsite1", "repository": "sftp:offsite1:backups", "ssh_config": "...",
@@ -85,6 +86,7 @@ class Settings:
     logs: Path
     repository: Path
     max_promotion_delay_s: float = 2.0
+    max_full_proof_age_d: float = 14.0  # each full backup in use is restored again within so long
     td_retention: Retention | None = None  # of TDengine's backups; None where the estate has none
     path: Path = PATH  # where this was read, for the programs that a job starts
 
@@ -103,6 +105,11 @@ class Settings:
     @property
     def td_proofs(self) -> Path:
         return self.records / "td-proofs.jsonl"
+
+    @property
+    def full_backups(self) -> tuple[Path, Path]:
+        """Where each backup of PostgreSQL, and of TDengine, is a folder of its label's name."""
+        return self.repository / "backup" / self.stanza, self.td_folders[0]
 
     @property
     def td_lost(self) -> Path:
@@ -161,6 +168,7 @@ def _settings(raw: dict[str, Any], path: Path) -> Settings:
         max_proof_age_h=float(raw["max_proof_age_h"]),
         max_offsite_age_h=float(raw["max_offsite_age_h"]),
         max_promotion_delay_s=float(raw.get("max_promotion_delay_s", Settings.max_promotion_delay_s)),
+        max_full_proof_age_d=float(raw.get("max_full_proof_age_d", Settings.max_full_proof_age_d)),
         archive_wait_s=float(raw["archive_wait_s"]),
         database=_database(raw["database"]),
         offsite=_offsite(raw["offsite"]) if raw["offsite"] else None,

@@ -2,9 +2,10 @@
 
     python3 -m agents.postgresql.prove [--set LABEL] [--repo 1]
 
-Without --set it takes the newest backup that was never tried, else the one whose last trial is longest ago, so that
-older ones have their turn too. The result is one line of /var/lib/mystocks-dr/proofs.jsonl, printed as well. What is
-not the backup's fault (no space, another key, a repository that does not answer) is an error and no result.
+Without --set it takes the full backup that must not wait any longer (max_full_proof_age_d in jobs.json), else the
+newest backup that was never tried, else the one whose last trial is longest ago. The result is one line of
+/var/lib/mystocks-dr/proofs.jsonl, printed as well. What is not the backup's fault (no space, another key, a repository
+that does not answer) is an error and no result.
 Exit 0 proven, 1 not proven or an error, 4 interrupted.
 """
 
@@ -40,7 +41,7 @@ def prove(repository: Repository, label: str = "", path: Path = proofs.PATH) -> 
 
 
 def _chosen(repository: Repository, label: str, path: Path) -> Backup:
-    chosen = label or proving.choose([one.label for one in repository.backups()], proofs.read(path))
+    chosen = label or proving.turn("prove", [one.label for one in repository.backups()], proofs.read(path))
     if not chosen:
         raise Missing("The repository holds no backup that could be proven.", "./dr backup.run --type full")
     return repository.backup(chosen)

@@ -14,7 +14,6 @@ from agents.base.errors import AgentError
 from agents.jobs import leases
 from agents.jobs.leases import Lease, exclusively, hold, live, release
 
-
 DAYS_60 = 60 * 86400.0
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from agents.base.errors import AgentError
-from agents.jobs import config, leases
+from agents.jobs import config, in_step, leases
 from agents.jobs.config import Retention
+from agents.jobs.in_step import Reading
 from agents.jobs.retention import Plan
 from agents.tdengine import spans
 from agents.tdengine.backup import expire, manifest, take
@@ -35,10 +36,17 @@ def settings(tmp_path: Path) -> Settings:
     return place(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def clocks_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_step, "ask", lambda database: [Reading("pg1", 0.0, True)])
+
+
 @pytest.fixture
 def jobs(tmp_path: Path) -> config.Settings:
     (tmp_path / "host").mkdir()
     host = backup_host(tmp_path / "host")
+    host.change(jobs={"td-verify": {}})
+    host.note("td-verify", armed_at=time.time(), last_success_at=time.time(), outcome="passed")
     return replace(host.settings, td_retention=Retention(full_copies=1, days=0))
 
 
@@ -94,7 +102,10 @@ def test_a_backup_that_was_found_damaged_is_not_counted(
 ) -> None:
     proven(settings, MID)
     proven(settings, NEW, "failed")
-    assert goes(expire.look(jobs, settings)) == [OLD, OLD_I], "the newest full one is of no use"
+    assert goes(expire.look(jobs, settings, uncovered=True)) == [OLD, OLD_I], "the newest full one is of no use"
+    found, _ = expire.look(jobs, settings)
+    assert found.held, "what only needs the damaged one is none that could stand for them"
+    assert [one.label for one in found.stays if one.damaged] == [NEW, NEW_I]
 
 
 def test_an_edited_manifest_counts_as_damaged(

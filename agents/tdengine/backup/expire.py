@@ -16,15 +16,13 @@ import argparse
 import json
 import shutil
 import sys
-import time
-from calendar import timegm
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from agents.base.errors import AgentError, run
-from agents.jobs import config, leases, proofs
+from agents.jobs import config, in_step, leases, proofs, verification
 from agents.jobs.lock import Lock, Owner
 from agents.jobs.retention import Backup, Plan, plan
 from agents.tdengine.backup import manifest as td_manifest
@@ -42,10 +40,14 @@ def look(jobs: config.Settings, settings: td_settings.Settings, uncovered: bool 
     """The plan as things are now, and what would be gone for good."""
     if jobs.td_retention is None:
         raise AgentError("jobs.json has no retention for TDengine's backups.", "./dr deploy writes it.")
-    manifests, broken = _manifests(settings)
+    clock, (manifests, broken) = in_step.look(jobs), _manifests(settings)
+    now = in_step.now(jobs)
+    holds = (
+        *(lease.sentence for lease in leases.live(jobs.leases)), *filter(None, [in_step.why_not(clock, "td-expire")]),
+        *verification.holds(jobs, "td-verify", settings.proofs, now),
+    )  # fmt: skip
     known = proofs.verdicts(proofs.read(settings.proofs))
-    said = tuple(lease.sentence for lease in leases.live(jobs.leases))
-    found = plan(backups(manifests, broken), known, said, jobs.td_retention, time.time())
+    found = plan(backups(manifests, broken), known, holds, jobs.td_retention, now)
     return judged(found, manifests, uncovered)
 
 
@@ -92,18 +94,19 @@ def apply(
 
 
 def backups(manifests: Mapping[str, Manifest], broken: Mapping[str, str]) -> tuple[Backup, ...]:
-    """For the plan; one whose manifest cannot be read is damaged, and as old as its label says."""
-    sound = [Backup(one.label, one.kind, one.started_at, one.ended_at, one.bytes) for one in manifests.values()]
-    return (*sound, *(_broken(label) for label in broken))
+    """For the plan, in the order of their labels, which only go up; one whose manifest cannot be read is damaged, and
+    as old as its label says.
+    """
+    sound = [
+        Backup(one.label, one.kind, one.started_at, one.ended_at, one.bytes, needs=one.chain)
+        for one in manifests.values()
+    ]
+    return tuple(sorted((*sound, *map(_broken, broken)), key=lambda one: one.label[-16:-1]))
 
 
 def _broken(label: str) -> Backup:
-    at = float(_unix(label))
+    at = proofs.labelled_at(label)
     return Backup(label, "incr" if label.endswith("I") else "full", at, at, 0, error=True)
-
-
-def _unix(label: str) -> int:
-    return timegm(time.strptime(label[-16:-1], "%Y%m%d-%H%M%S"))
 
 
 def _manifests(settings: td_settings.Settings) -> tuple[dict[str, Manifest], dict[str, str]]:
@@ -119,7 +122,7 @@ def _manifests(settings: td_settings.Settings) -> tuple[dict[str, Manifest], dic
 
 
 def _held(found: Plan, why: str) -> Plan:
-    stays = tuple(sorted((*found.goes, *found.stays), key=lambda one: (one.stopped_at, one.label)))
+    stays = tuple(sorted((*found.goes, *found.stays), key=lambda one: one.label[-16:-1]))
     return replace(found, keep_fulls=None, goes=(), stays=stays, why=why, held=True)
 
 
