@@ -89,6 +89,7 @@ def settings() -> dict[str, Any]:
         "retention": store.retention.model_dump(),
         "td_retention": recovery.stores["tdengine"].retention.model_dump() if has_tdengine() else None,
         "max_proof_age_h": limits.max_proof_age_h,
+        "max_full_proof_age_d": limits.max_full_proof_age_d,
         "max_offsite_age_h": limits.max_offsite_age_h,
         "max_promotion_delay_s": limits.max_promotion_delay_s,
         "archive_wait_s": _ARCHIVE_WAIT_S,
