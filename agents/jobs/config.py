@@ -8,11 +8,11 @@
      "database": {"hosts": [{"name": "pg1", "address": "192.0.2.21", "port": 5432}], "dbname": "postgres",
                   "user": "monitor", "sslmode": "verify-full", "sslrootcert": "...", "passfile": "..."},
      "offsite": null | {"host": "offsite1", "repository": "sftp:offsite1:backups", "ssh_config": "...",
-                        "password_file": "...", "keep_last": 4, "keep_daily": 14, "keep_weekly": 8,
-                        "check_days": 7, "check_percent": 10},
+                        "password_file": "...", "keep_last": 4, "keep_daily": 14, "keep_weekly": 8, "read_days": 14,
+                        "repository_file": "...", "ca_file": "...", "append_only": false},
      "records": "/var/lib/mystocks-dr", "logs": "/var/log/mystocks-dr/jobs", "repository": "/var/lib/pgbackrest"}
 
-The last three and td_retention, TDengine's, may be left out.
+The last three, td_retention (TDengine's) and the last three of offsite (a rest-server's) may be left out.
 """
 
 from __future__ import annotations
@@ -56,7 +56,11 @@ class Retention:
 
 @dataclass(frozen=True)
 class Offsite:
-    """The restic repository on the off-site host, and how long its snapshots are kept."""
+    """The restic repository on the off-site host, how long its snapshots are kept, and in how many days all is read.
+
+    `repository_file` and `ca_file`: the address of a rest-server with this host's account, and whose certificate it
+    shows; None where the host is reached over sftp. `append_only`: from here no snapshot can be let go.
+    """
 
     host: str
     repository: str
@@ -65,8 +69,10 @@ class Offsite:
     keep_last: int
     keep_daily: int
     keep_weekly: int
-    check_days: float
-    check_percent: float
+    read_days: float
+    repository_file: Path | None = None
+    ca_file: Path | None = None
+    append_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,6 +209,8 @@ def _offsite(raw: dict[str, Any]) -> Offsite:
         keep_last=int(raw["keep_last"]),
         keep_daily=int(raw["keep_daily"]),
         keep_weekly=int(raw["keep_weekly"]),
-        check_days=float(raw["check_days"]),
-        check_percent=float(raw["check_percent"]),
+        read_days=float(raw["read_days"]),
+        repository_file=Path(raw["repository_file"]) if raw.get("repository_file") else None,
+        ca_file=Path(raw["ca_file"]) if raw.get("ca_file") else None,
+        append_only=bool(raw.get("append_only", False)),
     )

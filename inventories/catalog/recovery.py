@@ -105,13 +105,12 @@ class Shadow(Entry):
 
 
 class OffsiteCopy(Entry):
-    """Snapshots that stay off-site, and how much of the copy is read back every so many days."""
+    """Snapshots that stay off-site, and the days within which all of the copy is read back."""
 
     keep_last: Annotated[int, Field(ge=1)]
     keep_daily: Annotated[int, Field(ge=0)]
     keep_weekly: Annotated[int, Field(ge=0)]
-    check_days: Annotated[int, Field(ge=1)]
-    check_percent: Annotated[float, Field(gt=0, le=100)]
+    read_days: Annotated[int, Field(ge=1, le=256)]
 
 
 BACKUPS = ("full", "differential", "incremental")
@@ -264,6 +263,6 @@ class Recovery(Entry):
                     f"stores.{name}.schedule.offsite",
                     store.schedule["offsite"],
                     f"stores.{name}.offsite does not say what stays there",
-                    "Add it with keep_last, keep_daily, keep_weekly, check_days and check_percent.",
+                    "Add it with keep_last, keep_daily, keep_weekly and read_days.",
                 )
         return self

@@ -314,7 +314,7 @@ def test_a_full_backup_stands_for_an_incremental_one_and_not_the_other_way(host:
 
 def test_old_proofs_and_copies_are_missed(host: BackupHost) -> None:
     offsite = {"host": "offsite1", "repository": "sftp:x", "ssh_config": "x", "password_file": "x", "keep_last": 1,
-               "keep_daily": 1, "keep_weekly": 1, "check_days": 7, "check_percent": 10}  # fmt: skip
+               "keep_daily": 1, "keep_weekly": 1, "read_days": 14}  # fmt: skip
     host.change(jobs={"prove": {}, "offsite": {}}, offsite=offsite)
     armed = {job: State(job, hours(1)) for job in ("prove", "offsite")}
     assert late(host, armed) == {}
