@@ -46,6 +46,7 @@ class Dump:
     rows: int
     bytes: int
     why: str
+    proven_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _backup(said: dict[str, Any]) -> Backup:
 
 def _dump(said: dict[str, Any]) -> Dump:
     size = int((said.get("file") or {}).get("bytes", 0))
-    return Dump(said["label"], float(said.get("ended_at", 0)), int(said.get("rows", 0)), size, said["why"])
+    return Dump(said["label"], float(said.get("ended_at", 0)), int(said.get("rows", 0)), size, said["why"], said.get("proven_at"))
 
 
 def _proof(said: dict[str, Any]) -> Proof:
