@@ -94,8 +94,8 @@ class Native:
                 f"Backup {backup.label} is damaged: {named}.", "Restore an older one with --set.", damaged
             )
         command = ["cp", "-a", "--reflink=auto", f"{source}/.", str(place.data)]
-        identity = f"native-{os.getpid()}"
-        leases.hold(Lease(identity, f"a restore (pid {os.getpid()})", f"{backup.label} is being copied", None, _LEASE_S))
+        identity, why = f"native-{os.getpid()}", f"{backup.label} is being copied"
+        leases.hold(Lease(identity, f"a restore (pid {os.getpid()})", why, None, _LEASE_S))
         try:
             code, said = watched(command, place.folder / "restore.log", lock)
         finally:

@@ -66,7 +66,7 @@ def test_a_job_that_fails_keeps_its_last_success_and_says_why(host: BackupHost) 
     answer, err = host.run("run", "full", code=1)
     state = host.state("full")
     assert (answer["outcome"], state.outcome, state.last_success_at) == ("failed", "failed", 5.0)
-    assert "took no full backup (56)" in state.sentence
+    assert "took no full backup: unable to find primary cluster - cannot proceed" in state.sentence
     assert "unable to find primary" in Path(state.log).read_text()
     assert err.splitlines()[-1].startswith("HINT: ")
 

@@ -188,7 +188,8 @@ def test_an_append_only_copy_is_let_go_by_the_operator_alone(host: BackupHost) -
     files = {"repository_file": "/etc/x/repository", "ca_file": "/etc/x/ca.crt", "append_only": True}
     host.change(offsite={**OFFSITE, **files})
     assert not forgets(host)
-    assert all("--repository-file /etc/x/repository --cacert /etc/x/ca.crt" in call for call in calls(host) if "json" in call)
+    where = "--repository-file /etc/x/repository --cacert /etc/x/ca.crt"
+    assert all(where in call for call in calls(host) if "json" in call)
     assert copies.holds(host.settings) == []
 
 

@@ -11,12 +11,11 @@ from agents.base.errors import AgentError
 from agents.tdengine.backup import dump_pack
 
 pytest.importorskip("numpy")
-from agents.tdengine.backup import dump, dump_tool
-
 from agents.jobs import in_step, leases, proofs, second
 from agents.jobs.in_step import Reading
 from agents.jobs.leases import Lease
 from agents.jobs.proofs import Proof
+from agents.tdengine.backup import dump, dump_tool
 from agents.tdengine.backup.file import Broken
 from tests.unit.jobs_kit import backup_host
 from tests.unit.td_kit import place

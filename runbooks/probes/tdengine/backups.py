@@ -148,7 +148,8 @@ def _backup(said: dict[str, Any]) -> Backup:
 
 def _dump(said: dict[str, Any]) -> Dump:
     size = int((said.get("file") or {}).get("bytes", 0))
-    return Dump(said["label"], float(said.get("ended_at", 0)), int(said.get("rows", 0)), size, said["why"], said.get("proven_at"))
+    ended, rows = float(said.get("ended_at", 0)), int(said.get("rows", 0))
+    return Dump(said["label"], ended, rows, size, said["why"], said.get("proven_at"))
 
 
 def _proof(said: dict[str, Any]) -> Proof:
