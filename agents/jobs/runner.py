@@ -4,6 +4,7 @@
     python3 -m agents.jobs.runner run JOB --scheduled      by cron: jitter, waits for its turn, only when due in UTC
     python3 -m agents.jobs.runner catch-up                hourly and at boot: run what was missed, then raise the alarm,
                                                     also for what would delay or stop a promotion
+    python3 -m agents.jobs.runner wanted                   now and then: what must not wait for its time, see WANTED
     python3 -m agents.jobs.runner status                   every job and what is late
     python3 -m agents.jobs.runner arm                      begin to count: a job that never ran is late from then on
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -53,6 +55,8 @@ COMMANDS = {
     "td-expire": ("agents.tdengine.backup.expire", "apply"),
 }
 LABEL_OPTIONS = {"prove": "--set", "td-prove": "--label", "td-verify": "--label"}  # how a job is told which backup
+WANTED = {"td-incr": ("agents.tdengine.backup.cover", "wanted")}  # who says, as JSON, why a job must not wait
+_ASKED_S = 60.0
 # cron starts a job within a minute of its time; what comes much later comes by a clock in another zone.
 PUNCTUAL_S = 300.0
 SETTLES_S, _LOOKS_EVERY_S = 90.0, 5.0  # chrony sets a clock that is far off once it has heard of its servers
@@ -138,6 +142,24 @@ def catch_up(settings: Settings) -> list[State]:
     return done
 
 
+def wanted(settings: Settings) -> list[State]:
+    """Run what somebody wants before its time. Who cannot be asked wants nothing: what is late is told hourly."""
+    done = []
+    for job, program in WANTED.items():
+        if job not in settings.jobs:
+            continue
+        command = [sys.executable, "-m", *program]
+        try:
+            asked = subprocess.run(command, capture_output=True, text=True, timeout=_ASKED_S, check=False)
+            why = json.loads(asked.stdout)["wanted"] if not asked.returncode else ""
+        except (subprocess.TimeoutExpired, ValueError, KeyError):
+            why = ""
+        if why:
+            print(f"{job} is wanted: {why}", file=sys.stderr, flush=True)
+            done.append(_or_skipped(settings, job, 0))
+    return done
+
+
 def _settled(settings: Settings) -> Clock:
     """This host's clock, given a while to be set: at a boot it may not have been yet."""
     ends = time.monotonic() + SETTLES_S
@@ -176,6 +198,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(settings, options)
     if options.command == "catch-up":
         answer: object = {"ran": [asdict(state) for state in catch_up(settings)]}
+    elif options.command == "wanted":
+        answer = {"ran": [asdict(state) for state in wanted(settings)]}
     elif options.command == "status":
         answer = status(settings)
     else:
@@ -219,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--set", default="", help="with prove, td-prove, td-verify: this backup")
     running.add_argument("--io-timeout", type=float, default=0.0, help="seconds for a host that is silent")
     commands.add_parser("catch-up", help="run what was missed, then raise the alarm for what is late")
+    commands.add_parser("wanted", help="run what somebody wants before its time")
     commands.add_parser("status", help="every job as JSON")
     commands.add_parser("arm", help="begin to count")
     return parser

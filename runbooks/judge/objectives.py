@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Limits
-from runbooks.judge import certificates, promotion, record, tdengine
+from runbooks.judge import certificates, promotion, record, shadow, tdengine
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import Status
@@ -14,6 +15,7 @@ from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node, Standby
 
 SYNCHRONOUS = ("sync", "quorum")
+CLOCKS_S = 60  # by how much the operator's clock and the hosts' may differ
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *_outbox(status, limits),
         *tdengine.findings(status.tdengine),
         *tdengine.outbox(status.tdengine_outbox, limits.max_outbox_rows),
+        *_shadows(status),
         *tdengine.backups(status.tdengine_backups, status.jobs, status.at, limits.max_backup_age_h),
         *_disks(status, limits),
         *certificates.findings(status.certificates, status.at, limits.min_certificate_days),
@@ -242,6 +245,9 @@ def _backups(status: Status, limits: Limits) -> Iterator[Finding]:
         yield Finding(
             "newest backup", f"{newest.label} met damaged pages", "sound", "look into its log, and verify checksums"
         )
+    elif newest.stopped_at > status.at + CLOCKS_S:
+        measured = f"{newest.label} ended {duration(newest.stopped_at - status.at)} from now, by a clock that was ahead"
+        yield Finding("age of the newest backup", measured, limit, "set that clock; ./dr backup.run says what is left")
     elif status.at - newest.stopped_at > limits.max_backup_age_h * 3600:
         yield Finding("age of the newest backup", duration(status.at - newest.stopped_at), limit, hint)
 
@@ -255,7 +261,7 @@ def _jobs(status: Status) -> Iterator[Finding]:
         return
     late = {one.what for one in status.jobs.late}
     for one in status.jobs.late:
-        limit = duration(one.limit_s) if one.limit_s else "none are missing"
+        limit = duration(one.limit_s) if one.limit_s else _LIMITS[one.what]
         yield Finding(_LATE.get(one.what, f"job {one.what}"), one.sentence, limit, _remedy(one.what))
     for job in status.jobs.jobs:
         if job.broken and job.name not in late:
@@ -265,15 +271,24 @@ def _jobs(status: Status) -> Iterator[Finding]:
 
 _LATE = {
     "proof": "age of the newest proof", "td-proof": "age of TDengine's newest proof",
+    "full-proof": "proofs of full backups", "td-full-proof": "proofs of TDengine's full backups", "clock": "clocks",
     "offsite-copy": "age of the off-site copy", "td-rows": "rows of TDengine",
 }  # fmt: skip
 
 
+_LIMITS = {"td-rows": "none are missing", "clock": "in step"}
+
+
 def _remedy(what: str) -> str:
+    if what == "clock":
+        return "`chronyc makestep` on that host sets it; jobs that waited run within the hour"
     if what == "td-rows":
         meant = "on the backup host, python3 -m agents.tdengine.backup.take accept if they are meant to be gone"
         return f"./dr tdengine-restore shows and restores them; {meant}"
-    job = {"proof": "prove", "td-proof": "td-prove", "offsite-copy": "offsite"}.get(what, what)
+    job = {
+        "proof": "prove", "full-proof": "prove", "td-proof": "td-prove", "td-full-proof": "td-prove",
+        "offsite-copy": "offsite",
+    }.get(what, what)
     store = "--store tdengine " if job.startswith("td-") else ""
     return f"./dr backup.run {store}--type {job.removeprefix('td-')} runs it now and says why it fails"
 
@@ -307,6 +322,21 @@ def _outbox(status: Status, limits: Limits) -> Iterator[Finding]:
         yield Finding("dead letters in the outbox", str(box.dead_rows), "0", hint)
     if not box.replayer_running:
         yield Finding("replayer", "not running", "running", "./dr deploy starts it")
+
+
+def _shadows(status: Status) -> Iterator[Finding]:
+    """PostgreSQL's must reach back to what the archive was last seen to hold, TDengine's to its newest backup."""
+    stores = load_recovery().stores
+    checked = [job for job in status.jobs.jobs if job.name == "check" and job.last_success_at] if status.jobs else []
+    archive = ("the last check of the archive", checked[0].last_success_at or 0.0) if checked else None
+    hint = "./dr backup.check finds out whether the archive has them; give stores.postgresql.shadow more"
+    yield from shadow.findings("PostgreSQL", status.outbox, stores["postgresql"].shadow, archive, status.at, hint)
+    if "tdengine" in stores:
+        began = tdengine.newest_began(status.tdengine_backups, status.at)
+        backup = ("TDengine's newest backup", began) if began else None
+        hint = "./dr backup.run --store tdengine takes one now; give stores.tdengine.shadow more"
+        kept = stores["tdengine"].shadow
+        yield from shadow.findings("TDengine", status.tdengine_outbox, kept, backup, status.at, hint)
 
 
 def _disks(status: Status, limits: Limits) -> Iterator[Finding]:

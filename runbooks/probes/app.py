@@ -35,7 +35,8 @@ class WriteAttempt:
 class Outbox:
     """Records and rows still to be replayed, dead letters, and whether the replayer runs.
 
-    `shadow_bytes`, `shadow_since` (unix seconds): acknowledged rows that are kept besides; None where none are.
+    `shadow_bytes`, `shadow_since` (unix seconds): acknowledged rows that are kept besides; None where none are. They
+    grow by `shadow_rows_s` rows of `shadow_row_bytes`, None where that is not known.
     """
 
     pending_records: int
@@ -48,6 +49,8 @@ class Outbox:
     replayer_running: bool
     shadow_bytes: int | None = None
     shadow_since: float | None = None
+    shadow_rows_s: float | None = None
+    shadow_row_bytes: float | None = None
 
 
 def try_to_write(app: Host, seconds: float, only: str | None = None) -> WriteAttempt:
@@ -70,4 +73,5 @@ def outbox(app: Host, timeout: float = 10, settings: str = "agent.json") -> Outb
     """
     command = _PROGRAM.format(settings) % "writing.outbox_cli" + " status"
     said = app.run(command, user="mystocks", timeout=timeout).json()
-    return Outbox(**{key: said[key] for key in Outbox.__dataclass_fields__})
+    # Agents of before the last deploy say less.
+    return Outbox(**{key: said[key] for key in Outbox.__dataclass_fields__ if key in said})

@@ -118,7 +118,8 @@ def test_client_knows_the_repository_and_itself() -> None:
 
 def test_backup_schedule_is_the_catalogues() -> None:
     times = list(load_recovery().stores["postgresql"].schedule.items())
-    text = rendered("jobs/cron.j2", times=times, catch_up="50 * * * *", root="/opt/mystocks-dr")
+    text = rendered("jobs/cron.j2", times=times, catch_up="50 * * * *", wanted="", root="/opt/mystocks-dr")
+    assert "runner wanted" not in text
     jobs = [line for line in text.splitlines() if "agents.jobs.runner run" in line]
     assert len(jobs) == len(times) > 5
     for line, (kind, time) in zip(jobs, times, strict=True):
@@ -132,6 +133,12 @@ def test_backup_schedule_is_the_catalogues() -> None:
     assert "%" not in text
     assert "|| true" not in text
     assert text.endswith("\n")
+
+
+def test_a_backup_may_be_wanted_before_its_time_where_there_is_tdengine() -> None:
+    text = rendered("jobs/cron.j2", times=[], catch_up="50 * * * *", wanted="*/10 * * * *", root="/opt/mystocks-dr")
+    (line,) = [line for line in text.splitlines() if line.endswith("agents.jobs.runner wanted")]
+    assert line.startswith("*/10 * * * * postgres cd /opt/mystocks-dr && ")
 
 
 def test_offsite_account_is_for_sftp_alone() -> None:

@@ -342,6 +342,33 @@ def test_what_is_late_of_tdengine_names_the_store_in_its_remedy() -> None:
     assert "--store tdengine --type incr " in found["job td-incr"].hint
 
 
+def test_a_clock_that_is_wrong_and_a_full_backup_that_waits_for_its_proof_are_told() -> None:
+    late = (
+        Late("clock", "the clock of pg1 is 60.0 d ahead of the others'", 0.0, 0.0),
+        Late("full-proof", "full backups were not restored and found whole: X for 15.0 d", 1_296_000, 1_209_600),
+        Late("td-full-proof", "full backups of TDengine were not restored and found whole: Y", 1_296_000, 1_209_600),
+    )
+    found = named(replace(WHOLE, jobs=Jobs((CHECKED,), late, "offsite1")))
+    assert (found["clocks"].limit, "chronyc makestep" in found["clocks"].hint) == ("in step", True)
+    assert "./dr backup.run --type prove " in found["proofs of full backups"].hint
+    assert "--store tdengine --type prove " in found["proofs of TDengine's full backups"].hint
+
+
+def test_a_backup_from_the_future_is_not_a_young_one() -> None:
+    ahead = replace(BACKUP, stopped_at=int(NOW + 60 * 86400))
+    status = replace(WHOLE, repository=replace(REPOSITORY, backups=(ahead,)))
+    assert "from now, by a clock that was ahead" in named(status)["age of the newest backup"].measured
+
+
+def test_a_shadow_that_no_longer_reaches_back_to_the_archive_is_told() -> None:
+    grows = {"shadow_rows_s": 23_000.0, "shadow_row_bytes": 31.0}
+    full = replace(OUTBOX, shadow_bytes=2048 << 20, shadow_since=NOW - 30, **grows)
+    checked = replace(CHECKED, last_success_at=NOW - 3000)
+    found = named(replace(WHOLE, outbox=full, jobs=Jobs((checked,), (), "offsite1")))
+    assert "2.00 of 2.00 GiB, which hold 50 min at 23,000 rows/s" in found["PostgreSQL's shadow"].measured
+    assert "the last check of the archive began 50 min ago" in found["PostgreSQL's shadow"].measured
+
+
 def test_an_estate_without_an_offsite_copy_is_told_so_and_fails_nothing() -> None:
     alone = replace(WHOLE, jobs=replace(JOBS, offsite=None))
     assert objectives.findings(alone, LIMITS) == ()
