@@ -18,6 +18,7 @@ _SHARED = {
     "estate": f"lab-{_name}",
     "secrets_file": str(_files.secrets),
     "pki_dir": str(_files.root / "pki"),
+    "offsite_kind": _os.environ.get("DR_OFFSITE_KIND") or "sftp",
 }
 
 

@@ -28,6 +28,11 @@ backup_processes = 2
 # comes on its standard input, one sentence a line. Empty: the journal alone is told.
 alarm_command: list[str] = []
 
+# What the off-site host offers: "rest-server" is restic's own server (package restic-rest-server, Debian 13 and later),
+# append only, so that whoever takes over the backup host cannot take the copies away; snapshots are let go by
+# ./dr backup.expire --offsite. "sftp" needs nothing there but SSH, and its account may delete.
+offsite_kind = "sftp"
+
 outbox_max_mb = 2048
 
 # TDengine's server package: path or URL, and its SHA-256 (or a file PACKAGE.sha256 beside it). TDENGINE_PACKAGE and

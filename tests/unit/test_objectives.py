@@ -361,8 +361,8 @@ def test_a_backup_from_the_future_is_not_a_young_one() -> None:
 
 
 def test_a_shadow_that_no_longer_reaches_back_to_the_archive_is_told() -> None:
-    grows = {"shadow_rows_s": 23_000.0, "shadow_row_bytes": 31.0}
-    full = replace(OUTBOX, shadow_bytes=2048 << 20, shadow_since=NOW - 30, **grows)
+    full = replace(OUTBOX, shadow_bytes=2048 << 20, shadow_since=NOW - 30)
+    full = replace(full, shadow_rows_s=23_000.0, shadow_row_bytes=31.0)
     checked = replace(CHECKED, last_success_at=NOW - 3000)
     found = named(replace(WHOLE, outbox=full, jobs=Jobs((checked,), (), "offsite1")))
     assert "2.00 of 2.00 GiB, which hold 50 min at 23,000 rows/s" in found["PostgreSQL's shadow"].measured
