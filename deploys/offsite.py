@@ -15,6 +15,7 @@ from typing import Any
 
 from pyinfra import host, inventory
 from pyinfra.api.exceptions import DeployError
+from pyinfra.facts.files import File
 from pyinfra.operations import server, systemd
 
 from deploys import estate, pki
@@ -53,6 +54,8 @@ def deploy() -> None:
     )  # fmt: skip
     if kind() == REST:
         _server()
+    elif host.get_fact(File, path=f"/etc/systemd/system/{UNIT}.service"):
+        systemd.service(name="off-site server is off", service=UNIT, running=False, enabled=False)
 
 
 def _server() -> None:

@@ -146,6 +146,21 @@ def test_offsite_account_is_for_sftp_alone() -> None:
     assert text.splitlines()[1] == 'restrict,command="internal-sftp" ssh-ed25519 AAAA mystocks-dr offsite'
 
 
+def test_an_append_only_copy_is_served_over_tls_to_one_account_and_by_no_key() -> None:
+    assert "ssh-ed25519" not in rendered("offsite/authorized_keys.j2", key="")
+    unit = rendered(
+        "offsite/mystocks-offsite.service.j2", account="offsite", program="/usr/bin/restic-rest-server", home="/home",
+        folder="/etc/x", port=8443,
+    )
+    for words in ("--append-only", "--tls ", "--htpasswd-file /etc/x/htpasswd", "User=offsite", "Restart=always"):
+        assert words in unit
+    assert "--no-auth" not in unit
+    assert rendered("offsite/htpasswd.j2", digest="abc=") == "backup:{SHA}abc=\n"
+    node = SimpleNamespace(name="offsite1", address="192.0.2.41")
+    address = rendered("offsite/repository.j2", password="word", node=node, port=8443)  # noqa: S106 - of a test
+    assert address == "rest:https://backup:word@offsite1:8443/\n"
+
+
 def test_the_way_to_the_offsite_host_asks_nobody_and_trusts_one_key() -> None:
     node = SimpleNamespace(name="offsite1", address="192.0.2.41")
     text = rendered("offsite/ssh_config.j2", node=node, port=2222, account="offsite", folder="/etc/x")
