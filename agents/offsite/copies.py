@@ -16,14 +16,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from agents.base.clock import has_been
 from agents.base.errors import AgentError, run
 from agents.jobs import state as jobs_state
 from agents.jobs.config import PATH, Offsite, Settings, load
@@ -137,7 +140,7 @@ def restore(settings: Settings, snapshot: str, target: Path | None, only: str) -
     if target is None and only and not there.exists() and not os.access(there.parent, os.W_OK):
         raise AgentError(f"There is no {there}, and it cannot be made here.", "./dr deploy makes it, empty.")
     known = snapshots(settings)
-    chosen = [one for one in known if str(one["id"]).startswith(snapshot)] if snapshot != "latest" else known[-1:]
+    chosen = [one for one in known if str(one["id"]).startswith(snapshot)] if snapshot != "latest" else _newest(known)
     if len(chosen) != 1:
         listed = ", ".join(str(one["id"])[:8] for one in known) or "none"
         raise AgentError(f"{offsite.host} holds no snapshot {snapshot}.", f"It holds {listed}.")
@@ -154,6 +157,17 @@ def restore(settings: Settings, snapshot: str, target: Path | None, only: str) -
         "snapshot": chosen[0]["id"], "at": chosen[0]["at"], "files": files, "bytes": size,
         "seconds": round(seconds, 3), "sentence": f"{sentence} in {seconds:.1f} s",
     }  # fmt: skip
+
+
+def _newest(known: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The last that was taken. One dated ahead of now was, by a clock that was wrong, before others that are not."""
+    been = [one for one in known if has_been(_unix(str(one["at"])), time.time())]
+    return list(been or known)[-1:]
+
+
+def _unix(at: str) -> float:
+    """restic writes nanoseconds, which Python 3.10 does not read."""
+    return datetime.fromisoformat(re.sub(r"\.\d+", "", at).replace("Z", "+00:00")).timestamp()
 
 
 def _holds_something(path: Path) -> bool:

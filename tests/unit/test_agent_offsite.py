@@ -205,3 +205,16 @@ def test_a_folder_comes_back_with_a_restic_that_names_none(host: BackupHost, tmp
     assert (there / "backup/main/x").read_text() == "data\n"
     assert [path.name for path in there.iterdir() if path.name.startswith(".")] == [], "the scratch folder is gone"
     assert any(f"restore abcdef --target {there}/.partial-" in call for call in calls(host))
+
+
+def test_the_newest_snapshot_is_none_that_is_dated_ahead(host: BackupHost, tmp_path: Path) -> None:
+    """Else every restore would take the one of the day on which the clock was wrong."""
+    stamp, now = "%Y-%m-%dT%H:%M:%S.123456789Z", time.time()
+    at = [time.strftime(stamp, time.gmtime(now + days * 86400)) for days in (-2, -1, 60)]
+    listed = json.dumps([{"id": name * 8, "time": when, "paths": ["/x"]} for name, when in zip("abc", at, strict=True)])
+    says(host, f"""case "$1" in
+      snapshots) echo '{listed}';;
+      restore) echo '{{"message_type": "summary", "files_restored": 1, "bytes_restored": 1}}';;
+    esac""")
+    assert copies.restore(host.settings, "latest", tmp_path / "there", "")["snapshot"] == "b" * 8
+    assert copies.restore(host.settings, "ccc", tmp_path / "there", "")["snapshot"] == "c" * 8
