@@ -5,8 +5,8 @@
      "checks": [{"name", "ok", "detail"}], "damaged": [...], "sentence"}
 
 The order of the lines is the order of things: what the clock said meanwhile decides nothing. A line of kind verify is
-no proof, since nothing was restored: with a label it tells that this backup's files are damaged, or are sound again;
-without one it ends a verification of everything.
+no proof, since nothing was restored: with a label it tells that this backup, or WAL segment, is damaged, or is sound
+again; without one it ends a verification of everything.
 """
 
 from __future__ import annotations
@@ -92,13 +92,18 @@ def verdicts(records: Sequence[Proof]) -> dict[str, Proof]:
     runs = [n for n, one in enumerate(records) if not one.restored and not one.label]
     counts_from = runs[-1] if runs and not records[runs[-1]].passed else -1
     restored: dict[str, Proof] = {}
-    verified: dict[str, Proof] = {}
     for n, one in enumerate(records):
         if not one.restored:
-            verified[one.label] = one
-        elif one.repo == 1 and (n > counts_from or not one.passed):  # another repository tells nothing of this one
+            continue
+        if one.repo == 1 and (n > counts_from or not one.passed):  # another repository tells nothing of this one
             restored[one.label] = one
-    return restored | {label: one for label, one in verified.items() if label and not one.passed}
+    return restored | {one.label: one for one in spoilt(records)}
+
+
+def spoilt(records: Sequence[Proof]) -> list[Proof]:
+    """What the last verification that looked at it found damaged: backups, and WAL segments by their names."""
+    verified = {one.label: one for one in records if not one.restored and one.label}
+    return [one for one in verified.values() if not one.passed]
 
 
 def newest_verification(records: Sequence[Proof]) -> Proof | None:

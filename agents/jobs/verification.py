@@ -12,16 +12,16 @@ from agents.jobs.config import Settings
 from agents.jobs.proofs import VERIFY, Check, Proof
 
 
-def note(path: Path, damaged: Mapping[str, str], looked: Collection[str]) -> None:
-    """Write down which backups are damaged, label -> why, and which of those that once were are sound again.
+def note(path: Path, damaged: Mapping[str, str], looked: Collection[str] | None = None) -> None:
+    """Write down what is damaged, label of a backup or name of a WAL segment -> why, and what once was and is not now.
 
-    Of all that were looked at. Every decision reads it there: restore, expiry, off-site retention, status.
+    Of all that was `looked` at; None: of everything. Every decision reads it there: restore, expiry, off-site
+    retention, status.
     """
-    known = proofs.read(path)
-    before = {one.label for one in known if not one.restored and one.label and not _last(known, one.label).passed}
+    before = {one.label for one in proofs.spoilt(proofs.read(path))}
     for label, why in damaged.items():
         proofs.append(_line(label, False, why), path)
-    for label in sorted((before & set(looked)) - set(damaged)):
+    for label in sorted((before if looked is None else before & set(looked)) - set(damaged)):
         proofs.append(_line(label, True, f"every file of {label} is what it was again"), path)
 
 
@@ -46,10 +46,6 @@ def holds(settings: Settings, job: str, path: Path, now: float) -> tuple[str, ..
     if state.outcome in ("failed", "timeout") and (newest is None or newest.passed):
         return (f"the last verification came to no end: {state.sentence}",)
     return ()
-
-
-def _last(known: Collection[Proof], label: str) -> Proof:
-    return [one for one in known if not one.restored and one.label == label][-1]
 
 
 def _line(label: str, passed: bool, sentence: str) -> Proof:

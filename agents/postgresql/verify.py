@@ -78,11 +78,10 @@ def without_wal(damaged: Sequence[str], backups: Sequence[Backup]) -> dict[str, 
     }  # fmt: skip
 
 
-def note(path: Path, found: Verdict, backups: Sequence[Backup], wrong: str) -> None:
-    """Write down what is damaged, for every decision that follows, and that everything was read."""
-    spoilt = {**without_wal(found.damaged, backups), **found.labels}
-    verification.note(path, spoilt, [one.label for one in backups])
-    verification.ended(path, wrong)
+def note(path: Path, found: Verdict, backups: Sequence[Backup]) -> None:
+    """Write down what is damaged, for every decision that follows."""
+    segments = {segment: name for name in found.damaged for segment in _SEGMENT.findall(f"/{name}")}
+    verification.note(path, {**segments, **without_wal(found.damaged, backups), **found.labels})
 
 
 def verify(stanza: str) -> Verdict:
@@ -119,13 +118,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = load(parser.parse_args(arguments).config)
     stanza = settings.stanza
     found = verify(stanza)
+    note(settings.proofs, found, pgbackrest.Repository(number=1, stanza=stanza).backups())
     now, before = holes(stanza)
     wrong = [*found.wrong, *(f"the archive lacks {span}" for span in now)]
     looked = f"{found.files} files of {found.backups} backups and {found.segments} WAL segments"
     history = f"; before the newest backup the archive lacks {', '.join(before[:_NAMED])}" if before else ""
     names = f": {', '.join(found.damaged[:_NAMED])}" if found.damaged else ""
     sentence = f"{'; '.join(wrong)}{names}" if wrong else f"{looked} are what they were{history}"
-    note(settings.proofs, found, pgbackrest.Repository(number=1, stanza=stanza).backups(), sentence if wrong else "")
+    verification.ended(settings.proofs, sentence if wrong else "")
     said = {"damaged": found.damaged, "wrong": wrong, "gaps": [*now, *before], "sentence": sentence}
     print(json.dumps(said), flush=True)
     if wrong:

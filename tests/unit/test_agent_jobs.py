@@ -329,6 +329,27 @@ def test_old_proofs_and_copies_are_missed(host: BackupHost) -> None:
     assert "the copy on offsite1 is 30.0 h old" in late(host, old)["offsite-copy"]
 
 
+def test_a_full_backup_that_was_not_restored_for_too_long_is_missed(host: BackupHost) -> None:
+    """Whatever was proven meanwhile; one that is being taken is none yet."""
+    host.change(jobs={"prove": {}, "td-prove": {}})
+    old = {job: State(job, hours(2), last_success_at=hours(2)) for job in ("prove", "td-prove")}
+    label, other = "20261101-183000F", "20261114-183000F"  # 20 and 7 days before
+    for name in (label, other, f"{label}_20261102-083000I"):
+        folder = host.settings.repository / "backup/main" / name
+        folder.mkdir(parents=True)
+        (folder / "backup.manifest").touch()
+    (host.settings.repository / "backup/main/20261001-183000F").mkdir()
+    proof = {"label": other, "proven_at": hours(3), "outcome": "passed"}
+    host.settings.proofs.write_text(json.dumps(proof) + "\n")
+    assert late(host, old) == {"full-proof": f"full backups were not restored and found whole: {label} for 20.1 d"}
+    host.settings.proofs.write_text(json.dumps({**proof, "label": label}) + "\n")
+    assert late(host, old) == {}
+    td = host.settings.td_folders[0] / label
+    td.mkdir(parents=True)
+    (td / "manifest.json").touch()
+    assert list(late(host, old)) == ["td-full-proof"]
+
+
 TDENGINE = ("td-full", "td-incr", "td-prove", "td-verify", "td-expire")
 
 

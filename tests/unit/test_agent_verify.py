@@ -154,12 +154,15 @@ def test_what_a_verification_finds_is_noted_for_each_backup_and_taken_back_by_th
     there = (backup(label, "1", "2"), backup(other, "3", "4"), backup("20261123-062736F", "3", "4", timeline=2))
     proofs.append(Proof(label, 1.0, True), path)
     proofs.append(Proof(other, 1.0, True), path)
-    note(path, judge(DAMAGED, LOG), there, "two things are wrong")
+    note(path, judge(DAMAGED, LOG), there)
     known = proofs.verdicts(proofs.read(path))
     assert known[label].damaged == ("20261121-062736F/bundle/1",)
     assert known[other].damaged[0].startswith("17-1/0000000100000000/000000010000000000000003-"), "its own WAL"
     assert "20261123-062736F" not in known, "of another timeline"
-    note(path, judge(SOUND, ""), there, "")
+    assert [one.label for one in proofs.spoilt(proofs.read(path)) if len(one.label) == 24] == [
+        "000000010000000000000003"
+    ], "a restore that needs it has a gap there"  # fmt: skip
+    note(path, judge(SOUND, ""), there)
     assert [(one.label, one.passed) for one in proofs.verdicts(proofs.read(path)).values()] == [
         (label, True), (other, True)
     ]  # fmt: skip

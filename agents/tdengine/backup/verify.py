@@ -101,7 +101,7 @@ def verify_all(settings: Settings) -> dict[str, Any]:
         except AgentError as error:
             wrong[label] = str(error)
     said = " ".join(dict.fromkeys(wrong.values()))
-    verification.note(settings.proofs, wrong, labels)
+    verification.note(settings.proofs, wrong)
     verification.ended(settings.proofs, said)
     if wrong:
         hint = "./dr backup.list says what can be restored; a new full backup begins a sound chain."
