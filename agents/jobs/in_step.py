@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import shlex
+import socket
 import statistics
 import subprocess
 import time
@@ -77,7 +78,7 @@ def judge(readings: Sequence[Reading], kept_s: float | None, disciplined: bool |
     else:
         return Clock(None, contradicted=True, primary=_primary(readings), sentence=_contradiction(readings))
     wrong = {one.name: one.ahead_s - truth for one in readings if not _same(one.ahead_s, truth)}
-    said = [f"this host's clock is {_off(-truth)} the others'"] if truth else []
+    said = [f"the clock of {me()} is {_off(-truth)} the others'"] if truth else []
     said += [f"the clock of {name} is {_off(ahead)} the others'" for name, ahead in wrong.items()]
     return Clock(not truth, truth, False, wrong, _primary(readings), "; ".join(said))
 
@@ -107,7 +108,7 @@ def doubt(settings: Settings) -> str:
     note = _read(settings)
     kept = _kept(note)
     if kept is not None and not _same(kept, 0.0):
-        return f"this host's clock is {_off(-kept)} what it was when it was last in step"
+        return f"the clock of {me()} is {_off(-kept)} what it was when it was last in step"
     return str(note.get("sentence", "")) if note else ""
 
 
@@ -120,8 +121,13 @@ def why_not(found: Clock, job: str) -> str:
     if job in TAKING and found.primary in found.wrong:
         return f"{found.sentence}, and it would name the backup"
     if job in LETTING_GO and found.in_step is None:
-        return "nobody can be asked whether this host's clock is right"
+        return f"nobody can be asked whether the clock of {me()} is right"
     return ""
+
+
+def me() -> str:
+    """This host, as the inventory and the other hosts know it."""
+    return socket.gethostname().partition(".")[0]
 
 
 def require(settings: Settings, job: str) -> None:
@@ -184,7 +190,8 @@ def _primary(readings: Sequence[Reading]) -> str:
 
 
 def _contradiction(readings: Sequence[Reading]) -> str:
-    told = ", ".join(f"the clock of {one.name} is {_off(one.ahead_s)} this host's" for one in readings if one.ahead_s)
+    off = [one for one in readings if one.ahead_s]
+    told = ", ".join(f"the clock of {one.name} is {_off(one.ahead_s)} that of {me()}" for one in off)
     return f"{told}, and too few answer to tell which is right"
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Limits
-from runbooks.judge import certificates, promotion, record, shadow, tdengine
+from runbooks.judge import certificates, clocks, promotion, record, shadow, tdengine
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import Status
+from runbooks.probes.jobs import Late
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node, Standby
 
@@ -36,6 +37,7 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *record.findings(status),
         *_backups(status, limits),
         *_jobs(status),
+        *clocks.findings(status.clocks, " ".join(one.sentence for one in _late_clocks(status))),
         *_archive(status, limits),
         *_outbox(status, limits),
         *tdengine.findings(status.tdengine),
@@ -267,6 +269,10 @@ def _jobs(status: Status) -> Iterator[Finding]:
         if job.broken and job.name not in late:
             ago = duration(status.at - (job.ended_at or status.at))
             yield Finding(f"job {job.name}", f"{job.outcome} {ago} ago: {job.sentence}", "passes", _remedy(job.name))
+
+
+def _late_clocks(status: Status) -> list[Late]:
+    return [one for one in status.jobs.late if one.what == "clock"] if status.jobs else []
 
 
 _LATE = {

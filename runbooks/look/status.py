@@ -46,6 +46,7 @@ class Status:
     repository: Repository | None
     outbox: Outbox | None
     disks: Mapping[str, tuple[Disk, ...]] = field(default_factory=dict)  # by host that answered
+    clocks: Mapping[str, float] = field(default_factory=dict)  # seconds ahead of ours, by host that answered
     promotions: Mapping[str, Outlook] = field(default_factory=dict)  # by the name of a node whose server answered
     record: Pages | None = None  # the estate record, as each host that keeps one has it
     jobs: Jobs | None = None  # what the backup host's scheduled jobs have come to
@@ -116,7 +117,7 @@ def look(estate: Estate) -> Status:
         servers = {h: pool.submit(tdengine.look, h, patience) for h in tdengine.hosts(estate)}
         ticks = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience, settings="agent-tdengine.json"))
         labels = _ask(pool, estate.backup, lambda h: backups.labels(h, timeout=patience))
-        full = {h: _ask(pool, h, lambda h: disk.look(h, disk.paths(estate, h), patience)) for h in estate.hosts}
+        full = {h: _ask(pool, h, lambda h: disk.with_clock(h, disk.paths(estate, h), patience)) for h in estate.hosts}
         shown = {
             h: _ask(pool, h, lambda h: certificates.look(h, patience)) for h in (*estate.postgres, estate.backup)
         }
@@ -138,7 +139,8 @@ def look(estate: Estate) -> Status:
                 h.name: outlook for h, answer in outlooks.items()
                 if (outlook := _answer(answer, f"promotion of {h.name}", unknown))
             },
-            disks={h.name: seen for h, answer in full.items() if (seen := _answer(answer, "", {}))},
+            disks={h.name: seen[0] for h, answer in full.items() if (seen := _answer(answer, "", {}))},
+            clocks={h.name: seen[1] for h, answer in full.items() if (seen := _answer(answer, "", {}))},
             repository=_answer(repository, "repository", unknown),
             outbox=_answer(waiting, "outbox", unknown),
             record=_answer(noted, "record", unknown),

@@ -62,7 +62,7 @@ def test_the_one_clock_that_differs_is_the_wrong_one(ahead: float) -> None:
     word = "behind" if ahead > 0 else "ahead of"  # theirs is ahead where ours is behind
     mine = judge([Reading("pg1", ahead, True), Reading("pg2", ahead)], None, None)
     assert (mine.in_step, mine.truth_s) == (False, ahead)
-    assert mine.sentence == f"this host's clock is 60.0 d {word} the others'"
+    assert mine.sentence == f"the clock of {in_step.me()} is 60.0 d {word} the others'"
     theirs = judge([Reading("pg1", ahead, True), Reading("pg2", 0.0)], None, None)
     assert (theirs.in_step, theirs.wrong) == (True, {"pg1": ahead})
     assert theirs.sentence.startswith("the clock of pg1 is 60.0 d ")
@@ -98,7 +98,7 @@ def test_a_job_waits_for_the_clock_and_says_so(host: BackupHost, jump: Jump, sec
         {"name": "pg1", "address": "192.0.2.21"}, {"name": "pg2", "address": "192.0.2.22"}
     ]})  # fmt: skip
     _, err = host.run("run", "full", code=3)
-    assert "full waits for a clock: this host's clock is 60.0 d" in err
+    assert f"full waits for a clock: the clock of {in_step.me()} is 60.0 d" in err
     assert err.splitlines()[-1].startswith("HINT: `chronyc makestep`")
     assert host.calls == []
 
@@ -117,7 +117,7 @@ def test_the_catch_up_runs_nothing_by_a_wrong_clock_raises_the_alarm_and_keeps_t
     in_step.look(host.settings)
     jump(seconds)
     assert runner.catch_up(host.settings) == []
-    assert [one for one in told if "this host's clock is 60.0 d" in one]
+    assert [one for one in told if f"the clock of {in_step.me()} is 60.0 d" in one]
     assert not [one for one in told if "has not succeeded" in one], "no job is late by the right time"
     assert abs(in_step.now(host.settings) - now) < 60
     others(monkeypatch)
@@ -160,7 +160,7 @@ def test_nothing_expires_by_a_wrong_clock(
     found = expire.look(host.settings)
     assert found.goes == ()
     if seconds > 0:
-        assert "nobody can be asked whether this host's clock is right" in found.why
+        assert f"nobody can be asked whether the clock of {in_step.me()} is right" in found.why
 
 
 def test_a_backup_from_the_future_is_no_copy_and_holds_the_others_until_it_is_let_go(

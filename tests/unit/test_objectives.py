@@ -12,7 +12,7 @@ from inventories.catalog import load_recovery
 from inventories.catalog.recovery import Limits
 from inventories.inventory import HostEntry
 from runbooks.hosts import Host
-from runbooks.judge import objectives
+from runbooks.judge import clocks, objectives
 from runbooks.look.status import Status, as_json
 from runbooks.probes import disk
 from runbooks.probes.app import Outbox
@@ -352,6 +352,29 @@ def test_a_clock_that_is_wrong_and_a_full_backup_that_waits_for_its_proof_are_to
     assert (found["clocks"].limit, "chronyc makestep" in found["clocks"].hint) == ("in step", True)
     assert "./dr backup.run --type prove " in found["proofs of full backups"].hint
     assert "--store tdengine --type prove " in found["proofs of TDengine's full backups"].hint
+
+
+@pytest.mark.parametrize(
+    ("ahead", "named"),
+    [
+        ({"pg1": 0.2, "pg2": -3.0, "app1": 59.0}, {}),
+        ({"pg1": 0.2, "app1": 5_184_000.0}, {"clock of app1": "60.0 d ahead of the others"}),
+        ({"pg1": 0.2, "app1": -7_200.0}, {"clock of app1": "2.0 h behind the others"}),
+        ({"pg1": 300.0, "app1": 301.0}, {"clock of this machine": "300 s behind the others"}),
+        ({"app1": 90.0}, {"clock of app1": "90 s ahead of the others, or this machine's is wrong"}),
+        ({}, {}),
+    ],
+)
+def test_whose_clock_is_wrong_the_others_tell(ahead: dict[str, float], named: dict[str, str]) -> None:
+    found = {one.objective: one.measured for one in clocks.findings(ahead)}
+    assert {name: said.replace("301", "300") for name, said in found.items()} == named
+
+
+def test_a_clock_that_the_jobs_told_of_is_told_once() -> None:
+    late = (Late("clock", "the clock of pg1 is 60.0 d ahead of the others'", 0.0, 0.0),)
+    ahead = {"pg1": 5_184_000.0, "backup1": 0.0, "app1": -5_184_000.0}
+    found = named(replace(WHOLE, jobs=Jobs((CHECKED,), late, "offsite1"), clocks=ahead))
+    assert set(found) == {"clocks", "clock of app1"}
 
 
 def test_a_backup_from_the_future_is_not_a_young_one() -> None:

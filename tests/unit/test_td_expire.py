@@ -223,7 +223,7 @@ def test_no_jump_of_the_clock_lets_a_backup_go(
     (jobs.states / "clock").unlink()
     found, _ = expire.look(jobs, settings)
     assert goes((found, [])) == []
-    assert days < 0 or "nobody can be asked whether this host's clock is right" in found.why
+    assert days < 0 or f"nobody can be asked whether the clock of {in_step.me()} is right" in found.why
 
 
 def test_a_backup_covers_nothing_while_its_clock_is_in_doubt(
@@ -240,7 +240,7 @@ def test_a_backup_covers_nothing_while_its_clock_is_in_doubt(
     assert "its time is still to come, so it covers nothing yet" in take.cover(settings, ahead)
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 60 * 86400)
-    assert "this host's clock is 60.0 d ahead of what it was" in take.cover(settings, ahead)
+    assert f"the clock of {in_step.me()} is 60.0 d ahead of what it was" in take.cover(settings, ahead)
     assert told == []
     monkeypatch.setattr(time, "time", real)
     assert take.cover(settings, replace(made, started_at=real())) == ""
