@@ -162,7 +162,9 @@ def test_a_byte_that_flipped_is_found_by_every_door(backup: Host) -> None:
         assert "NOT proven" in proof.out
         told = listed()
         assert not told["sound"]
-        assert "newest proof failed" in {one["label"]: one["trouble"] for one in told["backups"]}[full]
+        assert "its files are damaged" in {one["label"]: one["trouble"] for one in told["backups"]}[full]
+        plan = json.loads(dr("backup.expire", *TICKS, "--plan", "--json").out)
+        assert [one["damaged"] for one in plan["stays"] if one["label"] == full] == [True]
         assert "job td-verify" in findings(dr("status", "--json"))
     assert dr("backup.run", *TICKS, "--type", "verify").code == 0
     assert dr("prove-backup", *TICKS, "--set", full).code == 0
@@ -244,7 +246,11 @@ def test_the_second_engine_takes_dumps_that_come_back_whole(backup: Host) -> Non
         assert "bytes instead of" in agent(backup, "tdengine.backup.dump verify", expect=1)
         backup.run("sed -i s/tick_data/tick_date/ %s", f"{DUMPS}/{newest['label']}/manifest.json")
         assert "was edited" in agent(backup, "tdengine.backup.dump verify", expect=1)
-    assert len(dumps) <= 2
+    proof = dr("prove-backup", *TICKS, "--engine", "taosdump", "--set", newest["label"])
+    assert proof.code == 0, proof.err
+    assert f"{newest['label']} is proven by 1 checks" in proof.out
+    told = {one["label"]: one["proven_at"] for one in agent(backup, "tdengine.backup.listing")["dumps"]}
+    assert time.time() - told[newest["label"]] < 120
 
 
 def test_a_full_disk_ends_a_dump_with_a_sentence_and_leaves_nothing(estate_lab: Estate, backup: Host) -> None:
