@@ -283,6 +283,19 @@ def test_the_shadow_lets_go_of_what_a_backup_covers(estate_lab: Estate, backup: 
     assert app.run("systemctl is-active mystocks-shadow.timer").text == "active"
 
 
+def test_a_backup_is_begun_before_the_shadow_no_longer_reaches_back(estate_lab: Estate, backup: Host) -> None:
+    assert dr("backup.run", *TICKS, "--type", "incr").code == 0
+    trim = "cd /opt/mystocks-dr && python3 -m agents.tdengine.backup.cover trim --config %s"
+    estate_lab.app.run(trim, "/etc/mystocks-dr/agent-tdengine.json", user="mystocks")
+    (noted,) = agent(backup, "tdengine.session", stdin="SELECT COUNT(*) AS n FROM mystocks_dr.held\n")
+    assert noted["n"] > 0, "the application host says how full it is"
+    assert agent(backup, "jobs.runner wanted") == {"ran": []}
+    agent(backup, "tdengine.session", stdin="INSERT INTO mystocks_dr.held VALUES (NOW, 8, 10)\n")
+    ran = agent(backup, "jobs.runner wanted")["ran"]
+    assert [(one["job"], one["outcome"]) for one in ran] == [("td-incr", "passed")]
+    assert agent(backup, "jobs.runner wanted") == {"ran": []}, "it is covered now"
+
+
 def test_rows_that_vanished_keep_the_shadow_and_raise_the_alarm(estate_lab: Estate, backup: Host) -> None:
     """Dropped between two backups: what came since the first of them may be in the shadow alone."""
     feed(estate_lab)

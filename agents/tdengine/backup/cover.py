@@ -33,7 +33,7 @@ _MAKE = (
     f"CREATE DATABASE IF NOT EXISTS {DATABASE} PRECISION 'ms' VGROUPS 1 BUFFER 3 PAGES 64 KEEP 3650d WAL_LEVEL 2 "
     "WAL_FSYNC_PERIOD 0",
     f"CREATE TABLE IF NOT EXISTS {DATABASE}.covered (ts TIMESTAMP, started_at DOUBLE, label VARCHAR(64))",
-    f"CREATE TABLE IF NOT EXISTS {DATABASE}.held (ts TIMESTAMP, size DOUBLE, most DOUBLE)",
+    f"CREATE TABLE IF NOT EXISTS {DATABASE}.held (ts TIMESTAMP, taken DOUBLE, room DOUBLE)",
 )
 WANTED_AT = 0.7  # of what the shadow may take; the rest must last until the backup was read again
 
@@ -78,7 +78,7 @@ def tell_held(server: Settings, size: int, most: int) -> bool:
 
 def wanted(server: Settings) -> str:
     """Why a backup is wanted before its time, empty when none is. Both notes are of the server's own clock."""
-    newest = f"SELECT ts, size, most FROM {DATABASE}.held ORDER BY ts DESC LIMIT 1"
+    newest = f"SELECT ts, taken, room FROM {DATABASE}.held ORDER BY ts DESC LIMIT 1"
     try:
         with Session(server) as session:
             held = session.rows(newest)
