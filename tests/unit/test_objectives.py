@@ -377,6 +377,14 @@ def test_a_clock_that_the_jobs_told_of_is_told_once() -> None:
     assert set(found) == {"clocks", "clock of app1"}
 
 
+def test_a_repository_of_another_cluster_is_told() -> None:
+    ours = replace(WHOLE, nodes=(replace(PRIMARY, system=SYSTEM), STANDBY))
+    other = replace(ours, repository=replace(REPOSITORY, system_id=4711))
+    assert named(other)["backup repository"].measured == f"of the cluster 4711, and pg1 is {SYSTEM}"
+    for system in (None, int(SYSTEM)):
+        assert "backup repository" not in named(replace(ours, repository=replace(REPOSITORY, system_id=system)))
+
+
 def test_a_backup_from_the_future_is_not_a_young_one() -> None:
     ahead = replace(BACKUP, stopped_at=int(NOW + 60 * 86400))
     status = replace(WHOLE, repository=replace(REPOSITORY, backups=(ahead,)))
