@@ -172,6 +172,8 @@ def _settled(settings: Settings) -> Clock:
 
 def status(settings: Settings) -> dict[str, object]:
     """Every job with its schedule, state, holder of its lock and what is late about it."""
+    if in_step.doubt(settings):
+        in_step.look(settings)  # it may be in step again, or another clock be the wrong one
     now, states = in_step.now(settings), jobs_state.arm(settings)
     return {
         "now": now,

@@ -124,6 +124,18 @@ def test_the_catch_up_runs_nothing_by_a_wrong_clock_raises_the_alarm_and_keeps_t
     assert abs(in_step.now(host.settings) - now) < 60, "also while nobody answers"
 
 
+def test_a_doubt_is_asked_after_before_it_is_told(
+    host: BackupHost, jump: Jump, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that slept: every clock of it was set, and agrees with the others."""
+    others(monkeypatch, "pg1", "pg2")
+    in_step.look(host.settings)
+    jump(DAYS_60)
+    assert "ahead of the others'" in str(runner.status(host.settings)["late"])
+    monkeypatch.setattr(in_step, "ask", lambda database: list(AGREES))
+    assert "clock" not in str(runner.status(host.settings)["late"])
+
+
 @pytest.mark.parametrize("seconds", JUMPS)
 def test_absence_is_the_alarm_whatever_the_clock_says(
     host: BackupHost, jump: Jump, monkeypatch: pytest.MonkeyPatch, seconds: float
