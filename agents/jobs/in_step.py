@@ -106,10 +106,11 @@ def now(settings: Settings) -> float:
 def doubt(settings: Settings) -> str:
     """What was last found wrong, or went wrong since; asks nobody. Empty when nothing is known to be."""
     note = _read(settings)
-    kept = _kept(note)
-    if kept is not None and not _same(kept, 0.0):
-        return f"the clock of {me()} is {_off(-kept)} what it was when it was last in step"
-    return str(note.get("sentence", "")) if note else ""
+    kept, said = _kept(note), str(note.get("sentence", "")) if note else ""
+    if kept is None or _same(kept, 0.0) or f"the clock of {me()} " in said:
+        return said
+    mine = f"the clock of {me()} is {_off(-kept)} what it was when it was last in step"
+    return f"{mine}; {said}" if said else mine
 
 
 def why_not(found: Clock, job: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from agents.base import files
 from agents.base.clock import has_been
-from agents.jobs import cron
+from agents.jobs import cron, in_step
 from agents.jobs.config import Job, Settings
 
 # A full backup is more than an incremental one: whoever has it does not miss the lesser.
@@ -76,7 +76,7 @@ def arm(settings: Settings) -> dict[str, State]:
     for name in settings.jobs:
         state = read(name, settings.states)
         if state is None:
-            state = State(name, time.time())
+            state = State(name, in_step.now(settings))
             write(state, settings.states)
         found[name] = state
     return found

@@ -14,7 +14,7 @@ from agents.jobs import alarm, in_step, leases, proofs, proving, runner
 from agents.jobs import state as jobs_state
 from agents.jobs.in_step import Clock, Reading, judge, why_not
 from agents.jobs.proofs import Proof
-from agents.postgresql import expire
+from agents.postgresql import expire, promotion
 from tests.unit.jobs_kit import BackupHost, backup_host
 
 DAYS_60 = 60 * 86400.0
@@ -109,7 +109,7 @@ def test_the_catch_up_runs_nothing_by_a_wrong_clock_raises_the_alarm_and_keeps_t
 ) -> None:
     told: list[str] = []
     monkeypatch.setattr(runner, "raise_alarm", lambda settings, sentences: told.extend(sentences))
-    monkeypatch.setattr(runner.promotion, "hindered", lambda *_: [])
+    monkeypatch.setattr(promotion, "hindered", lambda *_: [])
     others(monkeypatch, "pg1", "pg2")
     now = time.time()
     for job in host.settings.jobs:
