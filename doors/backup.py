@@ -249,7 +249,7 @@ def check(c: Context, store: str = "", json: bool = False, inventory: str = "", 
         print(jsonlib.dumps(said))
         return
     if POSTGRESQL in wanted:
-        print(f"{found.sentence}; the archive has no gap.")
+        print(f"{found.sentence}; since the newest backup the archive has no gap.")
     if TDENGINE in wanted:
         print(f"{ticks.sentence}.")
 
