@@ -22,6 +22,7 @@ NAMES = {"differential": "diff", "incremental": "incr"}
 TDENGINE = "td-"  # before the names of that store's jobs
 TD_SETTINGS = f"{server.ETC}/td-backup.json"
 CATCH_UP = "50 * * * *"
+WANTED = "*/10 * * * *"  # a shadow that fills in an hour leaves a backup twenty minutes
 _ARCHIVE_WAIT_S = 60
 
 
@@ -53,7 +54,10 @@ def deploy() -> None:
 def schedule() -> None:
     """The cron entries, and from now on a job that does not succeed is missed."""
     jobs_armed(name="jobs are armed", jobs=[job for job, _ in times()], root=AGENTS_ROOT, _su_user="postgres")
-    text = rendered("jobs", "cron.j2", managed=MANAGED, times=times(), catch_up=CATCH_UP, root=AGENTS_ROOT)
+    wanted = WANTED if has_tdengine() else ""
+    text = rendered(
+        "jobs", "cron.j2", managed=MANAGED, times=times(), catch_up=CATCH_UP, wanted=wanted, root=AGENTS_ROOT
+    )
     placed(name="backup schedule", places=[Place("/etc/cron.d/mystocks-backup", "0644", text=text)])
 
 
@@ -89,6 +93,7 @@ def settings() -> dict[str, Any]:
         "retention": store.retention.model_dump(),
         "td_retention": recovery.stores["tdengine"].retention.model_dump() if has_tdengine() else None,
         "max_proof_age_h": limits.max_proof_age_h,
+        "max_full_proof_age_d": limits.max_full_proof_age_d,
         "max_offsite_age_h": limits.max_offsite_age_h,
         "max_promotion_delay_s": limits.max_promotion_delay_s,
         "archive_wait_s": _ARCHIVE_WAIT_S,

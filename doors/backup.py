@@ -123,6 +123,7 @@ def _require_kind(kinds: object, kind: str) -> None:
         "store": f"{STORE_HELP} (default: {POSTGRESQL})",
         "plan": "say what would go and what could still be restored; change nothing",
         "yes": "let it go",
+        "offsite": "of the append-only copy on the off-site host instead, where the backup host cannot",
         "json": "print JSON instead of a table",
         "inventory": INVENTORY_HELP,
         "lab": LAB_HELP,
@@ -130,8 +131,8 @@ def _require_kind(kinds: object, kind: str) -> None:
 )
 @door
 def expire(
-    c: Context, store: str = POSTGRESQL, plan: bool = False, yes: bool = False, json: bool = False,
-    inventory: str = "", lab: str = "",
+    c: Context, store: str = POSTGRESQL, plan: bool = False, yes: bool = False, offsite: bool = False,
+    json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Let backups go that a newer, proven one covers.
 
@@ -147,6 +148,9 @@ def expire(
         raise BadInput("give either --plan or --yes", "--plan first: it says what would go")
     estate = hosts.load(inventory or None)
     _stores(estate, store)
+    if offsite:
+        _expire_offsite(estate, only_look=plan, json=json)
+        return
     backup = estate.backup
     uncovered: tuple[str, ...] = ()
     if store == TDENGINE:
@@ -162,6 +166,21 @@ def expire(
     if found.held:
         raise Refused(found.why, "./dr prove-backup proves one; a lease ends by itself, or when its holder is done")
     print(run_job(backup, "td-expire" if store == TDENGINE else "expire", Asker.door("./dr backup.expire")))
+
+
+def _expire_offsite(estate: Estate, only_look: bool, json: bool) -> None:
+    """The copy's password is this machine's to know, and of the backup host's, which may not delete."""
+    from inventories import secrets
+    from runbooks.backups import offsite
+
+    password = secrets.load(str(estate.data["secrets_file"]))["restic"]
+    found = offsite.expire(estate, password, only_look)
+    if json:
+        print(jsonlib.dumps(asdict(found), indent=2))
+        return
+    for snapshot in found.goes:
+        print(f"{snapshot} {'would go' if only_look else 'went'}")
+    print(found.sentence)
 
 
 @task(
@@ -230,7 +249,7 @@ def check(c: Context, store: str = "", json: bool = False, inventory: str = "", 
         print(jsonlib.dumps(said))
         return
     if POSTGRESQL in wanted:
-        print(f"{found.sentence}; the archive has no gap.")
+        print(f"{found.sentence}; since the newest backup the archive has no gap.")
     if TDENGINE in wanted:
         print(f"{ticks.sentence}.")
 

@@ -19,6 +19,7 @@ _SHARED = {
     "secrets_file": str(_files.secrets),
     "pki_dir": str(_files.root / "pki"),
     "outbox_copy": _os.environ.get("DR_LAB_OUTBOX_COPY", ""),
+    "offsite_kind": _os.environ.get("DR_OFFSITE_KIND") or "sftp",
 }
 
 

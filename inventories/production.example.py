@@ -18,6 +18,7 @@ _SSH = {
     "secrets_file": "~/.config/mystocks-dr/secrets.yaml",
     "pki_dir": "~/.config/mystocks-dr/pki",
     # "side_host": "backup1",  # where backups are restored to look at and to copy from; otherwise beside the primary
+    "offsite_kind": "rest-server",
 }
 
 # ssh_hostname is what SSH dials, a name or an address; `address` is the IP address that the other hosts dial, where
@@ -36,6 +37,7 @@ pg_standby = (
     _SSH,
 )
 backup = ([("backup1", {"ssh_hostname": "192.0.2.31"})], _SSH)
-# Another building: it holds a second, encrypted copy of the backups and runs nothing but SSH. May be left out.
+# Another building: it holds a second, encrypted copy of the backups, to which the backup host can only add. Where its
+# release has no package restic-rest-server, or nothing may run there but SSH: offsite_kind "sftp". May be left out.
 offsite = ([("offsite1", {"ssh_hostname": "198.51.100.41"})], _SSH)
 app = ([("app1", {"ssh_hostname": "192.0.2.11"})], _SSH)

@@ -1,4 +1,4 @@
-"""The alarm: success that did not come, proofs and off-site copies that are too old, a scheduled run that failed."""
+"""The alarm: success that did not come, proofs and copies that are too old, a run that failed, a wrong clock."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.jobs import state
+from agents.base.clock import has_been
+from agents.jobs import in_step, proofs, proving, state
 from agents.jobs.config import Settings
-from agents.jobs.proofs import newest_passed
 from agents.jobs.state import State
 
 _COMMAND_S = 30.0
@@ -20,7 +20,9 @@ _COMMAND_S = 30.0
 
 @dataclass(frozen=True)
 class Late:
-    """What is late: the job, or `proof`, `td-proof`, `offsite-copy`, `td-rows`; since how long, and its limit (s)."""
+    """What is late: the job, or `proof`, `td-proof`, `full-proof`, `td-full-proof`, `offsite-copy`, `td-rows`; since
+    how long, and its limit (s). `clock` is not late but out of step.
+    """
 
     what: str
     sentence: str
@@ -29,21 +31,28 @@ class Late:
 
 
 def late(settings: Settings, states: Mapping[str, State], now: float) -> tuple[Late, ...]:
-    """Everything that is missed at `now` (unix seconds)."""
+    """Everything that is missed at `now` (unix seconds, by a clock that is right)."""
     return tuple(_late(settings, states, now))
 
 
 def _late(settings: Settings, states: Mapping[str, State], now: float) -> Iterator[Late]:
+    doubt = in_step.doubt(settings)
+    if doubt:
+        yield Late("clock", doubt, 0.0, 0.0)
     for job in settings.jobs.values():
         sentence = state.missed(job, states, now)
         if sentence:
             last = state.success(job.name, states, now) or states[job.name].armed_at
-            yield Late(job.name, sentence, now - last, job.grace_s)
-    yield from _unproven(settings, states, now, "prove", settings.proofs, "")
-    yield from _unproven(settings, states, now, "td-prove", settings.td_proofs, " of TDengine")
+            yield Late(job.name, sentence, max(0.0, now - last), job.grace_s)
+    postgresql, tdengine = settings.full_backups
+    for prove, path, place, store in (
+        ("prove", settings.proofs, postgresql, ""), ("td-prove", settings.td_proofs, tdengine, " of TDengine")
+    ):  # fmt: skip
+        yield from _unproven(settings, states, now, prove, path, store)
+        yield from _overdue(settings, states, now, prove, path, place, store)
     yield from _lost(settings, now)
     if settings.offsite and "offsite" in states:
-        copied, limit = states["offsite"].last_success_at, settings.max_offsite_age_h * 3600
+        copied, limit = state.success("offsite", states, now), settings.max_offsite_age_h * 3600
         age = now - (copied or states["offsite"].armed_at)
         if age > limit:
             what = f"the copy on {settings.offsite.host} is {_hours(age)} old"
@@ -63,17 +72,33 @@ def _lost(settings: Settings, now: float) -> Iterator[Late]:
 
 
 def _unproven(
-    settings: Settings, states: Mapping[str, State], now: float, job: str, proofs: Path, store: str
+    settings: Settings, states: Mapping[str, State], now: float, job: str, path: Path, store: str
 ) -> Iterator[Late]:
     """`proof`, or `td-proof`: the last backup of a store that was restored and found whole is too long ago."""
     if job not in states:
         return
-    proof, limit = newest_passed(proofs), settings.max_proof_age_h * 3600
+    proof, limit = proofs.newest_passed(path), settings.max_proof_age_h * 3600
+    if proof is not None and not has_been(proof.proven_at, now):
+        proof = None
     age = now - (proof.proven_at if proof else states[job].armed_at)
     if age > limit:
         never = f"no backup{store} was ever proven"
         what = f"the last proof{store}, of {proof.label}, is {_hours(age)} old" if proof else never
         yield Late(job.replace("prove", "proof"), f"{what}, the limit is {_hours(limit)}", age, limit)
+
+
+def _overdue(
+    settings: Settings, states: Mapping[str, State], now: float, job: str, path: Path, place: Path, store: str
+) -> Iterator[Late]:  # fmt: skip
+    """`full-proof`, or `td-full-proof`: a full backup in use that was not restored for too long."""
+    if job not in states:
+        return
+    limit = settings.max_full_proof_age_d * 86400
+    found = list(proving.overdue(proving.fulls(place), proofs.read(path), now, limit))
+    if found:
+        told = ", ".join(f"{label} for {age / 86400:.1f} d" for label, age in found)
+        what = f"full backups{store} were not restored and found whole: {told}"
+        yield Late(job.replace("prove", "full-proof"), what, max(age for _, age in found), limit)
 
 
 def raise_alarm(settings: Settings, sentences: Sequence[str]) -> None:

@@ -3,15 +3,16 @@
     {"stanza": "main", "keep_logs": 20, "wait_s": 3600, "alarm_command": [],
      "jobs": {"full": {"schedule": "30 18 * * 6", "limit_s": 14400, "jitter_s": 60, "grace_s": 21600}, ...},
      "retention": {"full_copies": 2, "days": 28}, "td_retention": null | {"full_copies": 2, "days": 28},
-     "max_proof_age_h": 50, "max_offsite_age_h": 26, "max_promotion_delay_s": 2, "archive_wait_s": 60,
+     "max_proof_age_h": 50, "max_full_proof_age_d": 14, "max_offsite_age_h": 26, "max_promotion_delay_s": 2,
+     "archive_wait_s": 60,
      "database": {"hosts": [{"name": "pg1", "address": "192.0.2.21", "port": 5432}], "dbname": "postgres",
                   "user": "monitor", "sslmode": "verify-full", "sslrootcert": "...", "passfile": "..."},
      "offsite": null | {"host": "offsite1", "repository": "sftp:offsite1:backups", "ssh_config": "...",
-                        "password_file": "...", "keep_last": 4, "keep_daily": 14, "keep_weekly": 8,
-                        "check_days": 7, "check_percent": 10},
+                        "password_file": "...", "keep_last": 4, "keep_daily": 14, "keep_weekly": 8, "read_days": 14,
+                        "repository_file": "...", "ca_file": "...", "append_only": false},
      "records": "/var/lib/mystocks-dr", "logs": "/var/log/mystocks-dr/jobs", "repository": "/var/lib/pgbackrest"}
 
-The last three and td_retention, TDengine's, may be left out.
+The last three, td_retention (TDengine's) and the last three of offsite (a rest-server's) may be left out.
 """
 
 from __future__ import annotations
@@ -55,7 +56,11 @@ class Retention:
 
 @dataclass(frozen=True)
 class Offsite:
-    """The restic repository on the off-site host, and how long its snapshots are kept."""
+    """The restic repository on the off-site host, how long its snapshots are kept, and in how many days all is read.
+
+    `repository_file` and `ca_file`: the address of a rest-server with this host's account, and whose certificate it
+    shows; None where the host is reached over sftp. `append_only`: from here no snapshot can be let go.
+    """
 
     host: str
     repository: str
@@ -64,8 +69,10 @@ class Offsite:
     keep_last: int
     keep_daily: int
     keep_weekly: int
-    check_days: float
-    check_percent: float
+    read_days: float
+    repository_file: Path | None = None
+    ca_file: Path | None = None
+    append_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ class Settings:
     logs: Path
     repository: Path
     max_promotion_delay_s: float = 2.0
+    max_full_proof_age_d: float = 14.0  # each full backup in use is restored again within so long
     td_retention: Retention | None = None  # of TDengine's backups; None where the estate has none
     path: Path = PATH  # where this was read, for the programs that a job starts
 
@@ -103,6 +111,11 @@ class Settings:
     @property
     def td_proofs(self) -> Path:
         return self.records / "td-proofs.jsonl"
+
+    @property
+    def full_backups(self) -> tuple[Path, Path]:
+        """Where each backup of PostgreSQL, and of TDengine, is a folder of its label's name."""
+        return self.repository / "backup" / self.stanza, self.td_folders[0]
 
     @property
     def td_lost(self) -> Path:
@@ -166,6 +179,7 @@ def _settings(raw: dict[str, Any], path: Path) -> Settings:
         max_proof_age_h=float(raw["max_proof_age_h"]),
         max_offsite_age_h=float(raw["max_offsite_age_h"]),
         max_promotion_delay_s=float(raw.get("max_promotion_delay_s", Settings.max_promotion_delay_s)),
+        max_full_proof_age_d=float(raw.get("max_full_proof_age_d", Settings.max_full_proof_age_d)),
         archive_wait_s=float(raw["archive_wait_s"]),
         database=_database(raw["database"]),
         offsite=_offsite(raw["offsite"]) if raw["offsite"] else None,
@@ -200,6 +214,8 @@ def _offsite(raw: dict[str, Any]) -> Offsite:
         keep_last=int(raw["keep_last"]),
         keep_daily=int(raw["keep_daily"]),
         keep_weekly=int(raw["keep_weekly"]),
-        check_days=float(raw["check_days"]),
-        check_percent=float(raw["check_percent"]),
+        read_days=float(raw["read_days"]),
+        repository_file=Path(raw["repository_file"]) if raw.get("repository_file") else None,
+        ca_file=Path(raw["ca_file"]) if raw.get("ca_file") else None,
+        append_only=bool(raw.get("append_only", False)),
     )

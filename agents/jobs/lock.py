@@ -11,10 +11,10 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from agents.base import clock
 from agents.base.errors import AgentError
 from agents.base.locks import FileLock, is_held
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _AT_LEAST_S = 1.0  # whoever looks for the owner has the lock for an instant
 
 
@@ -37,7 +37,7 @@ class Owner:
     @classmethod
     def me(cls, job: str) -> Owner:
         now = time.time()
-        return cls(os.getpid(), BOOT_ID.read_text().strip() if BOOT_ID.exists() else "", job, now, now)
+        return cls(os.getpid(), clock.boot_id(), job, now, now)
 
     @property
     def sentence(self) -> str:

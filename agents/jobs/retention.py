@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from agents.base.clock import has_been
 from agents.jobs.config import Retention
 from agents.jobs.proofs import Proof
 
@@ -13,7 +14,9 @@ _DAY_S = 86400.0
 
 @dataclass(frozen=True)
 class Backup:
-    """One backup; times are unix seconds, `bytes` what it alone takes in the repository."""
+    """One backup; times are unix seconds, `bytes` what it alone takes in the repository, `needs` labels of others
+    without which it cannot be restored.
+    """
 
     label: str
     type: str
@@ -21,6 +24,7 @@ class Backup:
     stopped_at: float
     bytes: int
     error: bool = False
+    needs: tuple[str, ...] = ()
 
     @property
     def full(self) -> str:
@@ -62,54 +66,77 @@ class Plan:
 
 
 def plan(
-    backups: Sequence[Backup], proofs: Mapping[str, Proof], leases: Sequence[str], retention: Retention, now: float
+    backups: Sequence[Backup], proofs: Mapping[str, Proof], holds: Sequence[str], retention: Retention, now: float
 ) -> Plan:
-    """Decide. `proofs`: label -> its last proof; `leases`: a sentence for each that lives."""
-    ordered = sorted(backups, key=lambda one: (one.stopped_at, one.label))
-    fulls = [one for one in ordered if one.type == "full"]
-    wanted = _wanted(fulls, ordered, proofs, retention, now)
+    """Decide. `backups` in the order in which they were taken, whatever their times say; `proofs`: what holds of each
+    label, see agents/jobs/proofs.py; `holds`: a sentence for each lease that lives and whatever else forbids it.
+    """
+    known = _Known(proofs, now)
+    fulls = [one for one in backups if one.type == "full"]
+    wanted = _wanted(fulls, known, retention)
     if wanted >= len(fulls):
-        return _nothing(ordered, proofs, _needed(retention))
-    if leases:
-        return _nothing(ordered, proofs, f"nothing expires: {'; '.join(leases)}", held=True)
-    proven = [one for one in ordered if _sound(one, proofs) and one.label in proofs and one.full in _labels(fulls)]
+        return _nothing(backups, known, _needed(retention))
+    if holds:
+        return _nothing(backups, known, f"nothing expires: {'; '.join(holds)}", held=True)
+    proven = [one for one in backups if known.proven(one) and one.full in _labels(fulls)]
     if not proven:
-        return _nothing(ordered, proofs, "nothing expires: no backup was ever restored and found whole", held=True)
+        return _nothing(backups, known, "nothing expires: no backup was ever restored and found whole", held=True)
     kept_for_proof = len(fulls) - [one.label for one in fulls].index(proven[-1].full)
     keep = max(wanted, kept_for_proof)
     if keep >= len(fulls):
         why = f"nothing expires: no backup newer than {fulls[-keep].label} was restored and found whole"
-        return _nothing(ordered, proofs, why, held=True)
+        return _nothing(backups, known, why, held=True)
     staying = _labels(fulls[-keep:])
-    newest_gone = max(one.stopped_at for one in ordered if one.full not in staying)
-    if newest_gone >= proven[-1].stopped_at:
+    newest_gone = max(n for n, one in enumerate(backups) if one.full not in staying)
+    if newest_gone >= backups.index(proven[-1]):
         why = f"nothing expires: {proven[-1].label}, which was proven, is not newer than all that would go"
-        return _nothing(ordered, proofs, why, held=True)
+        return _nothing(backups, known, why, held=True)
     return Plan(
         keep_fulls=keep,
-        goes=tuple(_fate(one, proofs) for one in ordered if one.full not in staying),
-        stays=tuple(_fate(one, proofs) for one in ordered if one.full in staying),
+        goes=tuple(known.fate(one) for one in backups if one.full not in staying),
+        stays=tuple(known.fate(one) for one in backups if one.full in staying),
         why=f"{proven[-1].label} is newer than all that goes and was restored and found whole",
     )
 
 
-def _wanted(
-    fulls: Sequence[Backup], ordered: Sequence[Backup], proofs: Mapping[str, Proof], retention: Retention, now: float
-) -> int:
+@dataclass(frozen=True)
+class _Known:
+    """What is known of backups at `now`. A time that is still to come was noted by a clock that was ahead."""
+
+    proofs: Mapping[str, Proof]
+    now: float
+
+    def sound(self, one: Backup) -> bool:
+        """Neither it nor what it needs is known to be damaged."""
+        failed = any(label in self.proofs and not self.proofs[label].passed for label in (one.label, *one.needs))
+        return not one.error and not failed
+
+    def copy(self, one: Backup) -> bool:
+        """Whether it counts as one of the copies that were promised."""
+        return self.sound(one) and has_been(one.stopped_at, self.now)
+
+    def proven(self, one: Backup) -> bool:
+        return self.copy(one) and self._proof(one) is not None
+
+    def fate(self, one: Backup) -> Fate:
+        proof = self._proof(one)
+        proven = proof.proven_at if proof and self.sound(one) else None
+        return Fate(one.label, one.type, one.stopped_at, one.bytes, proven, not self.sound(one))
+
+    def _proof(self, one: Backup) -> Proof | None:
+        proof = self.proofs.get(one.label)
+        return proof if proof and proof.passed and has_been(proof.proven_at, self.now) else None
+
+
+def _wanted(fulls: Sequence[Backup], known: _Known, retention: Retention) -> int:
     """How many of the newest full backups retention asks for: enough sound ones, and back to the promised day."""
-    reaches = now - retention.days * _DAY_S
-    sound = 0
+    reaches = known.now - retention.days * _DAY_S
+    copies = 0
     for count, full in enumerate(reversed(fulls), start=1):
-        sound += _sound(full, proofs)
-        if sound >= retention.full_copies and _sound(full, proofs) and full.stopped_at <= reaches:
+        copies += known.copy(full)
+        if copies >= retention.full_copies and known.copy(full) and full.stopped_at <= reaches:
             return count
     return len(fulls)
-
-
-def _sound(backup: Backup, proofs: Mapping[str, Proof]) -> bool:
-    """Not known to be damaged."""
-    proof = proofs.get(backup.label)
-    return not backup.error and (proof is None or proof.passed)
 
 
 def _labels(backups: Sequence[Backup]) -> set[str]:
@@ -121,11 +148,5 @@ def _needed(retention: Retention) -> str:
     return f"nothing expires: retention asks for {asked}, which takes all that there is"
 
 
-def _nothing(ordered: Sequence[Backup], proofs: Mapping[str, Proof], why: str, held: bool = False) -> Plan:
-    return Plan(None, (), tuple(_fate(one, proofs) for one in ordered), why, held)
-
-
-def _fate(backup: Backup, proofs: Mapping[str, Proof]) -> Fate:
-    proof = proofs.get(backup.label)
-    proven = proof.proven_at if proof and proof.passed else None
-    return Fate(backup.label, backup.type, backup.stopped_at, backup.bytes, proven, not _sound(backup, proofs))
+def _nothing(backups: Sequence[Backup], known: _Known, why: str, held: bool = False) -> Plan:
+    return Plan(None, (), tuple(known.fate(one) for one in backups), why, held)

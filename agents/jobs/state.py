@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from agents.base import files
-from agents.jobs import cron
+from agents.base.clock import has_been
+from agents.jobs import cron, in_step
 from agents.jobs.config import Job, Settings
 
 # A full backup is more than an incremental one: whoever has it does not miss the lesser.
 GREATER: Mapping[str, tuple[str, ...]] = {"incr": ("diff", "full"), "diff": ("full",), "td-incr": ("td-full",)}
-_CLOCKS_S = 60.0  # by how much this host's clock may be corrected
 _STARTING_S = 300.0  # cron may still be about to start what was due so recently
 
 
@@ -44,8 +44,11 @@ class State:
             return self.seconds or 0.0
         return self.success_s or 0.0
 
-    def ended(self, outcome: str, started_at: float, seconds: float, sentence: str, log: str) -> State:
-        now = time.time()
+    def ended(
+        self, outcome: str, started_at: float, seconds: float, sentence: str, log: str, at: float | None = None
+    ) -> State:
+        """What became of a run; `at` in unix seconds, where this host's clock is not to be believed."""
+        now = time.time() if at is None else at
         success = now if outcome == "passed" else self.last_success_at
         return replace(
             self, started_at=started_at, ended_at=now, outcome=outcome, last_success_at=success,
@@ -73,7 +76,7 @@ def arm(settings: Settings) -> dict[str, State]:
     for name in settings.jobs:
         state = read(name, settings.states)
         if state is None:
-            state = State(name, time.time())
+            state = State(name, in_step.now(settings))
             write(state, settings.states)
         found[name] = state
     return found
@@ -82,12 +85,7 @@ def arm(settings: Settings) -> dict[str, State]:
 def success(job: str, states: Mapping[str, State], now: float) -> float | None:
     """The last success that counts for a job: its own, or that of a greater one; none that is still to come."""
     times = [states[name].last_success_at for name in (job, *GREATER.get(job, ())) if name in states]
-    return max((at for at in times if at is not None and _has_been(at, now)), default=None)
-
-
-def _has_been(at: float, now: float) -> bool:
-    """Else it was noted by a clock that was ahead, and says nothing."""
-    return at <= now + _CLOCKS_S
+    return max((at for at in times if at is not None and has_been(at, now)), default=None)
 
 
 def limit(job: Job, states: Mapping[str, State]) -> float:
@@ -118,7 +116,7 @@ def missed(job: Job, states: Mapping[str, State], now: float) -> str | None:
 
 def _base(job: Job, states: Mapping[str, State], now: float) -> float:
     last, armed = success(job.name, states, now), states[job.name].armed_at
-    return last if last is not None else armed if _has_been(armed, now) else 0.0
+    return last if last is not None else armed if has_been(armed, now) else 0.0
 
 
 def _utc(at: float) -> str:

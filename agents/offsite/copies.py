@@ -1,7 +1,8 @@
-"""The off-site copy of the backups of both stores and their records, kept by restic on a host that offers only sftp.
+"""The off-site copy of the backups of both stores and their records, kept by restic on a host that offers only that.
 
     python3 -m agents.offsite.copies copy                   run by agents.jobs.runner, which holds the repository's lock
     python3 -m agents.offsite.copies list                               the snapshots, as JSON
+    python3 -m agents.offsite.copies holds                              why none of them may go now, and what stays
     python3 -m agents.offsite.copies restore [--snapshot ID] [--target DIR] [--only PATH]
                                          into a host whose repository is empty; with --target beside everything else
     python3 -m agents.offsite.copies restore --only /var/lib/mystocks-dr/tdengine[/LABEL]
@@ -15,20 +16,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from agents.base.clock import has_been
 from agents.base.errors import AgentError, run
-from agents.jobs import leases, proofs
 from agents.jobs import state as jobs_state
 from agents.jobs.config import PATH, Offsite, Settings, load
-from agents.offsite import restic
+from agents.offsite import law, restic
 from agents.postgresql.expire import backups
 
-CHECKED = "offsite.checked"  # beside the states; its time of change is when the copy was last checked
 TAG = "mystocks-dr"
 # The last two are TDengine backups that are being made or removed.
 _NOT_COPIED = (".backup.lock", "*.pgbackrest.tmp", "*.lock", ".partial-*", ".gone-*")
@@ -41,7 +45,7 @@ def copied(settings: Settings) -> list[str]:
 
 
 def copy(settings: Settings) -> dict[str, Any]:
-    """Take a snapshot, let old ones go, check now and then. Raises AgentError."""
+    """Take a snapshot, let old ones go, read a part back. Raises AgentError."""
     offsite = _offsite(settings)
     _worth_copying(settings)
     first = _ready(offsite)
@@ -49,13 +53,14 @@ def copy(settings: Settings) -> dict[str, Any]:
     told = restic.summary(
         restic.run(offsite, "backup", "--host", settings.stanza, "--tag", TAG, *excluded, *copied(settings))
     )
-    snapshot, added = str(told.get("snapshot_id", "")), int(told.get("data_added_packed", 0))
+    snapshot, added = str(told.get("snapshot_id", "")), told.get("data_added_packed", told.get("data_added", 0))
     if not snapshot:
         raise AgentError("restic ended well and named no snapshot.", "`restic snapshots` shows what is there.")
+    # What is damaged there is known before anything that may have it whole is let go.
+    checked = law.read_back(settings, offsite, first)
     kept = _forget(settings, offsite)
-    checked = _check(settings.states / CHECKED, offsite, first)
-    sentence = f"snapshot {snapshot[:8]} on {offsite.host}: {added / 2**20:.1f} MiB new; {kept}{checked}"
-    return {"snapshot": snapshot, "host": offsite.host, "bytes_added": added, "sentence": sentence}
+    sentence = f"snapshot {snapshot[:8]} on {offsite.host}: {int(added) / 2**20:.1f} MiB new; {kept}{checked}"
+    return {"snapshot": snapshot, "host": offsite.host, "bytes_added": int(added), "sentence": sentence}
 
 
 def _offsite(settings: Settings) -> Offsite:
@@ -95,31 +100,27 @@ def _ready(offsite: Offsite) -> bool:
 
 
 def _forget(settings: Settings, offsite: Offsite) -> str:
-    """Retention, held back while somebody restores and while nothing in the newest copy was ever proven."""
-    held = [lease.sentence for lease in leases.live(settings.leases)]
-    if not any(proof.passed for proof in proofs.verdicts(proofs.read(settings.proofs)).values()):
-        held.append("no backup was ever restored and found whole")
-    td_proven = any(proof.passed for proof in proofs.verdicts(proofs.read(settings.td_proofs)).values())
-    if _td_backups(settings) and not td_proven:
-        held.append("no backup of TDengine was ever restored and found whole")
+    """Retention, held back as that of the backups here is; where this host can only add, it is the operator's."""
+    held = holds(settings)
     if held:
         return f"nothing expires there: {held[0]}"
-    rules = [f"--keep-last={offsite.keep_last}", f"--keep-daily={offsite.keep_daily}"]
-    rules.append(f"--keep-weekly={offsite.keep_weekly}")
-    groups = restic.run(offsite, "forget", "--group-by=", "--tag", TAG, "--prune", *rules)
+    if offsite.append_only:
+        return "none can go from here: ./dr backup.expire --offsite lets them go there"
+    groups = restic.run(offsite, "forget", "--group-by=", "--tag", TAG, "--prune", *rules(offsite))
     gone = sum(len(group.get("remove") or ()) for group in groups)
     left = sum(len(group.get("keep") or ()) for group in groups)
     return f"{left} snapshots stay, {gone} went"
 
 
-def _check(mark: Path, offsite: Offsite, first: bool) -> str:
-    """Read a part of the copy back when that is due: a different one each time."""
-    age_s = time.time() - mark.stat().st_mtime if mark.exists() else None
-    if age_s is not None and age_s < offsite.check_days * 86400 and not first:
-        return ""
-    restic.run(offsite, "check", f"--read-data-subset={offsite.check_percent:g}%")
-    mark.touch()
-    return f"; checked, {offsite.check_percent:g}% of it read"
+def holds(settings: Settings) -> list[str]:
+    """Why no snapshot may go now; empty when they may."""
+    return law.holds(settings, [one.label for one in backups(settings.stanza)], _td_backups(settings))
+
+
+def rules(offsite: Offsite) -> list[str]:
+    """What stays, in restic's words."""
+    kept = {"last": offsite.keep_last, "daily": offsite.keep_daily, "weekly": offsite.keep_weekly}
+    return [f"--keep-{name}={count}" for name, count in kept.items()]
 
 
 def snapshots(settings: Settings) -> list[dict[str, Any]]:
@@ -139,7 +140,7 @@ def restore(settings: Settings, snapshot: str, target: Path | None, only: str) -
     if target is None and only and not there.exists() and not os.access(there.parent, os.W_OK):
         raise AgentError(f"There is no {there}, and it cannot be made here.", "./dr deploy makes it, empty.")
     known = snapshots(settings)
-    chosen = [one for one in known if str(one["id"]).startswith(snapshot)] if snapshot != "latest" else known[-1:]
+    chosen = [one for one in known if str(one["id"]).startswith(snapshot)] if snapshot != "latest" else _newest(known)
     if len(chosen) != 1:
         listed = ", ".join(str(one["id"])[:8] for one in known) or "none"
         raise AgentError(f"{offsite.host} holds no snapshot {snapshot}.", f"It holds {listed}.")
@@ -158,6 +159,17 @@ def restore(settings: Settings, snapshot: str, target: Path | None, only: str) -
     }  # fmt: skip
 
 
+def _newest(known: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The last that was taken. One dated ahead of now was, by a clock that was wrong, before others that are not."""
+    been = [one for one in known if has_been(_unix(str(one["at"])), time.time())]
+    return list(been or known)[-1:]
+
+
+def _unix(at: str) -> float:
+    """restic writes nanoseconds, which Python 3.10 does not read."""
+    return datetime.fromisoformat(re.sub(r"\.\d+", "", at).replace("Z", "+00:00")).timestamp()
+
+
 def _holds_something(path: Path) -> bool:
     return any(path.iterdir()) if path.is_dir() else path.exists()
 
@@ -172,7 +184,7 @@ def _in_the_way(settings: Settings, path: str) -> bool:
     return place.is_dir() and any(place.glob("[0-9]*"))
 
 
-def _bring(offsite: Offsite, snapshot: str, path: str, target: Path) -> Any:
+def _bring(offsite: Offsite, snapshot: str, path: str, target: Path) -> Mapping[str, Any]:
     """One path of a snapshot to the same path below `target`: a file, or a folder with all that is in it.
 
     A folder that is there keeps its owner: postgres may not change that of what root made.
@@ -182,9 +194,36 @@ def _bring(offsite: Offsite, snapshot: str, path: str, target: Path) -> Any:
     if not into.exists():
         into.mkdir(parents=True)
     name = Path(path).name
+    if restic.version() < restic.FOLDERS_SINCE:
+        return _brought_whole(offsite, snapshot, path, into / name)
     return restic.summary(
         restic.run(offsite, "restore", f"{snapshot}:{parent}", "--target", str(into), "--include", f"/{name}")
     )
+
+
+def _brought_whole(offsite: Offsite, snapshot: str, path: str, there: Path) -> Mapping[str, Any]:
+    """The same with a restic that names no folder of a snapshot: it makes every folder above anew, so elsewhere first.
+
+    That is on the same file system, so that what was brought is moved and not copied.
+    """
+    beside = next(one for one in (there, there.parent, restic.CACHE) if one.is_dir() and os.access(one, os.W_OK))
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=beside) as scratch:
+        restic.run(offsite, "restore", snapshot, "--target", scratch, "--include", path)
+        found = Path(scratch) / path.lstrip("/")
+        sizes = [one.stat().st_size for one in (found, *found.rglob("*")) if one.is_file()]
+        _move(found, there)
+    return {"files_restored": len(sizes), "bytes_restored": sum(sizes)}
+
+
+def _move(source: Path, there: Path) -> None:
+    """Into the place of what is there; folders are merged, and a file whose name may not be replaced is rewritten."""
+    if source.is_dir() and there.is_dir():
+        for child in source.iterdir():
+            _move(child, there / child.name)
+    elif there.is_file() and not os.access(there.parent, os.W_OK):
+        shutil.copyfile(source, there)
+    elif source.exists():
+        shutil.move(source, there)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,6 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("copy", help="take a snapshot")
     commands.add_parser("list", help="the snapshots")
+    commands.add_parser("holds", help="why no snapshot may go, and which stay")
     bringing = commands.add_parser("restore", help="bring a snapshot back")
     bringing.add_argument("--snapshot", default="latest")
     bringing.add_argument("--target", type=Path, default=None)
@@ -203,6 +243,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer: Any = copy(settings)
     elif options.command == "list":
         answer = {"snapshots": snapshots(settings)}
+    elif options.command == "holds":
+        answer = {"holds": holds(settings), "rules": ["--group-by=", "--tag", TAG, *rules(_offsite(settings))]}
     else:
         answer = restore(settings, options.snapshot, options.target, options.only)
     print(json.dumps(answer), flush=True)

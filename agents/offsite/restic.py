@@ -1,8 +1,14 @@
-"""restic as the off-site copy calls it: the password comes from a file, errors are told apart by exit code."""
+"""restic as the off-site copy calls it, from 0.12 (Ubuntu 22.04) on: passwords come from files, errors are told apart.
+
+Before 0.17 it ended with 1 whatever was wrong, named folders of a snapshot in no way, and told nothing of a restore; so
+its words count where its code says nothing, and a folder is brought back by way of another.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +18,8 @@ from agents.base.errors import AgentError
 from agents.jobs.config import Offsite
 
 CACHE = Path("/var/cache/mystocks-dr/restic")
-NO_REPOSITORY, WRONG_PASSWORD = 10, 12
+NO_REPOSITORY, LOCKED, WRONG_PASSWORD = 10, 11, 12
+FOLDERS_SINCE = (0, 17)  # `restore SNAPSHOT:FOLDER`, and what was restored as JSON
 
 
 class NoRepository(AgentError):  # noqa: N818 - named after what is wrong, as in the rest of the repository
@@ -20,11 +27,15 @@ class NoRepository(AgentError):  # noqa: N818 - named after what is wrong, as in
 
 
 def command(offsite: Offsite, *words: str) -> list[str]:
-    """Nothing secret is on it."""
-    ssh = f"ssh -F {offsite.ssh_config} {offsite.host} -s sftp"
+    """Nothing secret is on it: the address of a rest-server, with the account's password in it, comes from a file."""
+    if offsite.repository_file:
+        where = ["--repository-file", str(offsite.repository_file), "--cacert", str(offsite.ca_file)]
+    else:
+        ssh = f"ssh -F {offsite.ssh_config} {offsite.host} -s sftp"
+        where = ["--repo", offsite.repository, "-o", f"sftp.command={ssh}"]
     return [
-        "restic", "--repo", offsite.repository, "--password-file", str(offsite.password_file), "--cache-dir",
-        str(CACHE), "--cleanup-cache", "-o", f"sftp.command={ssh}", "--json", *words,
+        "restic", *where, "--password-file", str(offsite.password_file), "--cache-dir", str(CACHE), "--cleanup-cache",
+        "--json", *words,
     ]  # fmt: skip
 
 
@@ -36,6 +47,17 @@ def run(offsite: Offsite, *words: str, cwd: str = "/") -> list[dict[str, Any]]:
     if done.returncode:
         raise _failure(offsite, words[0], done.returncode, done.stderr)
     return list(_messages(done.stdout))
+
+
+@functools.cache
+def version() -> tuple[int, ...]:
+    """Of the restic of this host; nothing where there is none."""
+    try:
+        said = subprocess.run(["restic", "version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ()
+    match = re.match(r"restic (\d+)\.(\d+)", said)
+    return (int(match[1]), int(match[2])) if match else ()
 
 
 def summary(messages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -57,17 +79,28 @@ def _messages(text: str) -> Iterator[dict[str, Any]]:
 
 def _failure(offsite: Offsite, what: str, code: int, text: str) -> AgentError:
     said = _reason(text)
-    if code == NO_REPOSITORY:
+    gone = re.search(r"no such file|does not exist|not found|\b404\b", text, re.IGNORECASE)
+    if code == NO_REPOSITORY or (gone and "Is there a repository at the following location" in text):
         return NoRepository(
             f"{offsite.host} holds no copy: there is no restic repository at {offsite.repository}.",
             "./dr backup.run --type offsite makes the first copy.",
         )
-    if code == WRONG_PASSWORD:
+    if code == WRONG_PASSWORD or "wrong password or no key found" in text:
         return AgentError(
             f"The secret `restic` does not open the repository on {offsite.host}.",
             "It must be the one with which the first copy was made; the escrow bundle holds it.",
         )
-    hint = f"`ssh -F {offsite.ssh_config} {offsite.host} -s sftp` as postgres shows whether it answers."
+    if "401 Unauthorized" in text:
+        return AgentError(
+            f"The rest-server of {offsite.host} does not know this account.", "./dr deploy gives both the same one."
+        )
+    if code == LOCKED or "already locked" in text:
+        return AgentError(
+            f"The repository on {offsite.host} is locked: {said}.",
+            "When nobody works on it, `restic unlock --remove-all` as postgres takes the lock away.",
+        )
+    door = f"`ssh -F {offsite.ssh_config} {offsite.host} -s sftp` as postgres shows whether it answers."
+    hint = f"`systemctl status mystocks-offsite` on {offsite.host} shows whether it runs." if offsite.ca_file else door
     return AgentError(f"restic {what} to {offsite.host} ended with {code}: {said}.", hint)
 
 

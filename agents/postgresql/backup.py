@@ -15,24 +15,40 @@ from pathlib import Path
 from agents.base.errors import AgentError, run
 from agents.jobs.config import PATH, Settings, load
 from agents.jobs.retention import Backup
-from agents.postgresql import manifest
+from agents.postgresql import manifest, words
 from agents.postgresql.expire import backups
+
+_SAID = 2000  # lines of which the reason is looked for
 
 
 def take(stanza: str, kind: str, io_timeout_s: float = 0, annotations: Sequence[str] = ()) -> Backup:
     """Take it and return what the repository then says of it. Raises AgentError when there is nothing new."""
+    words.require_started(stanza)
     before = {one.label for one in backups(stanza)}
     patience = [f"--io-timeout={io_timeout_s:g}"] if io_timeout_s else []
     command = ["pgbackrest", f"--stanza={stanza}", f"--type={kind}", *patience, *annotations, "backup"]
-    done = subprocess.run(command, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        raise AgentError(f"pgBackRest took no {kind} backup ({done.returncode}): the lines above say why.")
+    code, said = _told(command)
+    if code:
+        raise words.refused(code, said, f"{kind} backup")
     made = [one for one in backups(stanza) if one.label not in before]
     if not made:
         raise AgentError("pgBackRest ended well, and the repository holds no new backup.", "Look at its log.")
     if made[-1].error:
         raise AgentError(f"Backup {made[-1].label} met damaged pages.", "Its log names them; amcheck tells more.")
     return made[-1]
+
+
+def _told(command: Sequence[str]) -> tuple[int, str]:
+    """Exit code and output, which goes on to the job's own as it comes."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, errors="replace"
+    ) as child:
+        assert child.stdout is not None
+        said = []
+        for line in child.stdout:
+            print(line, end="", file=sys.stderr, flush=True)
+            said.append(line)
+    return child.returncode, "".join(said[-_SAID:])
 
 
 def _annotated(settings: Settings, label: str) -> tuple[str, ...]:

@@ -17,15 +17,16 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
 from agents.base.errors import AgentError, run
 from agents.jobs.config import PATH, Settings, load
+from agents.postgresql import words
 from agents.postgresql.primary import find_primary
 from agents.postgresql.wal import files
 from agents.postgresql.wal.archive import Repository, look
@@ -69,14 +70,17 @@ class Checked:
 
 def check(settings: Settings) -> Checked:
     """Raises AgentError that says what the archive lacks, NoPrimary when nobody takes writes."""
+    words.require_started(settings.stanza)
     repository = Repository(settings.stanza)
-    archive_id = _archive_id(repository)
+    said = _info(repository)
+    archive_id = _archive_id(said, settings.stanza)
     primary = find_primary(settings.database, _FIND_S, "mystocks-check")
     connection = primary.connection
     try:
         connection.autocommit = True
         started = time.monotonic()
         forced = force(connection, primary.name)
+        words.require_same_cluster(said, primary.name, forced.system_id, settings.stanza)
         await_segment(repository, archive_id, forced, connection, settings.archive_wait_s)
         seconds = time.monotonic() - started
         with tempfile.TemporaryDirectory(prefix="mystocks-check-") as folder:
@@ -84,8 +88,11 @@ def check(settings: Settings) -> Checked:
             judge(path.read_bytes(), forced, sha256(connection, forced), in_force(connection))
     finally:
         connection.close()
-    require_no_gap(repository)
+    found = look(repository)
+    history = require_no_gap(found)
+    require_known_timelines(found, forced, settings.stanza)
     sentence = f"{forced.segment} of {forced.primary} was in the archive after {seconds:.1f} s, with the right content"
+    sentence += f"; {history}" if history else ""
     return Checked(forced.primary, forced.segment, round(seconds, 3), sentence)
 
 
@@ -113,12 +120,18 @@ def _claimed(connection: Connection, forced: Forced) -> bool:
     return bool(archived[:24] >= forced.segment)
 
 
-def _archive_id(repository: Repository) -> str:
+def _info(repository: Repository) -> list[dict[str, Any]]:
+    said: list[dict[str, Any]] = json.loads(
+        repository.ask(f"--stanza={repository.stanza}", "--output=json", "info")
+    )
+    return said
+
+
+def _archive_id(said: Sequence[Mapping[str, Any]], name: str) -> str:
     """The archive of the newest cluster version, such as 17-1."""
-    said = json.loads(repository.ask(f"--stanza={repository.stanza}", "--output=json", "info"))
     newest = max((one for stanza in said for one in stanza.get("db") or ()), key=lambda one: one["id"], default=None)
     if newest is None:
-        raise AgentError(f"The repository has no stanza {repository.stanza}.", "./dr deploy makes it.")
+        raise AgentError(f"The repository has no stanza {name}.", "./dr deploy makes it.")
     return f"{newest['version']}-{newest['id']}"
 
 
@@ -186,19 +199,48 @@ def sha256(connection: Connection, forced: Forced) -> str:
     return str(found)
 
 
-def require_no_gap(repository: Repository) -> None:
-    """Raises AgentError naming what the archive lacks of what its backups need."""
-    gaps = look(repository)["gaps"]
+def require_no_gap(found: Mapping[str, Any]) -> str:
+    """What the archive lacks for ever and only moments before the newest sound backup need, as a sentence.
+
+    Raises AgentError naming what it lacks of what that backup needs.
+    """
+    good = [one["start"] for one in found["backups"] if not one["error"]]
+    needed_from = max(good, default="")
+    gaps = [gap for gap in found["gaps"] if gap["last"][8:] >= needed_from[8:]]
     if gaps:
-        told = "; ".join(
-            f"{gap['first']} to {gap['last']} ({gap['segments']})" if gap["segments"] > 1 else str(gap["first"])
-            for gap in gaps[:_TOLD_GAPS]
-        )
-        more = f" and {len(gaps) - _TOLD_GAPS} more" if len(gaps) > _TOLD_GAPS else ""
         raise AgentError(
-            f"The archive has {'gaps' if len(gaps) > 1 else 'a gap'}: missing {told}{more}.",
+            f"The archive has {'gaps' if len(gaps) > 1 else 'a gap'}: missing {_told(gaps)}.",
             "./dr mend-archive, if the primary still has them; else ./dr backup.run --type full, now: nothing behind a "
             "gap can be restored from a backup before it.",
+        )
+    if not found["gaps"]:
+        return ""
+    return f"before the newest backup it lacks {_told(found['gaps'])}, up to which older ones are restored"
+
+
+def _told(gaps: Sequence[Mapping[str, Any]]) -> str:
+    told = "; ".join(
+        f"{gap['first']} to {gap['last']} ({gap['segments']})" if gap["segments"] > 1 else str(gap["first"])
+        for gap in gaps[:_TOLD_GAPS]
+    )
+    return f"{told} and {len(gaps) - _TOLD_GAPS} more" if len(gaps) > _TOLD_GAPS else told
+
+
+def require_known_timelines(found: Mapping[str, Any], forced: Forced, stanza: str) -> None:
+    """Raises AgentError for a timeline in the archive that the primary does not come from, and that is newer.
+
+    A restore to the newest timeline would follow it, and a standby that is promoted would begin behind it.
+    """
+    mine = int(forced.segment[:8], 16)
+    known = {int(number) for number in found["histories"]} | {one["timeline"] for one in found["timelines"]}
+    strange = [number for number in sorted(known) if number > mine]
+    if strange:
+        names = ", ".join(f"{number:08X}.history" for number in strange)
+        where = f"archive/{stanza}/{found['archive_id']}"
+        raise AgentError(
+            f"The archive holds {names}, and {forced.primary} is on timeline {mine}: another server archived there.",
+            f"Find and stop it. When nothing of it is wanted, move that file and the folders {strange[0]:08X}* out of "
+            f"/var/lib/pgbackrest/{where} on the backup host.",
         )
 
 

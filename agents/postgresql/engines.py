@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Protocol
 
 from agents.base.errors import AgentError
+from agents.jobs import leases
+from agents.jobs.leases import Lease
 from agents.postgresql import native, pgbackrest
 from agents.postgresql.pgbackrest import Backup, Repository
 from agents.postgresql.side.place import BadRequest, Place
 
 NAMES = ("pgbackrest", "native")
+_LEASE_S = 6 * 3600.0  # while what is being copied must not be let go
 
 
 class Engine(Protocol):
@@ -91,7 +94,12 @@ class Native:
                 f"Backup {backup.label} is damaged: {named}.", "Restore an older one with --set.", damaged
             )
         command = ["cp", "-a", "--reflink=auto", f"{source}/.", str(place.data)]
-        code, said = watched(command, place.folder / "restore.log", lock)
+        identity, why = f"native-{os.getpid()}", f"{backup.label} is being copied"
+        leases.hold(Lease(identity, f"a restore (pid {os.getpid()})", why, None, _LEASE_S))
+        try:
+            code, said = watched(command, place.folder / "restore.log", lock)
+        finally:
+            leases.release(identity)
         if code:
             raise AgentError(f"{backup.label} cannot be copied: {said.strip()[-300:]}.", "Is the disk full?")
 

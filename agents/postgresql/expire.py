@@ -13,24 +13,44 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 from agents.base.errors import AgentError, run
-from agents.jobs import leases, proofs
+from agents.jobs import in_step, leases, proofs, verification
 from agents.jobs.config import PATH, Settings, load
 from agents.jobs.retention import Backup, Plan, plan
+from agents.postgresql.pgbackrest import taken
 
 _INFO_S = 120.0
 
 
 def look(settings: Settings) -> Plan:
     """The plan as things are now. Raises AgentError when the repository does not say what it holds."""
-    said = tuple(lease.sentence for lease in leases.live(settings.leases))
-    known = proofs.verdicts(proofs.read(settings.proofs))
-    return plan(backups(settings.stanza), known, said, settings.retention, time.time())
+    clock, there = in_step.look(settings), backups(settings.stanza)
+    now = in_step.now(settings)
+    holds = (
+        *(lease.sentence for lease in leases.live(settings.leases)), *filter(None, [in_step.why_not(clock, "expire")]),
+        *verification.holds(settings, "verify", settings.proofs, now), *_disorder(there),
+    )  # fmt: skip
+    return plan(there, proofs.verdicts(proofs.read(settings.proofs)), holds, settings.retention, now)
+
+
+def _disorder(there: Sequence[Backup]) -> tuple[str, ...]:
+    """pgBackRest expires by the order of labels, which a clock gave, and not by that in which backups were taken."""
+    fulls = [one.label for one in there if one.type == "full"]
+    wrong = next((later for earlier, later in pairwise(fulls) if later < earlier), "")
+    if not wrong:
+        return ()
+    ahead = max(label for label in fulls[: fulls.index(wrong)])
+    return (f"{ahead} was taken before {wrong} by a clock that was ahead: {let_go(ahead)}",)
+
+
+def let_go(label: str) -> str:
+    """What removes a backup whose label lies ahead, so that later ones can be taken, and expire in their order."""
+    return f"when a newer one is proven, `pgbackrest --stanza=main --set={label} expire` as postgres lets it go"
 
 
 def apply(settings: Settings) -> Plan:
@@ -47,8 +67,9 @@ def apply(settings: Settings) -> Plan:
 
 
 def backups(stanza: str) -> tuple[Backup, ...]:
-    """What the repository holds, in pgBackRest's order."""
+    """What the repository holds, in the order in which it was taken: that of the WAL, which no clock disturbs."""
     said = json.loads(_pgbackrest(stanza, "--output=json", "info", timeout=_INFO_S))
+    found = [one for stanza_said in said for one in stanza_said.get("backup") or ()]
     return tuple(
         Backup(
             label=one["label"],
@@ -57,9 +78,9 @@ def backups(stanza: str) -> tuple[Backup, ...]:
             stopped_at=one["timestamp"]["stop"],
             bytes=one["info"]["repository"].get("delta", 0),
             error=bool(one.get("error")),
+            needs=tuple(one.get("reference") or ()),
         )
-        for stanza_said in said
-        for one in stanza_said.get("backup") or ()
+        for one in sorted(found, key=taken)
     )
 
 

@@ -8,6 +8,9 @@ Nothing of pgBackRest is needed to take, verify or restore one. Each is a plain 
 since pg_verifybackup of PostgreSQL 17 verifies nothing else, so it is neither compressed nor encrypted: the folder is
 open to postgres only and belongs on an encrypted disk. It carries the WAL that makes it consistent and no other: it is
 restored as it ended. There are no incremental ones: what they need of the server may stop a promotion.
+
+Of those that are taken two stay, and older ones until a newer one was restored and found whole, which
+`agents.postgresql.prove --engine native` does; see agents/jobs/second.py.
 """
 
 from __future__ import annotations
@@ -24,14 +27,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.base import files
+from agents.base import clock, files
 from agents.base.errors import AgentError, run
 from agents.base.locks import held
+from agents.jobs import leases, retention, second, verification
 from agents.jobs.config import PATH, Settings, load
+from agents.jobs.retention import Plan
 from agents.postgresql.pgbackrest import Backup, Missing
 
 FOLDER = Path("/var/lib/mystocks-dr/native")
-KEEP_FULL = 2
+PROOFS = "native-proofs.jsonl"  # beside the records of the first engine
 _LABEL = re.compile(r"\d{8}-\d{6}F")
 _OURS = re.compile(r"\d{8}-\d{6}[FI]")  # earlier releases took incremental ones too
 
@@ -44,11 +49,11 @@ class Store:
     config: Path = PATH
 
     def take(self) -> Backup:
-        """Take one, verify it, then let go of those that two newer ones cover. Raises AgentError."""
+        """Take one and verify it. Raises AgentError."""
         settings = load(self.config)
         busy = AgentError("Another native backup is being taken.", "Wait for it.")
         with held(self.folder / ".lock", busy):
-            label = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}F"
+            label = f"{clock.label(path.stem for path in self.folder.glob('*.json') if _OURS.fullmatch(path.stem))}F"
             partial = self.folder / f"{label}.partial"
             for torn in self.folder.glob("*.partial"):
                 shutil.rmtree(torn)
@@ -61,8 +66,38 @@ class Store:
             # It counts from its rename on: what is known of it must be there then, and never torn.
             files.replace(self.folder / f"{label}.json", json.dumps(asdict(made)))
             files.publish(partial, self.folder / label)
-            self._let_go()
             return made
+
+    def let_go(self) -> Plan:
+        """Read those that are there again, then remove what newer, proven ones cover; nothing under a lease."""
+        settings = load(self.config)
+        busy = AgentError("Another native backup is being taken.", "Wait for it.")
+        with held(self.folder / ".lock", busy), leases.exclusively(settings.leases):
+            labels = [one.label for one in self.backups()]
+            self.verify(labels)
+            found = second.look(settings, self._known(), self.proofs)
+            for one in found.goes:
+                self._remove(one.label)
+            if found.goes or not found.held:
+                for path in self.folder.glob("*.json"):
+                    if _OURS.fullmatch(path.stem) and path.stem not in labels:
+                        self._remove(path.stem)
+            return found
+
+    @property
+    def proofs(self) -> Path:
+        return load(self.config).records / PROOFS
+
+    def verify(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """What is damaged of these; it is noted, and they count no longer."""
+        found = {label: bad for label in labels if (bad := self.damaged(self.directory(label)))}
+        verification.note(self.proofs, {label: "; ".join(bad[:3]) for label, bad in found.items()}, labels)
+        return tuple(line for bad in found.values() for line in bad)
+
+    def _known(self) -> list[retention.Backup]:
+        return [
+            retention.Backup(one.label, one.kind, one.started_at, one.stopped_at, one.size) for one in self.backups()
+        ]
 
     def backups(self) -> tuple[Backup, ...]:
         """Every one, oldest first."""
@@ -110,12 +145,11 @@ class Store:
             why = said[-1] if said else done.stderr.strip()[-300:]
             raise AgentError(f"pg_basebackup took nothing: {why}.", "See that the primary answers.")
 
-    def _let_go(self) -> None:
-        """Remove what is not among the backups that are kept."""
-        kept = {one.label for one in self.backups()[-KEEP_FULL:]}
-        for path in self.folder.iterdir():
-            if _OURS.fullmatch(path.stem) and path.stem not in kept:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    def _remove(self, label: str) -> None:
+        """Its record first: without one it is no backup, whatever is left of it."""
+        (self.folder / f"{label}.json").unlink(missing_ok=True)
+        files.sync_folder(self.folder)
+        shutil.rmtree(self.folder / label, ignore_errors=True)
 
     def _is_whole(self, path: Path) -> bool:
         return _LABEL.fullmatch(path.stem) is not None and path.exists() and path.with_suffix("").is_dir()
@@ -164,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     store = Store(options.folder, options.config)
     if options.command == "take":
         made = store.take()
-        sentence = f"{made.label}: native full, {made.size / 2**20:.1f} MiB"
+        sentence = f"{made.label}: native full, {made.size / 2**20:.1f} MiB{second.told(store.let_go())}"
         print(json.dumps({**asdict(made), "sentence": sentence}), flush=True)
         return 0
     if options.command == "list":
@@ -177,7 +211,7 @@ def _verify(store: Store, label: str) -> int:
     labels = [label] if label else [one.label for one in store.backups()]
     if not labels:
         raise Missing("There is no native backup to verify.", "Take one: python3 -m agents.postgresql.native take")
-    bad = tuple(line for one in labels for line in store.damaged(store.directory(one)))
+    bad = store.verify(labels)
     print(json.dumps({"verified": labels, "damaged": bad}), flush=True)
     if bad:
         raise AgentError(f"Native backups are damaged: {'; '.join(bad[:3])}.", "Take another one.")

@@ -197,6 +197,17 @@ def _files(said: str, data: Path) -> list[str]:
     return [name.removeprefix(f"{data}/") for name in named]
 
 
+def taken(said: dict[str, Any]) -> tuple[int, int, int]:
+    """The place of a backup, as `info` has it, in the order in which they were taken: by cluster, timeline and LSN.
+
+    Its label and its times are what a clock said, which may have been wrong.
+    """
+    archive, high_low = said.get("archive") or {}, (said.get("lsn") or {}).get("stop") or "0/0"
+    high, low = high_low.split("/")
+    timeline = int((archive.get("stop") or "0" * 8)[:8], 16)
+    return int(said.get("database", {}).get("id", 0)), timeline, (int(high, 16) << 32) + int(low, 16)
+
+
 def _backups(said: dict[str, Any], repository: Repository) -> tuple[Backup, ...]:
     versions = {one["id"]: int(str(one["version"]).partition(".")[0]) for one in said.get("db", ())}
     status = said.get("status", {})
@@ -224,7 +235,7 @@ def _backups(said: dict[str, Any], repository: Repository) -> tuple[Backup, ...]
             archive_max=newest.get(one["database"]["id"], ""),
             annotation=one.get("annotation") or {},
         )
-        for one in said.get("backup", ())
+        for one in sorted(said.get("backup", ()), key=taken)
         if one["database"].get("repo-key", 1) == repository.number
     ]
-    return tuple(sorted(found, key=lambda one: one.stopped_at))
+    return tuple(found)

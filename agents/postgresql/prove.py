@@ -1,10 +1,11 @@
 """Prove a backup by restoring it: into a throw-away cluster beside the repository, started, checked, dropped.
 
-    python3 -m agents.postgresql.prove [--set LABEL] [--repo 1]
+    python3 -m agents.postgresql.prove [--set LABEL] [--repo 1] [--engine native]
 
-Without --set it takes the newest backup that was never tried, else the one whose last trial is longest ago, so that
-older ones have their turn too. The result is one line of /var/lib/mystocks-dr/proofs.jsonl, printed as well. What is
-not the backup's fault (no space, another key, a repository that does not answer) is an error and no result.
+Without --set it takes the full backup that must not wait any longer (max_full_proof_age_d in jobs.json), else the
+newest backup that was never tried, else the one whose last trial is longest ago. The result is one line of
+/var/lib/mystocks-dr/proofs.jsonl, printed as well. What is not the backup's fault (no space, another key, a repository
+that does not answer) is an error and no result.
 Exit 0 proven, 1 not proven or an error, 4 interrupted.
 """
 
@@ -22,7 +23,8 @@ from agents.base import signals
 from agents.base.errors import AgentError, run
 from agents.jobs import proofs, proving
 from agents.jobs.proofs import Check, Proof
-from agents.postgresql import pgbackrest
+from agents.postgresql import engines, native, pgbackrest
+from agents.postgresql.engines import Engine, Native, PgBackRest
 from agents.postgresql.pgbackrest import Backup, Damaged, Missing, Repository
 from agents.postgresql.prove_checks import after_promotion, at_rest, while_paused
 from agents.postgresql.side import restore
@@ -34,26 +36,35 @@ from agents.postgresql.side.target import Target
 NAME = "proof"
 
 
-def prove(repository: Repository, label: str = "", path: Path = proofs.PATH) -> Proof:
+def prove(engine: Engine, label: str = "", path: Path = proofs.PATH) -> Proof:
     """Prove one backup and record what became of it. Raises AgentError."""
-    return proving.prove("prove", "a backup", path, lambda: _proof(repository, _chosen(repository, label, path)))
+    return proving.prove("prove", "a backup", path, lambda: _proof(engine, _chosen(engine, label, path)))
 
 
-def _chosen(repository: Repository, label: str, path: Path) -> Backup:
-    chosen = label or proving.choose([one.label for one in repository.backups()], proofs.read(path))
+def _chosen(engine: Engine, label: str, path: Path) -> Backup:
+    there = engine.backups()
+    chosen = label or proving.turn("prove", [one.label for one in there], proofs.read(path))
     if not chosen:
-        raise Missing("The repository holds no backup that could be proven.", "./dr backup.run --type full")
-    return repository.backup(chosen)
+        flag = "" if engine.name == "pgbackrest" else f" --engine {engine.name}"
+        raise Missing("There is no backup that could be proven.", f"./dr backup.run --type full{flag}")
+    for one in there:
+        if one.label == chosen:
+            return one
+    raise Missing(
+        f"There is no {engine.name} backup {chosen}.", f"There is {', '.join(one.label for one in there) or 'none'}."
+    )
 
 
-def _proof(repository: Repository, backup: Backup) -> Proof:
+def _proof(engine: Engine, backup: Backup) -> Proof:
+    number = engine.repository.number if isinstance(engine, PgBackRest) else 1
+    config = str(engine.repository.config) if isinstance(engine, PgBackRest) else str(pgbackrest.CONFIG)
     print(f"Proving {backup.label}", file=sys.stderr, flush=True)
     began = time.monotonic()
     checks: list[Check] = [Check("pages", not backup.error, _pages(backup))]
     said: dict[str, Any] = {}
     damaged: tuple[str, ...] = ()
     request = Request(
-        NAME, Target("immediate"), backup.label, repository.number, str(repository.config), accept_gap=False
+        NAME, Target("immediate"), backup.label, number, config, accept_gap=False, engine=engine.name
     )
     try:
         said = restore.restore(request, replace=True)
@@ -63,12 +74,12 @@ def _proof(repository: Repository, backup: Backup) -> Proof:
         checks += _checks(place, backup)
     except (Damaged, Missing, NotReached) as error:
         checks.append(Check("restored", False, str(error)))
-        damaged = (*getattr(error, "files", ()), *_verified(repository, backup))
+        damaged = (*getattr(error, "files", ()), *_verified(engine, backup))
     finally:
         _drop()
     return Proof(
         backup.label, time.time(), all(check.ok for check in checks), tuple(dict.fromkeys(damaged)), backup.kind,
-        repository.number, time.monotonic() - began, _figures(said), tuple(checks),
+        number, time.monotonic() - began, _figures(said), tuple(checks),
         _sentence(backup, checks, damaged, said),
     )  # fmt: skip
 
@@ -92,14 +103,12 @@ def _checks(place: Place, backup: Backup) -> list[Check]:
     return found
 
 
-def _verified(repository: Repository, backup: Backup) -> tuple[str, ...]:
-    """What `pgbackrest verify` finds wrong in this backup, the full one it builds on, or the archive."""
-    full = backup.label.partition("_")[0]
+def _verified(engine: Engine, backup: Backup) -> tuple[str, ...]:
+    """What a verification finds wrong in this backup, the full one it builds on, or the archive."""
     try:
-        every = pgbackrest.damaged_files(repository)
+        return engine.verify(backup.label)
     except AgentError as error:
         return (f"verify: {error}",)
-    return tuple(one for one in every if full in one or "F/" not in one)
 
 
 def _pages(backup: Backup) -> str:
@@ -124,11 +133,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repo", type=int, default=1)
     parser.add_argument("--config", type=Path, default=pgbackrest.CONFIG)
     parser.add_argument("--stanza", default=pgbackrest.STANZA)
+    parser.add_argument("--engine", choices=engines.NAMES, default=engines.NAMES[0])
     options = parser.parse_args(arguments)
     if os.geteuid() == 0:
         raise BadRequest("PostgreSQL does not run as root.", "Run it as postgres.")
     with signals.as_errors():
-        proof = prove(Repository(options.config, options.repo, options.stanza), options.set)
+        if options.engine == engines.NAMES[0]:
+            proof = prove(PgBackRest(Repository(options.config, options.repo, options.stanza)), options.set)
+        else:
+            store = native.Store()
+            proof = prove(Native(store), options.set, store.proofs)
     return proving.tell(proof)
 
 

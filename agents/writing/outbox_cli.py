@@ -31,6 +31,7 @@ from agents.writing.outbox import Outbox
 from agents.writing.pace import tell
 from agents.writing.proving import prove
 from agents.writing.shadow import look, requeue
+from agents.writing.shadow_rate import Rate, rate
 
 # An outbox that nobody has used yet is empty; looking at it does not create it.
 UNUSED = Status(0, 0, 0, 0, 0, None, None, 0, 0, held={}, lanes={})
@@ -215,9 +216,10 @@ def _prove(config: Config, options: argparse.Namespace) -> object:
 
 
 def _shadow(config: Config) -> dict[str, object]:
-    """Bytes and unix time of the oldest batch; both None where no shadow is kept."""
+    """Bytes, unix time of the oldest batch, and how fast it grows; all None where no shadow is kept."""
     kept = look(config.shadow) if config.shadow else None
-    return {"shadow_bytes": kept and kept.size_bytes, "shadow_since": kept and kept.since}
+    grows = rate(config.shadow.path) if config.shadow else Rate()
+    return {"shadow_bytes": kept and kept.size_bytes, "shadow_since": kept and kept.since, **asdict(grows)}
 
 
 def _requeue(config: Config, options: argparse.Namespace) -> object:

@@ -42,7 +42,8 @@ def _backup(one: Listed) -> Iterator[Text]:
 
 def _dump(one: Dump, at: float) -> Iterator[Text]:
     yield Text.assemble((one.label, "bold"), f"  taosdump, {duration(at - one.ended_at)} old")
-    yield Text(f"  tdengine: {one.rows:,} rows, {size(one.bytes)}")
+    proven = utc(one.proven_at) if one.proven_at else "never"
+    yield Text(f"  tdengine: {one.rows:,} rows, {size(one.bytes)}; proven {proven}")
     if one.why:
         yield Text(f"  {one.why}", style="red")
 

@@ -105,17 +105,21 @@ class Shadow(Entry):
 
 
 class OffsiteCopy(Entry):
-    """Snapshots that stay off-site, and how much of the copy is read back every so many days."""
+    """Snapshots that stay off-site, and the days within which all of the copy is read back."""
 
     keep_last: Annotated[int, Field(ge=1)]
     keep_daily: Annotated[int, Field(ge=0)]
     keep_weekly: Annotated[int, Field(ge=0)]
-    check_days: Annotated[int, Field(ge=1)]
-    check_percent: Annotated[float, Field(gt=0, le=100)]
+    read_days: Annotated[int, Field(ge=1, le=256)]
 
 
 BACKUPS = ("full", "differential", "incremental")
 ALONE = ("prove", "check")  # jobs that wait for no other: they leave the repository as it is
+# Whose backups there are jobs for, and what for each: a promise that nobody keeps is none.
+KEPT: Mapping[str, tuple[str, ...]] = {
+    "postgresql": (*BACKUPS, "verify", "offsite", "prove", "check", "expire"),
+    "tdengine": ("full", "incremental", "verify", "prove", "expire"),
+}
 Kind = Literal["full", "differential", "incremental", "verify", "offsite", "prove", "check", "expire"]
 
 
@@ -180,6 +184,7 @@ class Limits(Entry):
     max_replication_lag_bytes: Annotated[int, Field(ge=0)]
     max_backup_age_h: Seconds
     max_proof_age_h: Seconds
+    max_full_proof_age_d: Seconds = 14
     max_offsite_age_h: Seconds
     max_archive_lag_s: Seconds
     max_outbox_rows: Annotated[int, Field(ge=0)]
@@ -197,7 +202,7 @@ class Recovery(Entry):
     version: Literal[1]
     disaster_recovery: DisasterRecovery
     scenarios: Annotated[dict[Label, Objectives], Field(min_length=1)]
-    stores: Annotated[dict[Literal["postgresql", "tdengine", "sqlite"], StoreBackup], Field(min_length=1)]
+    stores: Annotated[dict[Label, StoreBackup], Field(min_length=1)]
     jobs: Jobs
     budgets: Annotated[Mapping[BudgetName, Seconds], Field(min_length=1)]
     limits: Limits
@@ -216,6 +221,35 @@ class Recovery(Entry):
         return self
 
     @model_validator(mode="after")
+    def _keeps_every_promise(self) -> Self:
+        """No store is promised backups that no job takes, and nothing expires that nobody proves and reads again."""
+        for name, store in self.stores.items():
+            if name not in KEPT:
+                raise contradiction(
+                    f"stores.{name}",
+                    store.engine,
+                    "no job of the backup host takes such backups",
+                    f"Take it out, and back it up by other means; jobs keep {' and '.join(KEPT)}.",
+                )
+            for kind, time in store.schedule.items():
+                if kind not in KEPT[name]:
+                    raise contradiction(
+                        f"stores.{name}.schedule.{kind}",
+                        time,
+                        f"no job does that for {name}",
+                        f"Take it out; there are {', '.join(KEPT[name])}.",
+                    )
+            for kind in ("verify", "prove"):
+                if "expire" in store.schedule and kind not in store.schedule:
+                    raise contradiction(
+                        f"stores.{name}.schedule.expire",
+                        store.schedule["expire"],
+                        f"nothing may expire without {kind}",
+                        f"Add stores.{name}.schedule.{kind}, or take expire out.",
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _bounds_every_job(self) -> Self:
         for name, store in self.stores.items():
             for kind in store.schedule:
@@ -231,6 +265,6 @@ class Recovery(Entry):
                     f"stores.{name}.schedule.offsite",
                     store.schedule["offsite"],
                     f"stores.{name}.offsite does not say what stays there",
-                    "Add it with keep_last, keep_daily, keep_weekly, check_days and check_percent.",
+                    "Add it with keep_last, keep_daily, keep_weekly and read_days.",
                 )
         return self

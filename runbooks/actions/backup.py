@@ -26,6 +26,18 @@ def take_dump(backup: Host, asker: Asker) -> str:
     return _sentence(backup, agent.work("tdengine.backup.dump", "take", on="td-dump", kind="take"), asker)
 
 
+def prove_native(backup: Host, asker: Asker, label: str = "") -> str:
+    """Restore a native backup, or the next in turn, on the backup host; what was found. Raises TargetFailed."""
+    words = ["--engine", "native", *(["--set", label] if label else [])]
+    return _sentence(backup, agent.work("postgresql.prove", *words, on="prove-native", kind="prove"), asker)
+
+
+def prove_dump(backup: Host, asker: Asker, label: str = "") -> str:
+    """Restore a dump of TDengine, or the next in turn, into a server of its own there. Raises TargetFailed."""
+    words = ["prove", *([label] if label else [])]
+    return _sentence(backup, agent.work("tdengine.backup.dump", *words, on="prove-dump", kind="prove"), asker)
+
+
 def prove(backup: Host, label: str, asker: Asker, job: str = "prove") -> None:
     """Prove a backup by restoring it on the backup host; without a label the next in rotation.
 

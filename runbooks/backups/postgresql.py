@@ -113,7 +113,7 @@ def listing(
     covered = {one.label: one for one in held.backups}
     listed = tuple(
         _listed(one, covered.get(one.label), timeline, proven, failed, offsite, at)
-        for one in sorted(known.backups, key=lambda backup: backup.stopped_at)
+        for one in sorted(known.backups, key=lambda backup: backup.place)
     )
     spans = [one.span for one in listed if one.span and not one.trouble]
     whole = Span(spans[0].from_lsn, spans[0].from_at, spans[-1].to_lsn, spans[-1].to_at) if spans else None

@@ -91,7 +91,7 @@ def listing(
     known: Known, proofs: Sequence[Proof], offsite: tuple[float | None, str], at: float, troubles: Sequence[str] = ()
 ) -> Listing:
     """Put together what was asked for; `offsite` is when the copy there was last whole, and its host's name."""
-    proven = {proof.label: proof.proven_at for proof in proofs if proof.passed}
+    proven = {proof.label: proof.proven_at for proof in proofs if proof.passed and proof.restored}
     failed = td_backups.failed(proofs)
     listed = tuple(_listed(one, proven, failed, offsite, at) for one in known.backups)
     return Listing(at, listed, known.dumps, tuple(troubles))
@@ -104,8 +104,7 @@ def why_not(backup: Backup, failed: Mapping[str, str]) -> str:
     damaged = next((label for label in (backup.label, *backup.chain) if label in failed), None)
     if damaged is None:
         return ""
-    which = "its" if damaged == backup.label else f"it needs {damaged}, whose"
-    return f"{which} newest proof failed: {failed[damaged]}"
+    return failed[damaged] if damaged == backup.label else f"it needs {damaged}: {failed[damaged]}"
 
 
 def _listed(

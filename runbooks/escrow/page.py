@@ -27,6 +27,8 @@ WITHOUT THE TOOL
       sed -n 's/^restic: //p' secrets.yaml >restic.password
       restic -r sftp:{offsite}:backups --password-file restic.password \
         -o sftp.command='ssh -i pki/offsite_ed25519 -p {port} offsite@{offsite} -s sftp' restore latest --target /
+    Where that host runs a rest-server instead of sftp (offsite_kind), on it as root, then carry it over:
+      restic -r /var/lib/mystocks-offsite/backups --password-file restic.password restore latest --target /somewhere
       chown -R postgres:postgres {repository}
  4. /etc/pgbackrest.conf, mode 0640, owned by postgres, the passphrase from `pgbackrest_cipher` in secrets.yaml:
       [global]

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Limits
-from runbooks.judge import certificates, locks, outbox, promotion, record, tdengine
+from runbooks.judge import certificates, clocks, locks, outbox, promotion, record, shadow, tdengine
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import Status
+from runbooks.probes.jobs import Late
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node, Standby
 
 SYNCHRONOUS = ("sync", "quorum")
+CLOCKS_S = 60  # by how much the operator's clock and the hosts' may differ
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,12 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *record.findings(status),
         *_backups(status, limits),
         *_jobs(status),
+        *clocks.findings(status.clocks, " ".join(one.sentence for one in _late_clocks(status))),
         *_archive(status, limits),
         *_outbox(status, limits),
         *tdengine.findings(status.tdengine),
         *(outbox.findings(status.tdengine_outbox, limits, outbox.TDENGINE) if status.tdengine_outbox else ()),
+        *_shadows(status),
         *tdengine.backups(status.tdengine_backups, status.jobs, status.at, limits.max_backup_age_h),
         *_disks(status, limits),
         *locks.findings(status.locks, limits.max_locks_used_percent),
@@ -240,10 +245,11 @@ def _backups(status: Status, limits: Limits) -> Iterator[Finding]:
         return
     if repository.status != 0:
         yield Finding("backup repository", repository.message, "ok", "./dr deploy makes what is missing of it")
-    system = status.primary.system if status.primary else ""
-    if system and repository.system_id and str(repository.system_id) != system:
-        hint = "is the inventory's backup host that of another estate? nothing in it restores this cluster"
-        yield Finding("backup repository", f"of database system {repository.system_id}", f"of {system}", hint)
+    primary = status.primary
+    if primary and primary.system and repository.system_id and str(repository.system_id) != str(primary.system):
+        measured = f"of the cluster {repository.system_id}, and {primary.name} is {primary.system}"
+        hint = "./dr backup.check says what helps: nothing of this primary is archived or backed up"
+        yield Finding("backup repository", measured, "the primary's own", hint)
     newest, limit = repository.newest, f"{limits.max_backup_age_h:g} h"
     hint = "./dr backup.run takes one now and says why it fails"
     if newest is None:
@@ -252,6 +258,9 @@ def _backups(status: Status, limits: Limits) -> Iterator[Finding]:
         yield Finding(
             "newest backup", f"{newest.label} met damaged pages", "sound", "look into its log, and verify checksums"
         )
+    elif newest.stopped_at > status.at + CLOCKS_S:
+        measured = f"{newest.label} ended {duration(newest.stopped_at - status.at)} from now, by a clock that was ahead"
+        yield Finding("age of the newest backup", measured, limit, "set that clock; ./dr backup.run says what is left")
     elif status.at - newest.stopped_at > limits.max_backup_age_h * 3600:
         yield Finding("age of the newest backup", duration(status.at - newest.stopped_at), limit, hint)
 
@@ -265,7 +274,7 @@ def _jobs(status: Status) -> Iterator[Finding]:
         return
     late = {one.what for one in status.jobs.late}
     for one in status.jobs.late:
-        limit = duration(one.limit_s) if one.limit_s else "none are missing"
+        limit = duration(one.limit_s) if one.limit_s else _LIMITS[one.what]
         yield Finding(_LATE.get(one.what, f"job {one.what}"), one.sentence, limit, _remedy(one.what))
     for job in status.jobs.jobs:
         if job.broken and job.name not in late:
@@ -273,17 +282,30 @@ def _jobs(status: Status) -> Iterator[Finding]:
             yield Finding(f"job {job.name}", f"{job.outcome} {ago} ago: {job.sentence}", "passes", _remedy(job.name))
 
 
+def _late_clocks(status: Status) -> list[Late]:
+    return [one for one in status.jobs.late if one.what == "clock"] if status.jobs else []
+
+
 _LATE = {
     "proof": "age of the newest proof", "td-proof": "age of TDengine's newest proof",
+    "full-proof": "proofs of full backups", "td-full-proof": "proofs of TDengine's full backups", "clock": "clocks",
     "offsite-copy": "age of the off-site copy", "td-rows": "rows of TDengine",
 }  # fmt: skip
 
 
+_LIMITS = {"td-rows": "none are missing", "clock": "in step"}
+
+
 def _remedy(what: str) -> str:
+    if what == "clock":
+        return "`chronyc makestep` on that host sets it; jobs that waited run within the hour"
     if what == "td-rows":
         meant = "on the backup host, python3 -m agents.tdengine.backup.take accept if they are meant to be gone"
         return f"./dr tdengine-restore shows and restores them; {meant}"
-    job = {"proof": "prove", "td-proof": "td-prove", "offsite-copy": "offsite"}.get(what, what)
+    job = {
+        "proof": "prove", "full-proof": "prove", "td-proof": "td-prove", "td-full-proof": "td-prove",
+        "offsite-copy": "offsite",
+    }.get(what, what)
     store = "--store tdengine " if job.startswith("td-") else ""
     return f"./dr backup.run {store}--type {job.removeprefix('td-')} runs it now and says why it fails"
 
@@ -311,6 +333,21 @@ def _outbox(status: Status, limits: Limits) -> Iterator[Finding]:
         yield Finding("outbox", why, "answers", "bring the application host back; ./dr deploy puts the agents there")
         return
     yield from outbox.findings(box, limits, outbox.POSTGRESQL)
+
+
+def _shadows(status: Status) -> Iterator[Finding]:
+    """PostgreSQL's must reach back to what the archive was last seen to hold, TDengine's to its newest backup."""
+    stores = load_recovery().stores
+    checked = [job for job in status.jobs.jobs if job.name == "check" and job.last_success_at] if status.jobs else []
+    archive = ("the last check of the archive", checked[0].last_success_at or 0.0) if checked else None
+    hint = "./dr backup.check finds out whether the archive has them; give stores.postgresql.shadow more"
+    yield from shadow.findings("PostgreSQL", status.outbox, stores["postgresql"].shadow, archive, status.at, hint)
+    if "tdengine" in stores:
+        began = tdengine.newest_began(status.tdengine_backups, status.at)
+        backup = ("TDengine's newest backup", began) if began else None
+        hint = "./dr backup.run --store tdengine takes one now; give stores.tdengine.shadow more"
+        kept = stores["tdengine"].shadow
+        yield from shadow.findings("TDengine", status.tdengine_outbox, kept, backup, status.at, hint)
 
 
 def _disks(status: Status, limits: Limits) -> Iterator[Finding]:

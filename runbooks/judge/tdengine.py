@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from inventories.catalog.load import load_tables
 from inventories.catalog.tables import Store
 from runbooks.judge.finding import Finding
-from runbooks.probes.jobs import Jobs
+from runbooks.probes.jobs import Job, Jobs
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Server
 
 TAKING = ("td-full", "td-incr")  # jobs that take backups
+CLOCKS_S = 60  # by how much the operator's clock and the hosts' may differ
 QUORUM_OF = 3  # nodes: with fewer there is one copy of every row
 
 
@@ -110,8 +111,19 @@ def backups(labels: Sequence[str] | None, jobs: Jobs | None, at: float, limit_h:
         was = "there is none, though there was one"
         back = "agents.offsite.copies restore --only /var/lib/mystocks-dr/tdengine on the backup host brings them back"
         yield Finding("TDengine's newest backup", was, "there is one", back)
-    elif (age_h := (at - taken_at(labels[-1])) / 3600) > limit_h:
+    elif (age_h := (at - (newest_began(labels, at) or _success(taken, at))) / 3600) > limit_h:
         yield Finding("age of TDengine's newest backup", f"{age_h:.1f} h", f"{limit_h:g} h", hint)
+
+
+def newest_began(labels: Sequence[str] | None, at: float) -> float | None:
+    """When the newest backup began, in unix seconds; None where there is none, or a clock was ahead that named it."""
+    began = taken_at(labels[-1]) if labels else 0.0
+    return began if 0 < began <= at + CLOCKS_S else None
+
+
+def _success(taken: Sequence[Job], at: float) -> float:
+    """The last success that has been, where no label tells."""
+    return max((job.last_success_at or 0 for job in taken if (job.last_success_at or 0) <= at + CLOCKS_S), default=0.0)
 
 
 def taken_at(label: str) -> float:

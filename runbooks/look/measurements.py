@@ -66,7 +66,7 @@ def _ticks_there(estate: Estate) -> int:
 
 def most_wal(repository: Repository, archived_at: float) -> tuple[int, float]:
     """(bytes, seconds) of the interval between two backups, or since the newest, in which most WAL was written."""
-    ordered = sorted(repository.backups, key=lambda backup: backup.stopped_at)
+    ordered = sorted(repository.backups, key=lambda backup: backup.place)
     marks = [(begins(backup.wal_stop), float(backup.stopped_at)) for backup in ordered]
     if repository.archive_max:
         marks.append((begins(repository.archive_max), max(archived_at, marks[-1][1])))

@@ -47,6 +47,7 @@ class Status:
     repository: Repository | None
     outbox: Outbox | None
     disks: Mapping[str, tuple[Disk, ...]] = field(default_factory=dict)  # by host that answered
+    clocks: Mapping[str, float] = field(default_factory=dict)  # seconds ahead of ours, by host that answered
     promotions: Mapping[str, Outlook] = field(default_factory=dict)  # by the name of a node whose server answered
     locks: Mapping[str, LockRoom] = field(default_factory=dict)  # by the name of a node whose server answered
     record: Pages | None = None  # the estate record, as each host that keeps one has it
@@ -119,7 +120,7 @@ def look(estate: Estate) -> Status:
         servers = {h: pool.submit(tdengine.look, h, patience) for h in tdengine.hosts(estate)}
         ticks = _ask(pool, estate.app, lambda h: app.outbox(h, timeout=patience, settings="agent-tdengine.json"))
         labels = _ask(pool, estate.backup, lambda h: backups.labels(h, timeout=patience))
-        full = {h: _ask(pool, h, lambda h: disk.look(h, disk.paths(estate, h), patience)) for h in estate.hosts}
+        full = {h: _ask(pool, h, lambda h: disk.with_clock(h, disk.paths(estate, h), patience)) for h in estate.hosts}
         shown = {
             h: _ask(pool, h, lambda h: certificates.look(h, patience)) for h in (*estate.postgres, estate.backup)
         }
@@ -142,7 +143,8 @@ def look(estate: Estate) -> Status:
                 if (outlook := _answer(answer, f"promotion of {h.name}", unknown))
             },
             locks={h.name: room for h, answer in rooms.items() if (room := _answer(answer, "", {}))},
-            disks={h.name: seen for h, answer in full.items() if (seen := _answer(answer, "", {}))},
+            disks={h.name: seen[0] for h, answer in full.items() if (seen := _answer(answer, "", {}))},
+            clocks={h.name: seen[1] for h, answer in full.items() if (seen := _answer(answer, "", {}))},
             repository=_answer(repository, "repository", unknown),
             outbox=_answer(waiting, "outbox", unknown),
             record=_answer(noted, "record", unknown),

@@ -40,7 +40,8 @@ class Outbox:
     pending records `held_records` wait for a table that takes nothing: `held` has the store's words by table. `fill` is
     how much of the room for waiting rows is taken, 0 to 1; `lanes` the rows that wait by how urgent they are;
     `rows_per_s` what the replayer does now, None when it does nothing, `last_rows_per_s` what it did when it did.
-    `copy_error`: why no second copy is kept; `orphans`: second copies of a lost file.
+    `copy_error`: why no second copy is kept; `orphans`: second copies of a lost file. The shadow grows by
+    `shadow_rows_s` rows of `shadow_row_bytes`, None where that is not known.
     """
 
     pending_records: int
@@ -53,6 +54,8 @@ class Outbox:
     replayer_running: bool
     shadow_bytes: int | None = None
     shadow_since: float | None = None
+    shadow_rows_s: float | None = None
+    shadow_row_bytes: float | None = None
     held_records: int = 0
     held: Mapping[str, str] = field(default_factory=dict)
     fill: float = 0.0

@@ -1,9 +1,11 @@
-"""How full the disks are that hold what must not be lost."""
+"""How full the disks are that hold what must not be lost; and, in the same question, what a host's clock says."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
+from inventories.errors import TargetFailed
 from runbooks.hosts import Estate, Host
 
 REPOSITORY = "/var/lib/pgbackrest"
@@ -36,13 +38,24 @@ def paths(estate: Estate, host: Host) -> tuple[str, ...]:
 
 def look(host: Host, where: tuple[str, ...], timeout: float | None = None) -> tuple[Disk, ...]:
     """The file systems that hold these paths, each once; a path that is not there holds nothing. Raises DrError."""
-    ran = host.run(
-        "for path in %s; do df -B1 --output=target,size,avail \"$path\" 2>/dev/null | tail -n +2; done".replace(
-            "%s", " ".join(["%s"] * len(where))
-        ),
-        *where, expect=None, timeout=timeout,
-    )  # fmt: skip
-    return parse(ran.stdout)
+    return parse(host.run(_filled(_DF, where), *where, expect=None, timeout=timeout).stdout)
+
+
+def with_clock(host: Host, where: tuple[str, ...], timeout: float | None = None) -> tuple[tuple[Disk, ...], float]:
+    """The same, and by how many seconds the host's clock is ahead of this machine's. Raises DrError."""
+    ran = host.run(_filled(f"date +%%s.%%N; {_DF}", where), *where, expect=None, timeout=timeout)
+    first, _, rest = ran.stdout.partition("\n")
+    try:
+        return parse(rest), float(first) - (time.time() - ran.seconds / 2)
+    except ValueError as error:
+        raise TargetFailed(f"{host} does not say what time it is: {first[:80]!r}") from error
+
+
+_DF = 'for path in %s; do df -B1 --output=target,size,avail "$path" 2>/dev/null | tail -n +2; done'
+
+
+def _filled(command: str, where: tuple[str, ...]) -> str:
+    return command.replace("%s;", " ".join(["%s"] * len(where)) + ";")
 
 
 def parse(text: str) -> tuple[Disk, ...]:

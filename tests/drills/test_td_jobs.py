@@ -162,7 +162,9 @@ def test_a_byte_that_flipped_is_found_by_every_door(backup: Host) -> None:
         assert "NOT proven" in proof.out
         told = listed()
         assert not told["sound"]
-        assert "newest proof failed" in {one["label"]: one["trouble"] for one in told["backups"]}[full]
+        assert "its files are damaged" in {one["label"]: one["trouble"] for one in told["backups"]}[full]
+        plan = json.loads(dr("backup.expire", *TICKS, "--plan", "--json").out)
+        assert [one["damaged"] for one in plan["stays"] if one["label"] == full] == [True]
         assert "job td-verify" in findings(dr("status", "--json"))
     assert dr("backup.run", *TICKS, "--type", "verify").code == 0
     assert dr("prove-backup", *TICKS, "--set", full).code == 0
@@ -244,7 +246,11 @@ def test_the_second_engine_takes_dumps_that_come_back_whole(backup: Host) -> Non
         assert "bytes instead of" in agent(backup, "tdengine.backup.dump verify", expect=1)
         backup.run("sed -i s/tick_data/tick_date/ %s", f"{DUMPS}/{newest['label']}/manifest.json")
         assert "was edited" in agent(backup, "tdengine.backup.dump verify", expect=1)
-    assert len(dumps) <= 2
+    proof = dr("prove-backup", *TICKS, "--engine", "taosdump", "--set", newest["label"])
+    assert proof.code == 0, proof.err
+    assert f"{newest['label']} is proven by 1 checks" in proof.out
+    told = {one["label"]: one["proven_at"] for one in agent(backup, "tdengine.backup.listing")["dumps"]}
+    assert time.time() - told[newest["label"]] < 120
 
 
 def test_a_full_disk_ends_a_dump_with_a_sentence_and_leaves_nothing(estate_lab: Estate, backup: Host) -> None:
@@ -275,6 +281,19 @@ def test_the_shadow_lets_go_of_what_a_backup_covers(estate_lab: Estate, backup: 
     assert app.run(trim, user="mystocks").json()["segments_gone"] == len(before)
     assert app.run("ls %s", SHADOW).stdout.split() == [newest]
     assert app.run("systemctl is-active mystocks-shadow.timer").text == "active"
+
+
+def test_a_backup_is_begun_before_the_shadow_no_longer_reaches_back(estate_lab: Estate, backup: Host) -> None:
+    assert dr("backup.run", *TICKS, "--type", "incr").code == 0
+    trim = "cd /opt/mystocks-dr && python3 -m agents.tdengine.backup.cover trim --config %s"
+    estate_lab.app.run(trim, "/etc/mystocks-dr/agent-tdengine.json", user="mystocks")
+    (noted,) = agent(backup, "tdengine.session", stdin="SELECT COUNT(*) AS n FROM mystocks_dr.held\n")
+    assert noted["n"] > 0, "the application host says how full it is"
+    assert agent(backup, "jobs.runner wanted") == {"ran": []}
+    agent(backup, "tdengine.session", stdin="INSERT INTO mystocks_dr.held VALUES (NOW, 8, 10)\n")
+    ran = agent(backup, "jobs.runner wanted")["ran"]
+    assert [(one["job"], one["outcome"]) for one in ran] == [("td-incr", "passed")]
+    assert agent(backup, "jobs.runner wanted") == {"ran": []}, "it is covered now"
 
 
 def test_rows_that_vanished_keep_the_shadow_and_raise_the_alarm(estate_lab: Estate, backup: Host) -> None:

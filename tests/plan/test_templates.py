@@ -118,7 +118,8 @@ def test_client_knows_the_repository_and_itself() -> None:
 
 def test_backup_schedule_is_the_catalogues() -> None:
     times = list(load_recovery().stores["postgresql"].schedule.items())
-    text = rendered("jobs/cron.j2", times=times, catch_up="50 * * * *", root="/opt/mystocks-dr")
+    text = rendered("jobs/cron.j2", times=times, catch_up="50 * * * *", wanted="", root="/opt/mystocks-dr")
+    assert "runner wanted" not in text
     jobs = [line for line in text.splitlines() if "agents.jobs.runner run" in line]
     assert len(jobs) == len(times) > 5
     for line, (kind, time) in zip(jobs, times, strict=True):
@@ -134,9 +135,30 @@ def test_backup_schedule_is_the_catalogues() -> None:
     assert text.endswith("\n")
 
 
+def test_a_backup_may_be_wanted_before_its_time_where_there_is_tdengine() -> None:
+    text = rendered("jobs/cron.j2", times=[], catch_up="50 * * * *", wanted="*/10 * * * *", root="/opt/mystocks-dr")
+    (line,) = [line for line in text.splitlines() if line.endswith("agents.jobs.runner wanted")]
+    assert line.startswith("*/10 * * * * postgres cd /opt/mystocks-dr && ")
+
+
 def test_offsite_account_is_for_sftp_alone() -> None:
     text = rendered("offsite/authorized_keys.j2", key="ssh-ed25519 AAAA mystocks-dr offsite")
     assert text.splitlines()[1] == 'restrict,command="internal-sftp" ssh-ed25519 AAAA mystocks-dr offsite'
+
+
+def test_an_append_only_copy_is_served_over_tls_to_one_account_and_by_no_key() -> None:
+    assert "ssh-ed25519" not in rendered("offsite/authorized_keys.j2", key="")
+    unit = rendered(
+        "offsite/mystocks-offsite.service.j2", account="offsite", program="/usr/bin/restic-rest-server", home="/home",
+        folder="/etc/x", port=8443,
+    )
+    for words in ("--append-only", "--tls ", "--htpasswd-file /etc/x/htpasswd", "User=offsite", "Restart=always"):
+        assert words in unit
+    assert "--no-auth" not in unit
+    assert rendered("offsite/htpasswd.j2", digest="abc=") == "backup:{SHA}abc=\n"
+    node = SimpleNamespace(name="offsite1", address="192.0.2.41")
+    address = rendered("offsite/repository.j2", password="word", node=node, port=8443)
+    assert address == "rest:https://backup:word@offsite1:8443/\n"
 
 
 def test_the_way_to_the_offsite_host_asks_nobody_and_trusts_one_key() -> None:

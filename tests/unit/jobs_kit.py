@@ -25,6 +25,12 @@ case "$*" in
 esac
 """
 
+_PSQL = """#!/bin/sh
+case "$*" in
+  *clock_timestamp*) echo "$(($(date +%s) + $(cat "{folder}/ahead" 2>/dev/null || echo 0))) false";;
+  *) cat > /dev/null; echo '{server}';;
+esac
+"""
 _SERVER = {
     "in_recovery": False, "settings": {}, "prepared": 0, "prepared_age_s": None, "lost_slots": [], "collations": [],
 }  # fmt: skip
@@ -58,6 +64,10 @@ class BackupHost:
             for n, label in enumerate(labels, start=1)
         ]  # fmt: skip
         (self.folder / "info.json").write_text(json.dumps([{"backup": entries}]))
+
+    def servers_are_ahead(self, seconds: int) -> None:
+        """What the database hosts' clock says from now on."""
+        (self.folder / "ahead").write_text(str(seconds))
 
     def change(self, **values: Any) -> None:
         """Settings of jobs.json replaced; `jobs` is merged job by job."""
@@ -98,8 +108,8 @@ def backup_host(folder: Path) -> BackupHost:
     program = folder / "bin" / "pgbackrest"
     program.write_text(_PGBACKREST.format(folder=folder))
     program.chmod(0o755)
-    psql = folder / "bin" / "psql"  # every server is a primary that nothing ails
-    psql.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{json.dumps(_SERVER)}'\n")
+    psql = folder / "bin" / "psql"  # every server is a primary that nothing ails, and in step
+    psql.write_text(_PSQL.format(folder=folder, server=json.dumps(_SERVER)))
     psql.chmod(0o755)
     every = {"limit_s": 10, "jitter_s": 0, "grace_s": 3600}
     raw = {

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pytest
 
-from agents.postgresql.wal.archive import entries, take, told
+from agents.jobs import proofs, verification
+from agents.postgresql.wal.archive import Repository, entries, read, take, told
 from agents.postgresql.wal.archive_map import SEGMENT_BYTES, Archive, Base, Piece, history, name, number
 
 SHA = "beb7d7e16f35d825488acd0240d31448da84ca3a"
@@ -241,3 +244,24 @@ def test_what_is_told_is_json_and_names_everything() -> None:
     assert (said["backups"][0]["start_lsn"], said["backups"][0]["started_at"]) == ("0/2000028", 1795242095)
     assert said["histories"] == {"2": [[1, "0/5001267"]]}
     assert [line["runs"][0]["first"] for line in said["timelines"]] == [name(1, 1), name(2, 5)]
+
+
+def test_a_segment_that_was_found_damaged_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restore that needs it refuses before it begins, and so says the list."""
+    path, names = tmp_path / "proofs.jsonl", [f"00000001000000000000000{n}" for n in (1, 2, 3)]
+    listed = {f"0000000100000000/{name}-{'a' * 40}.zst": {"type": "file", "size": 1, "time": 1} for name in names}
+    program = tmp_path / "pgbackrest"
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(listed, separators=(',', ':'))}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(proofs.read, "__defaults__", (path,))
+
+    def gaps() -> list[object]:
+        found = read(Repository(), "17-1")
+        return [(piece.first, piece.last) for piece in found.gaps([])]
+
+    assert gaps() == []
+    verification.note(path, {names[1]: "17-1/x"})
+    assert gaps() == [(2, 2)]
+    verification.note(path, {})
+    assert gaps() == []

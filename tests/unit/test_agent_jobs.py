@@ -66,7 +66,7 @@ def test_a_job_that_fails_keeps_its_last_success_and_says_why(host: BackupHost) 
     answer, err = host.run("run", "full", code=1)
     state = host.state("full")
     assert (answer["outcome"], state.outcome, state.last_success_at) == ("failed", "failed", 5.0)
-    assert "took no full backup (56)" in state.sentence
+    assert "took no full backup: unable to find primary cluster - cannot proceed" in state.sentence
     assert "unable to find primary" in Path(state.log).read_text()
     assert err.splitlines()[-1].startswith("HINT: ")
 
@@ -314,7 +314,7 @@ def test_a_full_backup_stands_for_an_incremental_one_and_not_the_other_way(host:
 
 def test_old_proofs_and_copies_are_missed(host: BackupHost) -> None:
     offsite = {"host": "offsite1", "repository": "sftp:x", "ssh_config": "x", "password_file": "x", "keep_last": 1,
-               "keep_daily": 1, "keep_weekly": 1, "check_days": 7, "check_percent": 10}  # fmt: skip
+               "keep_daily": 1, "keep_weekly": 1, "read_days": 14}  # fmt: skip
     host.change(jobs={"prove": {}, "offsite": {}}, offsite=offsite)
     armed = {job: State(job, hours(1)) for job in ("prove", "offsite")}
     assert late(host, armed) == {}
@@ -327,6 +327,27 @@ def test_old_proofs_and_copies_are_missed(host: BackupHost) -> None:
     assert late(host, old) == {}
     old["offsite"] = State("offsite", hours(100), last_success_at=hours(30))
     assert "the copy on offsite1 is 30.0 h old" in late(host, old)["offsite-copy"]
+
+
+def test_a_full_backup_that_was_not_restored_for_too_long_is_missed(host: BackupHost) -> None:
+    """Whatever was proven meanwhile; one that is being taken is none yet."""
+    host.change(jobs={"prove": {}, "td-prove": {}})
+    old = {job: State(job, hours(2), last_success_at=hours(2)) for job in ("prove", "td-prove")}
+    label, other = "20261101-183000F", "20261114-183000F"  # 20 and 7 days before
+    for name in (label, other, f"{label}_20261102-083000I"):
+        folder = host.settings.repository / "backup/main" / name
+        folder.mkdir(parents=True)
+        (folder / "backup.manifest").touch()
+    (host.settings.repository / "backup/main/20261001-183000F").mkdir()
+    proof = {"label": other, "proven_at": hours(3), "outcome": "passed"}
+    host.settings.proofs.write_text(json.dumps(proof) + "\n")
+    assert late(host, old) == {"full-proof": f"full backups were not restored and found whole: {label} for 20.1 d"}
+    host.settings.proofs.write_text(json.dumps({**proof, "label": label}) + "\n")
+    assert late(host, old) == {}
+    td = host.settings.td_folders[0] / label
+    td.mkdir(parents=True)
+    (td / "manifest.json").touch()
+    assert list(late(host, old)) == ["td-full-proof"]
 
 
 TDENGINE = ("td-full", "td-incr", "td-prove", "td-verify", "td-expire")

@@ -1,14 +1,19 @@
-"""Native backups: always full, two are kept, and what an earlier release left is passed over and let go."""
+"""Native backups: always full, two stay and older ones until a newer one is proven, whoever left them."""
 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from agents.base import files
 from agents.base.errors import AgentError
+from agents.jobs import in_step, leases, proofs, second
+from agents.jobs.in_step import Reading
+from agents.jobs.leases import Lease
+from agents.jobs.proofs import Proof
 from agents.postgresql import native
 from agents.postgresql.pgbackrest import Backup, Missing
 from tests.unit.jobs_kit import backup_host
@@ -33,6 +38,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> native.Store:
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.setattr(native, "_program", lambda path, name: "true")
+    monkeypatch.setattr(in_step, "ask", lambda database: [Reading("pg1", 0.0, True)])
     (tmp_path / "native").mkdir()
     return native.Store(tmp_path / "native", host.folder / "jobs.json")
 
@@ -61,6 +67,14 @@ def test_two_are_kept_and_nothing_else_of_the_folder_goes(store: native.Store) -
         earlier(store, label)
     (store.folder / "notes").mkdir()
     made = store.take()
+    held = store.let_go()
+    assert held.goes == (), "none was restored and found whole"
+    assert "no backup was ever restored and found whole" in second.told(held)
+    proofs.append(Proof(made.label, time.time(), True), store.proofs)
+    leases.hold(Lease("x", "o", "a restore copies it", None, 60.0), store.config.parent / "records/leases")
+    assert "a restore copies it" in second.told(store.let_go())
+    leases.release("x", store.config.parent / "records/leases")
+    assert second.told(store.let_go()) == "; let go: 20260101-000000F"
     assert [one.label for one in store.backups()] == ["20260102-000000F", made.label]
     assert not (store.folder / "20260101-000000F").exists()
     assert (store.folder / "notes").exists()
@@ -73,7 +87,37 @@ def test_incremental_ones_of_an_earlier_release_are_none_and_go_with_the_next(st
     with pytest.raises(Missing, match="no native backup 20260101-120000I"):
         store.directory("20260101-120000I")
     store.take()
+    store.let_go()
     assert sorted(path.name for path in store.folder.glob("*I*")) == []
+
+
+def test_one_that_is_damaged_is_no_copy_and_stands_for_none(
+    store: native.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for label in ("20260101-000000F", "20260102-000000F"):
+        earlier(store, label)
+    made = store.take()
+    proofs.append(Proof(made.label, time.time(), True), store.proofs)
+    found = ("20260102-000000F: a file is missing",)
+    monkeypatch.setattr(native.Store, "damaged", lambda self, path: found if path.name in found[0] else ())
+    assert store.let_go().goes == ()
+    assert len(store.backups()) == 3
+
+
+@pytest.mark.parametrize("days", [60, -60])
+def test_the_clock_changes_nothing_of_the_order(
+    store: native.Store, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """Two labelled ahead outlived everything, and each new one was let go as soon as it was taken."""
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + days * 86400)
+    wrong = [store.take().label, store.take().label]
+    monkeypatch.setattr(time, "time", real)
+    made = store.take()
+    assert [one.label for one in store.backups()] == [*wrong, made.label]
+    proofs.append(Proof(made.label, real(), True), store.proofs)
+    store.let_go()
+    assert made.label in [one.label for one in store.backups()]
 
 
 def test_a_failed_one_leaves_nothing_and_says_why(store: native.Store) -> None:
@@ -107,4 +151,5 @@ def test_a_backup_counts_once_its_record_is_whole_and_a_record_without_one_does_
     earlier(store, "20260101-000000F")
     (store.folder / "20260102-000000F.json").write_text("{}")
     made = store.take()
+    store.let_go()
     assert {path.stem for path in store.folder.glob("2*")} == {"20260101-000000F", made.label}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,8 +13,8 @@ import pytest
 
 from agents.base.errors import AgentError
 from agents.jobs import leases, proofs
-from agents.jobs.proofs import Check, Proof
-from agents.jobs.proving import choose, judged, prove, tell
+from agents.jobs.proofs import Check, Proof, labelled_at
+from agents.jobs.proving import choose, judged, overdue, prove, tell
 from agents.postgresql import manifest, prove_checks, rows
 from agents.postgresql.rows import Counted
 from agents.postgresql.side.place import Unanswered
@@ -24,21 +25,62 @@ from runbooks.probes.tdengine import backups as td_backups
 
 _hold, _release = leases.hold, leases.release  # as they are, before a test gives them a folder of its own
 LABELS = ("1F", "2F", "3F")
+DAY, NOW = 86400.0, 50.0
 
 
 def test_the_newest_that_was_never_tried_comes_first() -> None:
-    assert choose(LABELS, ()) == "3F"
-    assert choose(LABELS, (Proof("3F", 10, True),)) == "2F"
+    assert choose(LABELS, (), NOW) == "3F"
+    assert choose(LABELS, (Proof("3F", 10, True),), NOW) == "2F"
 
 
 def test_then_the_one_tried_longest_ago_and_a_failed_trial_is_one() -> None:
-    tried = (Proof("1F", 30, True), Proof("2F", 20, False), Proof("3F", 25, True), Proof("2F", 40, True))
-    assert choose(LABELS, tried) == "3F"
+    """By the order of the records: the clock was wrong when the first was written."""
+    tried = (Proof("3F", 30, True), Proof("2F", 20, False), Proof("1F", 25, True), Proof("2F", 40, True))
+    assert choose(LABELS, tried, NOW) == "3F"
+
+
+@pytest.mark.parametrize("jump", [0.0, 60.0, -60.0])
+def test_every_full_backup_in_use_is_restored_again_within_fourteen_days(jump: float) -> None:
+    """Two incremental ones a day and a full one a week, kept for five weeks, one trial a night, for a year.
+
+    After 200 days the clock is wrong by two months for a night, and that night's record with it.
+    """
+    begins = labelled_at("20260101-180000F")
+    taken: dict[str, int] = {}  # label -> day
+    records: list[Proof] = []
+    gaps: list[float] = []
+    untried, full = 0, ""
+    for day in range(365):
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(begins + day * DAY))
+        full = f"{stamp}F" if day % 7 == 0 else full
+        taken |= {full: taken.get(full, day)} | {f"{full}_{stamp[:-1]}{part}I": day for part in "12"}
+        there = [label for label in taken if day - taken[label.partition("_")[0]] < 35]
+        now = begins + day * DAY + 4 * 3600
+        chosen = choose(there, records, now)
+        assert chosen is not None
+        untried += chosen not in [one.label for one in records]
+        records.append(Proof(chosen, now + (jump * DAY if day == 200 else 0.0), True))
+        right = {one.label: n for n, one in enumerate(records)}  # one a day, so its number is the day
+        gaps += [day - right.get(label, taken[label]) for label in there if "_" not in label]
+        assert jump or not list(overdue(there, records, now, 14 * DAY))
+    assert max(gaps) <= 14
+    assert untried > 200, "what is new is tried all the same"
+
+
+def test_a_full_backup_that_waits_too_long_is_told_and_a_damaged_one_is_told_elsewhere() -> None:
+    label, other = "20260901-000000F", "20260908-000000F"
+    at = labelled_at(label)
+    assert list(overdue([label], [], at + 15 * DAY, 14 * DAY)) == [(label, 15 * DAY)]
+    known = [Proof(label, at + 9 * DAY, True)]
+    assert list(overdue([label, f"{label}_20260902-000000I"], known, at + 15 * DAY, 14 * DAY)) == []
+    assert list(overdue([label], [Proof(label, at, False)], at + 15 * DAY, 14 * DAY)) == []
+    ahead = [Proof(other, at + 900 * DAY, True)]
+    assert [one for one, _ in overdue([other], ahead, at + 15 * DAY, 14 * DAY)] == [other], "a stamp ahead is none"
 
 
 def test_no_backup_at_all_is_no_proof() -> None:
-    assert choose((), ()) is None
-    assert choose((), (Proof("1F", 10, True),)) is None
+    assert choose((), (), NOW) is None
+    assert choose((), (Proof("1F", 10, True),), NOW) is None
 
 
 def test_nothing_expires_while_a_backup_is_chosen_and_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

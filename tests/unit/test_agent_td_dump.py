@@ -11,7 +11,14 @@ from agents.base.errors import AgentError
 from agents.tdengine.backup import dump_pack
 
 pytest.importorskip("numpy")
+from agents.jobs import in_step, leases, proofs, second
+from agents.jobs.in_step import Reading
+from agents.jobs.leases import Lease
+from agents.jobs.proofs import Proof
 from agents.tdengine.backup import dump, dump_tool
+from agents.tdengine.backup.file import Broken
+from tests.unit.jobs_kit import backup_host
+from tests.unit.td_kit import place
 
 pytestmark = pytest.mark.skipif(not shutil.which("zstd"), reason="zstd is not installed")
 
@@ -96,3 +103,30 @@ def test_the_database_is_made_with_what_a_dump_forgets() -> None:
         "CREATE DATABASE `beside` PRECISION 'ns' KEEP 3650d,3650d,3650d DURATION 10d REPLICA 1 VGROUPS 2 "
         "WAL_LEVEL 2 WAL_FSYNC_PERIOD 0"
     )
+
+
+def test_two_dumps_stay_and_older_ones_until_a_newer_one_was_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that cannot be read stands for none, and nothing goes under a lease."""
+    (tmp_path / "host").mkdir()
+    jobs, settings = backup_host(tmp_path / "host").settings, place(tmp_path)
+    dumps, labels = dump.Dumps(settings), [f"2026010{day}-000000D" for day in (1, 2, 3, 4)]
+    broken = {labels[2]}
+    monkeypatch.setattr(in_step, "ask", lambda database: [Reading("pg1", 0.0, True)])
+
+    def verify(self: dump.Dumps, label: str = "") -> dump.Dump:
+        if label in broken:
+            raise Broken("it is not what was written", "")
+        return dump.Dump(label, 1.0, 2.0, "3.3", "market_data", {}, {}, 1, {"bytes": 1}, "", 1.0)
+
+    monkeypatch.setattr(dump.Dumps, "verify", verify)
+    for label in labels:
+        (dumps.folder / label).mkdir(parents=True)
+    assert "no backup was ever restored and found whole" in second.told(dumps.let_go(jobs))
+    proofs.append(Proof(labels[3], 5.0, True), dumps.proofs)
+    leases.hold(Lease("x", "o", "a restore reads it", None, 60.0), jobs.leases)
+    assert "a restore reads it" in second.told(dumps.let_go(jobs))
+    leases.release("x", jobs.leases)
+    assert second.told(dumps.let_go(jobs)) == f"; let go: {labels[0]}"
+    assert dumps.labels() == labels[1:], "two that can be read, and the one that cannot"

@@ -57,7 +57,7 @@ def test_backups_are_listed_oldest_first_with_what_is_known_of_each() -> None:
 
 
 def test_damaged_full_backup_spoils_the_incremental_ones_that_need_it() -> None:
-    full, incr = seen(failed={FULL: "checksum of base/5/16384"}).backups
+    full, incr = seen(failed={FULL: "its newest proof failed: checksum of base/5/16384"}).backups
     assert full.trouble == "its newest proof failed: checksum of base/5/16384"
     assert f"it needs {FULL}" in incr.trouble
     listed = seen(failed={FULL: "x"})

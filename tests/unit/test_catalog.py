@@ -166,6 +166,12 @@ def test_a_mistake_in_tables_yaml_names_file_path_and_value(
     assert expected in str(error.value)
 
 
+SQLITE = {
+    "engine": "restic", "strategy": "full", "schedule": {"full": "15 * * * *"},
+    "retention": {"full_copies": 24, "days": 14},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("dotted", "value", "expected"),
     [
@@ -187,6 +193,11 @@ def test_a_mistake_in_tables_yaml_names_file_path_and_value(
         ("stores/postgresql/schedule/full", ..., "strategy incremental needs full too"),
         ("stores/postgresql/retention/full_copies", 0, "retention.full_copies is 0"),
         ("stores/oracle", {}, "stores.oracle"),
+        ("stores/sqlite", SQLITE, "stores.sqlite is 'restic', but no job of the backup host takes such backups"),
+        ("stores/tdengine/schedule/offsite", "0 1 * * *", "is '0 1 * * *', but no job does that for tdengine"),
+        ("stores/tdengine/schedule/verify", ..., "is '40 23 * * *', but nothing may expire without verify"),
+        ("stores/postgresql/schedule/prove", ..., "is '30 23 * * *', but nothing may expire without prove"),
+        ("limits/max_full_proof_age_d", 0, "limits.max_full_proof_age_d is 0"),
         ("budgets/promote", 0, "budgets.promote is 0"),
         ("budgets/Promote", 5, "budgets.Promote is 'Promote'"),
         ("limits/max_loss_bytes", -5, "limits.max_loss_bytes is -5"),

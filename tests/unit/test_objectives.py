@@ -12,7 +12,7 @@ from inventories.catalog import load_recovery
 from inventories.catalog.recovery import Limits
 from inventories.inventory import HostEntry
 from runbooks.hosts import Host
-from runbooks.judge import objectives
+from runbooks.judge import clocks, objectives
 from runbooks.look.status import Status, as_json
 from runbooks.probes import disk
 from runbooks.probes.app import Outbox
@@ -364,6 +364,64 @@ def test_what_is_late_of_tdengine_names_the_store_in_its_remedy() -> None:
     found = named(replace(WHOLE, jobs=Jobs((failed,), late, "offsite1")))
     assert "--store tdengine --type prove " in found["age of TDengine's newest proof"].hint
     assert "--store tdengine --type incr " in found["job td-incr"].hint
+
+
+def test_a_clock_that_is_wrong_and_a_full_backup_that_waits_for_its_proof_are_told() -> None:
+    late = (
+        Late("clock", "the clock of pg1 is 60.0 d ahead of the others'", 0.0, 0.0),
+        Late("full-proof", "full backups were not restored and found whole: X for 15.0 d", 1_296_000, 1_209_600),
+        Late("td-full-proof", "full backups of TDengine were not restored and found whole: Y", 1_296_000, 1_209_600),
+    )
+    found = named(replace(WHOLE, jobs=Jobs((CHECKED,), late, "offsite1")))
+    assert (found["clocks"].limit, "chronyc makestep" in found["clocks"].hint) == ("in step", True)
+    assert "./dr backup.run --type prove " in found["proofs of full backups"].hint
+    assert "--store tdengine --type prove " in found["proofs of TDengine's full backups"].hint
+
+
+@pytest.mark.parametrize(
+    ("ahead", "named"),
+    [
+        ({"pg1": 0.2, "pg2": -3.0, "app1": 59.0}, {}),
+        ({"pg1": 0.2, "app1": 5_184_000.0}, {"clock of app1": "60.0 d ahead of the others"}),
+        ({"pg1": 0.2, "app1": -7_200.0}, {"clock of app1": "2.0 h behind the others"}),
+        ({"pg1": 300.0, "app1": 301.0}, {"clock of this machine": "300 s behind the others"}),
+        ({"app1": 90.0}, {"clock of app1": "90 s ahead of the others, or this machine's is wrong"}),
+        ({}, {}),
+    ],
+)
+def test_whose_clock_is_wrong_the_others_tell(ahead: dict[str, float], named: dict[str, str]) -> None:
+    found = {one.objective: one.measured for one in clocks.findings(ahead)}
+    assert {name: said.replace("301", "300") for name, said in found.items()} == named
+
+
+def test_a_clock_that_the_jobs_told_of_is_told_once() -> None:
+    late = (Late("clock", "the clock of pg1 is 60.0 d ahead of the others'", 0.0, 0.0),)
+    ahead = {"pg1": 5_184_000.0, "backup1": 0.0, "app1": -5_184_000.0}
+    found = named(replace(WHOLE, jobs=Jobs((CHECKED,), late, "offsite1"), clocks=ahead))
+    assert set(found) == {"clocks", "clock of app1"}
+
+
+def test_a_repository_of_another_cluster_is_told() -> None:
+    ours = replace(WHOLE, nodes=(replace(PRIMARY, system=SYSTEM), STANDBY))
+    other = replace(ours, repository=replace(REPOSITORY, system_id=4711))
+    assert named(other)["backup repository"].measured == f"of the cluster 4711, and pg1 is {SYSTEM}"
+    for system in (None, int(SYSTEM)):
+        assert "backup repository" not in named(replace(ours, repository=replace(REPOSITORY, system_id=system)))
+
+
+def test_a_backup_from_the_future_is_not_a_young_one() -> None:
+    ahead = replace(BACKUP, stopped_at=int(NOW + 60 * 86400))
+    status = replace(WHOLE, repository=replace(REPOSITORY, backups=(ahead,)))
+    assert "from now, by a clock that was ahead" in named(status)["age of the newest backup"].measured
+
+
+def test_a_shadow_that_no_longer_reaches_back_to_the_archive_is_told() -> None:
+    full = replace(OUTBOX, shadow_bytes=2048 << 20, shadow_since=NOW - 30)
+    full = replace(full, shadow_rows_s=23_000.0, shadow_row_bytes=31.0)
+    checked = replace(CHECKED, last_success_at=NOW - 3000)
+    found = named(replace(WHOLE, outbox=full, jobs=Jobs((checked,), (), "offsite1")))
+    assert "2.00 of 2.00 GiB, which hold 50 min at 23,000 rows/s" in found["PostgreSQL's shadow"].measured
+    assert "the last check of the archive began 50 min ago" in found["PostgreSQL's shadow"].measured
 
 
 def test_an_estate_without_an_offsite_copy_is_told_so_and_fails_nothing() -> None:

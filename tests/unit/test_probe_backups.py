@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from inventories.errors import BadInput, Refused
@@ -37,8 +39,8 @@ def test_a_wanted_backup_must_be_there_and_sound() -> None:
     assert backups.choose(kept(OLD, MID), {}, "F1").backup == OLD
     with pytest.raises(BadInput, match="no backup 'F9'"):
         backups.choose(kept(OLD), {}, "F9")
-    with pytest.raises(Refused, match="F1: its newest proof failed"):
-        backups.choose(kept(OLD, MID), {"F1": "x"}, "F1")
+    with pytest.raises(Refused, match="F1: its newest proof failed: x"):
+        backups.choose(kept(OLD, MID), {"F1": "its newest proof failed: x"}, "F1")
 
 
 @pytest.mark.parametrize("found", [(), (backup("F1", 1, error=True),)])
@@ -60,4 +62,15 @@ def test_the_newest_proof_of_a_backup_counts() -> None:
         proof("F4", damaged=("x",), repo=2),
         proof("F1", passed=True),
     ]
-    assert backups.failed(said) == {"F2": "bad index", "F3": "no reason was recorded"}
+    assert backups.failed(said) == {
+        "F2": "its newest proof failed: bad index", "F3": "its newest proof failed: no reason was recorded"
+    }  # fmt: skip
+
+
+def test_what_a_verification_found_damaged_is_not_restored_until_one_finds_it_sound() -> None:
+    """However often it was proven, before or after: a proof reads what it needs, a verification every file."""
+    bad = replace(proof("F1", damaged=("F1/bundle/1",)), kind="verify")
+    said = [proof("F1", passed=True), bad, proof("F1", passed=True), replace(bad, label="")]
+    assert backups.failed(said) == {"F1": "its files are damaged: F1/bundle/1"}
+    assert backups.passed(said) == {"F1": 1.0}, "no verification is a proof"
+    assert backups.failed([*said, replace(bad, passed=True)]) == {}

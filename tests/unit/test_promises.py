@@ -31,7 +31,10 @@ def test_no_limit_on_the_age_of_a_proof_or_a_copy_is_shorter_than_its_schedule()
     recovery = load_recovery()
     schedule = recovery.stores["postgresql"].schedule
     for store in ("postgresql", "tdengine"):
-        assert _widest([recovery.stores[store].schedule["prove"]]) < recovery.limits.max_proof_age_h
+        prove, kept = recovery.stores[store].schedule["prove"], recovery.stores[store].retention
+        assert _widest([prove]) < recovery.limits.max_proof_age_h
+        fulls = kept.days * 24 / _widest([recovery.stores[store].schedule["full"]], weeks=9) + kept.full_copies
+        assert fulls * _widest([prove]) / 24 < recovery.limits.max_full_proof_age_d, "each comes round again in time"
     assert _widest([schedule["offsite"]]) < recovery.limits.max_offsite_age_h
 
 
@@ -40,10 +43,10 @@ def _between_backups(store: Literal["postgresql", "tdengine"]) -> float:
     return _widest([schedule[kind] for kind in BACKUPS if kind in schedule])
 
 
-def _widest(expressions: Sequence[str]) -> float:
-    """Hours between two runs that follow each other, over three weeks."""
+def _widest(expressions: Sequence[str], weeks: int = 3) -> float:
+    """Hours between two runs that follow each other, over some weeks."""
     start = datetime(2026, 1, 5, tzinfo=timezone.utc)
-    minutes = [(start + timedelta(minutes=n)).timestamp() for n in range(21 * 24 * 60)]
+    minutes = [(start + timedelta(minutes=n)).timestamp() for n in range(weeks * 7 * 24 * 60)]
     parsed = [cron.parse(expression) for expression in expressions]
     times = sorted({at for one in parsed for minute in minutes[::30] if (at := one.previous(minute)) is not None})
     assert len(times) > 5

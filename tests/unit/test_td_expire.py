@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from agents.base.errors import AgentError
-from agents.jobs import config, leases, runner
+from agents.jobs import config, in_step, leases, runner
+from agents.jobs import state as jobs_state
 from agents.jobs.config import Retention
+from agents.jobs.in_step import Reading
 from agents.jobs.retention import Plan
+from agents.jobs.state import State
 from agents.tdengine import spans
 from agents.tdengine.backup import expire, manifest, take
 from agents.tdengine.backup import missing as td_missing
@@ -35,10 +38,17 @@ def settings(tmp_path: Path) -> Settings:
     return place(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def clocks_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_step, "ask", lambda database: [Reading("pg1", 0.0, True)])
+
+
 @pytest.fixture
 def jobs(tmp_path: Path) -> config.Settings:
     (tmp_path / "host").mkdir()
     host = backup_host(tmp_path / "host")
+    host.change(jobs={"td-verify": {}})
+    host.note("td-verify", armed_at=time.time(), last_success_at=time.time(), outcome="passed")
     return replace(host.settings, td_retention=Retention(full_copies=1, days=0))
 
 
@@ -94,7 +104,10 @@ def test_a_backup_that_was_found_damaged_is_not_counted(
 ) -> None:
     proven(settings, MID)
     proven(settings, NEW, "failed")
-    assert goes(expire.look(jobs, settings)) == [OLD, OLD_I], "the newest full one is of no use"
+    assert goes(expire.look(jobs, settings, uncovered=True)) == [OLD, OLD_I], "the newest full one is of no use"
+    found, _ = expire.look(jobs, settings)
+    assert found.held, "what only needs the damaged one is none that could stand for them"
+    assert [one.label for one in found.stays if one.damaged] == [NEW, NEW_I]
 
 
 def test_an_edited_manifest_counts_as_damaged(
@@ -110,7 +123,7 @@ def test_an_edited_manifest_counts_as_damaged(
 
 def test_a_lease_holds_everything(settings: Settings, jobs: config.Settings, chains: None) -> None:
     proven(settings, NEW_I)
-    leases.hold(leases.Lease("x", "a test", "tdengine-restore runs", None, time.time() + 60), jobs.leases)
+    leases.hold(leases.Lease("x", "a test", "tdengine-restore runs", None, 60.0), jobs.leases)
     found, _ = expire.look(jobs, settings)
     assert found.held
     assert "tdengine-restore runs" in found.why
@@ -187,6 +200,51 @@ def test_nothing_goes_while_a_backup_is_taken(settings: Settings, jobs: config.S
     with locked(settings), pytest.raises(Busy):
         expire.apply(jobs, settings)
     assert len(manifest.labels(settings)) == 5
+
+
+@pytest.mark.parametrize("days", [60, -60])
+def test_no_jump_of_the_clock_lets_a_backup_go(
+    settings: Settings, jobs: config.Settings, chains: None, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    jobs = replace(jobs, td_retention=Retention(full_copies=1, days=40))
+    real = began(NEW_I) + 3600
+    monkeypatch.setattr(time, "time", lambda: real)
+    jobs_state.write(State("td-verify", real, last_success_at=real, outcome="passed"), jobs.states)
+    proven(settings, NEW_I)
+    assert goes(expire.look(jobs, settings)) == [], "40 days were promised"
+    monkeypatch.setattr(time, "time", lambda: real + days * 86400)
+    assert goes(expire.look(jobs, settings)) == [], "what was counted since the boot tells the time"
+    ahead = [Reading("pg1", -days * 86400.0, True), Reading("pg2", -days * 86400.0)]
+    monkeypatch.setattr(in_step, "ask", lambda database: ahead)
+    found, _ = expire.look(jobs, settings)
+    assert goes((found, [])) == []
+    monkeypatch.setattr(in_step, "ask", lambda database: [])
+    monkeypatch.setattr(in_step, "disciplined", lambda: None)
+    (jobs.states / "clock").unlink()
+    found, _ = expire.look(jobs, settings)
+    assert goes((found, [])) == []
+    assert days < 0 or f"nobody can be asked whether the clock of {in_step.me()} is right" in found.why
+
+
+def test_a_backup_covers_nothing_while_its_clock_is_in_doubt(
+    settings: Settings, jobs: config.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its beginning, noted ahead, would let the shadow go up to a moment that has not come."""
+    told: list[str] = []
+    monkeypatch.setattr(config, "load", lambda: jobs)
+    monkeypatch.setattr(take, "held_before", lambda *_: None)
+    monkeypatch.setattr(take, "publish", lambda settings, jobs, made: told.append(made.label))
+    made = holds(settings, NEW)
+    in_step.look(jobs)
+    ahead = replace(made, started_at=time.time() + 60 * 86400)
+    assert "its time is still to come, so it covers nothing yet" in take.cover(settings, ahead)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 60 * 86400)
+    assert f"the clock of {in_step.me()} is 60.0 d ahead of what it was" in take.cover(settings, ahead)
+    assert told == []
+    monkeypatch.setattr(time, "time", real)
+    assert take.cover(settings, replace(made, started_at=real())) == ""
+    assert told == [NEW]
 
 
 def test_what_a_killed_run_left_half_removed_goes(

@@ -100,7 +100,7 @@ def test_a_failed_proof_spoils_what_needs_that_backup() -> None:
     found = listed(proof(FULL), proof(FULL, "failed"))
     full, incr = found.backups
     assert full.trouble == "its newest proof failed: data-0001 is damaged"
-    assert incr.trouble == f"it needs {FULL}, whose newest proof failed: data-0001 is damaged"
+    assert incr.trouble == f"it needs {FULL}: its newest proof failed: data-0001 is damaged"
     assert not found.sound
 
 

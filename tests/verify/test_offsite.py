@@ -1,4 +1,4 @@
-"""The off-site copy: an account that is good for sftp and nothing else, and the backup host's pinned way to it."""
+"""The off-site copy: an account that is good for sftp, or for adding, and nothing else; the backup host's way there."""
 
 from __future__ import annotations
 
@@ -18,14 +18,32 @@ def _there(whole: Seen) -> str:
     return names[0]
 
 
-def test_account_cannot_log_in_or_change_its_keys(offsite: Subject) -> None:
+def _appends(whole: Seen) -> bool:
+    return whole.estate.data.get("offsite_kind") == "rest-server"
+
+
+def _sftp(whole: Seen) -> str:
+    name = _there(whole)
+    if _appends(whole):
+        pytest.skip("the copy is append only: nobody gets sftp there")
+    return name
+
+
+def _append_only(whole: Seen) -> str:
+    name = _there(whole)
+    if not _appends(whole):
+        pytest.skip("the copy is reached over sftp")
+    return name
+
+
+def test_account_cannot_log_in_or_change_its_keys(offsite: Subject, whole: Seen) -> None:
     user = offsite.machine.user("offsite")
     assert (user.home, user.shell) == (HOME, "/usr/sbin/nologin")
     keys = offsite.machine.file(f"{HOME}/.ssh/authorized_keys")
     assert (keys.user, oct(keys.mode)) == ("root", oct(0o644))
     lines = [line for line in keys.content_string.splitlines() if line and not line.startswith("#")]
-    assert len(lines) == 1
-    assert lines[0].startswith('restrict,command="internal-sftp" ssh-ed25519 ')
+    assert len(lines) == (0 if _appends(whole) else 1)
+    assert all(line.startswith('restrict,command="internal-sftp" ssh-ed25519 ') for line in lines)
     for path in (HOME, f"{HOME}/.ssh"):
         assert (offsite.machine.file(path).user, oct(offsite.machine.file(path).mode)) == ("root", oct(0o755))
 
@@ -42,21 +60,53 @@ def test_offsite_host_holds_neither_the_password_nor_the_cipher(offsite: Subject
 
 def test_key_and_password_are_the_runners_alone(repository: Subject, whole: Seen) -> None:
     _there(whole)
-    for name in ("id_ed25519", "password"):
+    for name in ("repository" if _appends(whole) else "id_ed25519", "password"):
         found = repository.machine.file(f"{CLIENT}/{name}")
         assert (found.user, oct(found.mode)) == ("postgres", oct(0o600))
 
 
 def test_offsite_host_is_known_by_its_own_key(repository: Subject, whole: Seen) -> None:
-    name = _there(whole)
+    name = _sftp(whole)
     key = whole.estate.host(name).run("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub").text
     assert repository.machine.file(f"{CLIENT}/known_hosts").content_string.split("\n")[0] == f"{name} {key}"
 
 
 def test_backup_host_gets_sftp_there_and_no_shell(repository: Subject, whole: Seen) -> None:
-    name = _there(whole)
+    name = _sftp(whole)
     ssh = f"ssh -F {CLIENT}/ssh_config {name}"
     listed = repository.host.run(f"printf 'ls -1\\n' | sftp -b - -F {CLIENT}/ssh_config {name}", user="postgres")
     assert "backups" in listed.stdout.splitlines()
     shell = repository.host.run(f"timeout 5 {ssh} id </dev/null", user="postgres", expect=None)
     assert "uid=" not in shell.stdout
+
+
+_DELETE = """
+import base64, ssl, sys, urllib.error, urllib.parse, urllib.request
+where = urllib.parse.urlsplit(open("/etc/mystocks-dr/offsite/repository").read().strip().removeprefix("rest:"))
+account = base64.b64encode(f"{where.username}:{where.password}".encode()).decode()
+headers = {"Authorization": f"Basic {account}"} if sys.argv[1] == "known" else {}
+url = f"https://{where.hostname}:{where.port}/{sys.argv[2]}"
+request = urllib.request.Request(url, method=sys.argv[3], headers=headers)
+try:
+    print(urllib.request.urlopen(request, context=ssl.create_default_context(cafile="/etc/mystocks-dr/ca.crt")).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+def _answer(repository: Subject, who: str, path: str, method: str) -> str:
+    return repository.host.run("python3 -c %s %s %s %s", _DELETE, who, path, method, user="postgres").text
+
+
+def test_the_backup_host_may_add_to_the_copy_and_take_nothing_away(repository: Subject, whole: Seen) -> None:
+    _append_only(whole)
+    assert _answer(repository, "known", "snapshots/", "GET") == "200"
+    for what in ("snapshots", "data", "keys", "index"):
+        assert _answer(repository, "known", f"{what}/{'0' * 64}", "DELETE") == "403"
+    assert _answer(repository, "unknown", "snapshots/", "GET") == "401"
+
+
+def test_the_server_of_the_copy_runs_and_that_of_the_package_does_not(offsite: Subject, whole: Seen) -> None:
+    _append_only(whole)
+    assert offsite.machine.service("mystocks-offsite").is_running
+    assert not offsite.machine.service("restic-rest-server").is_running

@@ -3,10 +3,12 @@
     python3 -m agents.tdengine.backup.dump take                              prints what was taken
     python3 -m agents.tdengine.backup.dump list
     python3 -m agents.tdengine.backup.dump verify [LABEL]                    exit 1 when anything is damaged
+    python3 -m agents.tdengine.backup.dump prove [LABEL]                     restore one into a server of its own
     python3 -m agents.tdengine.backup.dump restore [LABEL] --into DATABASE   into a database that is not there yet
 
 Always a whole database, and portable: any TDengine reads what taosdump wrote. Rows are counted on the server before and
-after, since taosdump ends well whatever it left out; and it forgets options of the database, which are kept beside.
+after, since taosdump ends well whatever it left out; and it forgets options of the database, which are kept beside. Two
+stay, and older ones until a newer one was restored and found whole; see agents/jobs/second.py.
 """
 
 from __future__ import annotations
@@ -24,21 +26,31 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.base import files
+from agents.base import clock, files, signals
 from agents.base.errors import AgentError, run
 from agents.base.locks import held
+from agents.jobs import config, leases, proofs, proving, second, verification
+from agents.jobs.proofs import Check, Proof
+from agents.jobs.retention import Backup, Plan
 from agents.tdengine.backup import dump_pack, dump_tool, scan, schema
 from agents.tdengine.backup import settings as td_settings
+from agents.tdengine.backup.file import Broken
 from agents.tdengine.backup.manifest import seal
 from agents.tdengine.backup.raw import RawSession
+from agents.tdengine.backup.scratch import server
 from agents.tdengine.backup.settings import Settings
+from agents.tdengine.session import Settings as Server
 from agents.tdengine.sql import identifier
 
 FOLDER_NAME = "td-dumps"
-KEEP = 2
+PROOFS = "td-dump-proofs.jsonl"  # beside the records of the first engine
 DATA = "dump.tar.zst.enc"
 _LABEL = re.compile(r"\d{8}-\d{6}D")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+
+
+class Lacking(AgentError):  # noqa: N818 - named after what is wrong, as in the rest of the repository
+    """Rows of a dump did not come back."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +85,10 @@ class Dumps:
         self.folder = settings.folder.with_name(FOLDER_NAME)
 
     def take(self) -> Dump:
-        """Take one, read it again, then let go of those that two newer ones cover. Raises AgentError."""
+        """Take one and read it again. Raises AgentError."""
         with self._locked():
             began, started = time.monotonic(), time.time()
-            label = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}D"
+            label = f"{clock.label(self.labels())}D"
             with self._scratch(label) as partial:
                 plain = partial / "plain"
                 options, before, version = self._ask()
@@ -92,9 +104,49 @@ class Dumps:
                     self._settings.key_id(), round(time.monotonic() - began, 3),
                 )  # fmt: skip
                 self._publish(made, partial)
-            for old in self.labels()[:-KEEP]:
-                shutil.rmtree(self.folder / old)
             return made
+
+    def let_go(self, jobs: config.Settings) -> Plan:
+        """Read those that are there again, then remove what newer, proven ones cover; nothing under a lease."""
+        with self._locked(), leases.exclusively(jobs.leases):
+            there, wrong = [], dict[str, str]()
+            for label in self.labels():
+                try:
+                    one = self.verify(label)
+                    there.append(Backup(label, "full", one.started_at, one.ended_at, int(one.file["bytes"])))
+                except AgentError as error:
+                    wrong[label] = str(error)
+                    there.append(Backup(label, "full", 0.0, 0.0, 0, error=True))
+            verification.note(self.proofs, wrong, [one.label for one in there])
+            found = second.look(jobs, there, self.proofs)
+            for gone in found.goes:
+                shutil.rmtree(self.folder / gone.label)
+            return found
+
+    @property
+    def proofs(self) -> Path:
+        return self._settings.proofs.with_name(PROOFS)
+
+    def prove(self, label: str = "") -> Proof:
+        """Restore one, or the next in turn, into a server of its own, and record what became of it."""
+
+        def trial() -> Proof:
+            chosen = label or proving.turn("td-prove", self.labels(), proofs.read(self.proofs)) or ""
+            began, found = time.monotonic(), self.load(chosen)
+            try:
+                with server(self.folder / ".proof") as reach:
+                    said = self.restore(found.label, "proof", reach)
+                check = Check("rows", True, said["sentence"])
+            except (Broken, Lacking) as error:
+                check = Check("restored", False, str(error))
+            rows = {"restore_bytes": found.file["bytes"], "restore_rows": found.rows, "restore_s": 0.0}
+            damaged = () if check.ok else (check.detail,)
+            return Proof(
+                found.label, time.time(), check.ok, damaged, "full", 1, time.monotonic() - began, rows, (check,),
+                proving.judged(found.label, (check,), f": {found.rows:,} rows restored"),
+            )  # fmt: skip
+
+        return proving.prove("td-dump-prove", "a dump of TDengine", self.proofs, trial)
 
     def labels(self) -> list[str]:
         """Those that are whole, oldest first."""
@@ -121,8 +173,11 @@ class Dumps:
         dump_pack.read(self.folder / found.label / DATA, self._settings.cipher, found.file)
         return found
 
-    def restore(self, label: str, target: str) -> dict[str, Any]:
-        """Bring one back as the new database `target`, and count its rows there. Raises AgentError."""
+    def restore(self, label: str, target: str, into: Server | None = None) -> dict[str, Any]:
+        """Bring one back as the new database `target`, and count its rows there. Raises AgentError.
+
+        `into` is a server of one node, for a trial.
+        """
         if not _NAME.fullmatch(target):
             raise AgentError(f"{target!r} is no name for a database.", "Use letters, digits and underscores.")
         began, found = time.monotonic(), self.load(label)
@@ -130,16 +185,18 @@ class Dumps:
             plain = partial / "plain"
             plain.mkdir(mode=0o700)
             dump_pack.unpack(self.folder / found.label / DATA, plain, self._settings.cipher, found.file)
-            with RawSession(self._settings.server()) as session:
+            reach = into or self._settings.server()
+            options = found.options | ({"replica": 1} if into else {})
+            with RawSession(reach) as session:
                 if session.rows(f"SELECT name FROM information_schema.ins_databases WHERE name = '{target}'"):
                     raise AgentError(f"Database {target} is there, and nothing is written over it.", "Name another.")
-                session.execute(create_statement(target, found.options))
-                told = dump_tool.into(self._settings.server(), plain, found.database, target, partial)
+                session.execute(create_statement(target, options))
+                told = dump_tool.into(reach, plain, found.database, target, partial)
                 there = _counts(session, target)
         lacking = {name: rows - there.get(name, 0) for name, rows in found.counts.items() if rows > there.get(name, 0)}
         if lacking or sum(there.values()) < found.rows:
             names = ", ".join(f"{rows} rows of {name}" for name, rows in lacking.items()) or f"rows of {target}"
-            raise AgentError(f"The restore of {found.label} lacks {names}.", f"taosdump said that it wrote {told}.")
+            raise Lacking(f"The restore of {found.label} lacks {names}.", f"taosdump said that it wrote {told}.")
         seconds = round(time.monotonic() - began, 3)
         sentence = f"{found.label}: {sum(there.values()):,} rows in {target} after {seconds:.1f} s"
         return {"label": found.label, "into": target, "rows": there, "seconds": seconds, "sentence": sentence}
@@ -206,6 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("take", help="dump the whole database")
     commands.add_parser("list", help="the dumps as JSON")
     commands.add_parser("verify", help="read one again").add_argument("label", nargs="?", default="")
+    proving_one = commands.add_parser("prove", help="restore one into a server of its own")
+    proving_one.add_argument("label", nargs="?", default="")
     restoring = commands.add_parser("restore", help="into a new database")
     restoring.add_argument("label", nargs="?", default="")
     restoring.add_argument("--into", required=True, metavar="DATABASE")
@@ -215,10 +274,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer: Any = {"dumps": [asdict(dumps.load(label)) for label in dumps.labels()]}
     elif options.command == "restore":
         answer = dumps.restore(options.label, options.into)
+    elif options.command == "prove":
+        with signals.as_errors():
+            return proving.tell(dumps.prove(options.label))
+    elif options.command == "take":
+        found = dumps.take()
+        answer = {**asdict(found), "sentence": f"{found.sentence}{second.told(dumps.let_go(config.load()))}"}
     else:
-        found = dumps.take() if options.command == "take" else dumps.verify(options.label)
-        verb = found.sentence if options.command == "take" else f"{found.label} is whole: {found.rows:,} rows"
-        answer = {**asdict(found), "sentence": verb}
+        found = dumps.verify(options.label)
+        answer = {**asdict(found), "sentence": f"{found.label} is whole: {found.rows:,} rows"}
     print(json.dumps(answer), flush=True)
     return 0
 

@@ -16,15 +16,13 @@ import argparse
 import json
 import shutil
 import sys
-import time
-from calendar import timegm
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from agents.base.errors import AgentError, run
-from agents.jobs import config, leases, proofs
+from agents.jobs import config, in_step, leases, proofs, verification
 from agents.jobs.lock import Lock, Owner
 from agents.jobs.retention import Backup, Plan, plan
 from agents.tdengine.backup import manifest as td_manifest
@@ -43,10 +41,14 @@ def look(jobs: config.Settings, settings: td_settings.Settings, uncovered: bool 
     """The plan as things are now, and what would be gone for good."""
     if jobs.td_retention is None:
         raise AgentError("jobs.json has no retention for TDengine's backups.", "./dr deploy writes it.")
-    heads, broken = _heads(settings)
+    clock, (heads, broken) = in_step.look(jobs), _heads(settings)
+    now = in_step.now(jobs)
+    holds = (
+        *(lease.sentence for lease in leases.live(jobs.leases)), *filter(None, [in_step.why_not(clock, "td-expire")]),
+        *verification.holds(jobs, "td-verify", settings.proofs, now),
+    )  # fmt: skip
     known = proofs.verdicts(proofs.read(settings.proofs))
-    said = tuple(lease.sentence for lease in leases.live(jobs.leases))
-    found = plan(backups(heads, broken), known, said, jobs.td_retention, time.time())
+    found = plan(backups(heads, broken), known, holds, jobs.td_retention, now)
     return judged(found, heads, settings, uncovered)
 
 
@@ -95,19 +97,22 @@ def apply(
 
 
 def backups(heads: Mapping[str, Head], broken: Mapping[str, str]) -> tuple[Backup, ...]:
-    """For the plan; one whose manifest cannot be read is damaged, and as old as its label says."""
-    facts = (one.facts for one in heads.values())
-    sound = [Backup(one["label"], one["kind"], one["started_at"], one["ended_at"], one["bytes"]) for one in facts]
-    return (*sound, *(_broken(label) for label in broken))
+    """For the plan, in the order of their labels, which only go up; one whose manifest cannot be read is damaged, and
+    as old as its label says.
+    """
+    sound = [
+        Backup(
+            label, one.facts["kind"], one.facts["started_at"], one.facts["ended_at"], one.facts["bytes"],
+            needs=one.chain,
+        )
+        for label, one in heads.items()
+    ]  # fmt: skip
+    return tuple(sorted((*sound, *map(_broken, broken)), key=lambda one: one.label[-16:-1]))
 
 
 def _broken(label: str) -> Backup:
-    at = float(_unix(label))
+    at = proofs.labelled_at(label)
     return Backup(label, "incr" if label.endswith("I") else "full", at, at, 0, error=True)
-
-
-def _unix(label: str) -> int:
-    return timegm(time.strptime(label[-16:-1], "%Y%m%d-%H%M%S"))
 
 
 def _heads(settings: td_settings.Settings) -> tuple[dict[str, Head], dict[str, str]]:
@@ -123,7 +128,7 @@ def _heads(settings: td_settings.Settings) -> tuple[dict[str, Head], dict[str, s
 
 
 def _held(found: Plan, why: str) -> Plan:
-    stays = tuple(sorted((*found.goes, *found.stays), key=lambda one: (one.stopped_at, one.label)))
+    stays = tuple(sorted((*found.goes, *found.stays), key=lambda one: one.label[-16:-1]))
     return replace(found, keep_fulls=None, goes=(), stays=stays, why=why, held=True)
 
 

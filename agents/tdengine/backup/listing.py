@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.base.errors import AgentError, run
+from agents.jobs import proofs
 from agents.tdengine.backup import manifest as td_manifest
 from agents.tdengine.backup import settings as td_settings
 from agents.tdengine.backup.dump import Dumps
@@ -83,13 +84,17 @@ def _wrong(link: str, known: Mapping[str, Head | str], settings: Settings) -> st
 
 
 def dumps(settings: Settings) -> list[dict[str, Any]]:
-    """What the second engine took; one that cannot be used is told with its reason."""
+    """What the second engine took; one that cannot be used is told with its reason, one that was proven with when."""
     store, found = Dumps(settings), []
+    known = proofs.verdicts(proofs.read(store.proofs))
     for label in store.labels():
+        proof = known.get(label)
+        why = "" if proof is None or proof.passed else next(iter(proof.damaged), proof.sentence)
+        proven = proof.proven_at if proof and proof.passed else None
         try:
-            found.append({**asdict(store.load(label)), "ok": True, "why": ""})
+            found.append({**asdict(store.load(label)), "ok": not why, "why": why, "proven_at": proven})
         except AgentError as error:
-            found.append({"label": label, "ok": False, "why": str(error)})
+            found.append({"label": label, "ok": False, "why": str(error), "proven_at": None})
     return found
 
 

@@ -2,9 +2,10 @@
 
     python3 -m agents.tdengine.backup.prove [--label L]
 
-Without --label it takes the newest that was never tried, else the one whose last trial is longest ago. The result is
-one line of td-proofs.jsonl, printed as well. What is not the backup's fault (no space, another key) is an error and
-no result. Exit 0 proven, 1 not proven or an error, 4 interrupted.
+Without --label it takes the full one that must not wait any longer (max_full_proof_age_d in jobs.json), else the newest
+that was never tried, else the one whose last trial is longest ago. The result is one line of td-proofs.jsonl, printed
+as well. What is not the backup's fault (no space, another key) is an error and no result. Exit 0 proven, 1 not proven
+or an error, 4 interrupted.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def prove(settings: Settings, label: str = "") -> Proof:
 
 
 def _chosen(settings: Settings, label: str) -> str:
-    chosen = label or proving.choose(td_manifest.labels(settings), proofs.read(settings.proofs))
+    chosen = label or proving.turn("td-prove", td_manifest.labels(settings), proofs.read(settings.proofs))
     if not chosen:
         raise NoBackup("There is no TDengine backup to prove.", "./dr backup.run --store tdengine --type full")
     return chosen

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.base import files
+from agents.base import clock, files
 from agents.base.errors import AgentError, run
 from agents.base.locks import held
 from agents.tdengine.backup import changes as td_changes
@@ -58,7 +58,7 @@ def take(settings: Settings, kind: str) -> Manifest:
     with locked(settings), RawSession(settings.server()) as session:
         base = _base(settings) if kind == "incr" else None
         _preflight(settings, base)
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        stamp = clock.label(td_manifest.labels(settings))
         label = f"{base.label.partition('_')[0]}_{stamp}I" if base else f"{stamp}F"
         partial = settings.folder / f".partial-{label}"
         for torn in settings.folder.glob(".partial-*"):

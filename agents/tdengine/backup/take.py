@@ -19,8 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from agents.base import files
+from agents.base.clock import has_been
 from agents.base.errors import AgentError, run
-from agents.jobs import config
+from agents.jobs import config, in_step
 from agents.jobs.alarm import raise_alarm
 from agents.tdengine.backup import cover as td_cover
 from agents.tdengine.backup import manifest, rows
@@ -43,6 +44,9 @@ def lost_since(settings: Settings, made: Manifest, covered: str | None) -> list[
 def cover(settings: Settings, made: Manifest) -> str:
     """Note that this one covers what came before it; what to say about it. Raises AgentError."""
     jobs = config.load()
+    doubt = in_step.doubt(jobs)
+    if doubt or not has_been(made.started_at, in_step.now(jobs)):
+        return f"; {doubt or 'its time is still to come'}, so it covers nothing yet and the shadow keeps what it has"
     before = held_before(settings, jobs, made)
     lost = lost_since(settings, made, before)
     if not lost:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.base.errors import AgentError, run
+from agents.jobs import verification
 from agents.tdengine.backup import file
 from agents.tdengine.backup import manifest as td_manifest
 from agents.tdengine.backup import settings as td_settings
@@ -73,29 +74,36 @@ def _as_told(windows: dict[str, dict[str, list[Any]]]) -> dict[str, dict[int, tu
 
 
 def verify(settings: Settings, label: str = "") -> dict[str, Any]:
-    """Verify one with its whole chain. Raises NoBackup, Edited, Broken."""
+    """Verify one with its whole chain. Raises NoBackup, Edited, Broken, which are noted where they name a backup."""
     manifest = td_manifest.load(label, settings) if label else td_manifest.newest(settings)
     chain = td_manifest.links(manifest, settings)
-    found = {one: verify_own(chain.load(one), settings.folder / one, settings) for one in chain}
+    rows = 0
+    for one in chain:
+        try:
+            rows += int(verify_own(chain.load(one), settings.folder / one, settings)["rows"])
+        except AgentError as error:
+            verification.note(settings.proofs, {one: str(error)}, ())
+            raise
     _promised(manifest, chain)
-    rows = sum(one["rows"] for one in found.values())
     sentence = f"{manifest.label} is whole: a chain of {len(chain)}, {rows:,} rows read"
     return {"label": manifest.label, "chain": list(manifest.chain), "rows": rows, "sentence": sentence}
 
 
 def verify_all(settings: Settings) -> dict[str, Any]:
-    """Verify every backup, each file once. Raises Broken that tells everything that is wrong."""
+    """Verify every backup, each file once, and note what was found. Raises Broken that tells all that is wrong."""
     labels = td_manifest.labels(settings)
-    rows, wrong = 0, []
+    rows, wrong = 0, dict[str, str]()
     for label in labels:
         try:
             manifest = td_manifest.load(label, settings)
             _promised(manifest, td_manifest.links(manifest, settings))
             rows += int(verify_own(manifest, settings.folder / label, settings)["rows"])
         except AgentError as error:
-            wrong.append(str(error))
+            wrong[label] = str(error)
+    said = " ".join(dict.fromkeys(wrong.values()))
+    verification.note(settings.proofs, wrong)
+    verification.ended(settings.proofs, said)
     if wrong:
-        said = " ".join(dict.fromkeys(wrong))
         hint = "./dr backup.list says what can be restored; a new full backup begins a sound chain."
         raise file.Broken(f"{len(wrong)} of {len(labels)} backups are not whole: {said}", hint)
     return {"labels": list(labels), "rows": rows, "sentence": f"{len(labels)} backups are whole: {rows:,} rows read"}

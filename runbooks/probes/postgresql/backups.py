@@ -1,4 +1,6 @@
-"""Which backups may be restored: sound ones whose newest proof did not fail, and that need none whose proof failed."""
+"""Which backups may be restored: sound ones whose newest proof did not fail, that no verification found damaged, and
+that need none of those.
+"""
 
 from __future__ import annotations
 
@@ -27,23 +29,25 @@ def last_passed(host: Host) -> dict[str, float]:
 
 def passed(records: Sequence[Proof]) -> dict[str, float]:
     """The same of records, oldest first."""
-    return {proof.label: proof.proven_at for proof in records if proof.passed}
+    return {proof.label: proof.proven_at for proof in records if proof.passed and proof.restored}
 
 
 def failed_proofs(host: Host) -> dict[str, str]:
-    """label -> what its newest proof found, for backups whose newest proof failed. Raises DrError."""
+    """label -> what was found, for backups whose newest proof failed or that the last verification found damaged.
+
+    Raises DrError.
+    """
     return failed(proofs.every(host))
 
 
 def failed(records: Sequence[Proof]) -> dict[str, str]:
     """The same of records, oldest first. What was restored from another repository tells nothing of this one."""
-    newest = {proof.label: proof for proof in records if proof.repo == 1}
-    return {label: _found(proof) for label, proof in newest.items() if not proof.passed}
+    return proofs.damaged([proof for proof in records if proof.repo == 1], _found)
 
 
 def choose(repository: Repository, failed: Mapping[str, str], wanted: str = "") -> Choice:
     """The newest backup that may be restored, or the `wanted` one. Raises BadInput and Refused."""
-    newest_first = sorted(repository.backups, key=lambda backup: backup.stopped_at, reverse=True)
+    newest_first = sorted(repository.backups, key=lambda backup: backup.place, reverse=True)
     if not newest_first:
         raise Refused("the repository holds no backup", "./dr restore-cluster --from-offsite takes the off-site copy")
     if wanted:
@@ -69,9 +73,9 @@ def why_not(backup: Backup, failed: Mapping[str, str]) -> str:
     if backup.error:
         return "pgBackRest met damaged pages when it took it"
     if backup.label in failed:
-        return f"its newest proof failed: {failed[backup.label]}"
+        return failed[backup.label]
     damaged = [label for label in backup.references if label in failed]
-    return f"it needs {damaged[0]}, whose newest proof failed: {failed[damaged[0]]}" if damaged else ""
+    return f"it needs {damaged[0]}: {failed[damaged[0]]}" if damaged else ""
 
 
 def _found(proof: Proof) -> str:

@@ -41,6 +41,12 @@ class Backup:
     references: tuple[str, ...] = ()  # labels of the backups that it is made from, itself not among them
     annotations: Mapping[str, str] = field(default_factory=dict)
     taken_bytes: int = 0  # of the cluster's files, before compression, that this backup holds itself
+    database: int = 1  # which cluster's it is, counted by stanza-upgrade
+
+    @property
+    def place(self) -> tuple[int, str, int]:
+        """In the order in which backups were taken: by cluster, timeline and WAL, which no wrong clock disturbs."""
+        return self.database, self.wal_stop, self.stopped_at
 
     @property
     def timeline(self) -> int:
@@ -64,7 +70,7 @@ class Repository:
 
     @property
     def newest(self) -> Backup | None:
-        return max(self.backups, key=lambda backup: backup.stopped_at, default=None)
+        return max(self.backups, key=lambda backup: backup.place, default=None)
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,7 @@ def _backup(said: dict[str, Any]) -> Backup:
         references=tuple(said.get("reference") or ()),
         annotations=said.get("annotation") or {},
         taken_bytes=said["info"].get("delta", 0),
+        database=int((said.get("database") or {}).get("id", 1)),
     )
 
 

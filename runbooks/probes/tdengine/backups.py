@@ -9,7 +9,7 @@ from typing import Any
 
 from runbooks.hosts import Estate, Host
 from runbooks.probes.jobs import Fate, Retention
-from runbooks.probes.postgresql.proofs import Check, records
+from runbooks.probes.postgresql.proofs import VERIFY, Check, damaged, figure, records
 
 PROOFS = "/var/lib/mystocks-dr/td-proofs.jsonl"
 FOLDER = "/var/lib/mystocks-dr/tdengine"
@@ -48,6 +48,7 @@ class Dump:
     rows: int
     bytes: int
     why: str
+    proven_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,10 @@ class Proof:
     checks: tuple[Check, ...]
     damaged: tuple[str, ...]
     sentence: str
+
+    @property
+    def restored(self) -> bool:
+        return self.kind != VERIFY
 
 
 def is_there(estate: Estate) -> bool:
@@ -123,11 +128,8 @@ def parse(lines: str) -> tuple[Proof, ...]:
 
 
 def failed(records: Sequence[Proof]) -> dict[str, str]:
-    """label -> what its newest proof found, for backups whose newest proof failed."""
-    newest = {proof.label: proof for proof in records}
-    return {
-        label: next(iter(proof.damaged), proof.sentence) for label, proof in newest.items() if not proof.passed
-    }  # fmt: skip
+    """label -> what was found, for backups whose newest proof failed or that the last verification found damaged."""
+    return damaged(records, lambda proof: next(iter(proof.damaged), proof.sentence))
 
 
 def retention(backup: Host, timeout: float = 60) -> tuple[Retention, tuple[str, ...]]:
@@ -149,14 +151,15 @@ def _backup(said: dict[str, Any]) -> Backup:
 
 def _dump(said: dict[str, Any]) -> Dump:
     size = int((said.get("file") or {}).get("bytes", 0))
-    return Dump(said["label"], float(said.get("ended_at", 0)), int(said.get("rows", 0)), size, said["why"])
+    ended, rows = float(said.get("ended_at", 0)), int(said.get("rows", 0))
+    return Dump(said["label"], ended, rows, size, said["why"], said.get("proven_at"))
 
 
 def _proof(said: dict[str, Any]) -> Proof:
     return Proof(
         label=said["label"], kind=said["kind"], proven_at=float(said["proven_at"]), passed=said["outcome"] == "passed",
-        seconds=float(said["seconds"]), restore_bytes=int(said["restore_bytes"]),
-        restore_rows=int(said["restore_rows"]), restore_s=float(said["restore_s"]),
+        seconds=float(said["seconds"]), restore_bytes=int(figure(said, "restore_bytes")),
+        restore_rows=int(figure(said, "restore_rows")), restore_s=float(figure(said, "restore_s")),
         checks=tuple(Check(one["name"], bool(one["ok"]), one["detail"]) for one in said["checks"]),
         damaged=tuple(said["damaged"]), sentence=said["sentence"],
     )  # fmt: skip

@@ -1,8 +1,10 @@
-"""Mend-archive: archive_command said that it archived and did not; put it right and save what can still be saved."""
+"""Mend-archive: WAL does not get into the archive; put right what keeps it out and save what can still be saved."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import PurePath
 
 from inventories.errors import VerificationFailed
 from runbooks.actions.postgresql import server as act
@@ -23,10 +25,11 @@ class MendArchiveOptions(Options):
 
 class MendArchive(Roles):
     """`command` is the archive_command that was found in force, `gaps` what the archive lacked, `left` what it lacks
-    for ever: each names first and last segment.
+    for ever: each names first and last segment; `stops` the files by which pgBackRest was told to stop, by host.
     """
 
     command: str = ""
+    stops: Mapping[str, tuple[str, ...]] = {}
     gaps: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
 
@@ -38,15 +41,42 @@ def assess(context: Run, state: MendArchive) -> MendArchive:
     """Name what is wrong before it is touched."""
     primary = server.the_primary(server.survey(context.estate))
     command = str(primary.host.query(_COMMAND)[0]["setting"])
+    stops = {host.name: found for host in (context.estate.backup, primary.host) if (found := _stops(host))}
+    for name, found in stops.items():
+        context.say(f"pgBackRest was told to stop on {name}, and nobody started it again: {', '.join(found)} is there")
     gaps = (*_gaps(context), *_untaken(context, primary.host))
     context.say(f"{primary.name} archives by `{command}`; the archive lacks {_named(gaps)}")
     return state.model_copy(
         update={
             "primary": primary.name, "timeline": primary.timeline, "old_timeline": primary.timeline,
             "other": next((h.name for h in context.estate.postgres if h != primary.host), ""),
-            "command": command, "gaps": gaps,
+            "command": command, "gaps": gaps, "stops": stops,
         }
     )  # fmt: skip
+
+
+def lift(context: Run, state: MendArchive) -> MendArchive:
+    """`start` takes away what `stop` left; one host may not speak for another, so each is asked to."""
+    for name in state.stops:
+        host = context.estate.host(name)
+        for path in _stops(host):
+            stanza = PurePath(path).stem
+            words = ("pgbackrest start", ()) if stanza == "all" else ("pgbackrest --stanza=%s start", (stanza,))
+            host.run(words[0], *words[1], user="postgres", timeout=context.remaining())
+    return state
+
+
+def lifted(context: Run, state: MendArchive) -> None:
+    for name in state.stops:
+        left = _stops(context.estate.host(name))
+        if left:
+            raise VerificationFailed(f"{', '.join(left)} is still on {name}", "remove it there, as its owner")
+
+
+def _stops(host: Host) -> tuple[str, ...]:
+    """The files by which pgBackRest was told to stop on a host, for this stanza or all."""
+    said = host.run("ls /tmp/pgbackrest/%s.stop /tmp/pgbackrest/all.stop 2>/dev/null || true", STANZA, timeout=10)
+    return tuple(said.stdout.split())
 
 
 def declare(context: Run, state: MendArchive) -> MendArchive:
@@ -136,10 +166,11 @@ def _named(gaps: tuple[str, ...]) -> str:
 
 MEND_ARCHIVE: Procedure[MendArchive] = Procedure(
     name="mend-archive",
-    summary="Mend an archive_command that lies; push what it left.",
+    summary="Mend what keeps WAL out of the archive; push what is left.",
     purpose=(
-        "The check of the archive failed: archive_command says that it archives, and the repository does not have it. "
-        "Pushes what pg_wal still has, names what is lost for ever and takes a backup, so that the next restore does "
+        "The check of the archive failed: archive_command says that it archives, and the repository does not have it, "
+        "or somebody ran `pgbackrest stop` and forgot it. Starts it again, puts the declared archive_command in force, "
+        "pushes what pg_wal still has, names what is lost for ever and takes a backup, so that the next restore does "
         "not need it. Commits go on meanwhile."
     ),
     gate=(gates.ONE_ANSWERS,),
@@ -147,13 +178,21 @@ MEND_ARCHIVE: Procedure[MendArchive] = Procedure(
     steps=(
         Step(
             name="assess", role="primary", budget="ssh.command", action=assess, observes=True,
-            says="Look which archive_command is in force and what the archive lacks.",
+            says="Look which archive_command is in force, whether pgBackRest was stopped, and what the archive lacks.",
             evidence=Evidence("the command and each gap are in the journal"), still=guards.alone(),
             commands=(
                 "psql -c 'show archive_command'",
+                "ls /tmp/pgbackrest   # a main.stop or all.stop, there and on the backup host",
                 "cd /opt/mystocks-dr && sudo -u postgres "
                 "python3 -m agents.postgresql.wal.archive   # on the backup host",
             ),
+        ),
+        Step(
+            name="lift", role="backup", budget="ssh.command", action=lift,
+            when=lambda context, state: bool(state.stops), when_says="pgBackRest was told to stop",
+            says="Start pgBackRest again where somebody told it to stop.",
+            evidence=Evidence("no stop file is left on the backup host or the primary", lifted),
+            commands=("sudo -u postgres pgbackrest --stanza=main start   # where /tmp/pgbackrest/main.stop is",),
         ),
         Step(
             name="declare", role="primary", budget="ssh.command", action=declare,

@@ -56,7 +56,7 @@ def newest_sound(context: Run, label: str, tables: Sequence[str]) -> Backup:
     for name, why in passed:
         context.say(f"WARNING: {name} is passed over: {why}")
     if label and label in records:
-        context.say(f"WARNING: the newest proof of {label} failed: {records[label]}")
+        context.say(f"WARNING: {label}: {records[label]}")
     context.say(
         f"taking {backup.label} ({backup.kind}, {backup.rows:,} rows, begun {span(time.time() - backup.started_at)} "
         f"ago, a chain of {len(backup.chain)})"
