@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inventories.errors import TargetFailed, Unreachable
+from inventories.errors import TargetFailed, Unreachable, VerificationFailed
 from inventories.inventory import HostEntry
 from runbooks.engine.context import Context, Options
 from runbooks.hosts import Host, Ran
@@ -56,6 +56,7 @@ class World:
     meets: int = 0
     starts: bool = True
     forbidden: str = ""
+    silent: int = 0  # questions that it leaves without an answer
     busy: bool = False  # the first time that its files are to be changed
     did: list[str] = field(default_factory=list)
 
@@ -88,8 +89,10 @@ class World:
             "receiving_from": None, "synchronous": False, "archived_age_s": None, "archive_failing": False,
             "lost_slots": [], "logical_slots": [], "pending_restart": [], "standbys": [],
         }  # fmt: skip
-        beside = {"standby_signal": self.signal, "installed": True, "fenced": "", "runs": "", "error": ""}
-        return json.dumps({**beside, "server": server if self.up else None})
+        self.silent, answers = max(self.silent - 1, 0), self.up and not self.silent
+        runs = "" if answers or not self.up else "postgres"
+        beside = {"standby_signal": self.signal, "installed": True, "fenced": "", "runs": runs, "error": ""}
+        return json.dumps({**beside, "server": server if answers else None})
 
     def configured(self) -> str:
         said = "".join(f"{name} setting={value}\n" for name, value in self.settings.items())
@@ -184,6 +187,33 @@ def test_what_could_not_be_taken_away_at_first_is_taken_away_before_the_second_a
     tried = Tried(World(forbidden="synchronous_standby_names = '*'\n", busy=True, moves=True, did=["promote"]))
     tried.promote(tmp_path)
     assert (tried.world.primary, tried.world.forbidden) == (True, "")
+
+
+@dataclass
+class Promoted:
+    primary: str = "pg2"
+    old_timeline: int = 3
+    timeline: int = 0
+
+    def model_copy(self, update: Mapping[str, Any]) -> Promoted:
+        return Promoted(**{**vars(self), **update})
+
+
+@pytest.mark.parametrize("silent", [0, 2, 1000])
+def test_a_server_that_is_too_busy_to_say_so_was_not_left_unpromoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: int
+) -> None:
+    world = World(silent=silent)
+    monkeypatch.setattr(promoting, "primary_of", lambda *_: made("pg2", world))
+    monkeypatch.setattr(promoting, "other_of", lambda *_: made("pg1", world))
+    monkeypatch.setattr(promoting, "layout", lambda _: Layout(17))
+    monkeypatch.setattr(promoting, "budget", lambda _: 0.5)
+    context = Context(Estate(), Options(), tmp_path, say=lambda _: None, note=lambda *_, **__: None, deadline=1e12)
+    if silent < 1000:
+        assert promoting.promoted(context, Promoted(), WAY_OUT).timeline == 4  # type: ignore[type-var]
+        return
+    with pytest.raises(VerificationFailed, match="nobody can tell whether it is"):
+        promoting.promoted(context, Promoted(), WAY_OUT)  # type: ignore[type-var]
 
 
 REPEATED = ["promotion-failed", "removed", "brought-up", "promotion-repeated"]

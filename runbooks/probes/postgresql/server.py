@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from inventories.errors import DrError, Refused, TargetFailed
+from inventories.errors import DrError, Refused, TargetFailed, TimedOut
 from runbooks.engine.budgets import budget
+from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
 from runbooks.knock import Door
 from runbooks.layout import CA, FENCED, PASSFILE
@@ -179,6 +180,17 @@ def look(host: Host, pg_version: int, timeout: float = 8) -> Node:
     except DrError as error:
         return Node(host, ssh=False, why=str(error))
     return _node(host, said, patience)
+
+
+def ask(host: Host, pg_version: int, seconds: float) -> Node:
+    """`look`, and again for so long while nobody can tell what it is: a busy server does not answer at first."""
+    try:
+        return until(
+            lambda: look(host, pg_version), seconds, what=f"{host} to say what it is",
+            accept=lambda node: not node.is_unknown, every=0.2,
+        )  # fmt: skip
+    except TimedOut:
+        return look(host, pg_version)
 
 
 def listens(host: Host, port: int = 5432) -> bool:
@@ -423,6 +435,6 @@ def _standby(row: dict[str, Any]) -> Standby:
 
 
 __all__ = [
-    "FENCED", "Answer", "ControlData", "Node", "Standby", "as_lsn", "commit_from", "control_data", "fork_points",
+    "FENCED", "Answer", "ControlData", "Node", "Standby", "as_lsn", "ask", "commit_from", "control_data", "fork_points",
     "has_wal", "last_timeline", "listens", "look", "lsn", "segment", "survey", "the_primary", "told", "version",
 ]  # fmt: skip

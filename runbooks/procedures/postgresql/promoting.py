@@ -30,7 +30,9 @@ def promoted(context: Run, state: R, way_out: str) -> R:
     """
     new = primary_of(context, state)
     promote(context, layout(context), new, other_of(context, state), way_out)
-    node = server.look(new, layout(context).version)
+    node = server.ask(new, layout(context).version, min(budget("promote.look"), context.remaining()))
+    if node.is_unknown:
+        raise VerificationFailed(f"{new.name} was told to be primary, and nobody can tell whether it is: {node.why}")
     if not node.is_primary or (node.timeline or 0) <= state.old_timeline:
         raise VerificationFailed(f"{new.name} is not a primary on a timeline above {state.old_timeline}")
     return state.model_copy(update={"timeline": node.timeline})

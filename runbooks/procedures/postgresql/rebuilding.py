@@ -5,6 +5,7 @@ from __future__ import annotations
 from inventories.errors import VerificationFailed
 from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql.directory import Incoming, Room
+from runbooks.engine.budgets import budget
 from runbooks.hosts import Host, Run
 from runbooks.long_work.work import Asker
 from runbooks.probes import durations
@@ -20,7 +21,7 @@ def incoming(context: Run, source: Host, host: Host, at: int = 0) -> Incoming:
     What lies on the host and is neither a copy that `source` has left behind nor an unfinished restore is put aside: it
     may be of another cluster, or newer than anybody knows. `at`: how far `source` had written when the run began.
     """
-    node = server.look(source, layout(context).version)
+    node = server.ask(source, layout(context).version, budget("promote.look"))
     if not node.is_primary or not node.timeline:
         raise VerificationFailed(f"{source} does not answer as a primary ({node.why or 'nobody can say why'})")
     return Incoming(
