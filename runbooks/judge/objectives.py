@@ -245,11 +245,10 @@ def _backups(status: Status, limits: Limits) -> Iterator[Finding]:
         return
     if repository.status != 0:
         yield Finding("backup repository", repository.message, "ok", "./dr deploy makes what is missing of it")
-    primary = status.primary
-    if primary and primary.system and repository.system_id and str(repository.system_id) != str(primary.system):
-        measured = f"of the cluster {repository.system_id}, and {primary.name} is {primary.system}"
+    system = status.primary.system if status.primary else ""
+    if system and repository.system_id and str(repository.system_id) != system:
         hint = "./dr backup.check says what helps: nothing of this primary is archived or backed up"
-        yield Finding("backup repository", measured, "the primary's own", hint)
+        yield Finding("backup repository", f"of database system {repository.system_id}", f"of {system}", hint)
     newest, limit = repository.newest, f"{limits.max_backup_age_h:g} h"
     hint = "./dr backup.run takes one now and says why it fails"
     if newest is None:

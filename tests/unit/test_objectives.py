@@ -48,11 +48,11 @@ STANDBY = Node(
     receiving_from="pg1",
 )  # fmt: skip
 OFF = Node(host("pg2"), ssh=False, why="no answer")
+SYSTEM = "7712820265723870263"
 BACKUP = Backup("20260101-000000F", "full", int(NOW) - 3600, False, 10, 5, "000000010000000000000004")
-REPOSITORY = Repository(0, "ok", "aes-256-cbc", 1, "17", (BACKUP,), "17-1", "000000010000000000000005", False)
+REPOSITORY = Repository(0, "ok", "aes-256-cbc", int(SYSTEM), "17", (BACKUP,), "17-1", "000000010000000000000005", False)
 ARCHIVER = Archiving("000000010000000000000005", 45.0, False, 0, None, 0)
 OUTBOX = Outbox(0, 0, 0, None, None, 4096, 1 << 30, True)
-SYSTEM = "7712820265723870263"
 
 
 def pages(**changes: object) -> Pages:
@@ -400,13 +400,6 @@ def test_a_clock_that_the_jobs_told_of_is_told_once() -> None:
     found = named(replace(WHOLE, jobs=Jobs((CHECKED,), late, "offsite1"), clocks=ahead))
     assert set(found) == {"clocks", "clock of app1"}
 
-
-def test_a_repository_of_another_cluster_is_told() -> None:
-    ours = replace(WHOLE, nodes=(replace(PRIMARY, system=SYSTEM), STANDBY))
-    other = replace(ours, repository=replace(REPOSITORY, system_id=4711))
-    assert named(other)["backup repository"].measured == f"of the cluster 4711, and pg1 is {SYSTEM}"
-    for system in (None, int(SYSTEM)):
-        assert "backup repository" not in named(replace(ours, repository=replace(REPOSITORY, system_id=system)))
 
 
 def test_a_backup_from_the_future_is_not_a_young_one() -> None:
