@@ -168,6 +168,8 @@ class _Reader:
         if word in ("key", "seen_as"):
             return rest
         if word == "told":
+            if rest.startswith("|"):
+                raise ValueError(f"{rest!r} begins with a bar")
             return tuple(part.strip() for part in rest.split(" | "))
         if word == "refused":
             modes, *reason = (part.strip() for part in rest.split(" | "))
