@@ -6,7 +6,7 @@ A file is a kind, and its first line says which. What stands before the first `-
     --# seen_as F9                  the field case that it is
     --# refused MODE... | reason [| words]  what these modes must refuse: the reason as docs/refusals.md has it, and
                                     what it must name
-    --# told | words [| words]      what the comparison must say before --yes
+    --# told | words [| words]      what the comparison with a live table must say before --yes
     --# only MODE...                the modes that it is tried in (all, where nothing is said)
     --# same TABLE...               tables that no mode may change
     --# lost NAME...                what DROP ... CASCADE takes along and nobody promised to bring back: named
@@ -76,6 +76,10 @@ class Case:
     def loss(self) -> str:
         """What loses the tables."""
         return self.drop or f"DROP TABLE {', '.join(self.tables)} CASCADE;\n"
+
+    def told_in(self, mode: str) -> tuple[str, ...]:
+        """A table that is made, again or beside, meets nothing."""
+        return self.told if mode in ("merge", "replace") else ()
 
     @property
     def modes(self) -> tuple[str, ...]:
