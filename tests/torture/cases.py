@@ -32,7 +32,15 @@ SCHEMA = Path(__file__).parent / "schema"
 APART = Path(__file__).parent / "apart"
 GROUND = "00-ground"
 MODES = ("merge", "replace", "beside", "drop")
-_MARK = "--# "
+# What runs with every test; all others are long.
+SHORT = {
+    ("names-chinese_schema_table_and_column", "drop"), ("names-sixty_three_bytes", "replace"),
+    ("keys-key_with_included_column", "merge"), ("types-points", "merge"),
+    ("constraints-unique_value_taken_by_a_new_row", "merge"), ("constraints-unique_values_permuted", "replace"),
+    ("foreign_keys-children_elsewhere_cascade", "replace"), ("guards-stamped_by_a_trigger", "replace"),
+    ("guards-row_level_security_with_policies", "drop"), ("kinship-partition_of_a_range", "merge"),
+    ("sequences-owned_by_a_text_column", "merge"),
+}  # fmt: skip
 _SECTIONS = ("damage", "drop", "armed", "disarmed", "clean")
 _FACTS = (
     "seen_as", "refused", "told", "only", "same", "lost", "sequences", "changes", "renamed", "rows_by_only", "key",
