@@ -147,7 +147,7 @@ def _told(nr: int, pair: Pair, live: Shape, asked: Asked) -> str:
         f"'differing', count(*) FILTER (WHERE {differ}), "
         f"'superseded', count(*) FILTER (WHERE {differ} AND superseded), "
         f"'orphans', {meetings.orphans(nr, pair, asked)}, 'bereaved', {meetings.bereaved(nr, pair, asked)}, "
-        f"'collisions', {meetings.collisions(nr, live, asked)}, 'unmet', {meetings.unmet(nr, pair, asked)}) "
+        f"'collisions', {meetings.collisions(nr, pair, live, asked)}, 'unmet', {meetings.unmet(nr, pair, asked)}) "
         f"FROM off_{nr};\n"
     )
 

@@ -30,7 +30,7 @@ class Asked:
         found = [f"t.{quoted(name)}" for name in columns]
         if mode in (Mode.MERGE, Mode.REPLACE):
             found += [f"t.{quoted(name)}" for fk in _known(pair) for name in fk.parent_columns]
-            for index in live.uniques:
+            for _, index in watched(pair, live, mode):
                 found += [expression for expression, _ in index.elements]
                 found += [index.predicate] if index.predicate else []
             found += [check.expression for check in new_checks(pair)]
@@ -50,6 +50,14 @@ class Asked:
     def written(self) -> str:
         """Which of the rows that differ are written."""
         return "o.missing" if self.mode is Mode.MERGE else "NOT o.only_live"
+
+
+def watched(pair: Pair, live: Shape, mode: Mode | None) -> tuple[tuple[int, Index], ...]:
+    """Indexes that rows may collide in. A whole table that becomes the copy's meets what the copy has met."""
+    if mode not in (Mode.MERGE, Mode.REPLACE):
+        return ()
+    met = {index.definition for index in pair.copy.uniques} if mode is Mode.REPLACE and not pair.where else set()
+    return tuple((at, index) for at, index in enumerate(live.uniques) if index.definition not in met)
 
 
 def _known(pair: Pair) -> tuple[ForeignKey, ...]:
@@ -104,9 +112,7 @@ def bereaved(nr: int, pair: Pair, asked: Asked) -> str:
 
 def looked_for(nr: int, pair: Pair, live: Shape, asked: Asked) -> str:
     """Temporary tables of who would collide with whom, one for each unique index or exclusion constraint."""
-    if asked.mode not in (Mode.MERGE, Mode.REPLACE):
-        return ""
-    return "".join(_met(nr, at, index, pair, live, asked) for at, index in enumerate(live.uniques))
+    return "".join(_met(nr, at, index, pair, live, asked) for at, index in watched(pair, live, asked.mode))
 
 
 def _met(nr: int, at: int, index: Index, pair: Pair, live: Shape, asked: Asked) -> str:
@@ -139,10 +145,10 @@ def _met(nr: int, at: int, index: Index, pair: Pair, live: Shape, asked: Asked) 
     )
 
 
-def collisions(nr: int, live: Shape, asked: Asked) -> str:
+def collisions(nr: int, pair: Pair, live: Shape, asked: Asked) -> str:
     """By index the rows that collide and some of them, each with its partner."""
     found = []
-    for at, index in enumerate(live.uniques if asked.mode in (Mode.MERGE, Mode.REPLACE) else ()):
+    for at, index in watched(pair, live, asked.mode):
         name = f"met_{nr}_{at}"
         some = f"SELECT one, other FROM {name} ORDER BY one, other LIMIT {SHOWN}"
         found += [

@@ -255,7 +255,8 @@ def _forward(one: Numbers, last: int | None, table: Shape) -> str:
     known = [str(last)] if last is not None else []
     if not one.cycles and whole_numbers(table.column(one.column)):
         edge = f"{'max' if up else 'min'}({quoted(one.column)})"
-        known.append(f"(SELECT {least}({edge}, {one.high if up else one.low})::bigint FROM {table.rows} AS t)")
+        bound = f"{least}({edge}, {one.high if up else one.low})::bigint"  # which is the bound, where there is no edge
+        known.append(f"(SELECT CASE WHEN {edge} IS NOT NULL THEN {bound} END FROM {table.rows} AS t)")
     if not known:
         return ""
     value, used = f"{further}({', '.join(known)})", f"pg_sequence_last_value(to_regclass({name}))"

@@ -30,14 +30,6 @@ KINDS = cases.load()
 LAID = [case for kind in KINDS.values() for case in kind.cases]
 UNLOGGED = {case.table for case in LAID if ("is unlogged",) in case.refused.values()}
 APART = cases.load_apart()
-SHORT = {
-    ("names-chinese_schema_table_and_column", "drop"), ("names-sixty_three_bytes", "replace"),
-    ("keys-key_with_included_column", "merge"), ("types-points", "merge"),
-    ("constraints-unique_value_taken_by_a_new_row", "merge"), ("constraints-unique_values_permuted", "replace"),
-    ("foreign_keys-children_elsewhere_cascade", "replace"), ("guards-stamped_by_a_trigger", "replace"),
-    ("guards-row_level_security_with_policies", "drop"), ("kinship-partition_of_a_range", "merge"),
-    ("sequences-owned_by_a_text_column", "merge"),
-}  # fmt: skip
 
 
 def every() -> Iterator[object]:
@@ -45,7 +37,7 @@ def every() -> Iterator[object]:
         for mode in cases.MODES:
             for case in kind.cases:
                 if mode in case.modes:
-                    marks = () if (str(case), mode) in SHORT else (pytest.mark.long,)
+                    marks = () if (str(case), mode) in cases.SHORT else (pytest.mark.long,)
                     yield pytest.param(case, mode, marks=marks, id=f"{case}-{mode}")
 
 

@@ -6,7 +6,7 @@ A file is a kind, and its first line says which. What stands before the first `-
     --# seen_as F9                  the field case that it is
     --# refused MODE... | reason [| words]  what these modes must refuse: the reason as docs/refusals.md has it, and
                                     what it must name
-    --# told | words [| words]      what the comparison must say before --yes
+    --# told | words [| words]      what the comparison with a live table must say before --yes
     --# only MODE...                the modes that it is tried in (all, where nothing is said)
     --# same TABLE...               tables that no mode may change
     --# lost NAME...                what DROP ... CASCADE takes along and nobody promised to bring back: named
@@ -32,7 +32,15 @@ SCHEMA = Path(__file__).parent / "schema"
 APART = Path(__file__).parent / "apart"
 GROUND = "00-ground"
 MODES = ("merge", "replace", "beside", "drop")
-_MARK = "--# "
+# What runs with every test; all others are long.
+SHORT = {
+    ("names-chinese_schema_table_and_column", "drop"), ("names-sixty_three_bytes", "replace"),
+    ("keys-key_with_included_column", "merge"), ("types-points", "merge"),
+    ("constraints-unique_value_taken_by_a_new_row", "merge"), ("constraints-unique_values_permuted", "replace"),
+    ("foreign_keys-children_elsewhere_cascade", "replace"), ("guards-stamped_by_a_trigger", "replace"),
+    ("guards-row_level_security_with_policies", "drop"), ("kinship-partition_of_a_range", "merge"),
+    ("sequences-owned_by_a_text_column", "merge"),
+}  # fmt: skip
 _SECTIONS = ("damage", "drop", "armed", "disarmed", "clean")
 _FACTS = (
     "seen_as", "refused", "told", "only", "same", "lost", "sequences", "changes", "renamed", "rows_by_only", "key",
@@ -76,6 +84,10 @@ class Case:
     def loss(self) -> str:
         """What loses the tables."""
         return self.drop or f"DROP TABLE {', '.join(self.tables)} CASCADE;\n"
+
+    def told_in(self, mode: str) -> tuple[str, ...]:
+        """A table that is made, again or beside, meets nothing."""
+        return self.told if mode in ("merge", "replace") else ()
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -168,6 +180,8 @@ class _Reader:
         if word in ("key", "seen_as"):
             return rest
         if word == "told":
+            if rest.startswith("|"):
+                raise ValueError(f"{rest!r} begins with a bar")
             return tuple(part.strip() for part in rest.split(" | "))
         if word == "refused":
             modes, *reason = (part.strip() for part in rest.split(" | "))

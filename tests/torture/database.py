@@ -26,7 +26,9 @@ FROM timescaledb_information.dimensions d;
 \endif
 """
 # Of each sequence the last number it gave out, times the sign of its step: what may only grow.
-_POSITION = "SELECT coalesce(pg_sequence_last_value(s.seqrelid), s.seqstart - s.seqincrement) * sign(s.seqincrement)"
+_POSITION = (
+    "SELECT coalesce(pg_sequence_last_value(s.seqrelid), s.seqstart - s.seqincrement) * sign(s.seqincrement)::bigint"
+)
 
 
 def literal(text: str) -> str:

@@ -23,6 +23,11 @@ KINDS = torture_here.kinds()
 EVERY = [(case, mode) for kind in KINDS.values() for mode in cases.MODES for case in kind.cases if mode in case.modes]
 
 
+def given(case: Case, mode: str) -> object:
+    marks = () if (str(case), mode) in cases.SHORT else (pytest.mark.long,)
+    return pytest.param(case, mode, marks=marks, id=f"{case}-{mode}")
+
+
 @pytest.fixture(scope="module")
 def scene() -> Iterator[HereScene]:
     with pytest.MonkeyPatch.context() as patch, folder_for_server() as folder:
@@ -41,7 +46,7 @@ def test_the_copy_has_every_row_and_every_definition(scene: HereScene) -> None:
     assert differences(scene.definitions, scene.copy.definitions()) == {}
 
 
-@pytest.mark.parametrize(("case", "mode"), [pytest.param(*one, id=f"{one[0]}-{one[1]}") for one in EVERY])
+@pytest.mark.parametrize(("case", "mode"), [given(*one) for one in EVERY])
 def test_a_table_comes_back_as_it_was_or_is_refused_with_the_reason(scene: HereScene, case: Case, mode: str) -> None:
     assert_restored_or_refused(scene, case, mode)
 

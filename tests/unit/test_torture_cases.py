@@ -51,6 +51,7 @@ def test_an_odd_name_is_read_whole() -> None:
         ("-- A kind.\n--# one | a\n--# refused upsert | no key", "no modes"),
         ("-- A kind.\n--# one | a\n--# refused merge", "for no reason"),
         ("-- A kind.\n--# one | a\n--# one | b", "no case of its own name"),
+        ("-- A kind.\n--# one | a\n--# told | 5 missing", "begins with a bar"),
         ("-- A kind.\n--# one", "no case of its own name"),
     ],
 )

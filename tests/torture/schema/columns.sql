@@ -95,7 +95,7 @@ DELETE FROM tor_columns.commented WHERE id <= 3;
 --# oids_of_large_objects | tor_columns.large_objects
 CREATE TABLE tor_columns.large_objects (id int PRIMARY KEY, content oid);
 INSERT INTO tor_columns.large_objects SELECT i, lo_from_bytea(990000 + i, 'content of the object'::bytea) FROM generate_series(1, 3) i;
---# told | large object
+--# told large object
 --# damage
 SELECT lo_unlink(990001);
 DELETE FROM tor_columns.large_objects WHERE id = 1;

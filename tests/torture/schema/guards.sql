@@ -13,7 +13,7 @@ INSERT INTO tor_guards.audit (what) VALUES ('before the target');
 CREATE TABLE tor_guards.stamped (id int PRIMARY KEY, v text, updated_at timestamptz);
 INSERT INTO tor_guards.stamped SELECT i, 'v' || i, '2026-01-01 00:00:00Z' FROM generate_series(1, 20) i;
 CREATE TRIGGER stamps BEFORE INSERT OR UPDATE ON tor_guards.stamped FOR EACH ROW EXECUTE FUNCTION tor_guards.stamp();
---# told | stamps
+--# told stamps
 --# damage
 DELETE FROM tor_guards.stamped WHERE id <= 5;
 UPDATE tor_guards.stamped SET v = 'spoilt' WHERE id BETWEEN 6 AND 15;
@@ -22,7 +22,7 @@ CREATE TABLE tor_guards.stamped_always (id int PRIMARY KEY, v text, updated_at t
 INSERT INTO tor_guards.stamped_always SELECT i, 'v' || i, '2026-01-01 00:00:00Z' FROM generate_series(1, 20) i;
 CREATE TRIGGER stamps_always BEFORE INSERT OR UPDATE ON tor_guards.stamped_always FOR EACH ROW EXECUTE FUNCTION tor_guards.stamp();
 ALTER TABLE tor_guards.stamped_always ENABLE ALWAYS TRIGGER stamps_always;
---# told | stamps_always
+--# told stamps_always
 --# damage
 DELETE FROM tor_guards.stamped_always WHERE id <= 5;
 UPDATE tor_guards.stamped_always SET v = 'spoilt' WHERE id BETWEEN 6 AND 15;
@@ -38,7 +38,7 @@ UPDATE tor_guards.stamped_replica SET v = 'spoilt' WHERE id BETWEEN 6 AND 15;
 CREATE TABLE tor_guards.refused (id int PRIMARY KEY, v text);
 INSERT INTO tor_guards.refused SELECT i, 'v' || i FROM generate_series(1, 10) i;
 CREATE TRIGGER refuses BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON tor_guards.refused EXECUTE FUNCTION tor_guards.refuse();
---# told | refuses
+--# told refuses
 --# damage
 SET session_replication_role = replica;
 DELETE FROM tor_guards.refused WHERE id <= 3;
@@ -47,7 +47,7 @@ UPDATE tor_guards.refused SET v = 'spoilt' WHERE id = 5;
 CREATE TABLE tor_guards.skipped (id int PRIMARY KEY, v text);
 INSERT INTO tor_guards.skipped SELECT i, 'v' || i FROM generate_series(1, 10) i;
 CREATE TRIGGER skips BEFORE INSERT OR UPDATE OR DELETE ON tor_guards.skipped FOR EACH ROW EXECUTE FUNCTION tor_guards.skip();
---# told | skips
+--# told skips
 --# damage
 SET session_replication_role = replica;
 DELETE FROM tor_guards.skipped WHERE id <= 3;
@@ -79,7 +79,7 @@ INSERT INTO tor_guards.ruled SELECT i, 'v' || i FROM generate_series(1, 10) i;
 CREATE RULE elsewhere AS ON INSERT TO tor_guards.ruled DO INSTEAD INSERT INTO tor_guards.audit (what) VALUES ('ruled ' || NEW.id);
 CREATE RULE untouched AS ON UPDATE TO tor_guards.ruled DO INSTEAD NOTHING;
 CREATE RULE undeleted AS ON DELETE TO tor_guards.ruled DO INSTEAD NOTHING;
---# told | elsewhere
+--# told elsewhere
 --# same tor_guards.audit
 --# damage
 ALTER TABLE tor_guards.ruled DISABLE RULE undeleted, DISABLE RULE untouched;

@@ -175,7 +175,7 @@ INSERT INTO tor_keys.only_key VALUES (100);
 --# seen_as F10
 CREATE TABLE tor_keys.included (id int, qty int, v text, PRIMARY KEY (id) INCLUDE (qty));
 INSERT INTO tor_keys.included SELECT i, i, 'v' || i FROM generate_series(1, 20) i;
---# told | 5 missing | 5 differing
+--# told 5 missing | 5 differing
 --# damage
 DELETE FROM tor_keys.included WHERE id <= 5;
 UPDATE tor_keys.included SET qty = -1 WHERE id BETWEEN 6 AND 10;

@@ -66,6 +66,7 @@ CREATE TABLE tor_kin.heir (extra int, PRIMARY KEY (id)) INHERITS (tor_kin.elder)
 INSERT INTO tor_kin.elder SELECT i, 'v' || i FROM generate_series(1, 10) i;
 INSERT INTO tor_kin.heir SELECT i, 'heir ' || i, i FROM generate_series(5, 20) i;
 --# rows_by_only
+--# lost heir
 --# damage
 DELETE FROM ONLY tor_kin.elder WHERE id <= 6;
 UPDATE ONLY tor_kin.elder SET v = 'spoilt' WHERE id = 8;

@@ -392,7 +392,7 @@ DELETE FROM tor_types.arrays_of_ranges WHERE id IN (1, 3);
 UPDATE tor_types.arrays_of_ranges t SET v = o.v FROM tor_types.arrays_of_ranges o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
 INSERT INTO tor_types.arrays_of_ranges SELECT 7, v FROM tor_types.arrays_of_ranges WHERE id = 4;
 --# own_multiranges | tor_types.own_multiranges
-CREATE TABLE tor_types.own_multiranges (id int PRIMARY KEY, v tor_types.floatmultirange);
+CREATE TABLE tor_types.own_multiranges (id int PRIMARY KEY, v tor_types.floats_multirange);
 INSERT INTO tor_types.own_multiranges VALUES (1, '{[1.5,2.5]}'), (2, '{}'), (3, '{(,2.5)}'), (4, '{[0,Infinity)}'), (5, '{[1,1]}'), (6, NULL);
 --# damage
 DELETE FROM tor_types.own_multiranges WHERE id IN (1, 3);
