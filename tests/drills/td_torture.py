@@ -14,9 +14,9 @@ CREATE = (
     "CREATE STABLE `empty_st` (`ts` TIMESTAMP, `v` INT) TAGS (`a` INT) COMMENT 'nobody writes it'",
     "CREATE STABLE `every-type` (`ts` TIMESTAMP, `c_bool` BOOL, `c_ti` TINYINT, `c_si` SMALLINT, `c_i` INT, "
     "`c_bi` BIGINT, `c_uti` TINYINT UNSIGNED, `c_usi` SMALLINT UNSIGNED, `c_ui` INT UNSIGNED, "
-    "`c_ubi` BIGINT UNSIGNED, `c_f` FLOAT, `c_d` DOUBLE ENCODE 'delta-d' COMPRESS 'zstd' LEVEL 'high', `c_ts` TIMESTAMP, "
-    "`c_vc` VARCHAR(20), `c_nc` NCHAR(20), `c_vb` VARBINARY(20), `c_geo` GEOMETRY(100), `c_d64` DECIMAL(18,4), "
-    "`c_d128` DECIMAL(38,10)) "
+    "`c_ubi` BIGINT UNSIGNED, `c_f` FLOAT, `c_d` DOUBLE ENCODE 'delta-d' COMPRESS 'zstd' LEVEL 'high', "
+    "`c_ts` TIMESTAMP, `c_vc` VARCHAR(20), `c_nc` NCHAR(20), `c_vb` VARBINARY(20), `c_geo` GEOMETRY(100), "
+    "`c_d64` DECIMAL(18,4), `c_d128` DECIMAL(38,10)) "
     "TAGS (`t_bool` BOOL, `t_ti` TINYINT, `t_bi` BIGINT, `t_ubi` BIGINT UNSIGNED, `t_f` FLOAT, `t_d` DOUBLE, "
     "`t_ts` TIMESTAMP, `t_vc` VARCHAR(20), `t_nc` NCHAR(20), `t_vb` VARBINARY(20), `t_geo` GEOMETRY(100))",
     "CREATE STABLE `jsoned` (`ts` TIMESTAMP, `v` INT) TAGS (`j` JSON)",
