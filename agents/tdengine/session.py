@@ -34,7 +34,7 @@ _KNOCK_S = 1.0
 OWN_DATABASE = "mystocks_dr"  # what the tool notes for itself; no row of anybody else's is in it
 GONE = (0x2603, 0x0362, 0x0388, 0x2662)  # table, supertable or database does not exist
 # The statement is none of this version and edition, or not for these types: it will not be after another try either.
-ODD_STATEMENT = frozenset((0x0100, 0x0374, *range(0x2600, 0x2700), *range(0x2800, 0x2900))) - {0x2603, 0x2662}
+ODD_STATEMENT = frozenset((0x0100, 0x0231, 0x0374, *range(0x2600, 0x2700), *range(0x2800, 0x2900))) - {0x2603, 0x2662}
 
 
 class TdengineError(AgentError):

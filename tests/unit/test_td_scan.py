@@ -18,6 +18,7 @@ from agents.tdengine.session import TdengineError
 DAY_NS = 24 * HOUR_NS
 COLUMNS = [["ts", "TIMESTAMP", True], ["v`w", "DOUBLE", False], ["n", "INT", False], ["d", "DECIMAL(9, 2)", False]]
 SHAPE = {"columns": COLUMNS, "tags": []}
+NUMBERLESS = {"columns": [COLUMNS[0], COLUMNS[3]], "tags": []}
 
 
 class Server:
@@ -38,8 +39,8 @@ class Server:
         return [(1 * DAY_NS, 5, 1.5, 7), (2 * DAY_NS, 5, None, 7), (3 * DAY_NS, 5, None, 7)]
 
 
-def days(server: Any) -> dict[int, str]:
-    return scan.days(server, "d`b", "t'1", SHAPE)
+def days(server: Any, shape: dict[str, Any] = SHAPE) -> dict[int, str]:
+    return scan.days(server, "d`b", "t'1", shape)
 
 
 def test_a_day_without_a_sum_is_unseen_where_there_are_values_and_seen_where_there_are_none() -> None:
@@ -50,14 +51,22 @@ def test_a_day_without_a_sum_is_unseen_where_there_are_values_and_seen_where_the
 
 
 def test_a_type_that_the_server_cannot_check_makes_every_day_unseen_and_leaves_nothing_out() -> None:
-    assert set(days(Server(odd=True)).values()) == {scan.UNSEEN}
+    assert set(days(Server(odd=True), NUMBERLESS).values()) == {scan.UNSEEN}
+
+
+def test_texts_are_read_only_where_no_number_tells() -> None:
+    with_numbers, without = Server(), Server()
+    days(with_numbers)
+    days(without, NUMBERLESS)
+    assert not any("CRC32" in sql for sql in with_numbers.asked)
+    assert any("SUM(CRC32(`d`) * CAST(`ts` AS BIGINT))" in sql for sql in without.asked)
 
 
 def test_names_are_quoted() -> None:
     server = Server()
     days(server)
     assert all("FROM `d``b`.`t'1`" in sql for sql in server.asked)
-    assert "SUM(`v``w`)" in server.asked[0] and "SUM(CRC32(`d`) * CAST(`ts` AS BIGINT))" in server.asked[-1]
+    assert "SUM(`v``w`)" in server.asked[0]
 
 
 def text(*values: bytes) -> Column:

@@ -67,15 +67,17 @@ def fileset_hours(number: str, duration: str) -> Range:
 def days(session: RawSession, database: str, table: str, shape: Shape) -> dict[int, str]:
     """A digest of each day's sums, by its number since 1970. The server has most of them beside its blocks.
 
-    Numbers are added up as they are, what is none by its checksum weighted by the key. A sum with NaN or an infinity in
-    it is none at all: such a day is UNSEEN.
+    Numbers are added up as they are. What is none is added up by its checksum, weighted by the key, only where there is
+    no number: the server would read every text of the whole history. A sum with NaN or an infinity in it is none at
+    all: such a day is UNSEEN.
     """
     columns = shape["columns"]
     found: dict[int, list[Any]] = {}
-    numbers = [(name, kind) for name, kind, _ in columns[1:] if _is_number(kind)]
+    numbers = [(name, kind) for name, kind, key in columns if _is_number(kind) and not key]
     sums = _by_day(session, database, table, [f"SUM({_number(name, kind)})" for name, kind in numbers])
     unseen = _unseen(session, database, table, numbers, sums)
-    checked = [aggregate for name, kind, key in columns[1:] for aggregate in _checked(columns, name, kind, key)]
+    others_ = () if numbers else columns[1:]
+    checked = [aggregate for name, kind, key in others_ for aggregate in _checked(columns, name, kind, key)]
     try:
         others = _by_day(session, database, table, checked) if checked else {}
     except TdengineError as error:  # a version that has no checksum of such a type
