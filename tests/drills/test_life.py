@@ -30,7 +30,7 @@ def backup(estate_lab: Estate) -> Host:
 def ok(*words: str) -> str:
     done = dr(*words)
     assert done.code == 0, (words, done.out, done.err)
-    return done.out
+    return done.out + done.err
 
 
 def troubles() -> dict[str, str]:
