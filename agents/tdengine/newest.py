@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 from agents.base.config import Table
-from agents.tdengine.sql import rows_of, subtable
-from agents.writing.batch import EVENT_ID, Part
+from agents.tdengine.sql import subtable
+from agents.writing.batch import EVENT_ID, Part, rows_of
 
 # TDengine takes no IN for the time that a table is ordered by. Times that lie together are asked for by one span.
 KEYS, GAP_NS = 500, 600 * 10**9

@@ -7,11 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from agents.base.config import Table
-from agents.writing.batch import Part
+from agents.writing.batch import Part, rows_of
 
 MAX_BYTES = 900_000  # of one statement; the server's limit is 1 MiB
-_UNESCAPE = {"t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "\\": "\\"}
-_ESCAPED = re.compile(r"\\(.)")
 _TEXT = re.compile(r"(binary|nchar|varchar)\b")
 
 
@@ -47,12 +45,6 @@ def subtable(table: str, tags: Sequence[str | None]) -> str:
     return f"{table}_{hashlib.sha256(joined.encode()).hexdigest()[:16]}"
 
 
-def rows_of(part: Part) -> Iterator[list[str | None]]:
-    """The values of each row, in the order of the part's columns; None for NULL."""
-    for line in part.text.split("\n")[:-1]:
-        yield [None if field == "\\N" else _plain(field) for field in line.split("\t")]
-
-
 def literal(value: str | None, kind: str) -> str:
     """One value as TDengine reads it."""
     if value is None:
@@ -72,10 +64,6 @@ def quoted(text: str) -> str:
 def identifier(name: str) -> str:
     """A name as a statement has it."""
     return "`" + name.replace("`", "``") + "`"
-
-
-def _plain(field: str) -> str:
-    return _ESCAPED.sub(lambda found: _UNESCAPE.get(found[1], found[1]), field) if "\\" in field else field
 
 
 _Group = tuple[str, tuple[str, ...], tuple[str | None, ...]]  # table, columns, tags

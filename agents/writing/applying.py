@@ -25,7 +25,7 @@ from agents.writing.rival import RivalWatch
 from agents.writing.stalls import Stalls
 
 PIECES = 4  # into which a record is split that ends every session
-CHUNK = 2000  # rows of a record that are separated in one transaction
+CHUNK, SEPARATE_S = 1000, 30.0  # rows of a record that are separated in one transaction, and the time for it
 FEW = 20  # rows; so many that name a value of theirs may all be at fault, more are more likely the table's
 JUST_NOW_S = 5.0
 UNLUCKY_TRIES, UNLUCKY_S = 5, 0.05
@@ -85,7 +85,7 @@ class Applying:
             return
         self.trying = (record,)
         with self._watched(store):
-            sound, refused = store.write_sound_rows(record.parts, self._deadline_s(record.n * 10))
+            sound, refused = store.write_sound_rows(record.parts, SEPARATE_S * self.patience)
         self.trying = ()
         through = {part.table for part in sound}
         dead: list[tuple[Part, Refusal]] = []

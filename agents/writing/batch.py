@@ -7,7 +7,8 @@ for byte the row that was acknowledged.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -22,6 +23,9 @@ SEQ_MASK = (1 << RUN_SHIFT) - 1
 ESCAPES = str.maketrans(
     {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
 )
+
+_UNESCAPE = {"t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "\\": "\\"}
+_ESCAPED = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True)
@@ -123,3 +127,13 @@ def _value(value: object) -> str:
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(ESCAPES)
     return str(value).translate(ESCAPES)
+
+
+def rows_of(part: Part) -> Iterator[list[str | None]]:
+    """The values of each row, in the order of the part's columns; None for NULL."""
+    for line in part.text.split("\n")[:-1]:
+        yield [None if field == "\\N" else _plain(field) for field in line.split("\t")]
+
+
+def _plain(field: str) -> str:
+    return _ESCAPED.sub(lambda found: _UNESCAPE.get(found[1], found[1]), field) if "\\" in field else field

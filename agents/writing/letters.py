@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 
 from agents.base.config import Table
 from agents.base.errors import BadRow
-from agents.tdengine.sql import rows_of
-from agents.writing.batch import EVENT_ID, RUN_SHIFT, SEQ_MASK, Part, copy_text
+from agents.writing.batch import EVENT_ID, RUN_SHIFT, SEQ_MASK, Part, copy_text, rows_of
 from agents.writing.outbox_file import OutboxFile
 from agents.writing.records import Newer, checksum_of, data_of, parts_of, ranges_in, ranges_of
 from agents.writing.sqlite_errors import told

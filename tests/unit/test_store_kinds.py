@@ -14,9 +14,9 @@ from agents.base.failures import Kind
 from agents.postgresql.store import Unconfirmed
 from agents.tdengine.newest import absent, nanoseconds, newer
 from agents.tdengine.session import TdengineError
-from agents.tdengine.sql import rows_of, subtable
+from agents.tdengine.sql import subtable
 from agents.writing.backend import kind_of, refusal
-from agents.writing.batch import Part, copy_text
+from agents.writing.batch import Part, copy_text, rows_of
 
 
 def sqlstate(code: str) -> psycopg2.Error:

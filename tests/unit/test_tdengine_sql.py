@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from agents.base.config import Table, load_tables
 from agents.feed.ticks import SHARES, TOGETHER, Ticks
-from agents.tdengine.sql import MAX_BYTES, inserts, literal, rows_of, subtable
-from agents.writing.batch import encode
+from agents.tdengine.sql import MAX_BYTES, inserts, literal, subtable
+from agents.writing.batch import encode, rows_of
 from inventories.catalog import load_tables as load_catalogue
 from inventories.catalog.export import tables_json
 from inventories.catalog.tables import Store
