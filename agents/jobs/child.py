@@ -92,6 +92,18 @@ def last_words(log: Path, passed: bool) -> str:
     return ""
 
 
+def last_hint(log: Path) -> str:
+    """What helps, as the program that failed said last; empty where it said nothing of the kind."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    hints = [line.partition("HINT: ")[2].strip() for line in lines if line.startswith("HINT: ")]
+    return hints[-1] if hints else ""
+
+
 def _json(line: str) -> object:
     try:
         return json.loads(line) if line.startswith("{") else None

@@ -234,7 +234,9 @@ def _run(settings: Settings, options: argparse.Namespace) -> int:
         return 0
     print(json.dumps(asdict(state)), flush=True)
     if state.outcome in ("failed", "timeout"):
-        raise AgentError(f"{job} {state.outcome}: {state.sentence}", f"{state.log} has all of its output.")
+        hint = child.last_hint(Path(state.log))
+        where = f"{state.log} has all of its output."
+        raise AgentError(f"{job} {state.outcome}: {state.sentence}", f"{hint} {where}" if hint else where)
     return 3 if state.outcome == "skipped" else 0
 
 

@@ -55,9 +55,14 @@ def test_a_forgotten_stop_on_the_primary_is_lifted_too(estate_lab: Estate) -> No
     ok("backup.check")
 
 
-def test_a_history_that_nobody_knows_is_named(backup: Host) -> None:
+def test_a_history_that_nobody_knows_is_named(estate_lab: Estate, backup: Host) -> None:
+    """As a server that was promoted elsewhere leaves it; pgBackRest locks it with the archive's own key."""
     path = f"archive/main/{pgbackrest.info(backup, 'main').archive_id}/00000099.history"
-    backup.run("printf '1\\t0/3000000\\tno recovery target\\n' | pgbackrest repo-put %s", path, user="postgres")
+    push = (
+        "cd /tmp && printf '1\\t0/3000000\\tno recovery target\\n' > 00000099.history && "
+        "pgbackrest --stanza=main archive-push /tmp/00000099.history && rm 00000099.history"
+    )
+    primary(estate_lab).run(push, user="postgres", timeout=60)
     try:
         dr("backup.check").assert_told(1, "holds 00000099.history, and pg", "on timeline", hint="Find and stop it")
     finally:

@@ -68,7 +68,8 @@ def test_a_job_that_fails_keeps_its_last_success_and_says_why(host: BackupHost) 
     assert (answer["outcome"], state.outcome, state.last_success_at) == ("failed", "failed", 5.0)
     assert "took no full backup: unable to find primary cluster - cannot proceed" in state.sentence
     assert "unable to find primary" in Path(state.log).read_text()
-    assert err.splitlines()[-1].startswith("HINT: ")
+    assert err.splitlines()[-1].startswith("HINT: The lines above say more"), "what the job itself hinted at"
+    assert "has all of its output." in err.splitlines()[-1]
 
 
 def test_a_backup_that_ended_well_and_left_nothing_is_no_success(host: BackupHost) -> None:
