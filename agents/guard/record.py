@@ -185,10 +185,10 @@ def _wrong_acting(acting: Any) -> str:
 
 def _wrong_holder(acting: Any) -> str:
     """Of one that was written here, which has had its signs of life."""
-    said = acting if isinstance(acting, dict) else {}
-    if not all(isinstance(said.get(name), str) for name in _BEATEN) or type(said.get("beat_ticks")) not in (int, float):
-        return _wrong_acting(acting) or "acting lacks its signs of life"
-    return _wrong_acting(acting)
+    if wrong := _wrong_acting(acting):
+        return wrong
+    beaten = all(isinstance(acting.get(name), str) for name in _BEATEN)
+    return "" if beaten and type(acting.get("beat_ticks")) in (int, float) else "acting lacks its signs of life"
 
 
 def sum_of(record: Json) -> str:

@@ -155,9 +155,7 @@ def test_a_restore_that_replays_is_ours_as_long_as_it_has_nothing_that_the_archi
     place: Place, running: Made, copy: Path
 ) -> None:
     there = Place(copy, place.programs, claims=place.claims, record=place.record)
-    standby = Made(copy.parent, copy.name)
-    with (copy / "postgresql.auto.conf").open("a") as auto:
-        auto.write(f"primary_conninfo = 'host=127.0.0.1 port={running.port} user=postgres'\n")
+    standby = _following(running, copy)
     standby.start()
     try:
         running.sql("INSERT INTO kept VALUES (2)", "CHECKPOINT", "SELECT pg_switch_wal()", database="postgres")
@@ -182,10 +180,8 @@ def test_a_standby_ahead_of_a_primary_that_came_back_from_a_snapshot_is_not_rebu
 ) -> None:
     """What was acknowledged since the snapshot is there alone."""
     there = Place(copy, place.programs, claims=place.claims, record=place.record)
-    standby = Made(copy.parent, copy.name)
-    with (copy / "postgresql.auto.conf").open("a") as auto:
-        auto.write(f"primary_conninfo = 'host=127.0.0.1 port={running.port} user=postgres'\n")
-    timeline, snapshot = running.where()
+    standby = _following(running, copy)
+    _, snapshot = running.where()
     standby.start()
     try:
         running.sql("INSERT INTO kept VALUES (2)", "CHECKPOINT", database="postgres")
@@ -197,6 +193,13 @@ def test_a_standby_ahead_of_a_primary_that_came_back_from_a_snapshot_is_not_rebu
     seen = change.seen_and_judged(there)[0]
     assert Successor(seen.system, timeline, end).has_left(seen)
     assert not Successor(seen.system, timeline, snapshot).has_left(seen)
+
+
+def _following(primary: Made, copy: Path) -> Made:
+    """The copy as a standby of the primary, down."""
+    with (copy / "postgresql.auto.conf").open("a") as auto:
+        auto.write(f"primary_conninfo = 'host=127.0.0.1 port={primary.port} user=postgres'\n")
+    return Made(copy.parent, copy.name)
 
 
 def _caught_up(primary: Server, standby: Server) -> bool:

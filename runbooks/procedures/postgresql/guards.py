@@ -28,8 +28,7 @@ def writers(context: Run) -> dict[str, Node]:
 
 def look(context: Run, host: Host) -> Node:
     """A busy server may not have answered at first; a second silence is an answer."""
-    node = server.look(host, layout(context).version)
-    return server.look(host, layout(context).version) if node.is_unknown else node
+    return server.ask(host, layout(context).version, 0)
 
 
 def only(found: Mapping[str, Node], allowed: Mapping[str, tuple[int, ...]]) -> None:
