@@ -704,3 +704,9 @@ def test_a_query_may_be_longer_than_an_argument_of_a_program(two: Two) -> None:
     two.sql("DROP TABLE wide")
     two.restored(Mode.MERGE, "wide")
     assert two.same("wide")
+
+
+def test_the_names_of_thousands_of_partitions_are_dumped_at_once(two: Two) -> None:
+    two.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    many = [f"absent_{i:04d}".ljust(63, "x") for i in range(2100)]
+    assert any("CREATE TABLE public.t" in line for line in two.definition(*many, "t")[0])
