@@ -23,7 +23,7 @@ from inventories.errors import BadInput
 CA_DAYS = 3650
 HOST_DAYS = 825
 RENEW_BEFORE = dt.timedelta(days=60)
-# A host whose clock is months behind must archive and be archived to: it would call a younger certificate not yet valid.
+# A host whose clock is months behind must archive and replicate: it would call a younger certificate not yet valid.
 VALID_SINCE = dt.timedelta(days=90)
 
 
