@@ -54,7 +54,8 @@ ALTER TABLE tor_changed.narrowed ALTER v TYPE varchar(4), ALTER n TYPE int;
 --# column_not_null_now | tor_changed.required
 CREATE TABLE tor_changed.required (id int PRIMARY KEY, v text);
 INSERT INTO tor_changed.required SELECT i, CASE WHEN i > 2 THEN 'v' || i END FROM generate_series(1, 10) i;
---# changes v
+--# changes
+--# refused merge replace | do not meet | v is not null | --where
 --# damage
 DELETE FROM tor_changed.required WHERE id <= 3;
 ALTER TABLE tor_changed.required ALTER v SET NOT NULL;
