@@ -52,6 +52,14 @@ INSERT INTO tor_kin.of_numbered SELECT i, date '2026-01-01' + i, i FROM generate
 --# damage
 DELETE FROM tor_kin.numbered WHERE id <= 5;
 UPDATE tor_kin.numbered SET v = 'spoilt' WHERE id BETWEEN 8 AND 14;
+--# partitioned_that_lost_a_partition | tor_kin.by_year
+CREATE TABLE tor_kin.by_year (day date, id int, v text, PRIMARY KEY (day, id)) PARTITION BY RANGE (day);
+CREATE TABLE tor_kin.y_2025 PARTITION OF tor_kin.by_year FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE tor_kin.y_2026 PARTITION OF tor_kin.by_year FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+INSERT INTO tor_kin.by_year SELECT date '2025-06-01' + i * 30, i, 'v' || i FROM generate_series(1, 15) i;
+--# refused merge replace | has lost partitions | y_2025
+--# damage
+DROP TABLE tor_kin.y_2025;
 --# inherits_from_two | tor_kin.child
 CREATE TABLE tor_kin.mother (id int NOT NULL, a text CONSTRAINT a_there CHECK (a <> ''));
 CREATE TABLE tor_kin.father (b text DEFAULT 'b');
@@ -101,6 +109,28 @@ INSERT INTO tor_kin.ticks SELECT timestamptz '2026-01-01 00:00:00Z' + i * interv
 --# damage
 DELETE FROM tor_kin.ticks WHERE symbol = 's0';
 UPDATE tor_kin.ticks SET price = -1 WHERE symbol = 's1' AND at < '2026-01-10 00:00:00Z';
+--# hypertable_compressed_with_policies | tor_kin.packed
+CREATE TABLE tor_kin.packed (at timestamptz NOT NULL, symbol text NOT NULL, price numeric, v text, PRIMARY KEY (at, symbol));
+SELECT count(create_hypertable('tor_kin.packed', 'at', chunk_time_interval => interval '7 days'));
+ALTER TABLE tor_kin.packed SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol', timescaledb.compress_orderby = 'at DESC NULLS LAST');
+SELECT count(add_compression_policy('tor_kin.packed', interval '100 years', schedule_interval => interval '3 days'));
+SELECT count(add_retention_policy('tor_kin.packed', interval '200 years'));
+INSERT INTO tor_kin.packed SELECT timestamptz '2026-01-01 00:00:00Z' + i * interval '1 day', 's' || i % 3, i / 10.0, 'v' || i FROM generate_series(1, 40) i;
+SELECT count(compress_chunk(c)) FROM show_chunks('tor_kin.packed', older_than => timestamptz '2026-01-25 00:00:00Z') c;
+--# damage
+DELETE FROM tor_kin.packed WHERE symbol = 's0';
+UPDATE tor_kin.packed SET v = 'spoilt' WHERE symbol = 's1' AND at < '2026-01-10 00:00:00Z';
+--# hypertable_with_a_continuous_aggregate | tor_kin.summed
+CREATE TABLE tor_kin.summed (at timestamptz NOT NULL, symbol text, price numeric, PRIMARY KEY (at, symbol));
+SELECT count(create_hypertable('tor_kin.summed', 'at', chunk_time_interval => interval '7 days'));
+INSERT INTO tor_kin.summed SELECT timestamptz '2026-01-01 00:00:00Z' + i * interval '1 hour', 's' || i % 3, i / 10.0 FROM generate_series(1, 400) i;
+CREATE MATERIALIZED VIEW tor_kin.high_of_a_day WITH (timescaledb.continuous) AS
+  SELECT time_bucket('1 day', at) AS day, symbol, max(price) AS high FROM tor_kin.summed GROUP BY 1, 2 WITH NO DATA;
+--# told high_of_a_day
+--# lost high_of_a_day
+--# damage
+DELETE FROM tor_kin.summed WHERE symbol = 's0';
+UPDATE tor_kin.summed SET price = -1 WHERE symbol = 's1' AND at < '2026-01-10 00:00:00Z';
 --# hypertable_of_dates_before_2000_and_after_now | tor_kin.days
 CREATE TABLE tor_kin.days (day date NOT NULL, symbol text, v numeric, PRIMARY KEY (day, symbol));
 SELECT count(create_hypertable('tor_kin.days', 'day', chunk_time_interval => interval '10 years'));
