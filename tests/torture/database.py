@@ -17,17 +17,12 @@ SET bytea_output = 'hex'; SET xmloption = 'content'; SET row_security = off; SET
 """
 _ENTRY = re.compile(r"^-- Name: (.*; Type: .*; Schema: .*; Owner: .*)$", re.MULTILINE)
 _NOISE = re.compile(r"^(--.*|SET default_.*|\\(un)?restrict .*|)$")
-_HYPERTABLES = r"""
+_DIMENSIONS = r"""
 SELECT to_regclass('timescaledb_information.dimensions') IS NOT NULL AS there \gset
 \if :there
-SELECT coalesce(json_object_agg(format('hypertable %I.%I; %s', owner, called, what), told::text), '{}') FROM (
-  SELECT hypertable_schema AS owner, hypertable_name AS called, 'dimension ' || dimension_number AS what,
-    to_jsonb(d) AS told FROM timescaledb_information.dimensions d
-  UNION ALL SELECT hypertable_schema, hypertable_name, 'column compressed as ' || attname, to_jsonb(c)
-    FROM timescaledb_information.compression_settings c
-  UNION ALL SELECT hypertable_schema, hypertable_name, 'job ' || proc_name,
-    jsonb_build_object('every', schedule_interval, 'fixed', fixed_schedule, 'config', config - 'hypertable_id')
-    FROM timescaledb_information.jobs j WHERE hypertable_name IS NOT NULL) h;
+SELECT coalesce(json_object_agg(format('hypertable %I.%I; dimension %s', hypertable_schema, hypertable_name,
+    dimension_number), to_json(d)::text), '{}')
+FROM timescaledb_information.dimensions d;
 \endif
 """
 # Of each sequence the last number it gave out, times the sign of its step: what may only grow.
@@ -120,12 +115,12 @@ class Database:
         }
 
     def definitions(self) -> dict[str, str]:
-        """Every object as pg_dump tells it, and what hypertables are beside, by what it is called."""
+        """Every object as pg_dump tells it, and every dimension of a hypertable, by what it is called."""
         dump = self.host.run(
             f"/usr/lib/postgresql/17/bin/pg_dump --schema-only {self.connect} -d %s", self.name, user="postgres",
             timeout=180,
         ).stdout  # fmt: skip
-        found = dict(json.loads(self.sql(_HYPERTABLES) or "{}"))
+        found = dict(json.loads(self.sql(_DIMENSIONS) or "{}"))
         parts = _ENTRY.split(dump)
         for name, text in zip(parts[1::2], parts[2::2], strict=True):
             if "; Schema: _timescaledb_internal;" not in name:
