@@ -20,6 +20,7 @@ from runbooks.probes.tdengine.servers import Local, Server, Vgroup
 from runbooks.procedures.tdengine import verifying
 
 LEAST = 3
+_REBUILD = "where the others lost their disks too, ./dr tdengine-rebuild brings all of them back"
 _FLUSH = "FLUSH DATABASE `%s`"
 
 
@@ -154,13 +155,13 @@ def _others_lead(asked: Server | None, lost: str) -> None:
     if asked is None:
         raise Refused(
             "no other TDengine node is ready, so nobody can fill this one",
-            "./dr deploy starts nodes that are down; two of three must answer",
+            f"./dr deploy starts nodes that are down, and two of three must answer; {_REBUILD}",
         )
     serving = [name for name, role in asked.mnodes.items() if name != lost and role in ("leader", "follower")]
     if 2 * len(serving) <= len(asked.mnodes):
         raise Refused(
             f"{len(serving)} of {len(asked.mnodes)} nodes manage the cluster, which is no majority without {lost}",
-            "bring back another one first; without a majority nothing about the cluster can be changed",
+            f"bring back another one first, for without a majority nothing can be changed; {_REBUILD}",
         )
     mine = asked.numbers.get(lost)
     for group in asked.vgroups:
