@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from inventories.errors import BadInput, DrError, Refused, TargetFailed
+from runbooks.actions import app as app_actions
 from runbooks.actions.app import Replayed
 from runbooks.agent import ask, failure
 from runbooks.backups.tdengine_validation import Validation
@@ -171,7 +172,7 @@ def test_corrections_are_looked_for_since_the_restore_began_to_write_and_the_clo
 
     monkeypatch.setattr(_Nowhere, "app", "app1", raising=False)
     monkeypatch.setattr(common, "outbox", lambda context: _Box(10))
-    monkeypatch.setattr(common.app_actions, "replay_shadow", replayed)
+    monkeypatch.setattr(app_actions, "replay_shadow", replayed)
     here = context(TdengineRestoreOptions())
     monkeypatch.setattr(type(here), "remaining", lambda self: 5.0)
     state = TdengineRestore(own=True, mode=TdMode.OVERWRITE, backup_at=1000.0, writing_at=9000.0)
@@ -185,6 +186,13 @@ def test_corrections_are_looked_for_since_the_restore_began_to_write_and_the_clo
     monkeypatch.setattr(common, "outbox", lambda context: _Box(None))
     assert "may have its older value" in common.correct(here, state).degraded[0]
     assert len(asked) == 1
+
+
+def test_a_table_that_the_application_host_does_not_write_is_restored_and_nothing_is_queued_again() -> None:
+    """A table of somebody else's was dropped: "There is no table bars" ended the restore after its rows were back."""
+    state = TdengineRestore(own=True, lost=80, selection=TdSelection(tables=("bars",)))
+    assert not tdengine_restore.is_written_beside(context(TdengineRestoreOptions()), state)
+    assert common.written_tables(("bars", "tick_data")) == ("tick_data",)
 
 
 def ground(name: str, **facts: Any) -> Ground:

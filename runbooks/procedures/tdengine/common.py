@@ -123,10 +123,15 @@ def requeue(context: Run, state: S, tables: tuple[str, ...] = ()) -> S:
     return tell(context, state, f"{rows:,} rows that were acknowledged since the backup began are written again")
 
 
-def corrected_tables(only: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Those of which the newest event of a key wins, among `only`; empty means among all."""
-    ours = (table for table in load_tables().of(Store.TDENGINE) if table.on_conflict is OnConflict.NEWEST)
+def written_tables(only: tuple[str, ...] = (), on_conflict: OnConflict | None = None) -> tuple[str, ...]:
+    """The catalogue's, which the application host writes, among `only`; empty means among all."""
+    ours = (table for table in load_tables().of(Store.TDENGINE) if on_conflict in (None, table.on_conflict))
     return tuple(table.name for table in ours if not only or table.name in only)
+
+
+def corrected_tables(only: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Those of them in which the newest event of a key wins."""
+    return written_tables(only, OnConflict.NEWEST)
 
 
 def correct(context: Run, state: S, only: tuple[str, ...] = ()) -> S:

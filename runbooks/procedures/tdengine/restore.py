@@ -136,8 +136,7 @@ def write(context: Run, state: TdengineRestore) -> TdengineRestore:
         context.estate.backup, state.selection, state.mode, context.options.jobs, Asker.of(context),
         context.options.accept_lost_columns,
     )  # fmt: skip
-    context.say(done.sentence)
-    return state.model_copy(
+    return td.tell(context, state, done.sentence).model_copy(
         update={
             "rows_written": state.rows_written + done.rows_written, "rows_present": done.rows_present,
         }
@@ -162,7 +161,9 @@ def check(context: Run, state: TdengineRestore) -> TdengineRestore:
 
 
 def lost_rows_of_production(context: Run, state: TdengineRestore) -> bool:
-    return state.own and state.mode is TdMode.MISSING and (state.lost > 0 or not state.there)
+    """Where the application host may have later ones: it writes no table but those of the catalogue."""
+    lost = state.own and state.mode is TdMode.MISSING and (state.lost > 0 or not state.there)
+    return lost and bool(td.written_tables(state.selection.tables))
 
 
 def is_written_beside(context: Run, state: TdengineRestore) -> bool:
@@ -174,7 +175,7 @@ def is_written_beside(context: Run, state: TdengineRestore) -> bool:
 def requeue(context: Run, state: TdengineRestore) -> TdengineRestore:
     """What was lost with those rows and is younger than the backup, or else what came while they were written."""
     if lost_rows_of_production(context, state):
-        return td.requeue(context, state, state.selection.tables)
+        return td.requeue(context, state, td.written_tables(state.selection.tables))
     state = state.model_copy(update={"dead_before": td.outbox(context).dead_rows})
     return td.correct(context, state, state.selection.tables)
 
