@@ -5,17 +5,20 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from agents.base.config import CopySettings, Table
+from agents.client import By, NotAcknowledged
 from agents.writing import copy_server
 from agents.writing.copies import Copies, NoSecondCopy, adopt
 from agents.writing.copy_server import Server, ServerSettings, Shelf
 from agents.writing.outbox import Outbox
 from deploys.pki import issue
 from tests.unit.agent_fixtures import orders, tables
+from tests.unit.client_kit import client, order
 
 
 @pytest.fixture
@@ -104,6 +107,23 @@ def test_without_the_other_host_nothing_is_acknowledged_unless_that_was_allowed(
     assert loose.enqueue(orders(known, 1, 10), known, 7) == 1
     other_host.start()
     assert strict.enqueue(orders(known, 1, 10), known, 7) == 1
+
+
+def test_what_the_client_library_s_outbox_acknowledges_is_on_the_other_host_too(
+    other_host: Running, tmp_path: Path
+) -> None:
+    settings = {"path": str(tmp_path / "outbox.db"), "copy": asdict(other_host.settings())}
+    other_host.stop()
+    with client(tmp_path, outbox=settings) as one:
+        with pytest.raises(NotAcknowledged, match="No second copy") as told:
+            one.save("order_records", [order()])
+        other_host.start()
+        ack = one.write(told.value.rest)
+    assert ack.by is By.OUTBOX
+    new = Outbox(tmp_path / "new.db", copy=other_host.settings())
+    assert new.copies is not None
+    assert adopt(new, new.copies) == 1
+    assert [part.first for record in new.pending(10) for part in record.parts] == list(ack.event_ids)
 
 
 def test_a_connection_that_broke_is_made_again(other_host: Running, tmp_path: Path, known: dict[str, Table]) -> None:
