@@ -218,7 +218,7 @@ def _overwrite(settings: Path, ledger: Path, name: str) -> None:
 def _replay(settings: Path) -> None:
     stop = threading.Event()
     config = load_config(settings)
-    serve(config, Outbox(config.outbox.path), _replayer(config, stop), stop)
+    serve(Outbox.of(config), _replayer(config, stop), stop)
 
 
 def _replayer(config: Config, stop: threading.Event) -> Replayer:
@@ -240,6 +240,7 @@ class Soak:
         for process in (self._clients[number], self._replayer):
             os.kill(process.pid, signal.SIGKILL)
             process.join(10)
+            assert process.exitcode == -signal.SIGKILL, "it ended by itself before it was killed"
             self.kills += 1
         self._clients[number] = self._client()
         self._replayer = self._process(_replay, self._settings)
@@ -249,6 +250,7 @@ class Soak:
         for process in self._clients:
             process.join(60)
             assert process.exitcode == 0
+        assert self._replayer.is_alive()
         self._replayer.kill()
         self._replayer.join(10)
 
