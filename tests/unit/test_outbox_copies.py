@@ -12,6 +12,7 @@ import pytest
 
 from agents.base.config import CopySettings, Table
 from agents.client import By, NotAcknowledged
+from agents.writing import copies as copies_module
 from agents.writing import copy_server
 from agents.writing.copies import Copies, NoSecondCopy, adopt
 from agents.writing.copy_server import Server, ServerSettings, Shelf
@@ -92,6 +93,22 @@ def test_what_the_lost_file_had_is_in_the_new_one_and_leaves_for_the_store_once(
     assert new.status().pending_rows == 110
     assert {part.first for record in new.pending(1000) for part in record.parts} == {*range(1, 101, 10), 901}
     assert [one.missing for one in new.accounts()] == [0]
+
+
+def test_large_records_are_adopted_a_few_at_a_time(
+    other_host: Running, tmp_path: Path, known: dict[str, Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty of them in one answer would be more than a message may have, at every try."""
+    lost = Outbox(tmp_path / "lost.db", copy=other_host.settings())
+    for first in range(1, 12_000, 1000):
+        lost.enqueue(orders(known, first, first + 999), known, 7)
+    one = len(lost.pending(1000)[0].parts[0].text)
+    monkeypatch.setattr(copies_module, "MAX_BYTES", 4 * one)
+    monkeypatch.setattr(copy_server, "ANSWER_BYTES", 2 * one)
+    new = Outbox(tmp_path / "new.db", copy=other_host.settings())
+    assert new.copies is not None
+    assert adopt(new, new.copies) == 12
+    assert new.status().pending_rows == 12_000
 
 
 def test_without_the_other_host_nothing_is_acknowledged_unless_that_was_allowed(
