@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.base.config import CopySettings, Table
+from agents.base.errors import BadRow
 from agents.client import By, NotAcknowledged
 from agents.writing import copies as copies_module
 from agents.writing import copy_server
@@ -109,6 +110,22 @@ def test_large_records_are_adopted_a_few_at_a_time(
     assert new.copies is not None
     assert adopt(new, new.copies) == 12
     assert new.status().pending_rows == 12_000
+
+
+def test_a_batch_that_no_message_can_hold_is_told_so_and_not_tried_for_ever(
+    other_host: Running, tmp_path: Path, known: dict[str, Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = Outbox(tmp_path / "strict.db", copy=other_host.settings())
+    loose = Outbox(tmp_path / "loose.db", copy=other_host.settings(alone=True))
+    monkeypatch.setattr(copies_module, "MAX_BYTES", 10_000)
+    with pytest.raises(BadRow, match="too large for a second copy") as told:
+        strict.enqueue(orders(known, 1, 1000), known, 7)
+    assert told.value.hint
+    assert strict.status().pending_rows == 0
+    assert loose.enqueue(orders(known, 1, 1000), known, 7) == 1
+    for outbox in (strict, loose):
+        outbox.enqueue(orders(known, 1001, 1010), known, 7)
+    assert [record.copy_no is None for record in loose.pending(10_000)] == [True, False]
 
 
 def test_without_the_other_host_nothing_is_acknowledged_unless_that_was_allowed(
