@@ -63,6 +63,14 @@ class Planner:
         why = _unlike(copied) or (there and there.foreign and "is a foreign table now")
         if why:
             raise Refused(f"{copied.name} {why}", "tables that are logged and lie in this database can be restored")
+        unheld = sorted({*copied.unheld, *(there.unheld if there else ())})
+        if unheld:
+            held = [name for name in copied.partitions if name not in unheld]
+            raise Refused(
+                f"no backup holds the rows of {', '.join(unheld)}, which {copied.name} consists of: "
+                "they are unlogged, or on another server",
+                f"restore its other partitions by name{': --tables ' + ','.join(held[:20]) if held else ''}",
+            )
         keyless = not copied.key or (there is not None and not there.key)
         if keyless and (not copied.columns or (there and self.mode is not Mode.BESIDE)):
             raise Refused(

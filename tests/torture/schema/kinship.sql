@@ -91,6 +91,14 @@ INSERT INTO tor_kin.unlogged SELECT i, 'v' || i FROM generate_series(1, 10) i;
 --# refused merge replace beside drop | is unlogged
 --# damage
 DELETE FROM tor_kin.unlogged;
+--# unlogged_partition | tor_kin.half_logged
+CREATE TABLE tor_kin.half_logged (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+CREATE TABLE tor_kin.half_1 PARTITION OF tor_kin.half_logged FOR VALUES FROM (0) TO (6);
+CREATE UNLOGGED TABLE tor_kin.half_2 PARTITION OF tor_kin.half_logged FOR VALUES FROM (6) TO (20);
+INSERT INTO tor_kin.half_logged SELECT i, 'v' || i FROM generate_series(1, 10) i;
+--# refused merge replace beside drop | no backup holds the rows | half_2
+--# damage
+DELETE FROM tor_kin.half_logged WHERE id < 3;
 --# views_and_functions_upon_it | tor_kin.viewed
 CREATE TABLE tor_kin.viewed (id int PRIMARY KEY, v text);
 INSERT INTO tor_kin.viewed SELECT i, 'v' || i FROM generate_series(1, 10) i;
