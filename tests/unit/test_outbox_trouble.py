@@ -16,7 +16,7 @@ import pytest
 
 from agents.base.config import Table
 from agents.base.errors import BadRow, OutboxBusy, OutboxDamaged, OutboxFull
-from agents.writing import outbox_file, replayer, room
+from agents.writing import outbox_file, replayer, room, sqlite_errors
 from agents.writing.batch import Batch, Part
 from agents.writing.outbox import Outbox
 from agents.writing.room import Reserve
@@ -213,3 +213,19 @@ def test_a_disk_that_is_really_full_is_drained_all_the_same(
     assert store.rows["order_records"] >= set(range(1, last))
     assert outbox.status().pending_rows == 0
     assert [one.missing for one in outbox.accounts()] == [0]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("database or disk is full", OutboxFull), ("database is locked", OutboxBusy),
+        ("database table is locked", OutboxBusy), ("attempt to write a readonly database", OutboxDamaged),
+        ("unable to open database file", OutboxDamaged), ("disk I/O error", OutboxDamaged),
+        ("database disk image is malformed", OutboxDamaged), ("file is not a database", OutboxDamaged),
+    ],
+)  # fmt: skip
+def test_where_python_tells_no_number_the_words_say_what_it_is(tmp_path: Path, words: str, kind: type) -> None:
+    with pytest.raises(kind) as told_as, sqlite_errors.told(tmp_path / "outbox.db"):
+        raise sqlite3.OperationalError(words)  # as of Python 3.10: without sqlite_errorcode
+    assert type(told_as.value) is kind
+    assert "cannot be used" not in str(told_as.value)
