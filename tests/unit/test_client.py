@@ -21,10 +21,10 @@ from agents.base.errors import AgentError, BadConfig, BadRow, OutboxFull
 from agents.client import AsyncClient, By, Client, NotAcknowledged
 from agents.client import client as client_module
 from agents.client import pool as pool_module
-from agents.client.clock import STEP
 from agents.client.pool import ClientClosed
 from agents.client.prepare import BATCH_BYTES, BATCH_ROWS
 from agents.writing.batch import encode
+from agents.writing.clock import STEP
 from agents.writing.writer import Ack, Writer
 from drills.benches.client import figures
 from tests.unit.agent_fixtures import config_file

@@ -244,6 +244,6 @@ def test_a_moment_of_numpy_keeps_its_nanoseconds_and_its_gap() -> None:
 
 def test_a_document_of_any_size_is_judged_by_its_length_first(monkeypatch: pytest.MonkeyPatch) -> None:
     huge = "[" + "1," * (MAX_BYTES // 2) + "1]"
-    monkeypatch.setattr("agents.client.kinds.text.json.loads", None)  # would take many times the memory
+    monkeypatch.setattr(json, "loads", None)  # would take many times the memory
     assert told("jsonb", huge).startswith(f"refused: is a document of {len(huge)} characters, ")
     assert told("jsonb", {"a": "x" * MAX_BYTES}).startswith("refused: is a document of")

@@ -17,8 +17,8 @@ import pytest
 
 from agents.base.config import Config, load_config, load_tables
 from agents.client import By, Client
-from agents.client import clock as clock_module
-from agents.client.clock import Clock
+from agents.writing import clock as clock_module
+from agents.writing.clock import Clock
 from agents.writing.outbox import Outbox
 from agents.writing.replayer import Replayer, drain_once, serve
 from inventories.catalog import load_tables as load_catalogue

@@ -35,6 +35,7 @@ LAST_TICK = (1 << (63 - NODE_BITS)) - 1
 _STATE = struct.Struct(">4sqq16sq")
 _CRC = struct.Struct(">I")
 _MAGIC = b"DRC1"
+CLOCK = "clock"  # the file's name, beside the outbox
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -64,7 +65,7 @@ class Clock:
 
     def reserve(self, n: int) -> range:
         """The next `n` ids. Raises ClockUnusable."""
-        with self._lock, _Locked(self._opened()) as held:
+        with self._lock, self._held() as held:
             state = held.state
             first = max(state.last + 1, _ticks(_physical_ns(state)))
             last = first + n - 1
@@ -83,14 +84,14 @@ class Clock:
 
         What is far ahead of all that is known here is not believed: ids never come back from there.
         """
-        with self._lock, _Locked(self._opened()) as held:
+        with self._lock, self._held() as held:
             known_ns = max(time.time_ns(), held.state.last * 1_000_000_000 >> FRACTION_BITS)
             if store_ns - known_ns < LEAP_NS:
                 held.put(replace(held.state, anchor_ns=store_ns - since_boot_ns), sync=False)
 
     def ahead_s(self) -> float:
         """How far the ids are ahead of the time, in seconds; a second after a clock that had been wrong it shows."""
-        with self._lock, _Locked(self._opened()) as held:
+        with self._lock, self._held() as held:
             return max(0.0, (held.state.last - _ticks(_physical_ns(held.state))) / (1 << FRACTION_BITS))
 
     def close(self) -> None:
@@ -107,6 +108,21 @@ class Clock:
             self._lock = threading.Lock()
         else:
             self._lock.release()
+
+    def _held(self) -> _Locked:
+        """The file under its lock: the one that has the name, for one that was moved away counts for nobody."""
+        while True:
+            handle = self._opened()
+            held = _Locked(handle)
+            held.take()
+            try:
+                if _same(handle, self.path):
+                    return held
+            except BaseException:
+                held.release()
+                raise
+            held.release()
+            self._drop()
 
     def _drop(self) -> None:
         if self._handle >= 0:
@@ -131,6 +147,14 @@ class Clock:
         return self._handle
 
 
+def _same(handle: int, path: Path) -> bool:
+    """Whether the open file is the one that has this name now."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
 def _give_to_owner(handle: int, folder: Path) -> None:
     """What root makes here belongs to whoever runs the service, or that one could never use it."""
     if os.geteuid() == 0:
@@ -146,18 +170,20 @@ class _Locked:
         self.state = _State()
 
     def __enter__(self) -> _Locked:
-        self._take()
         try:
             self.state = _current(_read(self._handle))
         except BaseException:
-            fcntl.flock(self._handle, fcntl.LOCK_UN)
+            self.release()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
         fcntl.flock(self._handle, fcntl.LOCK_UN)
 
-    def _take(self) -> None:
+    def take(self) -> None:
         """It is held for microseconds, unless its holder was stopped in the middle: then nobody saves for a moment."""
         ends = time.monotonic() + LOCK_S
         while True:
