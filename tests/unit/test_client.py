@@ -385,3 +385,14 @@ def test_the_bench_holds_the_library_to_what_was_promised() -> None:
     assert found["of the feed's own path"].median == pytest.approx(20 / 24)
     slow = {figure.name: figure for figure in figures([{**said, "save": [1.0] * 190 + [9.0] * 10}])}
     assert slow["of a bare INSERT's"].met is False
+
+
+def test_an_outbox_that_somebody_removed_is_told_once_and_a_new_one_is_made(tmp_path: Path) -> None:
+    with client(tmp_path) as one:
+        one.save("order_records", order(order_id="A"))
+        for path in tmp_path.glob("outbox.db*"):
+            path.unlink()
+        with pytest.raises(NotAcknowledged, match="removed or replaced") as error:
+            one.save("order_records", order(order_id="B"))
+        assert one.write(error.value.rest).complete
+    assert [line["order_id"] for line in lines(tmp_path)] == ["B"]
