@@ -14,7 +14,7 @@ from runbooks.table_copy import meetings
 from runbooks.table_copy.counts import Mode
 from runbooks.table_copy.meetings import Asked
 from runbooks.table_copy.names import listed, literal, qualified, quoted
-from runbooks.table_copy.pair import DAY_BITS, Pair, bucket, days, filtered, match, row_hash
+from runbooks.table_copy.pair import DAY_BITS, Pair, bucket, days, filtered, match, not_chosen, row_hash
 from runbooks.table_copy.shape import EVENT_ID, Shape
 from runbooks.table_copy.source import Source, own_triggers_off, plain_settings
 
@@ -108,9 +108,11 @@ def _rows(nr: int, pair: Pair, live: Shape, asked: Asked, source: Source) -> str
         + source.fetch_said(f"rows_{nr}", asked_for, pair.format)
         + f"ANALYZE rows_{nr};\n"
         f"CREATE TEMP TABLE off_{nr} AS SELECT {both}, l.hash IS NULL AS missing, c.hash IS NULL AS only_live, "
+        "false AS elsewhere, "
         f"coalesce({' OR '.join(newer) or 'false'}, false) AS superseded "
         f"FROM rows_{nr} c FULL JOIN ({lives}) l ON {match('c', keys, 'l', keys)} "
-        "WHERE c.hash IS DISTINCT FROM l.hash;\n" + (_outside(nr, pair, live, asked, newer) if pair.where else "")
+        "WHERE c.hash IS DISTINCT FROM l.hash;\n"
+        + (_outside(nr, pair, live, asked, newer) + _elsewhere(nr, pair, live, asked, source) if pair.where else "")
     )
 
 
@@ -122,6 +124,16 @@ def _outside(nr: int, pair: Pair, live: Shape, asked: Asked, newer: list[str]) -
         f"UPDATE off_{nr} o SET missing = false, superseded = coalesce({later}, false), {taken} "
         f"FROM (SELECT {asked.selected}, t.xmin FROM {live.rows} AS t) l "
         f"WHERE o.missing AND {match('o', asked.columns(pair.key, 'c'), 'l', asked.columns(pair.key, 'v'))};\n"
+    )
+
+
+def _elsewhere(nr: int, pair: Pair, live: Shape, asked: Asked, source: Source) -> str:
+    """And one that it chose of the live table may be in the copy, where it did not meet the condition yet."""
+    found = match("o", asked.columns(pair.key, "l"), "e", pair.key)
+    return (
+        f"SELECT count(*) > 0 AS alone_{nr} FROM off_{nr} WHERE only_live \\gset\n\\if :alone_{nr}\n"
+        + not_chosen(nr, pair, live, source)
+        + f"UPDATE off_{nr} o SET elsewhere = true FROM elsewhere_{nr} e WHERE o.only_live AND {found};\n\\endif\n"
     )
 
 
@@ -142,7 +154,8 @@ def _told(nr: int, pair: Pair, live: Shape, asked: Asked) -> str:
         f"'restored', (SELECT coalesce(sum(copied), 0) {total}, 'live', (SELECT coalesce(sum(live), 0) {total}, "
         f"'buckets', (SELECT CASE WHEN :'all_{nr}' THEN NULL ELSE "
         f"coalesce(json_agg(bucket ORDER BY bucket) FILTER (WHERE off), '[]') END {total}, "
-        "'missing', count(*) FILTER (WHERE missing), 'only_live', count(*) FILTER (WHERE only_live), "
+        "'missing', count(*) FILTER (WHERE missing), 'only_live', count(*) FILTER (WHERE only_live "
+        "AND NOT elsewhere), 'elsewhere', count(*) FILTER (WHERE elsewhere), "
         f"'differing', count(*) FILTER (WHERE {differ}), "
         f"'superseded', count(*) FILTER (WHERE {differ} AND superseded), "
         f"'orphans', {meetings.orphans(nr, pair, asked)}, 'bereaved', {meetings.bereaved(nr, pair, asked)}, "

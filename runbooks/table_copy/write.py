@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from runbooks.table_copy.counts import REPLACED, RESTORED
+from runbooks.table_copy.counts import REPLACED, RESTORED, chosen_live
 from runbooks.table_copy.names import beside as named_beside
 from runbooks.table_copy.names import listed, literal, qualified, quoted
-from runbooks.table_copy.pair import DAY_BITS, Pair, bucket, days, filtered, match, row_hash, rows
+from runbooks.table_copy.pair import DAY_BITS, Pair, bucket, days, filtered, match, not_chosen, row_hash, rows
 from runbooks.table_copy.shape import ForeignKey, Numbers, Shape, whole_numbers
 from runbooks.table_copy.source import Source, own_triggers_off, own_triggers_on, plain_settings
 
@@ -105,18 +105,32 @@ def lock_children(pairs: Iterable[Pair]) -> str:
     return f"LOCK TABLE {listing} IN SHARE MODE;\n" if names else ""
 
 
-def keep(pair: Pair, readers: Sequence[str]) -> str:
-    """The old content as a plain table, made while nobody can write to it."""
+def keep(nr: int, pair: Pair, readers: Sequence[str]) -> str:
+    """The old content as a plain table, made while nobody can write to it and what replaces it is staged."""
     assert pair.live is not None
     name = named_beside(pair.copy.name, REPLACED)
+    # A row that meets the condition in the copy alone is overwritten as well.
+    chosen = f"({pair.where}) OR EXISTS (SELECT FROM stage_{nr} s WHERE {_same('s', 't', pair)})" if pair.where else ""
     return (
-        f"CREATE TABLE {qualified(name)} AS SELECT * FROM {pair.live.rows} AS t{filtered(pair.where)};\n"
+        f"CREATE TABLE {qualified(name)} AS SELECT * FROM {pair.live.rows} AS t{filtered(chosen)};\n"
         f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.key)});\n" + _readable(name, readers)
     )
 
 
 def stage(nr: int, pair: Pair, source: Source) -> str:
-    return _staged(nr, pair, None, source)
+    assert pair.live is not None
+    staged = _staged(nr, pair, None, source)
+    if not pair.where:
+        return staged
+    absent = f"NOT EXISTS (SELECT FROM stage_{nr} s WHERE {_same('s', 't', pair)})"
+    alone = f"FROM {pair.live.rows} AS t{filtered(pair.where, absent)}"
+    there = f"EXISTS (SELECT FROM elsewhere_{nr} e WHERE {_same('e', 't', pair)})"
+    return (
+        f"{staged}SELECT count(*) > 0 AS alone_{nr} {alone} \\gset\n\\if :alone_{nr}\n"
+        + not_chosen(nr, pair, pair.live, source)
+        + _none(f"SELECT count(*) {alone} AND {there}", chosen_live(pair.live.name))
+        + "\\endif\n"
+    )
 
 
 def remove(nr: int, pair: Pair) -> str:
@@ -160,10 +174,13 @@ def hooks(pairs: Iterable[Pair]) -> tuple[str, str]:
 def _hooks(pair: Pair) -> tuple[str, str]:
     """Statements that stop the triggers and rules that fire for a subscriber, too, and those that undo it."""
     assert pair.live is not None
-    table, off, on = qualified(pair.live.name), [], []
+    off, on = [], []
+    # Each by itself: what a partition has set otherwise than its table stays so.
+    only = "ONLY " if pair.live.partitioned else ""
     for kind, found in (("TRIGGER", pair.live.triggers), ("RULE", pair.live.rules)):
         for hook in found:
             if hook.enabled != "O":
+                table = f"{only}{qualified(hook.table or pair.live.name)}"
                 off.append(f"ALTER TABLE {table} DISABLE {kind} {quoted(hook.name)};\n")
                 on.append(f"ALTER TABLE {table} {_UNITS[hook.enabled]} {kind} {quoted(hook.name)};\n")
     return "".join(off), "".join(on)
