@@ -317,7 +317,8 @@ class TestSwap:
         assert seen.timeline(whole) > before
         seen.assert_whole(whole)
         assert inside(whole, old, f"ls -d {DATA}.replaced-*").split()
-        assert dr("status").code == 0
+        status = dr("status")
+        assert status.code == 0, status.out
         assert dr("backup.check").code == 0
 
     def test_what_was_replaced_still_holds_what_came_after_the_target(self, whole: Estate) -> None:
