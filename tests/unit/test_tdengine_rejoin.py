@@ -80,7 +80,7 @@ def test_a_leader_is_taken_out_on_purpose_where_the_others_are_enough_to_elect_a
     rejoin._others_lead(seen([leads], roles)[1], "tsdb1", leaves=True)
     with pytest.raises(Refused, match="no leader on another node"):
         rejoin._others_lead(seen([leads], roles)[1], "tsdb1")
-    alone = {**leads, "replicas": {**leads["replicas"], "3": ["offline", 0, 0]}}
+    alone = {**LED, "replicas": {"1": ["leader", 9, 9], "2": ["follower", 9, 9], "3": ["offline", 0, 0]}}
     with pytest.raises(Refused, match="no leader on another node"):
         rejoin._others_lead(seen([alone], roles)[1], "tsdb1", leaves=True)
 
