@@ -361,7 +361,7 @@ class TestLost:
             lose(estate_lab)
             feed.ledger.wait_for(lambda view: view.writing is Writing.OUTBOX, 30, "rows in the outbox")
             started = Started("tdengine-rebuild", "--yes")
-            started.hears("6/11 restore")
+            started.hears("restore: Restore the backup")
             started.send(signal.SIGINT)
             assert started.ends().code == 4
             ended = dr("tdengine-rebuild", "--resume", "--yes", "--json", timeout=500)
