@@ -173,7 +173,6 @@ class Client:
     def close(self) -> None:
         for pool in set(self._pools.values()):
             pool.close()
-        self._clock.close()
 
     def __enter__(self) -> Client:
         return self

@@ -147,37 +147,6 @@ def test_threads_share_the_sessions_of_the_pool(server: Server, settings: Path) 
     assert server.sql("SELECT count(*) FROM system_config") == [(80,)]
 
 
-def test_a_save_of_one_order_is_at_most_twice_a_bare_insert(server: Server, settings: Path, config: Config) -> None:
-    """Medians, with room for a machine that is busy: the bench holds it to the 99th of a hundred."""
-    import psycopg2
-
-    bare = psycopg2.connect(host="127.0.0.1", port=server.port, user="writer", dbname=config.dbname)
-    statement = (
-        "INSERT INTO order_records (event_id, order_id, order_time, account_id, symbol, side, order_type, price,"
-        " quantity, status) VALUES (%s, 'O', now(), 'A', 'S', 'BUY', 'LIMIT', 1, 1, 'NEW')"
-    )
-
-    def insert(number: int) -> None:
-        with bare.cursor() as cursor:
-            cursor.execute(statement, (number,))
-        bare.commit()
-
-    with Client.open(settings, pool=1) as client:
-        saved = timed(lambda n: client.save("order_records", [order()]))
-    inserted = timed(insert)
-    bare.close()
-    assert saved < 3 * inserted + 0.003, (saved, inserted)
-
-
-def timed(call: Callable[[int], object]) -> float:
-    taken = []
-    for number in range(1, 101):
-        started = time.perf_counter()
-        call(number)
-        taken.append(time.perf_counter() - started)
-    return sorted(taken)[50]
-
-
 def test_a_deploy_gives_tables_their_optional_columns_and_takes_no_row(server: Server, settings: Path) -> None:
     with Client.open(settings) as client:
         client.save("order_records", [order()])
