@@ -10,7 +10,8 @@ from runbooks.table_copy.names import literal
 # The same text and the same hash for the same value on both servers, whatever their settings are.
 PLAIN = {
     "timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "1",
-    "bytea_output": "hex", "search_path": "public", "jit": "off",
+    "bytea_output": "hex", "search_path": "public", "jit": "off", "lc_monetary": "C", "array_nulls": "on",
+    "xmloption": "content", "standard_conforming_strings": "on", "transform_null_equals": "off",
 }  # fmt: skip
 # Two values of an extension's type are equal by the extension's own operator, wherever that lies.
 _SCHEMAS = (
@@ -19,7 +20,10 @@ _SCHEMAS = (
 )
 _PATH = (
     "BEGIN PERFORM set_config('search_path', 'public' || coalesce((SELECT string_agg(', ' || quote_ident(nspname), '' "
-    f"ORDER BY nspname) FROM ({_SCHEMAS}) s), ''), false); END"
+    f"ORDER BY nspname) FROM ({_SCHEMAS}) s), ''), false); "
+    # What a database or a role sets is of one moment, and the copy's and the live one's may differ.
+    "PERFORM set_config('client_encoding', "
+    "CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, false); END"
 )
 SEARCH_PATH = f"DO {literal(_PATH)}"
 # What COPY says when the program that should read the copy ended before it wrote a row; why is in the server's log.
