@@ -54,9 +54,8 @@ def closing(mark: str) -> str:
 def made(pair: Pair, source: Source) -> str:
     """Fill a table that was just made, straight from the copy; what hangs on its rows is built afterwards."""
     query = f"SELECT {listed(pair.columns, 't.')} FROM {pair.origin}{filtered(pair.where)}"
-    program = source.program(query, pair.format)
     into = f"{qualified(pair.copy.name)} ({listed(pair.columns)})"
-    return _counted(pair, "inserted", f"COPY {into} FROM PROGRAM {program} (FORMAT {pair.format})")
+    return source.fetch(into, query, pair.format) + _told(pair, "inserted")
 
 
 def beside_table(pair: Pair) -> str:
@@ -73,9 +72,9 @@ def beside(pair: Pair, readers: Sequence[str], source: Source) -> str:
     alone = pair.alone
     name, names = named_beside(pair.copy.name, RESTORED), [column.name for column in pair.copy.columns]
     query = f"SELECT {listed(names, 't.')} FROM {alone.origin}{filtered(pair.where)}"
-    copy = f"COPY {qualified(name)} ({listed(names)}) FROM PROGRAM {source.program(query, alone.format)}"
+    fetch = source.fetch(f"{qualified(name)} ({listed(names)})", query, alone.format)
     return (
-        f"{beside_table(alone)};\n" + _counted(pair, "inserted", f"{copy} (FORMAT {alone.format})")
+        f"{beside_table(alone)};\n" + fetch + _told(pair, "inserted")
         + (f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.copy.key)});\n" if pair.copy.key else "")
         + _readable(name, pair.copy.name, readers)
     )  # fmt: skip
@@ -298,8 +297,8 @@ def _staged(nr: int, pair: Pair, buckets: tuple[int, ...] | None, source: Source
     return (
         f"CREATE TEMP TABLE stage_{nr} ON COMMIT DROP AS SELECT {listed(pair.staged)} FROM {pair.live.rows} AS t "
         "WITH NO DATA;\n"
-        f"COPY stage_{nr} FROM PROGRAM {source.program(rows(pair, *conditions), pair.format)} "
-        f"(FORMAT {pair.format});\nANALYZE stage_{nr};\n"
+        + source.fetch(f"stage_{nr}", rows(pair, *conditions), pair.format)
+        + f"ANALYZE stage_{nr};\n"
     )
 
 
@@ -348,9 +347,12 @@ def _gone(pair: Pair) -> tuple[str, ...]:
 
 
 def _counted(pair: Pair, what: str, statement: str) -> str:
+    return f"{statement};\n{_told(pair, what)}"
+
+
+def _told(pair: Pair, what: str) -> str:
     """A line of JSON; psql has the number of rows of the last statement."""
-    told = f"SELECT json_build_array({literal(pair.copy.name)}, {literal(what)}, :ROW_COUNT);\n"
-    return f"{statement};\n{told}"
+    return f"SELECT json_build_array({literal(pair.copy.name)}, {literal(what)}, :ROW_COUNT);\n"
 
 
 def _same(one: str, other: str, pair: Pair) -> str:

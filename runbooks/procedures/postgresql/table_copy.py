@@ -151,7 +151,8 @@ def _judge_values(plan: TablePlan) -> None:
     for name, count in counts.unmet.items():
         if count:
             raise Refused(
-                f"{count} rows to be restored into {plan.name} do not meet {name}, as it is now", aside
+                f"{count} rows to be restored into {plan.name} do not meet {name}, as it is now",
+                f"--where leaves rows out; {aside}",
             )
 
 

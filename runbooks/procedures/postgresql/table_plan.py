@@ -93,9 +93,11 @@ class Planner:
             return TablePlan(copied=copied, fit=aside, notes=(f"{wrong}: not compared",))
         if wrong:
             raise Refused(wrong, f"--mode beside leaves the copy as {beside(copied.name, RESTORED)}")
+        if self.mode is Mode.BESIDE:  # in the copy's own columns, whatever the live ones are
+            return TablePlan(copied=copied, live=there, fit=fitted, notes=_large_objects(copied))
         there, notes = self._readable(Pair(copied, there, fit=fitted), there)
         return TablePlan(
-            copied=copied, live=there, fit=fitted, lost=fitted.lost if self.mode is not Mode.BESIDE else (),
+            copied=copied, live=there, fit=fitted, lost=fitted.lost,
             notes=(*fitted.told, *notes, *_large_objects(copied), *_lost_partitions(copied, there)),
         )  # fmt: skip
 
