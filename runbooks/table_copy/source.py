@@ -62,7 +62,7 @@ class Source:
         tells by an error when it could not be written, and nobody backs it up or keeps it over a restart.
         """
         copy = f"'COPY (' || {query} || ') TO STDOUT (FORMAT {form});'"
-        text = f"translate(encode(convert_to({copy}, getdatabaseencoding()), 'base64'), chr(10), '')"
+        text = f"translate(encode(convert_to({copy}, current_setting('client_encoding')), 'base64'), chr(10), '')"
         keep = f"umask 077 && mkdir -p {_FOLDER} && base64 -d >{_ASKED}"
         return (
             f"COPY (SELECT {text}) TO PROGRAM {literal(keep)};\n"
