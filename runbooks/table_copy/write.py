@@ -29,7 +29,7 @@ _SETTINGS = (
 # What pg_dump sets for its own statements and a session goes on with.
 _AS_BEFORE = "".join(
     f"SET {name} = DEFAULT;\n"
-    for name in ("default_tablespace", "default_table_access_method", "check_function_bodies", "xmloption")
+    for name in ("default_tablespace", "default_table_access_method", "check_function_bodies")
 )
 AS_WRITTEN = "SET LOCAL session_replication_role = replica;\n"
 AS_EVER = "SET LOCAL session_replication_role = origin;\n"
@@ -80,7 +80,7 @@ def beside(pair: Pair, readers: Sequence[str], source: Source) -> str:
     return (
         f"{beside_table(alone)};\n" + fetch + _told(pair, "inserted")
         + (f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.copy.key)});\n" if pair.copy.key else "")
-        + _readable(name, readers)
+        + _readable(name, pair.copy.name, readers)
     )  # fmt: skip
 
 
@@ -117,7 +117,8 @@ def keep(nr: int, pair: Pair, readers: Sequence[str]) -> str:
     chosen = f"({pair.where}) OR EXISTS (SELECT FROM stage_{nr} s WHERE {_same('s', 't', pair)})" if pair.where else ""
     return (
         f"CREATE TABLE {qualified(name)} AS SELECT * FROM {pair.live.rows} AS t{filtered(chosen)};\n"
-        f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.key)});\n" + _readable(name, readers)
+        f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.key)});\n"
+        + _readable(name, pair.copy.name, readers)
     )
 
 
@@ -366,5 +367,16 @@ def _same(one: str, other: str, pair: Pair) -> str:
     return match(one, pair.key, other, pair.key)
 
 
-def _readable(name: str, readers: Sequence[str]) -> str:
-    return "".join(f"GRANT SELECT ON {qualified(name)} TO {quoted(reader)};\n" for reader in readers)
+def _readable(name: str, table: str, readers: Sequence[str]) -> str:
+    """Whoever may read every row of the live table may read what lies beside it, and nobody else."""
+    return "".join(
+        f"DO {literal(_grant(qualified(name), qualified(table), reader))};\n" for reader in readers
+    )  # fmt: skip
+
+
+def _grant(name: str, table: str, reader: str) -> str:
+    live = f"SELECT FROM pg_class WHERE oid = to_regclass({literal(table)})"
+    hidden = f"relrowsecurity OR NOT has_table_privilege({literal(reader)}, oid, 'SELECT')"
+    return (
+        f"BEGIN IF NOT EXISTS ({live} AND ({hidden})) THEN GRANT SELECT ON {name} TO {quoted(reader)}; END IF; END"
+    )
