@@ -51,6 +51,7 @@ def scene(estate_lab: Estate, tmp_path_factory: pytest.TempPathFactory) -> Itera
     torture_kit.lay(primary, KINDS)
     found = torture_kit.scene(estate_lab, primary, KINDS, tmp_path_factory.mktemp("inventory"))
     found.look()
+    side_kit.take(estate_lab, "incr")  # else every copy of the database that earlier tests made is replayed beside
     primary.query(f"select pg_create_restore_point('{found.point}')")
     opened = dr("restore-pitr", "--to-name", found.point)
     assert opened.code == 0, opened.err
