@@ -31,10 +31,7 @@ def deploy() -> None:
     placed(
         name="records of the jobs",
         places=[
-            folder(f"{RECORDS}/jobs", "0755", "postgres"),
-            folder(f"{RECORDS}/leases", "0755", "postgres"),
-            folder(f"{RECORDS}/native", "0700", "postgres"),
-            Place(f"{RECORDS}/proofs.jsonl", "0644", "postgres"),
+            *records(),
             folder("/var/log/mystocks-dr", "0755"),
             folder("/var/log/mystocks-dr/jobs", "0750", "postgres"),
         ],
@@ -49,6 +46,17 @@ def deploy() -> None:
         ],
     )
     offsite.client()
+
+
+def records() -> list[Place]:
+    """What the jobs, who are postgres, keep in a folder that is root's: they may write each and make none."""
+    return [
+        folder(f"{RECORDS}/jobs", "0755", "postgres"),
+        folder(f"{RECORDS}/leases", "0755", "postgres"),
+        folder(f"{RECORDS}/native", "0700", "postgres"),
+        Place(f"{RECORDS}/proofs.jsonl", "0644", "postgres"),
+        Place(f"{RECORDS}/native-proofs.jsonl", "0644", "postgres"),
+    ]
 
 
 def schedule() -> None:

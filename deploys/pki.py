@@ -23,6 +23,8 @@ from inventories.errors import BadInput
 CA_DAYS = 3650
 HOST_DAYS = 825
 RENEW_BEFORE = dt.timedelta(days=60)
+# A host whose clock is months behind must archive and replicate: it would call a younger certificate not yet valid.
+VALID_SINCE = dt.timedelta(days=90)
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))  # a host whose clock is a little behind must not refuse
+        .not_valid_before(now - VALID_SINCE)
         .not_valid_after(now + dt.timedelta(days=days))
     )
 

@@ -20,12 +20,13 @@ _EVERY_S = 0.05
 
 
 class FileLock:
-    """`take` it, `release` it; `handle` is for the child that is to inherit it."""
+    """`take` it, `release` it; `handle` is for the child that is to inherit it. `every_s`: who waits looks so often."""
 
-    def __init__(self, path: Path, mode: int = 0o600) -> None:
+    def __init__(self, path: Path, mode: int = 0o600, every_s: float = _EVERY_S) -> None:
         self.path = path
         self.handle = -1
         self._mode = mode
+        self._every_s = every_s
 
     def take(self, patience_s: float = 0.0) -> bool:
         """False when somebody else holds it for `patience_s` seconds. Raises AgentError where no such file can be."""
@@ -36,7 +37,7 @@ class FileLock:
                 if time.monotonic() >= ends:
                     os.close(handle)
                     return False
-                time.sleep(_EVERY_S)
+                time.sleep(self._every_s)
         except BaseException:
             os.close(handle)
             raise

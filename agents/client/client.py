@@ -68,6 +68,16 @@ class Acknowledgement:
         """Why the outbox and not the store."""
         return next((ack.why for ack in self.acks if ack.by is By.OUTBOX), None)
 
+    @property
+    def fill(self) -> float:
+        """How much of its room the outbox had taken, 0 to 1; 0 where the store acknowledged."""
+        return max((ack.fill for ack in self.acks), default=0.0)
+
+    @property
+    def slow_down_s(self) -> float:
+        """How long to rest before the next save, so that nobody is told no: nothing while half the room is free."""
+        return max((ack.slow_down_s for ack in self.acks), default=0.0)
+
 
 class NotAcknowledged(AgentError):  # noqa: N818 - named after what happened
     """Neither store nor outbox took a batch. `done` tells what was acknowledged before it; `rest` is what was not, to
@@ -162,7 +172,6 @@ class Client:
     def close(self) -> None:
         for pool in set(self._pools.values()):
             pool.close()
-        self._clock.close()
 
     def __enter__(self) -> Client:
         return self
@@ -204,7 +213,7 @@ class ClientWriter(Writer):
     def __init__(self, config: Config, tables: dict[str, Table], clock: Clock) -> None:
         reached = backend(config, "mystocks-client")
         self._clock = clock
-        self._own_outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
+        self._own_outbox = Outbox.of(config)
 
         def connect(timeout_s: float) -> Any:
             ends = time.monotonic() + timeout_s

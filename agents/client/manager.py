@@ -122,7 +122,9 @@ class Manager:
     def _batch(self, target: str, rows: Any, first: int, result: BatchOperationResult) -> dict[int, int | None]:
         """Those that nobody could take for now, with the event id under which the store may have one all the same."""
         try:
-            _note(result, self._client.save(target, rows).refused, first)
+            ack = self._client.save(target, rows)
+            _note(result, ack.refused, first)
+            time.sleep(ack.slow_down_s)
         except NotAcknowledged as error:
             _note(result, error.done.refused, first)
             return self._again(error, first, result)

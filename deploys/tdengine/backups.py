@@ -17,6 +17,7 @@ CIPHER = f"{server.ETC}/td-cipher.pass"
 FOLDER = "/var/lib/mystocks-dr/tdengine"
 DUMPS = "/var/lib/mystocks-dr/td-dumps"  # of the second engine, taosdump
 PROOFS = "/var/lib/mystocks-dr/td-proofs.jsonl"
+DUMP_PROOFS = "/var/lib/mystocks-dr/td-dump-proofs.jsonl"
 OWNER = "postgres"  # whose cron runs every job of this host
 
 
@@ -28,13 +29,21 @@ def deploy() -> None:
     placed(
         name="TDengine backups",
         places=[
-            folder(FOLDER, "0700", OWNER),
-            folder(DUMPS, "0700", OWNER),
-            Place(PROOFS, "0644", OWNER),
+            *records(),
             Place(SETTINGS, "0644", text=as_file(settings()).getvalue()),
             Place(CIPHER, "0600", OWNER, f"{estate.secret()['td_cipher'].get_secret_value()}\n"),
         ],
     )
+
+
+def records() -> list[Place]:
+    """As deploys/jobs.py has those of PostgreSQL."""
+    return [
+        folder(FOLDER, "0700", OWNER),
+        folder(DUMPS, "0700", OWNER),
+        Place(PROOFS, "0644", OWNER),
+        Place(DUMP_PROOFS, "0644", OWNER),
+    ]
 
 
 def settings() -> dict[str, Any]:

@@ -46,6 +46,8 @@ def _dump(one: Dump, at: float) -> Iterator[Text]:
     yield Text(f"  tdengine: {one.rows:,} rows, {size(one.bytes)}; proven {proven}")
     if one.why:
         yield Text(f"  {one.why}", style="red")
+    for name, why in one.left_out:
+        yield from (Text(line, style="yellow") for line in wrap(f"  without {name}: {why}", 80))
 
 
 def retention(stays: int, uncovered: Sequence[str]) -> Iterator[str]:

@@ -33,12 +33,12 @@ side_host = ""
 # comes on its standard input, one sentence a line. Empty: the journal alone is told.
 alarm_command: list[str] = []
 
-# Of each store's outbox: what waits there; what was applied lately may take as much again.
 # What the off-site host offers: "rest-server" is restic's own server (package restic-rest-server, Debian 13 and later),
 # append only, so that whoever takes over the backup host cannot take the copies away; snapshots are let go by
 # ./dr backup.expire --offsite. "sftp" needs nothing there but SSH, and its account may delete.
 offsite_kind = "sftp"
 
+# Of each store's outbox: what waits there; what was applied lately may take as much again.
 outbox_max_mb = 2048
 # A second copy of each outbox record on the backup host before it is acknowledged: the application host may be lost
 # with its disk while the database is away. "required": without that copy nothing is acknowledged; "alone": with the

@@ -42,7 +42,7 @@ from agents.writing.outbox import Outbox
 from agents.writing.writer import Writer
 config = load_config(Path('/etc/mystocks-dr/agent-tdengine.json'))
 tables = load_tables(config.tables)
-outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
+outbox = Outbox.of(config)
 writer = Writer(config, tables, outbox, 5)
 first = int(sys.argv[1])
 def tick(n, direction):

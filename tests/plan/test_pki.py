@@ -56,6 +56,12 @@ def test_key_that_others_could_read_is_closed_when_it_is_made_anew(tmp_path: Pat
     assert key.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_host_whose_clock_is_sixty_days_behind_takes_a_new_certificate(tmp_path: Path) -> None:
+    made = pki.issue(tmp_path, "pg1", "192.0.2.21")
+    behind = dt.datetime.now(dt.timezone.utc) - dt.timedelta(days=61)
+    assert max(loaded(path).not_valid_before_utc for path in (made.certificate, made.ca)) < behind
+
+
 def test_second_run_changes_nothing(tmp_path: Path) -> None:
     first = pki.issue(tmp_path, "pg1", "192.0.2.21")
     before = [path.read_bytes() for path in (first.certificate, first.key, first.ca)]

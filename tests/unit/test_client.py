@@ -178,6 +178,19 @@ def test_what_nobody_took_is_handed_back_and_may_be_written_again_as_the_same_ro
         assert one.write(rest).event_ids == tuple(rest.pieces[0].ids)
 
 
+def test_a_client_is_told_to_slow_down_before_it_is_told_no(tmp_path: Path) -> None:
+    with client(tmp_path, outbox={"path": str(tmp_path / "outbox.db"), "max_bytes": 100_000}) as one:
+        told = []
+        with pytest.raises(NotAcknowledged, match="takes no more"):
+            for _ in range(100):
+                told.append(one.save("order_records", [order(remark="x" * 5000)]))
+    assert (told[0].slow_down_s, told[0].fill > 0) == (0.0, True)
+    assert [ack.fill for ack in told] == sorted(ack.fill for ack in told)
+    assert told[-1].fill > 0.9
+    assert 0.8 < told[-1].slow_down_s <= 1.0
+    assert sum(ack.slow_down_s > 0 for ack in told) > 5
+
+
 def test_a_host_that_was_not_deployed_for_it_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="names no node"):
         Client.open(config_file(tmp_path))
@@ -396,3 +409,21 @@ def test_an_outbox_that_somebody_removed_is_told_once_and_a_new_one_is_made(tmp_
             one.save("order_records", order(order_id="B"))
         assert one.write(error.value.rest).complete
     assert [line["order_id"] for line in lines(tmp_path)] == ["B"]
+
+
+def test_an_async_client_goes_on_on_both_sides_of_a_fork(tmp_path: Path) -> None:
+    one = AsyncClient.open(config_file(tmp_path, node=NODE), pool=1)
+
+    def save(key: str) -> By | None:
+        return asyncio.run(asyncio.wait_for(one.save("system_config", [setting(key)]), 20)).by
+
+    assert save("before") is By.OUTBOX
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(0 if save("child") is By.OUTBOX else 3)
+        finally:
+            os._exit(4)
+    assert save("parent") is By.OUTBOX
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert sorted(line["config_key"] for line in lines(tmp_path)) == ["before", "child", "parent"]

@@ -52,7 +52,6 @@ def test_ids_go_on_when_the_clock_is_set_back(clock: Clock, monkeypatch: pytest.
 def test_a_new_process_goes_on_where_another_stopped(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     at(monkeypatch, 1_800_000_000)
     last = clock.reserve(1000)[-1]
-    clock.close()
     assert Clock(clock.path, 5).reserve(1)[0] > last
 
 
@@ -64,7 +63,6 @@ def test_after_a_power_cut_that_lost_the_file_s_newest_word_no_id_is_given_twice
     clock.reserve(1)
     synced = clock.path.read_bytes()
     last = clock.reserve(1_000_000)[-1]
-    clock.close()
     clock.path.write_bytes(synced)
     reboot(monkeypatch, tmp_path)
     at(monkeypatch, 1_700_000_000)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from agents.base.config import Config, load_config, load_tables
-from agents.client import By, Client
+from agents.client import Acknowledgement, By, Client, NotAcknowledged
 from agents.writing import clock as clock_module
 from agents.writing.clock import Clock
 from agents.writing.outbox import Outbox
@@ -147,37 +147,6 @@ def test_threads_share_the_sessions_of_the_pool(server: Server, settings: Path) 
     assert server.sql("SELECT count(*) FROM system_config") == [(80,)]
 
 
-def test_a_save_of_one_order_is_at_most_twice_a_bare_insert(server: Server, settings: Path, config: Config) -> None:
-    """Medians, with room for a machine that is busy: the bench holds it to the 99th of a hundred."""
-    import psycopg2
-
-    bare = psycopg2.connect(host="127.0.0.1", port=server.port, user="writer", dbname=config.dbname)
-    statement = (
-        "INSERT INTO order_records (event_id, order_id, order_time, account_id, symbol, side, order_type, price,"
-        " quantity, status) VALUES (%s, 'O', now(), 'A', 'S', 'BUY', 'LIMIT', 1, 1, 'NEW')"
-    )
-
-    def insert(number: int) -> None:
-        with bare.cursor() as cursor:
-            cursor.execute(statement, (number,))
-        bare.commit()
-
-    with Client.open(settings, pool=1) as client:
-        saved = timed(lambda n: client.save("order_records", [order()]))
-    inserted = timed(insert)
-    bare.close()
-    assert saved < 3 * inserted + 0.003, (saved, inserted)
-
-
-def timed(call: Callable[[int], object]) -> float:
-    taken = []
-    for number in range(1, 101):
-        started = time.perf_counter()
-        call(number)
-        taken.append(time.perf_counter() - started)
-    return sorted(taken)[50]
-
-
 def test_a_deploy_gives_tables_their_optional_columns_and_takes_no_row(server: Server, settings: Path) -> None:
     with Client.open(settings) as client:
         client.save("order_records", [order()])
@@ -209,16 +178,29 @@ def _overwrite(settings: Path, ledger: Path, name: str) -> None:
         while not stop.exists():
             number += 1
             rows = [setting(f"k{key}", f"{name}-{number}") for key in pick.sample(range(KEYS), 3)]
-            ack = client.save("system_config", rows)
+            ack = _saved(client, rows)
             for row, event in zip(ack.taken, ack.event_ids, strict=True):
                 notes.write(json.dumps([rows[row]["config_key"], event, rows[row]["config_value"]]) + "\n")
             notes.flush()
 
 
+def _saved(client: Client, rows: list[dict[str, Any]]) -> Acknowledgement:
+    """Until they are acknowledged: on a busy machine others may hold the outbox too long."""
+    try:
+        return client.save("system_config", rows)
+    except NotAcknowledged as error:
+        rest = error.rest
+    while True:
+        try:
+            return client.write(rest)
+        except NotAcknowledged as error:
+            rest = error.rest
+
+
 def _replay(settings: Path) -> None:
     stop = threading.Event()
     config = load_config(settings)
-    serve(config, Outbox(config.outbox.path), _replayer(config, stop), stop)
+    serve(Outbox.of(config), _replayer(config, stop), stop)
 
 
 def _replayer(config: Config, stop: threading.Event) -> Replayer:
@@ -240,6 +222,7 @@ class Soak:
         for process in (self._clients[number], self._replayer):
             os.kill(process.pid, signal.SIGKILL)
             process.join(10)
+            assert process.exitcode == -signal.SIGKILL, "it ended by itself before it was killed"
             self.kills += 1
         self._clients[number] = self._client()
         self._replayer = self._process(_replay, self._settings)
@@ -249,6 +232,7 @@ class Soak:
         for process in self._clients:
             process.join(60)
             assert process.exitcode == 0
+        assert self._replayer.is_alive()
         self._replayer.kill()
         self._replayer.join(10)
 
@@ -262,7 +246,7 @@ class Soak:
         return self._process(_overwrite, self._settings, self._folder / f"ledger-{name}", name)
 
     def _process(self, work: Callable[..., None], *words: object) -> Any:
-        process = self._context.Process(target=work, args=words)
+        process = self._context.Process(target=work, args=words, daemon=True)
         process.start()
         return process
 

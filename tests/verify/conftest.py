@@ -61,6 +61,7 @@ ROLES: dict[str, Callable[[Seen], Sequence[hosts.Host]]] = {
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "left_out(why): a role that has no host here on purpose")
+    config.addinivalue_line("markers", "offsite_kind(kind): only where the off-site host offers this")
     try:
         seen()
     except DrError as error:
@@ -110,10 +111,17 @@ def _parameters(role: str, members: Sequence[hosts.Host]) -> list[object]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left = [item for item in items if item.get_closest_marker("left_out")]
+    left = [item for item in items if _left_out(item)]
     if left:
         config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if not item.get_closest_marker("left_out")]
+        items[:] = [item for item in items if not _left_out(item)]
+
+
+def _left_out(item: pytest.Item) -> bool:
+    """What an estate is not meant to have is not skipped: a skip says that something was not looked at."""
+    of = item.get_closest_marker("offsite_kind")
+    other = of is not None and seen().estate.data.get("offsite_kind") not in of.args
+    return other or item.get_closest_marker("left_out") is not None
 
 
 def _subject(request: pytest.FixtureRequest) -> Subject:

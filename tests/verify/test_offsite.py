@@ -8,6 +8,8 @@ from tests.verify.subject import Seen, Subject
 
 HOME = "/var/lib/mystocks-offsite"
 CLIENT = "/etc/mystocks-dr/offsite"
+over_sftp = pytest.mark.offsite_kind("sftp")
+append_only = pytest.mark.offsite_kind("rest-server")
 
 
 def _there(whole: Seen) -> str:
@@ -20,20 +22,6 @@ def _there(whole: Seen) -> str:
 
 def _appends(whole: Seen) -> bool:
     return whole.estate.data.get("offsite_kind") == "rest-server"
-
-
-def _sftp(whole: Seen) -> str:
-    name = _there(whole)
-    if _appends(whole):
-        pytest.skip("the copy is append only: nobody gets sftp there")
-    return name
-
-
-def _append_only(whole: Seen) -> str:
-    name = _there(whole)
-    if not _appends(whole):
-        pytest.skip("the copy is reached over sftp")
-    return name
 
 
 def test_account_cannot_log_in_or_change_its_keys(offsite: Subject, whole: Seen) -> None:
@@ -65,14 +53,16 @@ def test_key_and_password_are_the_runners_alone(repository: Subject, whole: Seen
         assert (found.user, oct(found.mode)) == ("postgres", oct(0o600))
 
 
+@over_sftp
 def test_offsite_host_is_known_by_its_own_key(repository: Subject, whole: Seen) -> None:
-    name = _sftp(whole)
+    name = _there(whole)
     key = whole.estate.host(name).run("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub").text
     assert repository.machine.file(f"{CLIENT}/known_hosts").content_string.split("\n")[0] == f"{name} {key}"
 
 
+@over_sftp
 def test_backup_host_gets_sftp_there_and_no_shell(repository: Subject, whole: Seen) -> None:
-    name = _sftp(whole)
+    name = _there(whole)
     ssh = f"ssh -F {CLIENT}/ssh_config {name}"
     listed = repository.host.run(f"printf 'ls -1\\n' | sftp -b - -F {CLIENT}/ssh_config {name}", user="postgres")
     assert "backups" in listed.stdout.splitlines()
@@ -98,15 +88,17 @@ def _answer(repository: Subject, who: str, path: str, method: str) -> str:
     return repository.host.run("python3 -c %s %s %s %s", _DELETE, who, path, method, user="postgres").text
 
 
+@append_only
 def test_the_backup_host_may_add_to_the_copy_and_take_nothing_away(repository: Subject, whole: Seen) -> None:
-    _append_only(whole)
+    _there(whole)
     assert _answer(repository, "known", "snapshots/", "GET") == "200"
     for what in ("snapshots", "data", "keys", "index"):
         assert _answer(repository, "known", f"{what}/{'0' * 64}", "DELETE") == "403"
     assert _answer(repository, "unknown", "snapshots/", "GET") == "401"
 
 
+@append_only
 def test_the_server_of_the_copy_runs_and_that_of_the_package_does_not(offsite: Subject, whole: Seen) -> None:
-    _append_only(whole)
+    _there(whole)
     assert offsite.machine.service("mystocks-offsite").is_running
     assert not offsite.machine.service("restic-rest-server").is_running

@@ -267,9 +267,9 @@ def write(context: Run, state: RestoreTable) -> RestoreTable:
     live, mark = live_server(context, state), copying.mark_of(context)
     act.end_sessions(live.host, live.database)
     until(lambda: copies.sessions(live), 30, what="the sessions of an earlier run to end", accept=lambda n: n == 0)
-    if copies.committed(live, mark):
+    if earlier := copies.committed(live, mark):
         context.say("an earlier attempt of this run had committed already: nothing is written twice")
-        return state.model_copy(update={"written": True})
+        return state.model_copy(update={"written": True, "xid": earlier})
     source = source_of(context, state)
     body = copying.body(
         state.plans, pairs(state.plans, state), state.making, state.mode, source, state.keep_replaced
@@ -324,9 +324,11 @@ def _as_declared(context: Run, state: RestoreTable, there: dict[str, Shape]) -> 
 
 def _all_there(state: RestoreTable, found: tuple[Counts, ...]) -> None:
     """Merging leaves alone what was altered before; anything else that differs was not restored."""
+    if not any(counts.restored for counts in found) and any(plan.live for plan in state.plans):
+        raise VerificationFailed(f"of {', '.join(counts.table for counts in found)} no row of the copy was compared")
     for plan, counts in zip(state.plans, found, strict=True):
         known = plan.counts.altered if plan.counts and state.mode is Mode.MERGE and plan.live else 0
-        if (counts.restored == 0 and plan.live) or counts.missing or counts.altered > known:
+        if counts.missing or counts.altered > known:
             raise VerificationFailed(
                 f"{counts.table}: of {counts.restored} rows of the copy {counts.missing} are missing and "
                 f"{counts.altered - known} hold other values than restored",

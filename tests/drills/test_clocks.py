@@ -1,0 +1,132 @@
+"""One host's clock jumps by sixty days, ahead or back, and then is right again: it is named, what must wait waits, the
+rest goes on, and nothing is lost by it. Containers share the kernel's clock: the host's programs see another by
+libfaketime.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from runbooks.actions import lease
+from runbooks.engine.wait import until
+from runbooks.hosts import Estate, Host
+from runbooks.probes.postgresql import server
+from tests.drills import estate as seen
+from tests.drills.doors import dr
+from tests.drills.side_kit import primary
+from tests.drills.test_jobs import Runner, findings, labels
+
+pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(600)]
+SSHD = "/etc/ssh/sshd_config.d/20-clock.conf"
+AHEAD_OR_BACK = pytest.mark.parametrize("days", [60, -60], ids=["ahead", "back"])
+
+
+@contextmanager
+def clock_off(host: Host, days: int, *units: str) -> Iterator[None]:
+    """What is begun there, over SSH or as a unit, sees a clock that is off; `units` are begun anew, then and after."""
+    host.run("command -v faketime || apt-get install -q -y --no-install-recommends faketime", timeout=120)
+    library = host.run("find /usr/lib -name libfaketime.so.1").text
+    # The seconds since the boot are not the clock's, and what lies on the disk keeps its stamps.
+    seen_by_all = (
+        f"LD_PRELOAD={library}", f"FAKETIME={days:+d}d", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1",
+    )  # fmt: skip
+    try:
+        host.run("systemctl set-environment %s %s %s %s", *seen_by_all)
+        host.run("cat > %s && systemctl reload ssh", SSHD, stdin=f"SetEnv {' '.join(seen_by_all)}\n")
+        _begin_anew(host, units)
+        yield
+    finally:
+        host.run("systemctl unset-environment %s %s %s %s", *(one.partition("=")[0] for one in seen_by_all))
+        host.run("rm -f %s && systemctl reload ssh", SSHD)
+        _begin_anew(host, units)
+
+
+def _begin_anew(host: Host, units: tuple[str, ...]) -> None:
+    host.hang_up()
+    for unit in units:
+        host.run("systemctl restart %s", unit, timeout=60)
+
+
+def off(days: int) -> str:
+    return f"60.0 d {'ahead of' if days > 0 else 'behind'} the others'"
+
+
+def told() -> dict[str, str]:
+    return {name: one["measured"] for name, one in findings(dr("status", "--json")).items()}
+
+
+@AHEAD_OR_BACK
+def test_a_backup_host_with_a_wrong_clock_is_named_takes_nothing_and_lets_nothing_go(
+    estate_lab: Estate, days: int
+) -> None:
+    seen.make_whole(estate_lab)
+    backup, runner = estate_lab.backup, Runner(estate_lab.backup)
+    assert dr("backup.run", "--type", "incr").code == 0
+    lease.hold(backup, "test-clocks", "a test", "a clock is being tested", 3600)
+    before, known = labels(backup), told()
+    try:
+        with clock_off(backup, days, "pgbackrest-server"):
+            now = told()
+            assert f"the clock of backup1 is {off(days)}" in now.pop("clocks")
+            assert now.keys() <= known.keys(), "nothing else is late by a clock that is known to be wrong"
+            for kind in ("full", "incr", "expire", "offsite"):
+                ended = dr("backup.run", "--type", kind)
+                ended.assert_told(3, f"{kind} waits for a clock", f"backup1 is {off(days)}", hint="chronyc makestep")
+            checked = dr("backup.check")
+            assert checked.code == 0, checked.err
+            assert [one["id"] for one in runner("jobs.leases list").json()] == ["test-clocks"]
+        assert [one["id"] for one in runner("jobs.leases list").json()] == ["test-clocks"]
+    finally:
+        lease.release(backup, "test-clocks")
+    assert labels(backup) == before
+    for kind in ("incr", "expire"):
+        done = dr("backup.run", "--type", kind)
+        assert done.code == 0, done.err
+    assert "clocks" not in told()
+    assert {one["trouble"] for one in json.loads(dr("backup.list", "--json").out)["backups"]} == {""}
+
+
+@AHEAD_OR_BACK
+def test_a_primary_with_a_wrong_clock_writes_on_and_names_no_backup(estate_lab: Estate, days: int) -> None:
+    seen.make_whole(estate_lab)
+    host, before = primary(estate_lab), labels(estate_lab.backup)
+    try:
+        with clock_off(host, days, seen.UNIT):
+            until(lambda: seen.whole(estate_lab), 60, what="a whole estate", accept=bool)
+            host.execute("create table if not exists clocks (at timestamptz); insert into clocks values (now());")
+            assert dr("backup.check").code == 0
+            assert f"the clock of {host} is {off(days)}" in told()["clocks"]
+            for kind in ("full", "incr"):
+                dr("backup.run", "--type", kind).assert_told(3, str(host), off(days), "it would name the backup")
+            assert labels(estate_lab.backup) == before
+        until(lambda: seen.whole(estate_lab), 60, what="a whole estate", accept=bool)
+        # A full backup: by time nobody can be recovered across commits that say they come from another year.
+        for kind in ("full", "incr", "check"):
+            done = dr("backup.run", "--type", kind)
+            assert done.code == 0, done.err
+        assert "clocks" not in told()
+        proven = dr("prove-backup")
+        assert proven.code == 0, proven.err
+    finally:
+        server.the_primary(server.survey(estate_lab)).host.execute("drop table if exists clocks;")
+
+
+@AHEAD_OR_BACK
+def test_a_standby_or_an_application_host_with_a_wrong_clock_is_named_and_stops_no_backup(
+    estate_lab: Estate, days: int
+) -> None:
+    seen.make_whole(estate_lab)
+    _, standby = seen.roles(estate_lab)
+    with clock_off(estate_lab.host(standby), days, seen.UNIT), clock_off(estate_lab.app, days):
+        until(lambda: seen.whole(estate_lab), 60, what="a whole estate", accept=bool)
+        now = told()
+        assert off(days).removesuffix("'") in now[f"clock of {estate_lab.app}"]
+        assert f"clock of {standby}" in now or f"the clock of {standby} " in now["clocks"]
+        done = dr("backup.run", "--type", "incr")
+        assert done.code == 0, done.err
+    until(lambda: seen.whole(estate_lab), 60, what="a whole estate", accept=bool)
+    assert not [name for name in told() if name.startswith("clock")]
