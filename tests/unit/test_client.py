@@ -409,3 +409,21 @@ def test_an_outbox_that_somebody_removed_is_told_once_and_a_new_one_is_made(tmp_
             one.save("order_records", order(order_id="B"))
         assert one.write(error.value.rest).complete
     assert [line["order_id"] for line in lines(tmp_path)] == ["B"]
+
+
+def test_an_async_client_goes_on_on_both_sides_of_a_fork(tmp_path: Path) -> None:
+    one = AsyncClient.open(config_file(tmp_path, node=NODE), pool=1)
+
+    def save(key: str) -> By | None:
+        return asyncio.run(asyncio.wait_for(one.save("system_config", [setting(key)]), 20)).by
+
+    assert save("before") is By.OUTBOX
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(0 if save("child") is By.OUTBOX else 3)
+        finally:
+            os._exit(4)
+    assert save("parent") is By.OUTBOX
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert sorted(line["config_key"] for line in lines(tmp_path)) == ["before", "child", "parent"]
