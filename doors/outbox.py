@@ -26,7 +26,7 @@ MOST = 50
 @task(help={"json": "print JSON", "store": STORE_HELP, "inventory": INVENTORY_HELP, "lab": LAB_HELP})
 @door
 def status(c: Context, json: bool = False, store: str = "", inventory: str = "", lab: str = "") -> None:
-    """Show what waits in every outbox, by lane, how fast it leaves, and what does not leave by itself."""
+    """Show what waits in every outbox and how fast it leaves."""
     from runbooks import hosts
     from runbooks.probes import outbox
 
@@ -38,6 +38,8 @@ def status(c: Context, json: bool = False, store: str = "", inventory: str = "",
     for box, seen in found:
         for table, why in seen.held.items():
             print(f"{box}: {table} takes nothing, its rows wait: {why}")
+        if seen.told_rows_per_s:
+            print(f"{box}: the replayer was told to keep to {seen.told_rows_per_s:,.0f} rows/s until nothing waits")
 
 
 def _table(found: Sequence[tuple[Box, Outbox]]) -> Table:
@@ -81,12 +83,12 @@ def _table(found: Sequence[tuple[Box, Outbox]]) -> Table:
 )
 @door
 def dead(
-    c: Context, show: int = 0, export: str = "", edit: int = 0, set: Sequence[str] = (),
-    null: Sequence[str] = (), event: int = 0, retry: str = "", as_: str = "", discard: str = "", bury: str = "",
-    table: str = "", reason: str = "", host: str = "", store: str = "", json: bool = False, inventory: str = "",
-    lab: str = "",
+    c: Context, show: int = 0, export: str = "", edit: int = 0, set: Sequence[str] | None = None,
+    null: Sequence[str] | None = None, event: int = 0, retry: str = "", as_: str = "", discard: str = "",
+    bury: str = "", table: str = "", reason: str = "", host: str = "", store: str = "", json: bool = False,
+    inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
-    """List the rows that a store refused; show, export, edit, retry or discard them."""
+    """Show, edit, retry or discard rows that a store refused."""
     from runbooks import hosts
     from runbooks.actions import outbox as act
     from runbooks.probes import outbox
@@ -109,7 +111,7 @@ def dead(
         caller_path(export).write_text(text, encoding="utf-8")
         print(f"{len(text.splitlines())} rows are in {export}")
     elif edit:
-        now = act.edit(box, edit, _values(set, null), event or None, reason)
+        now = act.edit(box, edit, _values(set or (), null or ()), event or None, reason)
         print(jsonlib.dumps(now, ensure_ascii=False, indent=2))
     elif retry:
         done, damaged = act.retry(box, _numbers(retry), table, as_, reason)
@@ -130,7 +132,7 @@ def dead(
 )  # fmt: skip
 @door
 def adopt(c: Context, host: str = "", store: str = "", inventory: str = "", lab: str = "") -> None:
-    """Take over the second copies that a lost outbox left on the backup host."""
+    """Take over the second copies that a lost outbox left."""
     from runbooks import hosts
     from runbooks.actions import outbox as act
 

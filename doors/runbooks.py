@@ -183,7 +183,7 @@ def replay_outbox(
     c: Context, store: str = "", rate: float = 0.0, at_full_speed: bool = False, accept_held: bool = False,
     plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
-    """Drain every outbox into its store, and account for each row."""
+    """Drain every outbox into its store; account for each row."""
     from runbooks.procedures.replay_outbox import ReplayOutboxOptions
 
     if rate < 0:

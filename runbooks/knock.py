@@ -43,12 +43,15 @@ def knock(name: str, port: int, seconds: float) -> Door:
 
 
 def _listen(waiting: selectors.BaseSelector, until: float, heard: set[Door]) -> None:
-    """Until one is open, all have answered, or the time is over."""
-    while waiting.get_map() and Door.OPEN not in heard and (left := until - time.monotonic()) > 0:
-        for key, _ in waiting.select(left):
+    """Until one is open, all have answered, or the time is over; who wakes up late looks once more."""
+    while waiting.get_map() and Door.OPEN not in heard:
+        left = until - time.monotonic()
+        for key, _ in waiting.select(max(left, 0)):
             waiting.unregister(key.fileobj)
             assert isinstance(key.fileobj, socket.socket)
             heard.add(_door(key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+        if left <= 0:
+            return
 
 
 def _begin(knocking: socket.socket, address: object, waiting: selectors.BaseSelector, heard: set[Door]) -> None:

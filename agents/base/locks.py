@@ -20,28 +20,31 @@ _EVERY_S = 0.05
 
 
 class FileLock:
-    """`take` it, `release` it; `handle` is for the child that is to inherit it."""
+    """`take` it, `release` it; `handle` is for the child that is to inherit it. `every_s`: who waits looks so often."""
 
-    def __init__(self, path: Path, mode: int = 0o600) -> None:
+    def __init__(self, path: Path, mode: int = 0o600, every_s: float = _EVERY_S) -> None:
         self.path = path
         self.handle = -1
         self._mode = mode
+        self._every_s = every_s
 
     def take(self, patience_s: float = 0.0) -> bool:
         """False when somebody else holds it for `patience_s` seconds. Raises AgentError where no such file can be."""
-        handle = self._open()
         ends = time.monotonic() + patience_s
-        try:
-            while not _locked(handle, fcntl.LOCK_EX):
-                if time.monotonic() >= ends:
-                    os.close(handle)
-                    return False
-                time.sleep(_EVERY_S)
-        except BaseException:
+        while True:
+            handle = self._open()
+            try:
+                if _locked(handle, fcntl.LOCK_EX) and _has_name(handle, self.path):
+                    self.handle = handle
+                    return True
+                is_late = time.monotonic() >= ends
+            except BaseException:
+                os.close(handle)
+                raise
             os.close(handle)
-            raise
-        self.handle = handle
-        return True
+            if is_late:
+                return False
+            time.sleep(self._every_s)
 
     def note(self, text: str) -> None:
         """Write into the file who holds it; only for the holder."""
@@ -91,6 +94,14 @@ def is_held(path: Path) -> bool:
         return not _locked(handle, fcntl.LOCK_SH)
     finally:
         os.close(handle)
+
+
+def _has_name(handle: int, path: Path) -> bool:
+    """Whether the file is still the one of this name: one that was moved away meanwhile keeps nobody out."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _locked(handle: int, kind: int) -> bool:

@@ -17,17 +17,16 @@ from agents.base.config import DEFAULT, Config, Table, load_config, load_tables
 from agents.base.deadline import Deadline
 from agents.base.errors import AgentError, BadConfig
 from agents.client import forks
-from agents.client.clock import Clock, since_boot_ns
 from agents.client.pool import Pool
 from agents.client.prepare import Checker, Piece, Prepared, Refused, table_named
 from agents.writing.backend import backend
+from agents.writing.clock import CLOCK, Clock, since_boot_ns
 from agents.writing.outbox import Outbox
 from agents.writing.writer import Ack, By, Writer
 
 TDENGINE = "agent-tdengine.json"  # lies beside agent.json where the estate has TDengine
 POOL = 4
 ASK_TIME_S = 0.2
-CLOCK = "clock"
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,16 @@ class Acknowledgement:
     def why(self) -> str | None:
         """Why the outbox and not the store."""
         return next((ack.why for ack in self.acks if ack.by is By.OUTBOX), None)
+
+    @property
+    def fill(self) -> float:
+        """How much of its room the outbox had taken, 0 to 1; 0 where the store acknowledged."""
+        return max((ack.fill for ack in self.acks), default=0.0)
+
+    @property
+    def slow_down_s(self) -> float:
+        """How long to rest before the next save, so that nobody is told no: nothing while half the room is free."""
+        return max((ack.slow_down_s for ack in self.acks), default=0.0)
 
 
 class NotAcknowledged(AgentError):  # noqa: N818 - named after what happened
@@ -163,7 +172,6 @@ class Client:
     def close(self) -> None:
         for pool in set(self._pools.values()):
             pool.close()
-        self._clock.close()
 
     def __enter__(self) -> Client:
         return self
@@ -205,7 +213,7 @@ class ClientWriter(Writer):
     def __init__(self, config: Config, tables: dict[str, Table], clock: Clock) -> None:
         reached = backend(config, "mystocks-client")
         self._clock = clock
-        self._own_outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
+        self._own_outbox = Outbox.of(config)
 
         def connect(timeout_s: float) -> Any:
             ends = time.monotonic() + timeout_s

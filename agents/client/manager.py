@@ -117,7 +117,9 @@ class Manager:
 
     def _batch(self, target: str, rows: Any, first: int, result: BatchOperationResult) -> None:
         try:
-            _note(result, self._client.save(target, rows).refused, first)
+            ack = self._client.save(target, rows)
+            _note(result, ack.refused, first)
+            time.sleep(ack.slow_down_s)
         except NotAcknowledged as error:
             _note(result, error.done.refused, first)
             self._again(error, first, result)

@@ -27,7 +27,7 @@ from typing import Any
 from agents.base.config import DEFAULT
 from agents.base.errors import BadConfig, BadRow, run
 from agents.client.client import Acknowledgement, Client, NotAcknowledged
-from agents.client.recovery_queue import opened
+from agents.client.recovery_queue import QueueUnusable, opened
 from agents.writing.writer import By
 
 ROW_BITS = 17  # 131,072 rows an item: the trading system saves up to 100,000
@@ -36,7 +36,7 @@ REASONS = 3
 
 
 class Damaged(Exception):  # noqa: N818 - named after what the item is
-    """An item that holds no rows; the text says why."""
+    """An item of which nobody can tell the rows; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,9 @@ class Taken:
 def take_over(client: Client, path: Path) -> Taken:
     """Save every pending item. Raises QueueUnusable for a file that is none; nothing is deleted from it."""
     taken = Taken()
+    if path.stat().st_size == 0:
+        hint = "Look for it beside this one, with its -wal: a copy that was half written starts like that."
+        raise QueueUnusable(f"{path} is empty: nothing was ever put into it, or it is no copy of the queue.", hint)
     with opened(path) as queue:
         taken.failed_before = _count(queue, "failed")
         for item in _pending(queue):
@@ -132,7 +135,7 @@ def rows_of(text: str) -> tuple[list[Any], str]:
     bare rows, and a frame by columns. Raises Damaged.
     """
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError, TypeError) as error:
         raise Damaged(f"its data are no JSON ({error})") from error
     table = ""
@@ -153,13 +156,32 @@ def _records(found: Any) -> list[Any]:
     if not isinstance(found, dict):
         raise Damaged(f"its data are {type(found).__name__}, no rows")
     if set(found) >= {"columns", "data"} and isinstance(found["columns"], list) and isinstance(found["data"], list):
-        return [dict(zip(found["columns"], row, strict=False)) for row in found["data"]]
+        return [_row(found["columns"], row, number) for number, row in enumerate(found["data"])]
     values = list(found.values())
     if values and all(isinstance(value, list) for value in values):
-        return [dict(zip(found, row, strict=False)) for row in zip(*values, strict=False)]
+        if len({len(value) for value in values}) > 1:
+            raise Damaged("its columns are not of one length, so nobody knows which values are one row")
+        return [dict(zip(found, row, strict=True)) for row in zip(*values, strict=True)]
     if values and all(isinstance(value, dict) for value in values) and len({frozenset(value) for value in values}) == 1:
         return [{name: column[key] for name, column in found.items()} for key in values[0]]
     return [found]
+
+
+def _row(columns: list[Any], values: Any, number: int) -> dict[Any, Any]:
+    """One row of a frame that was split into names and values."""
+    if not isinstance(values, list) or len(values) != len(columns):
+        n = len(values) if isinstance(values, list) else 1
+        raise Damaged(f"its row {number} has {n} values for {len(columns)} columns")
+    return _distinct([(str(name), value) for name, value in zip(columns, values, strict=True)])
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; of two values under one name nobody knows which is meant. Raises Damaged."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise Damaged(f"{next(name for name in names if names.count(name) > 1)} is there twice")
+    return found
 
 
 def event_ids(item: Item, n: int) -> list[int]:

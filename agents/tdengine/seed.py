@@ -8,6 +8,9 @@ it makes the node a follower whose log is empty, and the leader sends it everyth
     python3 -m agents.tdengine.seed export --for NAME   seeds of the vgroups that NAME has a copy of, from ours
     python3 -m agents.tdengine.seed import --for NAME   seeds on standard input, into a server that is stopped
 
+Vgroups under "alone" are the tool's own, with their only copy on NAME: nothing is left to fill them from. The server
+drops no database of which a copy is offline, so they are laid empty, and the database is dropped afterwards.
+
 Runs as root. A vgroup that is there already is never touched.
 """
 
@@ -25,8 +28,10 @@ from typing import Any
 
 from agents.base import files
 from agents.base.errors import AgentError, BadConfig, run
+from agents.tdengine.session import OWN_DATABASE
 
 DATA = Path("/var/lib/taos")
+_SMALL = 3 << 20  # bytes of the buffer, as cover.py makes the database
 NOTHING_APPLIED = {"commit version": "-1", "commit ID": "0", "commit term": "0"}
 
 
@@ -62,13 +67,37 @@ def seed(vnode: dict[str, Any], name: str) -> dict[str, Any]:
     return {**vnode, "config": config, "state": NOTHING_APPLIED}
 
 
+def alone(number: int, vnode: dict[str, Any], name: str) -> dict[str, Any]:
+    """The vnode.json of an empty vgroup of the tool's own database, made after that of any other copy on `name`."""
+    other = seed(vnode, name)
+    mine = [node for node in other["config"]["syncCfg.nodeInfo"] if node["nodeFqdn"] == name]
+    config = {
+        "vgId": str(number), "wal.vgId": str(number), "dbname": f"1.{OWN_DATABASE}", "dbId": "0", "szBuf": str(_SMALL),
+        "hashBegin": "0", "hashEnd": str(0xFFFFFFFF), "syncCfg.nodeInfo": mine, "syncCfg.replicaNum": "1",
+        "syncCfg.myIndex": "0",
+    }  # fmt: skip
+    return {**other, "config": other["config"] | config}
+
+
+def _with_those_alone(name: str, seeds: dict[str, Any]) -> dict[str, Any]:
+    """The seeds of every vgroup. Raises BadConfig where no other one says what a vgroup looks like here."""
+    found: dict[str, Any] = dict(seeds["vgroups"])
+    like = next(iter(found.values()), None)
+    for number in seeds.get("alone", ()):
+        if like is None:
+            raise BadConfig(f"No other copy on {name} says how vgroup {number} is laid.", "./dr tdengine-rebuild")
+        vnode = alone(number, like["vnode"], name)
+        found[str(number)] = {"entry": like["entry"] | {"vgId": number, "vgVersion": 1}, "vnode": vnode}
+    return found
+
+
 def imported(name: str, seeds: dict[str, Any], data: Path = DATA) -> dict[str, Any]:
     """Lay the seeds that are not there yet; {"laid": [ids], "kept": [ids]}. Raises AgentError while a server runs."""
     if _running():
         raise AgentError("taosd runs, and would not see what is laid now.", "systemctl stop taosd")
     there = _listed(data)
     laid, kept = [], []
-    for text, one in sorted(seeds["vgroups"].items(), key=lambda item: int(item[0])):
+    for text, one in sorted(_with_those_alone(name, seeds).items(), key=lambda item: int(item[0])):
         number = int(text)
         if _file(data, number).exists():
             kept.append(number)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agents.base.config import CopySettings
-from agents.base.errors import OutboxFull
+from agents.base.errors import BadRow, OutboxFull
 
 LENGTH = struct.Struct(">I")
 MAX_BYTES = 256 << 20
@@ -37,7 +37,7 @@ class Copy:
 
 
 class Copies:
-    """One connection, for one thread. Raises NoSecondCopy for whatever goes wrong on the way."""
+    """One connection, for one thread. Raises NoSecondCopy for whatever goes wrong on the way, BadRow for too much."""
 
     def __init__(self, settings: CopySettings, mark: str) -> None:
         self._settings, self._mark = settings, mark
@@ -130,7 +130,13 @@ def exchange(connection: socket.socket, message: Mapping[str, Any]) -> dict[str,
 
 
 def send(connection: socket.socket, message: Mapping[str, Any]) -> None:
-    data = zlib.compress(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(), 1)
+    """Raises BadRow for what the other end would refuse at every try."""
+    text = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+    if len(text) > MAX_BYTES:
+        size, most = len(text) >> 20, MAX_BYTES >> 20
+        sentence = f"A batch of {size} MiB is too large for a second copy, {most} MiB are the most."
+        raise BadRow(sentence, "Write it in smaller batches.")
+    data = zlib.compress(text, 1)
     connection.sendall(LENGTH.pack(len(data)) + data)
 
 

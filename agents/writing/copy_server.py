@@ -32,6 +32,7 @@ from agents.writing.copies import receive, send
 DEFAULT = Path("/etc/mystocks-dr/copies.json")
 YOUNG_S = 60.0  # whoever sent it may not have it in its own file yet
 IDLE_S = 600.0
+ANSWER_BYTES = 16 << 20  # of records in one answer, which holds at least one: a large message is refused
 _STORE = re.compile(r"[a-z]{1,20}")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS copies (no INTEGER PRIMARY KEY AUTOINCREMENT, mark TEXT NOT NULL, kept_at REAL NOT NULL,
@@ -111,11 +112,20 @@ class Shelf:
         return {"others": self._one("SELECT count(*) FROM copies WHERE mark <> ?", mark)}
 
     def _left(self, mark: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        found: list[dict[str, Any]] = []
+        size = 0
         rows = self._db.execute(
             "SELECT no, body FROM copies WHERE mark <> ? AND no > ? ORDER BY no LIMIT ?",
             (mark, int(asked["after"]), min(int(asked["most"]), 100)),
-        ).fetchall()
-        return {"copies": [{"no": no, "body": json.loads(zlib.decompress(body))} for no, body in rows]}
+        )
+        with closing(rows):
+            for no, packed in rows:
+                body = zlib.decompress(packed)
+                size += len(body)
+                if found and size > ANSWER_BYTES:
+                    break
+                found.append({"no": no, "body": json.loads(body)})
+        return {"copies": found}
 
     def _mine(self, mark: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         self._db.execute("BEGIN IMMEDIATE")

@@ -9,6 +9,7 @@ from agents.writing.outbox_file import PAGE, OutboxFile
 
 COPIES = "copies"  # the fact on second copies: {error, orphans}
 RATE = "rate"  # the fact that the replayer notes: [rows a second, unix time]
+PACE = "pace"  # the fact that an operator told: {rows_per_s, gentle}, or null
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Status:
     Of the pending ones `held_records` wait for a table, whose name and the store's words are in `held`. `fill` is how
     much of its room what waits takes, 0 to 1. `applied_rows` counts all that ever left for the store;
     `rows_per_s` is what leaves now, `last_rows_per_s` what left when something did.
+    `told_rows_per_s`: the pace that somebody told the replayer to keep until nothing waits, 0 for no limit.
     `copy_error`: why no second copy is kept, where one should be; `orphans`: copies of a lost file, to be adopted.
     """
 
@@ -38,6 +40,7 @@ class Status:
     lanes: dict[str, int] | None = None
     copy_error: str = ""
     orphans: int = 0
+    told_rows_per_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Counting(OutboxFile):
         )
         held = self.held()
         rate = self.noted(RATE)
-        copies = self.noted(COPIES) or {}
+        copies, told = self.noted(COPIES) or {}, self.noted(PACE)
         used = self._pragma("page_count") - self._pragma("freelist_count")
         return Status(
             pending_records=records.get("pending", 0),
@@ -100,6 +103,7 @@ class Counting(OutboxFile):
             rows_per_s=float(rate[0]) if rate and 0 <= time.time() - rate[1] < 60 else None,
             copy_error=str(copies.get("error", "")),
             orphans=int(copies.get("orphans", 0)),
+            told_rows_per_s=float(told["rows_per_s"]) if told else None,
             last_rows_per_s=float(rate[0]) if rate else None,
             lanes={
                 str(lane): int(pending)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.base.config import UNKNOWN_LANE, Config, CopySettings, Table
-from agents.base.errors import OutboxFull
+from agents.base.errors import BadRow, OutboxFull
 from agents.writing.batch import Batch, Part
 from agents.writing.copies import Copies, NoSecondCopy
 from agents.writing.counts import Counting
@@ -121,10 +121,11 @@ class Outbox(Counting):
             return None
         try:
             return self.copies.keep(about)
-        except NoSecondCopy:
+        except (NoSecondCopy, BadRow) as error:
             if not self._copy.alone:
                 raise
-            self._alone_until = time.monotonic() + ALONE_S
+            if isinstance(error, NoSecondCopy):
+                self._alone_until = time.monotonic() + ALONE_S
             return None
 
     def _insert(self, about: Mapping[str, Any]) -> int:

@@ -5,7 +5,7 @@
     ... edit ID --set COLUMN=VALUE --null COLUMN [--event E] --reason WHY
     ... retry-dead [ID ...] [--table T] [--as own|newest] --reason WHY
     ... discard [ID ...] [--table T] --reason WHY | bury --table T --reason WHY
-    ... pace --rows-per-s N [--gentle]        how fast the replayer goes until nothing waits; 0: no limit
+    ... pace [--rows-per-s N] [--gentle]      how fast the replayer goes until nothing waits; 0: no limit
     ... adopt                                 take over what a lost outbox of this host left as second copies
     ... prove --after NO              what was applied after this application number is in the store, by event id
 
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from agents.base.config import DEFAULT, Config, load_config, load_tables
 from agents.base.errors import BadConfig, BadRow, run
+from agents.writing.clock import CLOCK, Clock
 from agents.writing.copies import adopt
 from agents.writing.counts import Status
 from agents.writing.lease import Lease
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--reason", required=one is not retry, default="", help="kept in the journal")
     commands.add_parser("adopt", help="take over what a lost outbox of this host left on another host")
     pace = commands.add_parser("pace", help="how fast the replayer goes until nothing waits")
-    pace.add_argument("--rows-per-s", type=float, required=True, help="0: no limit")
+    pace.add_argument("--rows-per-s", type=float, help="0: no limit; without it, what the settings say")
     pace.add_argument("--gentle", action="store_true", help="only with what others leave it")
     proven = commands.add_parser("prove", help="that rows which were applied are in the store")
     proven.add_argument("--after", type=int, required=True, metavar="NO", help="application number")
@@ -171,8 +172,16 @@ def _edit(letters: Letters, config: Config, options: argparse.Namespace) -> obje
 
 def _retry(letters: Letters, config: Config, options: argparse.Namespace) -> object:
     ids = options.ids or [letter.id for letter in letters.every(options.table)]
-    retried, damaged = letters.retry(ids, load_tables(config.tables), options.reason, options.as_)
+    retried, damaged = letters.retry(
+        ids, load_tables(config.tables), options.reason, lambda n: _event_ids(config, n), options.as_
+    )
     return {"retried": retried, "damaged": damaged}
+
+
+def _event_ids(config: Config, n: int) -> Sequence[int]:
+    if config.node is None:
+        raise BadConfig("agent.json names no node, so event ids could be another host's.", "Deploy this host again.")
+    return Clock(config.outbox.path.with_name(CLOCK), config.node).reserve(n)
 
 
 def _discard(letters: Letters, config: Config, options: argparse.Namespace) -> object:
@@ -187,7 +196,7 @@ def _bury(letters: Letters, config: Config, options: argparse.Namespace) -> obje
 
 
 def _pace(config: Config, options: argparse.Namespace) -> object:
-    if options.rows_per_s < 0:
+    if (options.rows_per_s or 0) < 0:
         raise BadConfig("A pace below nothing is none.", "0 is no limit.")
     outbox = _outbox(config)
     try:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from agents.writing.counts import PACE
 from agents.writing.outbox_file import OutboxFile
 
-FACT = "pace"
 LOOK_EVERY_S = 1.0
 LEAST_SHARE, STEP = 0.1, 0.1
 TELLING_ROWS = 200  # a smaller transaction costs what its commit costs, whoever else is there
@@ -53,7 +53,7 @@ class Paced:
     def wait_s(self, rows: int, took_s: float) -> float:
         if time.monotonic() - self._looked_at > LOOK_EVERY_S:
             self._looked_at = time.monotonic()
-            said = self._outbox.noted(FACT) or {}
+            said = self._outbox.noted(PACE) or {}
             limit, gentle = float(said.get("rows_per_s", self._usual)), bool(said.get("gentle", False))
             if (limit, gentle) != (self._now.rows_per_s, self._now.gentle):
                 self._now = Pace(limit, gentle)
@@ -61,10 +61,10 @@ class Paced:
 
     def emptied(self) -> None:
         """Nothing waits any more: what was told held until now."""
-        if self._outbox.noted(FACT):
-            self._outbox.note(FACT, None)
+        if self._outbox.noted(PACE):
+            self._outbox.note(PACE, None)
 
 
-def tell(outbox: OutboxFile, rows_per_s: float, gentle: bool) -> None:
-    """Have the replayer go at this pace until nothing waits."""
-    outbox.note(FACT, {"rows_per_s": rows_per_s, "gentle": gentle})
+def tell(outbox: OutboxFile, rows_per_s: float | None, gentle: bool) -> None:
+    """Have the replayer go at this pace until nothing waits; None: as the settings say."""
+    outbox.note(PACE, None if rows_per_s is None else {"rows_per_s": rows_per_s, "gentle": gentle})

@@ -89,7 +89,7 @@ from agents.base.config import load_config
 from agents.writing.outbox import Outbox
 import pathlib, sys
 config = load_config(pathlib.Path("/etc/mystocks-dr/agent.json"))
-outbox = Outbox(config.outbox.path, config.outbox.max_bytes)
+outbox = Outbox.of(config)
 while records := outbox.pending(1 << 20):
     outbox.mark_applied(records, sys.argv[1], int(sys.argv[2]))
 """

@@ -64,6 +64,11 @@ def pace(box: Box, rows_per_s: float, gentle: bool) -> None:
     _said(box, ["pace", f"--rows-per-s={rows_per_s}", *(["--gentle"] if gentle else [])])
 
 
+def usual_pace(box: Box) -> None:
+    """As its settings say."""
+    _said(box, ["pace"])
+
+
 def _table(table: str) -> list[object]:
     return [f"--table={table}"] if table else []
 

@@ -40,7 +40,7 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *clocks.findings(status.clocks, " ".join(one.sentence for one in _late_clocks(status))),
         *_archive(status, limits),
         *_outbox(status, limits),
-        *tdengine.findings(status.tdengine),
+        *tdengine.findings(status.tdengine, status.tdengine_backups),
         *(outbox.findings(status.tdengine_outbox, limits, outbox.TDENGINE) if status.tdengine_outbox else ()),
         *_shadows(status),
         *tdengine.backups(status.tdengine_backups, status.jobs, status.at, limits.max_backup_age_h),

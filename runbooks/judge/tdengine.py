@@ -17,14 +17,19 @@ CLOCKS_S = 60  # by how much the operator's clock and the hosts' may differ
 QUORUM_OF = 3  # nodes: with fewer there is one copy of every row
 
 
-def findings(servers: Sequence[Server]) -> Iterator[Finding]:
-    """Servers that do not serve, copies that are missing, a door that stands open."""
+def findings(servers: Sequence[Server], labels: Sequence[str] | None = None) -> Iterator[Finding]:
+    """Servers that do not serve, copies that are missing, a door that stands open. `labels`: of TDengine's backups."""
+    blank = [one.name for one in servers if one.ssh and not one.installed]
     if not any(one.installed and one.ssh for one in servers):
         yield from (_silent(one, len(servers)) for one in servers if not one.ssh)
-        return  # nothing was deployed here: `degraded` says so
+        if blank and labels:  # without one nothing was deployed here: `degraded` says so
+            measured = f"none is installed on {', '.join(blank)}, and {labels[-1]} is a backup of one that was"
+            yield Finding("TDengine", measured, "ready", "./dr tdengine-rebuild --yes")
+        return
+    outvoted = len(servers) >= QUORUM_OF and 2 * len(blank) > len(servers)
     for one in servers:
         if one.role != "ready":
-            yield _silent(one, len(servers))
+            yield _outvoted(one, blank) if outvoted and one.ssh else _silent(one, len(servers))
         if one.lacking:
             measured = f"{len(one.lacking)} of its vgroups have no data on its disk"
             yield Finding(f"copies on {one.name}", measured, "all of them", f"./dr tdengine-rejoin {one.name} --yes")
@@ -47,6 +52,12 @@ def _silent(server: Server, nodes: int) -> Finding:
         hint = f"./dr tdengine-rejoin {server.name}"
     else:
         hint = f"./dr deploy --limit {server.name} starts it; /var/log/taos says why it stopped"
+    return Finding(f"TDengine on {server.name}", server.why or server.role, "ready", hint)
+
+
+def _outvoted(server: Server, blank: Sequence[str]) -> Finding:
+    """The copies on most of the nodes are gone: what is left elects nobody, and nobody can fill the others."""
+    hint = f"{', '.join(blank)} lost their copies, so no majority is left: ./dr tdengine-rebuild --replace --yes"
     return Finding(f"TDengine on {server.name}", server.why or server.role, "ready", hint)
 
 
@@ -92,7 +103,10 @@ def degraded(servers: Sequence[Server]) -> Iterator[str]:
     """States that work and protect less than they should."""
     if servers and not any(one.installed for one in servers if one.ssh) and any(one.ssh for one in servers):
         names = ", ".join(one.name for one in servers)
-        yield f"No TDengine is installed on {names}: name its package (TDENGINE_PACKAGE) and deploy again."
+        yield (
+            f"No TDengine is installed on {names}: name its package (TDENGINE_PACKAGE); ./dr deploy begins an empty "
+            "one, ./dr tdengine-rebuild brings a lost one back."
+        )
 
 
 def left_out(jobs: Jobs | None) -> Iterator[str]:

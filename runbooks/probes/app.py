@@ -40,6 +40,7 @@ class Outbox:
     pending records `held_records` wait for a table that takes nothing: `held` has the store's words by table. `fill` is
     how much of the room for waiting rows is taken, 0 to 1; `lanes` the rows that wait by how urgent they are;
     `rows_per_s` what the replayer does now, None when it does nothing, `last_rows_per_s` what it did when it did.
+    `told_rows_per_s`: the pace that the replayer was told to keep until nothing waits: 0 no limit, None its own.
     `copy_error`: why no second copy is kept; `orphans`: second copies of a lost file. The shadow grows by
     `shadow_rows_s` rows of `shadow_row_bytes`, None where that is not known.
     """
@@ -64,6 +65,7 @@ class Outbox:
     lanes: Mapping[str, int] = field(default_factory=dict)
     copy_error: str = ""
     orphans: int = 0
+    told_rows_per_s: float | None = None
 
     @property
     def ready_records(self) -> int:

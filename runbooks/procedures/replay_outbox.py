@@ -248,10 +248,10 @@ def _warn(context: Run, state: ReplayOutbox, box: Box, unknown: int) -> ReplayOu
 
 
 def usual_pace(context: Run, state: ReplayOutbox) -> None:
-    """Full speed again, for whatever waits."""
+    """As the settings say, for whatever waits."""
     for box in boxes(context):
         try:
-            act.pace(box, 0.0, False)
+            act.usual_pace(box)
         except DrError as error:
             context.say(f"WARNING: the pace of {box} was not put back, and holds until it is empty: {error}")
 

@@ -14,7 +14,7 @@ from runbooks.table_copy import meetings
 from runbooks.table_copy.counts import Mode
 from runbooks.table_copy.meetings import Asked
 from runbooks.table_copy.names import listed, literal, qualified, quoted
-from runbooks.table_copy.pair import DAY_BITS, Pair, bucket, days, filtered, match, row_hash
+from runbooks.table_copy.pair import DAY_BITS, Pair, bucket, days, filtered, match, not_chosen, row_hash
 from runbooks.table_copy.shape import EVENT_ID, Shape
 from runbooks.table_copy.source import Source, own_triggers_off, plain_settings
 
@@ -47,7 +47,7 @@ def _one(nr: int, pair: Pair, source: Source, mode: Mode | None) -> str:
     query = digest(pair, pair.origin) if pair.live else number
     copied = (
         f"CREATE TEMP TABLE copied_{nr} (bucket bigint, n bigint, hash bigint);\n"
-        f"COPY copied_{nr} FROM PROGRAM {source.program(query)} (FORMAT binary);\n"
+        + source.fetch(f"copied_{nr}", query)
     )
     if pair.live is None:
         return copied + _values(nr, pair, source) + _told_of_new(nr, pair)
@@ -78,20 +78,20 @@ def _rows(nr: int, pair: Pair, live: Shape, asked: Asked, source: Source) -> str
     """What is asked of the copy's rows in those buckets, and their hash; then what differs from the live."""
     numbers = range(len(asked.expressions))
     inside = f"SELECT {asked.selected}, {bucket(pair)} AS bucket, {row_hash(pair)} AS hash"
-    def command(first: str, last: str, every: str, some: str) -> str:
-        return source.command(
+
+    def query(first: str, last: str, every: str, some: str) -> str:
+        return (
             f"SELECT {listed(f'v:{i}' for i in numbers)}, hash FROM ({inside} FROM {pair.origin}"
-            f"{filtered(pair.where, days(pair, first, last))}) h WHERE {every} OR bucket IN ({some})",
-            pair.format,
+            f"{filtered(pair.where, days(pair, first, last))}) h WHERE {every} OR bucket IN ({some})"
         )
 
     names = ("first", "last", "all", "list")
-    plain = command("", "", "", "")
+    plain = query("", "", "", "")
     mark = next(f"@{i}" for i in count() if f"@{i}" not in plain)  # whatever is in somebody's names
-    program = literal(command(*(f"{mark}{name}@" for name in names)))
+    asked_for = literal(query(*(f"{mark}{name}@" for name in names)))
     for name in names:
         shown = f"CASE WHEN :'all_{nr}' = 't' THEN 'true' ELSE 'false' END" if name == "all" else f":'{name}_{nr}'"
-        program = f"replace({program}, '{mark}{name}@', {shown})"
+        asked_for = f"replace({asked_for}, '{mark}{name}@', {shown})"
     lives = (
         f"SELECT * FROM ({inside}, t.xmin FROM {live.rows} AS t"
         f"{filtered(pair.where, days(pair, f':first_{nr}', f':last_{nr}'))}) h "
@@ -105,13 +105,14 @@ def _rows(nr: int, pair: Pair, live: Shape, asked: Asked, source: Source) -> str
     return (
         f"CREATE TEMP TABLE rows_{nr} AS SELECT {asked.selected}, 0::bigint AS hash FROM {live.rows} AS t "
         "WITH NO DATA;\n"
-        f"SELECT {program} AS program_{nr} \\gset\n"
-        f"COPY rows_{nr} FROM PROGRAM :'program_{nr}' (FORMAT {pair.format});\n"
-        f"ANALYZE rows_{nr};\n"
+        + source.fetch_said(f"rows_{nr}", asked_for, pair.format)
+        + f"ANALYZE rows_{nr};\n"
         f"CREATE TEMP TABLE off_{nr} AS SELECT {both}, l.hash IS NULL AS missing, c.hash IS NULL AS only_live, "
+        "false AS elsewhere, "
         f"coalesce({' OR '.join(newer) or 'false'}, false) AS superseded "
         f"FROM rows_{nr} c FULL JOIN ({lives}) l ON {match('c', keys, 'l', keys)} "
-        "WHERE c.hash IS DISTINCT FROM l.hash;\n" + (_outside(nr, pair, live, asked, newer) if pair.where else "")
+        "WHERE c.hash IS DISTINCT FROM l.hash;\n"
+        + (_outside(nr, pair, live, asked, newer) + _elsewhere(nr, pair, live, asked, source) if pair.where else "")
     )
 
 
@@ -123,6 +124,16 @@ def _outside(nr: int, pair: Pair, live: Shape, asked: Asked, newer: list[str]) -
         f"UPDATE off_{nr} o SET missing = false, superseded = coalesce({later}, false), {taken} "
         f"FROM (SELECT {asked.selected}, t.xmin FROM {live.rows} AS t) l "
         f"WHERE o.missing AND {match('o', asked.columns(pair.key, 'c'), 'l', asked.columns(pair.key, 'v'))};\n"
+    )
+
+
+def _elsewhere(nr: int, pair: Pair, live: Shape, asked: Asked, source: Source) -> str:
+    """And one that it chose of the live table may be in the copy, where it did not meet the condition yet."""
+    found = match("o", asked.columns(pair.key, "l"), "e", pair.key)
+    return (
+        f"SELECT count(*) > 0 AS alone_{nr} FROM off_{nr} WHERE only_live \\gset\n\\if :alone_{nr}\n"
+        + not_chosen(nr, pair, live, source)
+        + f"UPDATE off_{nr} o SET elsewhere = true FROM elsewhere_{nr} e WHERE o.only_live AND {found};\n\\endif\n"
     )
 
 
@@ -143,7 +154,8 @@ def _told(nr: int, pair: Pair, live: Shape, asked: Asked) -> str:
         f"'restored', (SELECT coalesce(sum(copied), 0) {total}, 'live', (SELECT coalesce(sum(live), 0) {total}, "
         f"'buckets', (SELECT CASE WHEN :'all_{nr}' THEN NULL ELSE "
         f"coalesce(json_agg(bucket ORDER BY bucket) FILTER (WHERE off), '[]') END {total}, "
-        "'missing', count(*) FILTER (WHERE missing), 'only_live', count(*) FILTER (WHERE only_live), "
+        "'missing', count(*) FILTER (WHERE missing), 'only_live', count(*) FILTER (WHERE only_live "
+        "AND NOT elsewhere), 'elsewhere', count(*) FILTER (WHERE elsewhere), "
         f"'differing', count(*) FILTER (WHERE {differ}), "
         f"'superseded', count(*) FILTER (WHERE {differ} AND superseded), "
         f"'orphans', {meetings.orphans(nr, pair, asked)}, 'bereaved', {meetings.bereaved(nr, pair, asked)}, "
@@ -160,7 +172,7 @@ def _values(nr: int, pair: Pair, source: Source) -> str:
         found.append(
             f"CREATE TEMP TABLE values_{nr}_{at} AS SELECT {listed(fk.parent_columns)} FROM {qualified(fk.parent)} "
             "WITH NO DATA;\n"
-            f"COPY values_{nr}_{at} FROM PROGRAM {source.program(query, pair.format)} (FORMAT {pair.format});\n"
+            + source.fetch(f"values_{nr}_{at}", query, pair.format)
         )
     return "".join(found)
 

@@ -35,6 +35,7 @@ class Counts(Piece):
     """Rows by key. `restored` are the copy's; `missing` of them are not live, `differing` are and hold other values,
     `superseded` of these were written later than the copy's; `only_live` are not in the copy.
 
+    `elsewhere` are live rows that meet a condition which their own rows in the copy do not meet.
     `buckets` are those that differ, None where they are too many to list. `orphans` and `bereaved` count, by foreign
     key, rows to be restored whose parent is not live, and live rows that a replacement would rob of theirs.
     `collisions` are those of unique indexes and exclusion constraints, `unmet` rows that a new check would refuse.
@@ -47,6 +48,7 @@ class Counts(Piece):
     differing: int = 0
     superseded: int = 0
     only_live: int = 0
+    elsewhere: int = 0
     buckets: tuple[int, ...] | None = None
     orphans: Mapping[str, int] = {}
     bereaved: Mapping[str, int] = {}
@@ -100,6 +102,8 @@ def sentence(plan: TablePlan, mode: Mode) -> str:
         f"{plan.name}: {found.live} rows live, {found.restored} in the copy; {found.missing} missing, "
         f"{found.differing} differing ({found.superseded} written later), {found.only_live} only live"
     )
+    if found.elsewhere:
+        seen += f", {found.elsewhere} that meet the condition live and not in the copy"
     if mode is Mode.BESIDE:
         return f"{seen}; all {found.restored} go to {beside(plan.name, RESTORED)}"
     if mode is Mode.MERGE:
@@ -124,6 +128,10 @@ def bereaved(table: str, fk: ForeignKey, count: int) -> str:
     return f"{count} live rows of {fk.child} refer to rows of {table} that a replacement would delete{effect}"
 
 
+def chosen_live(table: str) -> str:
+    return f"rows of {table} meet the condition live and not in the copy, where they hold other values"
+
+
 def collided(table: str, index: str, found: Collision) -> str:
     return f"{found.rows} rows to be restored into {table} have the values of another row in {index}: {found}"
 
@@ -142,5 +150,8 @@ def remarks(plan: TablePlan, mode: Mode) -> tuple[str, ...]:
     if live.hooks:
         found.append(f"{plan.name}: what is written does not run its {', '.join(live.hooks)}")
     if live.caggs:
-        found.append(f"{plan.name}: {', '.join(live.caggs)} has to be refreshed by hand (refresh_continuous_aggregate)")
+        found.append(
+            f"{plan.name}: {', '.join(live.caggs)} has to be refreshed by hand: refresh_continuous_aggregate with "
+            "force => true, as no trigger has noted what was written"
+        )
     return tuple(found)

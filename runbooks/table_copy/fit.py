@@ -56,9 +56,15 @@ class Change:
     def lost(self) -> str:
         """Which of its values do not come back, as a condition."""
         name = quoted(self.source)
-        if not self.type:
+        if not self.type or zone_decides(self.was, self.type):
             return f"{name} IS NOT NULL"
         return f"({name}::{self.type})::{self.was}::text IS DISTINCT FROM {name}::text"
+
+
+def zone_decides(was: str, now: str) -> bool:
+    """Whether the time zone of whoever altered the table has decided what became of its values."""
+    both = all(one.startswith(("timestamp", "date", "time ", "time(")) for one in (was, now))
+    return both and ("with time zone" in was) != ("with time zone" in now)
 
 
 def changes(copied: Shape, live: Shape) -> tuple[Change, ...]:
@@ -88,6 +94,8 @@ def fit(copied: Shape, live: Shape, losses: Mapping[str, int | None]) -> Fit:
         if now.type != was.type and left != 0:
             added.append(now.name)
             why = f"{left} values do not fit" if left else "not every value can be converted"
+            if zone_decides(was.type, now.type):
+                why = "which moment that is depends on the time zone in which it was altered"
             lost.append(f"{live.name}.{now.name} was {was.type} and is {now.type} now: {why}, so none comes back")
             refused = refused or _needs(live, now)
             continue

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from runbooks.table_copy.fit import Fit
 from runbooks.table_copy.names import listed, quoted
 from runbooks.table_copy.shape import EVENT_ID, FIRST_OF_OURS, UNSENDABLE, Column, ForeignKey, Shape
+from runbooks.table_copy.source import Source
 
 EPOCH = "date '2000-01-01'"
 PARTS, DAY_BITS = 1024, 6  # buckets of a plain table; bits of those of each day of a hypertable
@@ -147,6 +148,17 @@ def filtered(*conditions: str) -> str:
 def rows(pair: Pair, *conditions: str) -> str:
     """What the copy is asked for."""
     return f"SELECT {listed(pair.staged, 't.')} FROM {pair.origin}{filtered(pair.where, *conditions)}"
+
+
+def not_chosen(nr: int, pair: Pair, live: Shape, source: Source) -> str:
+    """elsewhere_N: the keys of those of the copy's rows that the condition leaves out."""
+    query = f"SELECT {listed(pair.key, 't.')} FROM {pair.origin} WHERE ({pair.where}) IS NOT TRUE"
+    return (
+        f"CREATE TEMP TABLE elsewhere_{nr} ON COMMIT DROP AS SELECT {listed(pair.key)} FROM {live.rows} AS t "
+        "WITH NO DATA;\n"
+        + source.fetch(f"elsewhere_{nr}", query, pair.format)
+        + f"ANALYZE elsewhere_{nr};\n"
+    )
 
 
 def match(one: str, columns: Iterable[str], other: str, others: Iterable[str]) -> str:

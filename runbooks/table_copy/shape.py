@@ -145,9 +145,13 @@ class Check(Piece):
 
 
 class Hook(Piece):
-    """A trigger or a rule; `enabled` is the server's letter: O (origin), R (replica) or A (always)."""
+    """A trigger or a rule; `enabled` is the server's letter: O (origin), R (replica) or A (always).
+
+    `table` is empty for the table's own; of a partition the triggers that are its own or fire otherwise.
+    """
 
     name: str
+    table: str = ""
     enabled: str = "O"
 
 
@@ -192,6 +196,7 @@ class Shape(Piece):
     caggs: tuple[str, ...] = ()  # continuous aggregates over it
     undeletable: bool = False  # it publishes deletions and has nothing to tell its rows apart by
     unlogged: bool = False
+    unheld: tuple[str, ...] = ()  # partitions whose rows are in no backup: unlogged, or on another server
     partitioned: bool = False
     foreign: bool = False
     size_bytes: int = 0
@@ -210,7 +215,9 @@ class Shape(Piece):
     def hooks(self) -> tuple[str, ...]:
         """Triggers and rules by name."""
         kinds = (("trigger", self.triggers), ("rule", self.rules))
-        return tuple(f"{kind} {hook.name}" for kind, hooks in kinds for hook in hooks)
+        return tuple(
+            f"{kind} {hook.name}{f' of {hook.table}' if hook.table else ''}" for kind, hooks in kinds for hook in hooks
+        )
 
     @property
     def stubborn(self) -> bool:

@@ -10,7 +10,8 @@ from runbooks.table_copy.names import literal
 # The same text and the same hash for the same value on both servers, whatever their settings are.
 PLAIN = {
     "timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "1",
-    "bytea_output": "hex", "search_path": "public", "jit": "off",
+    "bytea_output": "hex", "search_path": "public", "jit": "off", "lc_monetary": "C", "array_nulls": "on",
+    "xmloption": "content", "standard_conforming_strings": "on", "transform_null_equals": "off",
 }  # fmt: skip
 # Two values of an extension's type are equal by the extension's own operator, wherever that lies.
 _SCHEMAS = (
@@ -19,9 +20,15 @@ _SCHEMAS = (
 )
 _PATH = (
     "BEGIN PERFORM set_config('search_path', 'public' || coalesce((SELECT string_agg(', ' || quote_ident(nspname), '' "
-    f"ORDER BY nspname) FROM ({_SCHEMAS}) s), ''), false); END"
+    f"ORDER BY nspname) FROM ({_SCHEMAS}) s), ''), false); "
+    # What a database or a role sets is of one moment, and the copy's and the live one's may differ.
+    "PERFORM set_config('client_encoding', "
+    "CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, false); END"
 )
 SEARCH_PATH = f"DO {literal(_PATH)}"
+# A file of the session's own in the data directory, where programs begin: the parent of their shell is its backend.
+_FOLDER = "base/pgsql_tmp"
+_ASKED = f"{_FOLDER}/pgsql_tmp_dr_$PPID"
 # What COPY says when the program that should read the copy ended before it wrote a row; why is in the server's log.
 NO_ROWS = ("COPY file signature not recognized", "program \"", "unexpected EOF in COPY data")
 
@@ -44,18 +51,33 @@ class Source:
         """psql's options, quoted for a shell."""
         return f"-h {shlex.quote(self.socket)} -p {self.port}"
 
-    def command(self, query: str, form: str = "binary") -> str:
-        """A shell command that writes the query's rows as COPY does, binary or text."""
-        options = " ".join(f"-c {name}={value}" for name, value in PLAIN.items())
-        copy = f"COPY ({query}) TO STDOUT (FORMAT {form})"
+    def fetch(self, into: str, query: str, form: str = "binary") -> str:
+        """Statements by which the query's rows come into a table, or columns of one; the last tells how many."""
+        return self.fetch_said(into, literal(query), form)
+
+    def fetch_said(self, into: str, query: str, form: str = "binary") -> str:
+        """The same for a query that is known to the live server alone: an SQL expression of its text.
+
+        It goes through a file: a program takes 128 KiB of one argument, and a query may name 1,600 columns. The server
+        tells by an error when it could not be written, and nobody backs it up or keeps it over a restart.
+        """
+        copy = f"'COPY (' || {query} || ') TO STDOUT (FORMAT {form});'"
+        text = f"translate(encode(convert_to({copy}, current_setting('client_encoding')), 'base64'), chr(10), '')"
+        keep = f"umask 077 && mkdir -p {_FOLDER} && base64 -d >{_ASKED}"
         return (
-            f"PGOPTIONS={shlex.quote(options)} {self.bin}/psql -qAtX -v ON_ERROR_STOP=1 {self.connect} "
-            f"-d {shlex.quote(self.database)} -c {shlex.quote(SEARCH_PATH)} -c {shlex.quote(copy)}"
+            f"COPY (SELECT {text}) TO PROGRAM {literal(keep)};\n"
+            f"COPY {into} FROM PROGRAM {literal(self._read)} (FORMAT {form});\n"
         )
 
-    def program(self, query: str, form: str = "binary") -> str:
-        """The command as an SQL constant, for COPY ... FROM PROGRAM."""
-        return literal(self.command(query, form))
+    @property
+    def _read(self) -> str:
+        """A shell command that asks what is in the file, and writes rows as COPY does."""
+        options = " ".join(f"-c {name}={value}" for name, value in PLAIN.items())
+        return (
+            f"exec <{_ASKED} && rm {_ASKED} && PGOPTIONS={shlex.quote(options)} "
+            f"{self.bin}/psql -qAtX -v ON_ERROR_STOP=1 {self.connect} -d {shlex.quote(self.database)} "
+            f"-c {shlex.quote(SEARCH_PATH)} -f -"
+        )
 
 
 def plain_settings() -> str:

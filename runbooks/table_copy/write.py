@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from runbooks.table_copy.counts import REPLACED, RESTORED
+from runbooks.table_copy.counts import REPLACED, RESTORED, chosen_live
 from runbooks.table_copy.names import beside as named_beside
 from runbooks.table_copy.names import listed, literal, qualified, quoted
-from runbooks.table_copy.pair import DAY_BITS, Pair, bucket, days, filtered, match, row_hash, rows
+from runbooks.table_copy.pair import DAY_BITS, Pair, bucket, days, filtered, match, not_chosen, row_hash, rows
 from runbooks.table_copy.shape import ForeignKey, Numbers, Shape, whole_numbers
 from runbooks.table_copy.source import Source, own_triggers_off, own_triggers_on, plain_settings
 
@@ -29,7 +29,7 @@ _SETTINGS = (
 # What pg_dump sets for its own statements and a session goes on with.
 _AS_BEFORE = "".join(
     f"SET {name} = DEFAULT;\n"
-    for name in ("default_tablespace", "default_table_access_method", "check_function_bodies", "xmloption")
+    for name in ("default_tablespace", "default_table_access_method", "check_function_bodies")
 )
 AS_WRITTEN = "SET LOCAL session_replication_role = replica;\n"
 AS_EVER = "SET LOCAL session_replication_role = origin;\n"
@@ -42,7 +42,11 @@ def settings() -> str:
 
 
 def opening() -> str:
-    return f"{settings()}BEGIN;\nSELECT 'xid ' || pg_current_xact_id();\n{own_triggers_off()}"
+    """Each statement sees what was committed before it, whatever production's default is: rows are read before a lock
+    is taken, and looked at again behind it.
+    """
+    begin = "BEGIN ISOLATION LEVEL READ COMMITTED;\nSELECT 'xid ' || pg_current_xact_id();\n"
+    return f"{settings()}{begin}{own_triggers_off()}"
 
 
 def closing(mark: str) -> str:
@@ -54,9 +58,8 @@ def closing(mark: str) -> str:
 def made(pair: Pair, source: Source) -> str:
     """Fill a table that was just made, straight from the copy; what hangs on its rows is built afterwards."""
     query = f"SELECT {listed(pair.columns, 't.')} FROM {pair.origin}{filtered(pair.where)}"
-    program = source.program(query, pair.format)
     into = f"{qualified(pair.copy.name)} ({listed(pair.columns)})"
-    return _counted(pair, "inserted", f"COPY {into} FROM PROGRAM {program} (FORMAT {pair.format})")
+    return source.fetch(into, query, pair.format) + _told(pair, "inserted")
 
 
 def beside_table(pair: Pair) -> str:
@@ -73,11 +76,11 @@ def beside(pair: Pair, readers: Sequence[str], source: Source) -> str:
     alone = pair.alone
     name, names = named_beside(pair.copy.name, RESTORED), [column.name for column in pair.copy.columns]
     query = f"SELECT {listed(names, 't.')} FROM {alone.origin}{filtered(pair.where)}"
-    copy = f"COPY {qualified(name)} ({listed(names)}) FROM PROGRAM {source.program(query, alone.format)}"
+    fetch = source.fetch(f"{qualified(name)} ({listed(names)})", query, alone.format)
     return (
-        f"{beside_table(alone)};\n" + _counted(pair, "inserted", f"{copy} (FORMAT {alone.format})")
+        f"{beside_table(alone)};\n" + fetch + _told(pair, "inserted")
         + (f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.copy.key)});\n" if pair.copy.key else "")
-        + _readable(name, readers)
+        + _readable(name, pair.copy.name, readers)
     )  # fmt: skip
 
 
@@ -106,18 +109,37 @@ def lock_children(pairs: Iterable[Pair]) -> str:
     return f"LOCK TABLE {listing} IN SHARE MODE;\n" if names else ""
 
 
-def keep(pair: Pair, readers: Sequence[str]) -> str:
-    """The old content as a plain table, made while nobody can write to it."""
+def keep(nr: int, pair: Pair, readers: Sequence[str]) -> str:
+    """The old content as a plain table, made while nobody can write to it and what replaces it is staged."""
     assert pair.live is not None
     name = named_beside(pair.copy.name, REPLACED)
+    # A row that meets the condition in the copy alone is overwritten as well.
+    chosen = f"({pair.where}) OR EXISTS (SELECT FROM stage_{nr} s WHERE {_same('s', 't', pair)})" if pair.where else ""
     return (
-        f"CREATE TABLE {qualified(name)} AS SELECT * FROM {pair.live.rows} AS t{filtered(pair.where)};\n"
-        f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.key)});\n" + _readable(name, readers)
+        f"CREATE TABLE {qualified(name)} AS SELECT * FROM {pair.live.rows} AS t{filtered(chosen)};\n"
+        f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.key)});\n"
+        + _readable(name, pair.copy.name, readers)
     )
 
 
 def stage(nr: int, pair: Pair, source: Source) -> str:
     return _staged(nr, pair, None, source)
+
+
+def chosen(nr: int, pair: Pair, source: Source) -> str:
+    """Ends here where the condition chooses live rows whose own rows in the copy it leaves out."""
+    assert pair.live is not None
+    if not pair.where:
+        return ""
+    absent = f"NOT EXISTS (SELECT FROM stage_{nr} s WHERE {_same('s', 't', pair)})"
+    alone = f"FROM {pair.live.rows} AS t{filtered(pair.where, absent)}"
+    there = f"EXISTS (SELECT FROM elsewhere_{nr} e WHERE {_same('e', 't', pair)})"
+    return (
+        f"SELECT count(*) > 0 AS alone_{nr} {alone} \\gset\n\\if :alone_{nr}\n"
+        + not_chosen(nr, pair, pair.live, source)
+        + _none(f"SELECT count(*) {alone} AND {there}", chosen_live(pair.live.name))
+        + "\\endif\n"
+    )
 
 
 def remove(nr: int, pair: Pair) -> str:
@@ -161,10 +183,13 @@ def hooks(pairs: Iterable[Pair]) -> tuple[str, str]:
 def _hooks(pair: Pair) -> tuple[str, str]:
     """Statements that stop the triggers and rules that fire for a subscriber, too, and those that undo it."""
     assert pair.live is not None
-    table, off, on = qualified(pair.live.name), [], []
+    off, on = [], []
+    # Each by itself: what a partition has set otherwise than its table stays so.
+    only = "ONLY " if pair.live.partitioned else ""
     for kind, found in (("TRIGGER", pair.live.triggers), ("RULE", pair.live.rules)):
         for hook in found:
             if hook.enabled != "O":
+                table = f"{only}{qualified(hook.table or pair.live.name)}"
                 off.append(f"ALTER TABLE {table} DISABLE {kind} {quoted(hook.name)};\n")
                 on.append(f"ALTER TABLE {table} {_UNITS[hook.enabled]} {kind} {quoted(hook.name)};\n")
     return "".join(off), "".join(on)
@@ -280,8 +305,8 @@ def _staged(nr: int, pair: Pair, buckets: tuple[int, ...] | None, source: Source
     return (
         f"CREATE TEMP TABLE stage_{nr} ON COMMIT DROP AS SELECT {listed(pair.staged)} FROM {pair.live.rows} AS t "
         "WITH NO DATA;\n"
-        f"COPY stage_{nr} FROM PROGRAM {source.program(rows(pair, *conditions), pair.format)} "
-        f"(FORMAT {pair.format});\nANALYZE stage_{nr};\n"
+        + source.fetch(f"stage_{nr}", rows(pair, *conditions), pair.format)
+        + f"ANALYZE stage_{nr};\n"
     )
 
 
@@ -330,14 +355,28 @@ def _gone(pair: Pair) -> tuple[str, ...]:
 
 
 def _counted(pair: Pair, what: str, statement: str) -> str:
+    return f"{statement};\n{_told(pair, what)}"
+
+
+def _told(pair: Pair, what: str) -> str:
     """A line of JSON; psql has the number of rows of the last statement."""
-    told = f"SELECT json_build_array({literal(pair.copy.name)}, {literal(what)}, :ROW_COUNT);\n"
-    return f"{statement};\n{told}"
+    return f"SELECT json_build_array({literal(pair.copy.name)}, {literal(what)}, :ROW_COUNT);\n"
 
 
 def _same(one: str, other: str, pair: Pair) -> str:
     return match(one, pair.key, other, pair.key)
 
 
-def _readable(name: str, readers: Sequence[str]) -> str:
-    return "".join(f"GRANT SELECT ON {qualified(name)} TO {quoted(reader)};\n" for reader in readers)
+def _readable(name: str, table: str, readers: Sequence[str]) -> str:
+    """Whoever may read every row of the live table may read what lies beside it, and nobody else."""
+    return "".join(
+        f"DO {literal(_grant(qualified(name), qualified(table), reader))};\n" for reader in readers
+    )  # fmt: skip
+
+
+def _grant(name: str, table: str, reader: str) -> str:
+    live = f"SELECT FROM pg_class WHERE oid = to_regclass({literal(table)})"
+    hidden = f"relrowsecurity OR NOT has_table_privilege({literal(reader)}, oid, 'SELECT')"
+    return (
+        f"BEGIN IF NOT EXISTS ({live} AND ({hidden})) THEN GRANT SELECT ON {name} TO {quoted(reader)}; END IF; END"
+    )

@@ -23,6 +23,18 @@ def _quiet(_: str) -> None:
     """Nobody watches."""
 
 
+MAKING_S = 600  # of which a busy machine took 300 to deploy a lab
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test of the lab has the time that its making takes besides its own."""
+    first = next((item for item in items if "estate_lab" in getattr(item, "fixturenames", ())), None)
+    own = first.get_closest_marker("timeout") if first else None
+    if first is not None and own is not None:
+        first.add_marker(pytest.mark.timeout(own.args[0] + MAKING_S), append=False)
+
+
 @pytest.fixture(scope="session")
 def estate_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
     """The estate of a lab that is up and deployed; DR_LAB and DR_INVENTORY point to it for what a test starts."""

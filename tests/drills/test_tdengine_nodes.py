@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,20 +22,25 @@ from deploys.run import deploy, drift
 from drills import feed as feeds
 from drills import stores
 from drills.measuring.tally import Writing
+from drills.prepare import provision
 from inventories.errors import BadInput, Refused
 from lab import faults
 from lab.down import down
 from lab.up import up
 from runbooks import hosts
+from runbooks.actions import backup as backup_actions
 from runbooks.actions.tdengine.servers import execute
 from runbooks.engine.verify import verify
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate
+from runbooks.long_work.work import Asker
 from runbooks.look import drift as beyond
 from runbooks.probes import app
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.procedures.tdengine.rejoin import TDENGINE_REJOIN, TdengineRejoin, TdengineRejoinOptions
 from runbooks.run import execute as run_procedure
+from tests.drills import bars
+from tests.drills.doors import dr
 from tests.drills.test_tdengine import ids
 
 PACKAGE = os.environ.get("TDENGINE_PACKAGE", "")
@@ -162,6 +168,29 @@ def test_lost_leader_stops_nobody_for_long(three: Estate, tmp_path: Path) -> Non
     whole(three)
 
 
+def test_a_correction_that_comes_while_nodes_are_lost_is_the_last_one(three: Estate) -> None:
+    """The last write wins by its event id on three nodes, too: bars are corrected while the leader goes and comes."""
+    whole(three)
+    lost, first = leader(three), bars.minutes(1)
+    symbol, event = "LWW003", int(time.time()) << 32  # beyond those of another run on this lab
+    try:
+        with bars.corrected(three, symbol, first, 20, event) as told:
+            assert bars.put(three, "outbox", first, 1, 1.0, symbol)
+            faults.power_off(LAB, lost)
+            until(
+                lambda: app.outbox(three.app, settings=bars.SETTINGS), 60, what="the outbox",
+                accept=lambda box: box.pending_records > 0,
+            )  # fmt: skip
+            bars.drained(three)
+    finally:
+        faults.power_on(LAB, lost)
+    whole(three)
+    bars.drained(three)
+    found = bars.events(three.host("tsdb1"), symbol)
+    assert set(told.by) == {"store", "outbox"} and len(told.acked) == 20
+    assert {ts: found.get(ts) for ts, last in told.acked.items() if found.get(ts, 0) < last} == {}
+
+
 def test_blank_host_of_the_same_name_is_filled_by_the_others(three: Estate, tmp_path: Path) -> None:
     """The log is cut short first, so that the rows themselves are sent. Another node goes: all rows are there."""
     whole(three)
@@ -210,6 +239,60 @@ def test_our_own_database_with_its_only_copy_on_a_lost_node_stands_in_nobodys_wa
     left = tdengine.speaker(tdengine.survey(three))
     assert left is not None
     assert not [one for one in left.vgroups if one.database == tdengine.OURS]
+
+
+def test_replace_fills_a_node_that_has_its_data_anew_and_keeps_what_it_had(three: Estate, tmp_path: Path) -> None:
+    """The leader, under load: who trusts its disk no more need not lose the host first."""
+    whole(three)
+    lost = leader(three)
+    with load(three, tmp_path):
+        state = rejoin(three, host=lost, replace=True)
+    assert state.lacking and state.aside in " ".join(state.told)
+    assert three.host(lost).run("ls %s/vnode", state.aside).text
+    whole(three)
+    three.host(lost).run("rm -rf %s", state.aside)
+
+
+@pytest.fixture(scope="module")
+def complete(three: Estate) -> Estate:
+    """With the rest of the estate: a cluster that lost its majority has only its backups and the shadow."""
+    provision(hosts.load("lab"), quiet)
+    return hosts.load("lab")
+
+
+@pytest.mark.parametrize("lost", [("tsdb1", "tsdb2"), NODES], ids=["two of three", "all three"])
+def test_a_cluster_that_lost_its_majority_is_rebuilt_from_backup_and_outbox(
+    complete: Estate, tmp_path: Path, lost: tuple[str, ...]
+) -> None:
+    """Every refusal leads on. Three copies stand in for a shadow: what it would have held is told to be lost."""
+    whole(complete)
+    left = [name for name in NODES if name not in lost]
+    (before := tmp_path / "before").mkdir()
+    with load(complete, before) as feed:
+        feed.ledger.wait_for(lambda view: view.acked > 10_000, 60, "rows before the backup")
+    backup_actions.run_job(complete.backup, "td-full", Asker.door("a test"), wait_s=60)
+    for name in lost:
+        faults.remove(LAB, name)
+        complete.host(name).hang_up()
+    up(LAB, quiet)
+    with load(complete, tmp_path) as meanwhile:
+        meanwhile.ledger.wait_for(lambda view: view.writing is Writing.OUTBOX, 60, "the outbox")
+        told = dr("status", "--json")
+        assert told.code == 1 and "tdengine-rebuild" in told.out, "status names what brings a lost cluster back"
+        dr("tdengine-rejoin", "--host", lost[0], "--yes").assert_told(3, hint="tdengine-rebuild")
+        if left:
+            dr("tdengine-rebuild", "--yes").assert_told(3, left[0], "holds a copy", hint="--replace")
+        ended = dr("tdengine-rebuild", *(("--replace",) if left else ()), "--yes", timeout=800)
+        assert ended.code == 0, ended.err
+        assert "keeps no shadow: what was acknowledged since the backup began may be lost" in ended.out
+    complete = hosts.load("lab")
+    whole(complete)
+    count_all(complete, feed)
+    assert dr("validate").code == 0
+    for name in left:
+        kept = complete.host(name).run("ls -d /var/lib/taos.replaced-*").text
+        assert kept in ended.out
+        complete.host(name).run("rm -rf %s", kept)
 
 
 def _has_leaders(estate: Estate, name: str) -> bool:

@@ -14,6 +14,7 @@ import pytest
 
 from inventories.errors import TargetFailed, VerificationFailed
 from runbooks.actions import app as app_actions
+from runbooks.actions import outbox as outbox_actions
 from runbooks.actions.postgresql import side as sides
 from runbooks.engine.context import Options
 from runbooks.engine.journal import read as read_journal
@@ -22,9 +23,11 @@ from runbooks.engine.result import RunResult
 from runbooks.engine.step import Evidence
 from runbooks.hosts import Estate, Host
 from runbooks.layout import FENCED
+from runbooks.probes import outbox
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, SIDE, RestorePitrOptions
 from runbooks.procedures.postgresql.switchover import SWITCHOVER, SwitchoverOptions
+from runbooks.procedures.replay_outbox import REPLAY_OUTBOX, ReplayOutboxOptions
 from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
 from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineRestoreOptions
 from runbooks.record.read import pages
@@ -146,6 +149,23 @@ def test_an_outbox_that_stood_still_drains_again(
     assert whole.app.run(state, app_actions.TD_REPLAYER).text == "active"
     undone(whole, shortened(procedure), "requeue", options)
     assert whole.app.run(state, app_actions.TD_REPLAYER).text == "active"
+
+
+def breaks_off_at_a_pace(context: Any, _state: object) -> Any:
+    """As a replay whose operator goes away in the middle: the replayer was told to go slowly."""
+    for box in outbox.boxes(context.estate, outbox.POSTGRESQL):
+        outbox_actions.pace(box, 5, True)
+        assert outbox.status(box).told_rows_per_s == 5
+    raise TargetFailed("the test broke it off")
+
+
+def test_a_replay_that_breaks_off_leaves_the_replayer_its_usual_pace(whole: Estate) -> None:
+    assert ("replay-outbox", "replay") in DRILLED
+    (step,) = [one for one in REPLAY_OUTBOX.steps if one.name == "replay"]
+    broken = replace(REPLAY_OUTBOX, steps=(replace(step, action=breaks_off_at_a_pace),))
+    undone(whole, broken, "replay", ReplayOutboxOptions(store=outbox.POSTGRESQL, yes=True))
+    (box,) = outbox.boxes(whole, outbox.POSTGRESQL)
+    assert outbox.status(box).told_rows_per_s is None
 
 
 def shortened(procedure: Procedure[Any]) -> Procedure[Any]:

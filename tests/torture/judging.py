@@ -44,7 +44,7 @@ def assert_told(tried: Tried, case: Case, mode: str) -> None:
     if tried.compared is not None:
         assert tried.compared.code == 0, tried.compared.err
         said = tried.compared.out + tried.compared.err
-        wanted = (*case.told_in(mode), *(case.lost if mode == "drop" else ()), *(case.changes or ()))
+        wanted = (*case.told_in(mode), *(case.lost if mode == "drop" else ()), *case.changed_in(mode))
         assert [words for words in wanted if words not in said] == [], said
     if tried.unwilling is not None:
         tried.unwilling.assert_told(3, "not everything comes back", hint="--accept-loss")

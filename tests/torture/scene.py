@@ -106,9 +106,9 @@ class Scene:
         words = ",".join(table for case in cases for table in case.tables), "merge" if mode == "drop" else mode
         live.sql("".join(case.armed for case in cases))
         try:
-            compared = self.restore(*words) if one.told_in(mode) or one.lost or one.changes else None
+            consent = bool(one.changed_in(mode) or (one.lost and mode == "drop"))
+            compared = self.restore(*words) if one.told_in(mode) or consent else None
             ended = self.restore(*words, "--yes")
-            consent = mode != "beside" and bool(one.changes or (one.lost and mode == "drop"))
             unwilling = ended if consent else None
             if consent:
                 ended = self.restore(*words, "--yes", "--accept-loss")

@@ -42,7 +42,8 @@ class Local:
         self, command: str, *args: object, user: str = "root", stdin: str | None = None, timeout: float | None = None
     ) -> Ran:
         words = shlex.split(command % tuple(shlex.quote(str(one)) for one in args))
-        words[0] = str(programs() / Path(words[0]).name)
+        if words[0] != "xargs":
+            words[0] = str(programs() / Path(words[0]).name)
         done = subprocess.run(
             words, input=stdin or "", capture_output=True, text=True, check=False, timeout=timeout or 60
         )

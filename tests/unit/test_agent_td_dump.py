@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,30 @@ def test_rows_that_came_meanwhile_may_be_in_it_and_no_others_may_lack(rows: int,
     else:
         with pytest.raises(AgentError, match=f"brought {rows} rows, the server has 100 to 110"):
             dump._account(before, after, rows)
+
+
+def test_a_table_that_taosdump_cannot_take_is_named_and_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended at the first DECIMAL, whatever other tables there were."""
+    tables: dict[str, dict[str, Any]] = {
+        "tick_data": {"columns": [["ts", "TIMESTAMP", True], ["price", "DOUBLE", False]], "tags": [["s", "BIGINT"]]},
+        "exact": {"columns": [["ts", "TIMESTAMP", True], ["price", "DECIMAL(18, 4)", False]], "tags": []},
+    }
+    assert dump.undumped(tables) == {"exact": "taosdump knows no DECIMAL(18, 4) (price)"}
+    said: list[list[str]] = []
+
+    def ran(server: object, words: list[str], scratch: Path) -> str:
+        said.append(words)
+        return "9 row(s) dumped out!"
+
+    monkeypatch.setattr(dump_tool, "_run", ran)
+    server: Any = "whoever"
+    for number, only in enumerate(((), ("tick_data",))):
+        assert dump_tool.out(server, "market_data", tmp_path / str(number), tmp_path, only) == 9
+    assert [words[2:] for words in said] == [["-D", "market_data"], ["market_data", "tick_data"]]
+    found = dump.Dump("l", 1, 2, "3", "d", {}, {}, 1, {"bytes": 1}, "k", 1.0, dump.undumped(tables))
+    assert found.sentence.endswith("NOT in it: exact: taosdump knows no DECIMAL(18, 4) (price)")
 
 
 @pytest.mark.parametrize("said", ["", "OK: Database market_data dumped\nOK: 0 row(s) dumped out!\n"])

@@ -63,6 +63,19 @@ def test_blank_node_gets_each_copy_as_a_follower_that_has_nothing(data: Path, tm
     assert local(blank)["vgroups"] == [2, 3]
 
 
+def test_our_own_vgroup_that_nobody_else_has_is_laid_empty_to_be_dropped(data: Path, tmp_path: Path) -> None:
+    """TDengine drops no database of which a copy is offline: "VGroup is offline (0x03ae)"."""
+    blank = tmp_path / "blank"
+    assert imported("tsdb3", {**exported("tsdb3", data), "alone": [4]}, blank) == {"laid": [2, 3, 4], "kept": []}
+    laid = json.loads((blank / "vnode/vnode4/vnode.json").read_text())
+    config = laid["config"]
+    assert (config["vgId"], config["dbname"], config["syncCfg.replicaNum"]) == ("4", "1.mystocks_dr", "1")
+    assert [node["nodeFqdn"] for node in config["syncCfg.nodeInfo"]] == ["tsdb3"]
+    assert (config["syncCfg.myIndex"], laid["state"]["commit version"]) == ("0", "-1")
+    with pytest.raises(BadConfig, match="No other copy on tsdb3 says how vgroup 4 is laid"):
+        imported("tsdb3", {"vgroups": {}, "alone": [4]}, tmp_path / "other")
+
+
 def test_copy_that_is_there_is_kept(data: Path, tmp_path: Path) -> None:
     blank = tmp_path / "blank"
     seeds = exported("tsdb3", data)

@@ -21,10 +21,10 @@ from agents.base.errors import AgentError, BadConfig, BadRow, OutboxFull
 from agents.client import AsyncClient, By, Client, NotAcknowledged
 from agents.client import client as client_module
 from agents.client import pool as pool_module
-from agents.client.clock import STEP
 from agents.client.pool import ClientClosed
 from agents.client.prepare import BATCH_BYTES, BATCH_ROWS
 from agents.writing.batch import encode
+from agents.writing.clock import STEP
 from agents.writing.writer import Ack, Writer
 from drills.benches.client import figures
 from tests.unit.agent_fixtures import config_file
@@ -176,6 +176,19 @@ def test_what_nobody_took_is_handed_back_and_may_be_written_again_as_the_same_ro
         room = 2
         assert one.write(rest).taken == tuple(range(BATCH_ROWS + 1, BATCH_ROWS + 7))
         assert one.write(rest).event_ids == tuple(rest.pieces[0].ids)
+
+
+def test_a_client_is_told_to_slow_down_before_it_is_told_no(tmp_path: Path) -> None:
+    with client(tmp_path, outbox={"path": str(tmp_path / "outbox.db"), "max_bytes": 100_000}) as one:
+        told = []
+        with pytest.raises(NotAcknowledged, match="takes no more"):
+            for _ in range(100):
+                told.append(one.save("order_records", [order(remark="x" * 5000)]))
+    assert (told[0].slow_down_s, told[0].fill > 0) == (0.0, True)
+    assert [ack.fill for ack in told] == sorted(ack.fill for ack in told)
+    assert told[-1].fill > 0.9
+    assert 0.8 < told[-1].slow_down_s <= 1.0
+    assert sum(ack.slow_down_s > 0 for ack in told) > 5
 
 
 def test_a_host_that_was_not_deployed_for_it_is_told_so(tmp_path: Path) -> None:
@@ -385,3 +398,14 @@ def test_the_bench_holds_the_library_to_what_was_promised() -> None:
     assert found["of the feed's own path"].median == pytest.approx(20 / 24)
     slow = {figure.name: figure for figure in figures([{**said, "save": [1.0] * 190 + [9.0] * 10}])}
     assert slow["of a bare INSERT's"].met is False
+
+
+def test_an_outbox_that_somebody_removed_is_told_once_and_a_new_one_is_made(tmp_path: Path) -> None:
+    with client(tmp_path) as one:
+        one.save("order_records", order(order_id="A"))
+        for path in tmp_path.glob("outbox.db*"):
+            path.unlink()
+        with pytest.raises(NotAcknowledged, match="removed or replaced") as error:
+            one.save("order_records", order(order_id="B"))
+        assert one.write(error.value.rest).complete
+    assert [line["order_id"] for line in lines(tmp_path)] == ["B"]

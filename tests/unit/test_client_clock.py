@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from agents.base.errors import BadConfig
-from agents.client import clock as module
-from agents.client.clock import FRACTION_BITS, NODES, STEP, Clock, ClockUnusable, since_boot_ns
+from agents.writing import clock as module
+from agents.writing.clock import FRACTION_BITS, NODES, STEP, Clock, ClockUnusable, since_boot_ns
 
 SECOND = 10**9
 
@@ -52,7 +52,6 @@ def test_ids_go_on_when_the_clock_is_set_back(clock: Clock, monkeypatch: pytest.
 def test_a_new_process_goes_on_where_another_stopped(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     at(monkeypatch, 1_800_000_000)
     last = clock.reserve(1000)[-1]
-    clock.close()
     assert Clock(clock.path, 5).reserve(1)[0] > last
 
 
@@ -64,7 +63,6 @@ def test_after_a_power_cut_that_lost_the_file_s_newest_word_no_id_is_given_twice
     clock.reserve(1)
     synced = clock.path.read_bytes()
     last = clock.reserve(1_000_000)[-1]
-    clock.close()
     clock.path.write_bytes(synced)
     reboot(monkeypatch, tmp_path)
     at(monkeypatch, 1_700_000_000)
@@ -181,3 +179,13 @@ def test_an_id_of_today_is_greater_than_that_of_a_feed_that_began_before(clock: 
     feed = (int(time.time()) - 1) << 32 | 0xFFFF_FFFF
     assert clock.reserve(1)[0] > feed
     assert FRACTION_BITS + (NODES - 1).bit_length() == 32
+
+
+def test_a_file_that_was_moved_away_counts_for_nobody_any_more(tmp_path: Path) -> None:
+    """Its hint says so; two processes with a file each would hand out the same ids."""
+    one, other = Clock(tmp_path / "clock", 17), Clock(tmp_path / "clock", 17)
+    one.reserve(1)
+    (tmp_path / "clock").rename(tmp_path / "away")
+    found = [event for _ in range(20) for clock in (one, other) for event in clock.reserve(5000)]
+    assert len(set(found)) == len(found)
+    assert found == sorted(found)

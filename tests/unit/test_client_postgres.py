@@ -17,8 +17,8 @@ import pytest
 
 from agents.base.config import Config, load_config, load_tables
 from agents.client import By, Client
-from agents.client import clock as clock_module
-from agents.client.clock import Clock
+from agents.writing import clock as clock_module
+from agents.writing.clock import Clock
 from agents.writing.outbox import Outbox
 from agents.writing.replayer import Replayer, drain_once, serve
 from inventories.catalog import load_tables as load_catalogue
@@ -145,37 +145,6 @@ def test_threads_share_the_sessions_of_the_pool(server: Server, settings: Path) 
         name = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mystocks-client'"
         assert 1 <= int(str(server.sql(name)[0][0])) <= 3
     assert server.sql("SELECT count(*) FROM system_config") == [(80,)]
-
-
-def test_a_save_of_one_order_is_at_most_twice_a_bare_insert(server: Server, settings: Path, config: Config) -> None:
-    """Medians, with room for a machine that is busy: the bench holds it to the 99th of a hundred."""
-    import psycopg2
-
-    bare = psycopg2.connect(host="127.0.0.1", port=server.port, user="writer", dbname=config.dbname)
-    statement = (
-        "INSERT INTO order_records (event_id, order_id, order_time, account_id, symbol, side, order_type, price,"
-        " quantity, status) VALUES (%s, 'O', now(), 'A', 'S', 'BUY', 'LIMIT', 1, 1, 'NEW')"
-    )
-
-    def insert(number: int) -> None:
-        with bare.cursor() as cursor:
-            cursor.execute(statement, (number,))
-        bare.commit()
-
-    with Client.open(settings, pool=1) as client:
-        saved = timed(lambda n: client.save("order_records", [order()]))
-    inserted = timed(insert)
-    bare.close()
-    assert saved < 3 * inserted + 0.003, (saved, inserted)
-
-
-def timed(call: Callable[[int], object]) -> float:
-    taken = []
-    for number in range(1, 101):
-        started = time.perf_counter()
-        call(number)
-        taken.append(time.perf_counter() - started)
-    return sorted(taken)[50]
 
 
 def test_a_deploy_gives_tables_their_optional_columns_and_takes_no_row(server: Server, settings: Path) -> None:

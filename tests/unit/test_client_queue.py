@@ -239,6 +239,17 @@ def test_a_batch_goes_on_behind_a_bad_row_and_names_it(saves: Client, tmp_path: 
     assert [row["order_id"] for row in lines(tmp_path)] == [f"O{n}" for n in range(10) if n not in (3, 7)]
 
 
+def test_a_batch_rests_while_the_outbox_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trading system's own code asks nobody how fast it may go."""
+    rested: list[float] = []
+    monkeypatch.setattr(manager_module.time, "sleep", rested.append)
+    with client(tmp_path, outbox={"path": str(tmp_path / "outbox.db"), "max_bytes": 100_000}) as one:
+        rows = [order(remark="x" * 5000) for _ in range(16)]
+        assert Manager(one).save_data_batch_with_strategy("order_records", rows, "order_records", 1).success_rate == 1
+    assert rested[0] == 0.0
+    assert rested[-1] > 0.5
+
+
 def test_a_batch_that_is_to_be_whole_saves_nothing_when_a_row_is_refused(saves: Client, tmp_path: Path) -> None:
     rows = [order(order_id=f"O{n}", side="BUYER" if n == 7 else "BUY") for n in range(10)]
     result = Manager(saves).save_data_batch_with_strategy("order_records", rows, "order_records", 4, "rollback")

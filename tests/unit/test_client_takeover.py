@@ -152,6 +152,10 @@ def test_rows_are_found_however_the_item_holds_them(
     [
         ("{half", {}, "no JSON"), (b"\xff\xfe", {}, "no JSON"), ('{"data": []}', {}, "no rows"),
         ('"text"', {}, "no rows"),
+        ({"config_key": ["a", "b"], "config_value": ["v"]}, {}, "columns are not of one length"),
+        ({"columns": ["config_key", "config_value"], "data": [["a"]]}, {}, "row 0 has 1 values for 2 columns"),
+        ({"columns": ["config_key", "config_key"], "data": [["a", "b"]]}, {}, "config_key is there twice"),
+        ('[{"config_key": "a", "config_key": "b", "config_value": "v"}]', {}, "config_key is there twice"),
         ("[1]", {}, "int is no row"), ('{"operation_type": "load", "data": [1]}', {}, "a load"),
         ({"data": [{"config_key": "a"}]}, {"classification": "weather"}, "weather is no table"),
         ([{"config_key": "a"}], {"created": "someday"}, "nobody knows how old"),
@@ -172,6 +176,15 @@ def test_a_damaged_item_is_named_and_holds_up_no_other(
     assert number == 1
     assert why in said
     assert states(path) == [(1, "failed", 1), (2, "completed", 0)]
+
+
+def test_a_file_with_nothing_in_it_is_told_as_that(saves: Client, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    with pytest.raises(QueueUnusable, match="is empty: nothing was ever put into it") as error:
+        take_over(saves, empty)
+    assert "half written" in error.value.hint
+    assert empty.stat().st_size == 0
 
 
 def test_what_nobody_can_take_now_is_left_pending(

@@ -687,3 +687,26 @@ def test_a_table_of_many_columns_comes_back(two: Two) -> None:
     two.sql("DELETE FROM wide WHERE id = 1", "UPDATE wide SET c1500 = 0")
     two.restored(Mode.REPLACE, "wide")
     assert two.same("wide")
+
+
+def test_a_query_may_be_longer_than_an_argument_of_a_program(two: Two) -> None:
+    """1,600 names of 63 bytes are 100 kB, and each is named several times: a program takes 128 KiB of one argument."""
+    names = [f"c{i:04d}".ljust(60, "x") + "录" for i in range(1599)]
+    columns = ", ".join(f"{name} numeric" for name in names)
+    two.sql(f"CREATE TABLE wide (id int PRIMARY KEY, {columns})")
+    two.sql(f"INSERT INTO wide (id, {names[9]}) VALUES (1, 1), (2, 1), (3, 1)")
+    two.point()
+    two.sql("DELETE FROM wide WHERE id = 1", f"UPDATE wide SET {names[1500]} = 0 WHERE id = 2")
+    assert two.restored(Mode.MERGE, "wide").rows == (("wide", "inserted", 1),)
+    two.restored(Mode.REPLACE, "wide")
+    assert two.same("wide")
+    two.restored(Mode.BESIDE, "wide")
+    two.sql("DROP TABLE wide")
+    two.restored(Mode.MERGE, "wide")
+    assert two.same("wide")
+
+
+def test_the_names_of_thousands_of_partitions_are_dumped_at_once(two: Two) -> None:
+    two.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    many = [f"absent_{i:04d}".ljust(63, "x") for i in range(2100)]
+    assert any("CREATE TABLE public.t" in line for line in two.definition(*many, "t")[0])

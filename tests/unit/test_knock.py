@@ -53,6 +53,14 @@ def test_open_port_is_open(listener: socket.socket) -> None:
     assert knock.knock("127.0.0.1", port_of(listener), 0.5) is Door.OPEN
 
 
+def test_answer_that_came_while_this_machine_was_too_busy_to_look_counts(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = iter(range(0, 1000, 10))  # every look at the clock finds that the time is over
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(late)))
+    assert knock.knock("127.0.0.1", port_of(listener), 0.25) is Door.OPEN
+
+
 def test_port_where_nobody_listens_is_refused_at_once(listener: socket.socket) -> None:
     port = port_of(listener)
     listener.close()

@@ -397,6 +397,7 @@ def test_a_run_is_refused_before_it_begins_where_another_one_works(
 
     class Estate:
         postgres = (there.host,)
+        backup = there.host
         name = "toy"
 
     monkeypatch.setattr("runbooks.hosts.Host.reachable", lambda *_: not there.away)

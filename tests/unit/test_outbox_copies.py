@@ -5,17 +5,22 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from agents.base.config import CopySettings, Table
+from agents.base.errors import BadRow
+from agents.client import By, NotAcknowledged
+from agents.writing import copies as copies_module
 from agents.writing import copy_server
 from agents.writing.copies import Copies, NoSecondCopy, adopt
 from agents.writing.copy_server import Server, ServerSettings, Shelf
 from agents.writing.outbox import Outbox
 from deploys.pki import issue
 from tests.unit.agent_fixtures import orders, tables
+from tests.unit.client_kit import client, order
 
 
 @pytest.fixture
@@ -91,6 +96,38 @@ def test_what_the_lost_file_had_is_in_the_new_one_and_leaves_for_the_store_once(
     assert [one.missing for one in new.accounts()] == [0]
 
 
+def test_large_records_are_adopted_a_few_at_a_time(
+    other_host: Running, tmp_path: Path, known: dict[str, Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty of them in one answer would be more than a message may have, at every try."""
+    lost = Outbox(tmp_path / "lost.db", copy=other_host.settings())
+    for first in range(1, 12_000, 1000):
+        lost.enqueue(orders(known, first, first + 999), known, 7)
+    one = len(lost.pending(1000)[0].parts[0].text)
+    monkeypatch.setattr(copies_module, "MAX_BYTES", 4 * one)
+    monkeypatch.setattr(copy_server, "ANSWER_BYTES", 2 * one)
+    new = Outbox(tmp_path / "new.db", copy=other_host.settings())
+    assert new.copies is not None
+    assert adopt(new, new.copies) == 12
+    assert new.status().pending_rows == 12_000
+
+
+def test_a_batch_that_no_message_can_hold_is_told_so_and_not_tried_for_ever(
+    other_host: Running, tmp_path: Path, known: dict[str, Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = Outbox(tmp_path / "strict.db", copy=other_host.settings())
+    loose = Outbox(tmp_path / "loose.db", copy=other_host.settings(alone=True))
+    monkeypatch.setattr(copies_module, "MAX_BYTES", 10_000)
+    with pytest.raises(BadRow, match="too large for a second copy") as told:
+        strict.enqueue(orders(known, 1, 1000), known, 7)
+    assert told.value.hint
+    assert strict.status().pending_rows == 0
+    assert loose.enqueue(orders(known, 1, 1000), known, 7) == 1
+    for outbox in (strict, loose):
+        outbox.enqueue(orders(known, 1001, 1010), known, 7)
+    assert [record.copy_no is None for record in loose.pending(10_000)] == [True, False]
+
+
 def test_without_the_other_host_nothing_is_acknowledged_unless_that_was_allowed(
     other_host: Running, tmp_path: Path, known: dict[str, Table]
 ) -> None:
@@ -104,6 +141,23 @@ def test_without_the_other_host_nothing_is_acknowledged_unless_that_was_allowed(
     assert loose.enqueue(orders(known, 1, 10), known, 7) == 1
     other_host.start()
     assert strict.enqueue(orders(known, 1, 10), known, 7) == 1
+
+
+def test_what_the_client_library_s_outbox_acknowledges_is_on_the_other_host_too(
+    other_host: Running, tmp_path: Path
+) -> None:
+    settings = {"path": str(tmp_path / "outbox.db"), "copy": asdict(other_host.settings())}
+    other_host.stop()
+    with client(tmp_path, outbox=settings) as one:
+        with pytest.raises(NotAcknowledged, match="No second copy") as told:
+            one.save("order_records", [order()])
+        other_host.start()
+        ack = one.write(told.value.rest)
+    assert ack.by is By.OUTBOX
+    new = Outbox(tmp_path / "new.db", copy=other_host.settings())
+    assert new.copies is not None
+    assert adopt(new, new.copies) == 1
+    assert [part.first for record in new.pending(10) for part in record.parts] == list(ack.event_ids)
 
 
 def test_a_connection_that_broke_is_made_again(other_host: Running, tmp_path: Path, known: dict[str, Table]) -> None:

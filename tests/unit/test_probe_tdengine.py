@@ -89,6 +89,19 @@ def test_lost_node_is_to_be_rejoined_and_another_speaks() -> None:
     assert speaker(left) is left[1]
 
 
+def test_a_cluster_whose_majority_lost_its_disks_is_rebuilt() -> None:
+    """A rejoin has nobody who could fill a node, and a deploy on blank hosts makes no cluster of one that is left."""
+    blank = tuple(parse(host(name), None) for name in ("tsdb1", "tsdb2"))
+    left = Server(host("tsdb3"), ssh=True, why="no majority")
+    found = {one.objective: one.hint for one in judge.findings((*blank, left), ("20261121-100000F",))}
+    assert found.keys() == {"TDengine on tsdb1", "TDengine on tsdb2", "TDengine on tsdb3"}
+    assert all("tsdb1, tsdb2 lost their copies" in hint and "tdengine-rebuild --replace" in hint
+               for hint in found.values())  # fmt: skip
+    (lost,) = judge.findings((*blank, parse(host("tsdb3"), None)), ("20261121-100000F",))
+    assert "20261121-100000F is a backup of one that was" in lost.measured
+    assert lost.hint == "./dr tdengine-rebuild --yes"
+
+
 def test_stopped_server_of_one_is_started_by_a_deploy() -> None:
     down = Server(host("tsdb1"), ssh=True, why="nobody listens")
     (found,) = judge.findings([down])

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from inventories.errors import BadInput, DrError, Refused, TargetFailed
+from runbooks.actions import app as app_actions
+from runbooks.actions.app import Replayed
 from runbooks.agent import ask, failure
 from runbooks.backups.tdengine_validation import Validation
 from runbooks.engine.context import Context
@@ -16,7 +18,7 @@ from runbooks.hosts import Host, Ran, Run
 from runbooks.probes.tdengine import ground as td_ground
 from runbooks.probes.tdengine import restore as td_restore
 from runbooks.probes.tdengine.ground import Ground
-from runbooks.procedures.tdengine import rebuild
+from runbooks.procedures.tdengine import common, rebuild
 from runbooks.procedures.tdengine import restore as tdengine_restore
 from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
 from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineRestore, TdengineRestoreOptions
@@ -136,6 +138,63 @@ def test_the_shadow_is_written_again_only_where_production_lost_rows(
     assert tdengine_restore.lost_rows_of_production(context(TdengineRestoreOptions()), state) is wanted
 
 
+@pytest.mark.parametrize(
+    ("own", "mode", "lost", "tables", "wanted"),
+    [
+        (True, TdMode.OVERWRITE, 0, (), True),
+        (True, TdMode.OVERWRITE, 0, ("minute_kline",), True),
+        (True, TdMode.OVERWRITE, 0, ("tick_data",), False),  # a tick's event is part of its key
+        (True, TdMode.MISSING, 0, (), True),
+        (False, TdMode.OVERWRITE, 5, (), False),
+    ],
+)
+def test_what_was_corrected_while_a_restore_wrote_is_written_again_in_production(
+    own: bool, mode: TdMode, lost: int, tables: tuple[str, ...], wanted: bool
+) -> None:
+    state = TdengineRestore(own=own, mode=mode, lost=lost, selection=TdSelection(tables=tables))
+    assert tdengine_restore.is_written_beside(context(TdengineRestoreOptions()), state) is wanted
+
+
+class _Box:
+    def __init__(self, shadow_bytes: int | None) -> None:
+        self.shadow_bytes, self.dead_rows = shadow_bytes, 3
+
+
+def test_corrections_are_looked_for_since_the_restore_began_to_write_and_the_clocks_may_differ(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The older value of a bar was written over one that came between the restore's look and its write."""
+    asked: list[tuple[float, tuple[str, ...]]] = []
+
+    def replayed(host: object, since: float, tables: tuple[str, ...], timeout: float) -> Replayed:
+        asked.append((since, tables))
+        return Replayed(7, 0, 0)
+
+    monkeypatch.setattr(_Nowhere, "app", "app1", raising=False)
+    monkeypatch.setattr(common, "outbox", lambda context: _Box(10))
+    monkeypatch.setattr(app_actions, "replay_shadow", replayed)
+    here = context(TdengineRestoreOptions())
+    monkeypatch.setattr(type(here), "remaining", lambda self: 5.0)
+    state = TdengineRestore(own=True, mode=TdMode.OVERWRITE, backup_at=1000.0, writing_at=9000.0)
+    state = tdengine_restore.requeue(here, state)
+    ((since, tables),) = asked
+    assert since == 9000.0 - common.CLOCKS_S
+    assert "minute_kline" in tables and "tick_data" not in tables
+    assert state.dead_before == 3 and state.requeued == 0
+    assert "7 rows of" in state.told[0]
+
+    monkeypatch.setattr(common, "outbox", lambda context: _Box(None))
+    assert "may have its older value" in common.correct(here, state).degraded[0]
+    assert len(asked) == 1
+
+
+def test_a_table_that_the_application_host_does_not_write_is_restored_and_nothing_is_queued_again() -> None:
+    """A table of somebody else's was dropped: "There is no table bars" ended the restore after its rows were back."""
+    state = TdengineRestore(own=True, lost=80, selection=TdSelection(tables=("bars",)))
+    assert not tdengine_restore.is_written_beside(context(TdengineRestoreOptions()), state)
+    assert common.written_tables(("bars", "tick_data")) == ("tick_data",)
+
+
 def ground(name: str, **facts: Any) -> Ground:
     return Ground(Host(name, entry=None, ssh_config=Path()), ssh=True, **facts)  # type: ignore[arg-type]
 
@@ -177,7 +236,8 @@ def test_data_are_moved_to_the_same_place_by_every_attempt_of_a_run() -> None:
 
 def test_rows_come_from_the_shadow_before_the_backup_and_what_waits_comes_last() -> None:
     names = TDENGINE_REBUILD.step_names
-    assert names.index("deploy") < names.index("requeue") < names.index("restore") < names.index("drain-outbox")
+    order = ("deploy", "requeue", "restore", "correct", "drain-outbox")
+    assert sorted(order, key=names.index) == list(order)
     assert names.index("validate") < names.index("backup"), "what is not whole is not backed up as the newest"
 
 

@@ -26,10 +26,13 @@ _KNOCK_S = 2.0
 _NOISE = "attribution of the terminal"
 
 
-def out(server: Settings, database: str, folder: Path, scratch: Path) -> int:
-    """Dump a database into the new empty `folder`; the rows it says it dumped. Raises AgentError."""
+def out(server: Settings, database: str, folder: Path, scratch: Path, only: Sequence[str] = ()) -> int:
+    """Dump a database, or `only` these tables of it, into the new empty `folder`; the rows it says it dumped.
+
+    Raises AgentError.
+    """
     folder.mkdir(mode=0o700)
-    said = _run(server, ["-D", database, "-o", str(folder)], scratch)
+    said = _run(server, ["-o", str(folder), *([database, *only] if only else ["-D", database])], scratch)
     return _counted(_OUT, said, f"dumped no row of {database}")
 
 

@@ -26,7 +26,8 @@ class Written:
 
 def write(host: Host, database: str, body: str, mark: str, timeout: float) -> Written:
     """Run `body` and commit it. psql waits for the commit on a pipe of ours: should this process or its connection
-    end before, so does the transaction. Raises TargetFailed with the server's own error, TimedOut.
+    end before, so does the transaction. Raises TargetFailed with the server's own error, or where nobody
+    knows; TimedOut.
     """
     process = host.start("psql -qAtX -v ON_ERROR_STOP=1 -d %s", database, user="postgres")
     timer = threading.Timer(timeout, process.kill)
@@ -39,6 +40,11 @@ def write(host: Host, database: str, body: str, mark: str, timeout: float) -> Wr
         process.kill()
         process.wait()
     if _DONE not in said:
+        if _READY in said and "ERROR:" not in errors:
+            raise TargetFailed(
+                f"{host.name}: the line broke at the commit, and nobody can tell whether it was committed",
+                "repeat with --resume: it looks for the mark that this run leaves with its rows",
+            )
         if not in_time:
             raise TimedOut(f"{host.name}: writing took more than {timeout:.0f} s, and nothing was written")
         raise TargetFailed(f"{host.name}: nothing was written: {_telling(errors)}")

@@ -18,6 +18,8 @@ from runbooks.table_copy.shape import Shape
 from runbooks.table_copy.source import EVENT_TRIGGERS, Source, gave_no_rows, plain_settings
 from runbooks.table_copy.write import SESSION
 
+_MOST_BYTES = 1_800_000  # of all arguments of a program together; xargs does not divide them, but fails
+
 
 def compare(
     live: Server, pairs: Iterable[Pair], source: Source, timeout: float, mode: Mode | None = None
@@ -65,10 +67,12 @@ def losses(copy: Server, shape: Shape, changes: Sequence[Change], timeout: float
     return found
 
 
-def committed(live: Server, mark: str) -> bool:
-    """Whether the transaction that carries this mark was committed."""
-    there = live.ask("SELECT to_regclass('public.dr_probe') IS NOT NULL;")
-    return there == "t" and live.ask(f"SELECT EXISTS (SELECT FROM public.dr_probe WHERE run = {literal(mark)});") == "t"
+def committed(live: Server, mark: str) -> int:
+    """The transaction that carries this mark, the lower half of its number; 0 where none was committed."""
+    if live.ask("SELECT to_regclass('public.dr_probe') IS NOT NULL;") != "t":
+        return 0
+    found = f"SELECT coalesce(max(xmin::text::bigint), 0) FROM public.dr_probe WHERE run = {literal(mark)};"
+    return int(live.ask(found))
 
 
 def sessions(live: Server) -> int:
@@ -82,13 +86,17 @@ def event_triggers(live: Server) -> tuple[str, ...]:
 
 
 def definitions(server: Server, bin_folder: str, names: Sequence[str], timeout: float) -> tuple[str, str]:
-    """pg_dump's statements of these tables and sequences together: before their rows and after them."""
-    wanted = " -t %s" * len(names)
+    """pg_dump's statements of these tables and sequences together: before their rows and after them.
+
+    The names of thousands of partitions are more than a command over SSH may have.
+    """
+    words = "".join(f"-t\0{qualified(name)}\0" for name in names)
 
     def dump(section: str) -> str:
         return server.host.run(
-            f"{bin_folder}/pg_dump {server.connect} -d %s --schema-only --section=%s{wanted}",
-            server.database, section, *map(qualified, names), user="postgres", timeout=timeout,
+            f"xargs -0 -x -n {len(names) * 2} -s {_MOST_BYTES} "
+            f"{bin_folder}/pg_dump {server.connect} -d %s --schema-only --section=%s",
+            server.database, section, user="postgres", stdin=words, timeout=timeout,
         ).stdout  # fmt: skip
 
     with ThreadPoolExecutor(2) as pool:

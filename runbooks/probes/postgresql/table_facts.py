@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 from runbooks.table_copy.names import PUBLIC, literal, split
 
-_OF_OTHERS = r"n.nspname !~ '^(pg_|_timescaledb_|timescaledb_)' AND n.nspname <> 'information_schema'"
+OF_USERS = r"n.nspname !~ '^(pg_|_timescaledb_|timescaledb_)' AND n.nspname <> 'information_schema'"
 
 NAMES = f"""
 SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'table', c.relname)), '[]')
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {_OF_OTHERS};
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {OF_USERS};
 """
 
 CALLED = """
@@ -68,10 +68,16 @@ keys AS MATERIALIZED (
       AND a.attnum = k.attnum WHERE k.nr <= i.indnkeyatts AND NOT a.attnotnull)
   ORDER BY i.indrelid, i.indisprimary DESC, i.indimmediate DESC, i.indnkeyatts, i.indexrelid),
 hooks AS (
-  SELECT t.tgrelid AS of, 'trigger' AS kind, t.tgname AS name, t.tgenabled AS enabled FROM pg_trigger t
+  SELECT w.oid AS of, 'trigger' AS kind, t.tgname AS name, t.tgenabled AS enabled, NULL::json AS "table"
+    FROM wanted w JOIN pg_trigger t ON t.tgrelid = w.oid
     JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace n ON n.oid = f.pronamespace
     WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND n.nspname !~ '^_timescaledb_'
-  UNION ALL SELECT ev_class, 'rule', rulename, ev_enabled FROM pg_rewrite
+  UNION ALL SELECT w.oid, 'trigger', t.tgname, t.tgenabled, json_build_object('schema', n.nspname, 'table', p.relname)
+    FROM wanted w, pg_partition_tree(w.oid) b JOIN pg_class p ON p.oid = b.relid
+    JOIN pg_namespace n ON n.oid = p.relnamespace JOIN pg_trigger t ON t.tgrelid = p.oid
+    WHERE w.relkind = 'p' AND p.oid <> w.oid AND NOT t.tgisinternal
+      AND (t.tgenabled IN ('A', 'R') OR t.tgenabled = 'O' AND t.tgparentid = 0)
+  UNION ALL SELECT ev_class, 'rule', rulename, ev_enabled, NULL FROM pg_rewrite
     WHERE rulename <> '_RETURN' AND ev_enabled <> 'D'),
 taken AS (
   SELECT d.refobjid AS of, d.refobjsubid AS attnum, d.objid AS seq FROM pg_depend d
@@ -120,7 +126,8 @@ SELECT json_build_object('schema', c.nspname, 'table', c.relname) AS name, c.oid
      FROM taken t JOIN pg_class s ON s.oid = t.seq AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace
        JOIN pg_sequence q ON q.seqrelid = s.oid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = t.attnum
      WHERE t.of = c.oid), '[]') AS sequences,
-  coalesce((SELECT json_agg(json_build_object('name', h.name, 'enabled', h.enabled) ORDER BY h.name)
+  coalesce((SELECT json_agg(json_build_object('name', h.name, 'enabled', h.enabled, 'table', coalesce(h."table",
+       to_json(''::text))) ORDER BY h."table" IS NOT NULL, h.name)
      FROM hooks h WHERE h.of = c.oid AND h.kind = 'trigger'), '[]') AS triggers,
   coalesce((SELECT json_agg(json_build_object('name', h.name, 'enabled', h.enabled) ORDER BY h.name)
      FROM hooks h WHERE h.of = c.oid AND h.kind = 'rule'), '[]') AS rules,
@@ -158,6 +165,9 @@ SELECT json_build_object('schema', c.nspname, 'table', c.relname) AS name, c.oid
   (c.relreplident = 'n' OR (c.relreplident = 'd' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid
      AND i.indisprimary))) AND EXISTS (SELECT FROM pg_publication p JOIN pg_publication_tables t USING (pubname)
      WHERE p.pubdelete AND t.schemaname = c.nspname AND t.tablename = c.relname) AS undeletable,
+  coalesce((SELECT json_agg(json_build_object('schema', n.nspname, 'table', p.relname) ORDER BY p.relname)
+     FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid JOIN pg_namespace n ON n.oid = p.relnamespace
+     WHERE c.relkind = 'p' AND (p.relpersistence = 'u' OR p.relkind = 'f')), '[]') AS unheld,
   c.relpersistence = 'u' AS unlogged, c.relkind = 'p' AS partitioned, c.relkind = 'f' AS foreign,
   coalesce((SELECT sum(pg_total_relation_size(t.relid)) FROM pg_partition_tree(c.oid) t),
     pg_total_relation_size(c.oid))::bigint AS size_bytes

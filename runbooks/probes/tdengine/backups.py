@@ -41,7 +41,7 @@ class Backup:
 
 @dataclass(frozen=True)
 class Dump:
-    """One dump of the second engine, taosdump."""
+    """One dump of the second engine, taosdump. `left_out`: (table, why) of what it cannot take."""
 
     label: str
     ended_at: float
@@ -49,6 +49,7 @@ class Dump:
     bytes: int
     why: str
     proven_at: float | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ def _backup(said: dict[str, Any]) -> Backup:
 def _dump(said: dict[str, Any]) -> Dump:
     size = int((said.get("file") or {}).get("bytes", 0))
     ended, rows = float(said.get("ended_at", 0)), int(said.get("rows", 0))
-    return Dump(said["label"], ended, rows, size, said["why"], said.get("proven_at"))
+    left_out = tuple(said.get("left_out", {}).items())
+    return Dump(said["label"], ended, rows, size, said["why"], said.get("proven_at"), left_out)
 
 
 def _proof(said: dict[str, Any]) -> Proof:

@@ -17,13 +17,24 @@ from runbooks.probes.postgresql.tables import Server
 from runbooks.procedures.postgresql.table_plan import nearest
 from runbooks.table_copy import definition
 from runbooks.table_copy import write as sql
-from runbooks.table_copy.counts import REPLACED, RESTORED, Making, Mode, TablePlan, bereaved, collided, orphaned
+from runbooks.table_copy.counts import (
+    REPLACED,
+    RESTORED,
+    Making,
+    Mode,
+    TablePlan,
+    bereaved,
+    chosen_live,
+    collided,
+    orphaned,
+)
 from runbooks.table_copy.names import beside, too_long
 from runbooks.table_copy.pair import Pair
 from runbooks.table_copy.shape import ForeignKey, Shape
 from runbooks.table_copy.source import Source
 
 READERS = ("reader",)
+_XIDS = 1 << 32  # a row knows the lower half of the transaction that wrote it
 MARGIN = 1.3  # free space over what is written; the WAL of it counts too
 
 
@@ -81,19 +92,29 @@ def check_condition(copy: Server, pairs: Sequence[Pair], where: str) -> None:
 
 def judge(plans: Sequence[TablePlan], mode: Mode, where: str = "") -> None:
     """Raises Refused where writing would leave nothing, rows without their parents, or what is taken already."""
+    empty = [plan.name for plan in plans if plan.live and plan.counts and plan.counts.restored == 0]
+    if empty and len(empty) == len(plans):  # of several one may have been empty: the others need it to be so again
+        raise Refused(
+            f"{' and '.join(empty)} had no rows at that point: there is nothing to restore",
+            "choose another target: ./dr restore-pitr without --swap shows what a point in time holds",
+        )
     for plan in plans:
         assert plan.counts is not None
-        if plan.counts.restored == 0 and plan.live is not None:
-            raise Refused(
-                f"{plan.name} had no rows at that point: there is nothing to restore",
-                "choose another target: ./dr restore-pitr without --swap shows what a point in time holds",
-            )
         if mode is not Mode.BESIDE:
+            _judge_condition(plan, mode)
             _judge_keys(plan, mode)
             _judge_values(plan)
             _judge_deletions(plan, mode)
             if not where:  # a condition may have left out just those rows; the server knows
                 _judge_partitions(plan)
+
+
+def _judge_condition(plan: TablePlan, mode: Mode) -> None:
+    if mode is Mode.REPLACE and plan.counts and plan.counts.elsewhere:
+        raise Refused(
+            f"{plan.counts.elsewhere} {chosen_live(plan.name)}: replacing would delete them",
+            "give a --where on columns that did not change since, such as the key's; or leave it out",
+        )
 
 
 def _judge_keys(plan: TablePlan, mode: Mode) -> None:
@@ -130,7 +151,8 @@ def _judge_values(plan: TablePlan) -> None:
     for name, count in counts.unmet.items():
         if count:
             raise Refused(
-                f"{count} rows to be restored into {plan.name} do not meet {name}, as it is now", aside
+                f"{count} rows to be restored into {plan.name} do not meet {name}, as it is now",
+                f"--where leaves rows out; {aside}",
             )
 
 
@@ -211,13 +233,16 @@ def _lines(statements: Iterable[str]) -> str:
 
 
 def _replaced(live: Sequence[tuple[int, Pair]], source: Source, keep_replaced: bool) -> str:
-    """Writers shut out, the old content kept, then all goes that is not as it was, and all comes back that was."""
+    """The copy's rows fetched, writers shut out, the old content kept, then all goes that is not as it was, and all
+    comes back that was. The copy gives way to whoever works on its host, so nobody waits while it is read.
+    """
     pairs = [pair for _, pair in live]
     off, on = sql.hooks(pairs)
     return (
-        sql.lock(pairs) + sql.lock_children(pairs)
-        + ("".join(sql.keep(pair, READERS) for pair in pairs) if keep_replaced else "")
-        + "".join(sql.stage(nr, pair, source) for nr, pair in live)
+        "".join(sql.stage(nr, pair, source) for nr, pair in live)
+        + sql.lock(pairs) + sql.lock_children(pairs)
+        + "".join(sql.chosen(nr, pair, source) for nr, pair in live)
+        + ("".join(sql.keep(nr, pair, READERS) for nr, pair in live) if keep_replaced else "")
         + off + sql.AS_WRITTEN
         + "".join(sql.remove(nr, pair) for nr, pair in reversed(live))
         + "".join(sql.replace(nr, pair) for nr, pair in live)
@@ -248,5 +273,6 @@ def targets(pairs: Sequence[Pair], mode: Mode, live: Mapping[str, Shape], xid: i
     if mode is Mode.BESIDE:
         return tuple(replace(pair.alone, live=live.get(beside(pair.copy.name, RESTORED))) for pair in pairs)
     return tuple(
-        replace(pair, live=live.get(pair.copy.name), parents=(), children=(), since_xid=xid or None) for pair in pairs
-    )
+        replace(pair, live=live.get(pair.copy.name), parents=(), children=(), since_xid=xid % _XIDS or None)
+        for pair in pairs
+    )  # fmt: skip

@@ -63,6 +63,14 @@ class Planner:
         why = _unlike(copied) or (there and there.foreign and "is a foreign table now")
         if why:
             raise Refused(f"{copied.name} {why}", "tables that are logged and lie in this database can be restored")
+        unheld = sorted({*copied.unheld, *(there.unheld if there else ())})
+        if unheld:
+            held = [name for name in copied.partitions if name not in unheld]
+            raise Refused(
+                f"no backup holds the rows of {', '.join(unheld)}, which {copied.name} consists of: "
+                "they are unlogged, or on another server",
+                f"restore its other partitions by name{': --tables ' + ','.join(held[:20]) if held else ''}",
+            )
         keyless = not copied.key or (there is not None and not there.key)
         if keyless and (not copied.columns or (there and self.mode is not Mode.BESIDE)):
             raise Refused(
@@ -85,9 +93,11 @@ class Planner:
             return TablePlan(copied=copied, fit=aside, notes=(f"{wrong}: not compared",))
         if wrong:
             raise Refused(wrong, f"--mode beside leaves the copy as {beside(copied.name, RESTORED)}")
+        if self.mode is Mode.BESIDE:  # in the copy's own columns, whatever the live ones are
+            return TablePlan(copied=copied, live=there, fit=fitted, notes=_large_objects(copied))
         there, notes = self._readable(Pair(copied, there, fit=fitted), there)
         return TablePlan(
-            copied=copied, live=there, fit=fitted, lost=fitted.lost if self.mode is not Mode.BESIDE else (),
+            copied=copied, live=there, fit=fitted, lost=fitted.lost,
             notes=(*fitted.told, *notes, *_large_objects(copied), *_lost_partitions(copied, there)),
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from inventories.catalog import load_tables
-from inventories.catalog.tables import Store
+from inventories.catalog.tables import OnConflict, Store
 from inventories.errors import BadInput, DrError, Refused, VerificationFailed
 from runbooks.actions import app as app_actions
 from runbooks.actions import lease
@@ -33,6 +33,7 @@ class TdState(BaseModel):
     label: str = ""
     chain: tuple[str, ...] = ()
     backup_at: float = 0.0  # when the backup began: what was acknowledged later may be missing in it
+    writing_at: float = 0.0  # from when on the backup's rows may have been written beside those of others
     offsite: bool = False
     requeued: int = 0
     dead_before: int = 0
@@ -117,13 +118,45 @@ def requeue(context: Run, state: S, tables: tuple[str, ...] = ()) -> S:
     state = state.model_copy(update={"dead_before": box.dead_rows})
     if box.shadow_bytes is None:
         return warn(context, state, "the application host keeps no shadow: rows younger than the backup are not there")
-    done = app_actions.replay_shadow(context.estate.app, state.backup_at - CLOCKS_S, tables, context.remaining())
-    state = state.model_copy(update={"requeued": done.rows})
+    state, rows = _written_again(context, state, state.backup_at, tables)
+    state = state.model_copy(update={"requeued": rows})
+    return tell(context, state, f"{rows:,} rows that were acknowledged since the backup began are written again")
+
+
+def written_tables(only: tuple[str, ...] = (), on_conflict: OnConflict | None = None) -> tuple[str, ...]:
+    """The catalogue's, which the application host writes, among `only`; empty means among all."""
+    ours = (table for table in load_tables().of(Store.TDENGINE) if on_conflict in (None, table.on_conflict))
+    return tuple(table.name for table in ours if not only or table.name in only)
+
+
+def corrected_tables(only: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Those of them in which the newest event of a key wins."""
+    return written_tables(only, OnConflict.NEWEST)
+
+
+def correct(context: Run, state: S, only: tuple[str, ...] = ()) -> S:
+    """Write again what was acknowledged while the backup's rows were written, where the newest of a key wins.
+
+    A restore looks at what is there and then writes, in two statements; a correction that came between them was written
+    over. What is written again is held against the event that is there, so that it wins where it is the newer one.
+    """
+    tables = corrected_tables(only)
+    if outbox(context).shadow_bytes is None:
+        return warn(
+            context, state, "the application host keeps no shadow: what was corrected while the restore wrote may have "
+            "its older value"
+        )  # fmt: skip
+    state, rows = _written_again(context, state, state.writing_at, tables)
+    return tell(context, state, f"{rows:,} rows of {', '.join(tables)} that came meanwhile are held against it again")
+
+
+def _written_again(context: Run, state: S, since: float, tables: tuple[str, ...]) -> tuple[S, int]:
+    done = app_actions.replay_shadow(context.estate.app, since - CLOCKS_S, tables, context.remaining())
     if done.damaged_segments:
         state = warn(context, state, f"{done.damaged_segments} files of the shadow are damaged at their end")
     if done.refused:
         state = warn(context, state, f"TDengine refused {done.refused:,} rows that it took before")
-    return tell(context, state, f"{done.rows:,} rows that were acknowledged since the backup began are written again")
+    return state, done.rows
 
 
 def let_drain(context: Run, state: TdState) -> None:
@@ -145,13 +178,17 @@ def fetching(**said: Any) -> Step[Any]:
     )  # fmt: skip
 
 
-def rewriting(**said: Any) -> Step[Any]:
+def rewriting(
+    name: str = "requeue",
+    says: str = "Write again, in their order, what the application host kept of the rows acknowledged since the backup "
+    "began; the outbox, whose rows are newer, stands still meanwhile.",
+    **said: Any,
+) -> Step[Any]:
     """The step that writes the application host's shadow into TDengine again."""
     return Step(
-        name="requeue", role="app", budget="restore.requeue", undo=let_drain,
+        name=name, role="app", budget="restore.requeue", undo=let_drain,
         undo_says="let the outbox drain",
-        says="Write again, in their order, what the application host kept of the rows acknowledged since the backup "
-        "began; the outbox, whose rows are newer, stands still meanwhile.",
+        says=says,
         evidence=Evidence("TDengine acknowledged them, or nothing was kept and that was said"),
         commands=(
             "systemctl stop mystocks-replayer-tdengine",

@@ -169,7 +169,7 @@ def deploy(context: Run, state: TdengineRebuild) -> TdengineRebuild:
     td.hold(context, state, f"rebuilding TDengine on {', '.join(state.hosts)} from {state.label}")
     changes = provision.hosts(context.estate, state.hosts, context.run_dir / "deploy.log")
     context.say(f"{changes.operations} operations on {', '.join(state.hosts)}, {len(changes.by_operation)} changed")
-    return state
+    return state.model_copy(update={"writing_at": time.time()})
 
 
 def serves(context: Run, state: TdengineRebuild) -> None:
@@ -263,6 +263,11 @@ TDENGINE_REBUILD: Procedure[TdengineRebuild] = Procedure(
                 "cd /opt/mystocks-dr && sudo -u postgres "
                 "python3 -m agents.tdengine.backup.restore --label LABEL",
             ),
+        ),
+        td.rewriting(
+            name="correct", action=td.correct,
+            says="Write again what was acknowledged meanwhile, of the tables in which the newest of a key wins: a "
+            "correction may have come between a look of the restore and its write.",
         ),
         td.draining(),
         Step(

@@ -20,6 +20,7 @@ from runbooks.probes.tdengine.servers import Local, Server, Vgroup
 from runbooks.procedures.tdengine import verifying
 
 LEAST = 3
+_REBUILD = "where the others lost their disks too, ./dr tdengine-rebuild brings all of them back"
 _FLUSH = "FLUSH DATABASE `%s`"
 
 
@@ -42,13 +43,17 @@ class TdengineRejoin(BaseModel):
     lacking: tuple[int, ...] = ()  # vgroups whose data are not on the returning host
     manages: bool = False  # it is one of the nodes that manage the cluster, and does not
     aside: str = ""
-    orphaned: bool = False  # the only copy of the tool's own database was there, and is lost
+    orphans: tuple[int, ...] = ()  # vgroups of the tool's own database whose only copy was there, and is lost
     committed: dict[int, int] = {}
     told: tuple[str, ...] = ()
 
     @property
     def blank(self) -> bool:
         return bool(self.lacking)
+
+    @property
+    def orphaned(self) -> bool:
+        return bool(self.orphans)
 
 
 def three_nodes(context: Run) -> None:
@@ -78,7 +83,9 @@ def assess(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     out = _choose(context, servers)
     if not out.ssh:
         raise Refused(f"{out.name} cannot be reached ({out.why})", "power it on, or put a blank host in its place")
-    asked = _led_by_others(context, out.name, servers)
+    # One that is taken out on purpose may lead until it is stopped; move-aside waits for the others' election.
+    leaves = context.options.replace and out.role == "ready"
+    asked = _led_by_others(context, out.name, servers, leaves)
     local = tdengine.local(out.host) if out.installed else Local()
     neighbour = tdengine.local(asked.host)
     if local.cluster and local.cluster != neighbour.cluster and not context.options.replace:
@@ -96,7 +103,7 @@ def assess(context: Run, state: TdengineRejoin) -> TdengineRejoin:
         update={
             "host": out.name, "asked": asked.name, "cluster": neighbour.cluster, "installed": out.installed,
             "lacking": tuple(number for number in members if number not in held),
-            "manages": out.name in asked.mnodes, "orphaned": any(number not in held for number in orphans),
+            "manages": out.name in asked.mnodes, "orphans": tuple(number for number in orphans if number not in held),
             "aside": f"/var/lib/taos.replaced-{context.run_dir.name}" if context.options.replace else "",
         }
     )  # fmt: skip
@@ -128,8 +135,11 @@ def _of(asked: Server, mine: int | None) -> list[Vgroup]:
     return [group for group in copied if not group.is_ours_alone(mine)]
 
 
-def _led_by_others(context: Run, lost: str, seen: Sequence[Server]) -> Server:
-    """Another node that is ready, once the others lead everything: an election is waited for. Raises Refused."""
+def _led_by_others(context: Run, lost: str, seen: Sequence[Server], leaves: bool = False) -> Server:
+    """Another node that is ready, once the others lead everything: an election is waited for. Raises Refused.
+
+    Of a node that `leaves` the others need not lead yet, but be enough to.
+    """
     first = iter([seen])
     refusals: list[Refused] = []
 
@@ -137,7 +147,7 @@ def _led_by_others(context: Run, lost: str, seen: Sequence[Server]) -> Server:
         servers = next(first, None) or tdengine.survey(context.estate)
         asked = tdengine.speaker([server for server in servers if server.name != lost])
         try:
-            _others_lead(asked, lost)
+            _others_lead(asked, lost, leaves)
         except Refused as refused:
             refusals.append(refused)
             return None
@@ -149,24 +159,26 @@ def _led_by_others(context: Run, lost: str, seen: Sequence[Server]) -> Server:
         raise refusals[-1] from None
 
 
-def _others_lead(asked: Server | None, lost: str) -> None:
+def _others_lead(asked: Server | None, lost: str, leaves: bool = False) -> None:
     """Raises Refused unless every vgroup, and the cluster itself, has a leader elsewhere."""
     if asked is None:
         raise Refused(
             "no other TDengine node is ready, so nobody can fill this one",
-            "./dr deploy starts nodes that are down; two of three must answer",
+            f"./dr deploy starts nodes that are down, and two of three must answer; {_REBUILD}",
         )
     serving = [name for name, role in asked.mnodes.items() if name != lost and role in ("leader", "follower")]
     if 2 * len(serving) <= len(asked.mnodes):
         raise Refused(
             f"{len(serving)} of {len(asked.mnodes)} nodes manage the cluster, which is no majority without {lost}",
-            "bring back another one first; without a majority nothing about the cluster can be changed",
+            f"bring back another one first, for without a majority nothing can be changed; {_REBUILD}",
         )
     mine = asked.numbers.get(lost)
     for group in asked.vgroups:
         if group.is_ours_alone(mine):
             continue
-        if not any(replica.role == "leader" and replica.node != mine for replica in group.replicas):
+        others = [replica for replica in group.replicas if replica.node != mine]
+        enough = leaves and 2 * sum(replica.serves for replica in others) > len(group.replicas)
+        if not enough and not any(replica.role == "leader" for replica in others):
             raise Refused(
                 f"vgroup {group.id} of {group.database} has no leader on another node",
                 "two of its three copies must serve before the third can be filled",
@@ -202,6 +214,7 @@ def is_installed(context: Run, state: TdengineRejoin) -> None:
 def emptied(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     act.move_aside(_host(context, state), state.aside, context.remaining())
     context.say(f"what {state.host} had lies in {state.aside}")
+    _led_by_others(context, state.host, tdengine.survey(context.estate))
     return state.model_copy(update={"told": (*state.told, f"What {state.host} had lies in {state.aside} there.")})
 
 
@@ -238,6 +251,7 @@ def _committed(group: Vgroup) -> int:
 
 def laid(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     """Tell the returning server of the copies that it lacks, from what the survivors know of them."""
+    act.stop(_host(context, state), context.remaining())
     seeds: dict[str, Any] = {}
     for server in tdengine.hosts(context.estate):
         if server.name != state.host and server.reachable():
@@ -245,13 +259,13 @@ def laid(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     missing = [number for number in state.lacking if str(number) not in seeds]
     if missing:
         raise VerificationFailed(f"no other node knows vgroup {', '.join(map(str, missing))}")
-    numbers = act.lay_seeds(_host(context, state), {"vgroups": seeds})
+    numbers = act.lay_seeds(_host(context, state), {"vgroups": seeds, "alone": state.orphans})
     context.say(f"{state.host} is to be filled with vgroup {', '.join(map(str, numbers)) or 'none, all are there'}")
     return state
 
 
 def is_laid(context: Run, state: TdengineRejoin) -> None:
-    lacking = set(state.lacking) - set(tdengine.local(_host(context, state)).vgroups)
+    lacking = {*state.lacking, *state.orphans} - set(tdengine.local(_host(context, state)).vgroups)
     if lacking:
         raise VerificationFailed(f"{state.host} still knows nothing of vgroup {', '.join(map(str, sorted(lacking)))}")
 
@@ -391,7 +405,7 @@ TDENGINE_REJOIN: Procedure[TdengineRejoin] = Procedure(
             name="move-aside", role="returning host", budget="tdengine.stop", action=emptied, destructive=True,
             when=lambda context, state: bool(state.aside), when_says="--replace was given",
             says="Stop the server and move its data aside; nothing is deleted.",
-            evidence=Evidence("its data lie in a folder of their own, which the report names"),
+            evidence=Evidence("its data lie in a folder of their own, which the report names; the others lead"),
             commands=("systemctl stop taosd", "mv /var/lib/taos/* /var/lib/taos.replaced-RUN/"),
         ),
         Step(
@@ -402,8 +416,8 @@ TDENGINE_REJOIN: Procedure[TdengineRejoin] = Procedure(
             commands=("systemctl stop taosd   # on the returning host", "taos -s 'FLUSH DATABASE market_data'"),
         ),
         Step(
-            name="seed", role="returning host", budget="ssh.command", action=laid,
-            when=lambda context, state: state.blank, when_says="it lacks data of a vgroup",
+            name="seed", role="returning host", budget="tdengine.stop", action=laid,
+            when=lambda context, state: state.blank or state.orphaned, when_says="it lacks data of a vgroup",
             says="Lay an empty copy of each vgroup that it lacks, from what another node knows of it.",
             evidence=Evidence("each vgroup that the cluster counts on there has its folder", is_laid),
             commands=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 from inventories.errors import BadInput, Refused, VerificationFailed
@@ -111,6 +112,7 @@ def compare(context: Run, state: TdengineRestore) -> TdengineRestore:
             "database": planned.into, "there": planned.there,
             "own": planned.into == str(context.estate.data["tdengine_database"]),
             "rows": sum(one.rows for one in found.tables), "lost": found.lost, "other": found.other,
+            "writing_at": time.time(),
         }
     )  # fmt: skip
     told = [
@@ -134,8 +136,7 @@ def write(context: Run, state: TdengineRestore) -> TdengineRestore:
         context.estate.backup, state.selection, state.mode, context.options.jobs, Asker.of(context),
         context.options.accept_lost_columns,
     )  # fmt: skip
-    context.say(done.sentence)
-    return state.model_copy(
+    return td.tell(context, state, done.sentence).model_copy(
         update={
             "rows_written": state.rows_written + done.rows_written, "rows_present": done.rows_present,
         }
@@ -160,12 +161,23 @@ def check(context: Run, state: TdengineRestore) -> TdengineRestore:
 
 
 def lost_rows_of_production(context: Run, state: TdengineRestore) -> bool:
-    return state.own and state.mode is TdMode.MISSING and (state.lost > 0 or not state.there)
+    """Where the application host may have later ones: it writes no table but those of the catalogue."""
+    lost = state.own and state.mode is TdMode.MISSING and (state.lost > 0 or not state.there)
+    return lost and bool(td.written_tables(state.selection.tables))
+
+
+def is_written_beside(context: Run, state: TdengineRestore) -> bool:
+    """Others write the same keys, the newest of which wins, or rows were lost that only they have."""
+    corrected = state.own and bool(td.corrected_tables(state.selection.tables))
+    return corrected or lost_rows_of_production(context, state)
 
 
 def requeue(context: Run, state: TdengineRestore) -> TdengineRestore:
-    """What was lost with those rows and is younger than the backup."""
-    return td.requeue(context, state, state.selection.tables)
+    """What was lost with those rows and is younger than the backup, or else what came while they were written."""
+    if lost_rows_of_production(context, state):
+        return td.requeue(context, state, td.written_tables(state.selection.tables))
+    state = state.model_copy(update={"dead_before": td.outbox(context).dead_rows})
+    return td.correct(context, state, state.selection.tables)
 
 
 TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
@@ -219,9 +231,11 @@ TDENGINE_RESTORE: Procedure[TdengineRestore] = Procedure(
             ),
         ),
         td.rewriting(
-            action=requeue, option="yes", when=lost_rows_of_production, when_says="rows of production were missing"
+            says="Write again, in their order, what the application host kept of the rows acknowledged since the "
+            "backup began; where none was missing, since this restore began, where the newest of a key wins.",
+            action=requeue, option="yes", when=is_written_beside, when_says="others write there",
         ),
-        td.draining(option="yes", when=lost_rows_of_production, when_says="rows of production were missing"),
+        td.draining(option="yes", when=is_written_beside, when_says="others write there"),
         Step(
             name="end", role="backup", budget="ssh.command", action=td.end, option="yes",
             says="Give the lease on the backups back.",

@@ -54,7 +54,8 @@ ALTER TABLE tor_changed.narrowed ALTER v TYPE varchar(4), ALTER n TYPE int;
 --# column_not_null_now | tor_changed.required
 CREATE TABLE tor_changed.required (id int PRIMARY KEY, v text);
 INSERT INTO tor_changed.required SELECT i, CASE WHEN i > 2 THEN 'v' || i END FROM generate_series(1, 10) i;
---# changes v
+--# changes
+--# refused merge replace | do not meet | v is not null | --where
 --# damage
 DELETE FROM tor_changed.required WHERE id <= 3;
 ALTER TABLE tor_changed.required ALTER v SET NOT NULL;
@@ -65,6 +66,29 @@ INSERT INTO tor_changed.rekeyed SELECT i, i FROM generate_series(1, 10) i;
 --# damage
 ALTER TABLE tor_changed.rekeyed DROP CONSTRAINT rekeyed_pkey, ADD PRIMARY KEY (v);
 DELETE FROM tor_changed.rekeyed WHERE id <= 3;
+--# column_that_must_have_a_value_now | tor_changed.demanding
+CREATE TABLE tor_changed.demanding (id int PRIMARY KEY, v text);
+INSERT INTO tor_changed.demanding SELECT i, 'v' || i FROM generate_series(1, 10) i;
+--# refused merge replace | must have a value | due
+--# damage
+ALTER TABLE tor_changed.demanding ADD COLUMN due date;
+UPDATE tor_changed.demanding SET due = '2026-01-01';
+ALTER TABLE tor_changed.demanding ALTER due SET NOT NULL;
+DELETE FROM tor_changed.demanding WHERE id <= 3;
+--# key_that_the_copy_does_not_have | tor_changed.renumbered
+CREATE TABLE tor_changed.renumbered (id int PRIMARY KEY, v text);
+INSERT INTO tor_changed.renumbered SELECT i, 'v' || i FROM generate_series(1, 10) i;
+--# refused merge replace | cannot be compared | uid
+--# damage
+ALTER TABLE tor_changed.renumbered DROP CONSTRAINT renumbered_pkey, ADD COLUMN uid uuid DEFAULT gen_random_uuid() PRIMARY KEY;
+DELETE FROM tor_changed.renumbered WHERE id <= 3;
+--# foreign_table_by_that_name_now | tor_changed.foreign_now
+CREATE TABLE tor_changed.foreign_now (id int PRIMARY KEY, v text);
+INSERT INTO tor_changed.foreign_now SELECT i, 'v' || i FROM generate_series(1, 10) i;
+--# refused merge replace beside | is a foreign table
+--# damage
+DROP TABLE tor_changed.foreign_now;
+CREATE FOREIGN TABLE tor_changed.foreign_now (id int, v text) SERVER tor_files OPTIONS (filename '/dev/null', format 'csv');
 --# renamed_table | tor_changed.before
 CREATE TABLE tor_changed.before (id int PRIMARY KEY, v text);
 INSERT INTO tor_changed.before SELECT i, 'v' || i FROM generate_series(1, 10) i;

@@ -101,6 +101,15 @@ INSERT INTO tor_fk_2.lone_child SELECT i, i FROM generate_series(1, 10) i;
 --# damage
 DELETE FROM tor_fk_2.lone_child WHERE id <= 3;
 DELETE FROM tor_fk.lone_parent WHERE id <= 3;
+--# parent_that_was_dropped_as_well | tor_fk_2.of_a_lost_parent
+CREATE TABLE tor_fk.lost_parent (id int PRIMARY KEY);
+CREATE TABLE tor_fk_2.of_a_lost_parent (id int PRIMARY KEY, up int REFERENCES tor_fk.lost_parent);
+INSERT INTO tor_fk.lost_parent SELECT generate_series(1, 10);
+INSERT INTO tor_fk_2.of_a_lost_parent SELECT i, i FROM generate_series(1, 10) i;
+--# only drop
+--# refused drop | which was dropped as well | lost_parent
+--# drop
+DROP TABLE tor_fk_2.of_a_lost_parent, tor_fk.lost_parent;
 --# refers_to_itself | tor_fk.tree
 CREATE TABLE tor_fk.tree (id int PRIMARY KEY, up int REFERENCES tor_fk.tree ON DELETE CASCADE, v text);
 INSERT INTO tor_fk.tree SELECT i, nullif(i / 2, 0), 'v' || i FROM generate_series(1, 20) i;

@@ -52,6 +52,14 @@ INSERT INTO tor_kin.of_numbered SELECT i, date '2026-01-01' + i, i FROM generate
 --# damage
 DELETE FROM tor_kin.numbered WHERE id <= 5;
 UPDATE tor_kin.numbered SET v = 'spoilt' WHERE id BETWEEN 8 AND 14;
+--# partitioned_that_lost_a_partition | tor_kin.by_year
+CREATE TABLE tor_kin.by_year (day date, id int, v text, PRIMARY KEY (day, id)) PARTITION BY RANGE (day);
+CREATE TABLE tor_kin.y_2025 PARTITION OF tor_kin.by_year FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE tor_kin.y_2026 PARTITION OF tor_kin.by_year FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+INSERT INTO tor_kin.by_year SELECT date '2025-06-01' + i * 30, i, 'v' || i FROM generate_series(1, 15) i;
+--# refused merge replace | has lost partitions | y_2025
+--# damage
+DROP TABLE tor_kin.y_2025;
 --# inherits_from_two | tor_kin.child
 CREATE TABLE tor_kin.mother (id int NOT NULL, a text CONSTRAINT a_there CHECK (a <> ''));
 CREATE TABLE tor_kin.father (b text DEFAULT 'b');
@@ -83,6 +91,14 @@ INSERT INTO tor_kin.unlogged SELECT i, 'v' || i FROM generate_series(1, 10) i;
 --# refused merge replace beside drop | is unlogged
 --# damage
 DELETE FROM tor_kin.unlogged;
+--# unlogged_partition | tor_kin.half_logged
+CREATE TABLE tor_kin.half_logged (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+CREATE TABLE tor_kin.half_1 PARTITION OF tor_kin.half_logged FOR VALUES FROM (0) TO (6);
+CREATE UNLOGGED TABLE tor_kin.half_2 PARTITION OF tor_kin.half_logged FOR VALUES FROM (6) TO (20);
+INSERT INTO tor_kin.half_logged SELECT i, 'v' || i FROM generate_series(1, 10) i;
+--# refused merge replace beside drop | no backup holds the rows | half_2
+--# damage
+DELETE FROM tor_kin.half_logged WHERE id < 3;
 --# views_and_functions_upon_it | tor_kin.viewed
 CREATE TABLE tor_kin.viewed (id int PRIMARY KEY, v text);
 INSERT INTO tor_kin.viewed SELECT i, 'v' || i FROM generate_series(1, 10) i;
@@ -95,7 +111,7 @@ DELETE FROM tor_kin.viewed WHERE id <= 3;
 UPDATE tor_kin.viewed SET v = 'spoilt' WHERE id = 5;
 --# hypertable | tor_kin.ticks
 CREATE TABLE tor_kin.ticks (at timestamptz NOT NULL, symbol text, price numeric, PRIMARY KEY (at, symbol));
-SELECT count(create_hypertable('tor_kin.ticks', 'at', chunk_time_interval => interval '7 days'));
+SELECT count(*) FROM create_hypertable('tor_kin.ticks', 'at', chunk_time_interval => interval '7 days');
 CREATE INDEX ON tor_kin.ticks (symbol, at DESC);
 INSERT INTO tor_kin.ticks SELECT timestamptz '2026-01-01 00:00:00Z' + i * interval '1 day', 's' || i % 3, i / 10.0 FROM generate_series(1, 40) i;
 --# damage
@@ -103,14 +119,14 @@ DELETE FROM tor_kin.ticks WHERE symbol = 's0';
 UPDATE tor_kin.ticks SET price = -1 WHERE symbol = 's1' AND at < '2026-01-10 00:00:00Z';
 --# hypertable_of_dates_before_2000_and_after_now | tor_kin.days
 CREATE TABLE tor_kin.days (day date NOT NULL, symbol text, v numeric, PRIMARY KEY (day, symbol));
-SELECT count(create_hypertable('tor_kin.days', 'day', chunk_time_interval => interval '10 years'));
+SELECT count(*) FROM create_hypertable('tor_kin.days', 'day', chunk_time_interval => interval '10 years');
 INSERT INTO tor_kin.days SELECT date '1931-03-01' + i * 1500, 's' || i % 2, i / 4.0 FROM generate_series(1, 60) i;
 --# damage
 DELETE FROM tor_kin.days WHERE symbol = 's0';
 UPDATE tor_kin.days SET v = -v WHERE day < '2000-01-01';
 --# hypertable_of_integers_and_space | tor_kin.blocks
 CREATE TABLE tor_kin.blocks (height bigint, node int, v text, PRIMARY KEY (height, node));
-SELECT count(create_hypertable('tor_kin.blocks', 'height', 'node', 2, chunk_time_interval => 100));
+SELECT count(*) FROM create_hypertable('tor_kin.blocks', 'height', 'node', 2, chunk_time_interval => 100);
 CREATE FUNCTION tor_kin.height_now() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT 1000::bigint';
 SELECT set_integer_now_func('tor_kin.blocks', 'tor_kin.height_now');
 INSERT INTO tor_kin.blocks SELECT i * 10, i % 4, 'v' || i FROM generate_series(1, 60) i;
@@ -119,7 +135,7 @@ DELETE FROM tor_kin.blocks WHERE node = 0;
 UPDATE tor_kin.blocks SET v = 'spoilt' WHERE node = 1;
 --# hypertable_with_infinity | tor_kin.valid_to
 CREATE TABLE tor_kin.valid_to (at timestamptz NOT NULL, until timestamptz, id int, PRIMARY KEY (at, id));
-SELECT count(create_hypertable('tor_kin.valid_to', 'at'));
+SELECT count(*) FROM create_hypertable('tor_kin.valid_to', 'at');
 INSERT INTO tor_kin.valid_to SELECT timestamptz '2026-01-01 00:00:00Z' + i * interval '1 day', 'infinity', i FROM generate_series(1, 20) i;
 --# damage
 DELETE FROM tor_kin.valid_to WHERE id <= 3;
@@ -127,7 +143,7 @@ UPDATE tor_kin.valid_to SET until = '-infinity' WHERE id = 5;
 --# hypertable_with_an_odd_name_and_column | "Tor Kin"."Τικς, ""all"""
 CREATE SCHEMA "Tor Kin";
 CREATE TABLE "Tor Kin"."Τικς, ""all""" ("at ""time""" timestamptz NOT NULL, "id.1" int, v text, PRIMARY KEY ("at ""time""", "id.1"));
-SELECT count(create_hypertable('"Tor Kin"."Τικς, ""all"""', 'at "time"'));
+SELECT count(*) FROM create_hypertable('"Tor Kin"."Τικς, ""all"""', 'at "time"');
 INSERT INTO "Tor Kin"."Τικς, ""all""" SELECT timestamptz '2026-01-01 00:00:00Z' + i * interval '1 day', i, 'v' || i FROM generate_series(1, 20) i;
 --# damage
 DELETE FROM "Tor Kin"."Τικς, ""all""" WHERE "id.1" <= 3;

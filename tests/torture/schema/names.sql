@@ -62,6 +62,14 @@ INSERT INTO tor_names."一二三四五六七八九十一二三四五六七八九
 --# refused beside replace | 63 bytes
 --# damage
 DELETE FROM tor_names."一二三四五六七八九十一二三四五六七八九十一" WHERE id <= 3;
+--# left_of_an_earlier_restore | tor_names.restored_before
+CREATE TABLE tor_names.restored_before (id int PRIMARY KEY, v text);
+INSERT INTO tor_names.restored_before SELECT i, 'v' || i FROM generate_series(1, 10) i;
+--# refused replace beside | is there already
+--# damage
+CREATE TABLE tor_names.restored_before_replaced (id int);
+CREATE VIEW tor_names.restored_before_restored AS SELECT 1 AS id;
+DELETE FROM tor_names.restored_before WHERE id <= 3;
 --# words_of_sql | tor_names."select"
 CREATE TABLE tor_names."select" ("from" int PRIMARY KEY, "where" text, "null" boolean, "t" int, "hash" int, "bucket" int);
 INSERT INTO tor_names."select" SELECT i, 'v' || i, i % 2 = 0, i, i, i FROM generate_series(1, 10) i;

@@ -12,7 +12,6 @@ nobody can set: a step of the host's clock changes nothing, and hosts of one est
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
 import threading
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from agents.base.errors import AgentError, BadConfig
 from agents.base.files import sync_folder
+from agents.base.locks import FileLock
 
 NODE_BITS = 12
 NODES = 1 << NODE_BITS
@@ -35,6 +35,7 @@ LAST_TICK = (1 << (63 - NODE_BITS)) - 1
 _STATE = struct.Struct(">4sqq16sq")
 _CRC = struct.Struct(">I")
 _MAGIC = b"DRC1"
+CLOCK = "clock"  # the file's name, beside the outbox
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -59,12 +60,10 @@ class Clock:
         self.path = path
         self._node = node
         self._lock = threading.Lock()
-        self._handle = -1
-        self._pid = 0
 
     def reserve(self, n: int) -> range:
         """The next `n` ids. Raises ClockUnusable."""
-        with self._lock, _Locked(self._opened()) as held:
+        with self._lock, _Locked(self.path) as held:
             state = held.state
             first = max(state.last + 1, _ticks(_physical_ns(state)))
             last = first + n - 1
@@ -83,24 +82,19 @@ class Clock:
 
         What is far ahead of all that is known here is not believed: ids never come back from there.
         """
-        with self._lock, _Locked(self._opened()) as held:
+        with self._lock, _Locked(self.path) as held:
             known_ns = max(time.time_ns(), held.state.last * 1_000_000_000 >> FRACTION_BITS)
             if store_ns - known_ns < LEAP_NS:
                 held.put(replace(held.state, anchor_ns=store_ns - since_boot_ns), sync=False)
 
     def ahead_s(self) -> float:
         """How far the ids are ahead of the time, in seconds; a second after a clock that had been wrong it shows."""
-        with self._lock, _Locked(self._opened()) as held:
+        with self._lock, _Locked(self.path) as held:
             return max(0.0, (held.state.last - _ticks(_physical_ns(held.state))) / (1 << FRACTION_BITS))
-
-    def close(self) -> None:
-        with self._lock:
-            self._drop()
 
     def before_fork(self) -> None:
         """A child must not share the open file: the kernel's lock belongs to it, and would shut out neither."""
         self._lock.acquire()
-        self._drop()
 
     def after_fork(self, in_child: bool) -> None:
         if in_child:
@@ -108,82 +102,56 @@ class Clock:
         else:
             self._lock.release()
 
-    def _drop(self) -> None:
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
-
-    def _opened(self) -> int:
-        if self._handle >= 0 and self._pid == os.getpid():
-            return self._handle
-        is_new = not self.path.exists()
-        try:
-            self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660)
-            if is_new:
-                _give_to_owner(self._handle, self.path.parent)
-                sync_folder(self.path.parent)
-        except OSError as error:
-            raise ClockUnusable(
-                f"The clock {self.path} cannot be used: {error.strerror}.",
-                "Programs that save rows run as the outbox's user, on a host that was deployed.",
-            ) from error
-        self._pid = os.getpid()
-        return self._handle
-
-
-def _give_to_owner(handle: int, folder: Path) -> None:
-    """What root makes here belongs to whoever runs the service, or that one could never use it."""
-    if os.geteuid() == 0:
-        found = folder.stat()
-        os.fchown(handle, found.st_uid, found.st_gid)
-
 
 class _Locked:
     """The file, held alone, and what it says."""
 
-    def __init__(self, handle: int) -> None:
-        self._handle = handle
+    def __init__(self, path: Path) -> None:
+        self._file = FileLock(path, 0o660, LOOK_EVERY_S)
+        self._is_new = False
         self.state = _State()
 
     def __enter__(self) -> _Locked:
-        self._take()
+        """It is held for microseconds, unless its holder was stopped in the middle: then nobody saves for a moment."""
         try:
-            self.state = _current(_read(self._handle))
+            taken = self._file.take(LOCK_S)
+        except AgentError as error:
+            raise ClockUnusable(
+                f"The clock cannot be used: {error}",
+                "Programs that save rows run as the outbox's user, on a host that was deployed.",
+            ) from error
+        if not taken:
+            sentence = f"Another process has held the clock for {LOCK_S:g} s."
+            raise ClockUnusable(sentence, "One that saves rows was stopped (SIGSTOP, a debugger).")
+        try:
+            found = _read(self._file.handle)
+            self._is_new = found is None
+            self.state = _current(found or _State())
         except BaseException:
-            fcntl.flock(self._handle, fcntl.LOCK_UN)
+            self._file.release()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        fcntl.flock(self._handle, fcntl.LOCK_UN)
-
-    def _take(self) -> None:
-        """It is held for microseconds, unless its holder was stopped in the middle: then nobody saves for a moment."""
-        ends = time.monotonic() + LOCK_S
-        while True:
-            try:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > ends:
-                    sentence = f"Another process has held the clock for {LOCK_S:g} s."
-                    raise ClockUnusable(sentence, "One that saves rows was stopped (SIGSTOP, a debugger).") from None
-            time.sleep(LOOK_EVERY_S)
+        self._file.release()
 
     def put(self, state: _State, sync: bool) -> None:
         data = _STATE.pack(_MAGIC, state.last, state.ceiling, state.boot, state.anchor_ns)
         try:
-            os.pwrite(self._handle, data + _CRC.pack(zlib.crc32(data)), 0)
+            os.pwrite(self._file.handle, data + _CRC.pack(zlib.crc32(data)), 0)
             if sync:
-                os.fdatasync(self._handle)
+                os.fdatasync(self._file.handle)
+                if self._is_new:
+                    sync_folder(self._file.path.parent)
         except OSError as error:
             raise ClockUnusable(f"The clock takes no more: {error.strerror}.", "Look at the disk: df -h.") from error
 
 
-def _read(handle: int) -> _State:
+def _read(handle: int) -> _State | None:
+    """None when nothing was ever written."""
     data = os.pread(handle, _STATE.size + _CRC.size, 0)
     if not data:
-        return _State()
+        return None
     body = data[: _STATE.size]
     if len(data) < _STATE.size + _CRC.size or _CRC.unpack(data[_STATE.size :])[0] != zlib.crc32(body):
         raise ClockUnusable(
