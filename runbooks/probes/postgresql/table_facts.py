@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 from runbooks.table_copy.names import PUBLIC, literal, split
 
-_OF_OTHERS = r"n.nspname !~ '^(pg_|_timescaledb_|timescaledb_)' AND n.nspname <> 'information_schema'"
+OF_USERS = r"n.nspname !~ '^(pg_|_timescaledb_|timescaledb_)' AND n.nspname <> 'information_schema'"
 
 NAMES = f"""
 SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'table', c.relname)), '[]')
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {_OF_OTHERS};
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {OF_USERS};
 """
 
 CALLED = """
