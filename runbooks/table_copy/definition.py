@@ -24,6 +24,12 @@ _ESSENTIAL = re.compile(
     r"(?:CREATE (?:UNLOGGED )?TABLE|SELECT create_hypertable|.*\bPRIMARY KEY\b|ALTER TABLE ONLY \S+ ATTACH)", re.DOTALL
 )
 _QUALIFIED = r'((?:"(?:[^"]|"")+"|[\w$]+)\.(?:"(?:[^"]|"")+"|[\w$]+))'
+_NAME = r'("(?:[^"]|"")+"|[\w$]+)'
+_INDEX = re.compile(
+    rf"ALTER TABLE (?:ONLY )?{_QUALIFIED}\s+ADD CONSTRAINT {_NAME} |"
+    rf"CREATE (?:UNIQUE )?INDEX {_NAME} ON (?:ONLY )?{_QUALIFIED}\s"
+)
+_INDEX_ATTACH = re.compile(rf"ALTER INDEX {_QUALIFIED} ATTACH PARTITION ")
 _ONLY = re.compile(rf"ALTER TABLE ONLY {_QUALIFIED}\s")
 _ATTACH = re.compile(rf"ALTER TABLE ONLY {_QUALIFIED} ATTACH PARTITION ")
 _CREATE = re.compile(
@@ -93,10 +99,25 @@ def _unprivileged(statement: str) -> tuple[str, ...]:
 
 
 def _attached_last(first: list[str], last: list[str], made: set[str]) -> tuple[list[str], list[str]]:
-    """A partition of a living table is attached once it has its own indexes, else it is given others."""
+    """A partition of a living table is attached once it has its own indexes, else it is given others.
+
+    Where it is partitioned itself, those are whole only when they have the indexes of its own partitions.
+    """
     found = [line for line in first if (match := _ATTACH.match(line)) and shown(*split(match[1])) not in made]
     at = next((nr for nr, line in enumerate(last) if line.startswith("ALTER INDEX")), len(last))
-    return [line for line in first if line not in found], [*last[:at], *found, *last[at:]]
+    indexes = {name for line in last if (name := _index_of(line))}
+    own = [line for line in last if (match := _INDEX_ATTACH.match(line)) and shown(*split(match[1])) in indexes]
+    rest = [line for line in last[at:] if line not in own]
+    return [line for line in first if line not in found], [*last[:at], *own, *found, *rest]
+
+
+def _index_of(statement: str) -> str:
+    """The index that a statement makes; empty when it makes none."""
+    match = _INDEX.match(statement)
+    if match is None:
+        return ""
+    table, name = (match[1], match[2]) if match[1] else (match[4], match[3])
+    return shown(split(table)[0], split(name)[1])
 
 
 def told(making: Making) -> frozenset[str]:

@@ -73,6 +73,18 @@ INSERT INTO tor_kin.of_deep SELECT i, i FROM generate_series(41, 60) i;
 --# damage
 DELETE FROM tor_kin.deep_12 WHERE id > 70;
 UPDATE tor_kin.deep_12 SET v = 'spoilt' WHERE id BETWEEN 55 AND 65;
+--# partition_that_is_partitioned | tor_kin.branch
+CREATE TABLE tor_kin.trunk (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+CREATE INDEX "trunk, by v" ON tor_kin.trunk (v);
+CREATE TABLE tor_kin.branch PARTITION OF tor_kin.trunk FOR VALUES FROM (0) TO (100) PARTITION BY RANGE (id);
+CREATE TABLE tor_kin.twig PARTITION OF tor_kin.branch FOR VALUES FROM (0) TO (50) PARTITION BY HASH (id);
+CREATE TABLE tor_kin.leaf_1 PARTITION OF tor_kin.twig FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE tor_kin.leaf_2 PARTITION OF tor_kin.twig FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+CREATE TABLE tor_kin.twig_rest PARTITION OF tor_kin.branch DEFAULT;
+INSERT INTO tor_kin.trunk SELECT i, 'v' || i FROM generate_series(1, 90) i;
+--# damage
+DELETE FROM tor_kin.branch WHERE id % 3 = 0;
+UPDATE tor_kin.branch SET v = 'spoilt' WHERE id % 3 = 1;
 --# inherits_from_two | tor_kin.child
 CREATE TABLE tor_kin.mother (id int NOT NULL, a text CONSTRAINT a_there CHECK (a <> ''));
 CREATE TABLE tor_kin.father (b text DEFAULT 'b');
