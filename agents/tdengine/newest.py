@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import Any
 
 from agents.base.config import Table
+from agents.tdengine import instant
 from agents.tdengine.sql import subtable
 from agents.writing.batch import EVENT_ID, Part, rows_of
 
 # TDengine takes no IN for the time that a table is ordered by. Times that lie together are asked for by one span.
 KEYS, GAP_NS = 500, 600 * 10**9
 NAMES = 200  # subtables in one question
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 Ask = Callable[[str], list[list[Any]]]
 Place = tuple[str, int]  # subtable, nanosecond
 
 
 def newer(parts: Iterable[Part], tables: Mapping[str, Table], ask: Ask) -> Iterator[Part]:
-    """The parts without rows whose key holds a greater event id; `ask` runs a query. Empty parts are left out."""
+    """The parts without rows whose key holds a greater event id, on the server or in a part before; `ask` runs a query.
+
+    Several parts may go in one statement. Empty ones are left out.
+    """
+    passed: dict[str, dict[Place, int]] = {}
     for part in parts:
         table = tables[part.table]
         if table.on_conflict != "newest":
             yield part
             continue
-        known = {place: max(events) for place, events in _known(part, table, ask).items()}
+        known = passed.setdefault(part.table, {})
+        for there, events in _known(part, table, ask).items():
+            known[there] = max(*events, known.get(there, 0))
         lines, ids = [], []
         at = part.columns.index(EVENT_ID)
         for line, row in zip(part.text.split("\n"), rows_of(part), strict=False):
@@ -107,9 +112,6 @@ def nanoseconds(text: str | None) -> int | None:
     except ValueError:
         pass
     try:
-        moment = datetime.fromisoformat(text)
+        return instant.nanoseconds(text)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        return None
-    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000

@@ -150,5 +150,8 @@ def remarks(plan: TablePlan, mode: Mode) -> tuple[str, ...]:
     if live.hooks:
         found.append(f"{plan.name}: what is written does not run its {', '.join(live.hooks)}")
     if live.caggs:
-        found.append(f"{plan.name}: {', '.join(live.caggs)} has to be refreshed by hand (refresh_continuous_aggregate)")
+        found.append(
+            f"{plan.name}: {', '.join(live.caggs)} has to be refreshed by hand: refresh_continuous_aggregate with "
+            "force => true, as no trigger has noted what was written"
+        )
     return tuple(found)

@@ -156,8 +156,8 @@ def not_chosen(nr: int, pair: Pair, live: Shape, source: Source) -> str:
     return (
         f"CREATE TEMP TABLE elsewhere_{nr} ON COMMIT DROP AS SELECT {listed(pair.key)} FROM {live.rows} AS t "
         "WITH NO DATA;\n"
-        f"COPY elsewhere_{nr} FROM PROGRAM {source.program(query, pair.format)} (FORMAT {pair.format});\n"
-        f"ANALYZE elsewhere_{nr};\n"
+        + source.fetch(f"elsewhere_{nr}", query, pair.format)
+        + f"ANALYZE elsewhere_{nr};\n"
     )
 
 

@@ -10,7 +10,8 @@ from runbooks.table_copy.names import literal
 # The same text and the same hash for the same value on both servers, whatever their settings are.
 PLAIN = {
     "timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "1",
-    "bytea_output": "hex", "search_path": "public", "jit": "off",
+    "bytea_output": "hex", "search_path": "public", "jit": "off", "lc_monetary": "C", "array_nulls": "on",
+    "xmloption": "content", "standard_conforming_strings": "on", "transform_null_equals": "off",
 }  # fmt: skip
 # Two values of an extension's type are equal by the extension's own operator, wherever that lies.
 _SCHEMAS = (
@@ -19,7 +20,10 @@ _SCHEMAS = (
 )
 _PATH = (
     "BEGIN PERFORM set_config('search_path', 'public' || coalesce((SELECT string_agg(', ' || quote_ident(nspname), '' "
-    f"ORDER BY nspname) FROM ({_SCHEMAS}) s), ''), false); END"
+    f"ORDER BY nspname) FROM ({_SCHEMAS}) s), ''), false); "
+    # What a database or a role sets is of one moment, and the copy's and the live one's may differ.
+    "PERFORM set_config('client_encoding', "
+    "CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, false); END"
 )
 SEARCH_PATH = f"DO {literal(_PATH)}"
 # A file of the session's own in the data directory, where programs begin: the parent of their shell is its backend.
@@ -58,7 +62,7 @@ class Source:
         tells by an error when it could not be written, and nobody backs it up or keeps it over a restart.
         """
         copy = f"'COPY (' || {query} || ') TO STDOUT (FORMAT {form});'"
-        text = f"translate(encode(convert_to({copy}, getdatabaseencoding()), 'base64'), chr(10), '')"
+        text = f"translate(encode(convert_to({copy}, current_setting('client_encoding')), 'base64'), chr(10), '')"
         keep = f"umask 077 && mkdir -p {_FOLDER} && base64 -d >{_ASKED}"
         return (
             f"COPY (SELECT {text}) TO PROGRAM {literal(keep)};\n"

@@ -29,7 +29,7 @@ _SETTINGS = (
 # What pg_dump sets for its own statements and a session goes on with.
 _AS_BEFORE = "".join(
     f"SET {name} = DEFAULT;\n"
-    for name in ("default_tablespace", "default_table_access_method", "check_function_bodies", "xmloption")
+    for name in ("default_tablespace", "default_table_access_method", "check_function_bodies")
 )
 AS_WRITTEN = "SET LOCAL session_replication_role = replica;\n"
 AS_EVER = "SET LOCAL session_replication_role = origin;\n"
@@ -42,7 +42,11 @@ def settings() -> str:
 
 
 def opening() -> str:
-    return f"{settings()}BEGIN;\nSELECT 'xid ' || pg_current_xact_id();\n{own_triggers_off()}"
+    """Each statement sees what was committed before it, whatever production's default is: rows are read before a lock
+    is taken, and looked at again behind it.
+    """
+    begin = "BEGIN ISOLATION LEVEL READ COMMITTED;\nSELECT 'xid ' || pg_current_xact_id();\n"
+    return f"{settings()}{begin}{own_triggers_off()}"
 
 
 def closing(mark: str) -> str:
@@ -76,7 +80,7 @@ def beside(pair: Pair, readers: Sequence[str], source: Source) -> str:
     return (
         f"{beside_table(alone)};\n" + fetch + _told(pair, "inserted")
         + (f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.copy.key)});\n" if pair.copy.key else "")
-        + _readable(name, readers)
+        + _readable(name, pair.copy.name, readers)
     )  # fmt: skip
 
 
@@ -113,20 +117,25 @@ def keep(nr: int, pair: Pair, readers: Sequence[str]) -> str:
     chosen = f"({pair.where}) OR EXISTS (SELECT FROM stage_{nr} s WHERE {_same('s', 't', pair)})" if pair.where else ""
     return (
         f"CREATE TABLE {qualified(name)} AS SELECT * FROM {pair.live.rows} AS t{filtered(chosen)};\n"
-        f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.key)});\n" + _readable(name, readers)
+        f"ALTER TABLE {qualified(name)} ADD PRIMARY KEY ({listed(pair.key)});\n"
+        + _readable(name, pair.copy.name, readers)
     )
 
 
 def stage(nr: int, pair: Pair, source: Source) -> str:
+    return _staged(nr, pair, None, source)
+
+
+def chosen(nr: int, pair: Pair, source: Source) -> str:
+    """Ends here where the condition chooses live rows whose own rows in the copy it leaves out."""
     assert pair.live is not None
-    staged = _staged(nr, pair, None, source)
     if not pair.where:
-        return staged
+        return ""
     absent = f"NOT EXISTS (SELECT FROM stage_{nr} s WHERE {_same('s', 't', pair)})"
     alone = f"FROM {pair.live.rows} AS t{filtered(pair.where, absent)}"
     there = f"EXISTS (SELECT FROM elsewhere_{nr} e WHERE {_same('e', 't', pair)})"
     return (
-        f"{staged}SELECT count(*) > 0 AS alone_{nr} {alone} \\gset\n\\if :alone_{nr}\n"
+        f"SELECT count(*) > 0 AS alone_{nr} {alone} \\gset\n\\if :alone_{nr}\n"
         + not_chosen(nr, pair, pair.live, source)
         + _none(f"SELECT count(*) {alone} AND {there}", chosen_live(pair.live.name))
         + "\\endif\n"
@@ -358,5 +367,16 @@ def _same(one: str, other: str, pair: Pair) -> str:
     return match(one, pair.key, other, pair.key)
 
 
-def _readable(name: str, readers: Sequence[str]) -> str:
-    return "".join(f"GRANT SELECT ON {qualified(name)} TO {quoted(reader)};\n" for reader in readers)
+def _readable(name: str, table: str, readers: Sequence[str]) -> str:
+    """Whoever may read every row of the live table may read what lies beside it, and nobody else."""
+    return "".join(
+        f"DO {literal(_grant(qualified(name), qualified(table), reader))};\n" for reader in readers
+    )  # fmt: skip
+
+
+def _grant(name: str, table: str, reader: str) -> str:
+    live = f"SELECT FROM pg_class WHERE oid = to_regclass({literal(table)})"
+    hidden = f"relrowsecurity OR NOT has_table_privilege({literal(reader)}, oid, 'SELECT')"
+    return (
+        f"BEGIN IF NOT EXISTS ({live} AND ({hidden})) THEN GRANT SELECT ON {name} TO {quoted(reader)}; END IF; END"
+    )

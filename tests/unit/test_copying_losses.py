@@ -130,3 +130,43 @@ def test_a_line_that_breaks_at_the_commit_is_no_proof_that_nothing_was_written(t
     with pytest.raises(TargetFailed, match="nobody can tell whether it was committed") as raised:
         act.write(Cut(two.connect), LIVE, "SELECT 1;\n", "mark", 20)  # type: ignore[arg-type]
     assert "--resume" in raised.value.hint
+
+
+@pytest.mark.parametrize("mode", [*MODES, Mode.BESIDE])
+def test_what_is_set_for_a_database_since_says_nothing_of_values(two: Two, mode: Mode) -> None:
+    two.sql("CREATE TYPE own AS ENUM ('a')")
+    two.sql("CREATE TABLE t (id int PRIMARY KEY, o own, w text[], s text, x xml, m money)")
+    two.sql("INSERT INTO t SELECT i, 'a', '{NULL,b}', '价格é', 'no document', 12.5 FROM generate_series(1, 3) i")
+    two.point()
+    two.sql("DELETE FROM t WHERE id = 1", "UPDATE t SET s = 'x' WHERE id = 2")
+    for name, value in (("array_nulls", "off"), ("client_encoding", "latin1"), ("xmloption", "document"),
+                        ("standard_conforming_strings", "off"), ("transform_null_equals", "on")):  # fmt: skip
+        two.sql(f"ALTER DATABASE {LIVE} SET {name} = {value}")
+    two.restored(mode, "t")
+    two.sql(f"ALTER DATABASE {LIVE} RESET ALL")
+    assert mode is not Mode.REPLACE or two.same("t")
+
+
+def test_a_wide_table_with_long_names_is_no_table_that_the_copy_has_lost(two: Two) -> None:
+    columns = ", ".join(f"{f'c{i}_':价<23} int DEFAULT {i}" for i in range(1599))
+    two.sql(f"CREATE TABLE wide (id int PRIMARY KEY, {columns})", "INSERT INTO wide (id) VALUES (1), (2)")
+    two.point()
+    two.sql("DELETE FROM wide WHERE id = 1")
+    two.restored(Mode.REPLACE, "wide")
+    assert two.same("wide", "id")
+    two.restored(Mode.BESIDE, "wide")
+
+
+@pytest.mark.parametrize("mode", [Mode.REPLACE, Mode.BESIDE])
+def test_what_nobody_may_read_is_not_to_be_read_beside_the_table(two: Two, mode: Mode) -> None:
+    two.sql("CREATE TABLE open (id int PRIMARY KEY)", "GRANT SELECT ON open TO reader")
+    two.sql("CREATE TABLE closed (id int PRIMARY KEY)", "REVOKE ALL ON closed FROM reader")
+    two.sql("CREATE TABLE rows_of (id int PRIMARY KEY)", "GRANT SELECT ON rows_of TO reader")
+    two.sql("ALTER TABLE rows_of ENABLE ROW LEVEL SECURITY")
+    names = ("open", "closed", "rows_of")
+    two.sql(*(f"INSERT INTO {name} VALUES (1)" for name in names))
+    two.point()
+    two.write(mode, *names, keep=True)
+    suffix = "restored" if mode is Mode.BESIDE else "replaced"
+    may = [two.sql(f"SELECT has_table_privilege('reader', '{name}_{suffix}', 'SELECT')")[0][0] for name in names]
+    assert may == [True, False, False]

@@ -185,6 +185,13 @@ def test_the_plan_says_what_each_mode_would_do() -> None:
     assert "made again with its 10 rows" in sentence(plan(live=False), Mode.MERGE)
 
 
+def test_an_aggregate_is_refreshed_by_force_as_nobody_has_noted_what_was_written() -> None:
+    known = plan(missing=1)
+    assert known.live
+    told = remarks(known.model_copy(update={"live": known.live.model_copy(update={"caggs": ("daily",)})}), Mode.MERGE)
+    assert "kids: daily has to be refreshed by hand" in told[-1] and "force => true" in told[-1]
+
+
 def test_without_consent_the_procedure_only_looks() -> None:
     writing = [step.name for step in RESTORE_TABLE.steps if not step.observes]
     assert writing == ["write", "check", "drop-side"]

@@ -110,6 +110,12 @@ def test_of_two_rows_of_a_key_in_one_batch_the_greater_number_wins_whatever_thei
     assert closes(newer([both], {"minute_kline": BARS}, Server())) == ["newer"]
 
 
+def test_of_two_rows_of_a_key_in_two_records_the_greater_number_wins_too() -> None:
+    """They may go to the server in one statement, of which the last row is kept."""
+    parts = [part("minute_kline", (1000, 9, "newer", "A")), part("minute_kline", (1000, 8, "older", "A"))]
+    assert closes(newer(parts, {"minute_kline": BARS}, Server())) == ["newer"]
+
+
 def test_the_same_row_again_is_written_and_a_batch_that_is_all_older_is_not() -> None:
     server, tables = Server(("A", 1000, 20)), {"minute_kline": BARS}
     assert closes(newer([part("minute_kline", (1000, 20, "same", "A"))], tables, server)) == ["same"]
@@ -139,7 +145,9 @@ def test_what_is_absent_in_tdengine_is_found_by_event_id() -> None:
     ("text", "ns"),
     [
         ("1700000000000000001", 1_700_000_000_000_000_001), ("2026-11-20T02:30:00+00:00", 1795141800000000000),
-        ("2026-11-20T10:30:00.000001+08:00", 1795141800000001000), ("2026-11-20T02:30:00", None), ("no time", None),
+        ("2026-11-20T10:30:00.000001+08:00", 1795141800000001000),
+        ("2026-11-20 10:30:00.123456789+08:00", 1795141800123456789), ("1969-12-31T23:59:59.5Z", -500_000_000),
+        ("2026-11-20T02:30:00.0000000001Z", None), ("2026-11-20T02:30:00", None), ("no time", None),
         (None, None),
     ],
 )  # fmt: skip

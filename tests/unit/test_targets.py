@@ -44,6 +44,9 @@ def test_time_with_any_zone_becomes_utc(text: str, utc: str) -> None:
         ("2026-10-25 02:30:00 Europe/Berlin", "no single moment"),
         ("2026-03-29 02:30:00 Europe/Berlin", "no single moment"),
         ("2026-11-21 10:00:00 ../../etc/passwd", "is no time zone"),
+        ("0001-01-01 00:00:00+08", "is no time that there is"),
+        ("9999-12-31 23:59:59-08", "is no time that there is"),
+        ("9999-12-31 23:59:59 America/New_York", "is no time that there is"),
     ],
 )
 def test_time_that_is_no_single_moment_is_bad_input_with_an_example(text: str, words: str) -> None:
@@ -114,6 +117,11 @@ def test_newest_backup_that_ended_before_the_target_is_chosen() -> None:
     assert choose(parse(to_lsn="0/32000000"), both, 1, {}).backup is NEW
     assert choose(parse(to_xid="743"), both, 1, {}, located=20 * SEGMENT).backup is OLD
     assert choose(at("02:30:00"), both, 1, {}, wanted="old").backup is OLD
+
+
+def test_a_backup_of_a_clock_that_was_ahead_is_not_taken_for_the_newest() -> None:
+    ahead = replace(OLD, label="ahead", stopped_at=ENDED + 366 * 86400)
+    assert choose(parse(to_lsn="0/32000000"), archive(ahead, NEW), 1, {}).backup is NEW
 
 
 def test_damaged_backup_is_passed_over_and_said() -> None:

@@ -207,6 +207,8 @@ def test_what_the_backup_has_not_is_said(chain: Manifest, selection: Selection, 
 def test_times_need_a_zone() -> None:
     assert nanoseconds("1970-01-01T08:00:01+08:00", 5) == 10**9
     assert nanoseconds("1970-01-01T00:00:00.000001Z", 5) == 1000
+    assert nanoseconds("1970-01-01T00:00:00.123456789Z", 5) == 123456789
+    assert nanoseconds("1969-12-31T23:59:59.5Z", 5) == -500_000_000
     assert nanoseconds("", 5) == 5
     for wrong, said in (("2026-11-21 10:00", "no time zone"), ("tomorrow", "no time")):
         with pytest.raises(BadRequest, match=said):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from agents.tdengine.backup import file, kept, making, restore, scan
+from agents.jobs.in_step import OutOfStep
+from agents.tdengine.backup import file, kept, making, prove, restore, scan
 from agents.tdengine.backup import manifest as td_manifest
 from agents.tdengine.backup.block import Block, Column, decode, encode
 from agents.tdengine.backup.fit import same
@@ -219,6 +222,36 @@ def test_rows_that_keep_no_longer_allows_are_left_out_counted_and_said(
     assert (server.values(BAR), server.values(TICK)) == ({40: 4}, {})
     assert (done.missing, done.expired, done.rows_written) == ([], 3, 1)
     assert "3 rows older than KEEP (1 d) are left out" in done.sentence
+
+
+NOWHERE = cast(Any, object())
+
+
+def test_no_row_is_left_out_by_a_clock_that_is_wrong(
+    settings: Settings, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(settings, block((0, OLD, 1)), block((0, OLD, 3)))
+    monkeypatch.setattr(kept.time, "time", lambda: float(HOUR * 3600 + 4000 * 86400))
+    with pytest.raises(OutOfStep, match=r"2 rows .* would be left out as older than KEEP, and it is a year ahead"):
+        restore.restore(settings, Request(), NOWHERE, doubt=lambda: "it is a year ahead")
+    assert server.values(BAR) == {}
+    assert restore.restore(settings, Request(), NOWHERE, doubt=lambda: "").expired == 2
+    monkeypatch.setattr(kept.time, "time", lambda: float(HOUR * 3600 + 86400))
+    assert restore.restore(settings, Request(), NOWHERE, doubt=lambda: "it is a year ahead").rows_written == 2
+
+
+def test_a_backup_of_which_every_row_is_older_than_keep_is_not_called_damaged(
+    settings: Settings, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(settings, block((0, OLD, 1)), block((0, OLD, 3)))
+    monkeypatch.setattr(kept.time, "time", lambda: float(HOUR * 3600 + 4000 * 86400))
+    monkeypatch.setattr(prove, "Session", lambda _: nullcontext(SimpleNamespace(rows=lambda _: [])))
+    done = run(settings)
+    manifest = td_manifest.newest(settings)
+    (first, *_) = prove._checks(manifest, done, cast(Any, None))
+    assert (first.ok, done.rows_planned, done.expired) == (True, 0, 2)
+    none = replace(done, expired=0)
+    assert not prove._checks(manifest, none, cast(Any, None))[0].ok
 
 
 def test_a_server_whose_clock_is_ahead_of_ours_refuses_nothing(

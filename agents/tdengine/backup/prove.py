@@ -28,7 +28,7 @@ from agents.tdengine.backup.file import Broken
 from agents.tdengine.backup.kept import SLACK_S, Kept
 from agents.tdengine.backup.manifest import HOUR_NS, Edited, Manifest, NoBackup
 from agents.tdengine.backup.missing import keep_s
-from agents.tdengine.backup.restore import Done, Request, restore
+from agents.tdengine.backup.restore import Done, Request, clock_in_doubt, restore
 from agents.tdengine.backup.scratch import server
 from agents.tdengine.backup.settings import Settings
 from agents.tdengine.session import Session
@@ -64,7 +64,7 @@ def _proof(settings: Settings, label: str) -> Proof:
         size = sum(chain.load(link, subtables=False).bytes for link in chain)
         _room(settings, size)
         with server(settings.folder / ".proof") as reach:
-            done = restore(settings, Request(label), reach)
+            done = restore(settings, Request(label), reach, doubt=clock_in_doubt)
             checks += _checks(manifest, done, reach)
             rows, seconds = done.rows_written, done.write_s
     except (Broken, Edited, NoBackup) as error:
@@ -90,8 +90,9 @@ def _room(settings: Settings, size: int) -> None:
 
 
 def _checks(manifest: Manifest, done: Done, reach: Server) -> list[Check]:
-    """Rows that KEEP no longer allows are counted nowhere; a proof over no row at all is none."""
-    found = [Check("rows", not done.missing and done.rows_planned > 0, done.sentence)]
+    """Rows that KEEP no longer allows are said, and counted nowhere else; a proof over no row at all is none."""
+    # One that has grown older than KEEP in every row is no damaged one.
+    found = [Check("rows", not done.missing and done.rows_planned + done.expired > 0, done.sentence)]
     # Of the hour in which KEEP ends every row was looked for; it may be gone by now.
     first = max(0, -(-Kept(keep_s(manifest.options)).limit(SLACK_S) // HOUR_NS))
     with Session(reach) as session:

@@ -8,7 +8,8 @@ Rows that the database keeps no longer (KEEP) are left out, counted and said. A 
 what has a place in it, on consent. `missing` writes what is not there and leaves what is, so that a correction survives
 and a restore that was broken off goes on; `overwrite` writes everything. A row whose event is newer stays in either
 mode, and one whose event is older gives way. Times need their zone. --plan looks and writes nothing. Prints one JSON
-object with a sentence. Exit 0 every row is there, 1 not, 2 this cannot be restored here.
+object with a sentence. Exit 0 every row is there, 1 not, 2 this cannot be restored here, 3 rows would
+be left out as too old by a clock that is wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from agents.base.errors import AgentError, run
+from agents.jobs import config, in_step
 from agents.tdengine.backup import file, ground, literals, making, scan
 from agents.tdengine.backup import live as td_live
 from agents.tdengine.backup import manifest as td_manifest
@@ -127,8 +129,13 @@ def chosen(settings: Settings, label: str) -> Manifest:
     return manifest
 
 
-def restore(settings: Settings, request: Request, server: Server | None = None, plan: bool = False) -> Done:
-    """Restore and reconcile, or only look. `server`: another one than the settings'. Raises AgentError."""
+def restore(
+    settings: Settings, request: Request, server: Server | None = None, plan: bool = False,
+    doubt: Callable[[], str] = lambda: "",
+) -> Done:  # fmt: skip
+    """Restore and reconcile, or only look. `server`: another one than the settings'; `doubt`: what is wrong with this
+    host's clock, by which KEEP is counted. Raises AgentError, and OutOfStep before rows are left out by a wrong one.
+    """
     manifest = chosen(settings, request.label)
     wanted = request.selection.windows(manifest)
     reach = server or settings.server()
@@ -136,6 +143,12 @@ def restore(settings: Settings, request: Request, server: Server | None = None, 
         into = request.into or manifest.database
         found = ground.check(session, into, manifest, wanted, request.accept_lost or plan)
         restoring = _Restoring(settings, request, manifest, wanted, reach, found)
+        why = doubt() if restoring.done.expired else ""
+        if why:
+            raise in_step.OutOfStep(
+                f"{restoring.done.expired:,} rows of {manifest.label} would be left out as older than KEEP, and {why}.",
+                "`chronyc makestep` on that host sets its clock; then run it again.",
+            )
         return restoring.plan() if plan else restoring.run(session)
 
 
@@ -428,12 +441,20 @@ def _has_blob(shape: dict[str, Any] | None) -> bool:
     return any(plain(kind) in ("BLOB", "MEDIUMBLOB") for _, kind, _ in (shape or {}).get("columns", ()))
 
 
+def clock_in_doubt() -> str:
+    """What is wrong with this host's clock; empty where nothing is known to be, or nobody is there to be asked."""
+    try:
+        return in_step.why_not(in_step.look(config.load()), "td-restore")
+    except AgentError:
+        return ""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     request = Request(
         options.label, options.into, td_select.chosen(options), options.mode, options.jobs, options.accept_lost_columns
     )
-    done = restore(td_settings.load(options.config), request, plan=options.plan)
+    done = restore(td_settings.load(options.config), request, plan=options.plan, doubt=clock_in_doubt)
     print(json.dumps(vars(done)), flush=True)
     if done.missing:
         raise AgentError(f"{done.sentence}.", "Run it again: it writes what is missing.")

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 import numpy as np
 
 from agents.base.errors import AgentError
+from agents.tdengine import instant
 from agents.tdengine.backup.block import Array, Block
 from agents.tdengine.backup.manifest import HOUR_NS, Manifest, Subtable, Window
 
@@ -88,12 +89,12 @@ def nanoseconds(text: str, unset: int) -> int:
     if not text:
         return unset
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError as error:
+        found = instant.nanoseconds(text)
+    except (ValueError, OverflowError) as error:
         raise BadRequest(f"{text!r} is no time: {error}.", "Write it as 2026-11-21T10:00:00+08:00.") from error
-    if moment.tzinfo is None:
+    if found is None:
         raise BadRequest(f"{text!r} has no time zone.", f"Write {text}+08:00, or {text}Z for UTC.")
-    return int(moment.timestamp()) * 10**9 + moment.microsecond * 1000
+    return found
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ from runbooks.probes.postgresql import server, stopped
 from runbooks.procedures.postgresql import gates, guards, pitr_swap, writing
 from runbooks.procedures.postgresql.abandon_choice import NAME, NOBODY, Abandon, AbandonOptions, Back, assess, tell
 from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, RestorePitr, RestorePitrOptions
-from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
+from runbooks.procedures.postgresql.roles import layout, other_of, primary_of, told
 from runbooks.record import keep
 from runbooks.record.settle import Settled, settle
 
@@ -74,7 +74,7 @@ def give_back(context: Run, state: Abandon) -> Abandon:
         _put_back(context, state)
         return state
     host, paths = primary_of(context, state), layout(context)
-    if server.look(host, paths.version).is_primary:
+    if told(context, host).is_primary:
         return state
     if state.hold:
         why = f"{state.primary} is primary again, {state.other} is held down"

@@ -15,7 +15,7 @@ from runbooks.probes.postgresql import archive, content, server
 from runbooks.probes.postgresql import side as side_probe
 from runbooks.procedures.postgresql import beside
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, is_same, side_of
-from runbooks.procedures.postgresql.roles import layout, primary_of
+from runbooks.procedures.postgresql.roles import asked, layout, primary_of
 from runbooks.procedures.postgresql.targets import Target
 
 
@@ -85,7 +85,7 @@ def inspect(context: Run, state: RestorePitr) -> RestorePitr:
         context.estate.backup, STANZA, state.goal, state.side_lsn, 3, 3, context.options.repo, context.remaining()
     )
     tables = content.look(lambda sql: side_probe.query(host, state.side, database, sql, context.remaining()))
-    written = server.look(primary, layout(context).version).written or 0
+    written = asked(context, primary).written or 0
     told = (
         f"side cluster {state.side} on {host}: backup {state.label}, restored in {state.restore_s:.1f} s, "
         f"{state.wal_bytes >> 20} MiB of WAL replayed in {state.replay_s:.1f} s, at {server.as_lsn(state.side_lsn)}",

@@ -16,7 +16,7 @@ from runbooks.probes.postgresql import archive, pgbackrest, server
 from runbooks.probes.postgresql import side as side_probe
 from runbooks.procedures.postgresql import archiving, beside, guards, rebuilding, recording, streaming
 from runbooks.procedures.postgresql.pitr_state import SIDE, RestorePitr, lease_of, side_of
-from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
+from runbooks.procedures.postgresql.roles import asked, layout, other_of, primary_of
 from runbooks.record import keep
 
 STOP_S = 60.0  # for a clean stop of the primary: what is kept of it should be whole
@@ -54,7 +54,7 @@ def nobody_else(context: Run, state: RestorePitr) -> None:
 def fence_main(context: Run, state: RestorePitr) -> RestorePitr:
     """Take the primary and then the standby out of service; nobody can promote the old timeline from here on."""
     primary, paths = primary_of(context, state), layout(context)
-    node = server.look(primary, paths.version)
+    node = asked(context, primary)
     _must_be_known(node)
     if node.online and not (node.is_primary and node.timeline == state.old_timeline):
         raise Refused(f"{primary.name} is no longer the primary on timeline {state.old_timeline}", "start afresh")
@@ -145,7 +145,7 @@ def takes_writes(context: Run, state: RestorePitr) -> None:
 def put_back(context: Run, state: RestorePitr) -> None:
     """The old primary and its standby as they were; refused once the new one takes writes, which would be lost."""
     primary, other, paths = primary_of(context, state), other_of(context, state), layout(context)
-    node = server.look(primary, paths.version)
+    node = asked(context, primary)
     _must_be_known(node)
     if node.is_primary and node.timeline == state.timeline:
         raise Refused(f"{primary.name} takes writes on timeline {state.timeline} already", "repeat with --resume")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from inventories.errors import DrError, VerificationFailed
 from runbooks.hosts import Run
-from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql.roles import R, Roles, layout, primary_of
+from runbooks.procedures.postgresql.roles import R, Roles, asked, primary_of
 from runbooks.record import keep
 
 
@@ -40,7 +39,7 @@ def say_degraded(context: Run, state: R, why: str) -> R:
 
 def _truth(context: Run, state: Roles, standbys: tuple[str, ...], why: str) -> keep.Truth:
     """What is so once `state.primary` is the primary. Raises VerificationFailed where it cannot be asked."""
-    node = server.look(primary_of(context, state), layout(context).version)
+    node = asked(context, primary_of(context, state))
     if not node.is_primary or not node.timeline:
         raise VerificationFailed(f"{state.primary} does not answer as a primary ({node.why or 'nobody can say why'})")
     return keep.Truth(node.system, state.primary, node.timeline, standbys, why)

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from inventories.errors import VerificationFailed
+from runbooks.engine.budgets import budget
 from runbooks.hosts import Host, Run
 from runbooks.layout import Layout
 from runbooks.probes.postgresql import server
@@ -29,6 +31,21 @@ R = TypeVar("R", bound=Roles)
 
 def layout(context: Run) -> Layout:
     return Layout(server.version(context.estate))
+
+
+def asked(context: Run, host: Host) -> server.Node:
+    """What it is, asked again while it is too busy to answer: one silence after a deed is no failure of it."""
+    return server.ask(host, layout(context).version, min(budget("promote.look"), context.remaining()))
+
+
+def told(context: Run, host: Host) -> server.Node:
+    """The same. Raises VerificationFailed where its server runs and says nothing all the same."""
+    node = asked(context, host)
+    if node.hangs:
+        raise VerificationFailed(
+            f"{host} does not say what it is ({node.why})", "see what holds it up, then repeat with --resume"
+        )
+    return node
 
 
 def primary_of(context: Run, state: Roles) -> Host:

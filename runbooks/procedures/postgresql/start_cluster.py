@@ -40,7 +40,7 @@ from runbooks.procedures.postgresql import (
     writing,
 )
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
-from runbooks.procedures.postgresql.roles import layout, primary_of
+from runbooks.procedures.postgresql.roles import layout, primary_of, told
 from runbooks.procedures.postgresql.start_choice import Archive, Choice, How, Noted, Word
 from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.record import keep
@@ -201,7 +201,7 @@ def fenced(context: Run, state: StartCluster) -> None:
 def start(context: Run, state: StartCluster) -> StartCluster:
     """Through systemd and the start guard, with a permit for this one start. A standby needs none."""
     host, paths = primary_of(context, state), layout(context)
-    if server.look(host, paths.version).online:
+    if told(context, host).online:
         return state
     seen = stopped.survey((host,), paths)[0]
     if not seen.readable or (seen.timeline, seen.end) < (state.old_timeline, state.end):

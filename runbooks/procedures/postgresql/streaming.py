@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from inventories.errors import TimedOut
+from inventories.errors import TimedOut, VerificationFailed
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.moving import while_it_moves
 from runbooks.engine.step import Evidence, Grows, Step
@@ -16,7 +16,7 @@ from runbooks.knock import Door
 from runbooks.probes import network
 from runbooks.probes.postgresql import progress, server
 from runbooks.procedures.postgresql.recording import recorded
-from runbooks.procedures.postgresql.roles import R, Roles, layout, other_of, primary_of
+from runbooks.procedures.postgresql.roles import R, Roles, layout, other_of, primary_of, told
 
 STALLED_S = 1.5  # a standby that has flushed nothing new for so long does not follow, whatever is said of it
 
@@ -91,7 +91,9 @@ def now_synchronous(context: Run, state: R) -> R:
     names = tuple(host.name for host in context.estate.postgres)
     _until_it_is(context, state, f"up with {primary.name}", lambda standby: True)
     act.synchronous_on(primary, layout(context), names)
-    alone = server.look(primary, layout(context).version).written or 0  # committed without the standby up to here
+    alone = told(context, primary).written  # committed without the standby up to here
+    if alone is None:
+        raise VerificationFailed(f"{primary} does not say how far it has written, so nobody knows what {other} lacks")
     _until_it_is(
         context, state, f"the synchronous standby of {primary.name}",
         lambda standby: standby.sync == "sync" and (standby.flushed or 0) >= alone, alone,

@@ -16,7 +16,7 @@ from runbooks.engine.wait import until
 from runbooks.hosts import Run
 from runbooks.probes.postgresql import server, stopped
 from runbooks.procedures.postgresql import archiving, gates, guards, promoting, recording, streaming, verifying, writing
-from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of
+from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of, told
 from runbooks.record import keep
 
 
@@ -124,7 +124,7 @@ def step_down(context: Run, state: Switchover) -> Switchover:
 
 def step_up_again(context: Run, state: Switchover) -> None:
     """As it was, with all that it said: before the first commit it waits for its standby again."""
-    new = server.look(primary_of(context, state), layout(context).version)
+    new = told(context, primary_of(context, state))
     if new.is_primary:
         raise Refused(f"{new.name} is primary already, so {state.other} stays a standby", "repeat with --resume")
     old, paths = other_of(context, state), layout(context)

@@ -87,7 +87,10 @@ def moment(text: str) -> datetime:
         bare = datetime.fromisoformat(f"{day}T{whole}.{fraction:0<6}")
     except ValueError as error:
         raise BadInput(f"{text!r} is no time: {error}", f"write it like {EXAMPLE}") from error
-    return _in_zone(bare, zone, text)
+    try:
+        return _in_zone(bare, zone, text)
+    except OverflowError as error:
+        raise BadInput(f"{text!r} is no time that there is in UTC", f"write it like {EXAMPLE}") from error
 
 
 def _in_zone(bare: datetime, zone: str, text: str) -> datetime:
@@ -158,7 +161,8 @@ def choose(
     """
     _require_known(archive, wanted)
     skipped: list[str] = []
-    newest_first = sorted(archive.backups, key=lambda backup: backup.stopped_at, reverse=True)
+    # By the WAL: what the clock said when one was taken may have been wrong.
+    newest_first = sorted(archive.backups, key=lambda backup: (backup.timeline, backup.stop_lsn), reverse=True)
     for backup in newest_first:
         if (wanted and backup.label != wanted) or not _ended_before(target, backup, located):
             continue
