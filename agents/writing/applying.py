@@ -3,7 +3,8 @@
 The store is away: what it raises is raised, and the record waits. Bad luck (a deadlock): the same again. Refused: halve
 until the row stands alone, in pieces that are kept, so that no session has to begin anew. Whether a refused row is at
 fault is decided by its like: where others of its table go through it is a dead letter with the store's words, whatever
-their code; where none does the table is missing or was changed, and its rows wait while everything else goes on.
+their code; where none does the table is missing or was changed, and its rows wait while everything else goes on. A
+refusal that names no value is heard once more after others went in: the table may have been made in between.
 """
 
 from __future__ import annotations
@@ -98,7 +99,9 @@ class Applying:
             mine = [(part, why) for part, why in refused if part.table == table]
             if table in through or self._is_at_fault(store, table, mine, record.tries > 0):
                 through.add(table)
-                dead += [(part, why) for part, why in mine if part.n == 1]
+                late, lost = self._heard_again(store, record, [(part, why) for part, why in mine if part.n == 1])
+                sound += late
+                dead += lost
                 untried += [[part] for part, _ in mine if part.n > 1]
             else:
                 held += [(part, str(why)) for part, why in mine]
@@ -117,6 +120,20 @@ class Applying:
         self.done.dead += len(dead)
         for part, why in dead:
             self._say(f"Dead letter: event {part.first} of {part.table}: {why}")
+
+    def _heard_again(
+        self, store: AnyStore, record: Record, refused: Sequence[tuple[Part, Refusal]]
+    ) -> tuple[list[Part], list[tuple[Part, Refusal]]]:
+        """What of these rows goes in now that others of their table did, and what does not. Raises Failure."""
+        sure = [(part, why) for part, why in refused if why.of_row]
+        doubtful = [part for part, why in refused if not why.of_row]
+        if not doubtful:
+            return [], sure
+        self.trying = (record,)
+        with self._watched(store):
+            late, lost = store.write_sound_rows(doubtful, SEPARATE_S * self.patience)
+        self.trying = ()
+        return late, [*sure, *lost]
 
     def try_held(self, store: AnyStore, table: str) -> None:
         """See whether the table takes rows again: the newest that waits for it, then the oldest. Raises Failure."""

@@ -30,11 +30,14 @@ class Place:
 
 @dataclass
 class FakeStore:
-    """`poison`: event id -> code; `missing`: tables; `kills`: event ids whose write ends the session."""
+    """`poison`: event id -> code; `missing`: tables, until so many writes were tried where `made_after` says so;
+    `kills`: event ids whose write ends the session.
+    """
 
     rows: dict[str, set[int]] = field(default_factory=dict)
     poison: dict[int, int] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    made_after: int = 0
     kills: set[int] = field(default_factory=set)
     locked: set[str] = field(default_factory=set)  # a write of these hangs until its deadline
     unlucky: int = 0
@@ -74,7 +77,7 @@ class FakeStore:
             self.closed = True
             raise DeadlineExceeded("no answer in time")
         for part in parts:
-            if part.table in self.missing:
+            if part.table in self.missing and not 0 < self.made_after < self.writes:
                 raise TdengineError(f"{part.table} does not exist", "", NO_TABLE)
         found = [(part.table, event) for part in parts for event in ids(part)]
         for _, event in found:

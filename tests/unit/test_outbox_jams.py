@@ -88,6 +88,20 @@ def test_one_row_that_is_refused_dies_alone_whatever_the_code(
     assert balanced(outbox)
 
 
+@pytest.mark.parametrize("made_after", [1, 2, 5, 9, 12, 20, 21, 25, 40, 60])
+def test_a_table_that_comes_while_its_rows_are_tried_kills_none_of_them(
+    outbox: Outbox, known: dict[str, Table], store: FakeStore, drain: Drain, made_after: int
+) -> None:
+    """Field case: rows that came while a rebuild made the supertables were dead, because later ones had gone in."""
+    store.missing, store.made_after = {"order_records"}, made_after
+    for first in range(1, 101, 50):
+        outbox.enqueue(orders(known, first, first + 49), known, 7)
+    assert until(lambda: drain(1) and outbox.status().pending_rows == 0)
+    assert letters_of(outbox) == []
+    assert store.rows["order_records"] == set(range(1, 101))
+    assert balanced(outbox)
+
+
 def test_a_lone_row_with_a_code_that_names_no_value_waits_until_another_of_its_table_went_in(
     outbox: Outbox, known: dict[str, Table], store: FakeStore, drain: Drain
 ) -> None:
