@@ -83,7 +83,7 @@ def node() -> int:
 
 
 def _number(name: str) -> int:
-    """One of the 4096 that agents/client/clock.py has room for."""
+    """One of the 4096 that agents/writing/clock.py has room for."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:2], "big") >> 4
 
 

@@ -178,7 +178,7 @@ def _expire_offsite(estate: Estate, only_look: bool, json: bool) -> None:
     if json:
         print(jsonlib.dumps(asdict(found), indent=2))
         return
-    for snapshot in found.goes:
+    for snapshot in () if found.held else found.goes:
         print(f"{snapshot} {'would go' if only_look else 'went'}")
     print(found.sentence)
 

@@ -18,6 +18,11 @@ from inventories.errors import DrError, ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
 SHELL_SCRIPTS = ("dr", ".ci/run", "lab/recipe/customise.sh")
+HOSTS_PYTHON = "3.10"  # of the oldest distribution that hosts may have
+ON_HOSTS = (
+    "agents.client", "agents.feed", "agents.guard", "agents.jobs", "agents.offsite", "agents.postgresql",
+    "agents.writing", "mystocks_dr",
+)  # fmt: skip
 SUITES = ("tests/unit", "tests/plan", "tests/drills")  # tests/verify needs an estate: ./dr verify
 NO_LAB = "not lab"
 NO_LONG = "not long"
@@ -129,6 +134,10 @@ def _outdated() -> tuple[str, ...]:
 def _linters(say: Callable[[str], None]) -> Iterator[tuple[str, Sequence[str]]]:
     yield "ruff check", (sys.executable, "-m", "ruff", "check", "--quiet", "--output-format", "concise", ".")
     yield "mypy --strict", (sys.executable, "-m", "mypy", "--strict")
+    # What runs on hosts, or in the trading system, meets the oldest Python there: what that one has not is found here.
+    yield f"mypy for Python {HOSTS_PYTHON}", (
+        sys.executable, "-m", "mypy", "--python-version", HOSTS_PYTHON, *(f"--package={name}" for name in ON_HOSTS),
+    )  # fmt: skip
     if _has_shellcheck(say):
         yield "shellcheck", ("shellcheck", *SHELL_SCRIPTS)
 

@@ -83,10 +83,10 @@ def _table(found: Sequence[tuple[Box, Outbox]]) -> Table:
 )
 @door
 def dead(
-    c: Context, show: int = 0, export: str = "", edit: int = 0, set: Sequence[str] = (),
-    null: Sequence[str] = (), event: int = 0, retry: str = "", as_: str = "", discard: str = "", bury: str = "",
-    table: str = "", reason: str = "", host: str = "", store: str = "", json: bool = False, inventory: str = "",
-    lab: str = "",
+    c: Context, show: int = 0, export: str = "", edit: int = 0, set: Sequence[str] | None = None,
+    null: Sequence[str] | None = None, event: int = 0, retry: str = "", as_: str = "", discard: str = "",
+    bury: str = "", table: str = "", reason: str = "", host: str = "", store: str = "", json: bool = False,
+    inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Show, edit, retry or discard rows that a store refused."""
     from runbooks import hosts
@@ -111,7 +111,7 @@ def dead(
         caller_path(export).write_text(text, encoding="utf-8")
         print(f"{len(text.splitlines())} rows are in {export}")
     elif edit:
-        now = act.edit(box, edit, _values(set, null), event or None, reason)
+        now = act.edit(box, edit, _values(set or (), null or ()), event or None, reason)
         print(jsonlib.dumps(now, ensure_ascii=False, indent=2))
     elif retry:
         done, damaged = act.retry(box, _numbers(retry), table, as_, reason)

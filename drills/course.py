@@ -145,7 +145,7 @@ class Course:
         self.stage.say("writing goes on; waiting for the outbox to drain")
         for name, feed in self.stage.running.items():
             feed.ledger.wait_for(
-                lambda view: view.writing is Writing.STORE and view.awaiting_replay == 0,
+                lambda view: view.writing is Writing.STORE and view.awaiting_replay <= self.stage.gone,
                 budget("outbox.drain"),
                 f"rows to go to {name} again",
             )

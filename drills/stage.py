@@ -39,7 +39,8 @@ class Stage:
     `target` is set by a scenario that restores to a point, `safe_at` by one that loses what was not in the repository:
     what was acknowledged before that moment was in it and must come back. `later` is undone in the end, newest first.
     `reclone` brings a host back from the repository where a rewind would be tried first. `killed` draws the moment at
-    which the operator's process is killed in each runbook.
+    which the operator's process is killed in each runbook. `gone` rows that an outbox acknowledged are lost with its
+    file: nobody waits for their replay.
     """
 
     lab: str
@@ -62,6 +63,7 @@ class Stage:
     undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
     reclone: bool = False
     killed: random.Random | None = None
+    gone: int = 0
     watch: Watch = field(default_factory=Watch)
 
     @property

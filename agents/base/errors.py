@@ -47,6 +47,10 @@ class OutboxDamaged(AgentError):  # noqa: N818
     """The outbox file cannot be read; nothing was moved or repaired."""
 
 
+class OutboxGone(OutboxDamaged):
+    """The file that is open has no name any more, or another one has it: what is put in would be nowhere."""
+
+
 def run(main: Callable[[], int]) -> int:
     """Run a program's main.
 

@@ -30,19 +30,21 @@ class FileLock:
 
     def take(self, patience_s: float = 0.0) -> bool:
         """False when somebody else holds it for `patience_s` seconds. Raises AgentError where no such file can be."""
-        handle = self._open()
         ends = time.monotonic() + patience_s
-        try:
-            while not _locked(handle, fcntl.LOCK_EX):
-                if time.monotonic() >= ends:
-                    os.close(handle)
-                    return False
-                time.sleep(self._every_s)
-        except BaseException:
+        while True:
+            handle = self._open()
+            try:
+                if _locked(handle, fcntl.LOCK_EX) and _has_name(handle, self.path):
+                    self.handle = handle
+                    return True
+                is_late = time.monotonic() >= ends
+            except BaseException:
+                os.close(handle)
+                raise
             os.close(handle)
-            raise
-        self.handle = handle
-        return True
+            if is_late:
+                return False
+            time.sleep(self._every_s)
 
     def note(self, text: str) -> None:
         """Write into the file who holds it; only for the holder."""
@@ -92,6 +94,14 @@ def is_held(path: Path) -> bool:
         return not _locked(handle, fcntl.LOCK_SH)
     finally:
         os.close(handle)
+
+
+def _has_name(handle: int, path: Path) -> bool:
+    """Whether the file is still the one of this name: one that was moved away meanwhile keeps nobody out."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _locked(handle: int, kind: int) -> bool:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from pathlib import Path
 
+from agents.client import forks
 from agents.client.client import POOL, Acknowledgement, Client
 from agents.client.prepare import Prepared
 
@@ -19,8 +20,9 @@ class AsyncClient:
     """
 
     def __init__(self, client: Client, pool: int = POOL) -> None:
-        self._client = client
-        self._threads = ThreadPoolExecutor(pool, "mystocks-client")
+        self._client, self._pool = client, pool
+        self._threads = self._made()
+        forks.watch(self)
 
     @classmethod
     def open(cls, config: str | Path | Iterable[str | Path] | None = None, *, pool: int = POOL) -> AsyncClient:
@@ -35,6 +37,16 @@ class AsyncClient:
     async def write(self, prepared: Prepared) -> Acknowledgement:
         """As `Client.write`, for what a NotAcknowledged left over."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._client.write, prepared)
+
+    def before_fork(self) -> None:
+        """Nothing: what its threads are doing the client itself waits for."""
+
+    def after_fork(self, in_child: bool) -> None:
+        if in_child:
+            self._threads = self._made()  # those of the parent are not here, and would be waited for without end
+
+    def _made(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._pool, "mystocks-client")
 
     async def close(self) -> None:
         await asyncio.to_thread(self._end)

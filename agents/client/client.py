@@ -17,17 +17,16 @@ from agents.base.config import DEFAULT, Config, Table, load_config, load_tables
 from agents.base.deadline import Deadline
 from agents.base.errors import AgentError, BadConfig
 from agents.client import forks
-from agents.client.clock import Clock, since_boot_ns
 from agents.client.pool import Pool
 from agents.client.prepare import Checker, Piece, Prepared, Refused, table_named
 from agents.writing.backend import backend
+from agents.writing.clock import CLOCK, Clock, since_boot_ns
 from agents.writing.outbox import Outbox
 from agents.writing.writer import Ack, By, Writer
 
 TDENGINE = "agent-tdengine.json"  # lies beside agent.json where the estate has TDengine
 POOL = 4
 ASK_TIME_S = 0.2
-CLOCK = "clock"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from agents.base.errors import AgentError, BadRow
 from agents.client.client import Acknowledgement, Client, NotAcknowledged
 from agents.client.prepare import Refused, name_of
-from agents.client.recovery_queue import FailureRecoveryQueue
+from agents.client.recovery_queue import EVENT_IDS, FailureRecoveryQueue
 
 RETRIES = 3
 RETRY_S = 0.5
@@ -69,9 +69,10 @@ class Manager:
             target = self._target(classification, table_name)
             ack = self._client.save(target, data)
         except NotAcknowledged as error:
-            left = sorted({row for piece in error.rest.pieces for row in piece.rows} | _rows(error.done.refused))
-            return self._keep(classification, _chosen(data, left), table_name, kwargs, error)
-        except BadRow as error:
+            ids = _ids(error)
+            left = sorted({*ids, *_rows(error.done.refused)})
+            return self._keep(classification, _chosen(data, left), table_name, _with_ids(kwargs, left, ids), error)
+        except AgentError as error:
             return self._keep(classification, data, table_name, kwargs, error)
         if ack.complete:
             return True
@@ -97,6 +98,7 @@ class Manager:
             raise BadRow(f"A batch of {batch_size} rows holds none.", "Give at least 1.")
         started = time.monotonic()
         result = BatchOperationResult(len(data), 0, 0, strategy, 0.0)
+        ids: dict[int, int | None] = {}
         target = self._target(classification, table_name)
         if strategy is BatchFailureStrategy.ROLLBACK and len(data):
             prepared = self._client.prepare(target, data)
@@ -105,28 +107,33 @@ class Manager:
                 result.error_messages = dict.fromkeys(range(len(data)), "another row of the batch was refused")
                 _note(result, prepared.refused, 0)
         for first in range(0, 0 if result.rollback_executed else len(data), batch_size):
-            self._batch(target, _chosen(data, range(first, min(first + batch_size, len(data)))), first, result)
+            rows = _chosen(data, range(first, min(first + batch_size, len(data))))
+            ids |= {first + row: event for row, event in self._batch(target, rows, first, result).items()}
         result.failed_indices = sorted(result.error_messages)
         result.failed_records = len(result.failed_indices)
         result.successful_records = result.total_records - result.failed_records
         result.execution_time_ms = (time.monotonic() - started) * 1000
         if result.failed_indices and self._queue is not None:
             first_why = result.error_messages[result.failed_indices[0]]
-            self._keep(classification, _chosen(data, result.failed_indices), table_name, kwargs, first_why)
+            kwargs = _with_ids(kwargs, result.failed_indices, ids)
+            self._keep(classification, _chosen(data, result.failed_indices), table_name, kwargs, first_why, bool(ids))
         return result
 
-    def _batch(self, target: str, rows: Any, first: int, result: BatchOperationResult) -> None:
+    def _batch(self, target: str, rows: Any, first: int, result: BatchOperationResult) -> dict[int, int | None]:
+        """Those that nobody could take for now, with the event id under which the store may have one all the same."""
         try:
             ack = self._client.save(target, rows)
             _note(result, ack.refused, first)
             time.sleep(ack.slow_down_s)
         except NotAcknowledged as error:
             _note(result, error.done.refused, first)
-            self._again(error, first, result)
-        except BadRow as error:
+            return self._again(error, first, result)
+        except AgentError as error:
             result.error_messages |= dict.fromkeys(range(first, first + len(rows)), str(error))
+            return {} if isinstance(error, BadRow) else dict.fromkeys(range(len(rows)))
+        return {}
 
-    def _again(self, error: NotAcknowledged, first: int, result: BatchOperationResult) -> None:
+    def _again(self, error: NotAcknowledged, first: int, result: BatchOperationResult) -> dict[int, int | None]:
         """What is left keeps its event ids, so that a row which the store took all the same stays one row."""
         tries = RETRIES if result.strategy_used is BatchFailureStrategy.RETRY else 0
         while tries:
@@ -138,9 +145,10 @@ class Manager:
             except NotAcknowledged as again:
                 error = again
             else:
-                return
-        for piece in error.rest.pieces:
-            result.error_messages |= {first + row: str(error) for row in piece.rows}
+                return {}
+        left = _ids(error)
+        result.error_messages |= {first + row: str(error) for row in left}
+        return left
 
     def _target(self, classification: object, table_name: str) -> str:
         name = name_of(classification)
@@ -152,17 +160,28 @@ class Manager:
         return table.name
 
     def _keep(
-        self, classification: object, data: Any, table_name: str, kwargs: dict[str, object], error: object
-    ) -> bool:
+        self, classification: object, data: Any, table_name: str, kwargs: dict[str, object], error: object,
+        waits: bool = False,
+    ) -> bool:  # fmt: skip
         """In the queue, marked as failed where trying again cannot help."""
         if self._queue is None:
             hint = "Correct these rows and save them again."
             raise error if isinstance(error, AgentError) else BadRow(str(error), hint)
         _log.error("%s rows of %s are in %s: %s", len(data), classification, self._queue.db_path, error)
         number = self._queue.add_failed_operation("save", classification, data, table_name, kwargs, error)
-        if not isinstance(error, NotAcknowledged):
+        if not waits and isinstance(error, (BadRow, str)):
             self._queue.mark_failed(number)
         return False
+
+
+def _ids(error: NotAcknowledged) -> dict[int, int | None]:
+    """Row -> event id of what is left over."""
+    return {row: event for piece in error.rest.pieces for row, event in zip(piece.rows, piece.ids, strict=True)}
+
+
+def _with_ids(kwargs: dict[str, object], rows: Sequence[int], ids: Mapping[int, int | None]) -> dict[str, object]:
+    """The store may have these rows: under their event ids they stay one row when they are taken over."""
+    return {**kwargs, EVENT_IDS: [ids.get(row) for row in rows]} if ids else kwargs
 
 
 def _rows(refused: Sequence[Refused]) -> set[int]:

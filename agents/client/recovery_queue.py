@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS outbox_queue (
     status TEXT DEFAULT 'pending'
 )
 """
+EVENT_IDS = "mystocks_dr_event_ids"  # among the kwargs: of each row, where it may be in the store already
 BUSY_S = 10.0
 _SHARED = ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs")
 _UNROUTED = "unrouted"
@@ -63,7 +64,9 @@ class FailureRecoveryQueue:
     def enqueue(self, classification: object, target_database: object, data: object) -> int:
         """Put data into the queue; its number. Raises BadRow for what JSON cannot say, QueueUnusable."""
         text = json_of(data)
-        with opened(Path(self.db_path)) as queue:
+        # Made again where it is gone: /tmp is tidied, and what fails from now on has to go somewhere.
+        with opened(Path(self.db_path), create=True) as queue:
+            queue.execute(SCHEMA)
             cursor = queue.execute(
                 "INSERT INTO outbox_queue (classification, target_database, data_json) VALUES (?, ?, ?)",
                 (name_of(classification), name_of(target_database), text),
@@ -91,6 +94,7 @@ class FailureRecoveryQueue:
     def get_pending_items(self, limit: int = 100) -> list[tuple[int, str, str, str]]:
         """(id, classification, target_database, data_json), oldest first."""
         with opened(Path(self.db_path)) as queue:
+            queue.text_factory = readable  # one that is damaged must not hide the others
             return queue.execute(
                 "SELECT id, classification, target_database, data_json FROM outbox_queue WHERE status = 'pending'"
                 " ORDER BY created_at, id LIMIT ?",
@@ -116,6 +120,11 @@ class FailureRecoveryQueue:
             return queue.execute(change, (status, tries, item_id)).rowcount > 0
 
 
+def readable(raw: bytes) -> str:
+    """A text, also where it is none: what is no UTF-8 is seen in it, and no catalogue takes it."""
+    return raw.decode(errors="surrogateescape")
+
+
 @contextmanager
 def opened(path: Path, create: bool = False) -> Iterator[sqlite3.Connection]:
     """The queue's file, for one transaction at a time. Raises QueueUnusable with what is the matter."""
@@ -128,7 +137,7 @@ def opened(path: Path, create: bool = False) -> Iterator[sqlite3.Connection]:
         connection.execute("PRAGMA synchronous = EXTRA")  # a rollback journal is gone with its folder's entry, too
         _look(connection, path)
         yield connection
-    except sqlite3.DataError as error:
+    except (sqlite3.DataError, OverflowError) as error:
         raise QueueUnusable(f"{path} takes no such value: {error}.", "Split it into several.") from error
     except sqlite3.Error as error:
         raise QueueUnusable(f"{path} cannot be used: {error}.", _hint(str(error))) from error
@@ -216,8 +225,7 @@ def _of_library(value: Any) -> Any:
     """Records of a frame, a list of an array, a scalar of numpy."""
     library = type(value).__module__.partition(".")[0]
     if library == "pandas" and hasattr(value, "to_dict") and hasattr(value, "columns"):
-        named = any(name is not None for name in value.index.names)
-        return (value.reset_index() if named else value).to_dict("records")
+        return _of_pandas(value)
     if library == "polars" and hasattr(value, "to_dicts"):
         return value.to_dicts()
     if library == "pyarrow" and hasattr(value, "to_pylist"):
@@ -231,6 +239,20 @@ def _of_library(value: Any) -> Any:
     if isinstance(value, int):
         return int(value)
     raise TypeError(f"{type(value).__name__} is nothing that JSON can say")
+
+
+def _of_pandas(frame: Any) -> Any:
+    """Records; columns and rows where two columns have one name. Its index too, unless it only counts."""
+    columns, index = list(frame.columns), frame.index
+    rows = list(frame.itertuples(index=False, name=None))
+    named = [name for name in index.names if name is not None]
+    counts = not named and index.nlevels == 1 and index.dtype.kind in "iu"
+    if not counts and not (len(named) == index.nlevels and all(name in columns for name in named)):
+        columns = [name if name is not None else f"index{level}" for level, name in enumerate(index.names)] + columns
+        rows = [(*(at if index.nlevels > 1 else (at,)), *row) for at, row in zip(index.tolist(), rows, strict=True)]
+    if len({str(name) for name in columns}) < len(columns):
+        return {"columns": [str(name) for name in columns], "data": rows}
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _database_of(classification: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from agents.base.errors import BadRow
-from agents.client.kinds import Precise, is_missing
+from agents.client.kinds import Precise, is_missing, is_nan
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,13 @@ def _pandas(pandas: Any, rows: Any) -> Any:
         # NaN of a float column is judged by the column's own rule; every other gap is None.
         if series.dtype.kind in "fiub":
             return [None if is_missing(value) else value for value in found] if series.hasnans else found
-        return [None if is_missing(value) or value != value else value for value in _scalars(found)]
+        return [None if is_missing(value) or is_nan(value) else value for value in _scalars(found)]
 
     return list(frame.columns), len(frame), values
 
 
 def _scalars(values: list[Any]) -> list[object]:
-    """A value that is itself a set of values (a list of JSON) is not compared with itself."""
+    """An array that is one value (a list of JSON) as such."""
     return [value.tolist() if hasattr(value, "__array__") else value for value in values]
 
 

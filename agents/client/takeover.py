@@ -27,7 +27,7 @@ from typing import Any
 from agents.base.config import DEFAULT
 from agents.base.errors import BadConfig, BadRow, run
 from agents.client.client import Acknowledgement, Client, NotAcknowledged
-from agents.client.recovery_queue import QueueUnusable, opened
+from agents.client.recovery_queue import EVENT_IDS, QueueUnusable, opened, readable
 from agents.writing.writer import By
 
 ROW_BITS = 17  # 131,072 rows an item: the trading system saves up to 100,000
@@ -94,9 +94,9 @@ def take_over(client: Client, path: Path) -> Taken:
 def _take(client: Client, item: Item, taken: Taken) -> str:
     """Its new status."""
     try:
-        rows, table_name = rows_of(item.data_json)
+        rows, table_name, given = rows_of(item.data_json)
         target = _target(client, item.classification, table_name)
-        ids = event_ids(item, len(rows))
+        ids = [of_save or own for of_save, own in zip(given, event_ids(item, len(rows)), strict=True)]
         prepared = client.prepare(target, rows, ids)
     except (Damaged, BadRow) as why:
         taken.set_aside.append(SetAside(item.id, item.classification, None, str(why)))
@@ -130,24 +130,31 @@ def _target(client: Client, classification: str, table_name: str) -> str:
         return table_name
 
 
-def rows_of(text: str) -> tuple[list[Any], str]:
-    """The rows of an item, and the table's name. As its manager puts it: a set of words with rows below `data`; also
-    bare rows, and a frame by columns. Raises Damaged.
+def rows_of(text: str) -> tuple[list[Any], str, list[int | None]]:
+    """The rows of an item, the table's name, and for each row the event id under which it may be in the store already.
+    As its manager puts it: a set of words with rows below `data`; also bare rows, and a frame by columns. Raises
+    Damaged.
     """
     try:
         found = json.loads(text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError, TypeError) as error:
         raise Damaged(f"its data are no JSON ({error})") from error
-    table = ""
+    table, given = "", None
     if isinstance(found, dict) and "data" in found and "columns" not in found:
         kind = str(found.get("operation_type") or "save").lower()
         if kind not in ("save", "update"):
             raise Damaged(f"it is a {kind}, which saves nothing")
-        table, found = str(found.get("table_name") or ""), found["data"]
+        table, words, found = str(found.get("table_name") or ""), found.get("kwargs"), found["data"]
+        given = words.get(EVENT_IDS) if isinstance(words, dict) else None
     rows = _records(found)
     if not rows:
         raise Damaged("it holds no rows")
-    return rows, table
+    if given is None:
+        return rows, table, [None] * len(rows)
+    known = isinstance(given, list) and all(one is None or type(one) is int for one in given)
+    if not known or len(given) != len(rows):
+        raise Damaged(f"its {EVENT_IDS} are not one for each row")
+    return rows, table, given
 
 
 def _records(found: Any) -> list[Any]:
@@ -156,13 +163,19 @@ def _records(found: Any) -> list[Any]:
     if not isinstance(found, dict):
         raise Damaged(f"its data are {type(found).__name__}, no rows")
     if set(found) >= {"columns", "data"} and isinstance(found["columns"], list) and isinstance(found["data"], list):
+        index = found.get("index", [])
+        if not isinstance(index, list) or any(type(at) is not int for at in index):
+            raise Damaged("its index holds values, and nobody knows of which column")
         return [_row(found["columns"], row, number) for number, row in enumerate(found["data"])]
     values = list(found.values())
     if values and all(isinstance(value, list) for value in values):
         if len({len(value) for value in values}) > 1:
             raise Damaged("its columns are not of one length, so nobody knows which values are one row")
         return [dict(zip(found, row, strict=True)) for row in zip(*values, strict=True)]
-    if values and all(isinstance(value, dict) for value in values) and len({frozenset(value) for value in values}) == 1:
+    # By column and then by the number of the row; with other keys it is one row of documents.
+    if values and all(isinstance(value, dict) and all(key.isdecimal() for key in value) for value in values):
+        if len({frozenset(value) for value in values}) > 1:
+            raise Damaged("its columns do not have the same rows")
         return [{name: column[key] for name, column in found.items()} for key in values[0]]
     return [found]
 
@@ -206,7 +219,7 @@ def _pending(queue: sqlite3.Connection) -> Iterator[Item]:
         "SELECT id, CAST(classification AS TEXT), data_json, created_at FROM outbox_queue"
         " WHERE status = 'pending' AND id > ? ORDER BY id LIMIT 1"
     )
-    queue.text_factory = lambda raw: raw.decode(errors="surrogateescape")
+    queue.text_factory = readable
     while (row := queue.execute(query, (after,)).fetchone()) is not None:
         after = row[0]
         data = row[2].decode(errors="surrogateescape") if isinstance(row[2], bytes) else str(row[2])

@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import re
+import socket
 import subprocess
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from agents.jobs.config import Offsite
 
 CACHE = Path("/var/cache/mystocks-dr/restic")
 NO_REPOSITORY, LOCKED, WRONG_PASSWORD = 10, 11, 12
+KNOCK_S = 10.0
 FOLDERS_SINCE = (0, 17)  # `restore SNAPSHOT:FOLDER`, and what was restored as JSON
 
 
@@ -41,12 +44,25 @@ def command(offsite: Offsite, *words: str) -> list[str]:
 
 def run(offsite: Offsite, *words: str, cwd: str = "/") -> list[dict[str, Any]]:
     """Run to its end; its messages as dictionaries. Raises AgentError with restic's reason."""
+    _knock(offsite)
     done = subprocess.run(
         command(offsite, *words), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, cwd=cwd
     )
     if done.returncode:
         raise _failure(offsite, words[0], done.returncode, done.stderr)
     return list(_messages(done.stdout))
+
+
+def _knock(offsite: Offsite) -> None:
+    """restic asks a rest-server that is gone again for a quarter of an hour before it says so; ssh says it at once."""
+    if not offsite.repository_file:
+        return
+    where = urllib.parse.urlsplit(offsite.repository.removeprefix("rest:"))
+    try:
+        socket.create_connection((where.hostname or "", where.port or 443), KNOCK_S).close()
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise AgentError(f"The rest-server of {offsite.host} does not answer: {said}.", _hint(offsite)) from error
 
 
 @functools.cache
@@ -99,9 +115,13 @@ def _failure(offsite: Offsite, what: str, code: int, text: str) -> AgentError:
             f"The repository on {offsite.host} is locked: {said}.",
             "When nobody works on it, `restic unlock --remove-all` as postgres takes the lock away.",
         )
-    door = f"`ssh -F {offsite.ssh_config} {offsite.host} -s sftp` as postgres shows whether it answers."
-    hint = f"`systemctl status mystocks-offsite` on {offsite.host} shows whether it runs." if offsite.ca_file else door
-    return AgentError(f"restic {what} to {offsite.host} ended with {code}: {said}.", hint)
+    return AgentError(f"restic {what} to {offsite.host} ended with {code}: {said}.", _hint(offsite))
+
+
+def _hint(offsite: Offsite) -> str:
+    if offsite.repository_file:
+        return f"`systemctl status mystocks-offsite` on {offsite.host} shows whether it runs."
+    return f"`ssh -F {offsite.ssh_config} {offsite.host} -s sftp` as postgres shows whether it answers."
 
 
 def _reason(text: str) -> str:

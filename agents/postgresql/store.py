@@ -8,7 +8,9 @@ empties itself at every commit. Several tables go into one transaction.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 import psycopg2
@@ -26,7 +28,9 @@ DATA_ERRORS = ("22", "23")
 # Connections, shutdowns, resources that are used up: nothing is said about a row. 53400 is: a limit on one statement.
 AWAY_ERRORS = ("08", "53", "57")
 ROW_LIMIT = "53400"
+STAGE_S = 30.0  # for so long a staging table may lack what was altered in its target
 DIRECT_ROWS = 64  # so many are tried without a staging table
+NAME_BYTES = 64
 READ_ONLY = "25006"  # it has become a standby
 # Deadlock, serialization; a lock that was not to be had, an object in use, a statement that somebody cancelled.
 UNLUCKY_ERRORS, UNLUCKY_CODES = ("40",), ("55P03", "55006", "57014")
@@ -66,7 +70,7 @@ class Store:
         self.primary = primary
         self._connection = primary.connection
         self._tables = tables
-        self._staged: set[str] = set()
+        self._staged: dict[str, float] = {}  # when it was made (monotonic seconds)
         self._filled: set[str] = set()
         self._deadline: Deadline | None = None
 
@@ -162,7 +166,7 @@ class Store:
     def _refused(self, part: Part) -> Refusal | None:
         """Place it in a savepoint of its own, which is gone afterwards either way."""
         with self._connection.cursor() as cursor:
-            staged, filled = set(self._staged), set(self._filled)
+            staged, filled = dict(self._staged), set(self._filled)
             try:
                 if part.n <= DIRECT_ROWS:
                     # One trip instead of six: a poison row among thousands takes dozens of tries.
@@ -205,13 +209,22 @@ class Store:
             cursor.copy_expert(copy, io.BytesIO(part.text.encode()), size=1 << 16)
 
     def _stage(self, table: str) -> None:
-        if table in self._staged:
+        """Made anew after a refusal and after a while: the target may be altered, and what was made before would go on
+        refusing what it takes now, or round to the decimals that it had.
+        """
+        now = time.monotonic()
+        if now - self._staged.get(table, float("-inf")) < STAGE_S:
             return
         # With defaults: a row from before a column was added has none for it, and the target would take that.
-        statement = "CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
+        statement = (
+            "DROP TABLE IF EXISTS pg_temp.{}; CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING DEFAULTS)"
+            " ON COMMIT DELETE ROWS"
+        )
+        stage = _stage_name(table)
         with self._connection.cursor() as cursor:
-            cursor.execute(sql.SQL(statement).format(_stage_name(table), sql.Identifier("public", table)))
-        self._staged.add(table)
+            cursor.execute(sql.SQL(statement).format(stage, stage, sql.Identifier("public", table)))
+        self._staged[table] = now
+        self._filled.discard(table)
 
 
 def refusal(error: psycopg2.Error) -> Refusal:
@@ -240,7 +253,11 @@ def _joined(group: Sequence[Part]) -> Part:
 
 
 def _stage_name(table: str) -> sql.Identifier:
-    return sql.Identifier(f"stage_{table}"[:63])
+    name = f"stage_{table}"
+    # What the server cuts off would be one name for two tables.
+    if len(name.encode()) >= NAME_BYTES:
+        name = f"stage_{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    return sql.Identifier(name)
 
 
 def _insert(table: Table, columns: Sequence[str], values: sql.Composed | None = None) -> sql.Composed:

@@ -19,7 +19,7 @@ from agents.base.config import Config, Table
 from agents.base.failures import Kind, Refusal
 from agents.writing.backend import AnyStore, Backend, Failure, kind_of, refusal
 from agents.writing.batch import Part
-from agents.writing.outbox import Outbox
+from agents.writing.outbox import NEWER, Outbox
 from agents.writing.records import Record
 from agents.writing.rival import RivalWatch
 from agents.writing.stalls import Stalls
@@ -53,6 +53,9 @@ class Applying:
         say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.done = Done()
+        # What another version wrote may be what this one understands.
+        while outbox.release(NEWER):
+            pass
         self.stalls = Stalls(outbox.held())
         self.trying: Sequence[Record] = ()
         self.patience = 1.0  # times the deadline

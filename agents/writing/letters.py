@@ -11,18 +11,19 @@ from __future__ import annotations
 import getpass
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
 from agents.base.config import Table
 from agents.base.errors import BadRow
-from agents.writing.batch import EVENT_ID, RUN_SHIFT, SEQ_MASK, Part, copy_text, rows_of
+from agents.writing.batch import EVENT_ID, Part, copy_text, rows_of
 from agents.writing.outbox_file import OutboxFile
 from agents.writing.records import Newer, checksum_of, data_of, parts_of, ranges_in, ranges_of
 from agents.writing.sqlite_errors import told
 
 Row = dict[str, str | None]
+Ids = Callable[[int], Sequence[int]]  # so many, each greater than all before
 EDITED, RETRIED, DISCARDED, BURIED = "edited", "retried", "discarded", "buried"
 OWN, NEWEST = "own", "newest"
 
@@ -76,6 +77,10 @@ class Letters(OutboxFile):
 
     def edit(self, number: int, values: Mapping[str, str | None], reason: str, event: int | None = None) -> Row:
         """Give a row other values, and return what it is now; `event` names one of several rows. Raises BadRow."""
+        with self._transaction():
+            return self._edited(number, values, reason, event)
+
+    def _edited(self, number: int, values: Mapping[str, str | None], reason: str, event: int | None) -> Row:
         parts = self._parts(number)
         chosen = [
             (at, nth, dict(zip(part.columns, found, strict=True)))
@@ -94,37 +99,36 @@ class Letters(OutboxFile):
         lines[nth] = copy_text([[now[name] for name in parts[at].columns]])
         parts[at] = replace(parts[at], text="".join(lines))
         changes = {name: [before[name], value] for name, value in values.items() if before[name] != value}
-        with self._transaction():
-            self._write(number, parts)
-            what = {"table": parts[at].table, "event": before[EVENT_ID], "values": changes}
-            self._journal(number, EDITED, reason, what)
+        self._write(number, parts)
+        what = {"table": parts[at].table, "event": before[EVENT_ID], "values": changes}
+        self._journal(number, EDITED, reason, what)
         return now
 
     def retry(
-        self, numbers: Sequence[int], tables: Mapping[str, Table], reason: str, as_: str = ""
+        self, numbers: Sequence[int], tables: Mapping[str, Table], reason: str, ids: Ids, as_: str = ""
     ) -> tuple[int, list[int]]:
-        """Put letters back into the queue; how many, and those that are damaged and stay. `as_` overrides the rule."""
-        done, damaged = 0, []
+        """Put letters back into the queue; how many, and those that are damaged and stay. `as_` overrides the rule;
+        `ids` gives the next event ids of this host, which a row gets that is to be the newest.
+        """
+        damaged = []
         for number in numbers:
             try:
-                parts = self._parts(number)
+                with self._transaction():
+                    self._retried(number, tables, reason, ids, as_)
             except BadRow:
                 damaged.append(number)
-                continue
-            edited = any(deed["deed"] == EDITED for deed in self.history(number))
-            chosen = [self._timed(part, tables.get(part.table), edited, as_) for part in parts]
-            with self._transaction():
-                if chosen != parts:
-                    self._write(number, chosen)
-                moved = self._db.execute(
-                    "UPDATE outbox_queue SET status = 'pending', held = NULL, retry_count = 0"
-                    " WHERE id = ? AND status = 'dead'",
-                    (number,),
-                ).rowcount
-                if moved:
-                    self._journal(number, RETRIED, reason, {"as": NEWEST if chosen != parts else OWN})
-            done += moved
-        return done, damaged
+        return len(numbers) - len(damaged), damaged
+
+    def _retried(self, number: int, tables: Mapping[str, Table], reason: str, ids: Ids, as_: str) -> None:
+        parts = self._parts(number)
+        edited = any(deed["deed"] == EDITED for deed in self.history(number))
+        chosen = [self._timed(part, tables.get(part.table), edited, ids, as_) for part in parts]
+        if chosen != parts:
+            self._write(number, chosen)
+        self._db.execute(
+            "UPDATE outbox_queue SET status = 'pending', held = NULL, retry_count = 0 WHERE id = ?", (number,)
+        )
+        self._journal(number, RETRIED, reason, {"as": NEWEST if chosen != parts else OWN})
 
     def discard(self, numbers: Sequence[int], reason: str) -> int:
         """Give letters up; the journal keeps what they were. Returns how many."""
@@ -172,15 +176,17 @@ class Letters(OutboxFile):
             raise BadRow(f"Letter {number} is damaged: its checksum is wrong.", "Write its rows anew, discard it.")
         return list(parts)
 
-    def _timed(self, part: Part, table: Table | None, edited: bool, as_: str) -> Part:
+    def _timed(self, part: Part, table: Table | None, edited: bool, ids: Ids, as_: str) -> Part:
         newest = as_ == NEWEST if as_ else edited
         if not newest or table is None or table.on_conflict != "newest":
             return part
-        # Beyond every id that a writer gave up to this second.
-        event = (int(time.time()) << RUN_SHIFT) | SEQ_MASK
-        at = part.columns.index(EVENT_ID)
-        rows = [[str(event) if nth == at else value for nth, value in enumerate(row)] for row in rows_of(part)]
-        return replace(part, first=event, last=event, text=copy_text(rows))
+        # By the clock of all who save here: later than whatever they saved, and not than what they are about to save.
+        events, at = ids(part.n), part.columns.index(EVENT_ID)
+        rows = [
+            [str(event) if nth == at else value for nth, value in enumerate(row)]
+            for event, row in zip(events, rows_of(part), strict=True)
+        ]
+        return replace(part, first=min(events), last=max(events), text=copy_text(rows))
 
     def _write(self, number: int, parts: Sequence[Part]) -> None:
         data = data_of(parts)

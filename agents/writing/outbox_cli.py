@@ -23,6 +23,7 @@ from pathlib import Path
 
 from agents.base.config import DEFAULT, Config, load_config, load_tables
 from agents.base.errors import BadConfig, BadRow, run
+from agents.writing.clock import CLOCK, Clock
 from agents.writing.copies import adopt
 from agents.writing.counts import Status
 from agents.writing.lease import Lease
@@ -171,8 +172,16 @@ def _edit(letters: Letters, config: Config, options: argparse.Namespace) -> obje
 
 def _retry(letters: Letters, config: Config, options: argparse.Namespace) -> object:
     ids = options.ids or [letter.id for letter in letters.every(options.table)]
-    retried, damaged = letters.retry(ids, load_tables(config.tables), options.reason, options.as_)
+    retried, damaged = letters.retry(
+        ids, load_tables(config.tables), options.reason, lambda n: _event_ids(config, n), options.as_
+    )
     return {"retried": retried, "damaged": damaged}
+
+
+def _event_ids(config: Config, n: int) -> Sequence[int]:
+    if config.node is None:
+        raise BadConfig("agent.json names no node, so event ids could be another host's.", "Deploy this host again.")
+    return Clock(config.outbox.path.with_name(CLOCK), config.node).reserve(n)
 
 
 def _discard(letters: Letters, config: Config, options: argparse.Namespace) -> object:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agents.base.errors import OutboxGone
 from agents.base.files import give_to_owner_of_folder, sync_folder
 from agents.base.locks import FileLock
 from agents.writing.schema import prepare
@@ -33,6 +34,7 @@ class OutboxFile:
             self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare()
+                self._is = path.stat()
             except BaseException:
                 self._db.close()
                 raise
@@ -130,8 +132,21 @@ class OutboxFile:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._must_be_there()
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    def _must_be_there(self) -> None:
+        """A file that was removed or replaced goes on taking what is written, and nobody would ever read it."""
+        try:
+            there = os.path.samestat(self._is, self.path.stat())
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise OutboxGone(
+                f"The outbox {self.path} was removed or replaced while it was open.",
+                "Put the file that was there back, with its -wal and -shm, before it is missed: it may hold rows.",
+            )

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agents.base.config import DEFAULT, Config, Table, load_config, load_tables
-from agents.base.errors import AgentError, NoPrimary, OutboxBusy, OutboxFull, run
+from agents.base.errors import AgentError, NoPrimary, OutboxBusy, OutboxFull, OutboxGone, run
 from agents.writing.applying import LONGEST, Applying, Done
 from agents.writing.backend import AnyStore, Failure, backend
 from agents.writing.copies import Copies, NoSecondCopy
@@ -99,6 +99,8 @@ class Replayer:
             given = self._reserve.give()
             self._failed(f"{error}{' The reserve is given back.' if given else ''}")
             return given
+        except OutboxGone:
+            raise
         except AgentError as error:
             self._failed(str(error))
             return False
@@ -236,6 +238,8 @@ def serve(outbox: Outbox, replayer: Replayer, stop: threading.Event) -> None:
             if now - kept_at > PURGE_EVERY_S:
                 kept_at = now
                 replayer.housekeep()
+        except OutboxGone:
+            raise  # whoever starts this again opens the one that has the name now
         except AgentError as error:
             if str(error) != said:
                 said = str(error)

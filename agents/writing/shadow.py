@@ -28,7 +28,7 @@ from agents.base.config import ShadowSettings, Table
 from agents.base.errors import AgentError, OutboxFull
 from agents.writing.batch import Batch, Part
 from agents.writing.outbox import Outbox
-from agents.writing.records import checksum_of, data_of, parts_of
+from agents.writing.records import Newer, checksum_of, data_of, parts_of
 from agents.writing.room import free_bytes
 
 FRAME = struct.Struct(">4sdIII")
@@ -106,16 +106,23 @@ class Shadow:
 
 def trim(settings: ShadowSettings, now: float) -> None:
     """Delete segments that are too old, then the oldest until the rest is small enough; the newest stays."""
-    files = segments(settings.path)
-    size = sum(file.stat().st_size for file in files)
+    # Every writer of the host lets go of old ones: what another one was quicker with is gone.
+    files = [(file, found) for file in segments(settings.path) if (found := _there(file)) is not None]
     # After a jump of the clock nothing is as old as it seems.
     oldest = -math.inf if clock.jumped(settings.path / CLOCK, settings.keep_s) else now - settings.keep_s
-    for file in files[:-1]:
-        found = file.stat()
+    size = sum(found.st_size for _, found in files)
+    for file, found in files[:-1]:
         if found.st_mtime >= oldest and size <= settings.max_bytes:
             break
         file.unlink(missing_ok=True)
         size -= found.st_size
+
+
+def _there(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except FileNotFoundError:
+        return None
 
 
 def leave_room(folder: Path) -> None:
@@ -139,7 +146,8 @@ def trim_covered(settings: ShadowSettings, until: float) -> int:
     if clock.jumped(settings.path / CLOCK, settings.keep_s):
         return 0
     for file in segments(settings.path)[:-1]:
-        if file.stat().st_mtime >= until:
+        found = _there(file)
+        if found is not None and found.st_mtime >= until:
             break
         file.unlink(missing_ok=True)
         gone += 1
@@ -161,9 +169,16 @@ class Kept:
 
 
 def look(settings: ShadowSettings) -> Kept:
-    files = segments(settings.path)
-    first = next((at for file in files for at, _ in frames(file)), None)
-    return Kept(len(files), sum(file.stat().st_size for file in files), first)
+    files = [(file, found) for file in segments(settings.path) if (found := _there(file)) is not None]
+    return Kept(len(files), sum(found.st_size for _, found in files), _oldest([file for file, _ in files]))
+
+
+def _oldest(files: Sequence[Path]) -> float | None:
+    for file in files:
+        with suppress(FileNotFoundError):
+            for at, _ in frames(file):
+                return at
+    return None
 
 
 def frames(file: Path, damaged: Callable[[], None] = lambda: None) -> Iterator[tuple[float, tuple[Part, ...]]]:
@@ -177,7 +192,11 @@ def frames(file: Path, damaged: Callable[[], None] = lambda: None) -> Iterator[t
             if len(data) < size or zlib.crc32(data) != crc or not data:
                 return damaged()
             text = zlib.decompress(data)
-            parts = parts_of(text, checksum_of(text.decode()))
+            try:
+                parts = parts_of(text, checksum_of(text.decode()))
+            except Newer:
+                damaged()  # nobody here can read it; what follows may be older
+                continue
             assert parts is not None, "the checksum was taken from this very text"
             yield at, parts
     return None

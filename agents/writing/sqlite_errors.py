@@ -9,10 +9,27 @@ from pathlib import Path
 
 from agents.base.errors import BadRow, OutboxBusy, OutboxDamaged, OutboxFull
 
+# SQLite's own numbers: Python has names for them, and tells which it was, from 3.11 on.
+_PERM, _BUSY, _LOCKED, _READONLY, _IOERR = 3, 5, 6, 8, 10
+_CORRUPT, _FULL, _CANTOPEN, _AUTH, _NOTADB = 11, 13, 14, 23, 26
 # A full disk is also an index of the write-ahead log that cannot grow.
-_FULL = {sqlite3.SQLITE_FULL, 4874}  # SQLITE_IOERR_SHMSIZE
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_RIGHTS = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+_NO_ROOM = {_FULL, 4874}  # SQLITE_IOERR_SHMSIZE
+_LATER = {_BUSY, _LOCKED}
+_RIGHTS = {_READONLY, _CANTOPEN, _PERM, _AUTH}
+# What it says where nobody tells the number.
+_SAID = (
+    ("database or disk is full", _FULL), ("database is locked", _BUSY), ("table is locked", _LOCKED),
+    ("readonly", _READONLY), ("unable to open", _CANTOPEN), ("access permission", _PERM), ("disk I/O", _IOERR),
+    ("malformed", _CORRUPT), ("not a database", _NOTADB),
+)  # fmt: skip
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """SQLite's extended number of an error, or the plain one that its words mean; 0 where nobody knows."""
+    told_by_python = getattr(error, "sqlite_errorcode", None)
+    if told_by_python is not None:
+        return int(told_by_python)
+    return next((code for words, code in _SAID if words in str(error)), 0)
 
 
 @contextmanager
@@ -27,17 +44,17 @@ def told(path: Path) -> Iterator[None]:
 
 
 def _ours(path: Path, error: sqlite3.Error) -> OutboxFull | OutboxDamaged:
-    code = getattr(error, "sqlite_errorcode", 0)
-    if code in _FULL:
+    code = code_of(error)
+    if code in _NO_ROOM:
         return OutboxFull(f"The outbox {path} takes no more ({error}).", "Free space on its disk.")
-    if code & 0xFF in _BUSY:
+    if code & 0xFF in _LATER:
         return OutboxBusy(f"Another process held the outbox {path} too long ({error}).", "Write the batch again.")
     if code & 0xFF in _RIGHTS:
         names = ", ".join(_foreign(path)) or str(path.parent)
         return OutboxDamaged(f"The outbox {path} may not be used: {error}.", f"Check who owns {names}.")
-    if code & 0xFF == sqlite3.SQLITE_IOERR:
+    if code & 0xFF == _IOERR:
         return OutboxDamaged(f"The disk of the outbox {path} fails: {error}.", "Look at the kernel's log.")
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or type(error) is sqlite3.DatabaseError:
+    if code in (_CORRUPT, _NOTADB) or type(error) is sqlite3.DatabaseError:
         return OutboxDamaged(
             f"The outbox {path} is damaged: {error}.",
             "Nothing was changed. Copy it with its -wal and -shm, then try sqlite3's .recover there.",

@@ -31,7 +31,8 @@ def _backup(one: Listed) -> Iterator[Text]:
     yield Text.assemble((one.label, "bold"), f"  {one.kind}, {duration(one.age_s)} old")
     yield Text(f"  tdengine: {one.rows:,} rows, {one.own_rows:,} of them its own, {size(one.bytes)}")
     proven = utc(one.proven_at) if one.proven_at else "never"
-    yield Text(f"  proven {proven}; key {one.key_id or '?'}; a restore reads {len(one.chain)} backups")
+    reads = "this backup alone" if len(one.chain) == 1 else f"{len(one.chain)} backups"
+    yield Text(f"  proven {proven}; key {one.key_id or '?'}; a restore reads {reads}")
     yield Text(f"  on {' + '.join(one.copies)}")
     if one.trouble:
         yield Text(f"  {one.trouble}", style="red")

@@ -74,6 +74,8 @@ def _replaced(stage: Stage) -> Result:
         stage.fact(ADOPTED, f"{adopted:,}")
         if not adopted:
             raise VerificationFailed("no second copy was there to be adopted")
+    else:
+        stage.gone = stage.feed.ledger.view().awaiting_replay
     stage.feed.go_on()
     return result
 

@@ -39,7 +39,8 @@ class Gone:
     @property
     def sentence(self) -> str:
         if self.held:
-            return f"Nothing expires on {self.host}: {self.held}."
+            further = f" {len(self.goes)} of its {len(self.stays) + len(self.goes)} copies would go otherwise."
+            return f"Nothing expires on {self.host}: {self.held}.{further if self.goes else ''}"
         return f"Of the copies on {self.host} {len(self.stays)} stay, {len(self.goes)} go."
 
 

@@ -10,7 +10,7 @@ from inventories.catalog.recovery import Limits
 from runbooks.judge import certificates, clocks, locks, outbox, promotion, record, shadow, tdengine
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
-from runbooks.look.status import Status
+from runbooks.look.status import SLOW, Status
 from runbooks.probes.jobs import Late
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node, Standby
@@ -239,9 +239,7 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
 def _backups(status: Status, limits: Limits) -> Iterator[Finding]:
     repository = status.repository
     if repository is None:
-        yield Finding(
-            "backup repository", status.unknown.get("repository", ""), "answers", "bring the backup host back"
-        )
+        yield _silent(status, "backup repository", "repository", "answers", "bring the backup host back")
         return
     if repository.status != 0:
         yield Finding("backup repository", repository.message, "ok", "./dr deploy makes what is missing of it")
@@ -264,12 +262,19 @@ def _backups(status: Status, limits: Limits) -> Iterator[Finding]:
         yield Finding("age of the newest backup", duration(status.at - newest.stopped_at), limit, hint)
 
 
+def _silent(status: Status, objective: str, part: str, promised: str, hint: str) -> Finding:
+    """A part that told nothing. One that was only slow may be on a host with too much to do, which lacks nothing."""
+    why = status.unknown.get(part, "")
+    busy = "./dr status asks again; is that host busy? Where it stays so, " if why == SLOW else ""
+    return Finding(objective, why, promised, busy + hint)
+
+
 def _jobs(status: Status) -> Iterator[Finding]:
     """Success that did not come is told, whatever the reason; a run that failed is told at once."""
     if status.repository is None:
         return  # told already: the backup host is silent
     if status.jobs is None:
-        yield Finding("scheduled jobs", status.unknown.get("jobs", ""), "answer", "./dr deploy puts the runner there")
+        yield _silent(status, "scheduled jobs", "jobs", "answer", "./dr deploy puts the runner there")
         return
     late = {one.what for one in status.jobs.late}
     for one in status.jobs.late:
@@ -328,8 +333,8 @@ def _archive(status: Status, limits: Limits) -> Iterator[Finding]:
 def _outbox(status: Status, limits: Limits) -> Iterator[Finding]:
     box = status.outbox
     if box is None:
-        why = status.unknown.get("outbox", "")
-        yield Finding("outbox", why, "answers", "bring the application host back; ./dr deploy puts the agents there")
+        hint = "bring the application host back; ./dr deploy puts the agents there"
+        yield _silent(status, "outbox", "outbox", "answers", hint)
         return
     yield from outbox.findings(box, limits, outbox.POSTGRESQL)
 

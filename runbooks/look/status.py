@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 from inventories.catalog.load import load_recovery
-from inventories.errors import DrError, Unreachable
+from inventories.errors import DrError, TimedOut, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
 from runbooks.long_work.seen import Begun
@@ -32,6 +32,7 @@ from runbooks.record.read import Pages, pages
 from runbooks.record.types import Copy, Unknown
 
 T = TypeVar("T")
+SLOW = "did not answer in time"
 _SLACK_S = 0.3  # between the bound of one command and the bound of all: threads have to start, processes to end
 
 
@@ -177,11 +178,11 @@ def _ask(pool: ThreadPoolExecutor, host: Host, question: Callable[[Host], T]) ->
 
 
 def _node(host: Host, answer: Future[Node]) -> Node:
-    return answer.result() if answer.done() else Node(host, ssh=False, why="did not answer in time")
+    return answer.result() if answer.done() else Node(host, ssh=False, why=SLOW)
 
 
 def _server(host: Host, answer: Future[Server]) -> Server:
-    return answer.result() if answer.done() else Server(host, ssh=False, why="did not answer in time")
+    return answer.result() if answer.done() else Server(host, ssh=False, why=SLOW)
 
 
 def _work(host: Host, answer: Future[dict[str, Begun]], unknown: dict[str, str]) -> Mapping[str, Begun]:
@@ -195,10 +196,12 @@ def _work(host: Host, answer: Future[dict[str, Begun]], unknown: dict[str, str])
 
 def _answer(answer: Future[T], part: str, unknown: dict[str, str]) -> T | None:
     if not answer.done():
-        unknown[part] = "did not answer in time"
+        unknown[part] = SLOW
         return None
     try:
         return answer.result()
+    except TimedOut:
+        unknown[part] = SLOW
     except DrError as error:
         unknown[part] = str(error)
-        return None
+    return None

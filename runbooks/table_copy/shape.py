@@ -77,7 +77,8 @@ class ForeignKey(Piece):
     on_delete: str = "a"
     on_update: str = "a"
     full: bool = False
-    inherited: bool = False  # a partition has it from its table, where it is called and says what `top_...` tells
+    inherited: bool = False  # a partition has it from `top_child`, where it is called and says what `top_...` tells
+    top_child: str = ""
     top_name: str = ""
     top_definition: str = ""
     child_alone: bool = False
@@ -85,8 +86,11 @@ class ForeignKey(Piece):
 
     @property
     def whole(self) -> ForeignKey:
-        """That of the partitioned table; without it no partition has one."""
-        return self.model_copy(update={"name": self.top_name, "definition": self.top_definition, "inherited": False})
+        """That of the partitioned table, or to one; without it no partition has one."""
+        if not self.inherited:
+            return self
+        top = {"child": self.top_child, "name": self.top_name, "definition": self.top_definition}
+        return self.model_copy(update={**top, "inherited": False})
 
     @property
     def children(self) -> str:

@@ -42,7 +42,11 @@ def settings() -> str:
 
 
 def opening() -> str:
-    return f"{settings()}BEGIN;\nSELECT 'xid ' || pg_current_xact_id();\n{own_triggers_off()}"
+    """Each statement sees what was committed before it, whatever production's default is: rows are read before a lock
+    is taken, and looked at again behind it.
+    """
+    begin = "BEGIN ISOLATION LEVEL READ COMMITTED;\nSELECT 'xid ' || pg_current_xact_id();\n"
+    return f"{settings()}{begin}{own_triggers_off()}"
 
 
 def closing(mark: str) -> str:
@@ -119,15 +123,19 @@ def keep(nr: int, pair: Pair, readers: Sequence[str]) -> str:
 
 
 def stage(nr: int, pair: Pair, source: Source) -> str:
+    return _staged(nr, pair, None, source)
+
+
+def chosen(nr: int, pair: Pair, source: Source) -> str:
+    """Ends here where the condition chooses live rows whose own rows in the copy it leaves out."""
     assert pair.live is not None
-    staged = _staged(nr, pair, None, source)
     if not pair.where:
-        return staged
+        return ""
     absent = f"NOT EXISTS (SELECT FROM stage_{nr} s WHERE {_same('s', 't', pair)})"
     alone = f"FROM {pair.live.rows} AS t{filtered(pair.where, absent)}"
     there = f"EXISTS (SELECT FROM elsewhere_{nr} e WHERE {_same('e', 't', pair)})"
     return (
-        f"{staged}SELECT count(*) > 0 AS alone_{nr} {alone} \\gset\n\\if :alone_{nr}\n"
+        f"SELECT count(*) > 0 AS alone_{nr} {alone} \\gset\n\\if :alone_{nr}\n"
         + not_chosen(nr, pair, pair.live, source)
         + _none(f"SELECT count(*) {alone} AND {there}", chosen_live(pair.live.name))
         + "\\endif\n"

@@ -239,30 +239,29 @@ class TestMistakes:
         assert dr("validate").code == 0
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "told", "hint"),
-    [
-        (("--label", "20200101-000000F"), 2, "20200101-000000F", "there is"),
-        (("--label", "yesterday"), 2, "'yesterday'", "there is"),
-        (("--tables", "tick_dat"), 2, "tick_dat", "tick_data"),
-        (("--symbols", "123456"), 2, "'123456'", "first tag"),
-        (("--from", "2026-11-21T10:00:00"), 2, "no time zone", "+08:00"),
-        (("--from", "tomorrow"), 2, "is no time", "2026"),
-        (("--to", "1999-01-01T00:00:00Z"), 2, "no row", "rows are from"),
-        (("--into", "information_schema"), 2, "information_schema", "market_side"),
-        (("--into", "a b"), 2, "'a b'", "small letters"),
-        (("--mode", "upsert"), 2, "'upsert'", "overwrite"),
-        (("--jobs", "0"), 2, "--jobs is 0", "16"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_restored_is_one_sentence(
-    scene: Scene, words: tuple[str, ...], code: int, told: str, hint: str
-) -> None:
-    dr("tdengine-restore", *words, "--yes").assert_told(code, told, hint=hint)
-
-
 class TestRefusals:
     """Found before the first row, with nothing changed."""
+
+    @pytest.mark.parametrize(
+        ("words", "code", "told", "hint"),
+        [
+            (("--label", "20200101-000000F"), 2, "20200101-000000F", "there is"),
+            (("--label", "yesterday"), 2, "'yesterday'", "there is"),
+            (("--tables", "tick_dat"), 2, "tick_dat", "tick_data"),
+            (("--symbols", "123456"), 2, "'123456'", "first tag"),
+            (("--from", "2026-11-21T10:00:00"), 2, "no time zone", "+08:00"),
+            (("--from", "tomorrow"), 2, "is no time", "2026"),
+            (("--to", "1999-01-01T00:00:00Z"), 2, "no row", "rows are from"),
+            (("--into", "information_schema"), 2, "information_schema", "market_side"),
+            (("--into", "a b"), 2, "'a b'", "small letters"),
+            (("--mode", "upsert"), 2, "'upsert'", "overwrite"),
+            (("--jobs", "0"), 2, "--jobs is 0", "16"),
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_restored_is_one_sentence(
+        self, scene: Scene, words: tuple[str, ...], code: int, told: str, hint: str
+    ) -> None:
+        dr("tdengine-restore", *words, "--yes").assert_told(code, told, hint=hint)
 
     def test_another_precision(self, scene: Scene) -> None:
         scene.sql(f"CREATE DATABASE {SIDE} PRECISION 'ms'")
@@ -323,6 +322,15 @@ class TestRefusals:
         finally:
             scene.estate.backup.run("mv %s.away %s", folder, folder)
 
+    def test_a_server_that_has_rows_is_not_rebuilt(self, scene: Scene) -> None:
+        dr("tdengine-rebuild").assert_told(3, "serves", "not lost", hint="tdengine-restore")
+        scene.server.run("systemctl stop taosd")
+        try:
+            dr("tdengine-rebuild").assert_told(3, "holds data", "does not run", hint="--replace")
+        finally:
+            scene.server.run("systemctl start taosd")
+            until(lambda: ground.look(scene.server, MINE), 60, what="TDengine", accept=lambda one: bool(one.rows))
+
 
 @contextmanager
 def changed(host: Host, path: str, how: str) -> Iterator[None]:
@@ -341,16 +349,6 @@ def lose(estate: Estate) -> None:
     up(seen.lab_of(estate), seen.quiet)
 
 
-def test_a_server_that_has_rows_is_not_rebuilt(scene: Scene) -> None:
-    dr("tdengine-rebuild").assert_told(3, "serves", "not lost", hint="tdengine-restore")
-    scene.server.run("systemctl stop taosd")
-    try:
-        dr("tdengine-rebuild").assert_told(3, "holds data", "does not run", hint="--replace")
-    finally:
-        scene.server.run("systemctl start taosd")
-        until(lambda: ground.look(scene.server, MINE), 60, what="TDengine", accept=lambda one: bool(one.rows))
-
-
 class TestLost:
     def test_a_lost_host_costs_no_acknowledged_row(self, estate_lab: Estate, tmp_path: Path) -> None:
         """Backup, then rows that only the shadow has, then rows that only the outbox has: all come back, once."""
@@ -363,7 +361,7 @@ class TestLost:
             lose(estate_lab)
             feed.ledger.wait_for(lambda view: view.writing is Writing.OUTBOX, 30, "rows in the outbox")
             started = Started("tdengine-rebuild", "--yes")
-            started.hears("6/11 restore")
+            started.hears("restore: Restore the backup")
             started.send(signal.SIGINT)
             assert started.ends().code == 4
             ended = dr("tdengine-rebuild", "--resume", "--yes", "--json", timeout=500)
@@ -389,7 +387,6 @@ class TestLost:
             lacking = set(numbers) - set(found)
             assert not lacking, f"{len(lacking)} of {len(set(numbers))} acknowledged rows are missing in {table}"
         assert dr("validate").code == 0
-
 
     def test_a_server_that_starts_no_more_is_moved_aside_and_nothing_is_deleted(self, estate_lab: Estate) -> None:
         server = server_of(estate_lab)

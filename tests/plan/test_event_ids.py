@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from agents.client.clock import NODES
+from agents.writing.clock import NODES
 from deploys import app
 from deploys.estate import Node
 from inventories.errors import BadInput

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -183,10 +185,29 @@ def test_no_snapshot_goes_while_a_lease_lives_or_the_clock_is_wrong(
     assert not forgets(host)
 
 
-def test_an_append_only_copy_is_let_go_by_the_operator_alone(host: BackupHost) -> None:
+@pytest.fixture
+def served(host: BackupHost) -> Iterator[socket.socket]:
+    """A rest-server takes connections at the address of the settings."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        files = {"repository_file": "/etc/x/repository", "ca_file": "/etc/x/ca.crt", "append_only": True}
+        where = f"rest:https://127.0.0.1:{server.getsockname()[1]}/"
+        host.change(offsite={**OFFSITE, **files, "repository": where})
+        yield server
+
+
+def test_a_rest_server_that_is_gone_is_told_at_once_and_restic_never_asked(
+    host: BackupHost, served: socket.socket
+) -> None:
+    """restic 0.18 asked for longer than the alarm may take, and the drill of the lost host waited with it."""
+    served.close()
+    with pytest.raises(AgentError, match="rest-server of offsite1 does not answer") as told:
+        copies.copy(host.settings)
+    assert "mystocks-offsite" in told.value.hint
+    assert calls(host) == []
+
+
+def test_an_append_only_copy_is_let_go_by_the_operator_alone(host: BackupHost, served: socket.socket) -> None:
     proven(host, INCR)
-    files = {"repository_file": "/etc/x/repository", "ca_file": "/etc/x/ca.crt", "append_only": True}
-    host.change(offsite={**OFFSITE, **files})
     assert not forgets(host)
     where = "--repository-file /etc/x/repository --cacert /etc/x/ca.crt"
     assert all(where in call for call in calls(host) if "json" in call)

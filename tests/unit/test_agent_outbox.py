@@ -117,8 +117,8 @@ def test_a_poison_row_stands_alone_and_can_be_tried_again(outbox: Outbox, tmp_pa
     assert letter.tables == {"order_records": [15, 15, 1]}
     assert letter.last_error == "value too long"
     assert letters.rows(letter.id)[0][1]["order_id"] == "O15"
-    assert letters.retry([letter.id + 99], tables(tmp_path), "") == (0, [letter.id + 99])
-    assert letters.retry([letter.id], tables(tmp_path), "") == (1, [])
+    assert letters.retry([letter.id + 99], tables(tmp_path), "", range) == (0, [letter.id + 99])
+    assert letters.retry([letter.id], tables(tmp_path), "", range) == (1, [])
     assert outbox.status().dead_rows == 0
 
 

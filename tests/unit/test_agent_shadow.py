@@ -116,6 +116,41 @@ def test_no_jump_of_the_clock_makes_segments_old(
     assert len(shadow.segments(settings.path)) == 1, "they have grown old meanwhile, whatever the clock says"
 
 
+def test_a_segment_that_another_writer_let_go_of_costs_no_row(
+    settings: ShadowSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some processes with some writers each let go of the same old segments at the same time."""
+    kept(settings, (1, 3), tmp_path=tmp_path)
+    real = shadow.segments
+    gone = settings.path / "000000000000001-7-1.shadow"
+    monkeypatch.setattr(shadow, "segments", lambda folder: [gone, *real(folder)])
+    monkeypatch.setattr(shadow, "SEGMENT_S", -1.0)  # a new segment, and a look at the old ones, for every batch
+    writer = Shadow(settings, 7)
+    for first in (4, 6, 8):
+        writer.keep(orders(tables(tmp_path), first, first + 1))
+    writer.close()
+    assert capsys.readouterr().err == ""
+    assert shadow.look(settings).since is not None
+    assert shadow.trim_covered(settings, 0.0) == 1
+    monkeypatch.setattr(shadow, "segments", real)
+    assert sorted(requeued(settings, tmp_path)) == [*range(1, 10)]
+
+
+def test_a_frame_of_another_version_is_told_and_those_behind_it_are_read(
+    settings: ShadowSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = shadow.data_of
+    monkeypatch.setattr(shadow, "data_of", lambda parts: plain(parts).replace('"n":', '"rows":'))
+    kept(settings, (1, 3), tmp_path=tmp_path)
+    monkeypatch.setattr(shadow, "data_of", plain)
+    time.sleep(0.002)
+    kept(settings, (4, 6), tmp_path=tmp_path)
+    outbox = Outbox(tmp_path / "outbox.db")
+    done = shadow.requeue(settings, outbox, tables(tmp_path), 0)
+    outbox.close()
+    assert (done.rows, done.damaged_segments) == (3, 1)
+
+
 def test_a_disk_that_takes_no_more_never_stops_the_writer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

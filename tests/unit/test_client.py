@@ -21,10 +21,10 @@ from agents.base.errors import AgentError, BadConfig, BadRow, OutboxFull
 from agents.client import AsyncClient, By, Client, NotAcknowledged
 from agents.client import client as client_module
 from agents.client import pool as pool_module
-from agents.client.clock import STEP
 from agents.client.pool import ClientClosed
 from agents.client.prepare import BATCH_BYTES, BATCH_ROWS
 from agents.writing.batch import encode
+from agents.writing.clock import STEP
 from agents.writing.writer import Ack, Writer
 from drills.benches.client import figures
 from tests.unit.agent_fixtures import config_file
@@ -398,3 +398,32 @@ def test_the_bench_holds_the_library_to_what_was_promised() -> None:
     assert found["of the feed's own path"].median == pytest.approx(20 / 24)
     slow = {figure.name: figure for figure in figures([{**said, "save": [1.0] * 190 + [9.0] * 10}])}
     assert slow["of a bare INSERT's"].met is False
+
+
+def test_an_outbox_that_somebody_removed_is_told_once_and_a_new_one_is_made(tmp_path: Path) -> None:
+    with client(tmp_path) as one:
+        one.save("order_records", order(order_id="A"))
+        for path in tmp_path.glob("outbox.db*"):
+            path.unlink()
+        with pytest.raises(NotAcknowledged, match="removed or replaced") as error:
+            one.save("order_records", order(order_id="B"))
+        assert one.write(error.value.rest).complete
+    assert [line["order_id"] for line in lines(tmp_path)] == ["B"]
+
+
+def test_an_async_client_goes_on_on_both_sides_of_a_fork(tmp_path: Path) -> None:
+    one = AsyncClient.open(config_file(tmp_path, node=NODE), pool=1)
+
+    def save(key: str) -> By | None:
+        return asyncio.run(asyncio.wait_for(one.save("system_config", [setting(key)]), 20)).by
+
+    assert save("before") is By.OUTBOX
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(0 if save("child") is By.OUTBOX else 3)
+        finally:
+            os._exit(4)
+    assert save("parent") is By.OUTBOX
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert sorted(line["config_key"] for line in lines(tmp_path)) == ["before", "child", "parent"]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from agents.base.errors import BadConfig
-from agents.client import clock as module
-from agents.client.clock import FRACTION_BITS, NODES, STEP, Clock, ClockUnusable, since_boot_ns
+from agents.writing import clock as module
+from agents.writing.clock import FRACTION_BITS, NODES, STEP, Clock, ClockUnusable, since_boot_ns
 
 SECOND = 10**9
 
@@ -179,3 +179,13 @@ def test_an_id_of_today_is_greater_than_that_of_a_feed_that_began_before(clock: 
     feed = (int(time.time()) - 1) << 32 | 0xFFFF_FFFF
     assert clock.reserve(1)[0] > feed
     assert FRACTION_BITS + (NODES - 1).bit_length() == 32
+
+
+def test_a_file_that_was_moved_away_counts_for_nobody_any_more(tmp_path: Path) -> None:
+    """Its hint says so; two processes with a file each would hand out the same ids."""
+    one, other = Clock(tmp_path / "clock", 17), Clock(tmp_path / "clock", 17)
+    one.reserve(1)
+    (tmp_path / "clock").rename(tmp_path / "away")
+    found = [event for _ in range(20) for clock in (one, other) for event in clock.reserve(5000)]
+    assert len(set(found)) == len(found)
+    assert found == sorted(found)

@@ -151,3 +151,15 @@ def test_a_frame_that_is_not_computed_yet_is_refused(tmp_path: Path) -> None:
     polars = pytest.importorskip("polars")
     with client(tmp_path) as one, pytest.raises(BadRow, match="LazyFrame"):
         one.save("order_records", polars.DataFrame(orders()).lazy())
+
+
+def test_a_time_that_its_zone_has_twice_and_a_signalling_nan_are_read_from_a_frame(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    twice = pandas.Timestamp("2026-11-01 05:30", tz="UTC").tz_convert("America/New_York")
+    columns = orders(order_time=[twice, NOW], price=pandas.Series([Decimal("sNaN"), Decimal(1)], dtype=object))
+    with client(tmp_path) as one:
+        assert one.save("order_records", pandas.DataFrame(columns)).complete
+    found = lines(tmp_path)
+    assert [(line["order_time"], line["price"]) for line in found] == [
+        ("2026-11-01T01:30:00-04:00", "\\N"), (NOW.isoformat(), "1.0000"),
+    ]

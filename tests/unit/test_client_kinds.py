@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from enum import Enum
 from zoneinfo import ZoneInfo
 
 import numpy
@@ -198,3 +199,51 @@ def test_json_comes_back_as_it_was() -> None:
     prepared = checker("jsonb").prepare([{"v": document}], ids)
     ((_, text),) = rows_of(prepared.pieces[0].batch.parts[0])
     assert json.loads(text or "") == document
+
+
+class Side(str, Enum):
+    BUY = "BUY"
+
+
+class Lots(int, Enum):
+    ROUND = 100
+
+
+class Plain(Enum):
+    BUY = "BUY"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        ("varchar(4)", Side.BUY, "BUY"), ("text", Plain.BUY, "BUY"), ("jsonb", Side.BUY, "refused: is no JSON"),
+        ("jsonb", {"side": Side.BUY}, '{"side": "BUY"}'), ("integer", Lots.ROUND, "100"),
+        ("numeric(18,4)", Lots.ROUND, "100.0000"), ("double precision", Lots.ROUND, "100"),
+    ],
+)  # fmt: skip
+def test_a_member_of_an_enumeration_is_its_value_and_not_its_name(kind: str, value: object, text: str) -> None:
+    assert told(kind, value).startswith(text)
+    assert told("text", Side.BUY, values=("BUY", "SELL")) == "BUY"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("kind", ["bigint", "numeric(18,4)", "double precision", "text", "date", "timestamp"])
+def test_a_number_that_python_itself_does_not_write_out_is_refused_in_a_few_letters(kind: str, sign: int) -> None:
+    reason = told(kind, sign * 10**5000, tdengine=kind == "timestamp")
+    assert reason.startswith("refused: ")
+    assert "16610 bits" in reason and len(reason) < 120
+
+
+def test_a_moment_of_numpy_keeps_its_nanoseconds_and_its_gap() -> None:
+    moment = numpy.datetime64("2026-11-27T01:30:00.123456789")
+    assert told("timestamp", moment, tdengine=True, zone="UTC") == "1795743000123456789"
+    assert told("timestamptz", moment, zone="UTC") == "2026-11-27T01:30:00.123456+00:00"
+    assert told("timestamptz", numpy.datetime64("NaT"), nullable=True) == NULL
+    assert told("timestamp", numpy.datetime64("20000-01-01", "us"), tdengine=True, zone="UTC").startswith("refused")
+
+
+def test_a_document_of_any_size_is_judged_by_its_length_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    huge = "[" + "1," * (MAX_BYTES // 2) + "1]"
+    monkeypatch.setattr(json, "loads", None)  # would take many times the memory
+    assert told("jsonb", huge).startswith(f"refused: is a document of {len(huge)} characters, ")
+    assert told("jsonb", {"a": "x" * MAX_BYTES}).startswith("refused: is a document of")

@@ -49,6 +49,28 @@ def test_it_saves_where_nothing_else_of_ours_is(package: Path, tmp_path: Path) -
     assert lines(tmp_path)[0]["config_key"] == "k"
 
 
+# What Python 3.10 has not: it runs on Ubuntu 22.04, and its sqlite3 neither names SQLite's numbers nor tells them.
+OLD_PYTHON = """
+import datetime, sqlite3, sys
+for module, names in ((sqlite3, [name for name in dir(sqlite3) if name.startswith("SQLITE_") and not name.startswith(
+    ("SQLITE_CREATE", "SQLITE_DROP", "SQLITE_LIMIT", "SQLITE_OK", "SQLITE_DENY", "SQLITE_IGNORE"))]),
+    (datetime, ["UTC"])):
+    for name in names:
+        delattr(module, name)
+"""
+
+
+def test_it_saves_under_the_oldest_python_that_it_promises(package: Path, tmp_path: Path) -> None:
+    program = (
+        OLD_PYTHON + "from mystocks_dr import *\n"
+        "with Client.open(sys.argv[1]) as client:\n"
+        "    print(client.save('system_config', {'config_key': 'k', 'config_value': 'v',"
+        " 'updated_at': datetime.datetime(2026, 11, 20)}).by.value)\n"
+    )
+    done = ran(package, tmp_path, "-c", program, config_file(tmp_path, node=NODE))
+    assert (done.stdout, done.returncode) == ("outbox\n", 0), done.stderr
+
+
 def test_a_session_with_tdengine_is_a_program_of_the_package(package: Path, tmp_path: Path) -> None:
     text = (package / "mystocks_dr/agents/tdengine/store.py").read_text()
     (program,) = re.findall(r'"-m", "([\w.]+)"', text)

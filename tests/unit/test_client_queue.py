@@ -17,6 +17,7 @@ from agents.client import BatchFailureStrategy, Client, FailureRecoveryQueue, Ma
 from agents.client import client as client_module
 from agents.client import manager as manager_module
 from agents.client.recovery_queue import QueueUnusable
+from agents.client.takeover import take_over
 from agents.writing.writer import Writer
 from tests.unit.client_kit import NOW, client, lines, order
 
@@ -225,6 +226,77 @@ def test_what_nobody_acknowledged_waits_in_the_queue(
     assert len(json.loads(text)["data"]) == 3
     with pytest.raises(NotAcknowledged):
         Manager(saves).save_data_by_classification("order_records", rows, "order_records")
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_row_that_the_store_may_have_is_taken_over_under_its_own_event_id(
+    saves: Client, queue: FailureRecoveryQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: bool
+) -> None:
+    """COMMIT went through, its answer did not, and the outbox was full: the same row must not be there twice."""
+    tried: list[Any] = []
+
+    def unknown(self: Writer, batch: Any) -> Any:
+        tried.append(batch)
+        raise OutboxFull("The outbox takes no more.", "Free space.")
+
+    rows = [order(order_id="A"), order(side="BUYER"), order(order_id="B")]
+    with monkeypatch.context() as patched:
+        patched.setattr(client_module.ClientWriter, "write", unknown)
+        manager = Manager(saves, queue)
+        if batch:
+            assert manager.save_data_batch_with_strategy("order_records", rows, "order_records").failed_records == 3
+        else:
+            assert not manager.save_data_by_classification("order_records", rows, "order_records")
+    taken = take_over(saves, Path(queue.db_path))
+    assert (taken.rows, [one.rows for one in taken.set_aside]) == (2, [1])
+    assert [int(row["event_id"]) for row in lines(tmp_path)] == [
+        int(line.split("\t")[0]) for line in tried[0].parts[0].text.splitlines()
+    ]
+
+
+def test_without_a_clock_rows_wait_in_the_queue(
+    saves: Client, queue: FailureRecoveryQueue, tmp_path: Path
+) -> None:
+    (tmp_path / "clock").write_bytes(b"damaged")
+    manager = Manager(saves, queue)
+    assert not manager.save_data_by_classification("order_records", [order()], "order_records")
+    assert manager.save_data_batch_with_strategy("order_records", [order()], "order_records").failed_records == 1
+    assert len(queue.get_pending_items()) == 2
+
+
+def test_nothing_of_a_frame_is_lost_in_the_queue(saves: Client, queue: FailureRecoveryQueue) -> None:
+    """Two columns of one name, and an index that nobody named: the catalogue refuses both, the file keeps all."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([order(), order(order_id="O2")])
+    twice = pandas.concat([frame, frame[["price"]] * 2], axis=1)
+    times = pandas.DatetimeIndex([NOW, NOW])
+    levels = pandas.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["x", None])
+    manager = Manager(saves, queue)
+    for one in (twice, frame.set_index(times), frame.set_index(levels), frame.set_index("order_id")):
+        manager.save_data_by_classification("order_records", one, "order_records")
+    first, second, third = (
+        json.loads(row[0])["data"] for row in their(queue, "SELECT data_json FROM outbox_queue ORDER BY id")
+    )
+    assert first["columns"].count("price") == 2
+    assert first["data"][0][-1] == 21.0
+    assert [row["index0"] for row in second] == [NOW.isoformat()] * 2
+    assert [(row["x"], row["index1"]) for row in third] == [("a", 1), ("b", 2)]
+    assert all(row["order_id"] for row in second)
+
+
+def test_an_item_that_is_no_text_hides_no_other(queue: FailureRecoveryQueue) -> None:
+    their(queue, THEIR_INSERT.replace("?, ?, ?", "'a', 'b', CAST(? AS TEXT)"), b'{"x": "\xd6"}')
+    queue.enqueue("c", "d", {"x": 1})
+    first, second = queue.get_pending_items()
+    assert first[3] == '{"x": "\udcd6"}'
+    assert second[1:] == ("c", "d", '{"x": 1}')
+
+
+def test_a_queue_whose_file_somebody_tidied_away_takes_items_again(queue: FailureRecoveryQueue) -> None:
+    queue.enqueue("a", "b", {})
+    Path(queue.db_path).unlink()
+    assert queue.enqueue("a", "b", {}) == 1
+    assert len(queue.get_pending_items()) == 1
 
 
 @pytest.mark.parametrize("as_frame", [False, True])

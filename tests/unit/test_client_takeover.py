@@ -163,6 +163,14 @@ def test_rows_are_found_however_the_item_holds_them(
         ([{"config_key": "a"}], {"created": None}, "nobody knows how old"),
         ([{"config_key": "a\ud800", "config_value": "v", "updated_at": CREATED}], {}, "no valid Unicode"),
         ([{"config_key": "a\0", "config_value": "v", "updated_at": CREATED}], {}, "NUL"),
+        ({"config_key": ["a", "b"], "config_value": ["v"], "updated_at": [CREATED, CREATED]}, {}, "not of one length"),
+        ({"config_key": {"0": "a", "1": "b"}, "config_value": {"0": "v"}}, {}, "not have the same rows"),
+        ({"config_key": {"monday": "a"}, "config_value": {"monday": "v"}}, {}, "config_key is dict"),
+        ({"columns": ["config_key", "config_value"], "data": [["a"]]}, {}, "has 1 values for 2 columns"),
+        ({"columns": ["config_key", "config_value"], "data": ["ab"]}, {}, "has 1 values for 2 columns"),
+        ({"columns": ["config_key", "config_key"], "data": [["a", "b"]]}, {}, "config_key is there twice"),
+        ({"columns": ["config_value"], "index": ["a"], "data": [["v"]]}, {}, "its index holds values"),
+        ({"data": [{"config_key": "a"}], "kwargs": {"mystocks_dr_event_ids": [1, 2]}}, {}, "not one for each row"),
     ],
 )  # fmt: skip
 def test_a_damaged_item_is_named_and_holds_up_no_other(

@@ -224,3 +224,10 @@ def test_infinity_and_days_far_off_have_their_buckets(two: Two, monkeypatch: pyt
     assert two.restored(Mode.MERGE, "t").rows == (("t", "inserted", 4),)
     two.sql("UPDATE t SET n = 9 WHERE at = 'infinity'")
     assert two.prepare(Mode.REPLACE, "t").counts[0].differing == 1
+
+
+def test_nobody_waits_for_a_replacement_while_the_copy_is_read(two: Two) -> None:
+    events(two)
+    ready = two.prepare(Mode.REPLACE, "events")
+    body = copying.body(ready.plans, ready.pairs, ready.making, Mode.REPLACE, two.source, True)
+    assert body.rindex("FROM PROGRAM") < body.index("LOCK TABLE")

@@ -13,7 +13,7 @@ from inventories.catalog.recovery import Limits
 from inventories.inventory import HostEntry
 from runbooks.hosts import Host
 from runbooks.judge import clocks, objectives
-from runbooks.look.status import Status, as_json
+from runbooks.look.status import SLOW, Status, as_json
 from runbooks.probes import disk
 from runbooks.probes.app import Outbox
 from runbooks.probes.disk import Disk
@@ -427,6 +427,18 @@ def test_jobs_that_nobody_can_tell_of_are_a_finding_unless_the_host_is_silent() 
     unknown = replace(WHOLE, jobs=None, unknown={"jobs": "there is no such module"})
     assert named(unknown)["scheduled jobs"].measured == "there is no such module"
     assert "scheduled jobs" not in named(replace(unknown, repository=None))
+
+
+def test_a_part_that_was_only_slow_is_asked_again_before_anything_is_brought_back_or_deployed() -> None:
+    """On a lab with too much to do status asked for a deploy and for a host that was there."""
+    slow = replace(WHOLE, unknown=dict.fromkeys(("repository", "outbox", "jobs"), SLOW))
+    for part, silent in (
+        ("backup repository", replace(slow, repository=None)), ("outbox", replace(slow, outbox=None)),
+        ("scheduled jobs", replace(slow, jobs=None)),
+    ):  # fmt: skip
+        finding = named(silent)[part]
+        assert finding.measured == "did not answer in time"
+        assert finding.hint.startswith("./dr status asks again")
 
 
 def test_what_would_delay_a_promotion_is_a_finding_with_its_seconds_and_a_hint() -> None:

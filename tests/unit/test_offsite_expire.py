@@ -66,7 +66,9 @@ def test_to_look_changes_nothing_and_says_what_holds(host: Away, monkeypatch: py
     holds(monkeypatch, "the verification is late")
     found = offsite.expire(estate(host), SecretStr("x"), only_look=True)
     assert "--dry-run" in host.asked[0][0]
-    assert found.sentence == "Nothing expires on offsite1: the verification is late."
+    assert found.sentence == (
+        "Nothing expires on offsite1: the verification is late. 2 of its 3 copies would go otherwise."
+    )
 
 
 def test_nothing_goes_that_is_held(host: Away, monkeypatch: pytest.MonkeyPatch) -> None:

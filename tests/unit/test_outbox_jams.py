@@ -11,8 +11,8 @@ import pytest
 
 from agents.base.config import Config, Table
 from agents.base.errors import OutboxFull
+from agents.writing import records, stalls
 from agents.writing import replayer as program
-from agents.writing import stalls
 from agents.writing.batch import encode
 from agents.writing.letters import Letters
 from agents.writing.outbox import Outbox
@@ -361,3 +361,28 @@ def test_a_row_that_ends_every_session_in_the_middle_of_urgent_ones_costs_them_l
     assert store.rows == {"order_records": set(range(1, 2001)), "system_config": {100_001}}
     assert [event for event, _ in letters_of(outbox)] == [100_000]
     assert store.writes < 1500
+
+
+def test_a_record_of_a_newer_version_waits_alone_and_goes_when_newer_agents_start(
+    config: Config, known: dict[str, Table], outbox: Outbox, store: FakeStore, drain: Drain,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    plain = records.data_of
+    monkeypatch.setattr("agents.writing.outbox.data_of", lambda parts: plain(parts).replace('"n":', '"rows":'))
+    outbox.enqueue(orders(known, 1, 1), known, 7)
+    monkeypatch.setattr("agents.writing.outbox.data_of", plain)
+    outbox.enqueue(orders(known, 2, 3), known, 7)
+    drain()
+    assert store.rows["order_records"] == {2, 3}
+    status = outbox.status()
+    assert (status.pending_rows, status.dead_rows) == (1, 0)
+    assert "another version" in str(status.held)
+    monkeypatch.setattr(
+        "agents.writing.outbox.parts_of",
+        lambda data, checksum: records.parts_of(
+            text := data.replace(b'"rows":', b'"n":'), records.checksum_of(text.decode())
+        ),
+    )
+    drain()
+    assert store.rows["order_records"] == {1, 2, 3}
+    assert not outbox.status().pending_records

@@ -11,6 +11,7 @@ from agents.base.config import Table
 from agents.base.errors import BadRow
 from agents.writing import outbox_cli
 from agents.writing.batch import encode
+from agents.writing.clock import CLOCK, Clock
 from agents.writing.letters import NEWEST, Letters
 from agents.writing.outbox import Outbox
 from tests.unit.agent_fixtures import config_file, order, setting, tables
@@ -38,6 +39,12 @@ def letters(outbox: Outbox) -> Letters:
     return Letters(outbox.path)
 
 
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    """The one that every client of this host asks."""
+    return Clock(tmp_path / CLOCK, 17)
+
+
 def waiting(outbox: Outbox) -> list[int]:
     return [event for record in outbox.pending(100) for part in record.parts for event in ids(part)]
 
@@ -51,12 +58,12 @@ def test_a_letter_is_shown_by_its_columns(letters: Letters) -> None:
 
 
 def test_a_corrected_row_goes_back_under_its_own_number_where_rows_are_only_added(
-    letters: Letters, outbox: Outbox, known: dict[str, Table]
+    letters: Letters, outbox: Outbox, known: dict[str, Table], clock: Clock
 ) -> None:
     number = next(letters.every()).id
     now = letters.edit(number, {"side": "SELL", "remark": None}, "a typo upstream")
     assert (now["side"], now["remark"]) == ("SELL", None)
-    assert letters.retry([number], known, "corrected") == (1, [])
+    assert letters.retry([number], known, "corrected", clock.reserve) == (1, [])
     (record,) = outbox.pending(100)
     assert "\tSELL\t" in record.parts[0].text
     assert waiting(outbox) == [5]
@@ -67,27 +74,51 @@ def test_a_corrected_row_goes_back_under_its_own_number_where_rows_are_only_adde
 
 
 def test_what_was_edited_is_the_newest_of_its_key_and_what_was_not_keeps_its_time(
-    letters: Letters, outbox: Outbox, known: dict[str, Table]
+    letters: Letters, outbox: Outbox, known: dict[str, Table], clock: Clock
 ) -> None:
     _, second = letters.every()
-    letters.retry([second.id], known, "the column is wider now")
+    letters.retry([second.id], known, "the column is wider now", clock.reserve)
     assert waiting(outbox) == [6]
     outbox.bury(outbox.pending(100)[0], "again")
     letters.edit(second.id, {"config_value": "new"}, "wrong")
-    letters.retry([second.id], known, "corrected")
+    letters.retry([second.id], known, "corrected", clock.reserve)
     (event,) = waiting(outbox)
     assert event > 1 << 60
     assert outbox.pending(100)[0].parts[0].first == event
 
 
 def test_the_rule_may_be_overridden_but_never_for_rows_that_are_only_added(
-    letters: Letters, outbox: Outbox, known: dict[str, Table]
+    letters: Letters, outbox: Outbox, known: dict[str, Table], clock: Clock
 ) -> None:
     first, second = letters.every()
-    letters.retry([first.id, second.id], known, "all", NEWEST)
+    letters.retry([first.id, second.id], known, "all", clock.reserve, NEWEST)
     event, other = sorted(waiting(outbox))
     assert event == 5
     assert other > 1 << 60
+
+
+def test_what_is_the_newest_now_is_older_than_what_is_saved_a_moment_later(
+    letters: Letters, outbox: Outbox, known: dict[str, Table], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the second was beyond every save of the same second; and the host's clock may be behind the ids."""
+    before = clock.reserve(1)[0]
+    monkeypatch.setattr("time.time", lambda: 1_500_000_000.0)
+    monkeypatch.setattr("time.time_ns", lambda: 1_500_000_000 * 10**9)
+    _, second = letters.every()
+    letters.retry([second.id], known, "as of today", clock.reserve, NEWEST)
+    (event,) = waiting(outbox)
+    assert before < event < clock.reserve(1)[0]
+
+
+def test_rows_of_one_letter_keep_their_order(
+    letters: Letters, outbox: Outbox, known: dict[str, Table], clock: Clock
+) -> None:
+    outbox.enqueue(encode(known, {"system_config": [setting(8, "k", "a"), setting(9, "k", "b")]}), known, 7)
+    outbox.bury(outbox.pending(100)[0], "refused")
+    letters.retry([[*letters.every()][-1].id], known, "all of it", clock.reserve, NEWEST)
+    (part,) = outbox.pending(100)[0].parts
+    assert part.first < part.last
+    assert [line.split("\t")[2] for line in part.text.splitlines() if str(part.last) in line] == ["b"]
 
 
 def test_what_is_given_up_stays_in_the_journal_and_in_the_account(letters: Letters, outbox: Outbox) -> None:

@@ -212,7 +212,7 @@ def test_a_corrected_letter_is_in_the_table_under_its_own_number(
     letters = Letters(outbox.path)
     (letter,) = letters.every()
     letters.edit(letter.id, {"side": "SELL"}, "typo")
-    letters.retry([letter.id], known, "corrected")
+    letters.retry([letter.id], known, "corrected", lambda n: range(1 << 62, (1 << 62) + n))
     drained(config, known, outbox)
     assert server.sql("SELECT side FROM order_records WHERE event_id = 2") == [("SELL",)]
     assert outbox.status().dead_rows == 0

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from agents.base.config import Table
-from agents.base.errors import BadRow, OutboxBusy, OutboxDamaged, OutboxFull
-from agents.writing import outbox_file, replayer, room
+from agents.base.errors import BadRow, OutboxBusy, OutboxDamaged, OutboxFull, OutboxGone
+from agents.writing import outbox_file, replayer, room, sqlite_errors
 from agents.writing.batch import Batch, Part
 from agents.writing.outbox import Outbox
 from agents.writing.room import Reserve
@@ -213,3 +213,48 @@ def test_a_disk_that_is_really_full_is_drained_all_the_same(
     assert store.rows["order_records"] >= set(range(1, last))
     assert outbox.status().pending_rows == 0
     assert [one.missing for one in outbox.accounts()] == [0]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("database or disk is full", OutboxFull), ("database is locked", OutboxBusy),
+        ("database table is locked", OutboxBusy), ("attempt to write a readonly database", OutboxDamaged),
+        ("unable to open database file", OutboxDamaged), ("disk I/O error", OutboxDamaged),
+        ("database disk image is malformed", OutboxDamaged), ("file is not a database", OutboxDamaged),
+    ],
+)  # fmt: skip
+def test_where_python_tells_no_number_the_words_say_what_it_is(tmp_path: Path, words: str, kind: type) -> None:
+    with pytest.raises(kind) as told_as, sqlite_errors.told(tmp_path / "outbox.db"):
+        raise sqlite3.OperationalError(words)  # as of Python 3.10: without sqlite_errorcode
+    assert type(told_as.value) is kind
+    assert "cannot be used" not in str(told_as.value)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_was_removed_while_it_was_open_acknowledges_nothing(
+    tmp_path: Path, known: dict[str, Table], replaced: bool
+) -> None:
+    outbox = Outbox(tmp_path / "outbox.db")
+    outbox.enqueue(orders(known, 1, 1), known, 7)
+    for name in ("outbox.db", "outbox.db-wal", "outbox.db-shm"):
+        (tmp_path / name).rename(tmp_path / f"away-{name}")
+    if replaced:
+        Outbox(tmp_path / "outbox.db").close()
+    with pytest.raises(OutboxGone, match="removed or replaced"):
+        outbox.enqueue(orders(known, 2, 2), known, 7)
+    outbox.close()
+
+
+def test_the_replayer_of_a_file_that_was_replaced_ends_so_that_it_is_started_on_the_other(
+    tmp_path: Path, known: dict[str, Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FakeStore()
+    monkeypatch.setattr(replayer, "backend", lambda config, name: store.backend)
+    monkeypatch.setattr(replayer, "PURGE_EVERY_S", 0.0)
+    settings = config(tmp_path)
+    outbox, stop = Outbox(settings.outbox.path), threading.Event()
+    threading.Timer(10, stop.set).start()
+    (tmp_path / "outbox.db").unlink()
+    with pytest.raises(OutboxGone):
+        replayer.serve(outbox, replayer.Replayer(settings, known, outbox, stop), stop)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from agents.base.config import Config, Host, Table, load_config
 from agents.base.deadline import Deadline, DeadlineExceeded
 from agents.base.errors import NoPrimary
+from agents.postgresql import store as store_module
 from agents.postgresql.primary import connect, find_primary
 from agents.postgresql.store import Store, Unconfirmed, is_data_error
 from agents.writing import replayer as replayer_program
@@ -147,6 +149,42 @@ def test_sound_rows_are_kept_and_each_poison_row_stands_alone(
 
 
 # ---- deadline and acknowledgement ----
+
+
+def test_a_table_that_is_altered_under_an_open_session_takes_what_it_takes(
+    server: Server, store: Store, known: dict[str, Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its staging table went on refusing what the target took since, and rounded to the decimals that it had had."""
+    store.write(orders(known, 1, 2).parts, 5)
+    wide = encode(known, {"order_records": [order(number, side="SIDEWAYS") for number in range(3, 103)]})
+    with pytest.raises(psycopg2.DataError):
+        store.write(wide.parts, 5)
+    kept = server.sql("SELECT numeric_scale FROM information_schema.columns WHERE (table_name, column_name) ="
+                      " ('order_records', 'price')")
+    assert kept == [(4,)]
+    alter = "ALTER TABLE order_records ALTER side TYPE varchar(8), ALTER price TYPE numeric(18,6)"
+    checks = [
+        str(name) for (name,) in server.sql(
+            "SELECT conname FROM pg_constraint WHERE conrelid = 'order_records'::regclass AND contype = 'c'"
+        )
+    ]  # fmt: skip
+    try:
+        server.sql(*[f'ALTER TABLE order_records DROP CONSTRAINT "{name}"' for name in checks], alter)
+        store.write(wide.parts, 5)
+        monkeypatch.setattr(store_module, "STAGE_S", 0.0)
+        (part,) = orders(known, 200, 200).parts
+        store.write([replace(part, text=part.text.replace("10.5", "10.123456"))], 5)
+        assert server.sql("SELECT count(*) FROM order_records WHERE side = 'SIDEWAYS'") == [(100,)]
+        assert str(server.sql("SELECT price FROM order_records WHERE event_id = 200")[0][0]) == "10.123456"
+    finally:
+        server.sql("TRUNCATE order_records", "ALTER TABLE order_records ALTER side TYPE varchar(4),"
+                   " ALTER price TYPE numeric(18,4)")
+
+
+def test_two_tables_with_long_names_have_a_staging_table_each() -> None:
+    first, second = "a" * 60 + "_1", "a" * 60 + "_2"
+    assert store_module._stage_name(first) != store_module._stage_name(second)
+    assert len(store_module._stage_name(first).string) < 64
 
 
 def test_the_deadline_ends_the_call_without_cancelling_anything(server: Server, config: Config) -> None:

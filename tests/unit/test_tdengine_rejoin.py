@@ -73,6 +73,18 @@ def test_one_that_does_not_end_is_refused_in_its_own_words(
         led(state)
 
 
+def test_a_leader_is_taken_out_on_purpose_where_the_others_are_enough_to_elect_another() -> None:
+    """--replace of a node that serves was refused: "vgroup 2 has no leader on another node", for it was the leader."""
+    leads = {**LED, "replicas": {"1": ["leader", 9, 9], "2": ["follower", 9, 9], "3": ["follower", 9, 9]}}
+    roles = {"tsdb1:6030": "leader", "tsdb2:6030": "follower", "tsdb3:6030": "follower"}
+    rejoin._others_lead(seen([leads], roles)[1], "tsdb1", leaves=True)
+    with pytest.raises(Refused, match="no leader on another node"):
+        rejoin._others_lead(seen([leads], roles)[1], "tsdb1")
+    alone = {**LED, "replicas": {"1": ["leader", 9, 9], "2": ["follower", 9, 9], "3": ["offline", 0, 0]}}
+    with pytest.raises(Refused, match="no leader on another node"):
+        rejoin._others_lead(seen([alone], roles)[1], "tsdb1", leaves=True)
+
+
 def test_a_lost_copy_of_our_own_database_hinders_nobody(waits: list[tuple[Server, ...]]) -> None:
     waits += [seen([LED, ALONE])]
     asked = led(seen([LED, ALONE]))

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import Enum
 from reprlib import Repr
 from typing import Any
 
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 40
+_LONG = 10**40
 NULL = "\\N"
 MAX_BYTES = 64 << 20  # of one value: a batch has to fit into one record of the outbox
 
@@ -34,8 +36,9 @@ class Kind:
 
 
 def is_missing(value: object) -> bool:
-    """None, and what pandas has for it: NaT and NA. NaN is judged by the column's rule."""
-    return value is None or type(value).__name__ in ("NaTType", "NAType")
+    """None, and what pandas and numpy have for it: NaT and NA. NaN is judged by the column's rule."""
+    kind = type(value).__name__
+    return value is None or kind in ("NaTType", "NAType") or (kind == "datetime64" and value != value)
 
 
 def is_nan(value: object) -> bool:
@@ -46,17 +49,30 @@ def is_nan(value: object) -> bool:
 
 def shown(value: object) -> str:
     """Short, however large it is."""
-    return _SHORT.repr(value)
+    if isinstance(value, int) and abs(value) >= _LONG:
+        return f"a number of {value.bit_length()} bits"  # Python refuses to write out what is larger still
+    return _SHORT.repr(value[:_SHORT.maxother] if isinstance(value, (bytes, bytearray)) else value)
 
 
 def plain(value: Any) -> Any:
-    """A scalar of numpy as Python's own; everything else as it is."""
+    """A scalar of numpy as Python's own, a member of an enumeration as its value; everything else as it is."""
+    if isinstance(value, Enum):  # before all else: str() of a member that is a text names the member
+        return plain(value.value)
     kind = type(value)
     if kind.__module__ != "numpy":
         return value
     if kind.__name__ == "datetime64":
-        return value.astype("datetime64[us]").item()
+        return _of_numpy(value)
     return value.item() if hasattr(value, "item") else value
+
+
+def _of_numpy(value: Any) -> Any:
+    """Its moment, with the nanoseconds that a datetime has no room for."""
+    moment = value.astype("datetime64[us]")
+    if not isinstance(moment.item(), datetime):  # beyond the year 9999 numpy hands out a number
+        raise Wrong(f"is {shown(str(value))}, which is no time")
+    beyond = int((value - moment).astype("timedelta64[ns]").astype("int64"))
+    return Precise(moment.item(), beyond) if beyond else moment.item()
 
 
 def unlike(value: object, wanted: str) -> Wrong:

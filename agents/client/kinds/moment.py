@@ -61,9 +61,8 @@ def _aware(value: Any, zone: tzinfo | None) -> tuple[datetime, int]:
         value, extra = _parsed(value)
     if not isinstance(value, datetime):
         raise unlike(value, "a time")
-    floor = getattr(value, "floor", None)
-    if floor is not None:  # of pandas, which warns when it drops nanoseconds by itself
-        value = floor("us").to_pydatetime()
+    if hasattr(value, "to_pydatetime"):  # of pandas, which else warns that it drops nanoseconds
+        value = value.to_pydatetime(warn=False)
     if value.utcoffset() is not None:
         return value, extra
     if zone is None:

@@ -34,7 +34,7 @@ def integer(bits: int) -> Kind:
         except TypeError:
             raise unlike(value, "a whole number") from None
         if not low <= number <= high:
-            raise Wrong(f"is {number}, outside {low} to {high}")
+            raise Wrong(f"is {shown(number)}, outside {low} to {high}")
         return str(number)
 
     def many(types: set[type], values: Sequence[Any]) -> Sequence[str] | None:
@@ -71,7 +71,7 @@ def floating(single: bool, infinite: bool) -> Kind:
             return "Infinity" if number > 0 else "-Infinity"
         if single and (abs(number) > REAL_MAX or 0 < abs(number) < REAL_LEAST):
             raise Wrong(f"is {number}, out of range of a single-precision number")
-        return str(value) if isinstance(value, int) else repr(number)
+        return str(int(value)) if isinstance(value, int) else repr(number)
 
     def many(types: set[type], values: Sequence[Any]) -> Sequence[str] | None:
         if types != {float} or single or not all(map(math.isfinite, values)):

@@ -34,7 +34,7 @@ def text(most: int | None, in_bytes: bool, allowed: frozenset[str]) -> Kind:
             raise Wrong(f"has {size if in_bytes else len(value)} {unit}, {most} are the most")
         if allowed and value not in allowed:
             raise Wrong(f"is {shown(value)}, none of {', '.join(sorted(allowed))}")
-        return str(value).translate(ESCAPES)
+        return str.translate(value, ESCAPES)
 
     def many(types: set[type], values: Sequence[Any]) -> Sequence[str] | None:
         if types != {str}:
@@ -62,8 +62,12 @@ def text(most: int | None, in_bytes: bool, allowed: frozenset[str]) -> Kind:
 def document() -> Kind:
     def one(value: Any) -> str:
         value = plain(value)
+        if isinstance(value, str) and len(value) > MAX_BYTES:
+            raise _too_large(len(value), "characters")
         try:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
+            if len(text) > MAX_BYTES:
+                raise _too_large(len(text), "characters")
             known = json.loads(text, parse_constant=_no_constant) if isinstance(value, str) else value
             size = len(text.encode())
             json.dumps(known, ensure_ascii=False).encode()  # an escaped half of a pair is no character either
@@ -71,15 +75,21 @@ def document() -> Kind:
             raise Wrong(f"holds a text that is no valid Unicode: {error.reason}") from None
         except RecursionError:
             raise Wrong("is nested too deeply") from None
+        except Wrong:
+            raise
         except (TypeError, ValueError) as error:
             raise Wrong(f"is no JSON: {str(error).rstrip('.')}") from None
         if "\0" in text or _NUL_IN_JSON.search(text):
             raise Wrong("holds a NUL character")
         if size > MAX_BYTES:
-            raise Wrong(f"is a document of {size} bytes, {MAX_BYTES} are the most for one value")
+            raise _too_large(size, "bytes")
         return text.translate(ESCAPES)
 
     return Kind(one, lambda types, values: None)
+
+
+def _too_large(size: int, unit: str) -> Wrong:
+    return Wrong(f"is a document of {size} {unit}, {MAX_BYTES} are the most for one value")
 
 
 def _no_constant(name: str) -> object:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from ipaddress import ip_address
 from typing import Any
@@ -25,6 +26,8 @@ from agents.postgresql.side.release import release
 from agents.postgresql.side.restore import Request, describe, restore, resume
 from agents.postgresql.side.settings import Served
 from agents.postgresql.side.target import KINDS, Target
+
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")  # a name may have a semicolon
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -125,7 +128,7 @@ def _sql(options: argparse.Namespace) -> Any:
     """Rows of one query; anything else is executed and gives no rows."""
     text = sys.stdin.read().strip().rstrip(";").strip()
     place = _known(options.name)
-    if ";" not in text and text.partition(" ")[0].lower() in ("select", "with", "values", "table"):
+    if ";" not in _QUOTED.sub("", text) and text.partition(" ")[0].lower() in ("select", "with", "values", "table"):
         wrapped = f"select coalesce(json_agg(row_to_json(q)), '[]') from ({text}\n) q;"  # noqa: S608 - psql, as it is
         return json.loads(place.query(wrapped, options.database))
     place.query(text + ";", options.database)

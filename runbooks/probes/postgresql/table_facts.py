@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 from runbooks.table_copy.names import PUBLIC, literal, split
 
-_OF_OTHERS = r"n.nspname !~ '^(pg_|_timescaledb_|timescaledb_)' AND n.nspname <> 'information_schema'"
+OF_USERS = r"n.nspname !~ '^(pg_|_timescaledb_|timescaledb_)' AND n.nspname <> 'information_schema'"
 
 NAMES = f"""
 SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'table', c.relname)), '[]')
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {_OF_OTHERS};
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {OF_USERS};
 """
 
 CALLED = """
@@ -51,7 +51,8 @@ fks AS MATERIALIZED (
        JOIN pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.attnum),
     'definition', pg_get_constraintdef(o.oid), 'on_delete', o.confdeltype, 'on_update', o.confupdtype,
     'full', o.confmatchtype = 'f', 'inherited', o.conparentid <> 0,
-    'top_name', coalesce(up.conname, ''), 'top_definition', coalesce(pg_get_constraintdef(up.oid), ''),
+    'top_name', coalesce(top.conname, ''), 'top_definition', coalesce(pg_get_constraintdef(top.oid), ''),
+    'top_child', json_build_object('schema', coalesce(top.nspname, ''), 'table', coalesce(top.relname, '')),
     'child_alone', o.conrelid IN (SELECT oid FROM bequeathing),
     'parent_alone', o.confrelid IN (SELECT oid FROM bequeathing)) AS fk,
     -- Of a partitioned table each partition has the key too, at either end.
@@ -59,6 +60,14 @@ fks AS MATERIALIZED (
   FROM pg_constraint o JOIN pg_class r ON r.oid = o.conrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace
     JOIN pg_class p ON p.oid = o.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
     LEFT JOIN pg_constraint up ON up.oid = o.conparentid
+    LEFT JOIN LATERAL (
+      WITH RECURSIVE higher AS (
+        SELECT o.conparentid AS id, 1 AS level
+        UNION ALL SELECT c.conparentid, level + 1 FROM higher h JOIN pg_constraint c ON c.oid = h.id
+          WHERE c.conparentid <> 0)
+      SELECT c.oid, c.conname, n.nspname, t.relname FROM higher h JOIN pg_constraint c ON c.oid = h.id
+        JOIN pg_class t ON t.oid = c.conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+      ORDER BY h.level DESC LIMIT 1) top ON true
   WHERE o.contype = 'f' AND rn.nspname !~ '^_timescaledb_' AND pn.nspname !~ '^_timescaledb_'
     AND (o.conrelid IN (SELECT oid FROM wanted) OR o.confrelid IN (SELECT oid FROM wanted))),
 keys AS MATERIALIZED (

@@ -27,7 +27,7 @@ from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
 from runbooks.procedures.postgresql.table_plan import Planner
 from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.table_copy import names
-from runbooks.table_copy.counts import Counts, Making, Mode, TablePlan, outside, remarks, sentence
+from runbooks.table_copy.counts import REPLACED, Counts, Making, Mode, TablePlan, outside, remarks, sentence
 from runbooks.table_copy.pair import Pair
 from runbooks.table_copy.shape import ForeignKey, Shape
 from runbooks.table_copy.source import Source
@@ -217,6 +217,9 @@ def compare(context: Run, state: RestoreTable) -> RestoreTable:
     copying.room(context, live.host, plans, state.mode)
     if context.options.yes:
         copying.judge_losses(plans, state.mode, context.options.accept_loss)
+    else:
+        context.say(next_word := _next_word(plans, state))
+        told = (*told, next_word)
     return state.model_copy(update={"plans": plans, "making": making, "told": told})
 
 
@@ -228,15 +231,22 @@ def _told(context: Run, state: RestoreTable, plans: tuple[TablePlan, ...], fired
     told = [line for plan in plans for line in (sentence(plan, state.mode), *remarks(plan, state.mode))]
     if fired:
         told.append(f"event triggers are off while it is written: {', '.join(fired)}")
+    if state.mode is Mode.REPLACE and state.keep_replaced:
+        kept = [names.beside(plan.name, REPLACED) for plan in plans if plan.live]
+        told += [f"what is replaced is kept as {', '.join(kept)}"] if kept else []
     if not context.options.yes:
         beside.leave(context, state)
-        consent = " --accept-loss" if any(plan.lost for plan in plans) and state.mode is not Mode.BESIDE else ""
         told.append(
-            f"nothing was written; the side cluster {state.side} stays open on {beside.host_of(context, state)} "
-            f"({_megabytes(plans)} MiB in these tables): repeat with --yes{consent}, or drop it there with "
-            "agents.postgresql.side.cluster"
+            f"the side cluster {state.side} stays open on {beside.host_of(context, state)} "
+            f"({_megabytes(plans)} MiB in these tables); agents.postgresql.side.cluster drops it there"
         )
     return tuple(told)
+
+
+def _next_word(plans: tuple[TablePlan, ...], state: RestoreTable) -> str:
+    """Said only where nothing stands in its way."""
+    consent = " --accept-loss" if any(plan.lost for plan in plans) and state.mode is not Mode.BESIDE else ""
+    return f"nothing was written: repeat with --yes{consent}"
 
 
 def _megabytes(plans: tuple[TablePlan, ...]) -> int:

@@ -233,12 +233,15 @@ def _lines(statements: Iterable[str]) -> str:
 
 
 def _replaced(live: Sequence[tuple[int, Pair]], source: Source, keep_replaced: bool) -> str:
-    """Writers shut out, the old content kept, then all goes that is not as it was, and all comes back that was."""
+    """The copy's rows fetched, writers shut out, the old content kept, then all goes that is not as it was, and all
+    comes back that was. The copy gives way to whoever works on its host, so nobody waits while it is read.
+    """
     pairs = [pair for _, pair in live]
     off, on = sql.hooks(pairs)
     return (
-        sql.lock(pairs) + sql.lock_children(pairs)
-        + "".join(sql.stage(nr, pair, source) for nr, pair in live)
+        "".join(sql.stage(nr, pair, source) for nr, pair in live)
+        + sql.lock(pairs) + sql.lock_children(pairs)
+        + "".join(sql.chosen(nr, pair, source) for nr, pair in live)
         + ("".join(sql.keep(nr, pair, READERS) for nr, pair in live) if keep_replaced else "")
         + off + sql.AS_WRITTEN
         + "".join(sql.remove(nr, pair) for nr, pair in reversed(live))

@@ -42,7 +42,7 @@ class Planner:
             )
         near = {
             name for shape in copied.values() for fk in (*shape.foreign_keys, *shape.referred_by)
-            for name in (fk.parent, fk.child)
+            for name in (fk.parent, fk.child, fk.whole.child)
         }  # fmt: skip
         there = tables.shapes(self.live, {*names, *near})
         _require_parents(names, copied, there)
@@ -231,7 +231,5 @@ def _require_parents(names: Sequence[str], copied: Mapping[str, Shape], there: M
 def _left_behind(plan: TablePlan, there: Mapping[str, Shape], names: Sequence[str]) -> tuple[ForeignKey, ...]:
     """Foreign keys of living tables that a DROP ... CASCADE of this one took along."""
     has = {(fk.child, fk.name) for shape in there.values() for fk in shape.foreign_keys}
-    lost = (fk.whole if fk.inherited else fk for fk in plan.copied.referred_by if fk.child in there)
-    return tuple(fk for fk in lost if (fk.child, fk.name) not in has)
-
-
+    lost = {(fk.child, fk.name): fk for fk in (one.whole for one in plan.copied.referred_by) if fk.child in there}
+    return tuple(fk for key, fk in lost.items() if key not in has)

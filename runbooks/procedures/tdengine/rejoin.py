@@ -83,7 +83,9 @@ def assess(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     out = _choose(context, servers)
     if not out.ssh:
         raise Refused(f"{out.name} cannot be reached ({out.why})", "power it on, or put a blank host in its place")
-    asked = _led_by_others(context, out.name, servers)
+    # One that is taken out on purpose may lead until it is stopped; move-aside waits for the others' election.
+    leaves = context.options.replace and out.role == "ready"
+    asked = _led_by_others(context, out.name, servers, leaves)
     local = tdengine.local(out.host) if out.installed else Local()
     neighbour = tdengine.local(asked.host)
     if local.cluster and local.cluster != neighbour.cluster and not context.options.replace:
@@ -133,8 +135,11 @@ def _of(asked: Server, mine: int | None) -> list[Vgroup]:
     return [group for group in copied if not group.is_ours_alone(mine)]
 
 
-def _led_by_others(context: Run, lost: str, seen: Sequence[Server]) -> Server:
-    """Another node that is ready, once the others lead everything: an election is waited for. Raises Refused."""
+def _led_by_others(context: Run, lost: str, seen: Sequence[Server], leaves: bool = False) -> Server:
+    """Another node that is ready, once the others lead everything: an election is waited for. Raises Refused.
+
+    Of a node that `leaves` the others need not lead yet, but be enough to.
+    """
     first = iter([seen])
     refusals: list[Refused] = []
 
@@ -142,7 +147,7 @@ def _led_by_others(context: Run, lost: str, seen: Sequence[Server]) -> Server:
         servers = next(first, None) or tdengine.survey(context.estate)
         asked = tdengine.speaker([server for server in servers if server.name != lost])
         try:
-            _others_lead(asked, lost)
+            _others_lead(asked, lost, leaves)
         except Refused as refused:
             refusals.append(refused)
             return None
@@ -154,7 +159,7 @@ def _led_by_others(context: Run, lost: str, seen: Sequence[Server]) -> Server:
         raise refusals[-1] from None
 
 
-def _others_lead(asked: Server | None, lost: str) -> None:
+def _others_lead(asked: Server | None, lost: str, leaves: bool = False) -> None:
     """Raises Refused unless every vgroup, and the cluster itself, has a leader elsewhere."""
     if asked is None:
         raise Refused(
@@ -171,7 +176,9 @@ def _others_lead(asked: Server | None, lost: str) -> None:
     for group in asked.vgroups:
         if group.is_ours_alone(mine):
             continue
-        if not any(replica.role == "leader" and replica.node != mine for replica in group.replicas):
+        others = [replica for replica in group.replicas if replica.node != mine]
+        enough = leaves and 2 * sum(replica.serves for replica in others) > len(group.replicas)
+        if not enough and not any(replica.role == "leader" for replica in others):
             raise Refused(
                 f"vgroup {group.id} of {group.database} has no leader on another node",
                 "two of its three copies must serve before the third can be filled",
@@ -207,6 +214,7 @@ def is_installed(context: Run, state: TdengineRejoin) -> None:
 def emptied(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     act.move_aside(_host(context, state), state.aside, context.remaining())
     context.say(f"what {state.host} had lies in {state.aside}")
+    _led_by_others(context, state.host, tdengine.survey(context.estate))
     return state.model_copy(update={"told": (*state.told, f"What {state.host} had lies in {state.aside} there.")})
 
 
@@ -397,7 +405,7 @@ TDENGINE_REJOIN: Procedure[TdengineRejoin] = Procedure(
             name="move-aside", role="returning host", budget="tdengine.stop", action=emptied, destructive=True,
             when=lambda context, state: bool(state.aside), when_says="--replace was given",
             says="Stop the server and move its data aside; nothing is deleted.",
-            evidence=Evidence("its data lie in a folder of their own, which the report names"),
+            evidence=Evidence("its data lie in a folder of their own, which the report names; the others lead"),
             commands=("systemctl stop taosd", "mv /var/lib/taos/* /var/lib/taos.replaced-RUN/"),
         ),
         Step(

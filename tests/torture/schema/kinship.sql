@@ -60,6 +60,19 @@ INSERT INTO tor_kin.by_year SELECT date '2025-06-01' + i * 30, i, 'v' || i FROM 
 --# refused merge replace | has lost partitions | y_2025
 --# damage
 DROP TABLE tor_kin.y_2025;
+--# partition_of_a_partition_that_partitions_refer_to | tor_kin.deep_12
+CREATE TABLE tor_kin.deep (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+CREATE TABLE tor_kin.deep_1 PARTITION OF tor_kin.deep FOR VALUES FROM (0) TO (100) PARTITION BY RANGE (id);
+CREATE TABLE tor_kin.deep_11 PARTITION OF tor_kin.deep_1 FOR VALUES FROM (0) TO (50);
+CREATE TABLE tor_kin.deep_12 PARTITION OF tor_kin.deep_1 FOR VALUES FROM (50) TO (100);
+CREATE TABLE tor_kin.of_deep (n int PRIMARY KEY, id int, CONSTRAINT "Up" FOREIGN KEY (id) REFERENCES tor_kin.deep ON DELETE CASCADE) PARTITION BY RANGE (n);
+CREATE TABLE tor_kin.of_deep_1 PARTITION OF tor_kin.of_deep FOR VALUES FROM (0) TO (1000);
+INSERT INTO tor_kin.deep SELECT i, 'v' || i FROM generate_series(1, 90) i;
+INSERT INTO tor_kin.of_deep SELECT i, i FROM generate_series(41, 60) i;
+--# same tor_kin.of_deep
+--# damage
+DELETE FROM tor_kin.deep_12 WHERE id > 70;
+UPDATE tor_kin.deep_12 SET v = 'spoilt' WHERE id BETWEEN 55 AND 65;
 --# inherits_from_two | tor_kin.child
 CREATE TABLE tor_kin.mother (id int NOT NULL, a text CONSTRAINT a_there CHECK (a <> ''));
 CREATE TABLE tor_kin.father (b text DEFAULT 'b');

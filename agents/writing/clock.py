@@ -35,6 +35,7 @@ LAST_TICK = (1 << (63 - NODE_BITS)) - 1
 _STATE = struct.Struct(">4sqq16sq")
 _CRC = struct.Struct(">I")
 _MAGIC = b"DRC1"
+CLOCK = "clock"  # the file's name, beside the outbox
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
