@@ -6,10 +6,14 @@ known of the time between, and the count begins anew.
 
 from __future__ import annotations
 
+import json
 import time
 from calendar import timegm
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+
+from agents.base import files
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SLACK_S = 60.0  # by how much clocks of hosts may differ, or be corrected, without being wrong
@@ -51,3 +55,24 @@ def span(seconds: float) -> str:
     if seconds >= 2 * 86400:
         return f"{seconds / 86400:.1f} d"
     return f"{seconds / 3600:.1f} h" if seconds >= 7200 else f"{seconds:.0f} s"
+
+
+def jumped(note: Path, forget_s: float) -> bool:
+    """Whether the clock went otherwise than the seconds did since it was noted here, in this boot.
+
+    Forgotten after `forget_s`: what was there before the jump is so old by then, whatever the clock says.
+    """
+    boot, at, offset = boot_id(), since_boot(), time.time() - since_boot()
+    try:
+        said = json.loads(note.read_text())
+        same, before, seen = bool(boot) and said["boot_id"] == boot, float(said["offset"]), said.get("seen")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        same, before, seen = False, offset, None
+    off = same and abs(offset - before) > SLACK_S
+    lasts = off and (seen is None or at - float(seen) <= forget_s)
+    if lasts and seen is not None:
+        return True
+    told = {"boot_id": boot, "offset": before, "seen": at} if lasts else {"boot_id": boot, "offset": offset}
+    with suppress(OSError):  # a disk that is full: it is seen again
+        files.replace(note, json.dumps(told) + "\n")
+    return lasts

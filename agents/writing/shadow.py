@@ -11,6 +11,7 @@ have to meet the loss of both database hosts.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import sys
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from agents.base import clock
 from agents.base.config import ShadowSettings, Table
 from agents.base.errors import AgentError, OutboxFull
 from agents.writing.batch import Batch, Part
@@ -34,6 +36,7 @@ MAGIC = b"DRS1"
 SEGMENT_BYTES = 8 << 20
 SEGMENT_S = 30.0
 SUFFIX = ".shadow"
+CLOCK = "clock"  # beside the segments
 REQUEUE_ROWS = 2000  # a record of the outbox: large enough to be replayed fast, small enough for one transaction
 REQUEUED = 0  # the origin of requeued records, which no feed has
 FULL_WAIT_S, FULL_TRIES = 0.5, 240
@@ -105,9 +108,11 @@ def trim(settings: ShadowSettings, now: float) -> None:
     """Delete segments that are too old, then the oldest until the rest is small enough; the newest stays."""
     # Every writer of the host lets go of old ones: what another one was quicker with is gone.
     files = [(file, found) for file in segments(settings.path) if (found := _there(file)) is not None]
+    # After a jump of the clock nothing is as old as it seems.
+    oldest = -math.inf if clock.jumped(settings.path / CLOCK, settings.keep_s) else now - settings.keep_s
     size = sum(found.st_size for _, found in files)
     for file, found in files[:-1]:
-        if found.st_mtime >= now - settings.keep_s and size <= settings.max_bytes:
+        if found.st_mtime >= oldest and size <= settings.max_bytes:
             break
         file.unlink(missing_ok=True)
         size -= found.st_size
@@ -138,6 +143,8 @@ def trim_covered(settings: ShadowSettings, until: float) -> int:
     A segment was last written when its last batch was acknowledged. One that may still be open is younger.
     """
     gone = 0
+    if clock.jumped(settings.path / CLOCK, settings.keep_s):
+        return 0
     for file in segments(settings.path)[:-1]:
         found = _there(file)
         if found is not None and found.st_mtime >= until:

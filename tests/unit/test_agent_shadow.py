@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.base import clock
 from agents.base.config import ShadowSettings, load_config
 from agents.writing import outbox_cli, shadow
 from agents.writing.outbox import Outbox
@@ -95,6 +96,24 @@ def test_old_segments_go_and_the_newest_stays(settings: ShadowSettings, tmp_path
     assert shadow.segments(settings.path) == files[1:]
     shadow.trim(replace(settings, max_bytes=1), time.time())
     assert shadow.segments(settings.path) == files[2:]
+
+
+@pytest.mark.parametrize("days", [60, -60])
+def test_no_jump_of_the_clock_makes_segments_old(
+    settings: ShadowSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    for first in (1, 2, 3):
+        kept(settings, (first, first), tmp_path=tmp_path)
+    real, booted = time.time, clock.since_boot
+    shadow.trim(settings, real())
+    monkeypatch.setattr(time, "time", lambda: real() + days * 86400)
+    shadow.trim(settings, time.time())
+    assert shadow.trim_covered(settings, time.time() + 86400) == 0
+    assert len(shadow.segments(settings.path)) == 3
+    monkeypatch.setattr(clock, "since_boot", lambda: booted() + settings.keep_s + 5)
+    monkeypatch.setattr(time, "time", lambda: real() + settings.keep_s + 5 + days * 86400)
+    shadow.trim(settings, real() + settings.keep_s + 5)
+    assert len(shadow.segments(settings.path)) == 1, "they have grown old meanwhile, whatever the clock says"
 
 
 def test_a_segment_that_another_writer_let_go_of_costs_no_row(
