@@ -61,8 +61,9 @@ def scene(estate_lab: Estate, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_a_side_cluster_has_every_row_and_every_definition(scene: LabScene) -> None:
-    found = scene.content(LAID, scene.copy)
-    assert [table for table, rows in found.items() if rows != scene.before[table] and table not in UNLOGGED] == []
+    # It is still in recovery, in which nobody may read what is unlogged.
+    found = scene.content([case for case in LAID if case.table not in UNLOGGED], scene.copy)
+    assert [table for table, rows in found.items() if rows != scene.before[table]] == []
     assert differences(scene.definitions, scene.copy.definitions()) == {}
     assert len(found) > 200
 

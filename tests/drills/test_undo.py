@@ -138,16 +138,20 @@ def stops_the_replayer(context: Any, _state: object) -> Any:
 @pytest.mark.tdengine
 @pytest.mark.skipif(not os.environ.get("TDENGINE_PACKAGE"), reason="TDENGINE_PACKAGE names no package")
 @pytest.mark.parametrize(
-    ("procedure", "options"),
-    [(TDENGINE_RESTORE, TdengineRestoreOptions(yes=True)), (TDENGINE_REBUILD, TdengineRebuildOptions(yes=True))],
+    ("procedure", "step", "options"),
+    [
+        (TDENGINE_RESTORE, "requeue", TdengineRestoreOptions(yes=True)),
+        (TDENGINE_REBUILD, "requeue", TdengineRebuildOptions(yes=True)),
+        (TDENGINE_REBUILD, "correct", TdengineRebuildOptions(yes=True)),
+    ],
 )
 def test_an_outbox_that_stood_still_drains_again(
-    whole: Estate, procedure: Procedure[Any], options: Options
+    whole: Estate, procedure: Procedure[Any], step: str, options: Options
 ) -> None:
-    assert (procedure.name, "requeue") in DRILLED
+    assert (procedure.name, step) in DRILLED
     state = "systemctl is-active %s"
     assert whole.app.run(state, app_actions.TD_REPLAYER).text == "active"
-    undone(whole, shortened(procedure), "requeue", options)
+    undone(whole, shortened(procedure, step), step, options)
     assert whole.app.run(state, app_actions.TD_REPLAYER).text == "active"
 
 
@@ -168,8 +172,8 @@ def test_a_replay_that_breaks_off_leaves_the_replayer_its_usual_pace(whole: Esta
     assert outbox.status(box).told_rows_per_s is None
 
 
-def shortened(procedure: Procedure[Any]) -> Procedure[Any]:
-    """The requeue alone, on a server that is whole: what comes before it is of no matter to its undo."""
-    (step,) = [one for one in procedure.steps if one.name == "requeue"]
+def shortened(procedure: Procedure[Any], name: str) -> Procedure[Any]:
+    """That step alone, on a server that is whole: what comes before it is of no matter to its undo."""
+    (step,) = [one for one in procedure.steps if one.name == name]
     alone = replace(step, action=stops_the_replayer, when=None, when_says="")
     return replace(procedure, gate=(), steps=(alone,))

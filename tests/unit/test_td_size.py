@@ -19,7 +19,7 @@ FULL, INCR = "20260915-190000F", "20260915-190000F_20260916-090000I"
 SUBTABLES, HOURS, MOST_MIB = 100_000, 8760, 300
 TABLES = ("tick_data", "depth_data", "minute_kline")
 LOOK = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from agents.tdengine.backup import expire, listing, manifest, settings
 from agents.tdengine.backup.missing import missing
@@ -32,7 +32,7 @@ chain = manifest.links(newest, place)
 subtables = [len(chain.load(label).subtables) for label in chain]
 print(json.dumps({
     "listed": len(listed), "broken": broken, "uncovered": uncovered, "subtables": subtables,
-    "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "mib": int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024,
 }))
 """
 

@@ -13,6 +13,7 @@ DRILLED = {
     ("restore-pitr", "start"),
     ("tdengine-restore", "requeue"),
     ("tdengine-rebuild", "requeue"),
+    ("tdengine-rebuild", "correct"),
     ("replay-outbox", "replay"),
 }
 
