@@ -14,10 +14,8 @@ import pytest
 from runbooks.actions import lease
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
-from runbooks.probes.postgresql import server
 from tests.drills import estate as seen
 from tests.drills.doors import dr
-from tests.drills.side_kit import primary
 from tests.drills.test_jobs import Runner, findings, labels
 
 pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(600)]
@@ -98,45 +96,3 @@ def test_a_backup_host_with_a_wrong_clock_is_named_takes_nothing_and_lets_nothin
         assert done.code == 0, done.err
     assert "clocks" not in told()
     assert {one["trouble"] for one in json.loads(dr("backup.list", "--json").out)["backups"]} == {""}
-
-
-@AHEAD_OR_BACK
-def test_a_primary_with_a_wrong_clock_writes_on_and_names_no_backup(estate_lab: Estate, days: int) -> None:
-    seen.make_whole(estate_lab)
-    host, before = primary(estate_lab), labels(estate_lab.backup)
-    try:
-        with clock_off(host, days, seen.UNIT):
-            until(lambda: seen.whole(estate_lab), 60, what="a whole estate", accept=bool)
-            host.execute("create table if not exists clocks (at timestamptz); insert into clocks values (now());")
-            assert dr("backup.check").code == 0
-            assert f"the clock of {host} is {off(days)}" in tells("clocks")["clocks"]
-            for kind in ("full", "incr"):
-                dr("backup.run", "--type", kind).assert_told(3, str(host), off(days), "it would name the backup")
-            assert labels(estate_lab.backup) == before
-        until(lambda: seen.whole(estate_lab), 60, what="a whole estate", accept=bool)
-        # A full backup: by time nobody can be recovered across commits that say they come from another year.
-        for kind in ("full", "incr", "check"):
-            done = dr("backup.run", "--type", kind)
-            assert done.code == 0, done.err
-        assert "clocks" not in told()
-        proven = dr("prove-backup")
-        assert proven.code == 0, proven.err
-    finally:
-        server.the_primary(server.survey(estate_lab)).host.execute("drop table if exists clocks;")
-
-
-@AHEAD_OR_BACK
-def test_a_standby_or_an_application_host_with_a_wrong_clock_is_named_and_stops_no_backup(
-    estate_lab: Estate, days: int
-) -> None:
-    seen.make_whole(estate_lab)
-    _, standby = seen.roles(estate_lab)
-    with clock_off(estate_lab.host(standby), days, seen.UNIT), clock_off(estate_lab.app, days):
-        until(lambda: seen.whole(estate_lab), 60, what="a whole estate", accept=bool)
-        now = tells(f"clock of {estate_lab.app}")
-        assert off(days).removesuffix("'") in now[f"clock of {estate_lab.app}"]
-        assert f"clock of {standby}" in now or f"the clock of {standby} " in now.get("clocks", "")
-        done = dr("backup.run", "--type", "incr")
-        assert done.code == 0, done.err
-    until(lambda: seen.whole(estate_lab), 60, what="a whole estate", accept=bool)
-    assert not [name for name in told() if name.startswith("clock")]
