@@ -47,7 +47,7 @@ stop = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
 writer, acked, by = Writer(config, tables, outbox, 6), {{}}, {{}}
 print('begun', flush=True)
-while not stop.wait(0.02):
+while not stop.wait(0.5):
     rows = [bar(first + nth * {MINUTE_NS}, event + nth, 1.0, symbol) for nth in range(bars)]
     event += bars
     ack = writer.write(encode(tables, {{'minute_kline': rows}}))
