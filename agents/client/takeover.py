@@ -222,7 +222,7 @@ def _pending(queue: sqlite3.Connection) -> Iterator[Item]:
     queue.text_factory = readable
     while (row := queue.execute(query, (after,)).fetchone()) is not None:
         after = row[0]
-        data = row[2].decode(errors="surrogateescape") if isinstance(row[2], bytes) else str(row[2])
+        data = readable(row[2]) if isinstance(row[2], bytes) else str(row[2])
         yield Item(row[0], str(row[1]), data, row[3])
 
 

@@ -79,10 +79,7 @@ def _watch(child: subprocess.Popen[bytes], beat: Callable[[], None]) -> int:
 
 def last_words(log: Path, passed: bool) -> str:
     """The sentence of a program's last JSON object, or its last line that is no hint."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    for line in reversed(lines):
+    for line in reversed([line.strip() for line in _tail(log) if line.strip()]):
         said = _json(line)
         if isinstance(said, dict) and isinstance(said.get("sentence"), str):
             if passed:
@@ -95,13 +92,17 @@ def last_words(log: Path, passed: bool) -> str:
 def last_hint(log: Path) -> str:
     """What helps, as the program that failed said last; empty where it said nothing of the kind."""
     try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
+        hints = [line.partition("HINT: ")[2].strip() for line in _tail(log) if line.startswith("HINT: ")]
     except OSError:
         return ""
-    hints = [line.partition("HINT: ")[2].strip() for line in lines if line.startswith("HINT: ")]
     return hints[-1] if hints else ""
+
+
+def _tail(log: Path) -> list[str]:
+    """The last lines that were written."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        return file.read().decode(errors="replace").splitlines()
 
 
 def _json(line: str) -> object:
