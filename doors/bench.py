@@ -57,32 +57,17 @@ def bench(
     if gate:
         _gate(figures, tolerance, tries, record, reason, lab)
         return
-    if client:
-        _client(runs, rows or 60_000, readme, lab)
-        return
-    _bench(runs, image, rate, targets, restore, gib, tdengine, rows or 50_000_000, readme, lab)
-
-
-def _client(runs: int, rows: int, readme: bool, lab: str) -> None:
-    from drills.benches import client as measuring
-    from drills.benches import headline
-    from runbooks.engine.rundir import REPOSITORY
-
-    if readme:
-        raise BadInput("the client library has no table in README.md", "its figures are in bench/")
-    with progress() as say:
-        found = measuring.bench(lab, rows, runs, say)
-    _show(found.figures)
-    print(f"every value: {headline.write(headline.as_document(found), REPOSITORY / 'bench')}")
+    _bench(runs, image, rate, targets, restore, gib, tdengine, client, rows, readme, lab)
 
 
 def _bench(
-    runs: int, image: bool, rate: float, targets: int, restore: bool, gib: float, tdengine: bool, rows: int,
-    readme: bool, lab: str,
+    runs: int, image: bool, rate: float, targets: int, restore: bool, gib: float, tdengine: bool, client: bool,
+    rows: int, readme: bool, lab: str,
 ) -> None:  # fmt: skip
     from datetime import UTC, datetime
 
     from drills import gather
+    from drills.benches import client as bench_client
     from drills.benches import headline as measuring
     from drills.benches import pages
     from drills.benches import restore as bench_restore
@@ -95,8 +80,13 @@ def _bench(
             name, title = "restores", f"restores of {gib:g} GiB, side by side in one run"
             found = bench_restore.bench(lab, gib, targets, say)
         elif tdengine:
+            rows = rows or 50_000_000
             name, title = "tdengine", f"TDengine, {rows:,} ticks, side by side in one run"
             found = bench_tdengine.bench(lab, rows, say)
+        elif client:
+            rows = rows or 60_000
+            name, title = "client", f"the client library, {runs} rounds of {rows:,} rows each way, side by side"
+            found = bench_client.bench(lab, rows, runs, say)
         else:
             name, title = "measured", f"{runs} `primary-power-loss` drills in a row, the kill at a random moment"
             found = measuring.bench(lab, runs, say, build_image=image, rate=rate, targets=targets)

@@ -51,7 +51,7 @@ class Figure:
 
     @property
     def worst(self) -> float:
-        return min(self.values) if self.at_least else max(self.values)
+        return min(self.values) if self.at_least or self.unit == "rows/s" else max(self.values)
 
     @property
     def met(self) -> bool | None:

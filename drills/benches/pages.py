@@ -70,6 +70,7 @@ PAGES: Mapping[str, Page] = {
         # They write to PostgreSQL, and are no feed.
         besides=("agents/writing/write_probe.py", "agents/writing/watch.py"),
     ),
+    "client": Page("./dr bench --client --readme", (*_WRITING, "agents/client/*")),
     "figures": Page("./dr bench --gate --record", (*_WRITING, *_PROVISIONING, *_ORDER, *_RESTORING)),
 }  # fmt: skip
 

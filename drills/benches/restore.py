@@ -134,8 +134,9 @@ def _wipe(stage: Stage) -> None:
 def _table(lab: str, orders: int, say: Say) -> list[Figure]:
     say(f"restore-table of {orders:,} rows")
     result = _drill(scenario("dropped-table"), lab, say)
+    target_s = 70 * max(1.0, orders / 5_000_000)
     return [
-        Figure(f"restore-table, a dropped hypertable of {orders:,} rows", "s", (_took(result),), 120),
+        Figure(f"restore-table, a dropped hypertable of {orders:,} rows", "s", (_took(result),), target_s),
         Figure("rows lost with it", "rows", (_known(result.lost),), 0, every=True),
     ]
 
