@@ -65,6 +65,17 @@ def test_a_replayed_bar_does_not_take_the_place_of_a_newer_one(estate_lab: Estat
     assert at(server) == NEW + 1, "a newer one does"
 
 
+def test_a_bar_whose_age_a_client_gives_does_not(estate_lab: Estate, server: Host) -> None:
+    """As the items of an old recovery queue, which are as old as they say."""
+    bars.another_host_puts(server, AT, NEW, 2.0, SYMBOL)
+    assert bars.put(estate_lab, "client", AT, OLD, 1.0, SYMBOL) == "outbox"
+    bars.drained(estate_lab)
+    assert at(server) == NEW
+    bars.put(estate_lab, "client", AT, NEW + 1, 3.0, SYMBOL)
+    bars.drained(estate_lab)
+    assert at(server) == NEW + 1, "a newer one does"
+
+
 @pytest.mark.parametrize("way", ["store", "outbox"])
 def test_a_bar_that_is_queued_again_does_not(estate_lab: Estate, server: Host, way: str) -> None:
     """Once out of the shadow, once out of what the outbox had applied."""
