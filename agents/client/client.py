@@ -100,7 +100,8 @@ class Client:
         if node is None:
             sentence = "agent.json names no node, so event ids could be another host's."
             raise BadConfig(sentence, "Deploy this host again.")
-        self._clock = Clock(configs[0].outbox.path.with_name(CLOCK), node)
+        self.node, self.folder = node, configs[0].outbox.path.parent
+        self._clock = Clock(self.folder / CLOCK, node)
         self._tables: dict[str, Table] = {}
         self._checkers: dict[str, Checker] = {}
         self._pools: dict[str, Pool] = {}
