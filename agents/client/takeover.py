@@ -105,6 +105,7 @@ def _take(client: Client, imported: Imported, item: Item, taken: Taken) -> str:
         taken.set_aside.append(SetAside(item.id, item.classification, None, str(why)))
         return "failed"
     ack = client.write(prepared)
+    time.sleep(ack.slow_down_s)
     _add(taken, ack)
     if ack.complete:
         return "completed"

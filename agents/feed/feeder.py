@@ -29,7 +29,8 @@ from agents.base.errors import OutboxFull, run
 from agents.feed.market import SHARES, Market, fitted
 from agents.feed.ticks import SHARES as TICK_SHARES
 from agents.feed.ticks import Ticks
-from agents.writing.batch import SEQ_MASK, Batch, encode
+from agents.writing.batch import RUN_SHIFT, SEQ_MASK, Batch, encode
+from agents.writing.clock import CLOCK, FRACTION_BITS, Clock
 from agents.writing.outbox import Outbox
 from agents.writing.writer import Ack, By, Writer
 
@@ -206,9 +207,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def new_run(clock: Path) -> int:
+    """A second of event ids that nobody on this host has been given, or ever will be: its rows are newer than all.
+
+    By the time alone a host whose clock was set back would begin a run that every table of the newest row disregards.
+    """
+    a_second = 1 << FRACTION_BITS
+    given = Clock(clock, 0).reserve(2 * a_second)  # there is a whole second in two, wherever they begin
+    return (given[0] >> RUN_SHIFT) + 1
+
+
 def _feed(config: Config, options: argparse.Namespace, stop: threading.Event) -> None:
     goes_on = options.run is not None
-    run_number = options.run if goes_on else int(time.time()) & 0x7FFFFFFF
+    run_number = options.run if goes_on else new_run(config.outbox.path.with_name(CLOCK))
     tables = load_tables(config.tables)
     outbox = Outbox.of(config)
     ledger = Ledger(run_number)

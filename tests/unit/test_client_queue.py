@@ -239,7 +239,7 @@ def test_what_the_catalogue_refuses_is_in_the_queue_and_nothing_else(
 def test_what_nobody_acknowledged_waits_in_the_queue(
     saves: Client, queue: FailureRecoveryQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Writer, batch: Any) -> Any:
+    def full(self: Writer, batch: Any, late: bool) -> Any:
         raise OutboxFull("The outbox takes no more.", "Free space.")
 
     monkeypatch.setattr(client_module.ClientWriter, "write", full)
@@ -258,7 +258,7 @@ def test_a_row_that_the_store_may_have_is_taken_over_under_its_own_event_id(
     """COMMIT went through, its answer did not, and the outbox was full: the same row must not be there twice."""
     tried: list[Any] = []
 
-    def unknown(self: Writer, batch: Any) -> Any:
+    def unknown(self: Writer, batch: Any, late: bool) -> Any:
         tried.append(batch)
         raise OutboxFull("The outbox takes no more.", "Free space.")
 
@@ -359,11 +359,11 @@ def test_a_retry_writes_what_is_left_under_its_event_ids(
     monkeypatch.setattr(manager_module, "RETRY_S", 0.001)
     tries: list[Any] = []
 
-    def full_twice(self: Writer, batch: Any) -> Any:
+    def full_twice(self: Writer, batch: Any, late: bool) -> Any:
         tries.append(batch)
         if len(tries) < 3:
             raise OutboxFull("The outbox takes no more.", "Free space.")
-        return Writer.write(self, batch)
+        return Writer.write(self, batch, late)
 
     monkeypatch.setattr(client_module.ClientWriter, "write", full_twice)
     result = Manager(saves).save_data_batch_with_strategy(

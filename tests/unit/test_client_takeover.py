@@ -276,7 +276,7 @@ def test_a_file_with_nothing_in_it_is_told_as_that(saves: Client, tmp_path: Path
 def test_what_nobody_can_take_now_is_left_pending(
     saves: Client, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Writer, batch: Any) -> Any:
+    def full(self: Writer, batch: Any, late: bool) -> Any:
         raise OutboxFull("The outbox takes no more.", "Free space.")
 
     monkeypatch.setattr(client_module.ClientWriter, "write", full)
