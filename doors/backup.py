@@ -12,7 +12,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from doors.support import INVENTORY_HELP, LAB_HELP, door, progress, utc
+from doors.support import INVENTORY_HELP, LAB_HELP, door, progress, screen, utc
 from inventories.errors import BadInput, ExitCode, Refused
 
 if TYPE_CHECKING:
@@ -255,13 +255,12 @@ def check(c: Context, store: str = "", json: bool = False, inventory: str = "", 
 
 
 def _show(found: Retention, store: str, uncovered: Sequence[str]) -> None:
-    from rich.console import Console
     from rich.table import Column, Table
 
     table = Table(Column("backup", no_wrap=True), "ended", "bytes", "proven", "then")
     for fate, then in (*((one, "goes") for one in found.goes), *((one, "stays") for one in found.stays)):
         table.add_row(*_row(fate), then)
-    Console().print(table)
+    screen().print(table)
     print(found.why[0].upper() + found.why[1:] + ".")
     if store == TDENGINE:
         from doors.tdengine import backups as backup_tdengine

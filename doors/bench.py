@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.tasks import task
-from rich.console import Console
 from rich.table import Table
 
-from doors.support import door, progress
+from doors.support import door, progress, screen
 from inventories.errors import BadInput, VerificationFailed
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def _show_gate(found: Passed) -> None:
             "" if one.limit is None else f"{one.limit:.2f}",
             marks.get(one.verdict, f"[green]✓[/] {one.verdict.value}"),
         )
-    Console().print(table)
+    screen().print(table)
 
 
 def _show(figures: tuple[Figure, ...]) -> None:
@@ -156,7 +155,7 @@ def _show(figures: tuple[Figure, ...]) -> None:
             limit,
             mark,
         )
-    Console().print(table)
+    screen().print(table)
 
 
 def _text(value: float, unit: str) -> str:

@@ -16,7 +16,7 @@ from rich.status import Status
 from rich.text import Text
 
 from doors.drills import exit_unless_passed
-from doors.support import LAB_HELP, door, progress
+from doors.support import LAB_HELP, door, progress, screen
 
 if TYPE_CHECKING:
     from drills.page.story import Cast
@@ -39,7 +39,7 @@ def demo(c: Context, lab: str = "") -> None:
     from lab import state
     from runbooks import hosts
 
-    page = Page(Console(highlight=False))
+    page = Page(screen(highlight=False))
     if not state.files(lab).lab_json.exists():
         page.line("There is no lab here yet. Making one takes some minutes, once; the story starts by itself then.")
     with progress() as say:

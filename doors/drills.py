@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
-from rich.console import Console
 from rich.table import Column, Table
 
-from doors.support import LAB_HELP, door, progress
+from doors.support import LAB_HELP, door, progress, screen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +116,7 @@ def scenarios(c: Context) -> None:
         table.add_row(f"--twin {name}", twin.says, "", "", "")
     for name, says in ROUND_TWINS.items():
         table.add_row(f"--rounds 2 --twin {name}", says, "", "", "")
-    Console().print(table)
+    screen().print(table)
 
 
 def _rpo(promise: Objectives) -> str:
@@ -140,7 +139,7 @@ def runs(c: Context) -> None:
     table = Table(*HEADINGS, box=None, padding=(0, 1, 0, 0))
     for run in found.runs:
         table.add_row(*row(run))
-    Console().print(table)
+    screen().print(table)
     if found.runs:
         print(f"newest: {found.runs[0].folder}/report.html")
     for note in found.notes:
@@ -150,7 +149,7 @@ def runs(c: Context) -> None:
 def _summary(result: DrillResult, folder: Path) -> None:
     from drills.page.report import headline
 
-    console = Console(highlight=False)
+    console = screen(highlight=False)
     console.print(f"{_word(result)} {headline(result)}", soft_wrap=True)
     for sentence in result.degraded:
         console.print(f"[yellow]while degraded:[/] {sentence}")
@@ -161,7 +160,7 @@ def _rounds_summary(result: RoundsResult, folder: Path) -> None:
     from drills.page.report import seconds
     from drills.rounds.report import headline
 
-    console = Console(highlight=False)
+    console = screen(highlight=False)
     kinds = result.kinds()
     name = Column("scenario", min_width=max((len(kind.scenario) for kind in kinds), default=0))
     table = Table(name, "rounds", "passed", "RTO, median", "worst", "promised", "a round took", box=None)

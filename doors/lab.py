@@ -8,7 +8,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from doors.support import LAB_HELP, door, progress
+from doors.support import LAB_HELP, door, progress, screen
 from inventories.errors import BadInput, ExitCode
 
 
@@ -43,7 +43,6 @@ def status(c: Context, lab: str = "", json: bool = False) -> None:
 
     Ends with 1 when a host is not running.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from lab.status import look
@@ -56,7 +55,7 @@ def status(c: Context, lab: str = "", json: bool = False) -> None:
         for host in hosts:
             memory = "" if host.memory_bytes is None else f"{host.memory_bytes / 2**20:.0f} MiB"
             table.add_row(host.host, host.address, host.state, host.status, memory)
-        Console().print(table)
+        screen().print(table)
     if not all(host.state == "running" for host in hosts):
         raise Exit(code=int(ExitCode.FAILED))
 

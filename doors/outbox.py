@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.tasks import task
-from rich.console import Console
 from rich.table import Table
 
-from doors.support import INVENTORY_HELP, LAB_HELP, caller_path, door, utc
+from doors.support import INVENTORY_HELP, LAB_HELP, caller_path, door, screen, utc
 from inventories.errors import BadInput
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def status(c: Context, json: bool = False, store: str = "", inventory: str = "",
     if json:
         print(jsonlib.dumps([{"host": box.host.name, "store": box.store, **seen.__dict__} for box, seen in found]))
         return
-    Console(width=None, soft_wrap=True).print(_table(found))
+    screen().print(_table(found))
     for box, seen in found:
         for table, why in seen.held.items():
             print(f"{box}: {table} takes nothing, its rows wait: {why}")
@@ -154,7 +153,7 @@ def _list(box: Box, letters: Sequence[object], json: bool) -> None:
             f"{name} {first}" if n == 1 else f"{name} {n} rows" for name, (first, _, n) in letter["tables"].items()
         )
         table.add_row(str(letter["id"]), utc(letter["created_at"]), rows, str(letter["last_error"])[:120])
-    Console(width=None, soft_wrap=True).print(table)
+    screen().print(table)
     if len(letters) == MOST:
         print(f"The {MOST} oldest; --export FILE writes all of them.")
 

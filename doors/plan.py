@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
-from rich.console import Console
 from rich.table import Table
 
-from doors.support import INVENTORY_HELP, LAB_HELP, door
+from doors.support import INVENTORY_HELP, LAB_HELP, door, screen
 from inventories.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def _print(found: Sequence[Answer]) -> None:
             table.add_row(f"  {part.name}", "?" if part.seconds is None else f"{part.seconds:.1f} s", part.says)
         if one.lever:
             table.add_row("  [bold]lever[/]", "", one.lever)
-    Console(highlight=False).print(table)
+    screen(highlight=False).print(table)
 
 
 TOP_LEVEL = (plan,)

@@ -12,7 +12,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from doors.support import INVENTORY_HELP, LAB_HELP, door, progress
+from doors.support import INVENTORY_HELP, LAB_HELP, door, progress, screen
 from inventories.errors import BadInput, ExitCode, TargetFailed
 
 if TYPE_CHECKING:
@@ -95,7 +95,6 @@ def _second(backup: Host, store: str, engine: str, label: str) -> None:
 
 
 def _show(proof: Proof | TdProof) -> None:
-    from rich.console import Console
     from rich.table import Column, Table
 
     from runbooks.probes.tdengine import backups as td_backups
@@ -103,7 +102,7 @@ def _show(proof: Proof | TdProof) -> None:
     table = Table(Column("check", no_wrap=True), "", "what was found", title=f"backup {proof.label}")
     for check in proof.checks:
         table.add_row(check.name, "ok" if check.ok else "FAILED", check.detail)
-    Console().print(table)
+    screen().print(table)
     if isinstance(proof, td_backups.Proof):
         from doors.tdengine import backups as backup_tdengine
 

@@ -11,10 +11,9 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
-from rich.console import Console
 from rich.table import Table
 
-from doors.support import INVENTORY_HELP, LAB_HELP, door, progress
+from doors.support import INVENTORY_HELP, LAB_HELP, door, progress, screen
 from inventories.errors import BadInput
 
 if TYPE_CHECKING:
@@ -234,7 +233,7 @@ def list_(c: Context) -> None:
     table = Table("runbook", "what it does", "steps")
     for name, known in PROCEDURES.items():
         table.add_row(name, known.procedure.summary, str(len(known.procedure.steps)))
-    Console().print(table)
+    screen().print(table)
 
 
 def run_procedure(name: str, options: Options, plan: bool, resume: bool, json: bool, inventory: str) -> None:
@@ -285,7 +284,7 @@ def _print_plan(procedure: Procedure[Any], inventory: str) -> None:
     stores = ("tdengine",) if procedure.name.startswith("tdengine") else ("pg_primary", "pg_standby")
     either = " or ".join(name for group in stores for name in groups.get(group, ()))
     where = {"app": ", ".join(groups.get("app", ())), "backup": ", ".join(groups.get("backup", ()))}
-    console = Console(highlight=False)
+    console = screen(highlight=False)
     console.print(f"[bold]{procedure.name}[/]: {procedure.summary}")
     table = Table.grid(padding=(0, 1), expand=False)
     table.add_column(justify="right", no_wrap=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from doors.support import screen
 from runbooks.judge import record
 from runbooks.judge.objectives import Finding, Loss, duration, lag_bytes, size
 from runbooks.judge.tdengine import taken_at
@@ -43,11 +44,11 @@ def matrix(title: str, cells: Mapping[str, Sequence[str]], hosts: Sequence[str],
 
 def width() -> int:
     """Columns of the terminal."""
-    return Console().width
+    return screen().width
 
 
 def show(*parts: object) -> None:
-    console = Console()
+    console = screen()
     for part in parts:
         console.print(part, highlight=False)
 

@@ -1,18 +1,26 @@
 """What every door shares: errors as a sentence with a hint, the lab's name, progress on the screen."""
 
+from __future__ import annotations
+
 import errno
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from invoke.exceptions import Exit
 
 from inventories.errors import DrError, ExitCode
 from runbooks.engine.signals import interruptible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPED_COLUMNS = 160
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,6 +67,14 @@ def utc(at: float) -> str:
 def caller_path(path: str) -> Path:
     """A path as the operator meant it: ``./dr`` changes into the repository, they did not."""
     return Path(os.environ.get("DR_CALLER_CWD", ".")) / path
+
+
+def screen(highlight: bool = True) -> Console:
+    """Where tables are printed. A pipe or a file has no width, and none of rich's 80 columns that cut names short."""
+    from rich.console import Console
+
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if known else PIPED_COLUMNS, highlight=highlight)
 
 
 @contextmanager

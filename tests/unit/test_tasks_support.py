@@ -1,6 +1,7 @@
 """What every door shares: exit codes, sentences, the lab's name; and a wrong command line."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -148,3 +149,14 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(capsys: pytest.Captu
 )
 def test_rejoin_takes_its_host_without_an_option_as_every_hint_says(typed: list[str], meant: list[str]) -> None:
     assert arguments(typed) == ["dr", *meant]
+
+
+@pytest.mark.parametrize(("columns", "width"), [(None, 160), ("100", 100)])
+def test_what_is_piped_into_a_file_is_not_cut_to_a_terminals_width(
+    monkeypatch: pytest.MonkeyPatch, columns: str | None, width: int
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert support.screen().width == width
