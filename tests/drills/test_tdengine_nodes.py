@@ -86,9 +86,9 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
 
 
 @contextmanager
-def load(estate: Estate, folder: Path, rate: float = RATE) -> Iterator[feeds.Feed]:
+def load(estate: Estate, folder: Path, whoever: bool = False) -> Iterator[feeds.Feed]:
     """Write while the block runs; afterwards every acknowledged row must be there, once."""
-    with feeds.running(estate.app, rate, 1, folder, stores.TDENGINE) as feed:
+    with feeds.running(estate.app, RATE, 1, folder, stores.TDENGINE, whoever=whoever) as feed:
         yield feed
         feed.ledger.wait_for(
             lambda view: view.writing is Writing.STORE and not view.awaiting_replay, 120, "rows in the store again"
@@ -275,7 +275,7 @@ def test_a_cluster_that_lost_its_majority_is_rebuilt_from_backup_and_outbox(
         faults.remove(LAB, name)
         complete.host(name).hang_up()
     up(LAB, quiet)
-    with load(complete, tmp_path) as meanwhile:
+    with load(complete, tmp_path, whoever=True) as meanwhile:
         meanwhile.ledger.wait_for(lambda view: view.writing is Writing.OUTBOX, 60, "the outbox")
         until(  # a busy host may not answer status in time, which is then what it says
             lambda: dr("status", "--json"), 60, what="status to name what brings a lost cluster back", every=0.5,
