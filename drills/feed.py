@@ -11,6 +11,7 @@ from pathlib import Path
 
 from drills.measuring.ledger import Ledger
 from drills.measuring.tally import Feed as State
+from drills.measuring.tally import LedgerView
 from drills.stores import POSTGRESQL, Store
 from inventories.errors import TargetFailed
 from runbooks.engine.budgets import budget
@@ -83,13 +84,20 @@ class Feed:
 
 @contextmanager
 def running(
-    app: Host, rate: float, seed: int, run_dir: Path, store: Store = POSTGRESQL, batch: int = BATCH
-) -> Iterator[Feed]:
-    """A feed of one store that has begun to acknowledge rows. It is ended on the way out, whatever happened."""
+    app: Host, rate: float, seed: int, run_dir: Path, store: Store = POSTGRESQL, batch: int = BATCH,
+    whoever: bool = False,
+) -> Iterator[Feed]:  # fmt: skip
+    """A feed whose store has begun to acknowledge rows; or `whoever` does, for a store that is lost.
+
+    It is ended on the way out, whatever happened.
+    """
     words = (store.settings, rate, seed, batch)
 
     def begin(*more: object) -> subprocess.Popen[bytes]:
         return app.start(_GOES_ON if more else _COMMAND, *words, *more, user="mystocks")
+
+    def begun(view: LedgerView) -> bool:
+        return (view.acked if whoever else view.by_store) > 0
 
     process, log = begin(), run_dir / "logs" / store.log
     assert process.stdout is not None
@@ -97,11 +105,11 @@ def running(
     feed = Feed(Ledger(run_dir / store.ledger, process.stdout), process, begin, log)
     try:
         view = feed.ledger.wait_for(
-            lambda view: view.by_store > 0 or view.feed is State.DIED,
+            lambda view: begun(view) or view.feed is State.DIED,
             budget("feed.start"),
-            "the first row acknowledged by the store",
+            f"the first row acknowledged{'' if whoever else ' by the store'}",
         )
-        if not view.by_store:
+        if not begun(view):
             raise TargetFailed(f"the feed on {app} died before its first row", f"see {run_dir}/logs/{store.log}")
         yield feed
     finally:

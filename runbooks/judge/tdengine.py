@@ -19,7 +19,7 @@ QUORUM_OF = 3  # nodes: with fewer there is one copy of every row
 
 def findings(servers: Sequence[Server], labels: Sequence[str] | None = None) -> Iterator[Finding]:
     """Servers that do not serve, copies that are missing, a door that stands open. `labels`: of TDengine's backups."""
-    blank = [one.name for one in servers if one.ssh and not one.installed]
+    blank = [one.name for one in servers if one.blank]
     if not any(one.installed and one.ssh for one in servers):
         yield from (_silent(one, len(servers)) for one in servers if not one.ssh)
         if blank and labels:  # without one nothing was deployed here: `degraded` says so
@@ -45,7 +45,9 @@ def findings(servers: Sequence[Server], labels: Sequence[str] | None = None) -> 
 
 
 def _silent(server: Server, nodes: int) -> Finding:
-    if not server.ssh:
+    if server.slow:
+        hint = f"./dr status asks again; a host that stays so slow shows why on itself: ssh {server.name} uptime"
+    elif not server.ssh:
         again = f"./dr tdengine-rejoin {server.name}" if nodes >= QUORUM_OF else f"./dr deploy --limit {server.name}"
         hint = f"bring the host back, then {again}"
     elif nodes >= QUORUM_OF:

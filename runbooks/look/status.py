@@ -182,7 +182,7 @@ def _node(host: Host, answer: Future[Node]) -> Node:
 
 
 def _server(host: Host, answer: Future[Server]) -> Server:
-    return answer.result() if answer.done() else Server(host, ssh=False, why=SLOW)
+    return answer.result() if answer.done() else Server(host, ssh=False, slow=True, why=SLOW)
 
 
 def _work(host: Host, answer: Future[dict[str, Begun]], unknown: dict[str, str]) -> Mapping[str, Begun]:

@@ -153,15 +153,16 @@ def test_a_shape_that_changed_gets_what_fits_on_consent(tortured: Estate) -> Non
 
 
 def test_what_the_second_engine_dumps_has_the_plain_tables_too_and_comes_back(tortured: Estate) -> None:
-    """It knows neither a BLOB nor a DECIMAL and writes no quote in a name: such tables are named, and stop no other."""
+    """What it does not know or would write as something else is named, and stops no other."""
     said = tortured.backup.run(f"{PYTHON}-m agents.tdengine.backup.dump take", user="postgres", timeout=300).json()
     assert said["counts"]["plain"] > 0
     assert "blobs" in said["left_out"] and not said["counts"].keys() & said["left_out"].keys()
-    assert set(said["left_out"]) == {"blobs", "every-type", "表'q"}
+    assert set(said["left_out"]) == {"blobs", "every-type", "jsoned", "表'q"}
+    assert said["left_out"]["jsoned"] == "taosdump cannot write a backslash in a tag (j)"
     assert "without blobs: taosdump knows no BLOB" in dr("backup.list", "--store", "tdengine").out
     run(tortured.backup, [f"DROP DATABASE IF EXISTS {SIDE}"])
     words = f"{PYTHON}-m agents.tdengine.backup.dump restore %s --into %s"
     back = tortured.backup.run(words, said["label"], SIDE, user="postgres", timeout=300).json()
-    assert back["rows"] == said["counts"] and {"plain", "keyed-1", "jsoned", "bars"} <= set(back["rows"])
+    assert back["rows"] == said["counts"] and {"plain", "keyed-1", "bars"} <= set(back["rows"])
     made = ["SHOW CREATE TABLE `plain`", "DESCRIBE `keyed-1`"]
     assert run(tortured.backup, made) == run(tortured.backup, made, SIDE)

@@ -130,6 +130,34 @@ def test_a_name_that_taosdump_cannot_write_leaves_out_its_table(
     assert told == ({name: f"taosdump cannot write the name {odd}"} if odd else {})
 
 
+@pytest.mark.parametrize("kind", ["DOUBLE", "FLOAT", "GEOMETRY(100)"])
+def test_a_tag_of_which_taosdump_writes_six_decimals_leaves_out_its_table(kind: str) -> None:
+    """0.1234567890123456 came back as 0.123457, and every count was right."""
+    columns = [["ts", "TIMESTAMP", True], ["g", kind, False]]
+    tables: dict[str, dict[str, Any]] = {
+        "tagged": {"columns": columns[:1], "tags": [["t", kind]]}, "kept": {"columns": columns, "tags": []},
+    }  # fmt: skip
+    assert dump.undumped(tables, {}) == {"tagged": f"taosdump cuts a tag of {kind} (t)"}
+
+
+def test_a_tag_that_taosdump_would_write_as_another_text_leaves_out_its_table() -> None:
+    r"""Each was tried on a real server: a\b came back with a backspace in it, and a JSON tag ended the restore."""
+
+    class Tags:
+        def rows(self, statement: str) -> list[tuple[str, str, str]]:
+            if statement.endswith(r"LIKE '%\\\\%'"):
+                return [("texts", "t", "VARCHAR(40)"), ("objects", "j", "JSON(16382)"), ("bytes", "b", "VARBINARY(9)")]
+            assert statement.endswith(r"LIKE '%\'%'")
+            return [("names", "t", "NCHAR(40)"), ("quotes", "j", "JSON(16382)")]
+
+    session: Any = Tags()
+    assert dump._changed(session, "market_data") == {
+        "texts": "taosdump cannot write a backslash in a tag (t)",
+        "objects": "taosdump cannot write a backslash in a tag (j)",
+        "quotes": "taosdump cannot write a quote in a tag (j)",
+    }
+
+
 @pytest.mark.parametrize("said", ["", "OK: Database market_data dumped\nOK: 0 row(s) dumped out!\n"])
 def test_a_dump_of_nothing_is_no_dump(said: str) -> None:
     with pytest.raises(AgentError, match="dumped no row"):

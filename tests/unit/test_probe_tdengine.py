@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from inventories.catalog.load import load_recovery
+from inventories.errors import DrError, TargetFailed, TimedOut, Unreachable
 from inventories.inventory import HostEntry
 from runbooks.hosts import Host, Ran
 from runbooks.judge import outbox
@@ -58,6 +59,28 @@ def test_agents_of_an_older_tool_are_no_traceback(monkeypatch: pytest.MonkeyPatc
     seen = look(host("tsdb1"))
     assert not seen.online
     assert "nothing of edition" in seen.why and "./dr deploy --limit tsdb1" in seen.why
+
+
+@pytest.mark.parametrize(
+    ("error", "role", "hint"),
+    [
+        (TimedOut("tsdb1 did not finish within 2 s"), "unknown", "./dr status asks again"),
+        (Unreachable("tsdb1 cannot be reached over SSH"), "unreachable", "bring the host back"),
+        (TargetFailed("tsdb1: ended with 124"), "down", "./dr tdengine-rejoin tsdb1"),
+    ],
+)
+def test_a_host_that_is_slow_is_not_called_away(
+    monkeypatch: pytest.MonkeyPatch, error: DrError, role: str, hint: str
+) -> None:
+    def fails(*_: object, **__: object) -> Ran:
+        raise error
+
+    monkeypatch.setattr(Host, "reachable", lambda *_: True)
+    monkeypatch.setattr(Host, "run", fails)
+    seen = look(host("tsdb1"))
+    assert (seen.role, seen.blank) == (role, False)
+    found = {one.objective: one for one in judge.findings((seen, *WHOLE[1:]))}["TDengine on tsdb1"]
+    assert hint in found.hint and str(error) in found.measured
 
 
 def test_whole_cluster_meets_everything() -> None:

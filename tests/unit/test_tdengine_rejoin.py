@@ -14,9 +14,9 @@ from inventories.errors import Refused
 from runbooks.engine import budgets
 from runbooks.judge import tdengine as judge
 from runbooks.probes.tdengine import servers as tdengine
-from runbooks.probes.tdengine.servers import OURS, Server
+from runbooks.probes.tdengine.servers import OURS, Server, parse
 from runbooks.procedures.tdengine import rejoin
-from tests.unit.test_probe_tdengine import SAID, server
+from tests.unit.test_probe_tdengine import SAID, host, server
 
 OFFLINE = {**SAID["dnodes"], "tsdb1:6030": "offline"}
 LED = {"id": 2, "database": "market_data",
@@ -71,6 +71,36 @@ def test_one_that_does_not_end_is_refused_in_its_own_words(
     waits += [state]
     with pytest.raises(Refused, match=said):
         led(state)
+
+
+@pytest.mark.parametrize("named", ["", "tsdb1"])
+def test_hosts_that_are_blank_leave_no_majority_and_that_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """The one that is left keeps silent for half a minute, and was asked twice."""
+    blank = tuple(parse(host(name), None) for name in ("tsdb1", "tsdb2"))
+    asked: list[float | None] = []
+
+    def survey(estate: object, timeout: float | None = None) -> tuple[Server, ...]:
+        asked.append(timeout)
+        return (*blank, Server(host("tsdb3"), ssh=True, why="ended with 124"))
+
+    monkeypatch.setattr(tdengine, "survey", survey)
+    context: Any = Run()
+    context.options = rejoin.TdengineRejoinOptions(host=named)
+    said = "no TDengine is installed on tsdb1 and tsdb2, and 1 of 3 nodes is no majority"
+    with pytest.raises(Refused, match=said) as refused:
+        rejoin.assess(context, rejoin.TdengineRejoin())
+    assert "tdengine-rebuild" in refused.value.hint
+    assert asked == [rejoin.LOOK_S]
+
+
+def test_one_blank_host_beside_a_slow_one_is_no_verdict() -> None:
+    """Of whom nobody knows anything may be the majority's."""
+    slow = Server(host("tsdb2"), ssh=False, slow=True, why="did not finish within 5 s")
+    rejoin._some_majority((parse(host("tsdb1"), None), slow, server("tsdb3")), "tsdb1")
+    with pytest.raises(Refused, match="on tsdb2, and 1 of 3 nodes is no majority that could fill tsdb1"):
+        rejoin._some_majority((server("tsdb1"), parse(host("tsdb2"), None), server("tsdb3")), "tsdb1")
 
 
 def test_a_leader_is_taken_out_on_purpose_where_the_others_are_enough_to_elect_another() -> None:

@@ -6,10 +6,11 @@
     python3 -m agents.tdengine.backup.dump prove [LABEL]                     restore one into a server of its own
     python3 -m agents.tdengine.backup.dump restore [LABEL] --into DATABASE   into a database that is not there yet
 
-Always a whole database but for tables with types or names that taosdump cannot take, which are named; and portable: any
-TDengine reads what taosdump wrote. Rows are counted on the server before and after, since taosdump ends well whatever
-it left out; and it forgets options of the database and how plain tables were made, which are kept beside. Two
-stay, and older ones until a newer one was restored and found whole; see agents/jobs/second.py.
+Always a whole database but for tables with types, names or tags that taosdump cannot take or writes as something else,
+which are named; and portable: any TDengine reads what taosdump wrote. Rows are counted on the server before and after,
+since taosdump ends well whatever it left out; and it forgets options of the database and how plain tables were made,
+which are kept beside. Two stay, and older ones until a newer one was restored and found whole; see
+agents/jobs/second.py.
 """
 
 from __future__ import annotations
@@ -47,10 +48,13 @@ FOLDER_NAME = "td-dumps"
 PROOFS = "td-dump-proofs.jsonl"  # beside the records of the first engine
 DATA = "dump.tar.zst.enc"
 _UNDUMPED = frozenset(("DECIMAL", "DECIMAL64", "BLOB", "MEDIUMBLOB"))
+_CUT = frozenset(("FLOAT", "DOUBLE", "GEOMETRY"))  # as tags: it writes six decimals of them
+_TEXTS = frozenset(("VARCHAR", "BINARY", "NCHAR", "JSON"))  # as tags: what it writes of a backslash is read otherwise
 # What ends taosdump: a quote in the name of any table, and in names of supertables, plain tables and columns what its
 # JSON does not escape.
 _UNQUOTED, _UNESCAPED = re.compile("'"), re.compile(r'["\\]')
 _A_QUOTE = quoted("%'%")
+_A_BACKSLASH = quoted("%\\\\%")
 _LABEL = re.compile(r"\d{8}-\d{6}D")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 
@@ -222,7 +226,8 @@ class Dumps:
         database = self._settings.database
         with RawSession(self._settings.server()) as session:
             tables = schema.tables(session, database)
-            left_out = undumped(tables, _unquoted(session, database))
+            changed = {name: why for name, why in _changed(session, database).items() if name in tables}
+            left_out = changed | undumped(tables, _unquoted(session, database))
             counts = _counts(session, database)
             if left_out and not counts.keys() - left_out.keys():
                 raise AgentError(f"taosdump can take no table of {database}.", "Take a backup without --engine.")
@@ -278,7 +283,9 @@ def _why_not(name: str, shape: schema.Shape, subtable: str) -> str:
     )  # fmt: skip
     if odd:
         return f"taosdump cannot write the name {odd}"
-    return next((f"taosdump knows no {kind} ({one})" for one, kind in typed if schema.plain(kind) in _UNDUMPED), "")
+    unknown = next((f"taosdump knows no {kind} ({one})" for one, kind in typed if schema.plain(kind) in _UNDUMPED), "")
+    cut = (f"taosdump cuts a tag of {kind} ({one})" for one, kind in shape["tags"] if schema.plain(kind) in _CUT)
+    return unknown or next(cut, "")
 
 
 def _unquoted(session: RawSession, database: str) -> dict[str, str]:
@@ -287,6 +294,17 @@ def _unquoted(session: RawSession, database: str) -> dict[str, str]:
         f"AND `type` = 'CHILD_TABLE' AND table_name LIKE {_A_QUOTE}"
     )
     return {str(stable): str(name) for stable, name in rows if _UNQUOTED.search(str(name))}
+
+
+def _changed(session: RawSession, database: str) -> dict[str, str]:
+    """Why, of supertables with a text in a tag that comes back as another one, or ends taosdump when it comes back."""
+    ask = (
+        "SELECT DISTINCT stable_name, tag_name, tag_type FROM information_schema.ins_tags "
+        f"WHERE db_name = {quoted(database)} AND tag_value LIKE "
+    )
+    found = [(*row, "backslash") for row in session.rows(ask + _A_BACKSLASH) if schema.plain(str(row[2])) in _TEXTS]
+    found += [(*row, "quote") for row in session.rows(ask + _A_QUOTE) if schema.plain(str(row[2])) == "JSON"]
+    return {str(name): f"taosdump cannot write a {what} in a tag ({tag})" for name, tag, _, what in found}
 
 
 def _counts(session: RawSession, database: str) -> dict[str, int]:

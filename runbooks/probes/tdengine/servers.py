@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from inventories.catalog import load_tables
 from inventories.catalog.tdengine.shape import Shape, declared
-from inventories.errors import DrError, TargetFailed
+from inventories.errors import DrError, TargetFailed, TimedOut
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
 
@@ -62,10 +62,14 @@ class Vgroup:
 
 @dataclass(frozen=True)
 class Server:
-    """One TDengine host. Where `online` is false everything below it is empty and `why` says what is wrong."""
+    """One TDengine host. Where `online` is false everything below it is empty and `why` says what is wrong.
+
+    `slow`: it did not answer in time, although nothing says that it is away: what it has nobody knows.
+    """
 
     host: Host = field(repr=False)
     ssh: bool
+    slow: bool = False
     installed: bool = True
     online: bool = False
     why: str = ""
@@ -94,10 +98,15 @@ class Server:
         return tuple(number for number in wanted if number not in self.held)
 
     @property
+    def blank(self) -> bool:
+        """It answers, and no TDengine is installed on it."""
+        return self.ssh and not self.installed
+
+    @property
     def role(self) -> str:
         """One word for a screen."""
         if not self.ssh:
-            return "unreachable"
+            return "unknown" if self.slow else "unreachable"
         if not self.installed:
             return "not installed"
         return self.dnodes.get(self.name, "not joined") if self.online else "down"
@@ -134,6 +143,8 @@ def look(host: Host, timeout: float | None = None) -> Server:
         said = host.run(_LOOK, f"{limit:g}", timeout=limit + 1).json()
     except TargetFailed as error:
         return Server(host, ssh=True, why=str(error))
+    except TimedOut as error:
+        return Server(host, ssh=False, slow=True, why=str(error))
     except DrError as error:
         return Server(host, ssh=False, why=str(error))
     try:

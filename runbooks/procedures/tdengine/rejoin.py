@@ -20,6 +20,7 @@ from runbooks.probes.tdengine.servers import Local, Server, Vgroup
 from runbooks.procedures.tdengine import verifying
 
 LEAST = 3
+LOOK_S = 5.0  # what is known at once
 _REBUILD = "where the others lost their disks too, ./dr tdengine-rebuild brings all of them back"
 _FLUSH = "FLUSH DATABASE `%s`"
 
@@ -79,8 +80,12 @@ def wanted(context: Run) -> TdengineRejoin:
 
 def assess(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     """Find the node that is out, and what is left of its data. Raises Refused."""
+    # A node that lost the others keeps silent for as long as it may; that they are blank is known at once, and final.
+    _some_majority(tdengine.survey(context.estate, LOOK_S), context.options.host)
     servers = tdengine.survey(context.estate)
     out = _choose(context, servers)
+    if out.slow:
+        raise Refused(f"{out.name} did not answer in time ({out.why})", f"ssh {out.name} uptime; then once more")
     if not out.ssh:
         raise Refused(f"{out.name} cannot be reached ({out.why})", "power it on, or put a blank host in its place")
     # One that is taken out on purpose may lead until it is stopped; move-aside waits for the others' election.
@@ -107,6 +112,18 @@ def assess(context: Run, state: TdengineRejoin) -> TdengineRejoin:
             "aside": f"/var/lib/taos.replaced-{context.run_dir.name}" if context.options.replace else "",
         }
     )  # fmt: skip
+
+
+def _some_majority(servers: Sequence[Server], lost: str) -> None:
+    """Raises Refused where blank hosts leave no majority that could fill one; who keeps silent may be part of it."""
+    blank = [server.name for server in servers if server.blank]
+    able = [server.name for server in servers if server.name not in (*blank, lost)]
+    if 2 * len(able) <= len(servers):
+        raise Refused(
+            f"no TDengine is installed on {' and '.join(blank)}, and {len(able)} of {len(servers)} nodes "
+            f"{'is' if len(able) == 1 else 'are'} no majority that could fill {lost or 'one of them'}",
+            f"./dr deploy installs it where the data are still there; {_REBUILD}",
+        )
 
 
 def _choose(context: Run, servers: tuple[Server, ...]) -> Server:
