@@ -10,12 +10,13 @@ from pydantic import BaseModel, ConfigDict
 from runbooks.table_copy.names import qualified, quoted, shown
 
 # Types of which two equal values are written alike, so that the hash of the value tells; of others the text is hashed,
-# or what is sent: 1.0 and 1.00 are equal, and so are a day and 24 hours, 0 and -0.
+# or what is sent: 1.0 and 1.00 are equal, and so are a day and 24 hours, 0 and -0. As a text, xml has a declaration
+# (<?xml version="1.0"?>) that no output of it shows, and that pg_dump, COPY and what travels here leave out.
 _HASHED = frozenset({
     "smallint", "integer", "bigint", "boolean", "text", "character varying", "date", "timestamp with time zone",
     "timestamp without time zone", "uuid", "name", "bytea",
 })  # fmt: skip
-_SENT = {"real": "float4send", "double precision": "float8send", "interval": "interval_send"}
+_SENT = {"real": "float4send", "double precision": "float8send", "interval": "interval_send", "xml": "xml_send"}
 _WHOLE = ("smallint", "integer", "bigint", "numeric")
 EVENT_ID = "event_id"
 FIRST_OF_OURS = 16384  # what initdb made has lower numbers, the same on every server
