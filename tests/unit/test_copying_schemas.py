@@ -277,7 +277,8 @@ CREATE TABLE t (id int PRIMARY KEY, m types.mood, ms types.mood[], p positive, c
   j json, x xml, mo money, b bit(3), vb bit varying, pts point, ch character(4), tz timetz, ip inet, ts timestamp(3),
   h bytea, u uuid, nums numeric(8,2)[]);
 INSERT INTO t SELECT i, 'fine', '{sad,fine}', 3, '(1,sad)', array['(1,sad)'::pt, null], '[1,5)', '[2020-01-01,)',
-  '{"a":  1}', '<?xml version="1.0"?><a/>', 12.5, '101', '11', '(1,2)', 'ab', '10:00+03', '10.0.0.1/8', '2020-01-01 00:00:00.123',
+  '{"a":  1}', '<?xml version="1.0"?><a/>', 12.5, '101', '11', '(1,2)', 'ab', '10:00+03', '10.0.0.1/8',
+  '2020-01-01 00:00:00.123',
   '\\x00ff', '00000000-0000-0000-0000-000000000001', '{1.50}' FROM generate_series(1, 9) i;
 """
 
