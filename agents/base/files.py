@@ -63,6 +63,14 @@ def give_to_owner_of_folder(handle: int, path: Path) -> None:
             os.fchown(handle, folder.st_uid, folder.st_gid)
 
 
+def is_named(opened: os.stat_result, path: Path, *, follow_symlinks: bool = True) -> bool:
+    """Whether `path` is still the name of the file that was opened, and not of none or of another one in its place."""
+    try:
+        return os.path.samestat(opened, path.stat(follow_symlinks=follow_symlinks))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def sync_folder(path: Path) -> None:
     """Its names are on the disk when this returns."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agents.base.errors import AgentError
-from agents.base.files import give_to_owner_of_folder
+from agents.base.files import give_to_owner_of_folder, is_named
 
 _EVERY_S = 0.05
 
@@ -34,7 +34,8 @@ class FileLock:
         while True:
             handle = self._open()
             try:
-                if _locked(handle, fcntl.LOCK_EX) and _has_name(handle, self.path):
+                # One that was moved away meanwhile keeps nobody out.
+                if _locked(handle, fcntl.LOCK_EX) and is_named(os.fstat(handle), self.path, follow_symlinks=False):
                     self.handle = handle
                     return True
                 is_late = time.monotonic() >= ends
@@ -94,14 +95,6 @@ def is_held(path: Path) -> bool:
         return not _locked(handle, fcntl.LOCK_SH)
     finally:
         os.close(handle)
-
-
-def _has_name(handle: int, path: Path) -> bool:
-    """Whether the file is still the one of this name: one that was moved away meanwhile keeps nobody out."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat(follow_symlinks=False))
-    except FileNotFoundError:
-        return False
 
 
 def _locked(handle: int, kind: int) -> bool:

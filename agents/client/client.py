@@ -100,7 +100,8 @@ class Client:
         if node is None:
             sentence = "agent.json names no node, so event ids could be another host's."
             raise BadConfig(sentence, "Deploy this host again.")
-        self._clock = Clock(configs[0].outbox.path.with_name(CLOCK), node)
+        self.node, self.folder = node, configs[0].outbox.path.parent
+        self._clock = Clock(self.folder / CLOCK, node)
         self._tables: dict[str, Table] = {}
         self._checkers: dict[str, Checker] = {}
         self._pools: dict[str, Pool] = {}
@@ -145,19 +146,21 @@ class Client:
         def ids(sound: Sequence[int]) -> Sequence[int]:
             return self._clock.reserve(len(sound)) if event_ids is None else [event_ids[row] for row in sound]
 
-        return self._checkers[table.name].prepare(rows, ids)
+        prepared = self._checkers[table.name].prepare(rows, ids)
+        return prepared if event_ids is None else replace(prepared, given_late=True)
 
     def write(self, prepared: Prepared) -> Acknowledgement:
         """The second half; again with what a NotAcknowledged left over."""
         pool = self._pools[prepared.table]
         acks: list[Ack] = []
+        late = prepared.late
         for number, piece in enumerate(prepared.pieces):
             try:
                 with pool.writer() as writer:
-                    acks.append(writer.write(piece.batch))
+                    acks.append(writer.write(piece.batch, late))
             except AgentError as error:
                 done = self._acknowledgement(prepared, acks)
-                rest = replace(prepared, pieces=prepared.pieces[number:], refused=())
+                rest = replace(prepared, pieces=prepared.pieces[number:], refused=(), given_late=True)
                 raise NotAcknowledged(str(error), error.hint, done, rest) from error
         return self._acknowledgement(prepared, acks)
 

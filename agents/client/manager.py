@@ -91,7 +91,8 @@ class Manager:
         """Save batch by batch and tell which rows are not acknowledged, by their place in `data`, and why.
 
         CONTINUE goes on behind a row that is refused. ROLLBACK saves nothing when any row is refused. RETRY asks again
-        for what neither store nor outbox could take; a row that the catalogue refuses is refused each time.
+        for what neither store nor outbox could take; a row that the catalogue refuses is refused each time. So are all
+        rows of a classification that nobody knows, or of another table's: they are told, and kept in the queue.
         """
         strategy = BatchFailureStrategy(failure_strategy)
         if batch_size < 1:
@@ -99,14 +100,15 @@ class Manager:
         started = time.monotonic()
         result = BatchOperationResult(len(data), 0, 0, strategy, 0.0)
         ids: dict[int, int | None] = {}
-        target = self._target(classification, table_name)
-        if strategy is BatchFailureStrategy.ROLLBACK and len(data):
-            prepared = self._client.prepare(target, data)
-            if prepared.refused:
-                result.rollback_executed = True
-                result.error_messages = dict.fromkeys(range(len(data)), "another row of the batch was refused")
-                _note(result, prepared.refused, 0)
-        for first in range(0, 0 if result.rollback_executed else len(data), batch_size):
+        try:
+            target = self._target(classification, table_name)
+            if strategy is BatchFailureStrategy.ROLLBACK and len(data):
+                self._refuse_all_for_one(target, data, result)
+        except AgentError as error:  # nobody knows the class, or these are no rows: each of them is told and kept
+            result.rollback_executed = strategy is BatchFailureStrategy.ROLLBACK
+            result.error_messages = dict.fromkeys(range(len(data)), str(error))
+            ids = {} if isinstance(error, BadRow) else dict.fromkeys(range(len(data)))
+        for first in range(0, 0 if result.error_messages else len(data), batch_size):
             rows = _chosen(data, range(first, min(first + batch_size, len(data))))
             ids |= {first + row: event for row, event in self._batch(target, rows, first, result).items()}
         result.failed_indices = sorted(result.error_messages)
@@ -118,6 +120,13 @@ class Manager:
             kwargs = _with_ids(kwargs, result.failed_indices, ids)
             self._keep(classification, _chosen(data, result.failed_indices), table_name, kwargs, first_why, bool(ids))
         return result
+
+    def _refuse_all_for_one(self, target: str, data: Any, result: BatchOperationResult) -> None:
+        prepared = self._client.prepare(target, data)
+        if prepared.refused:
+            result.rollback_executed = True
+            result.error_messages = dict.fromkeys(range(len(data)), "another row of the batch was refused")
+            _note(result, prepared.refused, 0)
 
     def _batch(self, target: str, rows: Any, first: int, result: BatchOperationResult) -> dict[int, int | None]:
         """Those that nobody could take for now, with the event id under which the store may have one all the same."""

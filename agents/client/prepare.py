@@ -6,8 +6,9 @@ A batch is what is acknowledged at once; many rows make several, each small enou
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import compress
 
@@ -17,6 +18,7 @@ from agents.client.kinds import NULL, Kind, Wrong, is_missing, is_nan, kind_of
 from agents.client.shapes import Columns, columns_of
 from agents.writing.batch import EVENT_ID, Batch, Part
 
+LATE_S = 1.0
 BATCH_ROWS = 5000
 BATCH_BYTES = 8 << 20
 Ids = Callable[[Sequence[int]], Sequence[int]]  # of the rows that are sound, by their numbers
@@ -45,12 +47,21 @@ class Piece:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a save writes. Writing it twice is harmless: the event ids are given."""
+    """What a save writes. Writing it twice is harmless: the event ids are given.
+
+    `late`: others may have saved newer rows since its event ids were given.
+    """
 
     table: str
     n: int
     pieces: tuple[Piece, ...]
     refused: tuple[Refused, ...]
+    given_late: bool = False
+    made_at: float = field(default_factory=time.monotonic, compare=False)
+
+    @property
+    def late(self) -> bool:
+        return self.given_late or time.monotonic() - self.made_at > LATE_S
 
     @property
     def sound(self) -> int:

@@ -3,9 +3,10 @@
     python3 -m agents.client.takeover [--config FILE] QUEUE
 
 Each item is as old as its created_at: its rows never win over what was saved since, where the table keeps the newest.
-An item's event ids come from it, so that taking it over twice leaves one copy. An item is marked completed when every
-row of it is acknowledged. One that is damaged, or has rows that the catalogue refuses, stays in the file, marked failed
-and named in the answer; its sound rows are saved. A file that cannot be written is taken over all the same, unmarked.
+Its rows keep their event ids (agents/client/imported.py), so that taking it over twice leaves one copy. An item is
+marked completed when every row of it is acknowledged. One that is damaged, or has rows that the catalogue refuses,
+stays in the file, marked failed and named in the answer; its sound rows are saved. A file that cannot be written is
+taken over all the same, unmarked.
 
 Prints {"items", "rows", "by_store", "by_outbox", "set_aside": [{"id", "classification", "rows", "why"}],
 "failed_before", "left", "marked", "why_left"}. Exit code 1 when anything was set aside or is left.
@@ -19,6 +20,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,10 +29,11 @@ from typing import Any
 from agents.base.config import DEFAULT
 from agents.base.errors import BadConfig, BadRow, run
 from agents.client.client import Acknowledgement, Client, NotAcknowledged
+from agents.client.imported import A_SECOND, Imported, SecondFull
 from agents.client.recovery_queue import EVENT_IDS, QueueUnusable, opened, readable
 from agents.writing.writer import By
 
-ROW_BITS = 17  # 131,072 rows an item: the trading system saves up to 100,000
+MOST_ROWS = 131_072  # of an item: the trading system saves up to 100,000
 FUTURE_S = 86_400
 REASONS = 3
 
@@ -76,11 +79,11 @@ def take_over(client: Client, path: Path) -> Taken:
     if path.stat().st_size == 0:
         hint = "Look for it beside this one, with its -wal: a copy that was half written starts like that."
         raise QueueUnusable(f"{path} is empty: nothing was ever put into it, or it is no copy of the queue.", hint)
-    with opened(path) as queue:
+    with closing(Imported(client.folder, client.node)) as imported, opened(path) as queue:
         taken.failed_before = _count(queue, "failed")
         for item in _pending(queue):
             try:
-                status = _take(client, item, taken)
+                status = _take(client, imported, item, taken)
             except NotAcknowledged as error:
                 taken.why_left = str(error)
                 break
@@ -91,17 +94,18 @@ def take_over(client: Client, path: Path) -> Taken:
     return taken
 
 
-def _take(client: Client, item: Item, taken: Taken) -> str:
+def _take(client: Client, imported: Imported, item: Item, taken: Taken) -> str:
     """Its new status."""
     try:
         rows, table_name, given = rows_of(item.data_json)
         target = _target(client, item.classification, table_name)
-        ids = [of_save or own for of_save, own in zip(given, event_ids(item, len(rows)), strict=True)]
+        ids = [of_save or own for of_save, own in zip(given, event_ids(imported, item, rows), strict=True)]
         prepared = client.prepare(target, rows, ids)
     except (Damaged, BadRow) as why:
         taken.set_aside.append(SetAside(item.id, item.classification, None, str(why)))
         return "failed"
     ack = client.write(prepared)
+    time.sleep(ack.slow_down_s)
     _add(taken, ack)
     if ack.complete:
         return "completed"
@@ -197,10 +201,10 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def event_ids(item: Item, n: int) -> list[int]:
-    """Of its rows: the second in which it was put into the queue, then the item, then the row. Raises Damaged."""
-    if n > 1 << ROW_BITS:
-        raise Damaged(f"it holds {n} rows, {1 << ROW_BITS} are the most")
+def event_ids(imported: Imported, item: Item, rows: Sequence[Any]) -> list[int]:
+    """Of its rows, in the second in which it was put into the queue. Raises Damaged."""
+    if len(rows) > MOST_ROWS:
+        raise Damaged(f"it holds {len(rows)} rows, {MOST_ROWS} are the most")
     try:
         moment = datetime.fromisoformat(str(item.created_at))
     except ValueError:
@@ -208,8 +212,10 @@ def event_ids(item: Item, n: int) -> list[int]:
     second = int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp())
     if not 0 < second < time.time() + FUTURE_S:
         raise Damaged(f"its created_at is {item.created_at!r}, which is still to come or long before its time")
-    first = (item.id << ROW_BITS) & 0xFFFF_FFFF
-    return [second << 32 | first + row for row in range(n)]
+    try:
+        return imported.event_ids(second, (item.id, item.classification), rows)
+    except SecondFull:
+        raise Damaged(f"its second, {item.created_at}, has {A_SECOND} rows already, which are the most") from None
 
 
 def _pending(queue: sqlite3.Connection) -> Iterator[Item]:

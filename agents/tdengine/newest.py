@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.base.config import Table
 from agents.tdengine import instant
-from agents.tdengine.sql import subtable
+from agents.tdengine.sql import among, subtable
 from agents.writing.batch import EVENT_ID, Part, rows_of
 
 # TDengine takes no IN for the time that a table is ordered by. Times that lie together are asked for by one span.
@@ -72,11 +72,10 @@ def _known(part: Part, table: Table, ask: Ask) -> dict[Place, list[int]]:
     for first, last in _spans(sorted(set().union(*wanted.values()))):
         names = [name for name, times in wanted.items() if any(first <= ns <= last for ns in times)]
         for nth in range(0, len(names), NAMES):
-            listed = ",".join(f"'{name}'" for name in names[nth : nth + NAMES])
             # Names are the catalogue's and our own hashes, values are numbers.
             for name, ts, event in ask(
                 f"SELECT TBNAME, CAST(`{column}` AS BIGINT), `{EVENT_ID}` FROM `{table.database}`.`{table.name}`"
-                f" WHERE `{column}` >= {first} AND `{column}` <= {last} AND TBNAME IN ({listed})"
+                f" WHERE `{column}` >= {first} AND `{column}` <= {last} AND {among(names[nth : nth + NAMES])}"
             ):
                 if int(ts) in wanted.get(str(name), ()):
                     found.setdefault((str(name), int(ts)), []).append(int(event))

@@ -61,6 +61,16 @@ def quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def among(names: Sequence[str]) -> str:
+    """A condition for a supertable's rows of these subtables.
+
+    One alone is named twice. The client makes a question for a single name one to the subtable that it remembers: where
+    another host dropped that one and made it again no row would be found.
+    """
+    listed = ",".join(quoted(name) for name in (names if len(names) > 1 else [*names, *names]))
+    return f"TBNAME IN ({listed})"
+
+
 def identifier(name: str) -> str:
     """A name as a statement has it."""
     return "`" + name.replace("`", "``") + "`"

@@ -39,7 +39,7 @@ DATA_CODES = frozenset((
 ))  # fmt: skip
 # Nobody answered, or a part of the server is not there: the network, the cluster's management, vnodes, the log's sync.
 _AWAY = ((0x0001, 0x00FF), (0x0213, 0x0213), (0x0300, 0x0360), (0x0500, 0x0550), (0x0900, 0x09FF))
-NO_TABLE = frozenset((0x2603, 0x2662, 0x0618))
+NO_SUPERTABLE, DROPPED_MEANWHILE = 0x2603, 0x0618
 
 @dataclass
 class Node:
@@ -177,7 +177,8 @@ class TdStore:
         """Write all parts; returns only if the server acknowledges every row. Raises a StoreFailure."""
         deadline = time.monotonic() + deadline_s
         if self._late:
-            parts = newer(parts, self._tables, lambda statement: self._rows(statement, deadline))
+            # Whatever a look is refused with: that nothing newer is there it does not say.
+            parts = newer(parts, self._tables, lambda statement: self._worker.ask(statement, deadline)["rows"])
         for statement, rows in inserts(parts, self._tables):
             affected = self._worker.ask(statement, deadline)["affected"]
             if affected != rows:
@@ -206,11 +207,11 @@ class TdStore:
         return absent(part, self._tables[part.table], lambda statement: self._rows(statement, deadline))
 
     def _rows(self, statement: str, deadline: float) -> list[list[Any]]:
-        """Of a subtable that is not there yet none."""
+        """None where there is no such supertable."""
         try:
             found: list[list[Any]] = self._worker.ask(statement, deadline)["rows"]
         except TdengineError as error:
-            if error.code in NO_TABLE:
+            if error.code == NO_SUPERTABLE:
                 return []
             raise
         return found
@@ -239,8 +240,8 @@ def kind_of(error: BaseException) -> Kind:
     """What an error of this store says. A code that nobody knows is a refusal: whether others go through will tell."""
     if not isinstance(error, TdengineError):
         return Kind.AWAY
-    if error.code == 0:
-        return Kind.UNLUCKY  # it took fewer rows than it was given
+    if error.code in (0, DROPPED_MEANWHILE):
+        return Kind.UNLUCKY  # it took fewer rows than it was given, or a subtable went under the statement
     return Kind.AWAY if any(first <= error.code <= last for first, last in _AWAY) else Kind.REFUSED
 
 

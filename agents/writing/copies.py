@@ -22,6 +22,7 @@ from agents.base.errors import BadRow, OutboxFull
 LENGTH = struct.Struct(">I")
 MAX_BYTES = 256 << 20
 PAGE = 20  # copies in one answer
+SLOWEST_BYTES_PER_S = 4 << 20  # of text, before it is compressed: sent, read, synced there and told
 
 
 class NoSecondCopy(OutboxFull):
@@ -58,7 +59,8 @@ class Copies:
     def left(self) -> Iterator[Copy]:
         """Copies of other files, oldest first."""
         after = 0
-        while found := self._ask({"do": "left", "mark": self._mark, "after": after, "most": PAGE})["copies"]:
+        asked = {"do": "left", "mark": self._mark, "most": PAGE}
+        while found := self._ask({**asked, "after": after}, answer_bytes=MAX_BYTES)["copies"]:
             for one in found:
                 yield Copy(int(one["no"]), one["body"])
             after = int(found[-1]["no"])
@@ -72,9 +74,10 @@ class Copies:
             self._socket.close()
             self._socket = None
 
-    def _ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, message: Mapping[str, Any], answer_bytes: int = 0) -> dict[str, Any]:
+        text = _text({**message, "store": self._settings.store})
         try:
-            answer = self._exchanged({**message, "store": self._settings.store})
+            answer = self._exchanged(text, self._settings.deadline_s + (len(text) + answer_bytes) / SLOWEST_BYTES_PER_S)
         except (OSError, ValueError, zlib.error) as error:  # ssl.SSLError is an OSError
             self.close()
             where = f"{self._settings.host}:{self._settings.port}"
@@ -83,15 +86,15 @@ class Copies:
             raise NoSecondCopy(f"{self._settings.host} keeps no second copy: {answer['error']}.", "Look at it there.")
         return answer
 
-    def _exchanged(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def _exchanged(self, text: bytes, deadline_s: float) -> dict[str, Any]:
         """A connection that was idle may be gone: once more on a new one, which writes nothing twice that matters."""
         if self._socket is not None:
             try:
-                return exchange(self._socket, message)
+                return _exchange(self._socket, text, deadline_s)
             except OSError:
                 self.close()
         self._socket = self._connected()
-        return exchange(self._socket, message)
+        return _exchange(self._socket, text, deadline_s)
 
     def _connected(self) -> ssl.SSLSocket:
         mine = self._settings
@@ -121,8 +124,9 @@ def adopt(outbox: Adopting, copies: Copies) -> int:
     return done
 
 
-def exchange(connection: socket.socket, message: Mapping[str, Any]) -> dict[str, Any]:
-    send(connection, message)
+def _exchange(connection: socket.socket, text: bytes, deadline_s: float) -> dict[str, Any]:
+    connection.settimeout(deadline_s)
+    _send(connection, text)
     answer = receive(connection)
     if answer is None:
         raise OSError("the connection was closed")
@@ -131,11 +135,19 @@ def exchange(connection: socket.socket, message: Mapping[str, Any]) -> dict[str,
 
 def send(connection: socket.socket, message: Mapping[str, Any]) -> None:
     """Raises BadRow for what the other end would refuse at every try."""
+    _send(connection, _text(message))
+
+
+def _text(message: Mapping[str, Any]) -> bytes:
     text = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
     if len(text) > MAX_BYTES:
         size, most = len(text) >> 20, MAX_BYTES >> 20
         sentence = f"A batch of {size} MiB is too large for a second copy, {most} MiB are the most."
         raise BadRow(sentence, "Write it in smaller batches.")
+    return text
+
+
+def _send(connection: socket.socket, text: bytes) -> None:
     data = zlib.compress(text, 1)
     connection.sendall(LENGTH.pack(len(data)) + data)
 

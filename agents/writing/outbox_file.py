@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.base.errors import OutboxGone
-from agents.base.files import give_to_owner_of_folder, sync_folder
+from agents.base.files import give_to_owner_of_folder, is_named, sync_folder
 from agents.base.locks import FileLock
 from agents.writing.schema import prepare
 from agents.writing.sqlite_errors import told
@@ -141,11 +141,7 @@ class OutboxFile:
 
     def _must_be_there(self) -> None:
         """A file that was removed or replaced goes on taking what is written, and nobody would ever read it."""
-        try:
-            there = os.path.samestat(self._is, self.path.stat())
-        except FileNotFoundError:
-            there = False
-        if not there:
+        if not is_named(self._is, self.path):
             raise OutboxGone(
                 f"The outbox {self.path} was removed or replaced while it was open.",
                 "Put the file that was there back, with its -wal and -shm, before it is missed: it may hold rows.",

@@ -89,12 +89,17 @@ class Writer:
         self._tick = threading.Event()
         self._refused_at = float("-inf")
 
-    def write(self, batch: Batch) -> Ack:
+    def write(self, batch: Batch, late: bool = False) -> Ack:
         """Acknowledge the batch, by the store or by the outbox, within about the deadline, which grows with it.
+
+        `late` rows may be older than what is there. A store that keeps whatever is written last gets them from the
+        replayer, which looks first.
 
         Raises OutboxFull or OutboxDamaged: then the batch is not acknowledged (it may be in the store) and
         may be written again as it is.
         """
+        if late and not self._compares and any(self._is_newest(part.table) for part in batch.parts):
+            return self._queue(batch, "the store may hold newer rows")
         if self._must_queue(batch):
             return self._queue(batch, "the outbox is being drained")
         end = time.monotonic() + self._deadline_s + max(0, batch.n - ORDINARY_ROWS) / SLOWEST_ROWS_PER_S
@@ -115,6 +120,9 @@ class Writer:
         self._leave_store()
         if self._shadow is not None:
             self._shadow.close()
+
+    def _is_newest(self, table: str) -> bool:
+        return table in self._tables and self._tables[table].on_conflict == "newest"
 
     def _leave_store(self) -> None:
         if self._store is not None:

@@ -13,17 +13,17 @@ _ASK = "timeout 10 systemctl"
 # them, and to the kernel for each process: a server that is left behind keeps the latter.
 SHARES = "--property=CPUWeight=1 --property=IOWeight=1"
 MANNERS = f"{SHARES} --property=Nice=19 --property=IOSchedulingClass=idle"
-BUSY, SILENT, ALIVE = 75, 76, 77  # how BEGIN ends when it began nothing
+BUSY, SILENT, ALIVE, TAKEN = 75, 76, 77, 78  # how BEGIN ends when it began nothing
+TRANSIENT = "/run/systemd/transient"
 
 # Whether a unit is alive is asked of systemd and of the kernel: a process that no signal ends, because it waits for a
-# disk, outlives its unit.
+# disk, outlives its unit. Names are told by a whole pattern: what works on side-a is none of side-a-b's.
 _WHO = f"""
-glob=$1
-listed=$({_ASK} list-units --all --plain --no-legend --full "$glob") || exit {SILENT}
+names=$1
+listed=$({_ASK} list-units --all --plain --no-legend --full 'mystocks-*') || exit {SILENT}
 alive=$(printf '%s\\n' "$listed" | awk '$3 ~ /ing$|^active$|^maintenance$/ {{print $1}}')
-prefix=${{glob%\\*}}
-alive="$alive $(grep -hoE "/$prefix[a-z0-9_.-]+\\.service" /proc/[0-9]*/cgroup 2>/dev/null | cut -c2-)"
-alive=$(printf '%s\\n' $alive | sort -u)
+alive="$alive $(grep -hoE '/mystocks-[a-z0-9_.-]+\\.service' /proc/[0-9]*/cgroup 2>/dev/null | cut -c2-)"
+alive=$(printf '%s\\n' $alive | grep -xE "$names" | sort -u)
 """
 # Waits a little for the end by itself: a question a second is enough, and the answer comes at once.
 LOOK = f"""
@@ -54,7 +54,7 @@ printf 'last %s\\n' "$(tail -n1 err | cut -c1-200)"
 """
 # Everything that works, whatever on, with what its begun says.
 LIST = f"""
-set -- 'mystocks-*'
+set -- 'mystocks-.+\\.service'
 {_WHO}
 for unit in $alive; do
   test ! -e {FOLDER}/$unit/begun || printf '%s %s\\n' "$unit" "$(cat {FOLDER}/$unit/begun)"
@@ -68,6 +68,26 @@ echo "$SERVICE_RESULT $EXIT_CODE $EXIT_STATUS $worked" >ended.new
 sync ended.new
 mv ended.new ended
 """
+# systemd begins nothing under a name that it has loaded, and it keeps one that has ended, whoever stopped it, for as
+# long as another unit refers to it. Its own file of such a unit is taken away; a file or a mask of somebody's is not.
+FREE = f"""
+systemctl reset-failed $unit 2>/dev/null
+turn=0
+while {_ASK} show --property=LoadState --value $unit | grep -qE '^(loaded|masked|bad-setting|error)$'; do
+  file=$({_ASK} show --property=FragmentPath --value $unit)
+  test "$file" = {TRANSIENT}/$unit || {{
+    echo "systemd has $unit by ${{file:-a mask}}, which is not ours" >&2
+    exit {TAKEN}
+  }}
+  test $turn -lt 10 || {{
+    rm -rf "$file" "$file.d"
+    systemctl daemon-reload
+    break
+  }}
+  turn=$((turn + 1))
+  sleep 0.1
+done
+"""
 # Under a lock, so that two who looked at the same moment do not both begin.
 BEGIN = f"""
 umask 077
@@ -77,6 +97,7 @@ flock -w 15 9 || exit {BUSY}
 unit=$2 user=$3 at=$4 begun=$5 after=$6 manners=$7
 {_WHO}
 test -z "$alive" || {{ echo $alive; exit {ALIVE}; }}
+{FREE}
 folder={FOLDER}/$unit
 rm -rf $folder
 # What is not noted would be nobody's: on a full disk nothing is begun.
@@ -87,7 +108,6 @@ mkdir $folder &&
   cut -d' ' -f1 /proc/uptime >$folder/uptime &&
   true >$folder/out >$folder/err &&
   sync $folder/begun $folder/boot || {{ rm -rf $folder; exit 1; }}
-systemctl reset-failed $unit 2>/dev/null
 shift 7
 exec systemd-run --quiet --collect $manners --unit=$unit --uid="$user" --property=WorkingDirectory="$at" \\
   --property=KillMode=control-group --property=IgnoreSIGPIPE=no --property="ExecStopPost=+/bin/sh $folder/after" \\

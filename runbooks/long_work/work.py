@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from inventories.errors import Refused, TargetFailed, TimedOut, Unreachable
+from inventories.errors import BadInput, Refused, TargetFailed, TimedOut, Unreachable
 from runbooks.engine.context import Context
 from runbooks.engine.moving import while_it_moves
 from runbooks.engine.process import user_at_machine
@@ -36,6 +37,7 @@ from runbooks.long_work.scripts import (
     SILENT,
     STOP,
     TAKE,
+    TAKEN,
 )
 from runbooks.long_work.seen import Begun, Phase, Seen, parse, parse_list
 
@@ -65,10 +67,15 @@ class Work:
     expects: str = ""
     gives_way: bool = False
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9-]+", self.on) or not re.fullmatch(r"[a-z0-9_]+", self.kind):
+            # A kind has no dash: it tells where `on` ends.
+            raise BadInput(f"{self.unit} is no name for a unit of ours", "lower-case letters, digits and dashes are")
+
     @property
     def group(self) -> str:
-        """A pattern of the units of which one may live."""
-        return f"mystocks-{self.on}-*"
+        """A pattern of the units of which one may live; those of a longer name are none of them."""
+        return rf"mystocks-{self.on}-[a-z0-9_]+\.service"
 
     @property
     def unit(self) -> str:
@@ -266,6 +273,11 @@ def _begin(host: Host, work: Work, asker: Asker) -> None:
         raise Refused(
             f"{host}: {work.unit} was not begun: {why}",
             f"systemctl status on {host} shows why; then repeat",
+        )
+    if ran.rc == TAKEN:
+        raise Refused(
+            f"{host}: {work.unit} was not begun: {telling_line(ran.stderr)}",
+            f"systemctl unmask {work.unit} on {host}, or remove that file and systemctl daemon-reload; then repeat",
         )
     if ran.rc:
         raise TargetFailed(f"{host}: {work.unit} could not be begun: {telling_line(ran.stderr)}")

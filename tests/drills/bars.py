@@ -35,6 +35,15 @@ way, ts, event, close, symbol = sys.argv[1:]
 batch = encode(tables, {{'minute_kline': [bar(int(ts), int(event), close, symbol)]}})
 if way == 'outbox':
     outbox.enqueue(batch, tables, 5)
+elif way == 'client':
+    from datetime import datetime, timezone
+    from agents.client import Client
+    at = datetime.fromtimestamp(int(ts) // 10**9, timezone.utc)
+    names = tables['minute_kline'].column_names
+    row = dict(zip(names, bar(at, 0, float(close), symbol)))
+    del row['event_id']
+    with Client.open() as client:
+        print(client.write(client.prepare('minute_kline', [row], [int(event)])).by.value)
 else:
     writer = Writer(config, tables, outbox, 5)
     print(writer.write(batch).by.value)
@@ -59,7 +68,7 @@ print(json.dumps({{'acked': acked, 'by': by}}), flush=True)
 
 
 def put(estate: Estate, way: str, ts: int, event: int, close: object, symbol: str) -> str:
-    """One bar by way of the `store` or the `outbox`; who acknowledged."""
+    """One bar by way of the `store`, the `outbox`, or a `client` that is told its event; who acknowledged."""
     said = estate.app.run(_PYTHON + "%s %s %s %s %s", _PUT, way, ts, event, close, symbol, user="mystocks", timeout=60)
     return said.text or "outbox"
 

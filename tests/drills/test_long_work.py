@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.drills.estate import UNIT, load
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 RECLONE = Work(DATA, "reclone", ())
+REFERS = "mystocks-refers-to-it.service"
 SHIM, CALLS = "/usr/local/bin/pgbackrest", "/var/tmp/pgbackrest.calls"
 # Notes each restore and begins it late, so that there is time to be killed in.
 _SLOW = """
@@ -182,6 +184,31 @@ def test_stopping_a_unit_ends_all_of_it_and_frees_what_it_worked_on(host: Host) 
         run_long(host, tree, Asker("a run", "", say=stops))
     assert host.run("pgrep -fc '^sleep 600$'", expect=None).text == "0"
     assert run_long(host, Work("test", "tree", ("true",)), asker).rc == 0
+
+
+def test_what_was_stopped_and_is_loaded_still_is_begun_and_a_mask_is_named(host: Host) -> None:
+    asker, work = Asker("a run", "./dr rejoin --resume --yes"), Work("test", "kept", ("true",))
+    try:
+        with pytest.raises(TargetFailed, match=r"was ended by signal TERM"):
+            run_long(host, replace(work, argv=("sleep", "600")), replace(asker, say=lambda _: _referred(host, work)))
+        assert host.run("systemctl show -p LoadState --value %s", work.unit).text == "loaded"
+        assert run_long(host, work, Asker("another", "")).rc == 0
+    finally:
+        host.run("systemctl stop %s", REFERS, expect=None)
+    host.run("systemctl mask --runtime %s", work.unit)
+    try:
+        with pytest.raises(Refused, match=r"was not begun: systemd has mystocks-test-kept\.service by ") as told:
+            run_long(host, work, asker)
+        assert "systemctl unmask" in told.value.hint
+    finally:
+        host.run("systemctl unmask --runtime %s", work.unit)
+    assert run_long(host, work, asker).rc == 0
+
+
+def _referred(host: Host, work: Work) -> None:
+    """Another unit refers to it, and an operator stops it."""
+    host.run("systemd-run --quiet --collect --unit=%s --property=Wants=%s sleep 600", REFERS, work.unit)
+    stop(host, work.unit)
 
 
 def test_a_server_that_is_meant_to_live_on_does_and_the_same_work_may_begin_again(host: Host) -> None:

@@ -41,7 +41,8 @@ def server(estate_lab: Estate) -> Host:
 
 @pytest.fixture(autouse=True)
 def clean(estate_lab: Estate, server: Host) -> Iterator[None]:
-    """The subtable is there, and nothing else of the symbol."""
+    """The subtable is there, and nothing else of the symbol. Another host dropped the one that the replayer knows."""
+    bars.put(estate_lab, "outbox", AT - bars.MINUTE_NS, FIRST, 1.0, SYMBOL)
     bars.drained(estate_lab)
     for row in ground.ask(server, f"SELECT DISTINCT TBNAME AS t FROM {bars.TABLE} WHERE symbol = '{SYMBOL}'"):
         ground.ask(server, f"DROP TABLE market_data.`{row['t']}`")
@@ -60,6 +61,17 @@ def test_a_replayed_bar_does_not_take_the_place_of_a_newer_one(estate_lab: Estat
     bars.drained(estate_lab)
     assert at(server) == NEW
     bars.put(estate_lab, "outbox", AT, NEW + 1, 3.0, SYMBOL)
+    bars.drained(estate_lab)
+    assert at(server) == NEW + 1, "a newer one does"
+
+
+def test_a_bar_whose_age_a_client_gives_does_not(estate_lab: Estate, server: Host) -> None:
+    """As the items of an old recovery queue, which are as old as they say."""
+    bars.another_host_puts(server, AT, NEW, 2.0, SYMBOL)
+    assert bars.put(estate_lab, "client", AT, OLD, 1.0, SYMBOL) == "outbox"
+    bars.drained(estate_lab)
+    assert at(server) == NEW
+    bars.put(estate_lab, "client", AT, NEW + 1, 3.0, SYMBOL)
     bars.drained(estate_lab)
     assert at(server) == NEW + 1, "a newer one does"
 
@@ -98,7 +110,6 @@ def test_a_dead_letter_that_is_tried_again_wins_only_where_it_is_said_to_be_the_
     """One that was edited is what somebody says today, unless its own time is asked for."""
     box = Box(estate_lab.app, TDENGINE)
     before = {letter["id"] for letter in outbox.dead(box, "", 10_000, 60)}
-    bars.another_host_puts(server, AT, NEW, 2.0, SYMBOL)
     bars.put(estate_lab, "outbox", AT, OLD, "no number", SYMBOL)
 
     def new() -> list[str]:
@@ -106,12 +117,24 @@ def test_a_dead_letter_that_is_tried_again_wins_only_where_it_is_said_to_be_the_
         return [str(one["id"]) for one in outbox.dead(box, "", 10_000, 60) if one["id"] not in before]
 
     (letter,) = until(new, 60, what="a dead letter", accept=bool)
+    bars.another_host_puts(server, AT, NEW, 2.0, SYMBOL)
     ticks = ("outbox.dead", "--store", "tdengine")
     assert dr(*ticks, "--edit", letter, "--set", "close=1.5", "--reason", "a test").code == 0
     assert dr(*ticks, "--retry", letter, *words, "--reason", "a test").code == 0
     bars.drained(estate_lab)
     assert not {one["id"] for one in outbox.dead(box, "", 10_000, 60)} - before
     assert at(server) == event if event else at(server) > NEW
+
+
+def test_a_bar_that_tdengine_refuses_is_no_letter_where_a_newer_one_is_there(estate_lab: Estate, server: Host) -> None:
+    """Nobody has to decide about a value that would have changed nothing."""
+    box = Box(estate_lab.app, TDENGINE)
+    before = outbox.dead(box, "", 10_000, 60)
+    bars.another_host_puts(server, AT, NEW, 2.0, SYMBOL)
+    bars.put(estate_lab, "outbox", AT, OLD, "no number", SYMBOL)
+    bars.drained(estate_lab)
+    assert outbox.dead(box, "", 10_000, 60) == before
+    assert at(server) == NEW
 
 
 @pytest.mark.parametrize("mode", ["missing", "overwrite"])

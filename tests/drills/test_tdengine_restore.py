@@ -312,7 +312,8 @@ class TestRefusals:
         assert scene.count() == before
 
     def test_a_missing_link(self, scene: Scene) -> None:
-        scene.sql(f"INSERT INTO {MINE}.{scene.subtable('600021')} (ts, event_id, price) VALUES (NOW, 77, 3.5)")
+        place, whole = scene.subtable('600021'), f'(NOW, {MANY + 21}, 3.5, 100)'  # one that no validate complains of
+        scene.sql(f"INSERT INTO {MINE}.{place} (ts, event_id, price, volume) VALUES {whole}")
         newest = take(scene.estate, "incr")
         folder = f"{backups.FOLDER}/{scene.label}"
         scene.estate.backup.run("mv %s %s.away", folder, folder)

@@ -24,6 +24,11 @@ case $1 in
     test ! -e $UNITS/../silent || exit 1
     for last in "$@"; do :; done
     cd $UNITS && for unit in $last; do test ! -e "$unit" || echo "$unit loaded active running a unit"; done; exit 0 ;;
+  show)
+    loaded=$UNITS/../loaded/$4
+    test -e "$loaded" || exit 0
+    case $2 in *LoadState) echo loaded ;; *) cat "$loaded" ;; esac ;;
+  daemon-reload) for one in $UNITS/../loaded/*; do test -e "$(cat "$one")" || rm "$one"; done ;;
   stop) while test -e $UNITS/$2; do kill -TERM -$(cat $UNITS/$2) 2>/dev/null; sleep 0.02; done ;;
 esac
 """
@@ -54,6 +59,7 @@ shift
 for word; do case ${word//\$\$/} in *\$*) echo "systemd would expand $word" >&2; exit 1 ;; esac; done
 set -- "${@//\$\$/\$}"
 test ! -e $UNITS/$unit || exit 1
+test ! -e $UNITS/../loaded/$unit || { echo "Unit $unit was already loaded or has a fragment file." >&2; exit 1; }
 rm -f $UNITS/../started
 : >$UNITS/$unit
 echo "$unit" >>$UNITS/../begun
@@ -133,6 +139,15 @@ class Machine:
         self.stop(unit)
         (self.left(unit) / "boot").write_text("an earlier one\n")
 
+    def keeps_loaded(self, unit: str, by: Path | None = None) -> Path:
+        """systemd knows the name, though nothing works under it: by the file of its own that it made, or by another."""
+        path = by or self.folder / "transient" / unit
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("[Service]\n")
+        (self.folder / "loaded").mkdir(exist_ok=True)
+        (self.folder / "loaded" / unit).write_text(f"{path}\n")
+        return path
+
     def stop(self, unit: str) -> None:
         subprocess.run(["systemctl", "stop", unit], env=self.environment(), check=True)
 
@@ -159,6 +174,7 @@ class Machine:
     def here(self, text: str) -> str:
         """The same command for this folder instead of a host's root."""
         text = text.replace(scripts.FOLDER, str(self.folder / "work"))
+        text = text.replace(scripts.TRANSIENT, str(self.folder / "transient"))
         for ours in ("/proc/[0-9]*", "/proc/$pid", "/proc/$$pid"):
             text = text.replace(ours, f"{self.folder}{ours}")
         return text

@@ -169,3 +169,29 @@ def test_no_agent_locks_or_replaces_a_file_in_a_way_of_its_own() -> None:
         if "fcntl" in imported or "O_DIRECTORY" in text:
             found[path.relative_to(AGENTS).as_posix()] = "fcntl" in imported
     assert found == {"base/files.py": False, "base/locks.py": True}
+
+
+def test_a_file_has_its_name_until_it_is_removed_replaced_or_its_folder_is(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file"
+    path.parent.mkdir()
+    path.write_text("first")
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    with path.open() as opened:
+        is_ = os.fstat(opened.fileno())
+        assert files.is_named(is_, path)
+        assert files.is_named(is_, link)
+        assert not files.is_named(is_, link, follow_symlinks=False)
+        files.replace(path, "second")
+        assert not files.is_named(is_, path)
+        path.unlink()
+        assert not files.is_named(is_, path)
+        path.parent.rmdir()
+        assert not files.is_named(is_, path)
+        path.parent.touch()
+        assert not files.is_named(is_, path)
+
+
+def test_only_one_function_asks_whether_a_file_still_has_its_name() -> None:
+    asking = {path.relative_to(AGENTS).as_posix() for path in AGENTS.rglob("*.py") if "samestat(" in path.read_text()}
+    assert asking == {"base/files.py"}

@@ -33,6 +33,23 @@ def place(tmp_path: Path) -> Place:
     return made
 
 
+# ---- places ----
+
+
+def test_a_name_that_another_begins_with_is_found_and_dropped_alone(tmp_path: Path) -> None:
+    for name in ("a", "a-b"):
+        made = Place(name, 17, tmp_path)
+        for folder in (made.data, made.folder, made.tablespaces):
+            folder.mkdir(parents=True)
+    one, other = Place("a", 17, tmp_path), Place("a-b", 17, tmp_path)
+    assert (find("a", tmp_path), find("a-b", tmp_path)) == (one, other)
+    assert set(every(tmp_path)) == {one, other}
+    one.remove()
+    assert every(tmp_path) == (other,)
+    assert other.data.is_dir()
+    assert other.tablespaces.is_dir()
+
+
 # ---- targets ----
 
 

@@ -97,7 +97,7 @@ def test_a_table_that_taosdump_cannot_take_is_named_and_stops_no_other(
         "tick_data": {"columns": [["ts", "TIMESTAMP", True], ["price", "DOUBLE", False]], "tags": [["s", "BIGINT"]]},
         "exact": {"columns": [["ts", "TIMESTAMP", True], ["price", "DECIMAL(18, 4)", False]], "tags": []},
     }
-    assert dump.undumped(tables) == {"exact": "taosdump knows no DECIMAL(18, 4) (price)"}
+    assert dump.undumped(tables, {}) == {"exact": "taosdump knows no DECIMAL(18, 4) (price)"}
     said: list[list[str]] = []
 
     def ran(server: object, words: list[str], scratch: Path) -> str:
@@ -109,8 +109,25 @@ def test_a_table_that_taosdump_cannot_take_is_named_and_stops_no_other(
     for number, only in enumerate(((), ("tick_data",))):
         assert dump_tool.out(server, "market_data", tmp_path / str(number), tmp_path, only) == 9
     assert [words[2:] for words in said] == [["-D", "market_data"], ["market_data", "tick_data"]]
-    found = dump.Dump("l", 1, 2, "3", "d", {}, {}, 1, {"bytes": 1}, "k", 1.0, dump.undumped(tables))
+    found = dump.Dump("l", 1, 2, "3", "d", {}, {}, 1, {"bytes": 1}, "k", 1.0, dump.undumped(tables, {}))
     assert found.sentence.endswith("NOT in it: exact: taosdump knows no DECIMAL(18, 4) (price)")
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "subtable", "odd"),
+    [
+        ("o'q", "v", "", "o'q"), ("o", "v", "c'1", "c'1"), ('o"q', "v", "", 'o"q'), ("o\\q", "v", "", "o\\q"),
+        ("o", 'v"w', "", 'v"w'), ("o", "v\\w", "", "v\\w"), ("o", "v'w", "", ""), ("表-1 a", "v.w", "", ""),
+    ],
+)  # fmt: skip
+def test_a_name_that_taosdump_cannot_write_leaves_out_its_table(
+    name: str, column: str, subtable: str, odd: str
+) -> None:
+    """Each was tried on a real server; a quote in a column's name is none of them."""
+    columns = [["ts", "TIMESTAMP", True], [column, "INT", False]]
+    tables: dict[str, dict[str, Any]] = {name: {"columns": columns, "tags": []}}
+    told = dump.undumped(tables, {name: subtable} if subtable else {})
+    assert told == ({name: f"taosdump cannot write the name {odd}"} if odd else {})
 
 
 @pytest.mark.parametrize("said", ["", "OK: Database market_data dumped\nOK: 0 row(s) dumped out!\n"])

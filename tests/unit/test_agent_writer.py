@@ -144,6 +144,20 @@ def test_a_batch_that_nobody_took_is_not_acknowledged_and_may_be_written_again(
     assert writer.write(batch(9990)).by is By.STORE
 
 
+def test_late_rows_go_to_the_replayer_where_the_store_would_keep_whatever_is_written_last(
+    tmp_path: Path, writer: Writer, store: ScriptedStore, outbox: Outbox, batch: Callable[[int], Batch]
+) -> None:
+    def newest(event: int) -> Batch:
+        return encode(tables(tmp_path), {"system_config": [setting(event)]})
+
+    assert writer.write(newest(1), late=True).by is By.STORE, "PostgreSQL compares by itself"
+    writer._compares = False
+    assert writer.write(batch(10), late=True).by is By.STORE, "rows of this table never replace one another"
+    assert writer.write(newest(30)).by is By.STORE
+    assert writer.write(newest(2), late=True).by is By.OUTBOX
+    assert (store.written, [record.parts[0].first for record in outbox.pending(100)]) == ([1, 10, 30], [2])
+
+
 def test_an_order_goes_past_rows_that_are_less_urgent_where_the_store_compares_event_ids(
     tmp_path: Path, writer: Writer, store: ScriptedStore, outbox: Outbox, batch: Callable[[int], Batch]
 ) -> None:

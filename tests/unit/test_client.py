@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import namedtuple
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from agents.client import AsyncClient, By, Client, NotAcknowledged
 from agents.client import client as client_module
 from agents.client import pool as pool_module
 from agents.client.pool import ClientClosed
-from agents.client.prepare import BATCH_BYTES, BATCH_ROWS
+from agents.client.prepare import BATCH_BYTES, BATCH_ROWS, LATE_S
 from agents.writing.batch import encode
 from agents.writing.clock import STEP
 from agents.writing.writer import Ack, Writer
@@ -156,12 +156,12 @@ def test_what_nobody_took_is_handed_back_and_may_be_written_again_as_the_same_ro
 ) -> None:
     room = 1
 
-    def write(self: Writer, batch: Any) -> Ack:
+    def write(self: Writer, batch: Any, late: bool) -> Ack:
         nonlocal room
         if not room:
             raise OutboxFull("The outbox takes no more.", "Free space.")
         room -= 1
-        return Writer.write(self, batch)
+        return Writer.write(self, batch, late)
 
     monkeypatch.setattr(client_module.ClientWriter, "write", write)
     with client(tmp_path) as one:
@@ -171,11 +171,29 @@ def test_what_nobody_took_is_handed_back_and_may_be_written_again_as_the_same_ro
             one.save("system_config", rows)
         assert error.value.hint
         done, rest = error.value.done, error.value.rest
+        assert rest.late, "somebody may have saved newer rows of these keys meanwhile"
         assert (len(done.taken), done.taken[-1], rest.sound) == (BATCH_ROWS, BATCH_ROWS, 6)
         assert [one.row for one in done.refused] == [3]
         room = 2
         assert one.write(rest).taken == tuple(range(BATCH_ROWS + 1, BATCH_ROWS + 7))
         assert one.write(rest).event_ids == tuple(rest.pieces[0].ids)
+
+
+def test_rows_whose_age_is_given_or_that_wait_before_they_are_written_are_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[bool] = []
+
+    def write(self: Writer, batch: Any, late: bool) -> Ack:
+        said.append(late)
+        return Writer.write(self, batch, late)
+
+    monkeypatch.setattr(client_module.ClientWriter, "write", write)
+    with client(tmp_path) as one:
+        one.save("system_config", [setting()])
+        one.write(one.prepare("system_config", [setting()], [5]))
+        one.write(replace(one.prepare("system_config", [setting()]), made_at=time.monotonic() - LATE_S - 0.1))
+    assert said == [False, True, True]
 
 
 def test_a_client_is_told_to_slow_down_before_it_is_told_no(tmp_path: Path) -> None:
@@ -309,10 +327,10 @@ def test_a_fork_in_the_middle_of_a_save_that_hangs_leaves_the_child_without_a_cl
     monkeypatch.setattr(pool_module, "FORK_WAIT_S", 0.1)
     release, inside = threading.Event(), threading.Event()
 
-    def hang(self: Writer, batch: Any) -> Ack:
+    def hang(self: Writer, batch: Any, late: bool) -> Ack:
         inside.set()
         release.wait(30)
-        return Writer.write(self, batch)
+        return Writer.write(self, batch, late)
 
     monkeypatch.setattr(client_module.ClientWriter, "write", hang)
     with client(tmp_path) as one:

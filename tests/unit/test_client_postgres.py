@@ -82,7 +82,10 @@ def test_whatever_the_check_lets_through_the_store_takes(server: Server, setting
     with Client.open(settings) as client:
         ack = client.save("order_records", rows)
         assert (ack.refused, ack.by) == ((), By.STORE), ack.why
-        documents = [{"a": "\\u0000\\"}, '{"a": 1e400}', "[]", {"中": ["\u2028"]}, 1.5, True, None, '"\\ud83d\\ude00"']
+        documents = [
+            {"a": "\\u0000\\"}, '{"a": 1e400}', "[1e131071, 1e-16383, 0e999999]", "1" * 131_072, "[]",
+            {"中": ["\u2028"]}, 1.5, True, None, '"\\ud83d\\ude00"',
+        ]  # fmt: skip
         jobs = [
             {"task_name": f"t{n}", "cron": "* * * * *", "is_enabled": True, "parameters": one}
             for n, one in enumerate(documents)

@@ -200,6 +200,28 @@ def test_the_manager_saves_by_classification(saves: Client, tmp_path: Path) -> N
         manager.save_data_by_classification("weather", [order()], "weather")
 
 
+@pytest.mark.parametrize("strategy", list(BatchFailureStrategy))
+@pytest.mark.parametrize(
+    ("class_", "table", "why"),
+    [("weather", "weather", "no classification"), ("order_records", "trade_calendar", "trade_calendar holds")],
+)
+def test_a_batch_of_an_unknown_class_is_answered_row_by_row_and_kept(
+    saves: Client, queue: FailureRecoveryQueue, tmp_path: Path, strategy: BatchFailureStrategy, class_: str, table: str,
+    why: str,
+) -> None:  # fmt: skip
+    """Its callers read a result: an exception there would take the rows with it."""
+    rows = [order(order_id="A"), order(order_id="B")]
+    result = Manager(saves, queue).save_data_batch_with_strategy(class_, rows, table, 1, strategy)
+    assert (result.total_records, result.successful_records, result.failed_indices) == (2, 0, [0, 1])
+    assert all(why in message for message in result.error_messages.values())
+    assert result.rollback_executed is (strategy is BatchFailureStrategy.ROLLBACK)
+    ((status, text),) = their(queue, "SELECT status, data_json FROM outbox_queue")
+    assert (status, [row["order_id"] for row in json.loads(text)["data"]]) == ("failed", ["A", "B"])
+    told = Manager(saves).save_data_batch_with_strategy(class_, rows, table, 1, strategy)
+    assert (told.failed_indices, told.success_rate) == ([0, 1], 0.0), "without a queue the caller has them still"
+    assert not (tmp_path / "outbox.db").exists() or lines(tmp_path) == []
+
+
 def test_what_the_catalogue_refuses_is_in_the_queue_and_nothing_else(
     saves: Client, queue: FailureRecoveryQueue, tmp_path: Path
 ) -> None:
@@ -216,7 +238,7 @@ def test_what_the_catalogue_refuses_is_in_the_queue_and_nothing_else(
 def test_what_nobody_acknowledged_waits_in_the_queue(
     saves: Client, queue: FailureRecoveryQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Writer, batch: Any) -> Any:
+    def full(self: Writer, batch: Any, late: bool) -> Any:
         raise OutboxFull("The outbox takes no more.", "Free space.")
 
     monkeypatch.setattr(client_module.ClientWriter, "write", full)
@@ -235,7 +257,7 @@ def test_a_row_that_the_store_may_have_is_taken_over_under_its_own_event_id(
     """COMMIT went through, its answer did not, and the outbox was full: the same row must not be there twice."""
     tried: list[Any] = []
 
-    def unknown(self: Writer, batch: Any) -> Any:
+    def unknown(self: Writer, batch: Any, late: bool) -> Any:
         tried.append(batch)
         raise OutboxFull("The outbox takes no more.", "Free space.")
 
@@ -336,11 +358,11 @@ def test_a_retry_writes_what_is_left_under_its_event_ids(
     monkeypatch.setattr(manager_module, "RETRY_S", 0.001)
     tries: list[Any] = []
 
-    def full_twice(self: Writer, batch: Any) -> Any:
+    def full_twice(self: Writer, batch: Any, late: bool) -> Any:
         tries.append(batch)
         if len(tries) < 3:
             raise OutboxFull("The outbox takes no more.", "Free space.")
-        return Writer.write(self, batch)
+        return Writer.write(self, batch, late)
 
     monkeypatch.setattr(client_module.ClientWriter, "write", full_twice)
     result = Manager(saves).save_data_batch_with_strategy(

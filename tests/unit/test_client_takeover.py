@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 
 from agents.base.config import Column
 from agents.base.errors import BadConfig, OutboxFull
-from agents.client import Client, FailureRecoveryQueue, takeover
+from agents.client import Client, FailureRecoveryQueue, imported, takeover
 from agents.client import client as client_module
+from agents.client.imported import Imported, ImportedUnusable, SecondFull
 from agents.client.recovery_queue import QueueUnusable
 from agents.client.takeover import Taken, take_over
 from agents.writing.writer import Writer
@@ -92,6 +95,81 @@ def test_taken_over_twice_it_is_the_same_rows(saves: Client, path: Path, tmp_pat
     first, second = lines(tmp_path)[:2], lines(tmp_path)[2:]
     assert first == second
     assert [int(row["event_id"]) & 3 for row in first] == [0, 2]
+
+
+def events(tmp_path: Path) -> dict[str, set[int]]:
+    """Event ids by the row's key."""
+    found: dict[str, set[int]] = {}
+    for row in lines(tmp_path):
+        found.setdefault(row["config_key"], set()).add(int(row["event_id"]))
+    return found
+
+
+def test_items_of_one_number_and_second_in_two_files_are_two_and_each_file_is_taken_once(
+    saves: Client, path: Path, tmp_path: Path
+) -> None:
+    """Two processes had a queue each: under one event id the store would take the second row for the first."""
+    other = tmp_path / "other.db"
+    put(path, [told(setting("a"))], [told(setting("b"))])
+    put(other, [told(setting("c"))], [told(setting("d"))])
+    copy = tmp_path / "copy.db"
+    shutil.copy(path, copy)
+    assert [take_over(saves, one).rows for one in (path, other, copy)] == [2, 2, 2]
+    found = events(tmp_path)
+    assert set(found) == set("abcd")
+    assert all(len(ids) == 1 for ids in found.values()), "the copy brings the same rows"
+    assert len(set.union(*found.values())) == 4
+    assert max(found["a"]) < min(found["b"])
+    assert {event >> 32 for ids in found.values() for event in ids} == {SECOND}
+
+
+def test_numbers_that_are_far_apart_are_not_one(saves: Client, path: Path, tmp_path: Path) -> None:
+    put(path, [told(setting("a"))])
+    with closing(sqlite3.connect(path)) as queue:
+        queue.execute("UPDATE sqlite_sequence SET seq = 32768")
+        queue.commit()
+    put(path, [told(setting("b"))])
+    take_over(saves, path)
+    assert [number for number, _, _ in states(path)] == [1, 32769]
+    assert len(set.union(*events(tmp_path).values())) == 2
+
+
+def test_a_corrected_row_is_another_and_those_beside_it_stay_what_they_are(
+    saves: Client, path: Path, tmp_path: Path
+) -> None:
+    put(path, [told(setting("a")), told(setting("b" * 65)), told(setting("a"))])
+    take_over(saves, path)
+    with closing(sqlite3.connect(path)) as queue:
+        queue.execute("UPDATE outbox_queue SET status = 'pending', data_json = replace(data_json, ?, 'b')", ("b" * 65,))
+        queue.commit()
+    take_over(saves, path)
+    found = events(tmp_path)
+    assert len(found["a"]) == 2, "two rows alike are two"
+    assert min(found["b"]) > max(found["a"]), "and those two came again as they were"
+    assert [len(found[key]) for key in found] == [2, 1]
+
+
+def test_hosts_give_different_ids_and_a_full_second_is_told(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "app1").mkdir()
+    (tmp_path / "app2").mkdir()
+    one, other = Imported(tmp_path / "app1", 17), Imported(tmp_path / "app2", 18)
+    assert not set(one.event_ids(SECOND, (1, "x"), [1, 2])) & set(other.event_ids(SECOND, (1, "x"), [1, 2]))
+    monkeypatch.setattr(imported, "A_SECOND", 3)
+    assert len(one.event_ids(SECOND, (2, "x"), [3])) == 1
+    with pytest.raises(SecondFull):
+        one.event_ids(SECOND, (2, "x"), [4])
+    assert len(one.event_ids(SECOND + 1, (2, "x"), [4])) == 1
+
+
+def test_without_what_knows_the_rows_nothing_is_taken(saves: Client, path: Path, tmp_path: Path) -> None:
+    (tmp_path / imported.NAME).write_text("no database" * 1000)
+    put(path, [told(setting("a"))])
+    with pytest.raises(ImportedUnusable, match="not a database") as refused:
+        take_over(saves, path)
+    assert refused.value.hint
+    assert states(path) == [(1, "pending", 0)]
 
 
 def sample(column: Column) -> object:
@@ -198,7 +276,7 @@ def test_a_file_with_nothing_in_it_is_told_as_that(saves: Client, tmp_path: Path
 def test_what_nobody_can_take_now_is_left_pending(
     saves: Client, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Writer, batch: Any) -> Any:
+    def full(self: Writer, batch: Any, late: bool) -> Any:
         raise OutboxFull("The outbox takes no more.", "Free space.")
 
     monkeypatch.setattr(client_module.ClientWriter, "write", full)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inventories.errors import Refused, TargetFailed, TimedOut, Unreachable
+from inventories.errors import BadInput, Refused, TargetFailed, TimedOut, Unreachable
 from runbooks.engine.context import Context
 from runbooks.long_work.scripts import ALIVE
 from runbooks.long_work.seen import Phase
@@ -228,6 +228,44 @@ def test_the_same_run_with_other_words_is_refused_too(there: Machine) -> None:
 def test_work_on_something_else_is_not_in_the_way(there: Machine) -> None:
     begun_and_left(there, LONG, FIRST)
     assert run_long(there.host, Work("job-incr", "run", ("true",)), SECOND).rc == 0
+
+
+@pytest.mark.parametrize(("one", "other"), [("side-a", "side-a-b"), ("side-a-b", "side-a"), ("job-td", "job-td-incr")])
+def test_a_longer_name_that_begins_the_same_is_something_else(there: Machine, one: str, other: str) -> None:
+    """Side clusters a and a-b: neither waits for the other, is refused for its sake, or is ended in its place."""
+    theirs = Work(other, "restore", ("sleep", "60"))
+    begun_and_left(there, theirs, FIRST)
+    mine = Work(one, "restore", ("true",))
+    assert look(there.host, mine).phase is Phase.ABSENT
+    assert run_long(there.host, mine, SECOND).rc == 0
+    assert look(there.host, theirs).alive == (theirs.unit,)
+    there.process(4711, theirs.unit, 0, 0)
+    assert look(there.host, mine).alive == (), "nor by what the kernel says"
+    assert working(there.host, FIRST.run) == (theirs.unit,)
+
+
+@pytest.mark.parametrize(("on", "kind"), [("side-a", "b-restore"), ("side a", "restore"), ("side-a*", "restore")])
+def test_a_name_that_could_be_anothers_is_no_work(on: str, kind: str) -> None:
+    with pytest.raises(BadInput, match="is no name for a unit of ours"):
+        Work(on, kind, ())
+
+
+def test_what_an_operator_stopped_and_systemd_keeps_loaded_is_begun_all_the_same(there: Machine) -> None:
+    """Another unit refers to it: dead, and loaded for as long as that one lives."""
+    begun_and_left(there, LONG, FIRST)
+    stop(there.host, LONG.unit)
+    file = there.keeps_loaded(LONG.unit)
+    assert run_long(there.host, SHORT, SECOND).stdout == "copied\n"
+    assert not file.exists()
+
+
+def test_a_unit_file_of_somebodys_is_named_and_stays(there: Machine) -> None:
+    file = there.keeps_loaded(SHORT.unit, there.folder / "etc" / SHORT.unit)
+    with pytest.raises(Refused, match=rf"was not begun: systemd has {SHORT.unit} by {file}, which is not ours") as told:
+        run_long(there.host, SHORT, FIRST)
+    assert f"systemctl unmask {SHORT.unit} on pg1" in told.value.hint
+    assert file.exists()
+    assert there.begun == []
 
 
 def test_two_who_looked_at_the_same_moment_begin_one(there: Machine) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from dataclasses import asdict
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,6 +160,25 @@ def test_what_the_client_library_s_outbox_acknowledges_is_on_the_other_host_too(
     assert new.copies is not None
     assert adopt(new, new.copies) == 1
     assert [part.first for record in new.pending(10) for part in record.parts] == list(ack.event_ids)
+
+
+def test_the_deadline_grows_with_the_bytes_of_the_batch_and_with_nothing_else(
+    other_host: Running, tmp_path: Path, known: dict[str, Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that is slow with a large batch would be asked for it for ever; one that is silent is known at once."""
+    outbox = Outbox(tmp_path / "outbox.db", copy=replace(other_host.settings(), deadline_s=0.2))
+    outbox.enqueue(orders(known, 1, 10), known, 7)
+    keep = Shelf._keep
+
+    def slow(shelf: Shelf, mark: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        time.sleep(0.6)
+        return keep(shelf, mark, asked)
+
+    monkeypatch.setattr(Shelf, "_keep", slow)
+    monkeypatch.setattr(copies_module, "SLOWEST_BYTES_PER_S", 40_000)
+    assert outbox.enqueue(orders(known, 1001, 2000), known, 7) == 2
+    with pytest.raises(NoSecondCopy, match="timed out"):
+        outbox.enqueue(orders(known, 11, 20), known, 7)
 
 
 def test_a_connection_that_broke_is_made_again(other_host: Running, tmp_path: Path, known: dict[str, Table]) -> None:

@@ -15,6 +15,7 @@ from agents.postgresql.store import Unconfirmed
 from agents.tdengine.newest import absent, nanoseconds, newer
 from agents.tdengine.session import TdengineError
 from agents.tdengine.sql import subtable
+from agents.tdengine.store import Node, TdStore, Worker
 from agents.writing.backend import kind_of, refusal
 from agents.writing.batch import Part, copy_text, rows_of
 
@@ -56,6 +57,7 @@ def test_where_nobody_answered_the_store_is_away(error: Exception) -> None:
         (0x2653, Kind.REFUSED, True), (0x060B, Kind.REFUSED, True), (0x2603, Kind.REFUSED, False),
         (0x2602, Kind.REFUSED, False), (0x0388, Kind.REFUSED, False), (0x9999, Kind.REFUSED, False),
         (0x000B, Kind.AWAY, False), (0x0213, Kind.AWAY, False), (0x0914, Kind.AWAY, False), (0, Kind.UNLUCKY, False),
+        (0x0618, Kind.UNLUCKY, False),
     ],
 )  # fmt: skip
 def test_tdengines_codes_are_told_apart(code: int, kind: Kind, of_row: bool) -> None:
@@ -95,6 +97,20 @@ class Server:
         ]  # fmt: skip
 
 
+class Refusing(Worker):
+    """A session in which every question is refused, and nothing else."""
+
+    def __init__(self, code: int) -> None:
+        self.written: list[str] = []
+        self._code = code
+
+    def ask(self, statement: str, deadline: float) -> dict[str, Any]:
+        if statement.startswith("SELECT"):
+            raise TdengineError("refused", "", self._code)
+        self.written.append(statement)
+        return {"affected": 1}
+
+
 def closes(parts: Any) -> list[str | None]:
     return [row[2] for found in parts for row in rows_of(found)]
 
@@ -127,6 +143,29 @@ def test_times_that_lie_far_apart_are_asked_for_apart() -> None:
     rows = part("minute_kline", (5 * 10**9, 4, "old", "A"), (9000 * 10**9, 10**9, "new", "A"), (10**18, 1, "far", "A"))
     assert closes(newer([rows], {"minute_kline": BARS}, server)) == ["new", "far"]
     assert len(server.asked) == 3
+
+
+def test_one_subtable_is_named_twice_since_the_client_would_ask_a_single_one_by_what_it_remembers() -> None:
+    server = Server(("A", 1000, 50))
+    assert list(newer([part("minute_kline", (1000, 20, "old", "A"))], {"minute_kline": BARS}, server)) == []
+    name = subtable("minute_kline", ["A"])
+    assert server.asked[0].endswith(f"TBNAME IN ('{name}','{name}')")
+
+
+@pytest.mark.parametrize("code", [0x2603, 0x2662, 0x0618, 0x9999])
+def test_a_look_that_is_refused_is_not_taken_for_nothing_newer(code: int) -> None:
+    worker = Refusing(code)
+    store = TdStore(Node("tsdb1", "tsdb1", worker), {"minute_kline": BARS}, late=True)
+    with pytest.raises(TdengineError):
+        store.write([part("minute_kline", (1000, 20, "old", "A"))], 5)
+    assert worker.written == []
+
+
+def test_of_a_supertable_that_is_gone_every_row_is_absent_and_of_one_nobody_can_ask_about_none_is_known() -> None:
+    rows = part("minute_kline", (1000, 20, "old", "A"))
+    assert TdStore(Node("tsdb1", "tsdb1", Refusing(0x2603)), {"minute_kline": BARS}).absent(rows, 5) == [20]
+    with pytest.raises(TdengineError):
+        TdStore(Node("tsdb1", "tsdb1", Refusing(0x2662)), {"minute_kline": BARS}).absent(rows, 5)
 
 
 def test_rows_that_are_only_added_are_not_asked_about() -> None:

@@ -107,7 +107,7 @@ def test_each_row_is_hashed_with_the_seed_of_its_subtable_in_whatever_order_they
     }  # fmt: skip
     assert server.asked == [
         "SELECT tbname, `ts` FROM `d`.`t` WHERE _rowts >= 18000000000000 AND _rowts < 25200000000000 "
-        "AND tbname IN ('子-\\'1', 'two')"
+        "AND TBNAME IN ('子-\\'1','two')"
     ]
 
 

@@ -83,7 +83,7 @@ def floating(single: bool, infinite: bool) -> Kind:
 
 def numeric(precision: int, scale: int) -> Kind:
     bound = Decimal(10) ** (precision - scale)
-    sure = max(10.0 ** (precision - scale) - 1, 0.0)
+    sure = max(10.0 ** min(precision - scale, 300) - 1, 0.0)
     quantum = Decimal(1).scaleb(-scale)
 
     def one(value: Any) -> str:

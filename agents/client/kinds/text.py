@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from agents.client.kinds.base import MAX_BYTES, Kind, Wrong, plain, shown, unlike
 from agents.writing.batch import ESCAPES
 
+DIGITS, DECIMALS = 131_072, 16_383  # of PostgreSQL's numeric
 _SPECIAL = re.compile(r"[\\\t\n\r\b\f\v]")
 _NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -68,7 +70,7 @@ def document() -> Kind:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
             if len(text) > MAX_BYTES:
                 raise _too_large(len(text), "characters")
-            known = json.loads(text, parse_constant=_no_constant) if isinstance(value, str) else value
+            known = _read(text) if isinstance(value, str) else value
             size = len(text.encode())
             json.dumps(known, ensure_ascii=False).encode()  # an escaped half of a pair is no character either
         except UnicodeEncodeError as error:
@@ -92,5 +94,24 @@ def _too_large(size: int, unit: str) -> Wrong:
     return Wrong(f"is a document of {size} {unit}, {MAX_BYTES} are the most for one value")
 
 
+def _read(text: str) -> Any:
+    """Its texts as they are, its numbers only judged: they reach the store as they are written."""
+    return json.loads(text, parse_constant=_no_constant, parse_float=_fits, parse_int=_fits)
+
+
 def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _fits(number: str) -> int:
+    """JSON bounds no number; PostgreSQL keeps those of a document as numeric. Raises Wrong."""
+    try:
+        exact = Decimal(number)
+    except InvalidOperation:  # more than a decimal can say, let alone the store
+        exact = Decimal("Infinity")
+    exponent = exact.as_tuple().exponent
+    sure = isinstance(exponent, int) and -exponent <= DECIMALS
+    if not sure or (exact and exact.adjusted() >= DIGITS):
+        short = number if len(number) <= 40 else f"{number[:20]}...{number[-10:]}"
+        raise Wrong(f"holds the number {short}, {DIGITS} digits before and {DECIMALS} after the point are the most")
+    return 0

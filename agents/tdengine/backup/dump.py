@@ -6,10 +6,10 @@
     python3 -m agents.tdengine.backup.dump prove [LABEL]                     restore one into a server of its own
     python3 -m agents.tdengine.backup.dump restore [LABEL] --into DATABASE   into a database that is not there yet
 
-Always a whole database but for tables with types that taosdump does not know, which are named; and portable: any
+Always a whole database but for tables with types or names that taosdump cannot take, which are named; and portable: any
 TDengine reads what taosdump wrote. Rows are counted on the server before and after, since taosdump ends well whatever
-it left out; and it forgets options of the database, which are kept beside. Two stay, and older ones until a newer one
-was restored and found whole; see agents/jobs/second.py.
+it left out; and it forgets options of the database and how plain tables were made, which are kept beside. Two
+stay, and older ones until a newer one was restored and found whole; see agents/jobs/second.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from agents.base.locks import held
 from agents.jobs import config, leases, proofs, proving, second, verification
 from agents.jobs.proofs import Check, Proof
 from agents.jobs.retention import Backup, Plan
-from agents.tdengine.backup import dump_pack, dump_tool, scan, schema
+from agents.tdengine.backup import dump_pack, dump_tool, making, scan, schema
 from agents.tdengine.backup import settings as td_settings
 from agents.tdengine.backup.file import Broken
 from agents.tdengine.backup.manifest import seal
@@ -41,12 +41,16 @@ from agents.tdengine.backup.raw import RawSession
 from agents.tdengine.backup.scratch import server
 from agents.tdengine.backup.settings import Settings
 from agents.tdengine.session import Settings as Server
-from agents.tdengine.sql import identifier
+from agents.tdengine.sql import identifier, quoted
 
 FOLDER_NAME = "td-dumps"
 PROOFS = "td-dump-proofs.jsonl"  # beside the records of the first engine
 DATA = "dump.tar.zst.enc"
 _UNDUMPED = frozenset(("DECIMAL", "DECIMAL64", "BLOB", "MEDIUMBLOB"))
+# What ends taosdump: a quote in the name of any table, and in names of supertables, plain tables and columns what its
+# JSON does not escape.
+_UNQUOTED, _UNESCAPED = re.compile("'"), re.compile(r'["\\]')
+_A_QUOTE = quoted("%'%")
 _LABEL = re.compile(r"\d{8}-\d{6}D")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 
@@ -58,7 +62,8 @@ class Lacking(AgentError):  # noqa: N818 - named after what is wrong, as in the 
 @dataclass(frozen=True)
 class Dump:
     """What is known of one. Times in unix seconds; `counts`: rows by table when it began; `options` of the
-    database; `file`: {"bytes", "sha256"}; `left_out`: why, of the tables that taosdump cannot take.
+    database; `file`: {"bytes", "sha256"}; `left_out`: why, of the tables that taosdump cannot take; `plain`: how the
+    tables without a supertable were made.
     """
 
     label: str
@@ -73,6 +78,7 @@ class Dump:
     key_id: str
     seconds: float
     left_out: dict[str, str] = field(default_factory=dict)
+    plain: dict[str, schema.Shape] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
@@ -96,10 +102,10 @@ class Dumps:
             label = f"{clock.label(self.labels())}D"
             with self._scratch(label) as partial:
                 plain = partial / "plain"
-                options, left_out, before, version = self._ask()
+                options, left_out, before, version, made_by_us = self._ask()
                 only = list(before) if left_out else ()
                 rows = dump_tool.out(self._settings.server(), self._settings.database, plain, partial, only)
-                _, _, after, _ = self._ask()
+                _, _, after, *_ = self._ask()
                 _account(before, after, rows)
                 file = dump_pack.pack(plain, partial / DATA, self._settings.cipher, self._settings.zstd_level)
                 shutil.rmtree(plain)
@@ -107,7 +113,7 @@ class Dumps:
                 dump_pack.read(partial / DATA, self._settings.cipher, file)
                 made = Dump(
                     label, started, time.time(), version, self._settings.database, options, before, rows, file,
-                    self._settings.key_id(), round(time.monotonic() - began, 3), left_out,
+                    self._settings.key_id(), round(time.monotonic() - began, 3), left_out, made_by_us,
                 )  # fmt: skip
                 self._publish(made, partial)
             return made
@@ -197,6 +203,8 @@ class Dumps:
                 if session.rows(f"SELECT name FROM information_schema.ins_databases WHERE name = '{target}'"):
                     raise AgentError(f"Database {target} is there, and nothing is written over it.", "Name another.")
                 session.execute(create_statement(target, options))
+                for name, shape in found.plain.items():  # taosdump asks for one that it has not made yet, and ends
+                    session.execute(making.table(target, name, shape))
                 told = dump_tool.into(reach, plain, found.database, target, partial)
                 there = _counts(session, target)
         lacking = {name: rows - there.get(name, 0) for name, rows in found.counts.items() if rows > there.get(name, 0)}
@@ -207,16 +215,20 @@ class Dumps:
         sentence = f"{found.label}: {sum(there.values()):,} rows in {target} after {seconds:.1f} s"
         return {"label": found.label, "into": target, "rows": there, "seconds": seconds, "sentence": sentence}
 
-    def _ask(self) -> tuple[dict[str, Any], dict[str, str], dict[str, int], str]:
-        """Options of the database; why, of what taosdump cannot take; the rows of everything else; the version."""
+    def _ask(self) -> tuple[dict[str, Any], dict[str, str], dict[str, int], str, dict[str, schema.Shape]]:
+        """Options of the database; why, of what taosdump cannot take; the rows of everything else; the version; plain
+        tables.
+        """
         database = self._settings.database
         with RawSession(self._settings.server()) as session:
-            left_out = undumped(schema.tables(session, database))
+            tables = schema.tables(session, database)
+            left_out = undumped(tables, _unquoted(session, database))
             counts = _counts(session, database)
             if left_out and not counts.keys() - left_out.keys():
                 raise AgentError(f"taosdump can take no table of {database}.", "Take a backup without --engine.")
             taken = {name: rows for name, rows in counts.items() if name not in left_out}
-            return scan.options(session, database), left_out, taken, session.server
+            plain = {name: shape for name, shape in tables.items() if name in taken and not shape["tags"]}
+            return scan.options(session, database), left_out, taken, session.server, plain
 
     def _publish(self, made: Dump, partial: Path) -> None:
         body = json.dumps(asdict(made), sort_keys=True)
@@ -250,14 +262,31 @@ def create_statement(database: str, options: Mapping[str, Any]) -> str:
     )
 
 
-def undumped(tables: Mapping[str, schema.Shape]) -> dict[str, str]:
-    """Why taosdump, which ends at the first type that it does not know, cannot take these tables."""
-    return {
-        name: f"taosdump knows no {kind} ({column})"
-        for name, shape in tables.items()
-        for column, kind in [*((column, kind) for column, kind, _ in shape["columns"]), *shape["tags"]]
-        if schema.plain(kind) in _UNDUMPED
-    }
+def undumped(tables: Mapping[str, schema.Shape], unquoted: Mapping[str, str]) -> dict[str, str]:
+    """Why taosdump, which ends at the first type or name that it does not take, cannot take these tables.
+
+    `unquoted`: a subtable with a quote in its name, by supertable.
+    """
+    return {name: why for name, shape in tables.items() if (why := _why_not(name, shape, unquoted.get(name, name)))}
+
+
+def _why_not(name: str, shape: schema.Shape, subtable: str) -> str:
+    typed = [*((column, kind) for column, kind, _ in shape["columns"]), *shape["tags"]]
+    odd = next(
+        (one for one in (name, subtable) if _UNQUOTED.search(one)),
+        next((one for one in (name, *(column for column, _ in typed)) if _UNESCAPED.search(one)), ""),
+    )  # fmt: skip
+    if odd:
+        return f"taosdump cannot write the name {odd}"
+    return next((f"taosdump knows no {kind} ({one})" for one, kind in typed if schema.plain(kind) in _UNDUMPED), "")
+
+
+def _unquoted(session: RawSession, database: str) -> dict[str, str]:
+    rows = session.rows(
+        f"SELECT stable_name, table_name FROM {schema.TABLES} WHERE db_name = {quoted(database)} "
+        f"AND `type` = 'CHILD_TABLE' AND table_name LIKE {_A_QUOTE}"
+    )
+    return {str(stable): str(name) for stable, name in rows if _UNQUOTED.search(str(name))}
 
 
 def _counts(session: RawSession, database: str) -> dict[str, int]:

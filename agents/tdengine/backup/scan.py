@@ -16,7 +16,7 @@ from agents.tdengine.backup.schema import Shape, names, plain
 from agents.tdengine.backup.sums import Sums, runs_of
 from agents.tdengine.session import GONE, ODD_STATEMENT, TdengineError
 from agents.tdengine.spans import seconds
-from agents.tdengine.sql import identifier, quoted
+from agents.tdengine.sql import among, identifier, quoted
 
 OPTIONS = ("precision", "keep", "duration", "replica", "vgroups", "wal_level", "wal_fsync_period")
 UNSEEN = ""  # a day whose sums tell nothing
@@ -167,11 +167,9 @@ def hashed(
 ) -> dict[int, tuple[int, str]]:  # fmt: skip
     """(rows, hash) of each hour in `ranges`, row by row, of the subtables in `seeds`: `part` of all that there are."""
     of, found = f"{identifier(database)}.{identifier(table)}", Sums()
-    among = ""
-    if part and len(seeds) <= _NAMED:
-        among = f" AND tbname IN ({', '.join(quoted(name) for name in seeds)})"
+    chosen = f" AND {among(list(seeds))}" if part and len(seeds) <= _NAMED else ""
     for where in _wheres(ranges):
-        sql = f"SELECT tbname, {names(columns)} FROM {of}{where}{among}"
+        sql = f"SELECT tbname, {names(columns)} FROM {of}{where}{chosen}"
         for raw in ahead(_unless_gone(session, sql)):
             rows, of_rows = _seeded(decode(raw), seeds)
             if rows.rows:

@@ -218,7 +218,7 @@ def keep_fork(
         kept=folder, data=layout.data, bin=layout.bin, timeline=timeline, fork=fork,
         timeline_hex=f"{timeline:08X}", first=first_segment,
     )  # fmt: skip
-    run_long(host, Work(DATA, "keep-fork", ("sh", "-c", script)), asker)
+    run_long(host, Work(DATA, "keep_fork", ("sh", "-c", script)), asker)
 
 
 def keep_wal(host: Host, layout: Layout, folder: str, asker: Asker) -> int:
@@ -227,7 +227,7 @@ def keep_wal(host: Host, layout: Layout, folder: str, asker: Asker) -> int:
         'set -e; umask 077; mkdir -p "$1"; cd "$2/pg_wal"; '
         'for segment in *; do test ! -f "$segment" || cp -p "$segment" "$1"/; done; du -sb "$1" | cut -f1'
     )
-    return int(run_long(host, Work(DATA, "keep-wal", ("sh", "-c", script, "sh", folder, layout.data)), asker).text)
+    return int(run_long(host, Work(DATA, "keep_wal", ("sh", "-c", script, "sh", folder, layout.data)), asker).text)
 
 
 def forget_kept(host: Host, folder: str) -> None:
