@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
+import tomllib
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
@@ -45,7 +47,7 @@ def lint(c: Context) -> None:
         "keyword": "only tests whose names match, as pytest's -k",
         "markers": "only tests with these markers, as pytest's -m",
         "fast": "leave out the tests that need a lab",
-        "all": "also the long tests in the lab: every drill, every kind of trouble, each step interrupted",
+        "all": "also the long tests in the lab: every drill, every trouble, each step interrupted; and those of frames",
         "lab": "name of the lab that tests make and remove (default: $DR_TEST_LAB, else t-main)",
     }
 )
@@ -63,6 +65,8 @@ def test(
 @door
 def _test(keyword: str, markers: str, fast: bool, long: bool, test_lab: str) -> None:
     _lint()
+    if long:
+        _install_frames()
     if not fast:
         _prepare_for_labs()
     environment = {**os.environ, **({"DR_TEST_LAB": test_lab} if test_lab else {})}
@@ -108,6 +112,26 @@ def _prepare_for_labs() -> None:
             ensure_engine(say)
         except DrError as why:
             say(f"Tests that need a lab will fail (--fast leaves them out): {why} {why.hint}")
+
+
+def frames() -> tuple[str, ...]:
+    """Libraries whose frames the client library saves; it needs none of them, and only its tests do."""
+    with (ROOT / "client/pyproject.toml").open("rb") as file:
+        return tuple(tomllib.load(file)["project"]["optional-dependencies"]["frames"])
+
+
+def _install_frames() -> None:
+    """Hundreds of MiB, so only for who runs everything; where that cannot be, their tests say why they are skipped."""
+    missing = [name for name in frames() if find_spec(name) is None]
+    if not missing:
+        return
+    with progress() as say:
+        say(f"Installing {', '.join(missing)} for the tests of frames")
+        command = (sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", *missing)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            why = next(reversed(done.stderr.strip().splitlines()), f"pip ended with {done.returncode}")
+            say(f"Tests of frames are skipped: {why}")
 
 
 def _lint() -> None:

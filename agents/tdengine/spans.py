@@ -19,6 +19,11 @@ def seconds(span: str) -> int:
     return int(number) * _SECONDS[unit]
 
 
+def in_hours(n: int) -> str:
+    """So many, for people."""
+    return "1 hour" if n == 1 else f"{n} hours"
+
+
 def longest(keep: str) -> str:
     """The span for which a database with this KEEP has its rows. Raises AgentError."""
     return max((one.strip() for one in keep.split(",")), key=seconds)

@@ -33,7 +33,8 @@ def _of(host: str, one: Certificate, at: float, min_days: float) -> Iterator[Fin
 
 
 def _told(days: float) -> str:
-    return f"ended {-days:.0f} days ago" if days < 0 else f"ends in {days:.0f} days"
+    span = "1 day" if f"{abs(days):.0f}" == "1" else f"{abs(days):.0f} days"
+    return f"ended {span} ago" if days < 0 else f"ends in {span}"
 
 
 __all__ = ["findings"]

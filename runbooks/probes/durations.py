@@ -29,7 +29,7 @@ class Expected:
 
     def __str__(self) -> str:
         amount, rate = self.bytes / 2**30, self.rate / 2**20
-        return f"about {_span(self.seconds)} for {amount:.1f} GiB at {rate:.0f} MiB/s ({self.seen})"
+        return f"about {span(self.seconds)} for {amount:.1f} GiB at {rate:.0f} MiB/s ({self.seen})"
 
 
 UNMEASURED = "nothing was measured here, so at the least"
@@ -93,7 +93,8 @@ def _told(ask: Callable[[], Expected | None]) -> str:
     return str(found) if found else ""
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """`45 s`, `12 min`, `26.5 h`."""
     if seconds < 120:
         return f"{max(1, seconds):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -6,6 +6,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agents.client import Client
 from agents.writing.outbox import Outbox
 from agents.writing.records import Record
@@ -16,6 +18,11 @@ from tests.unit.agent_fixtures import config_file
 
 NODE = 17
 NOW = datetime(2026, 11, 20, 2, 30, tzinfo=timezone.utc)
+
+
+def library(name: str) -> Any:
+    """The module of a library of frames; without it the test is skipped and says what installs it."""
+    return pytest.importorskip(name, reason=f"{name} is not installed: ./dr test --all installs it")
 
 
 def client(folder: Path, pool: int = 4, **changes: object) -> Client:

@@ -24,7 +24,10 @@ def test_server_that_is_down_is_judged_by_its_file() -> None:
     assert found(31, None) == []
 
 
-@pytest.mark.parametrize(("days", "told"), [(29, "ends in 29 days"), (-3, "ended 3 days ago")])
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [(29, "ends in 29 days"), (1, "ends in 1 day"), (-1, "ended 1 day ago"), (-3, "ended 3 days ago")],
+)
 def test_end_within_a_month_is_told_with_what_renews_it(days: float, told: str) -> None:
     assert found(days, days) == [
         ("certificate of PostgreSQL on pg1", told, "./dr deploy --limit pg1 renews it")

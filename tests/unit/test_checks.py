@@ -15,6 +15,7 @@ import pytest
 from doors import checks
 from doors.main import DrProgram, arguments
 from inventories.errors import ExitCode
+from tests.unit.client_kit import library
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     monkeypatch.setattr(checks, "_run", run)
     monkeypatch.setattr(checks, "_lint", lambda: None)
     monkeypatch.setattr(checks, "_prepare_for_labs", lambda: None)
+    monkeypatch.setattr(checks.subprocess, "run", lambda command, **_: pytest.fail(f"ran {command}"))
     return commands
 
 
@@ -74,6 +76,35 @@ def test_long_tests_run_when_asked_for_and_are_never_lost() -> None:
     assert "not long" not in " ".join(checks.pytest_command("", "", fast=False, long=True))
     assert "not long" not in " ".join(checks.pytest_command("swap", "", fast=False))
     assert "not long" not in " ".join(checks.pytest_command("", "long", fast=False))
+
+
+def test_all_installs_the_libraries_of_frames_and_nothing_else_does(
+    monkeypatch: pytest.MonkeyPatch, started: list[Sequence[str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[Sequence[str]] = []
+
+    def pip(command: Sequence[str], **_: object) -> subprocess.CompletedProcess[str]:
+        ran.append(command)
+        return subprocess.CompletedProcess(command, 1, "", "ERROR: a\nERROR: No index\n")
+
+    monkeypatch.setattr(checks.subprocess, "run", pip)
+    monkeypatch.setattr(checks, "find_spec", lambda name: object() if name == "pandas" else None)
+    assert checks.frames() == ("pandas", "polars", "pyarrow")
+    assert dr(monkeypatch, "test") == 0
+    assert dr(monkeypatch, "test", "--fast") == 0
+    assert ran == []
+    assert dr(monkeypatch, "test", "--all") == 0
+    assert [command[-2:] for command in ran] == [("polars", "pyarrow")]
+    assert "Tests of frames are skipped: ERROR: No index" in capfd.readouterr().err
+    assert len(started) == 3, "the tests run all the same"
+
+
+def test_a_test_that_lacks_its_library_says_what_installs_it() -> None:
+    with pytest.raises(pytest.skip.Exception, match=r"\./dr test --all installs it"):
+        library("no_such_library")
+    for path in (checks.ROOT / "tests/unit").glob("test_client_*.py"):
+        left = [name for name in checks.frames() if f'importorskip("{name}")' in path.read_text(encoding="utf-8")]
+        assert not left, path
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from agents.base.errors import BadRow
+from tests.unit import client_kit as kit
 from tests.unit.client_kit import NOW, client, lines, order
 
 LIBRARIES = ("pandas", "polars", "pyarrow")
 
 
 def frame(library: str, columns: dict[str, Any]) -> Any:
-    module = pytest.importorskip(library)
+    module = kit.library(library)
     return module.table(columns) if library == "pyarrow" else module.DataFrame(columns)
 
 
@@ -70,8 +71,8 @@ def test_an_unknown_column_and_an_empty_frame_are_one_sentence(tmp_path: Path, l
 
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
-    pyarrow = pytest.importorskip("pyarrow")
+    pandas = kit.library("pandas")
+    pyarrow = kit.library("pyarrow")
     twice = pandas.DataFrame([[1, 2]], columns=["price", "price"])
     with client(tmp_path) as one:
         for rows in (twice, pyarrow.table([[1], [2]], names=["price", "price"])):
@@ -80,7 +81,7 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_index_with_a_name_is_a_column_and_one_that_counts_is_none(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = kit.library("pandas")
     whole = pandas.DataFrame(orders())
     with client(tmp_path) as one:
         assert one.save("order_records", whole.set_index("order_id")).taken == (0, 1)
@@ -109,15 +110,15 @@ def test_nanoseconds_reach_tdengine(tmp_path: Path, library: str) -> None:
     )  # fmt: skip
     ns = 1_764_211_845_123_456_789
     if library == "pandas":
-        pandas = pytest.importorskip("pandas")
+        pandas = kit.library("pandas")
         aware = pandas.DataFrame({"ts": pandas.to_datetime([ns], utc=True)})
         naive = pandas.DataFrame({"ts": pandas.to_datetime([ns + 8 * 3600 * 10**9])})
     elif library == "polars":
-        polars = pytest.importorskip("polars")
+        polars = kit.library("polars")
         aware = polars.DataFrame({"ts": polars.Series([ns]).cast(polars.Datetime("ns", "UTC"))})
         naive = polars.DataFrame({"ts": polars.Series([ns + 8 * 3600 * 10**9]).cast(polars.Datetime("ns"))})
     else:
-        pyarrow = pytest.importorskip("pyarrow")
+        pyarrow = kit.library("pyarrow")
         aware = pyarrow.table({"ts": pyarrow.array([ns]).cast(pyarrow.timestamp("ns", tz="UTC"))})
         naive = pyarrow.table({"ts": pyarrow.array([ns + 8 * 3600 * 10**9]).cast(pyarrow.timestamp("ns"))})
     for rows in (aware, naive):
@@ -126,7 +127,7 @@ def test_nanoseconds_reach_tdengine(tmp_path: Path, library: str) -> None:
 
 
 def test_gaps_of_pandas_are_missing_values_whatever_their_type(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = kit.library("pandas")
     rows = pandas.DataFrame(
         {
             "source_name": ["a", "b"], "source_type": pandas.Categorical(["x", "y"]), "status": ["UP", "UP"],
@@ -148,13 +149,13 @@ def test_gaps_of_pandas_are_missing_values_whatever_their_type(tmp_path: Path) -
 
 
 def test_a_frame_that_is_not_computed_yet_is_refused(tmp_path: Path) -> None:
-    polars = pytest.importorskip("polars")
+    polars = kit.library("polars")
     with client(tmp_path) as one, pytest.raises(BadRow, match="LazyFrame"):
         one.save("order_records", polars.DataFrame(orders()).lazy())
 
 
 def test_a_time_that_its_zone_has_twice_and_a_signalling_nan_are_read_from_a_frame(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = kit.library("pandas")
     twice = pandas.Timestamp("2026-11-01 05:30", tz="UTC").tz_convert("America/New_York")
     columns = orders(order_time=[twice, NOW], price=pandas.Series([Decimal("sNaN"), Decimal(1)], dtype=object))
     with client(tmp_path) as one:

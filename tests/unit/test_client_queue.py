@@ -19,6 +19,7 @@ from agents.client import manager as manager_module
 from agents.client.recovery_queue import QueueUnusable
 from agents.client.takeover import take_over
 from agents.writing.writer import Writer
+from tests.unit import client_kit as kit
 from tests.unit.client_kit import NOW, client, lines, order
 
 # As the trading system's code makes, fills and reads it.
@@ -92,7 +93,7 @@ def test_what_plain_json_cannot_hold_is_held(queue: FailureRecoveryQueue) -> Non
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_a_failed_save_of_a_frame_is_kept(queue: FailureRecoveryQueue, library: str) -> None:
     """Their manager calls it with a DataFrame, which their own queue loses with an exception."""
-    module = pytest.importorskip(library)
+    module = kit.library(library)
     frame = module.DataFrame({"symbol": ["A", "B"], "at": [NOW, None], "price": [1.5, None]})
     queue.add_failed_operation(
         operation_type="save", classification="daily_kline", data=frame, table_name="daily_kline",
@@ -288,7 +289,7 @@ def test_without_a_clock_rows_wait_in_the_queue(
 
 def test_nothing_of_a_frame_is_lost_in_the_queue(saves: Client, queue: FailureRecoveryQueue) -> None:
     """Two columns of one name, and an index that nobody named: the catalogue refuses both, the file keeps all."""
-    pandas = pytest.importorskip("pandas")
+    pandas = kit.library("pandas")
     frame = pandas.DataFrame([order(), order(order_id="O2")])
     twice = pandas.concat([frame, frame[["price"]] * 2], axis=1)
     times = pandas.DatetimeIndex([NOW, NOW])
@@ -325,7 +326,7 @@ def test_a_queue_whose_file_somebody_tidied_away_takes_items_again(queue: Failur
 def test_a_batch_goes_on_behind_a_bad_row_and_names_it(saves: Client, tmp_path: Path, as_frame: bool) -> None:
     rows: Any = [order(order_id=f"O{n}", side="BUYER" if n in (3, 7) else "BUY") for n in range(10)]
     if as_frame:
-        rows = pytest.importorskip("pandas").DataFrame(rows)
+        rows = kit.library("pandas").DataFrame(rows)
     result = Manager(saves).save_data_batch_with_strategy("order_records", rows, "order_records", batch_size=4)
     assert (result.total_records, result.successful_records, result.failed_records) == (10, 8, 2)
     assert (result.failed_indices, result.success_rate) == ([3, 7], 0.8)

@@ -189,6 +189,10 @@ def test_what_is_no_span_is_said(span: str) -> None:
         spans.seconds(span)
 
 
+def test_one_hour_is_one_hour() -> None:
+    assert [spans.in_hours(n) for n in (0, 1, 2)] == ["0 hours", "1 hour", "2 hours"]
+
+
 def test_a_backup_that_does_not_say_what_is_kept_misses_every_row(settings: Settings) -> None:
     old = holds(settings, OLD, {"tick_data": {HOUR: OLD}}, options={})
     new = replace(old, label=NEW, started_at=began(NEW), windows={"tick_data": {}})

@@ -28,8 +28,7 @@ def missing(before: Iterable[Manifest], after: Iterable[Manifest]) -> Iterator[s
         lost = {hour: rows for hour, rows in lost.items() if rows > 0 and (hour + 1) * 3600 > kept_from}
         if lost:
             first = time.strftime("%Y-%m-%d %H:00 UTC", time.gmtime(min(lost) * 3600))
-            hours = "1 hour" if len(lost) == 1 else f"{len(lost)} hours"
-            yield f"{sum(lost.values()):,} rows of {name} in {hours}, the first {first}"
+            yield f"{sum(lost.values()):,} rows of {name} in {spans.in_hours(len(lost))}, the first {first}"
 
 
 class _Kept(NamedTuple):

@@ -46,6 +46,7 @@ from agents.tdengine.backup.settings import Settings
 from agents.tdengine.backup.sums import Sums, hours, runs_of, seeding
 from agents.tdengine.session import Settings as Server
 from agents.tdengine.session import TdengineError
+from agents.tdengine.spans import in_hours
 from agents.tdengine.sql import identifier
 
 MODES = ("missing", "overwrite")
@@ -186,9 +187,8 @@ class _Restoring:
         size = max(size, sum(self._chain.load(label, subtables=False).bytes for label in self._chain))
         done.bytes = int(size * done.rows_planned / max(manifest.rows, 1))
         needs = f"a chain of {len(done.chain)}"
-        done.sentence = (
-            f"{done.rows_planned:,} rows in {done.windows} hours of {needs} go into {done.into}{self._left_behind()}"
-        )
+        rows = f"{done.rows_planned:,} rows in {in_hours(done.windows)}"
+        done.sentence = f"{rows} of {needs} go into {done.into}{self._left_behind()}"
         return done
 
     def run(self, session: RawSession) -> Done:
@@ -415,7 +415,7 @@ class _Restoring:
         rate = done.rows_written / max(done.write_s, 0.001)
         if done.missing:
             rows = sum(rows for _, _, rows in done.missing)
-            return f"{rows:,} rows of {done.label} are NOT in {done.into}, in {len(done.missing)} hours"
+            return f"{rows:,} rows of {done.label} are NOT in {done.into}, in {in_hours(len(done.missing))}"
         kept = f", {done.other:,} were there with other content and stay" if done.other else ""
         return (
             f"{done.rows_written:,} rows of {done.label} written into {done.into} in {done.write_s:.1f} s "

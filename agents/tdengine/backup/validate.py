@@ -28,6 +28,7 @@ from agents.tdengine.backup import settings as td_settings
 from agents.tdengine.backup.block import Array, decode
 from agents.tdengine.backup.raw import RawSession
 from agents.tdengine.backup.restore import Request, compare
+from agents.tdengine.spans import in_hours
 from agents.tdengine.sql import identifier
 
 AT_ONCE = 8_000_000  # event ids in memory
@@ -46,8 +47,8 @@ def validate(settings: td_settings.Settings, request: Request, required: dict[st
                 flaws += _flaws(session, done.into, name, shapes[name], required.get(name, []))
     lost, other = sum(one.missing for one in tables.values()), sum(one.other for one in tables.values())
     if lost:
-        hours = len(done.missing)
-        sentence = f"{lost:,} of {done.rows_planned:,} rows of {done.label} are NOT in {done.into}, in {hours} hours"
+        where = f"{done.into}, in {in_hours(len(done.missing))}"
+        sentence = f"{lost:,} of {done.rows_planned:,} rows of {done.label} are NOT in {where}"
     else:
         sentence = f"all {done.rows_planned:,} rows of {done.label} are in {done.into}"
     sentence += f", {other:,} of them with other content" if other else ""

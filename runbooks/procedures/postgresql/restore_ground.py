@@ -16,6 +16,7 @@ from runbooks.engine.context import Options
 from runbooks.hosts import Host, Run
 from runbooks.layout import Layout
 from runbooks.long_work.work import Asker
+from runbooks.probes.durations import span
 from runbooks.probes.postgresql import backups, ground, pgbackrest
 from runbooks.probes.postgresql.ground import Ground, Holds
 from runbooks.probes.postgresql.pgbackrest import Repository
@@ -198,7 +199,7 @@ def fetch(context: Run, state: RestoreCluster) -> RestoreCluster:
     aside = f"/var/lib/pgbackrest.{_stamp(context)}" if context.options.replace else ""
     copy = offsite.restore(estate.backup, Asker.of(context), aside)
     age = max(0.0, time.time() - copy.made_at)
-    context.say(f"the off-site copy was made {_utc(copy.made_at)}, {_span(age)} ago: what is younger is not in it")
+    context.say(f"the off-site copy was made {_utc(copy.made_at)}, {span(age)} ago: what is younger is not in it")
     repository = pgbackrest.info(estate.backup, str(estate.data["stanza"]))
     if repository.status:
         raise _unreadable(repository)
@@ -223,7 +224,7 @@ def chosen(context: Run, state: RestoreCluster, repository: Repository, hosts: l
     _room(backup, _wal(backup, end), hosts)
     context.say(
         f"restoring {backup.label} ({backup.type}, {backup.size_bytes / 2**20:.0f} MiB, "
-        f"{_span(time.time() - backup.stopped_at)} old)"
+        f"{span(time.time() - backup.stopped_at)} old)"
     )
     context.say(_missing(end))
     return state.model_copy(
@@ -273,15 +274,9 @@ def _missing(end: pgbackrest.ArchiveEnd | None) -> str:
         return "the archive holds no WAL: everything after the backup is missing"
     return (
         f"the archive ends with {end.segment}, archived {_utc(end.at)}: what was committed after it, "
-        f"at most {_span(end.age_s)} if the cluster was lost only now, is missing unless the application host kept it"
+        f"at most {span(end.age_s)} if the cluster was lost only now, is missing unless the application host kept it"
     )
 
 
 def _utc(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

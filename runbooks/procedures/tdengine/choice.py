@@ -9,6 +9,7 @@ from inventories.errors import BadInput, Refused
 from runbooks.actions import offsite
 from runbooks.hosts import Run
 from runbooks.long_work.work import Asker
+from runbooks.probes.durations import span
 from runbooks.probes.tdengine import backups as td_backups
 from runbooks.probes.tdengine.backups import Backup
 
@@ -92,9 +93,3 @@ def fetch(context: Run) -> float:
     age = max(0.0, time.time() - copy.made_at)
     context.say(f"the off-site copy is {span(age)} old: what is younger is not in it")
     return copy.made_at
-
-
-def span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -21,6 +21,7 @@ from runbooks.engine.step import Evidence, Gate, Grows, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Run
 from runbooks.long_work.work import Asker
+from runbooks.probes.durations import span
 from runbooks.probes.tdengine import ground
 from runbooks.probes.tdengine import restore as probe
 from runbooks.probes.tdengine import servers as tdengine
@@ -145,10 +146,10 @@ def chosen(context: Run, state: TdengineRebuild) -> TdengineRebuild:
         why = f"{context.estate.app} {kept}: what was acknowledged since the backup began may be lost"
         return td.warn(context, state, why)
     if box.shadow_since > backup.started_at:
-        gap = choice.span(box.shadow_since - backup.started_at)
+        gap = span(box.shadow_since - backup.started_at)
         context.say(f"the shadow begins {gap} after the backup: what was acknowledged between is lost if anything was")
     else:
-        context.say(f"the shadow reaches back {choice.span(time.time() - box.shadow_since)}, to before the backup")
+        context.say(f"the shadow reaches back {span(time.time() - box.shadow_since)}, to before the backup")
     return state
 
 
