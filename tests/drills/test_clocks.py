@@ -202,7 +202,8 @@ def test_an_application_host_with_a_wrong_clock_is_named_and_loses_no_row(
             done = dr("backup.run", "--type", "incr")
             assert done.code == 0, done.err
         until(lambda: seen.whole(estate_lab), 60, what="a whole estate", accept=bool)
-        with seen.load(estate_lab, tmp_path / "after") as writing:  # newer than the rows of the wrong clock
+        (after := tmp_path / "after").mkdir()
+        with seen.load(estate_lab, after) as writing:  # newer than the rows of the wrong clock
             writing.writes_on()
         assert_no_clock_is_named()
     finally:
