@@ -18,7 +18,7 @@ _TOKEN = re.compile(
 )
 # psql's own commands, which newer versions of pg_dump write around what they dump.
 _RESTRICT = re.compile(r"^\\(?:un)?restrict .*$", re.MULTILINE)
-_SESSION = re.compile(r"(?:SET \w+ =|SELECT pg_catalog\.set_config|DO )")
+_SESSION = re.compile(r"(?:SET \w+ =|SELECT pg_catalog\.set_config|DO ')")
 # Without these there is no table to speak of.
 _ESSENTIAL = re.compile(
     r"(?:CREATE (?:UNLOGGED )?TABLE|SELECT create_hypertable|.*\bPRIMARY KEY\b|ALTER TABLE ONLY \S+ ATTACH)", re.DOTALL
@@ -31,6 +31,7 @@ _INDEX = re.compile(
 )
 _INDEX_ATTACH = re.compile(rf"ALTER INDEX {_QUALIFIED} ATTACH PARTITION ")
 _ONLY = re.compile(rf"ALTER TABLE ONLY {_QUALIFIED}\s")
+_TRIGGER = re.compile(rf"ALTER TABLE {_QUALIFIED} (?:DISABLE|ENABLE ALWAYS|ENABLE REPLICA) TRIGGER ")
 _ATTACH = re.compile(rf"ALTER TABLE ONLY {_QUALIFIED} ATTACH PARTITION ")
 _CREATE = re.compile(
     rf"CREATE (?:UNLOGGED )?(TABLE|SEQUENCE) {_QUALIFIED}\s|ALTER TABLE .*?\bSEQUENCE NAME {_QUALIFIED}\s", re.DOTALL
@@ -75,11 +76,22 @@ def making(before: str, after: str, shapes: Sequence[Shape]) -> Making:
 
 
 def _whole(statement: str, hypertables: set[str]) -> str:
-    """TimescaleDB takes no ONLY, which pg_dump writes of every table."""
-    match = _ONLY.match(statement)
+    """TimescaleDB takes no ONLY, which pg_dump writes of every table; and before 2.27 no other state of a trigger."""
+    match = _ONLY.match(statement) or _TRIGGER.match(statement)
     if match is None or shown(*split(match[1])) not in hypertables:
         return statement
-    return f"ALTER TABLE {statement[match.start(1) :]}"
+    alter = f"ALTER TABLE {statement[match.start(1) :]}"
+    return _as_restored(alter) if _TRIGGER.match(alter) else alter
+
+
+def _as_restored(alter: str) -> str:
+    """As a restore of the whole database has it, where TimescaleDB refuses it: without telling the chunks."""
+    restoring = "PERFORM set_config('timescaledb.restoring', '{}', true)".format
+    body = (
+        f"BEGIN {alter}; EXCEPTION WHEN feature_not_supported THEN "
+        f"{restoring('on')}; {alter}; {restoring('off')}; END"
+    )
+    return f"DO LANGUAGE plpgsql {literal(body)}"
 
 
 def _unprivileged(statement: str) -> tuple[str, ...]:

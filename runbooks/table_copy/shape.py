@@ -10,12 +10,13 @@ from pydantic import BaseModel, ConfigDict
 from runbooks.table_copy.names import qualified, quoted, shown
 
 # Types of which two equal values are written alike, so that the hash of the value tells; of others the text is hashed,
-# or what is sent: 1.0 and 1.00 are equal, and so are a day and 24 hours, 0 and -0.
+# or what is sent: 1.0 and 1.00 are equal, and so are a day and 24 hours, 0 and -0. As a text, xml has a declaration
+# (<?xml version="1.0"?>) that no output of it shows, and that pg_dump, COPY and what travels here leave out.
 _HASHED = frozenset({
     "smallint", "integer", "bigint", "boolean", "text", "character varying", "date", "timestamp with time zone",
     "timestamp without time zone", "uuid", "name", "bytea",
 })  # fmt: skip
-_SENT = {"real": "float4send", "double precision": "float8send", "interval": "interval_send"}
+_SENT = {"real": "float4send", "double precision": "float8send", "interval": "interval_send", "xml": "xml_send"}
 _WHOLE = ("smallint", "integer", "bigint", "numeric")
 EVENT_ID = "event_id"
 FIRST_OF_OURS = 16384  # what initdb made has lower numbers, the same on every server
@@ -41,6 +42,7 @@ class Column(Piece):
     always: bool = False  # GENERATED ALWAYS AS IDENTITY
     filled: bool = False  # a default, or an identity
     folds: bool = False  # its collation takes different texts for the same
+    domain: bool = False
     labels: tuple[str, ...] = ()  # of its enum, or of that it has arrays of
 
     @property
@@ -54,6 +56,8 @@ class Column(Piece):
             return f"{name}::text"
         if self.folds:
             return f'{name}::text COLLATE "C"'
+        if self.domain:  # as its base is written, which a cast to text may not be: xml is one
+            return f"ROW({name})::text"
         if self.type in ("timestamp with time zone", "timestamp without time zone") or self.base in _HASHED:
             return name
         if self.base == "numeric":
@@ -189,6 +193,7 @@ class Shape(Piece):
     referred_by: tuple[ForeignKey, ...] = ()
     sequences: tuple[Numbers, ...] = ()
     triggers: tuple[Hook, ...] = ()
+    chunk_triggers: tuple[Hook, ...] = ()  # those that fire otherwise than for whoever writes; each chunk has its own
     rules: tuple[Hook, ...] = ()
     hanging: tuple[tuple[str, str], ...] = ()  # what a DROP ... CASCADE takes along: (type, identity)
     partitions: tuple[str, ...] = ()
@@ -219,14 +224,15 @@ class Shape(Piece):
     def hooks(self) -> tuple[str, ...]:
         """Triggers and rules by name."""
         kinds = (("trigger", self.triggers), ("rule", self.rules))
-        return tuple(
+        own = [
             f"{kind} {hook.name}{f' of {hook.table}' if hook.table else ''}" for kind, hooks in kinds for hook in hooks
-        )
+        ]
+        return tuple(dict.fromkeys([*own, *(f"trigger {hook.name}" for hook in self.chunk_triggers)]))
 
     @property
     def stubborn(self) -> bool:
         """Whether triggers or rules fire in a session that only replays what another has done."""
-        return any(hook.enabled != "O" for hook in (*self.triggers, *self.rules))
+        return any(hook.enabled != "O" for hook in (*self.triggers, *self.chunk_triggers, *self.rules))
 
     @property
     def waits(self) -> bool:

@@ -33,6 +33,8 @@ _AS_BEFORE = "".join(
 )
 AS_WRITTEN = "SET LOCAL session_replication_role = replica;\n"
 AS_EVER = "SET LOCAL session_replication_role = origin;\n"
+# TimescaleDB refuses ALTER TABLE for a hypertable's triggers, or hands it on to every chunk, unless it is restored.
+_RESTORING, _RESTORED = "SET LOCAL timescaledb.restoring = on;\n", "SET LOCAL timescaledb.restoring = off;\n"
 _UNITS = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 
 
@@ -186,12 +188,15 @@ def _hooks(pair: Pair) -> tuple[str, str]:
     off, on = [], []
     # Each by itself: what a partition has set otherwise than its table stays so.
     only = "ONLY " if pair.live.partitioned else ""
-    for kind, found in (("TRIGGER", pair.live.triggers), ("RULE", pair.live.rules)):
+    triggers = (*pair.live.triggers, *pair.live.chunk_triggers)
+    for kind, found in (("TRIGGER", triggers), ("RULE", pair.live.rules)):
         for hook in found:
             if hook.enabled != "O":
                 table = f"{only}{qualified(hook.table or pair.live.name)}"
                 off.append(f"ALTER TABLE {table} DISABLE {kind} {quoted(hook.name)};\n")
                 on.append(f"ALTER TABLE {table} {_UNITS[hook.enabled]} {kind} {quoted(hook.name)};\n")
+    if pair.live.hypertable and off:
+        off, on = ([_RESTORING, *lines, _RESTORED] for lines in (off, on))
     return "".join(off), "".join(on)
 
 

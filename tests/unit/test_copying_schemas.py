@@ -271,14 +271,17 @@ def test_equal_values_that_are_written_otherwise_differ(two: Two) -> None:
 
 
 TYPES = """
-CREATE SCHEMA types; CREATE TYPE types.mood AS ENUM ('sad', 'fine'); CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+CREATE SCHEMA types; CREATE DOMAIN types.doc AS xml; CREATE DOMAIN types.page AS types.doc;
+CREATE TYPE types.mood AS ENUM ('sad', 'fine'); CREATE DOMAIN positive AS int CHECK (VALUE > 0);
 CREATE TYPE pt AS (x int, m types.mood);
 CREATE TABLE t (id int PRIMARY KEY, m types.mood, ms types.mood[], p positive, c pt, cs pt[], r int4range, rs tsrange,
   j json, x xml, mo money, b bit(3), vb bit varying, pts point, ch character(4), tz timetz, ip inet, ts timestamp(3),
-  h bytea, u uuid, nums numeric(8,2)[]);
+  h bytea, u uuid, nums numeric(8,2)[], page types.page);
 INSERT INTO t SELECT i, 'fine', '{sad,fine}', 3, '(1,sad)', array['(1,sad)'::pt, null], '[1,5)', '[2020-01-01,)',
-  '{"a":  1}', '<a/>', 12.5, '101', '11', '(1,2)', 'ab', '10:00+03', '10.0.0.1/8', '2020-01-01 00:00:00.123',
-  '\\x00ff', '00000000-0000-0000-0000-000000000001', '{1.50}' FROM generate_series(1, 9) i;
+  '{"a":  1}', '<?xml version="1.0"?><a/>', 12.5, '101', '11', '(1,2)', 'ab', '10:00+03', '10.0.0.1/8',
+  '2020-01-01 00:00:00.123',
+  '\\x00ff', '00000000-0000-0000-0000-000000000001', '{1.50}',
+  '<?xml version="1.0"?><a/>' FROM generate_series(1, 9) i;
 """
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from runbooks.table_copy import definition
+from runbooks.table_copy import definition, write
 from runbooks.table_copy.counts import Making
+from runbooks.table_copy.pair import Pair
 from runbooks.table_copy.shape import Shape
 
 DUMP = r"""\restrict abc
@@ -64,6 +65,35 @@ def test_a_hypertable_is_made_one_before_its_rows_and_takes_no_only() -> None:
     assert made.after[0] == 'ALTER TABLE public."T"\n    ADD CONSTRAINT k PRIMARY KEY (at)'
     assert made.after[-1] == shape.policies[0]
     assert not any("ts_insert_blocker" in line for line in made.after)
+
+
+def test_a_trigger_of_a_hypertable_fires_as_it_did_also_where_timescaledb_takes_no_alter_of_it() -> None:
+    states = 'ALTER TABLE public."T" ENABLE ALWAYS TRIGGER a; ALTER TABLE public.u DISABLE TRIGGER b;'
+    made = definition.making("", states, [table("T", hypertable=True), table("u")])
+    assert made.after[1] == "ALTER TABLE public.u DISABLE TRIGGER b"
+    body = made.after[0].removeprefix("DO LANGUAGE plpgsql ")
+    assert body.count('ALTER TABLE public."T" ENABLE ALWAYS TRIGGER a;') == 2
+    refused, restoring = body.index("EXCEPTION WHEN feature_not_supported"), body.index("'timescaledb.restoring'")
+    assert body.index("ALTER TABLE") < refused < restoring < body.rindex("ALTER TABLE") < body.rindex("'off'")
+    assert [definition.says(line) for line in made.after[:2]] == [True, True], "a state that is missing is told"
+
+
+def test_triggers_of_a_hypertable_and_its_chunks_are_stopped_each_by_itself() -> None:
+    names = {"name": "a", "enabled": "A"}, {"name": "a", "table": "_timescaledb_internal.c1", "enabled": "R"}
+    shape = table("T", hypertable=True, triggers=names[:1], chunk_triggers=names[1:])
+    off, on = write.hooks([Pair(shape, shape)])
+    chunk = '"_timescaledb_internal"."c1"'
+    assert [line.rstrip(";") for line in off.splitlines()] == [
+        "SET LOCAL timescaledb.restoring = on", 'ALTER TABLE "public"."T" DISABLE TRIGGER "a"',
+        f'ALTER TABLE {chunk} DISABLE TRIGGER "a"', "SET LOCAL timescaledb.restoring = off",
+    ]  # fmt: skip
+    assert f'ALTER TABLE {chunk} ENABLE REPLICA TRIGGER "a"' in on and "restoring = off" in on.splitlines()[-1]
+    assert shape.hooks == ("trigger a",), "told once, however many chunks have it"
+    chunked = table("T", hypertable=True, chunk_triggers=names[1:])
+    assert chunked.stubborn and chunked.waits and chunked.hooks == ("trigger a",)
+    plain = table("u", triggers=names[:1])
+    assert "restoring" not in "".join(write.hooks([Pair(plain, plain)]))
+    assert write.hooks([Pair(table("v", hypertable=True), table("v", hypertable=True))]) == ("", "")
 
 
 def test_a_statement_that_fails_is_left_out_and_one_that_waited_is_not() -> None:

@@ -100,7 +100,7 @@ SELECT json_build_object('schema', c.nspname, 'table', c.relname) AS name, c.oid
        'number', a.attnum, 'type_id', a.atttypid::bigint, 'nullable', NOT a.attnotnull,
        'generated', a.attgenerated <> '', 'always', a.attidentity = 'a',
        'filled', (a.atthasdef AND a.attgenerated = '') OR a.attidentity <> '',
-       'folds', coalesce(NOT o.collisdeterministic, false),
+       'folds', coalesce(NOT o.collisdeterministic, false), 'domain', y.typtype = 'd',
        'labels', coalesce((SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum e
           WHERE e.enumtypid IN (y.oid, y.typelem, b.oid, b.typelem)), '[]')) ORDER BY a.attnum)
      FROM pg_attribute a LEFT JOIN pg_collation o ON o.oid = a.attcollation
@@ -191,6 +191,11 @@ SELECT to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL AS has_timesca
 SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM (
 SELECT json_build_object('schema', h.schema_name, 'table', h.table_name) AS name, true AS hypertable,
   coalesce(hypertable_size(x.oid::regclass), 0) AS size_bytes,
+  (SELECT coalesce(json_agg(json_build_object('name', t.tgname, 'enabled', t.tgenabled, 'table',
+       json_build_object('schema', cn.nspname, 'table', c.relname)) ORDER BY c.oid, t.tgname), '[]')
+     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
+       JOIN pg_trigger t ON t.tgrelid = c.oid
+     WHERE i.inhparent = x.oid AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'R')) AS chunk_triggers,
   (SELECT d.column_name FROM _timescaledb_catalog.dimension d WHERE d.hypertable_id = h.id AND d.interval_length > 0
      AND d.column_type::text IN ('date', 'timestamp with time zone', 'timestamp without time zone')
      ORDER BY d.id LIMIT 1) AS time_column,

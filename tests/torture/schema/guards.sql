@@ -127,3 +127,40 @@ CREATE EVENT TRIGGER tor_no_tables ON ddl_command_start WHEN TAG IN ('CREATE TAB
 ALTER EVENT TRIGGER tor_no_tables ENABLE ALWAYS;
 --# disarmed
 DROP EVENT TRIGGER IF EXISTS tor_no_tables;
+--# hypertable_with_triggers_that_always_fire | tor_guards.ticks_always
+CREATE TABLE tor_guards.ticks_always (at timestamptz NOT NULL, id int, v text, updated_at timestamptz, PRIMARY KEY (at, id));
+CREATE TRIGGER stamps_ticks BEFORE INSERT OR UPDATE ON tor_guards.ticks_always FOR EACH ROW EXECUTE FUNCTION tor_guards.stamp();
+CREATE TRIGGER logs_ticks AFTER INSERT OR UPDATE OR DELETE ON tor_guards.ticks_always EXECUTE FUNCTION tor_guards.log();
+CREATE TRIGGER off BEFORE DELETE ON tor_guards.ticks_always FOR EACH ROW EXECUTE FUNCTION tor_guards.skip();
+ALTER TABLE tor_guards.ticks_always ENABLE ALWAYS TRIGGER stamps_ticks, ENABLE REPLICA TRIGGER logs_ticks, DISABLE TRIGGER off;
+SELECT count(*) FROM create_hypertable('tor_guards.ticks_always', 'at', chunk_time_interval => interval '7 days');
+SET session_replication_role = replica;
+INSERT INTO tor_guards.ticks_always SELECT timestamptz '2026-01-01 00:00:00Z' + i * interval '1 day', i, 'v' || i, '2026-01-01 00:00:00Z' FROM generate_series(1, 40) i;
+RESET session_replication_role;
+--# told stamps_ticks | logs_ticks
+--# same tor_guards.audit
+--# damage
+SET session_replication_role = replica;
+DELETE FROM tor_guards.ticks_always WHERE id <= 10;
+UPDATE tor_guards.ticks_always SET v = 'spoilt' WHERE id BETWEEN 15 AND 25;
+--# hypertable_whose_chunks_have_triggers_that_always_fire | tor_guards.ticks_chunked
+CREATE TABLE tor_guards.ticks_chunked (at timestamptz NOT NULL, id int, v text, updated_at timestamptz, PRIMARY KEY (at, id));
+SELECT count(*) FROM create_hypertable('tor_guards.ticks_chunked', 'at', chunk_time_interval => interval '7 days');
+INSERT INTO tor_guards.ticks_chunked SELECT timestamptz '2026-01-01 00:00:00Z' + i * interval '1 day', i, 'v' || i, '2026-01-01 00:00:00Z' FROM generate_series(1, 40) i;
+CREATE TRIGGER stamps_chunked BEFORE INSERT OR UPDATE ON tor_guards.ticks_chunked FOR EACH ROW EXECUTE FUNCTION tor_guards.stamp();
+SET timescaledb.restoring = on;
+DO $$ DECLARE chunk regclass; BEGIN FOR chunk IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'tor_guards.ticks_chunked'::regclass LOOP
+  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER stamps_chunked', chunk); END LOOP; END $$;
+RESET timescaledb.restoring;
+--# told stamps_chunked
+--# damage
+SET timescaledb.restoring = on;
+DO $$ DECLARE chunk regclass; BEGIN FOR chunk IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'tor_guards.ticks_chunked'::regclass LOOP
+  EXECUTE format('ALTER TABLE %s DISABLE TRIGGER stamps_chunked', chunk); END LOOP; END $$;
+RESET timescaledb.restoring;
+DELETE FROM tor_guards.ticks_chunked WHERE id <= 10;
+UPDATE tor_guards.ticks_chunked SET v = 'spoilt' WHERE id BETWEEN 15 AND 25;
+SET timescaledb.restoring = on;
+DO $$ DECLARE chunk regclass; BEGIN FOR chunk IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'tor_guards.ticks_chunked'::regclass LOOP
+  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER stamps_chunked', chunk); END LOOP; END $$;
+RESET timescaledb.restoring;

@@ -90,6 +90,17 @@ INSERT INTO tor_types.xml VALUES (1, '<a/>'), (2, '<a></a>'), (3, '<a>text &amp;
 DELETE FROM tor_types.xml WHERE id IN (1, 3);
 UPDATE tor_types.xml t SET v = o.v FROM tor_types.xml o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
 INSERT INTO tor_types.xml SELECT 7, v FROM tor_types.xml WHERE id = 4;
+--# domain_over_xml | tor_types.domain_over_xml
+CREATE DOMAIN tor_types.page AS xml;
+CREATE DOMAIN tor_types.page_there AS tor_types.page CHECK (VALUE IS NOT NULL);
+CREATE TABLE tor_types.domain_over_xml (id int PRIMARY KEY, v tor_types.page, w tor_types.page_there, many xml[]);
+INSERT INTO tor_types.domain_over_xml VALUES (1, '<a/>', '<?xml version="1.0"?><a/>', '{"<?xml version=''1.0''?><a/>",NULL}'), (2, '<?xml version="1.0"?><b/>', '<b/>', '{}'),
+  (3, NULL, 'x', NULL), (4, '', '<?xml version="1.0" standalone="yes"?><a/>', '{x}'), (5, 'x', '', '{""}');
+--# damage
+DELETE FROM tor_types.domain_over_xml WHERE id IN (1, 3);
+UPDATE tor_types.domain_over_xml SET v = '<c/>' WHERE id = 2;
+UPDATE tor_types.domain_over_xml SET v = NULL WHERE id = 4;
+UPDATE tor_types.domain_over_xml SET many = '{NULL}' WHERE id = 5;
 --# money | tor_types.money
 CREATE TABLE tor_types.money (id int PRIMARY KEY, v money);
 INSERT INTO tor_types.money VALUES (1, '1.00'), (2, '-5.25'), (3, '0'), (4, '92233720368547758.07'), (5, '12.34'), (6, NULL);
