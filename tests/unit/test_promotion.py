@@ -178,7 +178,7 @@ def test_an_archive_that_hangs_does_not_take_the_other_answers_with_it(
     assert time.monotonic() - started < 2
     outlook = probe.parse(json.loads(json.dumps(said)))
     assert outlook.has("archive") and outlook.needed == {"max_connections": 100}
-    assert outlook.asked_s is not None and 0 < outlook.asked_s < 0.98, "what the server left of it"
+    assert outlook.asked_s is not None and 0.4 < outlook.asked_s < 0.98, "what the server left of it"
 
 
 @pytest.fixture
