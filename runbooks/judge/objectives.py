@@ -11,6 +11,7 @@ from runbooks.judge import certificates, clocks, locks, outbox, promotion, recor
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import SLOW, Status
+from runbooks.probes.durations import span
 from runbooks.probes.jobs import Late
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node, Standby
@@ -381,10 +382,4 @@ def size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds for people: `0.4 s`, `45 s`, `12 min`, `26.5 h`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    return f"{seconds:.1f} s" if seconds < 10 else span(seconds)
