@@ -7,7 +7,7 @@ from typing import Any
 from drills.scenarios.parts import Result, Scenario, Twin
 from drills.stage import Stage
 from drills.stores import POSTGRESQL, TDENGINE
-from inventories.errors import VerificationFailed
+from inventories.errors import TargetFailed, VerificationFailed
 from runbooks.actions.tdengine import servers as act
 from runbooks.hosts import Host
 from runbooks.probes.tdengine import servers
@@ -29,8 +29,16 @@ def ask(stage: Stage, statement: str) -> list[dict[str, Any]]:
     return act.execute(node(stage), statement, 120)
 
 
+def leading(stage: Stage) -> Host:
+    """The node whose loss stops writing; one that leads nothing goes unnoticed where three keep every row."""
+    found = servers.leader(servers.survey(stage.estate), str(stage.estate.data["tdengine_database"]))
+    if found is None:
+        raise TargetFailed("no TDengine node tells who leads", "./dr status says what ails it")
+    return found.host
+
+
 def _kill(stage: Stage) -> None:
-    stage.kill_service(node(stage), UNIT)
+    stage.kill_service(leading(stage), UNIT)
 
 
 def _restart(stage: Stage) -> Result:

@@ -9,7 +9,7 @@ from deploys.run import deploy
 from drills.judging.result import Check
 from drills.scenarios.common import RATE, check, run_job
 from drills.scenarios.parts import Result, Scenario, Twin
-from drills.scenarios.tdengine.faults import ask, node
+from drills.scenarios.tdengine.faults import ask, leading
 from drills.stage import Stage
 from drills.stores import TDENGINE
 from inventories.catalog import load_tables
@@ -24,6 +24,7 @@ from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineResto
 
 DROPPED = "tick_data"
 FULL, INCREMENTAL = "full backup", "incremental backup"
+LOST_HOST = "lost host"
 _CALM_S = 3.0  # rows that only the application host has besides the node
 _HOUR_NS = 3600 * 10**9
 SOUND, CORRECTED, LATE = 1.0, 2.0, 3.0  # prices, which say what became of a row
@@ -66,15 +67,16 @@ def _rescue(stage: Stage) -> None:
 
 def _remove(stage: Stage) -> None:
     stage.later("TDengine's deploy", lambda: _rescue(stage))
-    stage.remove(node(stage))
+    lost = leading(stage)
+    stage.fact(LOST_HOST, lost.name)
+    stage.remove(lost)
 
 
 def _rebuild(stage: Stage, procedure: Procedure[TdengineRebuild] = TDENGINE_REBUILD) -> Result:
     """A blank host in its place: filled by the others where there are others, else from the backup."""
-    lost = node(stage)
     stage.replace_hosts()
     if len(tdengine.hosts(stage.estate)) > 1:
-        return stage.run(TDENGINE_REJOIN, TdengineRejoinOptions(yes=True, host=lost.name))
+        return stage.run(TDENGINE_REJOIN, TdengineRejoinOptions(yes=True, host=stage.told(LOST_HOST)))
     result = stage.run(procedure, TdengineRebuildOptions(yes=True))
     state = result.state
     stage.fact("restored from", f"backup {state.label}: {state.rows_written:,} rows written")
