@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from drills.judging.result import Check
 from drills.feed import Feed
+from drills.judging.result import Check
 from drills.measuring.ledger import read_ledger
 from drills.measuring.tally import LedgerView, Tally, Writing
 from drills.stage import Stage
