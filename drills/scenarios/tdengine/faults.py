@@ -45,9 +45,8 @@ def _restart(stage: Stage) -> Result:
     return stage.run(TDENGINE_RESTART, TdengineRestartOptions(yes=True))
 
 
-def _restart_without_an_instant(stage: Stage) -> Result:
-    """The negative twin's restart, after which the rows of one nanosecond are gone, as from a log cut off too early."""
-    result = _restart(stage)
+def take_an_instant(stage: Stage) -> None:
+    """The rows of one nanosecond are gone, as from a log cut off too early."""
     low = stage.running[TDENGINE.name].run_number << 32
     database = str(stage.estate.data["tdengine_database"])
     found = ask(stage, f"SELECT FIRST(ts) AS ts FROM {database}.tick_data WHERE event_id > {low}")  # noqa: S608 - ours
@@ -55,6 +54,12 @@ def _restart_without_an_instant(stage: Stage) -> Result:
         raise VerificationFailed("the feed's ticks are not there, so none can be taken away")
     ask(stage, f"DELETE FROM {database}.tick_data WHERE ts = {found[0]['ts']}")  # noqa: S608 - our own table
     stage.fact("taken away", f"the ticks of {found[0]['ts']} ns")
+
+
+def _restart_without_an_instant(stage: Stage) -> Result:
+    """The negative twin's restart."""
+    result = _restart(stage)
+    take_an_instant(stage)
     return result
 
 
