@@ -54,7 +54,7 @@ def _postgresql_wrong(estate: Estate) -> str:
 
 
 def tdengine_wrong(estate: Estate) -> str:
-    """Which node does not answer or is not ready, or what waits in the outbox."""
+    """Which node does not answer, is not ready or lacks data that are counted on, or what waits in the outbox."""
     servers = tdengine.survey(estate)
     if not servers:
         return "the inventory has no TDengine host"
@@ -64,6 +64,10 @@ def tdengine_wrong(estate: Estate) -> str:
     lacking = [one.name for one in servers if any(one.dnodes.get(other.name) != "ready" for other in servers)]
     if lacking:
         return f"{', '.join(lacking)}: not every TDengine node is ready"
+    for one in servers:
+        if one.lacking:
+            groups = f"{len(one.lacking)} vgroup{'s' if len(one.lacking) > 1 else ''}"
+            return f"{one.name} lacks the data of {groups}: ./dr tdengine-rejoin {one.name} --yes fills it"
     rows = app.outbox(estate.app, settings=TDENGINE.settings).pending_rows
     return f"{rows:,} rows wait in TDengine's outbox" if rows else ""
 

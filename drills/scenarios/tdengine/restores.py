@@ -19,7 +19,7 @@ from runbooks.engine.procedure import Procedure, replace_step
 from runbooks.probes.tdengine import backups
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebuild, TdengineRebuildOptions
-from runbooks.procedures.tdengine.rejoin import TDENGINE_REJOIN, TdengineRejoinOptions
+from runbooks.procedures.tdengine.rejoin import LEAST, TDENGINE_REJOIN, TdengineRejoinOptions
 from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineRestore, TdengineRestoreOptions
 
 DROPPED = "tick_data"
@@ -49,17 +49,26 @@ def _backed_up(stage: Stage) -> None:
 
 
 def _as_declared(stage: Stage) -> bool:
-    """Whether every node serves and has the catalogue's supertables."""
+    """Whether every node serves, has its data and the catalogue's supertables."""
     wanted = {f"{database(stage)}.{table.name}" for table in load_tables().of(Kind.TDENGINE)}
     servers = tdengine.survey(stage.estate)
-    return all(one.role == "ready" and wanted <= set(one.columns) for one in servers)
+    return all(one.role == "ready" and not one.lacking and wanted <= set(one.columns) for one in servers)
 
 
 def _rescue(stage: Stage) -> None:
-    """Leave a TDengine behind that takes rows, whatever the drill came to: nothing where one is."""
+    """Leave a TDengine behind that takes rows, whatever the drill came to: nothing where one is.
+
+    A blank host of three that is only deployed is counted as a copy and has none: the loss of another loses rows.
+    """
+    if _as_declared(stage):
+        return
+    stage.replace_hosts()
+    servers = tdengine.survey(stage.estate)
+    for one in servers if len(servers) >= LEAST else ():
+        if one.blank or one.lacking:
+            stage.run(TDENGINE_REJOIN, TdengineRejoinOptions(yes=True, host=one.name))
     if not _as_declared(stage):
-        stage.replace_hosts()
-        deploy("lab", [host.name for host in tdengine.hosts(stage.estate)])
+        deploy("lab", [server.name for server in servers])
 
 
 # ---- tdengine-host-loss
