@@ -18,6 +18,7 @@ from runbooks.hosts import Host, Ran, Run
 from runbooks.probes.tdengine import ground as td_ground
 from runbooks.probes.tdengine import restore as td_restore
 from runbooks.probes.tdengine.ground import Ground
+from runbooks.probes.tdengine.servers import Server
 from runbooks.procedures.tdengine import common, rebuild
 from runbooks.procedures.tdengine import restore as tdengine_restore
 from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
@@ -228,6 +229,23 @@ def test_a_blank_host_an_empty_server_and_data_to_be_moved_aside_are_rebuilt(
 ) -> None:
     monkeypatch.setattr(td_ground, "survey", lambda estate, database: (ground("tsdb1", **facts),))
     rebuild.nothing_is_served(context(TdengineRebuildOptions(replace=replace)))
+
+
+@pytest.mark.parametrize(
+    ("vnodes", "member", "online", "holds"),
+    [("yes", "", False, True), ("", "yes", False, True), ("", "yes", True, False), ("", "", False, False)],
+    ids=["data", "waits for a lost cluster", "serves nothing yet", "blank"],
+)
+def test_a_node_that_waits_for_a_cluster_which_is_gone_is_in_the_way_of_another(
+    monkeypatch: pytest.MonkeyPatch, vnodes: str, member: str, online: bool, holds: bool
+) -> None:
+    """A deploy put blank nodes into a cluster that had no majority; a rebuild's own ended at 'Mnode not found'."""
+    said = f"holds={vnodes}\nmember={member}\nmounted=\nfree=1000\n"
+    one = ground("tsdb1").host
+    monkeypatch.setattr(td_ground.servers, "look", lambda _: Server(one, ssh=True, online=online))
+    monkeypatch.setattr(td_ground, "rows", lambda *_: 0)
+    monkeypatch.setattr(Host, "run", lambda *_, **__: Ran(0, said, "", 0.1))
+    assert td_ground.look(one, "market_data").holds is holds
 
 
 def test_data_are_moved_to_the_same_place_by_every_attempt_of_a_run() -> None:

@@ -13,6 +13,7 @@ DATA = "/var/lib/taos"
 _LOOK = """
 place=%s; while ! test -d "$place"; do place=$(dirname "$place"); done
 echo holds=$(test -n "$(ls -A %s/vnode 2>/dev/null)" && echo yes)
+echo member=$(test -e %s/dnode/dnode.json && echo yes)
 echo mounted=$(mountpoint -q %s 2>/dev/null && echo yes)
 echo free=$(df -B1 --output=avail "$place" | tail -n1)
 """
@@ -20,8 +21,8 @@ echo free=$(df -B1 --output=avail "$place" | tail -n1)
 
 @dataclass(frozen=True)
 class Ground:
-    """One host. `rows`: what its server serves, None where none answers; `holds`: there are data on its disk;
-    `mounted`: they are a file system of their own, which cannot be renamed.
+    """One host. `rows`: what its server serves, None where none answers; `holds`: there are data on its disk, or its
+    server does not answer and waits for a cluster that it was deployed into: it begins no other; `mounted`: they are a file system of their own, which cannot be renamed.
     """
 
     host: Host
@@ -43,12 +44,13 @@ def look(host: Host, database: str) -> Ground:
     server = servers.look(host)
     if not server.ssh:
         return Ground(host, ssh=False, why=server.why)
-    said = host.run(_LOOK, DATA, DATA, DATA, timeout=20).stdout
+    said = host.run(_LOOK, DATA, DATA, DATA, DATA, timeout=20).stdout
     values = dict(line.partition("=")[::2] for line in said.splitlines())
+    waits = values["member"] == "yes" and not server.online
     return Ground(
         host, ssh=True, online=server.online, rows=rows(host, database) if server.online else None,
-        holds=values["holds"] == "yes", mounted=values["mounted"] == "yes", free_bytes=int(values["free"]),
-        why=server.why,
+        holds=values["holds"] == "yes" or waits, mounted=values["mounted"] == "yes",
+        free_bytes=int(values["free"]), why=server.why,
     )  # fmt: skip
 
 
