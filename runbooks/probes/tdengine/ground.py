@@ -22,7 +22,8 @@ echo free=$(df -B1 --output=avail "$place" | tail -n1)
 @dataclass(frozen=True)
 class Ground:
     """One host. `rows`: what its server serves, None where none answers; `holds`: there are data on its disk, or its
-    server does not answer and waits for a cluster that it was deployed into: it begins no other; `mounted`: they are a file system of their own, which cannot be renamed.
+    server does not answer and waits for a cluster that it was deployed into: it begins no other; `mounted`: the folder
+    is a file system of its own, which cannot be renamed.
     """
 
     host: Host
