@@ -65,6 +65,17 @@ def test_a_replayed_bar_does_not_take_the_place_of_a_newer_one(estate_lab: Estat
     assert at(server) == NEW + 1, "a newer one does"
 
 
+def test_a_bar_whose_age_a_client_gives_does_not(estate_lab: Estate, server: Host) -> None:
+    """As the items of an old recovery queue, which are as old as they say."""
+    bars.another_host_puts(server, AT, NEW, 2.0, SYMBOL)
+    assert bars.put(estate_lab, "client", AT, OLD, 1.0, SYMBOL) == "outbox"
+    bars.drained(estate_lab)
+    assert at(server) == NEW
+    bars.put(estate_lab, "client", AT, NEW + 1, 3.0, SYMBOL)
+    bars.drained(estate_lab)
+    assert at(server) == NEW + 1, "a newer one does"
+
+
 @pytest.mark.parametrize("way", ["store", "outbox"])
 def test_a_bar_that_is_queued_again_does_not(estate_lab: Estate, server: Host, way: str) -> None:
     """Once out of the shadow, once out of what the outbox had applied."""
@@ -124,6 +135,15 @@ def test_a_bar_that_tdengine_refuses_is_no_letter_where_a_newer_one_is_there(est
     bars.drained(estate_lab)
     assert outbox.dead(box, "", 10_000, 60) == before
     assert at(server) == NEW
+
+
+def test_of_two_programs_that_save_a_bar_at_one_moment_the_later_save_stays(estate_lab: Estate, server: Host) -> None:
+    first, second = bars.meetings(estate_lab, SYMBOL, AT, 300)
+    assert "store" in {by for one in (first, second) for _, by in one.values()}
+    bars.drained(estate_lab)
+    found = bars.events(server, SYMBOL)
+    older = {ts for ts in first if found[ts] != max(first[ts][0], second[ts][0])}
+    assert not older, f"of {len(first)} bars {len(older)} have the earlier save"
 
 
 @pytest.mark.parametrize("mode", ["missing", "overwrite"])
