@@ -8,6 +8,7 @@ it never keeps a row from a store that takes it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 import time
@@ -36,12 +37,20 @@ def turn(path: Path, last: int, deadline: float) -> Iterator[int]:
     except AgentError:
         yield UNKNOWN
         return
-    if not taken:
-        raise DeadlineExceeded("other programs of this host wrote rows of such tables all the time")
     try:
+        # Who has his turn too late would leave a statement under way behind him when the next one writes.
+        if not taken or time.monotonic() >= deadline:
+            raise DeadlineExceeded("other programs of this host wrote rows of such tables all the time")
         yield _noted(lock, last)
     finally:
-        lock.release()
+        _give_back(lock)
+
+
+def _give_back(lock: FileLock) -> None:
+    """Also from a child that was forked meanwhile, of a program that does not go by the client: it has the handle."""
+    if lock.handle >= 0:
+        fcntl.flock(lock.handle, fcntl.LOCK_UN)
+    lock.release()
 
 
 def _noted(lock: FileLock, last: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
@@ -15,7 +16,7 @@ import pytest
 from agents.base.config import Column, Table
 from agents.base.deadline import DeadlineExceeded
 from agents.base.failures import Kind
-from agents.base.locks import FileLock
+from agents.base.locks import FileLock, is_held
 from agents.postgresql.store import Unconfirmed
 from agents.tdengine.newest import absent, nanoseconds, newer
 from agents.tdengine.sent import turn
@@ -224,6 +225,38 @@ def test_who_cannot_have_a_turn_in_time_is_away(tmp_path: Path) -> None:
         store.write([part("minute_kline", (1000, 20, "waits", "A"))], 0.05)
     assert kind_of(late.value) is Kind.AWAY
     assert server.written == []
+
+
+def test_who_has_a_turn_too_late_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DeadlineExceeded), turn(tmp_path / "outbox.sent", 5, time.monotonic() - 1):
+        pytest.fail("its statement would be under way when the next one writes")
+    assert not is_held(tmp_path / "outbox.sent")
+
+
+def test_a_child_that_was_forked_in_a_turn_does_not_keep_it(tmp_path: Path) -> None:
+    sent = tmp_path / "outbox.sent"
+    with turn(sent, 5, time.monotonic() + 1):
+        ended, wait = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(wait)
+            os.read(ended, 1)
+            os._exit(0)
+    try:
+        assert not is_held(sent)
+    finally:
+        os.close(wait)
+        os.close(ended)
+        os.waitpid(child, 0)
+
+
+def test_rows_that_are_only_added_take_no_turn(tmp_path: Path) -> None:
+    sent, server = tmp_path / "outbox.sent", Answering()
+    with turn(sent, 5, time.monotonic() + 1):
+        TdStore(Node("tsdb1", "tsdb1", server), {"tick_data": TICKS}, sent=sent).write(
+            [part("tick_data", (1000, 4, "x", "A"))], 0.05
+        )
+    assert (len(server.asked), len(server.written)) == (0, 1)
 
 
 def test_a_disk_that_takes_no_note_costs_a_look_and_not_the_row(
