@@ -23,7 +23,7 @@ from agents.base.config import Config, Table
 from agents.base.deadline import DeadlineExceeded
 from agents.base.errors import NoPrimary
 from agents.base.failures import Kind, Refusal
-from agents.tdengine.newest import absent, newer
+from agents.tdengine.newest import absent, newer, subtables
 from agents.tdengine.sent import turn
 from agents.tdengine.session import TdengineError, load_settings
 from agents.tdengine.sql import inserts
@@ -166,7 +166,7 @@ class TdStore:
 
     TDengine keeps what is written last. `late` rows may be older than what is there: of tables whose newest row wins
     those that are stay out. Compared and written in two statements, so no writer may go past them meanwhile: those of
-    this host take turns by the file `sent`.
+    this host take turns in a subtable, by the file `sent`.
     """
 
     def __init__(
@@ -185,7 +185,8 @@ class TdStore:
         if not contested or self._sent is None:
             self._write(parts, deadline, self._late)
             return
-        with turn(self._sent, max(part.last for part in contested), deadline) as before:
+        names, last = subtables(contested, self._tables), max(part.last for part in contested)
+        with turn(self._sent, names, last, deadline) as before:
             self._write(parts, deadline, self._late or before > min(part.first for part in contested))
 
     def _write(self, parts: Iterable[Part], deadline: float, look: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import re
@@ -16,10 +17,9 @@ import pytest
 from agents.base.config import Column, Table
 from agents.base.deadline import DeadlineExceeded
 from agents.base.failures import Kind
-from agents.base.locks import FileLock, is_held
 from agents.postgresql.store import Unconfirmed
-from agents.tdengine.newest import absent, nanoseconds, newer
-from agents.tdengine.sent import turn
+from agents.tdengine.newest import absent, nanoseconds, newer, subtables
+from agents.tdengine.sent import SLOTS, turn
 from agents.tdengine.session import TdengineError
 from agents.tdengine.sql import subtable
 from agents.tdengine.store import Node, TdStore, Worker
@@ -190,6 +190,19 @@ def test_of_a_supertable_that_is_gone_every_row_is_absent_and_of_one_nobody_can_
         TdStore(Node("tsdb1", "tsdb1", Refusing(0x2662)), {"minute_kline": BARS}).absent(rows, 5)
 
 
+def soon() -> float:
+    return time.monotonic() + 1
+
+
+def held(sent: Path) -> bool:
+    """Whether anybody has a turn, of whatever subtable."""
+    try:
+        with turn(sent, map(str, range(20 * SLOTS)), 0, time.monotonic() + 0.3):
+            return False
+    except DeadlineExceeded:
+        return True
+
+
 def written(sent: Path, server: Answering, *rows: tuple[object, ...]) -> None:
     TdStore(Node("tsdb1", "tsdb1", server), {"minute_kline": BARS}, sent=sent).write([part("minute_kline", *rows)], 5)
 
@@ -209,41 +222,45 @@ def test_of_two_programs_that_save_at_one_moment_the_later_event_wins_whichever_
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("said", ["", "damaged", "12\n"])
-def test_where_nobody_knows_what_was_sent_it_is_looked_for(tmp_path: Path, said: str) -> None:
+@pytest.mark.parametrize("said", [b"", b"damaged", bytes(8 * SLOTS), b"\xff" * 8 * SLOTS, b"\x7f" * 8 * SLOTS])
+def test_where_nobody_knows_what_was_sent_it_is_looked_for(tmp_path: Path, said: bytes) -> None:
     sent, server = tmp_path / "outbox.sent", Answering(("A", 1000, 21))
-    sent.write_text(said)
+    sent.write_bytes(said)
     written(sent, server, (1000, 20, "older", "A"))
     assert server.written == []
-    assert sent.read_text() == "20"
+    assert len(server.asked) == 1
 
 
 def test_who_cannot_have_a_turn_in_time_is_away(tmp_path: Path) -> None:
     sent, server = tmp_path / "outbox.sent", Answering()
     store = TdStore(Node("tsdb1", "tsdb1", server), {"minute_kline": BARS}, sent=sent)
-    with turn(sent, 5, time.monotonic() + 1), pytest.raises(DeadlineExceeded) as late:
-        store.write([part("minute_kline", (1000, 20, "waits", "A"))], 0.05)
-    assert kind_of(late.value) is Kind.AWAY
-    assert server.written == []
+    with turn(sent, subtables([part("minute_kline", (1000, 5, "held", "A"))], {"minute_kline": BARS}), 5, soon()):
+        with pytest.raises(DeadlineExceeded) as late:
+            store.write([part("minute_kline", (1000, 20, "waits", "A"), (1000, 20, "of a batch", "B"))], 0.05)
+        assert (kind_of(late.value), server.written) == (Kind.AWAY, [])
+        store.write([part("minute_kline", (1000, 20, "another symbol", "B"))], 0.5)
+    assert len(server.written) == 1
+    assert not held(sent)
 
 
 def test_who_has_a_turn_too_late_writes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DeadlineExceeded), turn(tmp_path / "outbox.sent", 5, time.monotonic() - 1):
+    with pytest.raises(DeadlineExceeded), turn(tmp_path / "outbox.sent", ["a"], 5, time.monotonic() - 1):
         pytest.fail("its statement would be under way when the next one writes")
-    assert not is_held(tmp_path / "outbox.sent")
+    assert not held(tmp_path / "outbox.sent")
 
 
 def test_a_child_that_was_forked_in_a_turn_does_not_keep_it(tmp_path: Path) -> None:
     sent = tmp_path / "outbox.sent"
-    with turn(sent, 5, time.monotonic() + 1):
-        ended, wait = os.pipe()
+    with turn(sent, ["a", "b"], 5, soon()):
+        assert held(sent)
+        wait, ended = os.pipe()
         child = os.fork()
         if child == 0:
-            os.close(wait)
-            os.read(ended, 1)
+            os.close(ended)
+            os.read(wait, 1)
             os._exit(0)
     try:
-        assert not is_held(sent)
+        assert not held(sent)
     finally:
         os.close(wait)
         os.close(ended)
@@ -252,7 +269,7 @@ def test_a_child_that_was_forked_in_a_turn_does_not_keep_it(tmp_path: Path) -> N
 
 def test_rows_that_are_only_added_take_no_turn(tmp_path: Path) -> None:
     sent, server = tmp_path / "outbox.sent", Answering()
-    with turn(sent, 5, time.monotonic() + 1):
+    with turn(sent, map(str, range(20 * SLOTS)), 5, soon()):
         TdStore(Node("tsdb1", "tsdb1", server), {"tick_data": TICKS}, sent=sent).write(
             [part("tick_data", (1000, 4, "x", "A"))], 0.05
         )
@@ -262,14 +279,42 @@ def test_rows_that_are_only_added_take_no_turn(tmp_path: Path) -> None:
 def test_a_disk_that_takes_no_note_costs_a_look_and_not_the_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(lock: FileLock, text: str) -> None:
+    def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    server = Answering()
+    server, sent = Answering(), tmp_path / "outbox.sent"
     written(tmp_path / "no folder" / "outbox.sent", server, (1000, 20, "no file", "A"))
-    monkeypatch.setattr(FileLock, "note", full)
-    written(tmp_path / "outbox.sent", server, (2000, 21, "no note", "A"))
-    assert (len(server.asked), len(server.written)) == (2, 2)
+    written(sent, server, (2000, 20, "noted", "A"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        written(sent, server, (2000, 22, "no note", "A"))
+    server.held = [("A", 2000, 22)]
+    written(sent, server, (2000, 21, "the note before says nothing any more", "A"))
+    assert (len(server.asked), len(server.written)) == (4, 3)
+
+
+def test_a_file_system_without_such_locks_keeps_no_row_from_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> int:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "fcntl", none)
+    server = Answering()
+    written(tmp_path / "outbox.sent", server, (1000, 20, "x", "A"))
+    assert len(server.written) == 1
+
+
+def test_programs_that_save_many_symbols_at_once_do_not_wait_for_one_another_for_ever(tmp_path: Path) -> None:
+    sent, symbols = tmp_path / "outbox.sent", [f"S{nth}" for nth in range(300)]
+
+    def save(order: list[str]) -> None:
+        for event in range(1, 20):
+            written(sent, Answering(), *((1000, event, "x", symbol) for symbol in order))
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(save, order) for order in (symbols, symbols[::-1])]:
+            done.result()
 
 
 def test_of_many_saves_that_meet_the_latest_stays_and_without_turns_it_would_not(tmp_path: Path) -> None:
