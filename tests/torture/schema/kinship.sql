@@ -195,8 +195,6 @@ UPDATE tor_kin.pieced SET v = 'spoilt' WHERE venue = 'x1' AND at < '2026-01-10 0
 CREATE TABLE tor_kin.nearby (height bigint, node int, v text, PRIMARY KEY (height, node));
 SELECT count(*) FROM create_hypertable('tor_kin.nearby', 'height', 'node', 2, associated_schema_name => 'tor_kin', chunk_time_interval => 100);
 INSERT INTO tor_kin.nearby SELECT i * 10, i % 4, 'v' || i FROM generate_series(1, 60) i;
-ALTER TABLE tor_kin.nearby SET (timescaledb.compress, timescaledb.compress_segmentby = 'node');
-SELECT count(compress_chunk(c)) FROM show_chunks('tor_kin.nearby', older_than => 200) c;
 --# damage
 DELETE FROM tor_kin.nearby WHERE node = 0;
 UPDATE tor_kin.nearby SET v = 'spoilt' WHERE node = 1;
