@@ -12,11 +12,16 @@ from runbooks.table_copy.names import qualified, quoted, shown
 # Types of which two equal values are written alike, so that the hash of the value tells; of others the text is hashed,
 # or what is sent: 1.0 and 1.00 are equal, and so are a day and 24 hours, 0 and -0. As a text, xml has a declaration
 # (<?xml version="1.0"?>) that no output of it shows, and that pg_dump, COPY and what travels here leave out.
+# PostgreSQL's hash of a numeric has no sign, and one for NaN and both infinities; of a bigint it folds both halves into
+# one, in which -5 and 4294967291 are the same.
 _HASHED = frozenset({
-    "smallint", "integer", "bigint", "boolean", "text", "character varying", "date", "timestamp with time zone",
+    "smallint", "integer", "boolean", "text", "character varying", "date", "timestamp with time zone",
     "timestamp without time zone", "uuid", "name", "bytea",
 })  # fmt: skip
-_SENT = {"real": "float4send", "double precision": "float8send", "interval": "interval_send", "xml": "xml_send"}
+_SENT = {
+    "real": "float4send", "double precision": "float8send", "interval": "interval_send", "xml": "xml_send",
+    "numeric": "numeric_send",
+}  # fmt: skip
 _WHOLE = ("smallint", "integer", "bigint", "numeric")
 EVENT_ID = "event_id"
 FIRST_OF_OURS = 16384  # what initdb made has lower numbers, the same on every server
@@ -60,8 +65,8 @@ class Column(Piece):
             return f"ROW({name})::text"
         if self.type in ("timestamp with time zone", "timestamp without time zone") or self.base in _HASHED:
             return name
-        if self.base == "numeric":
-            return name if self.type != self.base else f"{name}, scale({name})"
+        if self.base == "bigint":
+            return f"{name}, {name} >> 32"
         return f"{_SENT[self.base]}({name})" if self.base in _SENT else f"{name}::text"
 
 
