@@ -157,6 +157,8 @@ def test_primary_that_answers_nobody_here_may_live_all_the_same() -> None:
     finding = named(status)["hosts that take writes"]
     assert "pg2 still streams from pg1" in finding.measured
     assert "mend SSH to pg1" in finding.hint
+    slow = replace(status, nodes=(Node(host("pg1"), ssh=False, slow=True, why=SLOW), STANDBY))
+    assert named(slow)["hosts that take writes"].hint.startswith("./dr status asks again")
 
 
 def test_record_that_lags_behind_what_is_would_make_a_failover_refuse() -> None:
@@ -244,6 +246,7 @@ def test_two_primaries_are_named_with_their_timelines() -> None:
     ("node", "measured", "hint"),
     [
         (OFF, "not reachable (no answer)", "bring the host back, then ./dr rejoin pg2"),
+        (Node(host("pg2"), ssh=False, slow=True, why=SLOW), SLOW, "./dr status asks again"),
         (Node(host("pg2"), ssh=True, fenced="failover"), "fenced", "./dr rejoin pg2"),
         (Node(host("pg2"), ssh=True, standby_signal=True), "PostgreSQL is down", "./dr deploy --limit pg2"),
         (Node(host("pg2"), ssh=True), "PostgreSQL is down", "./dr rejoin pg2"),
