@@ -196,6 +196,18 @@ def speaker(servers: Sequence[Server]) -> Server | None:
     return next((one for one in servers if one.online and one.dnodes.get(one.name) == "ready"), None)
 
 
+def leader(servers: Sequence[Server], database: str) -> Server | None:
+    """The server that leads most of a database, the first in the inventory of several; None where nobody tells."""
+    told = speaker(servers)
+    leads = [
+        replica.node for group in (told.vgroups if told else ()) if group.database == database
+        for replica in group.replicas if replica.role == "leader"
+    ]  # fmt: skip
+    if told is None or not leads:
+        return None
+    return max(servers, key=lambda one: leads.count(told.numbers.get(one.name, 0)))
+
+
 def shape(estate: Estate) -> Shape:
     """What the inventory and the catalogue declare for this estate's TDengine."""
     return declared(estate.data, load_tables(), len(hosts(estate)))
