@@ -209,6 +209,11 @@ def test_copy_that_is_not_the_newest_is_a_finding_and_one_on_a_host_that_is_away
     assert "estate record's copy" not in named(replace(WHOLE, record=away))
 
 
+def test_a_table_that_no_backup_of_tdengine_has_is_named_as_protected_less() -> None:
+    status = replace(WHOLE, jobs=replace(JOBS, left_out=(("odd", "its type is not known here"),)))
+    assert any("odd" in line and "its type is not known here" in line for line in objectives.degraded(status))
+
+
 def test_paused_replay_and_missing_server_programs_say_what_to_do() -> None:
     status = replace(WHOLE, nodes=(PRIMARY, replace(STANDBY, replay_paused=True)), promotions={})
     paused = named(status)["replay of pg2"]
