@@ -103,6 +103,11 @@ class Server:
         return self.ssh and not self.installed
 
     @property
+    def silent(self) -> bool:
+        """Nobody knows yet what it is: its host is there, and the server told nothing, which more time may change."""
+        return self.slow or (self.ssh and self.installed and not self.online)
+
+    @property
     def role(self) -> str:
         """One word for a screen."""
         if not self.ssh:
