@@ -18,6 +18,7 @@ from runbooks.probes import disk
 from runbooks.probes.app import Outbox
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Job, Jobs, Late
+from runbooks.probes.postgresql.locks import LockRoom
 from runbooks.probes.postgresql.pgbackrest import Archiving, Backup, Repository
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.postgresql.server import Node, Standby
@@ -207,6 +208,17 @@ def test_copy_that_is_not_the_newest_is_a_finding_and_one_on_a_host_that_is_away
     assert named(replace(WHOLE, record=stale))["estate record's copy"].measured == "not the newest on pg2"
     away = Pages(known.arbiter, (known.copies[0], Page("pg2", why="no answer", away=True)))
     assert "estate record's copy" not in named(replace(WHOLE, record=away))
+
+
+def test_a_table_that_no_backup_of_tdengine_has_is_named_as_protected_less() -> None:
+    status = replace(WHOLE, jobs=replace(JOBS, left_out=(("odd", "its type is not known here"),)))
+    assert any("odd" in line and "its type is not known here" in line for line in objectives.degraded(status))
+
+
+def test_locks_that_are_nearly_used_up_are_among_the_findings() -> None:
+    room = LockRoom(8320, "order_records", 1000, 5001)
+    assert "5,001 of 8,320" in named(replace(WHOLE, locks={"pg1": room}))["locks of pg1"].measured
+    assert named(replace(WHOLE, locks={"pg1": replace(room, locks=4000)})) == {}
 
 
 def test_paused_replay_and_missing_server_programs_say_what_to_do() -> None:
