@@ -89,6 +89,7 @@ class Course:
             self._sleep(self.plan.calm_s * self.chance.random())
             fault = stage.mark("fault")
             stage.say(f"fault: {scenario.summary}")
+            stage.outages = {name: feed.ledger.view().outages for name, feed in stage.running.items()}
             scenario.fault(stage)
             detected = self._detect()
             recovered = (self.twin.recover if self.twin and self.twin.recover else scenario.recover)(stage)

@@ -59,6 +59,7 @@ class Stage:
     bad_xid: str = ""  # the transaction that a restore has to stop before
     structure: str = ""  # what a table was before it was dropped
     damaged: str = ""  # label of the backup in which a byte was flipped
+    outages: dict[str, int] = field(default_factory=dict)  # of each feed, before the fault
     running: dict[str, Feed] = field(default_factory=dict)  # by the name of the store that it writes to
     undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
     reclone: bool = False

@@ -44,6 +44,7 @@ class LedgerView:
     last_store_ack: StoreAck | None = None
     last_ack_at: float | None = None
     writing: Writing = Writing.NOWHERE
+    outages: int = 0  # how often the feed turned to its outbox
     store_down_why: str = ""
     feed: Feed = Feed.RUNNING
     outbox_pending: int | None = None  # known once the feed has stopped
@@ -87,7 +88,7 @@ class Tally:
                     self.again()
                 return replace(self.view, run=event.run, tables=event.tables)
             case StoreDown():
-                return replace(view, writing=Writing.OUTBOX, store_down_why=event.why)
+                return replace(_to_outbox(view), store_down_why=event.why)
             case StoreUp():
                 return replace(view, writing=Writing.STORE, store_down_why="")
             case Stopped():
@@ -104,13 +105,18 @@ class Tally:
         view, fresh = self.view, _add(self.acked, event.rows)
         counted = replace(view, acked=view.acked + fresh, last_ack_at=event.at)
         if event.by is By.OUTBOX:
-            return replace(counted, by_outbox=view.by_outbox + fresh, writing=Writing.OUTBOX)
+            return replace(_to_outbox(counted), by_outbox=view.by_outbox + fresh)
         return replace(
             counted,
             by_store=view.by_store + fresh,
             writing=Writing.STORE,
             last_store_ack=_store_ack(event),
         )
+
+
+def _to_outbox(view: LedgerView) -> LedgerView:
+    turned = view.writing is not Writing.OUTBOX
+    return replace(view, writing=Writing.OUTBOX, outages=view.outages + turned)
 
 
 def tally(events: Iterable[Event]) -> Tally:

@@ -6,10 +6,13 @@ import os
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from drills.feed import Feed
 from drills.judging.result import Check
-from drills.measuring.tally import Writing
+from drills.measuring.ledger import read_ledger
+from drills.measuring.tally import LedgerView, Tally, Writing
 from drills.stage import Stage
 from drills.stores import POSTGRESQL, TDENGINE, Store
 from runbooks.engine.budgets import budget
@@ -20,17 +23,33 @@ PACKAGE = "TDENGINE_PACKAGE"  # in the environment, as the lab reads it
 
 
 def store_lost(stage: Stage) -> str:
-    """An operator's alarm: the store has stopped acknowledging the feed's rows. Raises TimedOut."""
+    """An operator's alarm: the store has stopped acknowledging the feed's rows. Raises TimedOut.
+
+    It may be over before anybody looks: three nodes elect another leader while the lost one's host is still going.
+    """
     says = []
-    # The quickest to recover is looked at first, in what it has already said.
-    for name, feed in reversed(stage.running.items()):
-        view = feed.ledger.wait_for(
-            lambda view: view.writing is Writing.OUTBOX, budget("feed.start"), "the feed to notice the fault"
+    for name, feed in stage.running.items():
+        feed.ledger.wait_for(
+            partial(_noticed, before=stage.outages.get(name, 0)), budget("feed.start"), "the feed to notice the fault"
         )
-        why = view.store_down_why.strip().partition("\n")[0]
+        why = _first_why(feed, stage.outages.get(name, 0)).strip().partition("\n")[0]
         which = f" of {name}" if len(stage.running) > 1 else ""
         says.append(f"rows go to the outbox{which}: {why or 'the store does not answer'}")
     return "; ".join(says)
+
+
+def _noticed(view: LedgerView, before: int) -> bool:
+    return view.writing is Writing.OUTBOX or view.outages > before
+
+
+def _first_why(feed: Feed, outages: int) -> str:
+    """Why the feed turned to its outbox first, after so many outages; "" where it did not say."""
+    told = Tally()
+    for event in read_ledger(feed.ledger.path):
+        told.take(event)
+        if told.view.outages > outages and told.view.store_down_why:
+            return told.view.store_down_why
+    return told.view.store_down_why
 
 
 def nothing(_stage: Stage) -> None:

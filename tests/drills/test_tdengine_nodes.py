@@ -123,11 +123,10 @@ def count_all(estate: Estate, feed: feeds.Feed, besides: tuple[str, ...] = ()) -
 
 
 def leader(estate: Estate) -> str:
-    """The host that leads a vgroup."""
-    speaker = tdengine.speaker(tdengine.survey(estate))
-    assert speaker is not None
-    number = next(r.node for group in speaker.vgroups for r in group.replicas if r.role == "leader")
-    return next(name for name, known in speaker.numbers.items() if known == number)
+    """The host that leads most of the database."""
+    found = tdengine.leader(tdengine.survey(estate), "market_data")
+    assert found is not None
+    return found.name
 
 
 def whole(estate: Estate) -> None:

@@ -67,6 +67,16 @@ def test_it_counts_rows_by_who_acknowledged_them(tmp_path: Path) -> None:
     assert list(pipe.ledger.replayed_ids()["orders"].ranges()) == [(5, 7)]
 
 
+def test_each_turn_to_the_outbox_is_one_outage(tmp_path: Path) -> None:
+    up = {"kind": "store_up", "host": "192.0.2.21", "timeline": 1}
+    with piped(tmp_path) as pipe:
+        pipe.say(START, ack("store", 1, 4), DOWN, DOWN, ack("outbox", 5, 9), up, ack("store", 10, 12))
+        view = pipe.ledger.wait_for(lambda now: now.acked == 12, 5, "the store again")
+        assert (view.outages, view.writing) == (1, Writing.STORE)
+        pipe.say(ack("outbox", 13, 13))
+        assert pipe.ledger.wait_for(lambda now: now.acked == 13, 5, "the outbox again").outages == 2
+
+
 def test_what_counts_is_on_disk(tmp_path: Path) -> None:
     with piped(tmp_path) as pipe:
         pipe.say(START, ack("store", 1, 500))

@@ -16,7 +16,7 @@ from runbooks.hosts import Host, Ran
 from runbooks.judge import outbox
 from runbooks.judge import tdengine as judge
 from runbooks.probes.app import Outbox
-from runbooks.probes.tdengine.servers import Server, abilities, look, parse, speaker
+from runbooks.probes.tdengine.servers import Server, abilities, leader, look, parse, speaker
 
 FEATURES = {
     "version": "3.3.7.5", "edition": "community", "privileges_hold": False, "restores_dnodes": False, "rest": False,
@@ -50,6 +50,21 @@ GONE = Server(host("tsdb3"), ssh=False, why="no answer")
 
 def told(*servers: Server) -> dict[str, str]:
     return {one.objective: one.measured for one in judge.findings(servers)}
+
+
+def test_the_leader_of_a_database_is_told_by_any_node_that_speaks() -> None:
+    """A drill whose lost node leads nothing is one that no client notices."""
+    second = {"1": ["follower", 9, 9], "2": ["leader", 9, 9], "3": ["follower", 9, 9]}
+    groups = [
+        {"id": 2, "database": "market_data", "replicas": second},
+        {"id": 4, "database": "mystocks_dr", "replicas": {"1": ["leader", 9, 9]}},
+    ]
+    servers = (server("tsdb1", vgroups=groups), server("tsdb2", vgroups=groups), GONE)
+    found = leader(servers, "market_data")
+    assert found is not None and found.name == "tsdb2"
+    electing = [{**groups[0], "replicas": {**second, "2": ["candidate", 9, 9]}}]
+    assert leader((server("tsdb1", vgroups=electing),), "market_data") is None
+    assert leader((GONE,), "market_data") is None
 
 
 def test_agents_of_an_older_tool_are_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

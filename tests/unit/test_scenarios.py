@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from drills.feed import Feed
+from drills.measuring.events import Event, Started, StoreDown, StoreUp
+from drills.measuring.ledger import read_ledger
+from drills.measuring.tally import LedgerView, tally
 from drills.scenarios.catalogue import SCENARIOS, TWINS
 from drills.scenarios.parts import PACKAGE, Twin, store_lost
 from drills.stage import Stage
 from drills.stores import TDENGINE
 from inventories.catalog.load import load_recovery
-from inventories.errors import TargetFailed
+from inventories.errors import TargetFailed, TimedOut
 from runbooks.hosts import Estate, Host
 
 BACKUPS = (
@@ -34,6 +41,45 @@ def test_an_alarm_is_promised_exactly_where_the_store_does_not_fall_silent(name:
     elif scenario.detect not in (None, store_lost):
         looked = ("bad-update", "site-power-loss", "app-power-loss", "app-disk-loss")
         assert name in looked, "its alarm is somebody who looks: nobody can promise when"
+
+
+def quick_feed(folder: Path, *after: Event) -> Feed:
+    """One whose outages are over when somebody looks."""
+    told = (Started(1.0, 1790000000, 100.0, ("ticks",)), *after)
+    path = folder / "ledger.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in map(said_as, told)))
+    view = tally(read_ledger(path)).view
+
+    def wait_for(enough: Callable[[LedgerView], bool], seconds: float, what: str) -> LedgerView:
+        if not enough(view):
+            raise TimedOut(what)
+        return view
+
+    return cast(Feed, SimpleNamespace(ledger=SimpleNamespace(path=path, wait_for=wait_for)))
+
+
+def said_as(event: Event) -> dict[str, object]:
+    match event:
+        case Started():
+            return {"at": event.at, "kind": "start", "run": event.run, "rate": event.rate, "tables": ["ticks"]}
+        case StoreDown():
+            return {"at": event.at, "kind": "store_down", "why": event.why}
+        case StoreUp():
+            return {"at": event.at, "kind": "store_up", "host": "tsdb1", "timeline": 1}
+    raise AssertionError(event)
+
+
+def test_a_store_that_is_back_before_anybody_looks_was_lost_all_the_same(tmp_path: Path) -> None:
+    """Three nodes elect another leader while the lost one's container is still being removed."""
+    slow, lost, draining = (StoreDown(2.0, "slow"), StoreDown(5.0, "no leader"), StoreDown(6.0, "being drained"))
+    made = stage([])
+    made.running["tdengine"] = quick_feed(tmp_path, slow, StoreUp(3.0, "", 1), lost, StoreUp(5.5, "", 1), draining,
+                                          StoreUp(7.0, "", 1))  # fmt: skip
+    made.outages = {"tdengine": 1}
+    assert store_lost(made) == "rows go to the outbox: no leader"
+    made.outages = {"tdengine": 3}
+    with pytest.raises(TimedOut, match="the feed to notice the fault"):
+        store_lost(made)
 
 
 @pytest.mark.parametrize("name", TWINS)

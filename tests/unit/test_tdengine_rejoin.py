@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from agents.tdengine import admin
 from agents.tdengine.backup import cover
 from agents.tdengine.session import OWN_DATABASE
-from inventories.errors import Refused
+from inventories.errors import BadInput, Refused
 from runbooks.engine import budgets
 from runbooks.judge import tdengine as judge
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import OURS, Server, parse
-from runbooks.procedures.tdengine import rejoin
+from runbooks.procedures.tdengine import common, rejoin, restart
 from tests.unit.test_probe_tdengine import SAID, host, server
 
 OFFLINE = {**SAID["dnodes"], "tsdb1:6030": "offline"}
@@ -93,6 +94,57 @@ def test_hosts_that_are_blank_leave_no_majority_and_that_is_said_at_once(
         rejoin.assess(context, rejoin.TdengineRejoin())
     assert "tdengine-rebuild" in refused.value.hint
     assert asked == [rejoin.LOOK_S]
+
+
+@pytest.mark.parametrize(
+    ("first", "times"),
+    [
+        (Server(host("tsdb1"), ssh=False, why="no route"), 1),
+        (parse(host("tsdb1"), None), 1),
+        (Server(host("tsdb1"), ssh=False, slow=True, why="did not finish within 5 s"), 2),
+        (Server(host("tsdb1"), ssh=True, why="ended with 124"), 2),
+    ],
+    ids=["unreachable", "blank", "slow", "silent"],
+)
+def test_who_told_enough_in_the_first_look_is_not_asked_in_full(
+    monkeypatch: pytest.MonkeyPatch, first: Server, times: int
+) -> None:
+    """More time changes only what a server that kept silent may say."""
+    asked: list[float | None] = []
+
+    def survey(estate: object, timeout: float | None = None) -> tuple[Server, ...]:
+        asked.append(timeout)
+        return (first, *seen()[1:])
+
+    def chosen(*_: object) -> Server:
+        raise Refused("enough is known")
+
+    monkeypatch.setattr(tdengine, "survey", survey)
+    monkeypatch.setattr(rejoin, "_choose", chosen)
+    context: Any = Run()
+    context.options = rejoin.TdengineRejoinOptions()
+    with pytest.raises(Refused, match="enough is known"):
+        rejoin.assess(context, rejoin.TdengineRejoin())
+    assert asked == [rejoin.LOOK_S, None][:times]
+
+
+@pytest.mark.parametrize("ask", [rejoin.wanted, rejoin.three_nodes, restart.has_nodes, common.deployed])
+def test_an_estate_without_tdengine_is_told_how_it_gets_one(monkeypatch: pytest.MonkeyPatch, ask: Any) -> None:
+    """tdengine-rejoin NAME said that its TDengine hosts are none, which led nowhere."""
+    monkeypatch.setattr(tdengine, "hosts", lambda estate: ())
+    context: Any = Run()
+    context.estate = SimpleNamespace(inventory="plain")
+    context.options = rejoin.TdengineRejoinOptions(host="tsdb1")
+    with pytest.raises(BadInput, match="inventory plain has no host in group tdengine") as refused:
+        ask(context)
+    assert "tdengine_package" in refused.value.hint and "./dr deploy" in refused.value.hint
+
+
+def test_one_node_is_led_to_its_restart_or_its_rebuild(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tdengine, "hosts", lambda estate: (host("tsdb1"),))
+    with pytest.raises(Refused, match="names 1 TDengine host, so no other") as refused:
+        rejoin.three_nodes(cast(Any, Run()))
+    assert "./dr tdengine-restart" in refused.value.hint and "./dr tdengine-rebuild" in refused.value.hint
 
 
 def test_one_blank_host_beside_a_slow_one_is_no_verdict() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from drills.scenarios.parts import Result, Scenario, Twin
 from drills.stage import Stage
 from drills.stores import POSTGRESQL, TDENGINE
-from inventories.errors import VerificationFailed
+from inventories.errors import TargetFailed, VerificationFailed
 from runbooks.actions.tdengine import servers as act
 from runbooks.hosts import Host
 from runbooks.probes.tdengine import servers
@@ -29,17 +29,24 @@ def ask(stage: Stage, statement: str) -> list[dict[str, Any]]:
     return act.execute(node(stage), statement, 120)
 
 
+def leading(stage: Stage) -> Host:
+    """The node whose loss stops writing; one that leads nothing goes unnoticed where three keep every row."""
+    found = servers.leader(servers.survey(stage.estate), str(stage.estate.data["tdengine_database"]))
+    if found is None:
+        raise TargetFailed("no TDengine node tells who leads", "./dr status says what ails it")
+    return found.host
+
+
 def _kill(stage: Stage) -> None:
-    stage.kill_service(node(stage), UNIT)
+    stage.kill_service(leading(stage), UNIT)
 
 
 def _restart(stage: Stage) -> Result:
     return stage.run(TDENGINE_RESTART, TdengineRestartOptions(yes=True))
 
 
-def _restart_without_an_instant(stage: Stage) -> Result:
-    """The negative twin's restart, after which the rows of one nanosecond are gone, as from a log cut off too early."""
-    result = _restart(stage)
+def take_an_instant(stage: Stage) -> None:
+    """The rows of one nanosecond are gone, as from a log cut off too early."""
     low = stage.running[TDENGINE.name].run_number << 32
     database = str(stage.estate.data["tdengine_database"])
     found = ask(stage, f"SELECT FIRST(ts) AS ts FROM {database}.tick_data WHERE event_id > {low}")  # noqa: S608 - ours
@@ -47,6 +54,12 @@ def _restart_without_an_instant(stage: Stage) -> Result:
         raise VerificationFailed("the feed's ticks are not there, so none can be taken away")
     ask(stage, f"DELETE FROM {database}.tick_data WHERE ts = {found[0]['ts']}")  # noqa: S608 - our own table
     stage.fact("taken away", f"the ticks of {found[0]['ts']} ns")
+
+
+def _restart_without_an_instant(stage: Stage) -> Result:
+    """The negative twin's restart."""
+    result = _restart(stage)
+    take_an_instant(stage)
     return result
 
 

@@ -9,7 +9,7 @@ from deploys.run import deploy
 from drills.judging.result import Check
 from drills.scenarios.common import RATE, check, run_job
 from drills.scenarios.parts import Result, Scenario, Twin
-from drills.scenarios.tdengine.faults import ask, node
+from drills.scenarios.tdengine.faults import ask, leading, take_an_instant
 from drills.stage import Stage
 from drills.stores import TDENGINE
 from inventories.catalog import load_tables
@@ -24,6 +24,7 @@ from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineResto
 
 DROPPED = "tick_data"
 FULL, INCREMENTAL = "full backup", "incremental backup"
+LOST_HOST = "lost host"
 _CALM_S = 3.0  # rows that only the application host has besides the node
 _HOUR_NS = 3600 * 10**9
 SOUND, CORRECTED, LATE = 1.0, 2.0, 3.0  # prices, which say what became of a row
@@ -66,19 +67,28 @@ def _rescue(stage: Stage) -> None:
 
 def _remove(stage: Stage) -> None:
     stage.later("TDengine's deploy", lambda: _rescue(stage))
-    stage.remove(node(stage))
+    lost = leading(stage)
+    stage.fact(LOST_HOST, lost.name)
+    stage.remove(lost)
 
 
 def _rebuild(stage: Stage, procedure: Procedure[TdengineRebuild] = TDENGINE_REBUILD) -> Result:
     """A blank host in its place: filled by the others where there are others, else from the backup."""
-    lost = node(stage)
     stage.replace_hosts()
     if len(tdengine.hosts(stage.estate)) > 1:
-        return stage.run(TDENGINE_REJOIN, TdengineRejoinOptions(yes=True, host=lost.name))
+        return stage.run(TDENGINE_REJOIN, TdengineRejoinOptions(yes=True, host=stage.told(LOST_HOST)))
     result = stage.run(procedure, TdengineRebuildOptions(yes=True))
     state = result.state
     stage.fact("restored from", f"backup {state.label}: {state.rows_written:,} rows written")
     stage.fact("queued again", f"{state.requeued:,} rows that the application host had kept")
+    return result
+
+
+def _rebuild_forgetting(stage: Stage) -> Result:
+    """The negative twin: of three nodes the others forget nothing, so that rows are taken from them."""
+    result = _rebuild(stage, replace_step(TDENGINE_REBUILD, "requeue", action=_forget))
+    if len(tdengine.hosts(stage.estate)) > 1:
+        take_an_instant(stage)
     return result
 
 
@@ -214,10 +224,13 @@ _LOST = r"[1-9][\d,]* of [\d,]+ acknowledged rows (is|are) lost in (tick_data|de
 TWINS = (
     Twin(
         name="forgotten-ticks",
-        says="What the application host kept is not queued again: ticks younger than the backup must be missed.",
+        says=(
+            "What the application host kept is not queued again, or, of three nodes, the ticks of one nanosecond are "
+            "gone: they must be missed."
+        ),
         reason=_LOST,
         scenario="tdengine-host-loss",
-        recover=lambda stage: _rebuild(stage, replace_step(TDENGINE_REBUILD, "requeue", action=_forget)),
+        recover=_rebuild_forgetting,
         runbook_passes=True,
     ),
     Twin(

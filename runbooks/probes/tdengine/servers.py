@@ -103,6 +103,11 @@ class Server:
         return self.ssh and not self.installed
 
     @property
+    def silent(self) -> bool:
+        """Nobody knows yet what it is: its host is there, and the server told nothing, which more time may change."""
+        return self.slow or (self.ssh and self.installed and not self.online)
+
+    @property
     def role(self) -> str:
         """One word for a screen."""
         if not self.ssh:
@@ -189,6 +194,18 @@ def survey(estate: Estate, timeout: float | None = None) -> tuple[Server, ...]:
 def speaker(servers: Sequence[Server]) -> Server | None:
     """A server that can speak for the cluster: one that answers and is part of it, the first in the inventory."""
     return next((one for one in servers if one.online and one.dnodes.get(one.name) == "ready"), None)
+
+
+def leader(servers: Sequence[Server], database: str) -> Server | None:
+    """The server that leads most of a database, the first in the inventory of several; None where nobody tells."""
+    told = speaker(servers)
+    leads = [
+        replica.node for group in (told.vgroups if told else ()) if group.database == database
+        for replica in group.replicas if replica.role == "leader"
+    ]  # fmt: skip
+    if told is None or not leads:
+        return None
+    return max(servers, key=lambda one: leads.count(told.numbers.get(one.name, 0)))
 
 
 def shape(estate: Estate) -> Shape:

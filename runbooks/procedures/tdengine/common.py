@@ -13,7 +13,7 @@ from runbooks.actions import app as app_actions
 from runbooks.actions import lease
 from runbooks.engine.process import user_at_machine
 from runbooks.engine.step import Evidence, Gate, Grows, Step
-from runbooks.hosts import Run
+from runbooks.hosts import Host, Run
 from runbooks.probes import app
 from runbooks.probes.app import Outbox
 from runbooks.probes.tdengine import backups, ground, restore, servers
@@ -44,12 +44,20 @@ class TdState(BaseModel):
 S = TypeVar("S", bound=TdState)
 
 
+def named_hosts(context: Run) -> tuple[Host, ...]:
+    """The inventory's TDengine hosts. Raises BadInput where it names none."""
+    found = servers.hosts(context.estate)
+    if not found:
+        raise BadInput(
+            f"inventory {context.estate.inventory} has no host in group tdengine",
+            "name one there and its package (tdengine_package, in a lab TDENGINE_PACKAGE), then ./dr deploy",
+        )
+    return found
+
+
 def deployed(context: Run) -> None:
     """Raises BadInput where the inventory names no TDengine host, Refused where its backups are not deployed."""
-    if not servers.hosts(context.estate):
-        raise BadInput(
-            f"inventory {context.estate.inventory} has no host in group tdengine", "name one, and its package"
-        )
+    named_hosts(context)
     if not backups.is_there(context.estate):
         raise Refused(
             f"{context.estate.backup} has no settings for TDengine's backups",

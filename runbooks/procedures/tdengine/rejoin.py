@@ -17,7 +17,7 @@ from runbooks.engine.wait import until
 from runbooks.hosts import Host, Run
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Local, Server, Vgroup
-from runbooks.procedures.tdengine import verifying
+from runbooks.procedures.tdengine import common, verifying
 
 LEAST = 3
 LOOK_S = 5.0  # what is known at once
@@ -59,21 +59,21 @@ class TdengineRejoin(BaseModel):
 
 def three_nodes(context: Run) -> None:
     """Raises Refused with fewer: then there is one copy of every row, and nothing to rejoin."""
-    count = len(tdengine.hosts(context.estate))
+    count = len(common.named_hosts(context))
     if count < LEAST:
         raise Refused(
             f"the inventory names {count} TDengine host{'s' if count != 1 else ''}, so no other has a copy of its rows",
-            "./dr deploy starts one that is down; a lost one is rebuilt from its backup",
+            "./dr tdengine-restart starts one that is down; ./dr tdengine-rebuild fills a lost one from its backup",
         )
 
 
 def wanted(context: Run) -> TdengineRejoin:
     """Nothing is known yet, but for the host that was named: it must be one. Raises BadInput."""
-    names = [host.name for host in tdengine.hosts(context.estate)]
+    names = [host.name for host in common.named_hosts(context)]
     if context.options.host and context.options.host not in names:
         raise BadInput(
             f"{context.options.host!r} is no TDengine host of inventory {context.estate.inventory}",
-            f"its TDengine hosts are {', '.join(names) or 'none'}",
+            f"its TDengine hosts are {', '.join(names)}",
         )
     return TdengineRejoin()
 
@@ -81,8 +81,10 @@ def wanted(context: Run) -> TdengineRejoin:
 def assess(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     """Find the node that is out, and what is left of its data. Raises Refused."""
     # A node that lost the others keeps silent for as long as it may; that they are blank is known at once, and final.
-    _some_majority(tdengine.survey(context.estate, LOOK_S), context.options.host)
-    servers = tdengine.survey(context.estate)
+    servers = tdengine.survey(context.estate, LOOK_S)
+    _some_majority(servers, context.options.host)
+    if any(server.silent for server in servers):
+        servers = tdengine.survey(context.estate)
     out = _choose(context, servers)
     if out.slow:
         raise Refused(f"{out.name} did not answer in time ({out.why})", f"ssh {out.name} uptime; then once more")

@@ -14,7 +14,7 @@ from runbooks.hosts import Run
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.procedures.outbox import emptied
 from runbooks.procedures.tdengine import verifying
-from runbooks.procedures.tdengine.common import WRITER
+from runbooks.procedures.tdengine.common import WRITER, named_hosts
 
 LOOK_S = 5.0  # a server that starts answers nobody; it is asked again
 
@@ -38,13 +38,8 @@ class TdengineRestart(BaseModel):
 
 
 def has_nodes(context: Run) -> None:
-    """Raises Refused without a TDengine host, or when none answers SSH."""
-    nodes = tdengine.hosts(context.estate)
-    if not nodes:
-        raise Refused(
-            f"inventory {context.estate.inventory} has no TDengine host",
-            "name one in group tdengine; in a lab TDENGINE_PACKAGE brings it",
-        )
+    """Raises BadInput without a TDengine host, Refused when none answers SSH."""
+    nodes = named_hosts(context)
     away = [host.name for host in nodes if not host.reachable()]
     if len(away) == len(nodes):
         raise Refused(
