@@ -10,13 +10,14 @@ from pyinfra.api import QuoteString, StringCommand
 FOLDER = "/var/lib/mystocks-dr-work"
 # A deploy that was cut off leaves it working: the next one waits for that, and begins it anew unless it ended well.
 SCRIPT = f"""
-unit=$1 glob=$2 user=$3 at=$4
+unit=$1 names=$2 user=$3 at=$4
 shift 4
 folder={FOLDER}/$unit
 joined=no
 while systemctl is-active $unit | grep -qE '^active$|ing$'; do joined=yes; sleep 1; done
 if test $joined = yes && test -e "$folder/well"; then exit 0; fi
-other=$(systemctl list-units --all --plain --no-legend --full "$glob" | awk '$3 ~ /ing$|^active$/ {{print $1}}')
+listed=$(systemctl list-units --all --plain --no-legend --full 'mystocks-*') || exit 1
+other=$(printf '%s\\n' "$listed" | awk '$3 ~ /ing$|^active$/ {{print $1}}' | grep -xE "$names")
 if test -n "$other"; then
   echo "$other works here: wait for its end, or systemctl stop $other" >&2
   exit 1
@@ -40,7 +41,7 @@ def outliving(on: str, kind: str, *words: str, user: str = "root", at: str = "/"
 
     `on` and `kind` as in runbooks/long_work/.
     """
-    unit, group = f"mystocks-{on}-{kind}.service", f"mystocks-{on}-*"
+    unit, names = f"mystocks-{on}-{kind}.service", rf"mystocks-{on}-[a-z0-9_]+\.service"
     # systemd would take each ${...} and $$ for its own.
-    given = (unit, group, user, at, *(word.replace("$", "$$") for word in words))
+    given = (unit, names, user, at, *(word.replace("$", "$$") for word in words))
     return StringCommand("sh", "-c", QuoteString(SCRIPT), "sh", *(QuoteString(word) for word in given))

@@ -62,7 +62,7 @@ def _nodes(status: Status) -> Table:
 
 def _node(status: Status, node: Node) -> tuple[str, ...]:
     if not node.ssh:
-        return ("unreachable", "", "", "", "")
+        return ("unknown" if node.slow else "unreachable", "", "", "", "")
     if node.hangs:
         return ("hangs", "", "", "", "")
     if not node.online:

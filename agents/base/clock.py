@@ -11,12 +11,14 @@ import time
 from calendar import timegm
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agents.base import files
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SLACK_S = 60.0  # by how much clocks of hosts may differ, or be corrected, without being wrong
+NOTED_S = 60.0  # how old a note of what a clock said may be before it is written anew
 _STAMP = "%Y%m%d-%H%M%S"
 
 
@@ -58,21 +60,44 @@ def span(seconds: float) -> str:
 
 
 def jumped(note: Path, forget_s: float) -> bool:
-    """Whether the clock went otherwise than the seconds did since it was noted here, in this boot.
+    """Whether the clock went otherwise than the seconds did, from one time to another that this was asked with `note`.
 
-    Forgotten after `forget_s`: what was there before the jump is so old by then, whatever the clock says.
+    Either way, and also where it was set right since: what was stamped meanwhile is no younger and no older than it
+    seems to be. Forgotten after `forget_s`: all of that is older by then. Over a restart it did so if it is behind what
+    was noted, or so far ahead that all that is kept for `forget_s` would be too old at once.
     """
     boot, at, offset = boot_id(), since_boot(), time.time() - since_boot()
+    before = _noted(note)
+    if before is None:
+        off, seen, old = False, None, True
+    elif boot and before.boot_id == boot:
+        off, seen, old = abs(offset - before.offset) > SLACK_S, before.seen, at - before.at >= NOTED_S
+    else:
+        off = not -SLACK_S <= offset + at - before.offset - before.at <= max(forget_s, SLACK_S)
+        seen, old = None if before.seen is None else at, True
+    seen = at if off else seen
+    if seen is not None and at - seen > forget_s:
+        seen, old = None, True
+    if off or old:
+        with suppress(OSError):  # a disk that is full: it is seen again
+            files.replace(note, json.dumps(asdict(_Noted(boot, at, offset, seen))) + "\n")
+    return seen is not None
+
+
+@dataclass(frozen=True)
+class _Noted:
+    """By a boot, `at` seconds after it: the unix time of it by the clock, and when the clock was last seen to jump."""
+
+    boot_id: str
+    at: float
+    offset: float
+    seen: float | None
+
+
+def _noted(note: Path) -> _Noted | None:
     try:
         said = json.loads(note.read_text())
-        same, before, seen = bool(boot) and said["boot_id"] == boot, float(said["offset"]), said.get("seen")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        same, before, seen = False, offset, None
-    off = same and abs(offset - before) > SLACK_S
-    lasts = off and (seen is None or at - float(seen) <= forget_s)
-    if lasts and seen is not None:
-        return True
-    told = {"boot_id": boot, "offset": before, "seen": at} if lasts else {"boot_id": boot, "offset": offset}
-    with suppress(OSError):  # a disk that is full: it is seen again
-        files.replace(note, json.dumps(told) + "\n")
-    return lasts
+        at, seen = float(said["at"]), said["seen"]
+        return _Noted(str(said["boot_id"]), at, float(said["offset"]), None if seen is None else float(seen))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

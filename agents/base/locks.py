@@ -32,7 +32,7 @@ class FileLock:
         """False when somebody else holds it for `patience_s` seconds. Raises AgentError where no such file can be."""
         ends = time.monotonic() + patience_s
         while True:
-            handle = self._open()
+            handle = opened(self.path, self._mode)
             try:
                 # One that was moved away meanwhile keeps nobody out.
                 if _locked(handle, fcntl.LOCK_EX) and is_named(os.fstat(handle), self.path, follow_symlinks=False):
@@ -58,17 +58,19 @@ class FileLock:
             os.close(self.handle)
             self.handle = -1
 
-    def _open(self) -> int:
-        # O_NOFOLLOW: some lie in folders that everybody may write to.
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            handle = os.open(self.path, flags, self._mode)
-            give_to_owner_of_folder(handle, self.path)
-            return handle
-        except OSError as error:
-            raise AgentError(
-                f"The lock {self.path} cannot be used: {error.strerror}.", "Deploy this host; see who may write there."
-            ) from error
+
+def opened(path: Path, mode: int) -> int:
+    """A handle of a file that is made where it is not there. Raises AgentError."""
+    # O_NOFOLLOW: some lie in folders that everybody may write to.
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        handle = os.open(path, flags, mode)
+        give_to_owner_of_folder(handle, path)
+        return handle
+    except OSError as error:
+        raise AgentError(
+            f"The lock {path} cannot be used: {error.strerror}.", "Deploy this host; see who may write there."
+        ) from error
 
 
 @contextmanager

@@ -46,6 +46,16 @@ def newer(parts: Iterable[Part], tables: Mapping[str, Table], ask: Ask) -> Itera
             yield replace(part, first=min(ids), last=max(ids), n=len(ids), text="".join(lines))
 
 
+def subtables(parts: Iterable[Part], tables: Mapping[str, Table]) -> set[str]:
+    """Where these rows go."""
+    found = set()
+    for part in parts:
+        table, order = tables[part.table], {name: at for at, name in enumerate(part.columns)}
+        tags = {tuple(row[order[tag.name]] for tag in table.tags) for row in rows_of(part)}
+        found |= {subtable(table.name, one) for one in tags}
+    return found
+
+
 def absent(part: Part, table: Table, ask: Ask) -> list[int]:
     """Event ids of rows of which the server has neither themselves nor, where the newest wins, a newer one."""
     known = _known(part, table, ask)

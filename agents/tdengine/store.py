@@ -23,7 +23,8 @@ from agents.base.config import Config, Table
 from agents.base.deadline import DeadlineExceeded
 from agents.base.errors import NoPrimary
 from agents.base.failures import Kind, Refusal
-from agents.tdengine.newest import absent, newer
+from agents.tdengine.newest import absent, newer, subtables
+from agents.tdengine.sent import turn
 from agents.tdengine.session import TdengineError, load_settings
 from agents.tdengine.sql import inserts
 from agents.tdengine.worker import LENGTH
@@ -164,19 +165,32 @@ class TdStore:
     """One session. After any failure but a refusal it is of no further use: close it.
 
     TDengine keeps what is written last. `late` rows may be older than what is there: of tables whose newest row wins
-    those that are stay out. Compared and written in two statements, so no writer may go past them meanwhile.
+    those that are stay out. Compared and written in two statements, so no writer may go past them meanwhile: those of
+    this host take turns in a subtable, by the file `sent`.
     """
 
-    def __init__(self, primary: Node, tables: Mapping[str, Table], late: bool = False) -> None:
+    def __init__(
+        self, primary: Node, tables: Mapping[str, Table], late: bool = False, sent: Path | None = None
+    ) -> None:
         self.primary = primary
         self._worker = primary.worker
         self._tables = dict(tables)
         self._late = late
+        self._sent = sent
 
     def write(self, parts: Iterable[Part], deadline_s: float) -> None:
         """Write all parts; returns only if the server acknowledges every row. Raises a StoreFailure."""
-        deadline = time.monotonic() + deadline_s
-        if self._late:
+        deadline, parts = time.monotonic() + deadline_s, list(parts)
+        contested = [part for part in parts if self._tables[part.table].on_conflict == "newest"]
+        if not contested or self._sent is None:
+            self._write(parts, deadline, self._late)
+            return
+        names, last = subtables(contested, self._tables), max(part.last for part in contested)
+        with turn(self._sent, names, last, deadline) as before:
+            self._write(parts, deadline, self._late or before > min(part.first for part in contested))
+
+    def _write(self, parts: Iterable[Part], deadline: float, look: bool) -> None:
+        if look:
             # Whatever a look is refused with: that nothing newer is there it does not say.
             parts = newer(parts, self._tables, lambda statement: self._worker.ask(statement, deadline)["rows"])
         for statement, rows in inserts(parts, self._tables):

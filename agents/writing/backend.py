@@ -18,6 +18,7 @@ from agents.tdengine.store import TdStore, connector
 from agents.writing.batch import Part
 
 Failure = (*StoreFailure, TdengineError)
+SENT = ".sent"  # beside the outbox
 
 
 class Place(Protocol):
@@ -68,9 +69,10 @@ def backend(config: Config, application: str) -> Backend:
             lambda timeout_s, stop: find_primary(config, timeout_s, application, stop), Store, Store,
             has_rivals=True, compares=True,
         )  # fmt: skip
+    sent = config.outbox.path.with_suffix(SENT)
     return Backend(
-        connector(config).connect, TdStore, lambda node, tables: TdStore(node, tables, late=True),
-        has_rivals=False, compares=False,
+        connector(config).connect, lambda node, tables: TdStore(node, tables, sent=sent),
+        lambda node, tables: TdStore(node, tables, late=True, sent=sent), has_rivals=False, compares=False,
     )  # fmt: skip
 
 

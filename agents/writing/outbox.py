@@ -14,12 +14,14 @@ that a writer never deletes anything to make room, and is told no only for what 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from agents.base import clock
 from agents.base.config import UNKNOWN_LANE, Config, CopySettings, Table
 from agents.base.errors import BadRow, OutboxFull
 from agents.writing.batch import Batch, Part
@@ -392,6 +394,9 @@ class Outbox(Counting):
 
     def _purge(self, keep_s: float, at_most: int) -> int:
         now = time.time()
+        oldest, newest = now - keep_s, now + max(keep_s, 3600.0)
+        if self.clock_jumped(keep_s):  # nothing is as old as it seems
+            oldest, newest = -math.inf, math.inf
         with self._transaction():
             self._remember_no(self.last_applied_no())
             full = self._one("SELECT bytes FROM outbox_sizes WHERE status = 'applied'")[0] > self.max_bytes
@@ -401,8 +406,12 @@ class Outbox(Counting):
                 " AND (? OR applied_at < ? OR applied_at > ?)"
                 " AND applied_no < (SELECT max(applied_no) FROM outbox_queue WHERE applied_no IS NOT NULL)"
                 " ORDER BY applied_at LIMIT ?)",
-                (full, now - keep_s, now + max(keep_s, 3600.0), at_most),
+                (full, oldest, newest, at_most),
             ).rowcount
+
+    def clock_jumped(self, keep_s: float) -> bool:
+        """Whether this host's clock jumped while what is kept for `keep_s` was applied."""
+        return clock.jumped(self.path.with_name(self.path.name + ".clock"), keep_s)
 
     # ---- inside ----
 

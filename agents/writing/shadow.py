@@ -83,16 +83,17 @@ class Shadow:
                 file.close()
 
     def _segment(self, size: int) -> BinaryIO:
-        now = time.time()
-        if self._file and (self._file.tell() + size > SEGMENT_BYTES or now - self._since > SEGMENT_S):
+        since_s = time.monotonic() - self._since
+        if self._file and (self._file.tell() + size > SEGMENT_BYTES or since_s > SEGMENT_S):
             os.fdatasync(self._file.fileno())
             self.close()
-            trim(self._settings, now)
+            trim(self._settings, time.time())
         if self._file is None:
             self._settings.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             leave_room(self._settings.path)
-            self._file = self._new(int(now * 1000))
-            self._since = now
+            jumped(self._settings)  # noted before there is anything that a jump would age
+            self._file = self._new(int(time.time() * 1000))
+            self._since = time.monotonic()
         return self._file
 
     def _new(self, ms: int) -> BinaryIO:
@@ -109,13 +110,24 @@ def trim(settings: ShadowSettings, now: float) -> None:
     # Every writer of the host lets go of old ones: what another one was quicker with is gone.
     files = [(file, found) for file in segments(settings.path) if (found := _there(file)) is not None]
     # After a jump of the clock nothing is as old as it seems.
-    oldest = -math.inf if clock.jumped(settings.path / CLOCK, settings.keep_s) else now - settings.keep_s
+    oldest = -math.inf if jumped(settings) else now - settings.keep_s
     size = sum(found.st_size for _, found in files)
     for file, found in files[:-1]:
         if found.st_mtime >= oldest and size <= settings.max_bytes:
             break
         file.unlink(missing_ok=True)
         size -= found.st_size
+
+
+def jumped(settings: ShadowSettings) -> bool:
+    """Whether stamps say nothing of how old what is kept is, because this host's clock jumped meanwhile."""
+    return clock.jumped(settings.path / CLOCK, settings.keep_s)
+
+
+def reaching(settings: ShadowSettings, outbox: Outbox, since: float) -> float:
+    """From which stamp on is taken what was acknowledged at `since`: all that is kept, where the clock jumped."""
+    known = (jumped(settings), outbox.clock_jumped(settings.keep_s))
+    return -math.inf if any(known) else since
 
 
 def _there(file: Path) -> os.stat_result | None:
@@ -143,7 +155,7 @@ def trim_covered(settings: ShadowSettings, until: float) -> int:
     A segment was last written when its last batch was acknowledged. One that may still be open is younger.
     """
     gone = 0
-    if clock.jumped(settings.path / CLOCK, settings.keep_s):
+    if jumped(settings):
         return 0
     for file in segments(settings.path)[:-1]:
         found = _there(file)
@@ -217,9 +229,10 @@ def requeue(
     """Put what was acknowledged at `since` (unix seconds) or later back into the outbox. May be repeated.
 
     What the outbox had applied since then becomes pending where it is; what went past it is read from the shadow.
-    Nobody purges meanwhile. `only` names tables, none means all.
+    Nobody purges meanwhile. `only` names tables, none means all. After a jump of the clock everything that is kept goes
+    back: stamps of a clock that was behind would leave out rows that nobody else has.
     """
-    done = Requeued()
+    done, since = Requeued(), reaching(settings, outbox, since)
 
     def damaged() -> None:
         done.damaged_segments += 1

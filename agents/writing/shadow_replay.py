@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
+import math
 import sys
 import time
 from collections import deque
@@ -62,15 +63,20 @@ def replay(
     if config.shadow is None:
         raise BadConfig("No shadow is kept here.", "recovery.yaml: stores.tdengine.shadow turns it on.")
     began, done = time.monotonic(), Replayed()
+    by_stamps = shadow.reaching(config.shadow, outbox, since) == since
     _turn_writers(config.shadow, tables, outbox)
     writing = _Writing(open_store, tables, done)
     known = float("-inf")
-    while True:
+    while by_stamps:
         last = writing.all(_batches(config.shadow, outbox, max(since, known), done), only, known)
         if last is None or last <= known:
             break
         known = last
         time.sleep(SETTLE_S)
+    if not by_stamps:  # the clock jumped: all that is kept, and once more what came meanwhile
+        writing.all(_batches(config.shadow, outbox, -math.inf, done), only, -math.inf)
+        time.sleep(SETTLE_S)
+        writing.all(_batches(config.shadow, outbox, -math.inf, done), only, math.inf)
     writing.close()
     done.seconds = round(time.monotonic() - began, 3)
     return done

@@ -148,6 +148,8 @@ def _no_primary(status: Status) -> Finding:
     silent = " and ".join(node.name for node in status.nodes if not node.ssh)
     measured = f"none answers here; {streaming[0].name} still streams from {streaming[0].receiving_from}"
     hint = f"./dr failover, which looks whether the application still writes; if it does, mend SSH to {silent}"
+    if slow := [node.name for node in status.nodes if node.slow]:
+        hint = f"{server.asks_again(*slow)}; ./dr failover looks whether the application still writes"
     return Finding("hosts that take writes", measured, "one", hint)
 
 
@@ -184,7 +186,9 @@ def _servers(status: Status) -> Iterator[Finding]:
     for node in status.nodes:
         if node.is_primary:
             continue
-        if not node.ssh:
+        if node.slow:
+            yield Finding(f"{node.name} as a standby", node.why, "streaming", server.asks_again(node.name))
+        elif not node.ssh:
             hint = "bring the host back"
             if status.primaries:
                 hint += (

@@ -178,7 +178,7 @@ def _ask(pool: ThreadPoolExecutor, host: Host, question: Callable[[Host], T]) ->
 
 
 def _node(host: Host, answer: Future[Node]) -> Node:
-    return answer.result() if answer.done() else Node(host, ssh=False, why=SLOW)
+    return answer.result() if answer.done() else Node(host, ssh=False, slow=True, why=SLOW)
 
 
 def _server(host: Host, answer: Future[Server]) -> Server:

@@ -19,7 +19,9 @@ from runbooks.table_copy.shape import EVENT_ID, Shape
 from runbooks.table_copy.source import Source, own_triggers_off, plain_settings
 
 MAX_BUCKETS = 4000  # of more that differ all in their days are fetched: a command line has its length
-PRIME = 9_223_372_036_854_775_783
+# Rows may be there twice, so that no XOR tells, and a plain sum forgets which values stood in one row: the hash of a
+# record is a sum over its columns.
+WITHOUT_KEY = "(sum((hash # (hash >> 29))::numeric) % 9223372036854775783)::bigint"
 SETTINGS = "SET work_mem = '64MB';\nSET statement_timeout = 0;\nSET lock_timeout = '30s';\n"
 
 
@@ -27,7 +29,7 @@ def digest(pair: Pair, rows: str) -> str:
     values = f"{bucket(pair)} AS bucket, {row_hash(pair)} AS hash"
     hashed = f"SELECT {values} FROM {rows}{filtered(pair.where)}"
     # Two rows that are the same cancel each other out, and only a key says that there are none.
-    folded = "bit_xor(hash)" if pair.key else f"(sum(hash::numeric) % {PRIME})::bigint"
+    folded = "bit_xor(hash)" if pair.key else WITHOUT_KEY
     return f"SELECT bucket, count(*) AS n, {folded} AS hash FROM ({hashed}) h GROUP BY bucket"
 
 

@@ -132,7 +132,8 @@ def _time(pair: Pair) -> str:
 def _hash(pair: Pair, names: Iterable[str], alias: str) -> str:
     shown = [column.hashed(alias) for name in names if (column := pair.column(name))]
     parts = [f"hash_record_extended(ROW({', '.join(some)}), 0)" for some in _batches(shown)]
-    return parts[0] if len(parts) == 1 else f"hash_record_extended(ROW({', '.join(parts)}), 0)"
+    whole = ", ".join(f"int8send({part})" for part in parts)  # of a number the server would hash 32 bits
+    return parts[0] if len(parts) == 1 else f"hash_record_extended(ROW({whole}), 0)"
 
 
 def _batches(values: list[str]) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,14 +10,19 @@ from pydantic import BaseModel, ConfigDict
 
 from runbooks.table_copy.names import qualified, quoted, shown
 
-# Types of which two equal values are written alike, so that the hash of the value tells; of others the text is hashed,
-# or what is sent: 1.0 and 1.00 are equal, and so are a day and 24 hours, 0 and -0. As a text, xml has a declaration
-# (<?xml version="1.0"?>) that no output of it shows, and that pg_dump, COPY and what travels here leave out.
+# Types of which two equal values are written alike and every bit is hashed, so that the hash of the value tells; of
+# others the text is hashed, or what is sent: 1.0 and 1.00 are equal, and so are a day and 24 hours, 0 and -0. Of
+# numerics the server hashes no sign, 5 and -5 are one, and of what has 64 bits it hashes 32: 0 and 4294967297 are one.
+# As a text, xml has a declaration (<?xml version="1.0"?>) that no output of it shows, and that pg_dump, COPY and what
+# travels here leave out.
 _HASHED = frozenset({
-    "smallint", "integer", "bigint", "boolean", "text", "character varying", "date", "timestamp with time zone",
-    "timestamp without time zone", "uuid", "name", "bytea",
+    "smallint", "integer", "boolean", "text", "character varying", "date", "uuid", "name", "bytea",
 })  # fmt: skip
-_SENT = {"real": "float4send", "double precision": "float8send", "interval": "interval_send", "xml": "xml_send"}
+_SENT = {
+    "bigint": "int8send", "numeric": "numeric_send", "real": "float4send", "double precision": "float8send",
+    "timestamp with time zone": "timestamptz_send", "timestamp without time zone": "timestamp_send",
+    "interval": "interval_send", "xml": "xml_send",
+}  # fmt: skip
 _WHOLE = ("smallint", "integer", "bigint", "numeric")
 EVENT_ID = "event_id"
 FIRST_OF_OURS = 16384  # what initdb made has lower numbers, the same on every server
@@ -49,6 +55,11 @@ class Column(Piece):
     def base(self) -> str:
         return self.type.partition("(")[0].strip()
 
+    @property
+    def plain(self) -> str:
+        """The type without what stands in brackets, wherever they stand: timestamp(3) with time zone."""
+        return re.sub(r"\(.*?\)", "", self.type)
+
     def hashed(self, alias: str) -> str:
         """The expression of this column that two servers hash to the same number."""
         name = f"{alias}.{quoted(self.name)}"
@@ -58,11 +69,9 @@ class Column(Piece):
             return f'{name}::text COLLATE "C"'
         if self.domain:  # as its base is written, which a cast to text may not be: xml is one
             return f"ROW({name})::text"
-        if self.type in ("timestamp with time zone", "timestamp without time zone") or self.base in _HASHED:
-            return name
-        if self.base == "numeric":
-            return name if self.type != self.base else f"{name}, scale({name})"
-        return f"{_SENT[self.base]}({name})" if self.base in _SENT else f"{name}::text"
+        if self.plain in _SENT:
+            return f"{_SENT[self.plain]}({name})"
+        return name if self.base in _HASHED else f"{name}::text"
 
 
 class ForeignKey(Piece):

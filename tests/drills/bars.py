@@ -73,6 +73,33 @@ def put(estate: Estate, way: str, ts: int, event: int, close: object, symbol: st
     return said.text or "outbox"
 
 
+# Two of these, told one moment to begin at, meet at each bar within milliseconds.
+_MEET = f"""{_READY}
+import random
+from datetime import datetime, timezone
+from agents.client import Client
+begin, symbol, first, bars = float(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
+names, found = tables['minute_kline'].column_names, {{}}
+with Client.open() as client:
+    for nth in range(-1, bars):
+        time.sleep(max(0.0, begin + nth * 0.03 - time.time()) + random.random() * 0.002)
+        ts = first + nth * {MINUTE_NS}
+        row = dict(zip(names, bar(datetime.fromtimestamp(ts // 10**9, timezone.utc), 0, 1.0, symbol)))
+        del row['event_id']
+        ack = client.save('minute_kline', [row])
+        found[ts] = [ack.event_ids[0], ack.by.value]
+print(json.dumps(found), flush=True)
+"""
+
+
+def meetings(estate: Estate, symbol: str, first: int, bars: int) -> list[dict[int, tuple[int, str]]]:
+    """Two programs of a host save the same bars at the same moments; nanosecond -> event id and who acknowledged."""
+    words = (_MEET, str(time.time() + 5), symbol, str(first), str(bars))
+    both = [estate.app.start(_PYTHON + "%s %s %s %s", *words, user="mystocks") for _ in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    return [{int(ts): (one[0], one[1]) for ts, one in json.loads(text).items()} for text in said]
+
+
 def another_host_puts(server: Host, ts: int, event: int, close: float, symbol: str) -> None:
     """A bar that neither this application host's shadow nor its outbox knows."""
     name = ground.ask(server, f"SELECT DISTINCT TBNAME AS t FROM {TABLE} WHERE symbol = '{symbol}'")

@@ -72,6 +72,8 @@ def changes(at: int) -> dict[str, tuple[str, ...]]:
                                                         bar("bar2", 10, 11, "-58.5", "n10")),
         "a timestamp that moves inside its hour": (f"DELETE FROM `bar1` WHERE `ts` = {at + 12 * m}",
                                                    f"INSERT INTO `bar1` VALUES ({at + 12 * m + 7}, 13, 22.5, 'n12')"),
+        "a row that is corrected twice within its hour": (bar("bar1", 18, 59, "1.5", "wrong"),
+                                                          bar("bar1", 18, 60, "28.5", "n18")),
         "the last digits of a number": (bar("bar1", 14, 15, "24.500000000000004", "n14"),),
         "texts that change places": (bar("bar2", 3, 4, "13.5", "n4"), bar("bar2", 4, 5, "14.5", "n3")),
         "a value that becomes NULL and a zero": (bar("bar2", 16, 17, "NULL", "n16"),),

@@ -193,20 +193,22 @@ def unleased(backup: Host) -> Iterator[None]:
 
 
 def test_nothing_expires_without_a_proof_and_then_whole_chains_do(backup: Host) -> None:
-    assert dr("backup.run", *TICKS, "--type", "full").code == 0
-    there = labels(backup)
-    newest = there[-1]
+    for _ in range(2):
+        assert dr("backup.run", *TICKS, "--type", "full").code == 0
+    *others, older, newest = labels(backup)
     with (
         unleased(backup), kept(backup, backups.FOLDER), kept_proofs(backup), retention(backup, 1, 0) as settings
     ):  # fmt: skip
+        for label in others:  # tables that other tests dropped are in no newer one, and nothing expires
+            backup.run("rm -r %s", f"{backups.FOLDER}/{label}")
         backup.run(": > %s", backups.PROOFS)
         said = agent(backup, "tdengine.backup.expire apply", settings=settings)
         assert "no backup was ever restored and found whole" in said["sentence"]
-        assert labels(backup) == there
+        assert labels(backup) == [older, newest]
         proof = {"label": newest, "proven_at": time.time(), "outcome": "passed"}
         backup.run("cat >> %s", backups.PROOFS, stdin=json.dumps(proof) + "\n")
         said = agent(backup, "jobs.runner run td-expire", settings=settings)
-        assert f"expired: {there[0]}" in said["sentence"]
+        assert f"expired: {older}" in said["sentence"]
         assert labels(backup) == [newest]
         assert agent(backup, "tdengine.backup.verify")["label"] == newest
 

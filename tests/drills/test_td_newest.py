@@ -137,6 +137,15 @@ def test_a_bar_that_tdengine_refuses_is_no_letter_where_a_newer_one_is_there(est
     assert at(server) == NEW
 
 
+def test_of_two_programs_that_save_a_bar_at_one_moment_the_later_save_stays(estate_lab: Estate, server: Host) -> None:
+    first, second = bars.meetings(estate_lab, SYMBOL, AT, 300)
+    assert "store" in {by for one in (first, second) for _, by in one.values()}
+    bars.drained(estate_lab)
+    found = bars.events(server, SYMBOL)
+    older = {ts for ts in first if found[ts] != max(first[ts][0], second[ts][0])}
+    assert not older, f"of {len(first)} bars {len(older)} have the earlier save"
+
+
 @pytest.mark.parametrize("mode", ["missing", "overwrite"])
 def test_bars_that_are_corrected_while_a_restore_writes_keep_their_last_correction(
     estate_lab: Estate, server: Host, mode: str

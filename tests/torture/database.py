@@ -20,9 +20,23 @@ _NOISE = re.compile(r"^(--.*|SET default_.*|\\(un)?restrict .*|)$")
 _DIMENSIONS = r"""
 SELECT to_regclass('timescaledb_information.dimensions') IS NOT NULL AS there \gset
 \if :there
-SELECT coalesce(json_object_agg(format('hypertable %I.%I; dimension %s', hypertable_schema, hypertable_name,
-    dimension_number), to_json(d)::text), '{}')
-FROM timescaledb_information.dimensions d;
+SELECT coalesce(json_object_agg(name, fact), '{}') FROM (
+  SELECT format('hypertable %I.%I; dimension %s', hypertable_schema, hypertable_name, dimension_number) AS name,
+    to_json(d)::text AS fact FROM timescaledb_information.dimensions d
+  UNION ALL SELECT format('hypertable %I.%I; chunks', schema_name, table_name), format('schema %I, prefix %s',
+    associated_schema_name, replace(associated_table_prefix, '_hyper_' || id, 'its own'))
+    FROM _timescaledb_catalog.hypertable WHERE schema_name <> '_timescaledb_internal') q;
+\endif
+"""
+# Chunks are numbered anew with their table, and may be in any schema.
+_CHUNKS = r"""
+SELECT to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL AS there \gset
+\if :there
+SELECT coalesce(json_agg(format('%I.%I', n.nspname, c.relname)), '[]')
+FROM _timescaledb_catalog.hypertable h JOIN pg_inherits i
+    ON i.inhparent = to_regclass(format('%I.%I', h.schema_name, h.table_name))
+  JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname <> '_timescaledb_internal';
 \endif
 """
 # Of each sequence the last number it gave out, times the sign of its step: what may only grow.
@@ -121,9 +135,11 @@ class Database:
             timeout=180,
         ).stdout  # fmt: skip
         found = dict(json.loads(self.sql(_DIMENSIONS) or "{}"))
+        names = json.loads(self.sql(_CHUNKS) or "[]")
+        chunks = re.compile(rf"(?<![\w\"])(?:{'|'.join(map(re.escape, names))})(?![\w\"])") if names else None
         parts = _ENTRY.split(dump)
         for name, text in zip(parts[1::2], parts[2::2], strict=True):
-            if "; Schema: _timescaledb_internal;" not in name:
+            if "; Schema: _timescaledb_internal;" not in name and not (chunks and chunks.search(text)):
                 body = "\n".join(line for line in text.splitlines() if not _NOISE.match(line))
                 found[name] = f"{found[name]}\n{body}" if name in found else body
         assert len(found) > 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from tests.torture.cases import Case
-from tests.torture.database import RESTORED, merged, suffixed
+from tests.torture.database import RESTORED, Rows, merged, suffixed
 from tests.torture.scene import Scene, Tried, of_case
 
 
@@ -55,13 +56,19 @@ def assert_rows(scene: Scene, tried: Tried, case: Case, mode: str) -> None:
         original, damaged, after = scene.before[table], tried.damaged[table], tried.after[table]
         assert original is not None
         assert damaged != original or table != case.table, "nothing was spoilt, which proves nothing"
-        if mode == "merge":
-            assert damaged is not None
-            assert after == merged(original, damaged)
-        else:
-            assert after == original
+        assert damaged is not None or mode == "drop"
+        wrong = unlike(after, merged(original, damaged or ()) if mode == "merge" else original)
+        assert wrong == [], wrong[:10]
         if mode == "replace":
             assert tried.aside[table].rows == damaged
+
+
+def unlike(found: Rows | None, wanted: Rows) -> list[str]:
+    """Rows that are there and should not be, and those that should be and are not."""
+    if found is None:
+        return ["it is not there"]
+    there, right = Counter(found), Counter(wanted)
+    return [f"{sign} {row}" for sign, rows in (("+", there - right), ("-", right - there)) for row in rows]
 
 
 def assert_beside(tried: Tried, case: Case) -> None:

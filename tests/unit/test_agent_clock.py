@@ -231,3 +231,47 @@ def test_labels_go_up_whatever_the_clock_does(jump: Jump, seconds: float) -> Non
         taken.append(f"{clock.label(taken)}F")
     assert taken == sorted(set(taken))
     assert len(set(taken)) == 4
+
+
+def test_a_jump_counts_from_when_it_is_seen_and_so_does_its_correction(
+    tmp_path: Path, jump: Jump, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, booted, passed = tmp_path / "clock", clock.since_boot, [0.0]
+    monkeypatch.setattr(clock, "since_boot", lambda: booted() + passed[0])
+
+    def after(seconds: float, off: float) -> bool:
+        passed[0] += seconds
+        jump(passed[0] + off)
+        return clock.jumped(note, 3600)
+
+    assert not after(0, 0), "nothing is known yet"
+    assert not after(86400, 30), "a small step is none"
+    assert after(10, DAYS_60)
+    assert after(3000, DAYS_60)
+    assert after(10, 0), "set right"
+    assert after(3500, 0)
+    assert not after(200, 0), "what was stamped before is older than an hour now"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "known"), [(-DAYS_60, True), (DAYS_60, True), (0.0, False), (1800.0, False)]
+)
+def test_over_a_restart_a_clock_that_is_behind_or_would_age_everything_is_not_believed(
+    tmp_path: Path, jump: Jump, monkeypatch: pytest.MonkeyPatch, seconds: float, known: bool
+) -> None:
+    note, booted = tmp_path / "clock", clock.since_boot
+    assert not clock.jumped(note, 3600)
+    monkeypatch.setattr(clock, "boot_id", lambda: "another boot")
+    monkeypatch.setattr(clock, "since_boot", lambda: booted() - 100)
+    jump(seconds)
+    assert clock.jumped(note, 3600) is known
+    monkeypatch.setattr(clock, "since_boot", lambda: booted() + 3601)
+    jump(seconds + 3701)
+    assert not clock.jumped(note, 3600)
+
+
+def test_a_note_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    note = tmp_path / "clock"
+    note.write_text('{"boot_id": "x", "offset": 1}')
+    assert not clock.jumped(note, 3600)
+    assert json.loads(note.read_text())["seen"] is None

@@ -62,7 +62,9 @@ def test_a_backup_asks_the_server_for_no_summaries(store: native.Store) -> None:
     assert store.directory(made.label).is_dir()
 
 
-def test_two_are_kept_and_nothing_else_of_the_folder_goes(store: native.Store) -> None:
+def test_two_are_kept_and_nothing_else_of_the_folder_goes(
+    store: native.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for label in ("20260101-000000F", "20260102-000000F"):
         earlier(store, label)
     (store.folder / "notes").mkdir()
@@ -74,6 +76,11 @@ def test_two_are_kept_and_nothing_else_of_the_folder_goes(store: native.Store) -
     leases.hold(Lease("x", "o", "a restore copies it", None, 60.0), store.config.parent / "records/leases")
     assert "a restore copies it" in second.told(store.let_go())
     leases.release("x", store.config.parent / "records/leases")
+    with monkeypatch.context() as wrong:
+        wrong.setattr(in_step, "ask", lambda database: [Reading("pg1", 9e6, True), Reading("pg2", 9e6)])
+        assert "ahead of" in (said := second.told(store.let_go())) or "behind" in said
+        wrong.setattr(in_step, "ask", lambda database: [])
+        assert store.let_go().goes == (), "nor where nobody can be asked"
     assert second.told(store.let_go()) == "; let go: 20260101-000000F"
     assert [one.label for one in store.backups()] == ["20260102-000000F", made.label]
     assert not (store.folder / "20260101-000000F").exists()

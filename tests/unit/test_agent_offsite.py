@@ -174,6 +174,34 @@ def test_no_snapshot_goes_while_something_is_damaged_here_or_a_verification_fail
     assert forgets(host)
 
 
+def test_no_snapshot_goes_while_the_verification_is_late(host: BackupHost) -> None:
+    """What it would have found is in no record."""
+    proven(host, INCR)
+    long_ago = time.time() - 20 * 86400
+    host.note("verify", armed_at=long_ago, last_success_at=long_ago, outcome="passed")
+    assert not forgets(host)
+    assert any("the verification is late" in why for why in copies.holds(host.settings))
+
+
+def test_no_snapshot_goes_on_the_word_of_the_other_store_alone(
+    host: BackupHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot holds the backups of both: TDengine's own verification, proofs and damage count as well."""
+    proven(host, INCR)
+    now, label = time.time(), "20261121-190000F"
+    monkeypatch.setattr(copies, "_td_backups", lambda _: [label])
+    host.change(jobs={"td-verify": {}})
+    host.note("td-verify", armed_at=now, last_success_at=now, outcome="passed")
+    assert not forgets(host)
+    proofs.append(Proof(label, now, True), host.settings.td_proofs)
+    assert forgets(host)
+    host.note("td-verify", armed_at=0.0, last_success_at=now - 20 * 86400, outcome="passed")
+    assert not forgets(host)
+    host.note("td-verify", armed_at=now, last_success_at=now, outcome="passed")
+    verification.note(host.settings.td_proofs, {label: "data-0001 is not what it was"}, [label])
+    assert not forgets(host)
+
+
 def test_no_snapshot_goes_while_a_lease_lives_or_the_clock_is_wrong(
     host: BackupHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:

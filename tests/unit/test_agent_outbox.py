@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.base import clock
 from agents.base.errors import OutboxDamaged, OutboxFull
 from agents.writing import outbox_cli
 from agents.writing.lease import Lease
@@ -188,6 +189,26 @@ def test_purging_keeps_young_records_and_numbers_never_start_again(outbox: Outbo
     assert outbox.purge(keep_s=60) == 0
     assert outbox.purge(keep_s=-1) == 3
     assert outbox.last_applied_no() == 4
+
+
+@pytest.mark.parametrize("days", [60, -60])
+def test_no_jump_of_the_clock_makes_what_was_applied_old(
+    outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """It is part of the shadow: what neither archive nor backup has yet. A jump ahead let go of all of it at once."""
+    real, booted = time.time, clock.since_boot
+    fill(outbox, tmp_path, 2)
+    outbox.mark_applied(outbox.pending(20), "pg1", 1)
+    assert outbox.purge(60) == 0
+    monkeypatch.setattr(time, "time", lambda: real() + days * 86400)
+    assert outbox.purge(60) == 0
+    fill(outbox, tmp_path, 2)
+    outbox.mark_applied(outbox.pending(20), "pg1", 1)
+    monkeypatch.setattr(time, "time", real)
+    assert outbox.purge(60) == 0, "what was stamped meanwhile is not old because the clock was set right"
+    monkeypatch.setattr(clock, "since_boot", lambda: booted() + 65)
+    monkeypatch.setattr(time, "time", lambda: real() + 65)
+    assert outbox.purge(60) == 3, "older than that by now, whatever its stamps say"
 
 
 def test_the_lease_has_one_holder_and_ends_with_the_holder_however_it_dies(tmp_path: Path) -> None:

@@ -53,8 +53,9 @@ def test_rows_before_the_time_stay_out(
     settings: ShadowSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept(settings, (1, 5), tmp_path=tmp_path)
-    later = time.time() + 100
+    later, booted = time.time() + 100, clock.since_boot()
     monkeypatch.setattr(time, "time", lambda: later)
+    monkeypatch.setattr(clock, "since_boot", lambda: booted + 100)
     kept(settings, (6, 8), tmp_path=tmp_path)
     os.utime(shadow.segments(settings.path)[-1], (later, later))
     assert requeued(settings, tmp_path, since=later - 1) == [6, 7, 8]
@@ -114,6 +115,41 @@ def test_no_jump_of_the_clock_makes_segments_old(
     monkeypatch.setattr(time, "time", lambda: real() + settings.keep_s + 5 + days * 86400)
     shadow.trim(settings, real() + settings.keep_s + 5)
     assert len(shadow.segments(settings.path)) == 1, "they have grown old meanwhile, whatever the clock says"
+
+
+@pytest.mark.parametrize("days", [60, -60])
+def test_what_was_acknowledged_by_a_wrong_clock_is_queued_again(
+    settings: ShadowSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """By a clock that was behind each of its rows seemed older than the backup, and nobody else has them."""
+    real = time.time
+    kept(settings, (1, 2), tmp_path=tmp_path)
+    monkeypatch.setattr(time, "time", lambda: real() + days * 86400)
+    kept(settings, (3, 4), tmp_path=tmp_path)
+    for file in shadow.segments(settings.path):
+        stamp = int(file.name[:15]) / 1000
+        os.utime(file, (stamp, stamp))
+    outbox = Outbox(tmp_path / "outbox.db")
+    outbox.enqueue(orders(tables(tmp_path), 5, 6), tables(tmp_path), 7)
+    outbox.mark_applied(outbox.pending(10), "pg1", 1)
+    outbox.close()
+    monkeypatch.setattr(time, "time", real)
+    shadow.trim(settings, real())
+    assert len(shadow.segments(settings.path)) == 2, "set right, it makes nothing old either"
+    assert sorted(requeued(settings, tmp_path, since=real() - 60)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_segment_ends_in_time_also_where_the_clock_was_set_back(
+    settings: ShadowSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is on the disk then, and what is too old goes; otherwise it would stay open for sixty days."""
+    writer, real, passed = Shadow(settings, 7), time.time, time.monotonic
+    writer.keep(orders(tables(tmp_path), 1, 2))
+    monkeypatch.setattr(time, "time", lambda: real() - 60 * 86400)
+    monkeypatch.setattr(time, "monotonic", lambda: passed() + shadow.SEGMENT_S + 1)
+    writer.keep(orders(tables(tmp_path), 3, 4))
+    writer.close()
+    assert len(shadow.segments(settings.path)) == 2
 
 
 def test_a_segment_that_another_writer_let_go_of_costs_no_row(

@@ -139,6 +139,30 @@ def test_a_row_that_went_past_the_outbox_meanwhile_comes_again(config: Config, t
     assert store.written[-1] == 50
 
 
+@pytest.mark.parametrize("days", [60, -60])
+def test_what_the_store_took_while_the_clock_was_wrong_comes_again(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    real = time.time
+    kept(config, tmp_path, 1, 2)
+    monkeypatch.setattr(time, "time", lambda: real() + days * 86400)
+    kept(config, tmp_path, 3, 4)
+    for file in segments(tmp_path / "shadow"):
+        stamp = int(file.name[:15]) / 1000
+        os.utime(file, (stamp, stamp))
+
+    class Busy(FakeStore):
+        def write(self, parts: Iterable[Part], deadline_s: float) -> None:
+            if not self.written:
+                kept(config, tmp_path, 5, 6, origin=3)
+            super().write(parts, deadline_s)
+
+    store = Busy()
+    done = replayed(config, store, since=real() - 60)
+    assert set(store.written) == {1, 2, 3, 4, 5, 6}
+    assert done.rows == 4
+
+
 def test_only_what_is_young_enough_and_named(config: Config, tmp_path: Path) -> None:
     kept(config, tmp_path, 1, 3)
     assert config.shadow is not None

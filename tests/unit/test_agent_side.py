@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from agents.base.errors import AgentError
 from agents.postgresql import pgbackrest
 from agents.postgresql.pgbackrest import Backup, Damaged, KeyFailed, Missing, NoSpace, Repository, RepositoryAway
 from agents.postgresql.side import recovery, settings
@@ -251,6 +254,19 @@ _LAST = "LOG:  last completed transaction was at log time 2026-11-21 06:33:18.49
 def why(place: Place, log: str, target: Target, asked: str = "") -> Exception:
     place.wal_log.write_text(asked)
     return recovery._why(place, log, target, "1F", None)
+
+
+@pytest.mark.parametrize("days", [60, -60])
+def test_a_recovery_that_stands_is_given_up_whatever_the_clock_says(
+    place: Place, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """Set back, the archive seemed to have been asked just now, for sixty days."""
+    real = time.time
+    place.wal_log.write_text("000000010000000000000009 0\n")
+    monkeypatch.setattr(time, "time", lambda: real() + days * 86400)
+    monkeypatch.setattr(Place, "launch", lambda _: SimpleNamespace(poll=lambda: None))
+    with pytest.raises(AgentError, match="made no progress"):
+        recovery.recover(place, Target("xid", "9"), "1F", None, 0.3)
 
 
 def test_a_target_that_was_not_reached_names_the_last_commit(place: Place) -> None:

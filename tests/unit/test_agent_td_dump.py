@@ -16,8 +16,9 @@ from agents.jobs import in_step, leases, proofs, second
 from agents.jobs.in_step import Reading
 from agents.jobs.leases import Lease
 from agents.jobs.proofs import Proof
-from agents.tdengine.backup import dump, dump_tool
+from agents.tdengine.backup import dump, dump_tool, scan, schema
 from agents.tdengine.backup.file import Broken
+from agents.tdengine.backup.settings import Settings
 from tests.unit.jobs_kit import backup_host
 from tests.unit.td_kit import place
 
@@ -156,6 +157,63 @@ def test_a_tag_that_taosdump_would_write_as_another_text_leaves_out_its_table() 
         "objects": "taosdump cannot write a backslash in a tag (j)",
         "quotes": "taosdump cannot write a quote in a tag (j)",
     }
+
+
+class Asked:
+    """A server with two supertables, of which one has tags that taosdump writes as other values."""
+
+    server, tagged = "3.3.7.5", True
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+
+    def __call__(self, *_: object) -> Asked:
+        return self
+
+    def __enter__(self) -> Asked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        self.statements.append(statement)
+        if "COUNT(*)" in statement:
+            return [(7 if "kept" in statement else 1000,)]
+        return [("tagged", "t", "VARCHAR(40)")] if self.tagged and "ins_tags" in statement else []
+
+
+@pytest.mark.parametrize(("tagged", "rows"), [(True, 7), (False, 1007)])
+def test_after_a_dump_only_the_tables_that_are_in_it_are_counted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tagged: bool, rows: int
+) -> None:
+    """What looks through every tag of every subtable is asked once."""
+    settings, server = place(tmp_path), Asked()
+    server.tagged = tagged
+    dumps = dump.Dumps(settings)
+    dumps.folder.mkdir()
+    columns = [["ts", "TIMESTAMP", True], ["v", "INT", False]]
+    tables = {name: {"columns": columns, "tags": [["t", "VARCHAR(40)"]]} for name in ("kept", "tagged")}
+    given: list[list[str]] = []
+
+    def out(_: object, database: str, plain: Path, scratch: Path, only: list[str]) -> int:
+        given.append(list(only))
+        server.statements.append("taosdump")
+        plain.mkdir()
+        (plain / "dbs.sql").write_text("CREATE DATABASE ...")
+        return rows
+
+    monkeypatch.setattr(Settings, "server", lambda self: "whoever")
+    monkeypatch.setattr(dump, "RawSession", server)
+    monkeypatch.setattr(schema, "tables", lambda session, database: tables)
+    monkeypatch.setattr(scan, "options", lambda session, database: {"keep": "3650d"})
+    monkeypatch.setattr(dump_tool, "out", out)
+    made = dumps.take()
+    after = server.statements[server.statements.index("taosdump") + 1 :]
+    assert given == [["kept"] if tagged else []]
+    assert (made.rows, list(made.left_out)) == (rows, ["tagged"] if tagged else [])
+    assert after == [f"SELECT COUNT(*) FROM `market_data`.`{name}`" for name in made.counts]
+    assert len([one for one in server.statements if "LIKE" in one]) == 3
 
 
 @pytest.mark.parametrize("said", ["", "OK: Database market_data dumped\nOK: 0 row(s) dumped out!\n"])

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from doors import screens
 from inventories.errors import Refused, VerificationFailed
 from runbooks.actions.postgresql import server as act
 from runbooks.probes.postgresql import server
@@ -15,6 +16,7 @@ from runbooks.procedures.postgresql import (
     detach,
     pitr_swap,
     recording,
+    rejoin,
     roles,
     start_cluster,
     streaming,
@@ -24,12 +26,14 @@ from runbooks.procedures.postgresql.abandon import Abandon
 from runbooks.procedures.postgresql.abandon_choice import Back
 from runbooks.procedures.postgresql.detach import Detach, DetachOptions
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, RestorePitrOptions
+from runbooks.procedures.postgresql.rejoin import Rejoin, RejoinOptions
 from runbooks.procedures.postgresql.roles import Roles
 from runbooks.procedures.postgresql.start_cluster import StartCluster
 from runbooks.procedures.postgresql.switchover import Switchover, SwitchoverOptions
 from runbooks.procedures.postgresql.targets import Target
 from tests.unit.record_kit import ESTATE, Desk
 from tests.unit.record_kit import desk as desk
+from tests.unit.test_objectives import WHOLE
 from tests.unit.test_record_protocol import PRIMARY, ROLES, Moments, context
 from tests.unit.test_record_protocol import moments as moments
 
@@ -95,3 +99,13 @@ def test_what_a_standby_lacks_is_not_nothing_because_its_primary_is_busy(
     run = context(desk, DetachOptions(), "rejoin")
     streaming.now_synchronous(run, Roles(primary="pg1", other="pg2"))
     assert len(turned) > 3
+
+
+def test_a_host_that_is_slow_is_not_said_to_be_without_power(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = server.Node(ESTATE.host("pg2"), ssh=False, slow=True, why="pg2 did not finish psql within 8 s")
+    monkeypatch.setattr(server, "survey", lambda _: (PRIMARY, slow))
+    with pytest.raises(Refused, match="pg2 did not answer in time") as refused:
+        rejoin.assess(context(desk, RejoinOptions(), "rejoin"), Rejoin())
+    assert "./dr status asks again" in refused.value.hint
+    assert screens._node(replace(WHOLE, nodes=(PRIMARY, slow)), slow)[0] == "unknown"
+    assert screens._node(WHOLE, replace(slow, slow=False))[0] == "unreachable"

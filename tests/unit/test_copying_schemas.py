@@ -270,6 +270,23 @@ def test_equal_values_that_are_written_otherwise_differ(two: Two) -> None:
     assert two.same("t")
 
 
+def test_values_that_postgresql_hashes_to_the_same_number_differ(two: Two) -> None:
+    two.sql(
+        "CREATE TABLE t (id int PRIMARY KEY, profit numeric(20, 8), any_scale numeric, number bigint)",
+        "INSERT INTO t SELECT i, i * 1.5, 'NaN', CASE i WHEN 6 THEN 5 ELSE -i END FROM generate_series(1, 6) i",
+    )
+    two.point()
+    two.sql(
+        "UPDATE t SET profit = -profit WHERE id = 1", "UPDATE t SET profit = 'NaN' WHERE id = 2",
+        "UPDATE t SET any_scale = 'Infinity' WHERE id = 3", "UPDATE t SET any_scale = '-Infinity' WHERE id = 4",
+        "UPDATE t SET number = number + (1::bigint << 32) WHERE id = 5",
+        "UPDATE t SET number = (5::bigint << 32) WHERE id = 6",
+    )  # fmt: skip
+    assert two.prepare(Mode.REPLACE, "t").counts[0].differing == 6
+    two.restored(Mode.REPLACE, "t")
+    assert two.same("t")
+
+
 TYPES = """
 CREATE SCHEMA types; CREATE DOMAIN types.doc AS xml; CREATE DOMAIN types.page AS types.doc;
 CREATE TYPE types.mood AS ENUM ('sad', 'fine'); CREATE DOMAIN positive AS int CHECK (VALUE > 0);

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from inventories.catalog.load import load_tables
 from inventories.catalog.postgresql import locks
 from inventories.catalog.tables import Store, Tables
+from inventories.inventory import HostEntry
+from runbooks.hosts import Host
 from runbooks.judge.locks import findings
-from runbooks.probes.postgresql.locks import LockRoom
+from runbooks.probes.postgresql.locks import LockRoom, look
+from tests.unit.copying_kit import Two
 
 EVENT = {"name": "event_id", "type": "bigint"}
 TIME = {"name": "at", "type": "timestamptz"}
@@ -63,3 +69,33 @@ def test_a_table_that_takes_more_than_its_share_is_told_of_with_what_would_do() 
     assert "1,000 chunks of order_records takes 5,001 of 8,320" in found.measured
     assert "1.8 times as large" in found.hint
     assert "the primary last" in found.hint
+
+
+def test_what_is_told_is_what_a_statement_takes_of_a_real_server(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Partitions of partitions, and each of their indexes; another table has fewer."""
+    two.sql(
+        "CREATE TABLE days (at int, v int, PRIMARY KEY (at, v)) PARTITION BY RANGE (at)", "CREATE INDEX ON days (v)",
+        "CREATE TABLE few (at int) PARTITION BY LIST (at)", "CREATE TABLE few_1 PARTITION OF few DEFAULT",
+        *(f"CREATE TABLE d{n} PARTITION OF days FOR VALUES FROM ({n}) TO ({n + 1})" for n in range(20)),
+        "CREATE TABLE d20 PARTITION OF days FOR VALUES FROM (20) TO (40) PARTITION BY RANGE (at)",
+        "CREATE TABLE d20_1 PARTITION OF d20 FOR VALUES FROM (20) TO (40)",
+    )
+
+    def query(_: Host, sql: str, *__: Any) -> list[dict[str, object]]:
+        names = ("capacity", "name", "parts", "locks")
+        return [dict(zip(names, row, strict=True)) for row in two.sql(sql)]
+
+    monkeypatch.setattr(Host, "query", query)
+    room = look(Host("pg1", HostEntry(name="pg1", ssh_hostname="192.0.2.1"), Path("unused")), "d")
+    taken = "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation' AND relation >= 16384"
+    locked = two.sql(f"BEGIN; SELECT * FROM days; {taken} AND relation <> 'pg_locks'::regclass")[0][0]
+    assert (room.table, room.parts) == ("days", 22)
+    # Two of the 67 are indexes of a partitioned partition, which nobody opens.
+    assert (room.locks, int(str(locked))) == (67, 65)
+    limits = two.sql(
+        "SELECT current_setting('max_locks_per_transaction')::int * (current_setting('max_connections')::int + "
+        "current_setting('max_prepared_transactions')::int)"
+    )
+    assert room.capacity >= int(str(limits[0][0]))

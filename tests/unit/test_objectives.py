@@ -18,6 +18,7 @@ from runbooks.probes import disk
 from runbooks.probes.app import Outbox
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Job, Jobs, Late
+from runbooks.probes.postgresql.locks import LockRoom
 from runbooks.probes.postgresql.pgbackrest import Archiving, Backup, Repository
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.postgresql.server import Node, Standby
@@ -157,6 +158,8 @@ def test_primary_that_answers_nobody_here_may_live_all_the_same() -> None:
     finding = named(status)["hosts that take writes"]
     assert "pg2 still streams from pg1" in finding.measured
     assert "mend SSH to pg1" in finding.hint
+    slow = replace(status, nodes=(Node(host("pg1"), ssh=False, slow=True, why=SLOW), STANDBY))
+    assert named(slow)["hosts that take writes"].hint.startswith("./dr status asks again")
 
 
 def test_record_that_lags_behind_what_is_would_make_a_failover_refuse() -> None:
@@ -207,6 +210,17 @@ def test_copy_that_is_not_the_newest_is_a_finding_and_one_on_a_host_that_is_away
     assert "estate record's copy" not in named(replace(WHOLE, record=away))
 
 
+def test_a_table_that_no_backup_of_tdengine_has_is_named_as_protected_less() -> None:
+    status = replace(WHOLE, jobs=replace(JOBS, left_out=(("odd", "its type is not known here"),)))
+    assert any("odd" in line and "its type is not known here" in line for line in objectives.degraded(status))
+
+
+def test_locks_that_are_nearly_used_up_are_among_the_findings() -> None:
+    room = LockRoom(8320, "order_records", 1000, 5001)
+    assert "5,001 of 8,320" in named(replace(WHOLE, locks={"pg1": room}))["locks of pg1"].measured
+    assert named(replace(WHOLE, locks={"pg1": replace(room, locks=4000)})) == {}
+
+
 def test_paused_replay_and_missing_server_programs_say_what_to_do() -> None:
     status = replace(WHOLE, nodes=(PRIMARY, replace(STANDBY, replay_paused=True)), promotions={})
     paused = named(status)["replay of pg2"]
@@ -244,6 +258,7 @@ def test_two_primaries_are_named_with_their_timelines() -> None:
     ("node", "measured", "hint"),
     [
         (OFF, "not reachable (no answer)", "bring the host back, then ./dr rejoin pg2"),
+        (Node(host("pg2"), ssh=False, slow=True, why=SLOW), SLOW, "./dr status asks again"),
         (Node(host("pg2"), ssh=True, fenced="failover"), "fenced", "./dr rejoin pg2"),
         (Node(host("pg2"), ssh=True, standby_signal=True), "PostgreSQL is down", "./dr deploy --limit pg2"),
         (Node(host("pg2"), ssh=True), "PostgreSQL is down", "./dr rejoin pg2"),

@@ -166,16 +166,16 @@ def test_the_deadline_grows_with_the_bytes_of_the_batch_and_with_nothing_else(
     other_host: Running, tmp_path: Path, known: dict[str, Table], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host that is slow with a large batch would be asked for it for ever; one that is silent is known at once."""
-    outbox = Outbox(tmp_path / "outbox.db", copy=replace(other_host.settings(), deadline_s=0.2))
+    outbox = Outbox(tmp_path / "outbox.db", copy=replace(other_host.settings(), deadline_s=0.8))
     outbox.enqueue(orders(known, 1, 10), known, 7)
     keep = Shelf._keep
 
     def slow(shelf: Shelf, mark: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-        time.sleep(0.6)
+        time.sleep(2.4)
         return keep(shelf, mark, asked)
 
     monkeypatch.setattr(Shelf, "_keep", slow)
-    monkeypatch.setattr(copies_module, "SLOWEST_BYTES_PER_S", 40_000)
+    monkeypatch.setattr(copies_module, "SLOWEST_BYTES_PER_S", 20_000)
     assert outbox.enqueue(orders(known, 1001, 2000), known, 7) == 2
     with pytest.raises(NoSecondCopy, match="timed out"):
         outbox.enqueue(orders(known, 11, 20), known, 7)

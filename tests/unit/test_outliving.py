@@ -89,6 +89,23 @@ def test_a_runbooks_work_keeps_a_deploy_out_and_a_deploys_a_runbook(there: Machi
     first.wait()
 
 
+def test_work_on_what_has_a_longer_name_keeps_no_deploy_out(there: Machine) -> None:
+    """data-b is not data: the units of one were found by a name that the other's begins with."""
+
+    def dies(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_long(there.host, Work("data-b", "reclone", ("sleep", "60")), Asker("a run", "", say=dies))
+    assert deploy(there, "true").rc == 0
+
+
+def test_a_deploy_begins_nothing_where_systemd_does_not_say_what_works(there: Machine) -> None:
+    there.hang()
+    assert deploy(there, "true").rc == 1
+    assert there.begun == []
+
+
 def test_both_keep_what_they_leave_in_one_place() -> None:
     assert FOLDER == scripts.FOLDER
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inventories.errors import Refused, TargetFailed
+from inventories.errors import DrError, Refused, TargetFailed, TimedOut, Unreachable
 from inventories.inventory import HostEntry
 from runbooks.hosts import Host, Ran
+from runbooks.knock import Door
 from runbooks.layout import slot
 from runbooks.probes.postgresql import server
 
@@ -102,6 +103,24 @@ def test_host_that_cannot_be_asked_is_unknown_and_its_server_does_not_hang() -> 
     silent = server.Node(host("pg1"), ssh=False, why="no answer at 192.0.2.1:22")
     assert silent.is_unknown and not silent.hangs
     assert not silent.is_primary and not silent.is_standby
+
+
+@pytest.mark.parametrize(
+    ("error", "slow"),
+    [(TimedOut("pg1 did not finish within 2 s"), True), (Unreachable("pg1 cannot be reached over SSH"), False)],
+)
+def test_a_host_that_is_slow_is_not_called_away(
+    monkeypatch: pytest.MonkeyPatch, error: DrError, slow: bool
+) -> None:
+    def fails(*_: object, **__: object) -> Ran:
+        raise error
+
+    monkeypatch.setattr(Host, "knock", lambda *_: Door.OPEN)
+    monkeypatch.setattr(Host, "run", fails)
+    seen = server.look(host("pg1"), 17)
+    assert (seen.slow, seen.is_unknown, seen.hangs, seen.why) == (slow, True, False, str(error))
+    way = server.way_to_a_primary((seen,))
+    assert ("asks again" in way, "power the hosts on" in way) == (slow, not slow)
 
 
 def test_a_standby_that_receives_nothing_does_not_stream() -> None:

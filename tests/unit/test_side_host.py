@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,9 +20,11 @@ from agents.postgresql.side.target import Target
 from deploys import pki
 from inventories.errors import BadInput, Refused, Unreachable
 from inventories.inventory import _side_host
+from runbooks.actions.postgresql import side
 from runbooks.actions.postgresql.side import SideRequest
 from runbooks.engine.context import Context
 from runbooks.hosts import Run
+from runbooks.long_work.work import Asker, Work
 from runbooks.procedures.postgresql import beside
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, RestorePitrOptions
 from runbooks.procedures.postgresql.targets import parse
@@ -131,6 +133,14 @@ def test_production_keeps_three_quarters_of_the_cores(
     assert cluster._processes(parser.parse_args(["restore", *SideRequest("table").words()])) == workers
     assert cluster._processes(parser.parse_args(["restore", *SideRequest("table", processes=1).words()])) == 1
     assert cluster._processes(parser.parse_args(["restore", "--name", "proof"])) == 0, "every core"
+
+
+def test_a_restore_beside_production_gives_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Work] = []
+    monkeypatch.setattr(side.agent, "run_work", lambda host, work, asker: begun.append(work))
+    side.restore(cast(Any, Named("pg1")), SideRequest("look"), Asker("a run", ""))
+    (work,) = begun
+    assert (work.on, work.gives_way, work.leaves) == ("side-look", True, True)
 
 
 @pytest.mark.parametrize("reader", ["pg1", "pg1=", "=10.0.0.21", 'p"g=10.0.0.21', "pg1=10.0.0.21/8", "pg1=all"])

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import random
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -12,7 +18,8 @@ from agents.base.config import Column, Table
 from agents.base.deadline import DeadlineExceeded
 from agents.base.failures import Kind
 from agents.postgresql.store import Unconfirmed
-from agents.tdengine.newest import absent, nanoseconds, newer
+from agents.tdengine.newest import absent, nanoseconds, newer, subtables
+from agents.tdengine.sent import SLOTS, turn
 from agents.tdengine.session import TdengineError
 from agents.tdengine.sql import subtable
 from agents.tdengine.store import Node, TdStore, Worker
@@ -111,6 +118,21 @@ class Refusing(Worker):
         return {"affected": 1}
 
 
+class Answering(Worker):
+    """A session with a server that holds rows."""
+
+    def __init__(self, *held: tuple[str, int, int]) -> None:
+        self.held, self.written = list(held), list[str]()
+        self.asked: list[str] = []
+
+    def ask(self, statement: str, deadline: float) -> dict[str, Any]:
+        if statement.startswith("SELECT"):
+            self.asked.append(statement)
+            return {"rows": Server(*self.held)(statement)}
+        self.written.append(statement)
+        return {"affected": len(re.findall(r"\(\d+,\d+", statement))}
+
+
 def closes(parts: Any) -> list[str | None]:
     return [row[2] for found in parts for row in rows_of(found)]
 
@@ -166,6 +188,160 @@ def test_of_a_supertable_that_is_gone_every_row_is_absent_and_of_one_nobody_can_
     assert TdStore(Node("tsdb1", "tsdb1", Refusing(0x2603)), {"minute_kline": BARS}).absent(rows, 5) == [20]
     with pytest.raises(TdengineError):
         TdStore(Node("tsdb1", "tsdb1", Refusing(0x2662)), {"minute_kline": BARS}).absent(rows, 5)
+
+
+def soon() -> float:
+    return time.monotonic() + 1
+
+
+def held(sent: Path) -> bool:
+    """Whether anybody has a turn, of whatever subtable."""
+    try:
+        with turn(sent, map(str, range(20 * SLOTS)), 0, time.monotonic() + 0.3):
+            return False
+    except DeadlineExceeded:
+        return True
+
+
+def written(sent: Path, server: Answering, *rows: tuple[object, ...]) -> None:
+    TdStore(Node("tsdb1", "tsdb1", server), {"minute_kline": BARS}, sent=sent).write([part("minute_kline", *rows)], 5)
+
+
+def test_of_two_programs_that_save_at_one_moment_the_later_event_wins_whichever_arrives_last(tmp_path: Path) -> None:
+    sent, server = tmp_path / "outbox.sent", Answering()
+    written(sent, server, (1000, 10, "first", "A"))
+    server.asked.clear()
+    written(sent, server, (1000, 21, "second save", "A"))
+    assert server.asked == [], "nothing newer was sent, so nothing is looked for"
+    server.held = [("A", 1000, 21)]
+    written(sent, server, (1000, 20, "first save", "A"), (2000, 20, "another key", "A"))
+    assert len(server.asked) == 1
+    assert [re.findall(r"\(\d+,(\d+)", one) for one in server.written] == [["10"], ["21"], ["20"]]
+    assert "(2000,20," in server.written[-1]
+    written(sent, server, (3000, 22, "third save", "A"))
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("said", [b"", b"damaged", bytes(8 * SLOTS), b"\xff" * 8 * SLOTS, b"\x7f" * 8 * SLOTS])
+def test_where_nobody_knows_what_was_sent_it_is_looked_for(tmp_path: Path, said: bytes) -> None:
+    sent, server = tmp_path / "outbox.sent", Answering(("A", 1000, 21))
+    sent.write_bytes(said)
+    written(sent, server, (1000, 20, "older", "A"))
+    assert server.written == []
+    assert len(server.asked) == 1
+
+
+def test_who_cannot_have_a_turn_in_time_is_away(tmp_path: Path) -> None:
+    sent, server = tmp_path / "outbox.sent", Answering()
+    store = TdStore(Node("tsdb1", "tsdb1", server), {"minute_kline": BARS}, sent=sent)
+    with turn(sent, subtables([part("minute_kline", (1000, 5, "held", "A"))], {"minute_kline": BARS}), 5, soon()):
+        with pytest.raises(DeadlineExceeded) as late:
+            store.write([part("minute_kline", (1000, 20, "waits", "A"), (1000, 20, "of a batch", "B"))], 0.05)
+        assert (kind_of(late.value), server.written) == (Kind.AWAY, [])
+        store.write([part("minute_kline", (1000, 20, "another symbol", "B"))], 0.5)
+    assert len(server.written) == 1
+    assert not held(sent)
+
+
+def test_who_has_a_turn_too_late_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DeadlineExceeded), turn(tmp_path / "outbox.sent", ["a"], 5, time.monotonic() - 1):
+        pytest.fail("its statement would be under way when the next one writes")
+    assert not held(tmp_path / "outbox.sent")
+
+
+def test_a_child_that_was_forked_in_a_turn_does_not_keep_it(tmp_path: Path) -> None:
+    sent = tmp_path / "outbox.sent"
+    with turn(sent, ["a", "b"], 5, soon()):
+        assert held(sent)
+        wait, ended = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(ended)
+            os.read(wait, 1)
+            os._exit(0)
+    try:
+        assert not held(sent)
+    finally:
+        os.close(wait)
+        os.close(ended)
+        os.waitpid(child, 0)
+
+
+def test_rows_that_are_only_added_take_no_turn(tmp_path: Path) -> None:
+    sent, server = tmp_path / "outbox.sent", Answering()
+    with turn(sent, map(str, range(20 * SLOTS)), 5, soon()):
+        TdStore(Node("tsdb1", "tsdb1", server), {"tick_data": TICKS}, sent=sent).write(
+            [part("tick_data", (1000, 4, "x", "A"))], 0.05
+        )
+    assert (len(server.asked), len(server.written)) == (0, 1)
+
+
+def test_a_disk_that_takes_no_note_costs_a_look_and_not_the_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    server, sent = Answering(), tmp_path / "outbox.sent"
+    written(tmp_path / "no folder" / "outbox.sent", server, (1000, 20, "no file", "A"))
+    written(sent, server, (2000, 20, "noted", "A"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        written(sent, server, (2000, 22, "no note", "A"))
+    server.held = [("A", 2000, 22)]
+    written(sent, server, (2000, 21, "the note before says nothing any more", "A"))
+    assert (len(server.asked), len(server.written)) == (4, 3)
+
+
+def test_a_file_system_without_such_locks_keeps_no_row_from_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> int:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "fcntl", none)
+    server = Answering()
+    written(tmp_path / "outbox.sent", server, (1000, 20, "x", "A"))
+    assert len(server.written) == 1
+
+
+def test_programs_that_save_many_symbols_at_once_do_not_wait_for_one_another_for_ever(tmp_path: Path) -> None:
+    sent, symbols = tmp_path / "outbox.sent", [f"S{nth}" for nth in range(300)]
+
+    def save(order: list[str]) -> None:
+        for event in range(1, 20):
+            written(sent, Answering(), *((1000, event, "x", symbol) for symbol in order))
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(save, order) for order in (symbols, symbols[::-1])]:
+            done.result()
+
+
+def test_of_many_saves_that_meet_the_latest_stays_and_without_turns_it_would_not(tmp_path: Path) -> None:
+    def met(sent: Path | None) -> int:
+        held: dict[int, int] = {}
+
+        class Slow(Answering):
+            def ask(self, statement: str, deadline: float) -> dict[str, Any]:
+                time.sleep(random.random() / 500)
+                if statement.startswith("SELECT"):
+                    self.held = [("A", ts, event) for ts, event in held.items()]
+                else:
+                    held.update((int(ts), int(event)) for ts, event in re.findall(r"\((\d+),(\d+),", statement))
+                return super().ask(statement, deadline)
+
+        def save(store: TdStore, ts: int, event: int) -> None:
+            store.write([part("minute_kline", (ts, event, "x", "A"))], 10)
+
+        with ThreadPoolExecutor(2) as pool:
+            stores = [TdStore(Node("a", "a", Slow()), {"minute_kline": BARS}, sent=sent) for _ in range(2)]
+            for ts in range(1, 101):
+                for done in [pool.submit(save, store, ts, 2 * ts + nth) for nth, store in enumerate(stores)]:
+                    done.result()
+        return sum(held[ts] != 2 * ts + 1 for ts in range(1, 101))
+
+    assert met(None) > 5
+    assert met(tmp_path / "outbox.sent") == 0
 
 
 def test_rows_that_are_only_added_are_not_asked_about() -> None:

@@ -106,6 +106,15 @@ def test_a_correction_is_found_though_its_files_are_as_long_as_before(server: Se
     assert sorted(found.kept["tick_data"]) == [HOURS[0], *HOURS[2:]]
 
 
+@pytest.mark.parametrize("then", [9, 0])
+def test_rows_that_are_corrected_twice_within_an_hour_are_seen_twice(server: Server, then: int) -> None:
+    """To another value, or back to the one of the full backup: what counts is the backup in between."""
+    server.rows[HOURS[1]] = block(HOURS[1], first=7)
+    between = base(server)
+    server.rows[HOURS[1]] = block(HOURS[1], first=then)
+    assert find(between).changed == {"tick_data": {HOURS[1]}}
+
+
 def test_files_that_grew_are_looked_at_though_no_sum_of_the_day_tells(server: Server) -> None:
     """Values that changed places leave plain sums as they were."""
     made = base(server)

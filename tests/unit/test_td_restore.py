@@ -254,6 +254,29 @@ def test_a_backup_of_which_every_row_is_older_than_keep_is_not_called_damaged(
     assert not prove._checks(manifest, none, cast(Any, None))[0].ok
 
 
+@pytest.mark.parametrize(("there", "well"), [(3, True), (2, False), (8, False)])
+def test_a_proof_counts_the_rows_that_keep_allows_and_no_others(
+    monkeypatch: pytest.MonkeyPatch, there: int, well: bool
+) -> None:
+    """Five rows of the hour before are older than KEEP: a server that has merged its files has them or has them not."""
+    asked: list[str] = []
+
+    def rows(statement: str) -> list[tuple[int]]:
+        asked.append(statement)
+        return [(1 if "ins_tables" in statement else there,)]
+
+    monkeypatch.setattr(prove, "Session", lambda _: nullcontext(SimpleNamespace(rows=rows)))
+    monkeypatch.setattr(kept.time, "time", lambda: float(HOUR * 3600 + 86400 - 300))
+    manifest = SimpleNamespace(
+        options={"keep": "1d,1d,1d"}, tables={"minute_kline": {}}, subtables=[BAR],
+        windows={"minute_kline": {HOUR - 1: Window(5, "", LABEL), HOUR: Window(3, "", LABEL)}},
+    )  # fmt: skip
+    done = SimpleNamespace(missing=[], rows_planned=3, expired=5, sentence="", into="proof")
+    found = {one.name: one for one in prove._checks(cast(Any, manifest), cast(Any, done), cast(Any, None))}
+    assert (found["count minute_kline"].ok, found["rows"].ok, found["subtables"].ok) == (well, True, True)
+    assert asked[0].endswith(f"WHERE _rowts >= {HOUR * HOUR_NS}")
+
+
 def test_a_server_whose_clock_is_ahead_of_ours_refuses_nothing(
     settings: Settings, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,10 @@ def test_each_row_is_hashed_with_the_seed_of_its_subtable_in_whatever_order_they
     assert found == {
         5: (2, digest((ONE, first), (TWO, first + 1))), 6: (2, digest((ONE, other), (TWO, other + 3)))
     }  # fmt: skip
+    even: Any = Rows(block(*((name, at) for at, name in enumerate((b"aaa", b"two", b"two", b"bbb", b"two", b"aaa")))))
+    assert scan.hashed(even, "d", "t", [["ts", "TIMESTAMP", True]], seeds, [(0, 1)]) == {
+        0: (3, digest((TWO, 1), (TWO, 2), (TWO, 4)))
+    }
     assert server.asked == [
         "SELECT tbname, `ts` FROM `d`.`t` WHERE _rowts >= 18000000000000 AND _rowts < 25200000000000 "
         "AND TBNAME IN ('子-\\'1','two')"
@@ -138,3 +142,11 @@ def test_who_stops_early_leaves_no_query_open() -> None:
     assert next(blocks) == b"x"
     blocks.close()
     assert closed == [True]
+
+
+def test_the_rows_of_a_range_come_by_subtable_in_their_order() -> None:
+    names = (b"aaa", b"two", b"two", b"bbb", b"two", b"aaa")
+    server: Any = Rows(block(*((name, at) for at, name in enumerate(names))), block((b"two", 6), (b"longer", 7)))
+    shape = {"columns": [["ts", "TIMESTAMP", True]], "tags": [["s", "INT"]]}
+    found = {name: part.words(0).tolist() for name, part in scan.of_range(server, "d", "t", shape, (0, 1))}
+    assert found == {"aaa": [0, 5], "two": [1, 2, 4, 6], "bbb": [3], "longer": [7]}

@@ -59,11 +59,11 @@ def recover(
     """
     log, began = _Log(place), time.monotonic()
     server = place.launch()
-    moved = began
+    moved, asked = began, _asked(place)
     while True:
         ended, grown, text = server.poll() is not None, log.read(), log.text
-        if grown or _younger(place, moved):
-            moved = time.monotonic()
+        if grown or _asked(place) != asked:
+            moved, asked = time.monotonic(), _asked(place)
         if ended or (_fatal(text) and time.monotonic() - moved > 30):
             raise _why(place, text, target, label, repository)
         stop = _STOP.search(text)
@@ -269,12 +269,13 @@ def _own_timeline(place: Place) -> int:
     return int(place.query("select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"))
 
 
-def _younger(place: Place, moved: float) -> bool:
-    """Whether the archive was asked since."""
+def _asked(place: Place) -> tuple[int, int]:
+    """Differs whenever the archive was asked once more, whatever the clock says."""
     try:
-        return time.time() - place.wal_log.stat().st_mtime < time.monotonic() - moved
+        found = place.wal_log.stat()
     except OSError:
-        return False
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)
 
 
 class _Log:

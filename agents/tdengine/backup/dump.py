@@ -22,7 +22,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -109,8 +109,7 @@ class Dumps:
                 options, left_out, before, version, made_by_us = self._ask()
                 only = list(before) if left_out else ()
                 rows = dump_tool.out(self._settings.server(), self._settings.database, plain, partial, only)
-                _, _, after, *_ = self._ask()
-                _account(before, after, rows)
+                _account(before, self._count(only), rows)
                 file = dump_pack.pack(plain, partial / DATA, self._settings.cipher, self._settings.zstd_level)
                 shutil.rmtree(plain)
                 (partial / dump_tool.RESULT).unlink(missing_ok=True)
@@ -210,7 +209,7 @@ class Dumps:
                 for name, shape in found.plain.items():  # taosdump asks for one that it has not made yet, and ends
                     session.execute(making.table(target, name, shape))
                 told = dump_tool.into(reach, plain, found.database, target, partial)
-                there = _counts(session, target)
+                there = _counts(session, target, schema.tables(session, target))
         lacking = {name: rows - there.get(name, 0) for name, rows in found.counts.items() if rows > there.get(name, 0)}
         if lacking or sum(there.values()) < found.rows:
             names = ", ".join(f"{rows} rows of {name}" for name, rows in lacking.items()) or f"rows of {target}"
@@ -228,12 +227,18 @@ class Dumps:
             tables = schema.tables(session, database)
             changed = {name: why for name, why in _changed(session, database).items() if name in tables}
             left_out = changed | undumped(tables, _unquoted(session, database))
-            counts = _counts(session, database)
-            if left_out and not counts.keys() - left_out.keys():
+            taken = _counts(session, database, [name for name in tables if name not in left_out])
+            if left_out and not taken:
                 raise AgentError(f"taosdump can take no table of {database}.", "Take a backup without --engine.")
-            taken = {name: rows for name, rows in counts.items() if name not in left_out}
             plain = {name: shape for name, shape in tables.items() if name in taken and not shape["tags"]}
             return scan.options(session, database), left_out, taken, session.server, plain
+
+    def _count(self, only: Sequence[str]) -> dict[str, int]:
+        """The rows of these tables, or of all that there are by now: taosdump takes those that came meanwhile too."""
+        database = self._settings.database
+        with RawSession(self._settings.server()) as session:
+            tables = schema.tables(session, database)
+            return _counts(session, database, [name for name in tables if not only or name in only])
 
     def _publish(self, made: Dump, partial: Path) -> None:
         body = json.dumps(asdict(made), sort_keys=True)
@@ -307,12 +312,9 @@ def _changed(session: RawSession, database: str) -> dict[str, str]:
     return {str(name): f"taosdump cannot write a {what} in a tag ({tag})" for name, tag, _, what in found}
 
 
-def _counts(session: RawSession, database: str) -> dict[str, int]:
+def _counts(session: RawSession, database: str, tables: Iterable[str]) -> dict[str, int]:
     of = identifier(database)
-    return {
-        name: int(session.rows(f"SELECT COUNT(*) FROM {of}.{identifier(name)}")[0][0])
-        for name in schema.tables(session, database)
-    }
+    return {name: int(session.rows(f"SELECT COUNT(*) FROM {of}.{identifier(name)}")[0][0]) for name in tables}
 
 
 def _account(before: Mapping[str, int], after: Mapping[str, int], rows: int) -> None:

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from agents.base.errors import AgentError
-from agents.tdengine.backup.block import Array, Block, decode, hashes, join, pick, texts, without_first
+from agents.tdengine.backup.block import (
+    Array,
+    Block,
+    decode,
+    hashes,
+    join,
+    pick,
+    starts_of_runs,
+    texts,
+    without_first,
+)
 from agents.tdengine.backup.manifest import HOUR_NS
 from agents.tdengine.backup.raw import RawSession, ahead
 from agents.tdengine.backup.schema import Shape, names, plain
@@ -191,11 +201,10 @@ def _seeded(block: Block, seeds: Mapping[str, int]) -> tuple[Block, Array]:
 
 def _distinct(block: Block) -> tuple[Array, Array, Array]:
     """The hashes of the different values of the first column, where each is first, which of them each row has."""
-    found = hashes(Block(block.rows, block.columns[:1]), 0)
-    if (found == found[0]).all():
-        return found[:1], np.zeros(1, np.int64), np.zeros(block.rows, np.int64)
+    starts = starts_of_runs(block.columns[0])  # a server gives out one subtable's rows after another's
+    found = hashes(pick(Block(block.rows, block.columns[:1]), starts), 0)
     values, first, inverse = np.unique(found, return_index=True, return_inverse=True)
-    return values, first, inverse.reshape(-1)
+    return values, starts[first], np.repeat(inverse.reshape(-1), np.diff(starts, append=block.rows))
 
 
 def _wheres(ranges: Sequence[Range] | None) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from runbooks.probes.postgresql.table_facts import OF_USERS
+from runbooks.probes.postgresql.table_facts import HAS_TIMESCALE, HYPERTABLES, NO_HYPERTABLES, OF_USERS, chunks
 from runbooks.table_copy.names import literal, qualified, quoted, shown
 
 Query = Callable[[str], list[dict[str, Any]]]
@@ -14,7 +14,7 @@ COUNTED_BYTES = 4 << 30  # a larger table is not read through for a number
 # Partitions and chunks are counted with their table.
 _OF_USERS = f"""
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind in ('r', 'p') and not c.relispartition and {OF_USERS}
+where c.relkind in ('r', 'p') and not c.relispartition and {OF_USERS} and c.oid not in ({{chunks}})
   and not exists (select from pg_depend d
     where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
 """
@@ -55,7 +55,9 @@ class Content:
 
 def look(query: Query) -> tuple[Content, ...]:
     """Ask one database through `query`, which runs one SELECT there. Raises DrError."""
-    tables, closed = (query(text.format(of_users=_OF_USERS, locked=_LOCKED)) for text in (_TABLES, _LOCKED_TABLES))
+    timescale = query(f"select {HAS_TIMESCALE} as there")[0]["there"]
+    of_users = _OF_USERS.format(chunks=chunks(HYPERTABLES if timescale else NO_HYPERTABLES))
+    tables, closed = (query(text.format(of_users=of_users, locked=_LOCKED)) for text in (_TABLES, _LOCKED_TABLES))
     locked = tuple(Content(shown(row["schema"], row["name"]), 0, False, "", True) for row in closed)
     if not tables:
         return locked

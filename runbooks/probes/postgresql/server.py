@@ -106,10 +106,14 @@ class Standby:
 
 @dataclass(frozen=True)
 class Node:
-    """One PostgreSQL host. `online` is whether its server answered; everything below it is None or empty when not."""
+    """One PostgreSQL host. `online` is whether its server answered; everything below it is None or empty when not.
+
+    `slow`: the host did not answer in time, although nothing says that it is away.
+    """
 
     host: Host
     ssh: bool
+    slow: bool = False
     why: str = ""  # why it is unknown: SSH failed, or `runs` without an answer
     runs: bool = False  # a server, whether or not it answered
     fenced: str = ""
@@ -177,6 +181,8 @@ def look(host: Host, pg_version: int, timeout: float = 8) -> Node:
     patience = min(budget("server.answer"), timeout / 2)
     try:
         said = host.run(_LOOK, host.session, _SQL, f"{patience:.2f}", pg_version, pg_version, timeout=timeout).json()
+    except TimedOut as error:
+        return Node(host, ssh=False, slow=True, why=str(error))
     except DrError as error:
         return Node(host, ssh=False, why=str(error))
     return _node(host, said, patience)
@@ -276,6 +282,8 @@ def way_to_a_primary(nodes: Iterable[Node]) -> str:
             f"see in PostgreSQL's log and on its disk what holds it up on {' and '.join(hanging)}; "
             "once it is stopped, ./dr start-cluster starts it"
         )
+    if slow := [node.name for node in nodes if node.slow]:
+        return asks_again(*slow)
     if any(node.ssh and node.installed for node in nodes):
         return "./dr start-cluster finds the one that was last, starts it, then its standbys"
     if any(node.ssh for node in nodes):
@@ -284,6 +292,12 @@ def way_to_a_primary(nodes: Iterable[Node]) -> str:
         "power the hosts on, then ./dr start-cluster; where they are lost with their disks, put blank machines in "
         "their place in the inventory: ./dr restore-cluster"
     )
+
+
+def asks_again(*slow: str) -> str:
+    """What is known of a host that did not answer in time, or of several: nothing that anybody should act on."""
+    there = " and ".join(f"ssh {name} uptime" for name in slow)
+    return f"./dr status asks again; a host that stays so slow shows why on itself: {there}"
 
 
 def told(nodes: Iterable[Node]) -> str:

@@ -11,9 +11,30 @@ from runbooks.table_copy.names import PUBLIC, literal, split
 
 OF_USERS = r"n.nspname !~ '^(pg_|_timescaledb_|timescaledb_)' AND n.nspname <> 'information_schema'"
 
-NAMES = f"""
+HAS_TIMESCALE = "to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL"
+NO_HYPERTABLES = "SELECT oid FROM pg_class WHERE false"
+HYPERTABLES = (
+    "SELECT x.oid FROM _timescaledb_catalog.hypertable h JOIN pg_namespace n ON n.nspname = h.schema_name "
+    "JOIN pg_class x ON x.relname = h.table_name AND x.relnamespace = n.oid"
+)
+_LOOK = f"""
+SELECT {HAS_TIMESCALE} AS has_timescale \\gset
+\\set hypertables {literal(NO_HYPERTABLES)}
+\\if :has_timescale
+\\set hypertables {literal(HYPERTABLES)}
+\\endif
+"""
+
+
+def chunks(hypertables: str) -> str:
+    """Their chunks, whatever schema those are in: nobody's tables, and no heirs of whom anybody asks."""
+    return f"SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent IN ({hypertables})"
+
+
+NAMES = f"""{_LOOK}
 SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'table', c.relname)), '[]')
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {OF_USERS};
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND {OF_USERS}
+  AND c.oid NOT IN ({chunks(":hypertables")});
 """
 
 CALLED = """
@@ -37,10 +58,11 @@ _FACTS = r"""
 WITH wanted AS MATERIALIZED (
   SELECT c.*, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'p', 'f') AND (n.nspname, c.relname) IN (@WANTED@)),
+hypertables AS MATERIALIZED (:hypertables),
+chunks AS MATERIALIZED (SELECT i.inhrelid AS oid FROM pg_inherits i WHERE i.inhparent IN (SELECT oid FROM hypertables)),
 bequeathing AS (
   SELECT DISTINCT p.oid FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent AND p.relkind = 'r'
-    JOIN pg_class h ON h.oid = i.inhrelid JOIN pg_namespace n ON n.oid = h.relnamespace
-  WHERE n.nspname !~ '^_timescaledb_'),
+  WHERE p.oid NOT IN (SELECT oid FROM hypertables)),
 fks AS MATERIALIZED (
   SELECT o.conrelid, o.confrelid, o.conname, json_build_object('name', o.conname,
     'child', json_build_object('schema', rn.nspname, 'table', r.relname),
@@ -69,6 +91,7 @@ fks AS MATERIALIZED (
         JOIN pg_class t ON t.oid = c.conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
       ORDER BY h.level DESC LIMIT 1) top ON true
   WHERE o.contype = 'f' AND rn.nspname !~ '^_timescaledb_' AND pn.nspname !~ '^_timescaledb_'
+    AND o.conrelid NOT IN (SELECT oid FROM chunks) AND o.confrelid NOT IN (SELECT oid FROM chunks)
     AND (o.conrelid IN (SELECT oid FROM wanted) OR o.confrelid IN (SELECT oid FROM wanted))),
 keys AS MATERIALIZED (
   SELECT DISTINCT ON (i.indrelid) i.* FROM pg_index i JOIN wanted c ON c.oid = i.indrelid
@@ -153,6 +176,7 @@ SELECT json_build_object('schema', c.nspname, 'table', c.relname) AS name, c.oid
      SELECT i.type, i.identity FROM hanging h, pg_identify_object(h.classid, h.objid, 0) i
      WHERE i.type IN ('table', 'view', 'materialized view', 'function', 'policy')
        AND coalesce(i.schema, '') !~ '^_timescaledb_' AND (h.classid, h.objid) <> ('pg_class'::regclass::oid, c.oid)
+       AND NOT (h.classid = 'pg_class'::regclass AND h.objid IN (SELECT oid FROM chunks))
        AND NOT (h.classid = 'pg_policy'::regclass AND EXISTS (SELECT FROM pg_policy p
          WHERE p.oid = h.objid AND p.polrelid = c.oid))) x), '[]') AS hanging,
   coalesce((SELECT json_agg(json_build_object('schema', n.nspname, 'table', p.relname) ORDER BY t.level, p.relname)
@@ -185,8 +209,7 @@ FROM wanted c ORDER BY c.nspname, c.relname) q;
 
 # What TimescaleDB knows: dimensions, the size of the chunks, compression and jobs, as the statements that make them.
 _HYPERTABLES = r"""
-SELECT to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL AS has_timescale,
-  coalesce(to_regclass('_timescaledb_config.bgw_job'), to_regclass('_timescaledb_catalog.bgw_job')) AS jobs \gset
+SELECT coalesce(to_regclass('_timescaledb_config.bgw_job'), to_regclass('_timescaledb_catalog.bgw_job')) AS jobs \gset
 \if :has_timescale
 SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM (
 SELECT json_build_object('schema', h.schema_name, 'table', h.table_name) AS name, true AS hypertable,
@@ -204,11 +227,20 @@ SELECT json_build_object('schema', h.schema_name, 'table', h.table_name) AS name
        CASE WHEN row_number() OVER (ORDER BY d.id) = 1 THEN 'create_hypertable' ELSE 'add_dimension' END,
        format('%I.%I', h.schema_name, h.table_name),
        CASE WHEN d.num_slices IS NOT NULL THEN format('by_hash(%L, %s)', d.column_name, d.num_slices)
-         WHEN d.column_type::text IN ('smallint', 'integer', 'bigint') THEN format('by_range(%L, %s)', d.column_name,
-           d.interval_length)
-         ELSE format('by_range(%L, INTERVAL %L)', d.column_name, d.interval_length || ' microseconds') END,
+         WHEN own.schema IS NOT NULL AND row_number() OVER (ORDER BY d.id) = 1 THEN format(
+           '%L, chunk_time_interval => %s, associated_schema_name => %L, associated_table_prefix => %L',
+           d.column_name, step.of, own.schema, own.prefix)
+         ELSE format('by_range(%L, %s)', d.column_name, step.of) END,
        CASE WHEN row_number() OVER (ORDER BY d.id) = 1 THEN ', create_default_indexes => false' ELSE '' END) AS line
-     FROM _timescaledb_catalog.dimension d WHERE d.hypertable_id = h.id
+     FROM _timescaledb_catalog.dimension d, LATERAL (
+         SELECT CASE WHEN d.column_type::text IN ('smallint', 'integer', 'bigint') THEN d.interval_length::text
+           ELSE format('INTERVAL %L', d.interval_length || ' microseconds') END AS of) step
+       -- Only the older form takes a schema and a prefix of one's own for the chunks.
+       LEFT JOIN LATERAL (SELECT h.associated_schema_name AS schema,
+           nullif(h.associated_table_prefix, '_hyper_' || h.id) AS prefix
+         WHERE (h.associated_schema_name, h.associated_table_prefix) <> ('_timescaledb_internal', '_hyper_' || h.id)
+       ) own ON true
+     WHERE d.hypertable_id = h.id
      UNION ALL SELECT d.id, 2, format('SELECT set_integer_now_func(%L, %L)',
        format('%I.%I', h.schema_name, h.table_name),
        format('%I.%I', d.integer_now_func_schema, d.integer_now_func))
@@ -245,4 +277,4 @@ WHERE (h.schema_name, h.table_name) IN (@WANTED@)) q;
 def facts(wanted: Iterable[str]) -> str:
     """A line of JSON with the tables of these names, and another with what hypertables are, where there are some."""
     values = ", ".join(f"({literal(schema)}, {literal(table)})" for schema, table in map(split, wanted))
-    return f"SET search_path = {PUBLIC};\n" + (_FACTS + _HYPERTABLES).replace("@WANTED@", f"VALUES {values}")
+    return f"SET search_path = {PUBLIC};\n" + (_LOOK + _FACTS + _HYPERTABLES).replace("@WANTED@", f"VALUES {values}")

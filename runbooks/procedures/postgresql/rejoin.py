@@ -68,6 +68,8 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
             "./dr status shows what else is missing; ./dr deploy makes commits wait for a standby that streams",
         )
     node = out[0]
+    if node.slow:
+        raise Refused(f"{node.name} did not answer in time ({node.why})", server.asks_again(node.name))
     if not node.ssh:
         raise Refused(
             f"{node.name} cannot be reached ({node.why})",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -123,7 +123,9 @@ def _stamp(context: Run) -> str:
 
 def assess(context: Run, state: RestoreCluster) -> RestoreCluster:
     estate = context.estate
-    seen = {one.host.name: one for one in ground.survey(needed(context), layout(context), estate)}
+    with ThreadPoolExecutor(1) as pool:  # what a blank host answers meanwhile is not looked at
+        asked = pool.submit(pgbackrest.info, estate.backup, str(estate.data["stanza"]))
+        seen = {one.host.name: one for one in ground.survey(needed(context), layout(context), estate)}
     first = estate.groups["pg_primary"][0]
     other = next(host.name for host in estate.postgres if host.name != first)
     state = state.model_copy(
@@ -135,7 +137,7 @@ def assess(context: Run, state: RestoreCluster) -> RestoreCluster:
             "together": seen[first].machine != seen[other].machine,
         }
     )  # fmt: skip
-    repository = _repository(context, seen[estate.backup.name])
+    repository = _repository(context, seen[estate.backup.name], asked)
     if repository is None:
         return _offsite(context, state)
     return chosen(context, state, repository, [seen[host.name] for host in estate.postgres])
@@ -150,11 +152,11 @@ def _unprovisioned(context: Run, seen: Mapping[str, Ground]) -> tuple[str, ...]:
     return (*names, *(host.name for host in copies if host.reachable()))
 
 
-def _repository(context: Run, seen: Ground) -> Repository | None:
+def _repository(context: Run, seen: Ground, asked: Future[Repository]) -> Repository | None:
     """What the backup host holds; None when that is nothing, or shall not be used."""
     if not seen.provisioned:
         return None
-    repository = pgbackrest.info(seen.host, str(context.estate.data["stanza"]))
+    repository = asked.result()
     if repository.status in EMPTY and not repository.backups:
         return None
     if context.options.from_offsite:
@@ -212,11 +214,12 @@ def chosen(context: Run, state: RestoreCluster, repository: Repository, hosts: l
 ):  # fmt: skip
     """The backup, the end of the archive, and the room for both. Raises Refused, BadInput."""
     estate, stanza = context.estate, str(context.estate.data["stanza"])
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(4) as pool:
         noted, failed = pool.submit(FileOn(estate.backup).read), pool.submit(backups.failed_proofs, estate.backup)
         ended = pool.submit(pgbackrest.archive_end, estate.backup, stanza, repository)
-    _require_own(context, repository, noted.result().record)
-    choice = backups.choose(repository, failed.result(), context.options.backup_set)
+        _require_own(context, repository, noted.result().record)
+        choice = backups.choose(repository, failed.result(), context.options.backup_set)
+        links = pool.submit(pgbackrest.tablespaces, estate.backup, stanza, choice.backup.label)
     backup = choice.backup
     for label, why in choice.passed_over:
         context.say(f"WARNING: {label} is passed over: {why}")
@@ -231,7 +234,7 @@ def chosen(context: Run, state: RestoreCluster, repository: Repository, hosts: l
         update={
             "label": backup.label, "backup_at": backup.stopped_at, "bytes": backup.size_bytes,
             "wal_bytes": _wal(backup, end),
-            "links": pgbackrest.tablespaces(estate.backup, stanza, backup.label),
+            "links": links.result(),
             "passed_over": tuple(label for label, _ in choice.passed_over),
             "archive_end": end.segment if end else "", "archived_at": end.at if end else None,
         }

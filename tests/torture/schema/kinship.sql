@@ -173,6 +173,31 @@ INSERT INTO "Tor Kin"."Τικς, ""all""" SELECT timestamptz '2026-01-01 00:00:0
 --# damage
 DELETE FROM "Tor Kin"."Τικς, ""all""" WHERE "id.1" <= 3;
 UPDATE "Tor Kin"."Τικς, ""all""" SET v = 'spoilt' WHERE "id.1" = 5;
+--# parent_of_a_hypertable_whose_chunks_are_elsewhere | tor_kin.venues
+CREATE TABLE tor_kin.venues (venue text PRIMARY KEY, v text);
+INSERT INTO tor_kin.venues SELECT 'x' || i, 'v' || i FROM generate_series(0, 9) i;
+--# only merge replace beside
+--# same tor_kin.pieced
+--# damage
+DELETE FROM tor_kin.venues WHERE venue > 'x5';
+UPDATE tor_kin.venues SET v = 'spoilt' WHERE venue < 'x2';
+--# hypertable_whose_chunks_have_a_schema_and_names_of_their_own | tor_kin.pieced
+CREATE TABLE tor_kin.pieced (at timestamptz NOT NULL, venue text REFERENCES tor_kin.venues, v text, PRIMARY KEY (at, venue));
+CREATE SCHEMA "Tor Pieces";
+SELECT count(*) FROM create_hypertable('tor_kin.pieced', 'at', associated_schema_name => 'Tor Pieces', associated_table_prefix => 'tor piece', chunk_time_interval => interval '7 days');
+INSERT INTO tor_kin.pieced SELECT timestamptz '2026-01-01 00:00:00Z' + i * interval '1 day', 'x' || i % 3, 'v' || i FROM generate_series(1, 40) i;
+CREATE VIEW tor_kin.upon_pieced AS SELECT venue, count(*) AS n FROM tor_kin.pieced GROUP BY 1;
+--# lost upon_pieced
+--# damage
+DELETE FROM tor_kin.pieced WHERE venue = 'x0';
+UPDATE tor_kin.pieced SET v = 'spoilt' WHERE venue = 'x1' AND at < '2026-01-10 00:00:00Z';
+--# hypertable_whose_chunks_stand_beside_it | tor_kin.nearby
+CREATE TABLE tor_kin.nearby (height bigint, node int, v text, PRIMARY KEY (height, node));
+SELECT count(*) FROM create_hypertable('tor_kin.nearby', 'height', 'node', 2, associated_schema_name => 'tor_kin', chunk_time_interval => 100);
+INSERT INTO tor_kin.nearby SELECT i * 10, i % 4, 'v' || i FROM generate_series(1, 60) i;
+--# damage
+DELETE FROM tor_kin.nearby WHERE node = 0;
+UPDATE tor_kin.nearby SET v = 'spoilt' WHERE node = 1;
 --# only_a_view_by_that_name | tor_kin.just_a_view
 CREATE VIEW tor_kin.just_a_view AS SELECT 1 AS id;
 --# refused merge replace beside drop | has no table

@@ -262,6 +262,13 @@ INSERT INTO tor_types.numerics_of_many_scales VALUES (1, 1.0), (2, 1.00), (3, 1)
 DELETE FROM tor_types.numerics_of_many_scales WHERE id IN (1, 3);
 UPDATE tor_types.numerics_of_many_scales t SET v = o.v FROM tor_types.numerics_of_many_scales o WHERE (t.id, o.id) IN ((2, 5), (5, 2));
 INSERT INTO tor_types.numerics_of_many_scales SELECT 7, v FROM tor_types.numerics_of_many_scales WHERE id = 4;
+--# numbers_that_postgresql_hashes_alike | tor_types.numbers_that_postgresql_hashes_alike
+CREATE TABLE tor_types.numbers_that_postgresql_hashes_alike (id int PRIMARY KEY, v numeric(20,4), n bigint);
+INSERT INTO tor_types.numbers_that_postgresql_hashes_alike VALUES (1, 1.5, 1), (2, -1.5, 2), (3, 'NaN', -3), (4, 40, 4), (5, 5, -5), (6, NULL, NULL);
+--# damage
+UPDATE tor_types.numbers_that_postgresql_hashes_alike SET v = -v WHERE id IN (1, 2);
+UPDATE tor_types.numbers_that_postgresql_hashes_alike SET n = n + (1::bigint << 32) WHERE id IN (3, 5);
+UPDATE tor_types.numbers_that_postgresql_hashes_alike SET n = n << 32 WHERE id = 4;
 --# long_numerics | tor_types.long_numerics
 CREATE TABLE tor_types.long_numerics (id int PRIMARY KEY, v numeric);
 INSERT INTO tor_types.long_numerics VALUES (1, 1e1000), (2, -1e-1000), (3, 0), (4, 0.0), (5, 1234567890123456789012345678901234567890.5), (6, NULL);
