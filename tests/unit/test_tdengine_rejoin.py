@@ -11,7 +11,7 @@ import pytest
 from agents.tdengine import admin
 from agents.tdengine.backup import cover
 from agents.tdengine.session import OWN_DATABASE
-from inventories.errors import BadInput, Refused
+from inventories.errors import BadInput, Refused, TimedOut
 from runbooks.engine import budgets
 from runbooks.judge import tdengine as judge
 from runbooks.probes.tdengine import servers as tdengine
@@ -165,6 +165,40 @@ def test_a_leader_is_taken_out_on_purpose_where_the_others_are_enough_to_elect_a
     alone = {**LED, "replicas": {"1": ["leader", 9, 9], "2": ["follower", 9, 9], "3": ["offline", 0, 0]}}
     with pytest.raises(Refused, match="no leader on another node"):
         rejoin._others_lead(seen([alone], roles)[1], "tsdb1", leaves=True)
+
+
+def copies(leader: int, follower: int) -> tuple[Server, ...]:
+    """Positions as the cluster tells them of two copies, each of a moment of its own; tsdb1's is away."""
+    replicas = {"1": ["offline", 0, 0], "2": ["leader", leader, leader], "3": ["follower", follower, follower]}
+    return seen([{**LED, "replicas": replicas}])
+
+
+@pytest.mark.parametrize(
+    ("told", "agreed"),
+    [
+        ([(100, 100), (105, 111), (117, 112)], True),  # under load no two are alike at once
+        ([(100, 100), (101, 101)], True),
+        ([(100, 100), (105, 100), (130, 100)], False),
+        ([(100, 100), (100, 100)], False),
+    ],
+    ids=["written to", "quiet", "one is behind", "nothing was committed"],
+)
+def test_the_others_agree_on_an_entry_newer_than_the_loss_also_while_rows_are_written(
+    monkeypatch: pytest.MonkeyPatch, told: list[tuple[int, int]], agreed: bool
+) -> None:
+    """On three real nodes a feed of 2,000 rows a second kept the step waiting until its time was over."""
+    answers = [copies(*one)[1] for one in (told[0], *told)]  # the first is asked for numbers, too
+    monkeypatch.setattr(tdengine, "look", lambda *_: answers.pop(0) if len(answers) > 1 else answers[0])
+    monkeypatch.setattr(rejoin.act, "stop", lambda *_: None)
+    monkeypatch.setattr(rejoin.act, "execute", lambda *_: [])
+    monkeypatch.setattr("runbooks.engine.wait.time.sleep", lambda _: None)
+    context: Any = SimpleNamespace(estate=SimpleNamespace(host=host), remaining=lambda: 0.05)
+    state = rejoin.TdengineRejoin(host="tsdb1", asked="tsdb2", lacking=(2,))
+    if agreed:
+        assert rejoin.settled(context, state).committed[2] >= 101
+    else:
+        with pytest.raises(TimedOut, match="to agree"):
+            rejoin.settled(context, state)
 
 
 def test_a_lost_copy_of_our_own_database_hinders_nobody(waits: list[tuple[Server, ...]]) -> None:

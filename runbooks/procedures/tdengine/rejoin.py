@@ -245,23 +245,35 @@ def settled(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     """
     act.stop(_host(context, state), context.remaining())
     asked = context.estate.host(state.asked)
-    before = {group.id: _committed(group) for group in _groups(context, state)}
-    for database in sorted({group.database for group in _groups(context, state)}):
+    stopped = _groups(context, state)
+    before = {group.id: _committed(group) for group in stopped}
+    for database in sorted({group.database for group in stopped}):
         act.execute(asked, _FLUSH % database, context.remaining())
     number = _number(context, state)
+    newer: dict[int, int] = {}
+
+    def look() -> list[Vgroup]:
+        """While others write no two copies tell the same position at once: each has to reach the first new one."""
+        found = _groups(context, state)
+        newer.update({
+            group.id: _committed(group)
+            for group in found if group.id not in newer and _committed(group) > before.get(group.id, 0)
+        })  # fmt: skip
+        return found
+
     groups = until(
-        lambda: _groups(context, state),
+        look,
         context.remaining(),
         what="the two other copies of every vgroup to agree",
-        accept=lambda found: all(_agree(group, number, before[group.id]) for group in found),
+        accept=lambda found: all(_agree(group, number, newer.get(group.id)) for group in found),
     )
     return state.model_copy(update={"committed": {group.id: _committed(group) for group in groups}})
 
 
-def _agree(group: Vgroup, without: int, beyond: int) -> bool:
+def _agree(group: Vgroup, without: int, entry: int | None) -> bool:
+    """Whether both others have applied this entry, which is newer than the loss; None where none is known yet."""
     others = [replica for replica in group.replicas if replica.node != without]
-    last = max(replica.committed for replica in others)
-    return last > beyond and group.has_leader and all(r.serves and r.applied >= last for r in others)
+    return entry is not None and group.has_leader and all(r.serves and r.applied >= entry for r in others)
 
 
 def _committed(group: Vgroup) -> int:
