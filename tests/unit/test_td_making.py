@@ -9,6 +9,7 @@ import pytest
 from agents.tdengine.backup import making, schema
 from agents.tdengine.backup.manifest import Manifest, Subtable
 from agents.tdengine.session import TdengineError
+from agents.tdengine.sql import MAX_BYTES
 
 SHAPE = {
     "columns": [["ts", "TIMESTAMP", True], ["n", "INT", True], ["价 格", "DOUBLE", False]],
@@ -128,3 +129,15 @@ def test_definitions_are_made_in_the_order_in_which_they_can_be(monkeypatch: pyt
 )
 def test_tags_are_written_as_they_are(value: object, kind: str, written: str) -> None:
     assert making.literal(value, kind) == written
+
+
+@pytest.mark.parametrize(("subtables", "tag", "statements"), [(2500, 6, 3), (300, 12_000, 5)])
+def test_many_subtables_are_made_by_few_statements_that_a_server_takes(
+    subtables: int, tag: int, statements: int
+) -> None:
+    server: Any = Server()
+    every = [Subtable(f"t_{n}", "st-1", ["x" * tag, True]) for n in range(subtables)]
+    making.make(server, "d", manifest(), [], {}, every)
+    made = [sql for sql in server.taken if sql.startswith("CREATE TABLE IF")]
+    assert len(made) == statements and all(len(sql) < MAX_BYTES + 100 for sql in made)
+    assert sum(sql.count(" USING ") for sql in made) == subtables

@@ -54,6 +54,8 @@ class Server:
         self.tables: dict[str, Rows] = {BAR.name: {}, TICK.name: {}}
         self.meanwhile: list[tuple[str, Block]] = []
         self.keep_from = keep_from
+        self.statements: list[str] = []
+        self.refuses = False
 
     def __call__(self, *_: Any) -> Server:
         return self
@@ -88,6 +90,14 @@ class Server:
         self.put(table, decode(raw))
         return decode(raw).rows
 
+    def execute(self, sql: str) -> int:
+        self.statements.append(sql)
+        if self.refuses:
+            raise TdengineError("Some code", "", 0x2600)
+        for table, values in re.findall(r"\.`(\w+)` \([^)]*\) VALUES ((?:\([^)]*\))+)", sql):
+            self.put(table, _raw([tuple(map(int, row.split(","))) for row in values[1:-1].split(")(")]))
+        return 0
+
     def hashed(self, session: Any, into: str, stable: str, *_: Any, part: bool = False) -> Any:
         sums = Sums()
         for one in (BAR, TICK):
@@ -104,7 +114,7 @@ class Server:
         return {(row[0] - HOUR * HOUR_NS) // (60 * 10**9): row[2] for row in self.tables[one.name].values()}
 
 
-def _raw(rows: list[tuple[int, int, int]]) -> Block:
+def _raw(rows: list[tuple[int, ...]]) -> Block:
     columns = []
     for kind, values in zip((9, 5, 5), zip(*sorted(rows), strict=True), strict=True):
         data = np.array(values, "<i8").view(np.uint8).reshape(len(rows), 8)
@@ -222,6 +232,25 @@ def test_rows_that_keep_no_longer_allows_are_left_out_counted_and_said(
     assert (server.values(BAR), server.values(TICK)) == ({40: 4}, {})
     assert (done.missing, done.expired, done.rows_written) == ([], 3, 1)
     assert "3 rows older than KEEP (1 d) are left out" in done.sentence
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_small_blocks_go_in_one_statement_and_each_by_itself_where_that_is_refused(
+    settings: Settings, server: Server, monkeypatch: pytest.MonkeyPatch, refuses: bool
+) -> None:
+    saved(settings, block((0, OLD, 1), (1, OLD + 1, 2)), block((0, OLD, 3)))
+    fits = {BAR.stable: same(BARS), TICK.stable: same(TICKS)}
+    monkeypatch.setattr(restore.ground, "check", lambda *_: Ground(False, {}, 3650 * 86400, fits))
+    monkeypatch.setattr(making, "harden", lambda *_: None)
+    sent: list[str] = []
+    write = server.write
+    monkeypatch.setattr(server, "write", lambda table, raw: sent.append(table) or write(table, raw))
+    server.refuses = refuses
+    done = run(settings)
+    assert (done.rows_written, done.missing, done.other) == (3, [], 0)
+    assert (server.values(BAR), server.values(TICK)) == ({0: 1, 1: 2}, {0: 3})
+    assert len(server.statements) == 1 and server.statements[0].count(" VALUES ") == 2
+    assert sent == ([BAR.name, TICK.name] if refuses else [])
 
 
 NOWHERE = cast(Any, object())

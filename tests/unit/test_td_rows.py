@@ -130,3 +130,46 @@ def test_an_incremental_backup_takes_what_changed_and_leaves_the_rest_where_it_l
     assert made.windows["good"][HOUR].held_in == made.label
     assert made.windows["calm"][HOUR] == full.windows["calm"][HOUR]
     assert verify.verify(settings)["chain"] == [full.label, made.label]
+
+
+def test_many_subtables_are_taken_by_few_questions(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(schema, "look", lambda *_: Schema({"many": SHAPE}))
+    monkeypatch.setattr(schema, "subtables", lambda *_: [Subtable(f"s{n}", "many", []) for n in range(7)])
+    monkeypatch.setattr(scan, "at_once", lambda session, database, table, subtables: 3)
+
+    def some(session: Any, database: str, table: str, shape: Any, names: list[str]) -> Iterator[tuple[str, Block]]:
+        asked.append(names)
+        yield from ((name, block(2)) for name in reversed(names) if name != "s4")  # one was dropped meanwhile
+
+    monkeypatch.setattr(scan, "of_subtables", some)
+    made = rows.take(settings, "full")
+    assert asked == [["s0", "s1", "s2"], ["s3", "s4", "s5"], ["s6"]]
+    assert (made.rows, made.rows_dumped) == (12, 12)
+    assert verify.verify(settings)["rows"] == 12
+
+
+def test_subtables_that_come_while_an_incremental_backup_runs_are_asked_for_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [Subtable("s0", "many", [])]
+    monkeypatch.setattr(schema, "look", lambda *_: Schema({"many": SHAPE}))
+    monkeypatch.setattr(schema, "subtables", lambda *_: list(known))
+    monkeypatch.setattr(scan, "of_subtable", lambda session, database, name: iter([encode(block())]))
+    full = rows.take(settings, "full")
+    listed = []
+
+    def subtables(*_: Any) -> list[Subtable]:
+        listed.append(1)
+        return known if len(listed) == 1 else [*known, *(Subtable(f"n{n}", "many", []) for n in range(5))]
+
+    monkeypatch.setattr(schema, "subtables", lambda *_: list(subtables()))
+    monkeypatch.setattr(scan, "counts", lambda *_: {HOUR: 18})
+    monkeypatch.setattr(
+        scan, "of_range", lambda *_: ((name, block()) for name in ("s0", "n0", "n1", "n2", "n3", "n4"))
+    )
+    monkeypatch.setattr("time.strftime", lambda *_: "20991231-000000")
+    made = rows.take(settings, "incr")
+    assert (made.base, made.rows_dumped, len(made.subtables)) == (full.label, 18, 6)
+    assert len(listed) == 2
+    assert verify.verify(settings)["label"] == made.label

@@ -150,3 +150,38 @@ def test_the_rows_of_a_range_come_by_subtable_in_their_order() -> None:
     shape = {"columns": [["ts", "TIMESTAMP", True]], "tags": [["s", "INT"]]}
     found = {name: part.words(0).tolist() for name, part in scan.of_range(server, "d", "t", shape, (0, 1))}
     assert found == {"aaa": [0, 5], "two": [1, 2, 4, 6], "bbb": [3], "longer": [7]}
+
+
+def test_few_rows_of_many_subtables_never_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "_PENDING_NAMES", 2)
+    server: Any = Rows(*(block((name, 1), (b"same", 2)) for name in (b"a", b"b", b"c")))
+    found = [name for name, _ in scan.of_range(server, "d", "t", {"columns": [["ts", "TIMESTAMP", True]]}, (0, 1))]
+    assert [set(found[at : at + 2]) for at in (0, 2, 4)] == [{name, "same"} for name in "abc"]
+
+
+def test_named_subtables_come_with_their_rows_and_one_alone_is_named_twice() -> None:
+    server: Any = Rows(block((b"o'h", 1), (b"two", 2), (b"o'h", 3)))
+    shape = {"columns": [["ts", "TIMESTAMP", True]], "tags": [["s", "INT"]]}
+    found = {name: part.words(0).tolist() for name, part in scan.of_subtables(server, "d", "t", shape, ["o'h", "two"])}
+    assert found == {"o'h": [1, 3], "two": [2]}
+    assert list(scan.of_subtables(Rows(), "d", "t", shape, ["x"])) == []  # type: ignore[arg-type]
+    assert server.asked == ["SELECT tbname, `ts` FROM `d`.`t` WHERE TBNAME IN ('o\\'h','two')"]
+
+
+@pytest.mark.parametrize(
+    ("subtables", "rows", "at_once"),
+    [(40, 50_000_000, 1), (1000, 5, 1), (100_000, 500_000, 1000), (100_000, 0, 1000), (100_000, 100_000_000, 200),
+     (100_000, 300_000_000, 1)],
+)  # fmt: skip
+def test_many_subtables_of_few_rows_are_asked_for_together(subtables: int, rows: int, at_once: int) -> None:
+    class Counted:
+        asked = 0
+
+        def rows(self, sql: str) -> list[tuple[int]]:
+            assert sql == "SELECT COUNT(*) FROM `d`.`t`"
+            self.asked += 1
+            return [(rows,)] if rows else []
+
+    server: Any = Counted()
+    assert scan.at_once(server, "d", "t", subtables) == at_once
+    assert server.asked == (subtables > 1000), "few subtables cost no question"

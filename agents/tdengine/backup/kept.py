@@ -48,8 +48,11 @@ class Kept:
 
     def slacks(self, block: Block) -> Iterator[float]:
         """How much is left out, try after try; only what is old is tried again."""
-        old = block.rows and int(block.words(0).min()) < self.limit(_STEPS_S[-1])
-        return iter(_STEPS_S if old else _STEPS_S[:1])
+        return iter(_STEPS_S if self.is_old(block) else _STEPS_S[:1])
+
+    def is_old(self, block: Block) -> bool:
+        """Whether rows of it are left out, or may be before they are written."""
+        return bool(block.rows) and int(block.words(0).min()) < self.limit(_STEPS_S[-1])
 
     def may_refuse(self, error: TdengineError, slack: float) -> bool:
         """Whether this is why, and leaving out more may help."""

@@ -10,9 +10,9 @@ from agents.tdengine.backup.manifest import Manifest, Subtable
 from agents.tdengine.backup.raw import RawSession
 from agents.tdengine.backup.schema import Shape, plain
 from agents.tdengine.session import ODD_STATEMENT, TdengineError
-from agents.tdengine.sql import identifier, quoted
+from agents.tdengine.sql import MAX_BYTES, identifier, quoted
 
-_PER_STATEMENT = 200
+_PER_STATEMENT = 1000
 _NUMBERS = ("TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "BOOL", "TIMESTAMP", "DECIMAL")
 _MADE = ("virtual supertable", "virtual table", "view")  # what else there is works on from where it stood: by hand
 
@@ -35,7 +35,7 @@ def make(
         if name not in there:
             _make_table(session, into, name, manifest.tables[name])
     now = {name: there.get(name, shape) for name, shape in manifest.tables.items()}
-    for statement in _subtables(into, manifest.tables, now, list(subtables)):
+    for statement in _subtables(into, manifest.tables, now, subtables):
         session.execute(statement)
     session.execute(f"USE {identifier(into)}")
 
@@ -80,26 +80,37 @@ def _packing(words: Sequence[str]) -> str:
 
 
 def _subtables(
-    into: str, was: Mapping[str, Shape], now: Mapping[str, Shape], subtables: list[Subtable]
+    into: str, was: Mapping[str, Shape], now: Mapping[str, Shape], subtables: Iterable[Subtable]
 ) -> Iterator[str]:
     """A tag that is not there any more stays behind; one that came since is NULL."""
     tags = {name: fit.tags(shape, now[name]) for name, shape in was.items()}
-    made = [one for one in subtables if was[one.stable]["tags"]]
-    for start in range(0, len(made), _PER_STATEMENT):
-        parts = []
-        for one in made[start : start + _PER_STATEMENT]:
-            kept = tags[one.stable]
-            names = f" ({', '.join(identifier(name) for _, name, _ in kept)})" if kept else ""
-            values = ", ".join(literal(one.tags[at], kind) for at, _, kind in kept)
-            values = values or ", ".join("NULL" for _ in now[one.stable]["tags"])
-            ending = f" TTL {one.ttl}" if one.ttl else ""
-            ending += f" COMMENT {quoted(one.comment)}" if one.comment else ""
-            place = identifier(into)
-            parts.append(
-                f"IF NOT EXISTS {place}.{identifier(one.name)} USING {place}.{identifier(one.stable)}{names} "
-                f"TAGS ({values}){ending}"
-            )
+    parts: list[str] = []
+    size = 0
+    for one in subtables:
+        if not was[one.stable]["tags"]:
+            continue
+        part = _subtable(into, one, tags[one.stable], now[one.stable])
+        taken = len(part.encode()) + 1
+        if parts and (len(parts) == _PER_STATEMENT or size + taken > MAX_BYTES):
+            yield f"CREATE TABLE {' '.join(parts)}"
+            parts, size = [], 0
+        parts.append(part)
+        size += taken
+    if parts:
         yield f"CREATE TABLE {' '.join(parts)}"
+
+
+def _subtable(into: str, one: Subtable, kept: Sequence[tuple[int, str, str]], now: Shape) -> str:
+    names = f" ({', '.join(identifier(name) for _, name, _ in kept)})" if kept else ""
+    values = ", ".join(literal(one.tags[at], kind) for at, _, kind in kept)
+    values = values or ", ".join("NULL" for _ in now["tags"])
+    ending = f" TTL {one.ttl}" if one.ttl else ""
+    ending += f" COMMENT {quoted(one.comment)}" if one.comment else ""
+    place = identifier(into)
+    return (
+        f"IF NOT EXISTS {place}.{identifier(one.name)} USING {place}.{identifier(one.stable)}{names} "
+        f"TAGS ({values}){ending}"
+    )
 
 
 def literal(value: object, kind: str) -> str:

@@ -44,6 +44,7 @@ from agents.tdengine.backup.schema import plain
 from agents.tdengine.backup.selection import BadRequest, Selection
 from agents.tdengine.backup.settings import Settings
 from agents.tdengine.backup.sums import Sums, hours, runs_of, seeding
+from agents.tdengine.backup.together import Together, takes
 from agents.tdengine.session import Settings as Server
 from agents.tdengine.session import TdengineError
 from agents.tdengine.spans import in_hours
@@ -93,6 +94,18 @@ class Done:
     lost: list[str] = field(default_factory=list)
     not_made: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Wanted rows of one block: `found` as the backup has them, `block` as the table takes them; `raw`: all of it."""
+
+    one: Subtable
+    fit: Fit
+    found: Block
+    block: Block
+    raw: bytes
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -265,8 +278,18 @@ class _Restoring:
         print(f"Restoring {name} of {link.label}", file=sys.stderr, flush=True)
         seed_ = seeding(link)
         with RawSession(self._server, self.done.into) as session:
+            together = Together[_Piece](self.done.into)
             for number, raw in self._frames(link, name):
-                self._block(session, link, link.subtables[number], raw, seed_(link.subtables[number]))
+                piece = self._piece(link, link.subtables[number], raw, seed_)
+                if piece is None:
+                    continue
+                if not self._goes_together(piece):
+                    self._settle(piece, *self._put(session, piece))
+                    continue
+                for full in together.add(piece, piece.one.name, piece.fit.names, piece.block):
+                    self._put_together(session, *full)
+            for rest in together.rest():
+                self._put_together(session, *rest)
 
     def _frames(self, link: Manifest, name: str) -> Iterator[tuple[int, bytes]]:
         stables = {s for s, ws in self._wanted.items() if any(w.held_in == link.label for w in ws.values())}
@@ -280,16 +303,36 @@ class _Restoring:
             if mine is not None and one.stable == mine.stable and one.stable in stables:
                 yield number, data
 
-    def _block(self, session: RawSession, link: Manifest, one: Subtable, raw: bytes, link_seed: int) -> None:
+    def _piece(self, link: Manifest, one: Subtable, raw: bytes, seed_: Callable[[Subtable], int]) -> _Piece | None:
         found = self._wanted_rows(link, one, decode(raw))
         if found is None:
-            return
-        given = runs_of(found, link_seed)
+            return None
         fit = self._ground.fits[one.stable]
-        block = found if fit.exact else project(found, fit.places)
-        written, present, kept = self._put(session, one, fit, block, raw)
+        return _Piece(one, fit, found, found if fit.exact else project(found, fit.places), raw, seed_(one))
+
+    def _goes_together(self, piece: _Piece) -> bool:
+        """Whether nothing has to be asked or left out before it is written, and a statement can say it."""
+        one, block = piece.one, piece.block
+        if not takes(block) or self._kept.is_old(block):
+            return False
+        return not self._contested(one, piece.fit) and not self._is_live(one, block)
+
+    def _put_together(self, session: RawSession, statement: str, pieces: list[_Piece]) -> None:
+        try:
+            session.execute(statement)
+        except TdengineError:  # each by itself: it goes, or says what is wrong
+            for piece in pieces:
+                self._settle(piece, *self._put(session, piece))
+            return
+        for piece in pieces:
+            self._settle(piece, piece.block.rows, 0, piece.block)
+
+    def _settle(self, piece: _Piece, written: int, present: int, kept: Block) -> None:
+        """Count what became of it, and what a look at the database must find."""
+        one = piece.one
+        given = runs_of(piece.found, piece.seed)
         mine = seeding(self._manifest)(self._mine[one.name])
-        untouched = kept is found and mine == link_seed
+        untouched = kept is piece.found and mine == piece.seed
         with self._lock:
             self._given.add(one.stable, given)
             if kept.rows:
@@ -297,16 +340,15 @@ class _Restoring:
             self.done.rows_written += written
             self.done.rows_present += present
 
-    def _put(
-        self, session: RawSession, one: Subtable, fit: Fit, block: Block, raw: bytes
-    ) -> tuple[int, int, Block]:
+    def _put(self, session: RawSession, piece: _Piece) -> tuple[int, int, Block]:
         """Write what is missing; (rows written, rows that were there, the rows that KEEP allows)."""
-        for slack in self._kept.slacks(block):
-            kept, gone = self._kept.divide(block, slack)
+        one, fit = piece.one, piece.fit
+        for slack in self._kept.slacks(piece.block):
+            kept, gone = self._kept.divide(piece.block, slack)
             written = self._to_write(session, one, fit, kept)
             try:
                 if written.rows:
-                    self._send(session, one, fit, written, raw)
+                    self._send(session, one, fit, written, piece.raw)
                 self._kept.count(one.stable, gone)
                 return written.rows, kept.rows - written.rows, kept
             except TdengineError as error:
@@ -320,8 +362,7 @@ class _Restoring:
         Where others may be writing, each block is looked at again: what was empty when the restore began may hold a
         correction by now. A key with its event in it is always written over itself.
         """
-        contested = fit.event is not None and self._ground.there and one.stable in self._ground.tables
-        if not block.rows or not (contested or self._is_live(one, block)):
+        if not block.rows or not (self._contested(one, fit) or self._is_live(one, block)):
             return block
         missing = self._request.mode == "missing"
         if not missing and fit.event is None:
@@ -329,6 +370,9 @@ class _Restoring:
         found = td_live.compare(session, self.done.into, one.name, fit, block)
         chosen = found.missing | found.older if missing else ~found.newer
         return block if chosen.all() else pick(block, chosen)
+
+    def _contested(self, one: Subtable, fit: Fit) -> bool:
+        return fit.event is not None and self._ground.there and one.stable in self._ground.tables
 
     def _send(self, session: RawSession, one: Subtable, fit: Fit, block: Block, raw: bytes) -> None:
         if any(column.kind in BLOBS for column in block.columns) or _has_blob(self._ground.tables.get(one.stable)):

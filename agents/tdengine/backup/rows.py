@@ -187,30 +187,47 @@ class _Taking:
             self._left_out[name] = why
 
     def _dump(self, subtables: list[Subtable], changes: Changes) -> None:
-        whole = {name for name, hours in changes.changed.items() if hours is None}
+        whole: dict[str, list[int]] = {name: [] for name, hours in changes.changed.items() if hours is None}
         for n, one in enumerate(subtables):
             if one.stable in whole:
-                self._guarded(one.stable, partial(self._whole, n, one))
+                whole[one.stable].append(n)
+        for name, numbers in whole.items():
+            self._guarded(name, partial(self._whole, subtables, name, numbers))
         number = {one.name: n for n, one in enumerate(subtables)} if len(whole) < len(changes.changed) else {}
         for name, hours in changes.changed.items():
             for span in scan.spans(hours or ()):
                 self._guarded(name, partial(self._range, subtables, number, name, span))
 
-    def _whole(self, number: int, one: Subtable) -> None:
+    def _whole(self, subtables: list[Subtable], stable: str, numbers: list[int]) -> None:
+        at_once = scan.at_once(self._session, self._database, stable, len(numbers))
+        for start in range(0, len(numbers), at_once):
+            if at_once == 1:
+                self._one(numbers[start], subtables[numbers[start]])
+            else:
+                self._some({subtables[n].name: n for n in numbers[start : start + at_once]}, subtables, stable)
+
+    def _one(self, number: int, one: Subtable) -> None:
         for raw in scan.of_subtable(self._session, self._database, one.name):
             self._add(number, one, raw, decode(raw))
 
+    def _some(self, number: dict[str, int], subtables: list[Subtable], stable: str) -> None:
+        found = scan.of_subtables(self._session, self._database, stable, self._tables[stable], list(number))
+        for name, block in found:
+            self._add(number[name], subtables[number[name]], encode(block), block)
+
     def _range(self, subtables: list[Subtable], number: dict[str, int], stable: str, span: Range) -> None:
         for name, block in scan.of_range(self._session, self._database, stable, self._tables[stable], span):
-            if name not in number:  # a new subtable: its hour changes for the next backup too
-                number[name] = len(subtables)
-                subtables += self._new(stable, name)
-            n = number[name]
-            self._add(n, subtables[n], encode(block), block)
+            if name not in number:
+                self._learn(subtables, number, stable)
+            if name in number:  # else it was dropped again
+                self._add(number[name], subtables[number[name]], encode(block), block)
 
-    def _new(self, stable: str, name: str) -> list[Subtable]:
-        every = schema.subtables(self._session, self._database, {stable: self._tables[stable]})
-        return [one for one in every if one.name == name]
+    def _learn(self, subtables: list[Subtable], number: dict[str, int], stable: str) -> None:
+        """The subtables that were made meanwhile, all at once: their hours change for the next backup too."""
+        for one in schema.subtables(self._session, self._database, {stable: self._tables[stable]}):
+            if one.name not in number:
+                number[one.name] = len(subtables)
+                subtables.append(one)
 
     def _add(self, number: int, subtable: Subtable, raw: bytes, block: Block) -> None:
         if self._writer is None:

@@ -33,7 +33,9 @@ UNSEEN = ""  # a day whose sums tell nothing
 Range = tuple[int, int]  # of hours, the end exclusive
 DAY = 24  # hours
 _PENDING_ROWS = 200_000
+_PENDING_NAMES = 4000  # a piece of few rows takes more memory than they do
 _NAMED = 1000  # subtables in a statement; more of them are sorted out here
+_FEW_ROWS = 2000  # on average in a subtable: what a server reads in the time that it takes to answer at all
 _FLOATS = ("FLOAT", "DOUBLE")
 _INTEGERS = ("TINYINT", "SMALLINT", "INT", "BIGINT")
 
@@ -228,22 +230,48 @@ def _unless_gone(session: RawSession, sql: str) -> Generator[bytes, None, None]:
             raise
 
 
+def at_once(session: RawSession, database: str, table: str, subtables: int) -> int:
+    """How many subtables are best asked for in one statement: one where they are few or long, as its rows come fastest
+    by themselves; of many that have a few rows each as many as fit into memory.
+    """
+    if subtables <= _NAMED:
+        return 1
+    counted = session.rows(f"SELECT COUNT(*) FROM {identifier(database)}.{identifier(table)}")
+    rows = int(counted[0][0]) if counted else 0
+    each = max(1, -(-rows // subtables))
+    return 1 if each > _FEW_ROWS else min(_NAMED, _PENDING_ROWS // each)
+
+
+def of_subtables(
+    session: RawSession, database: str, table: str, shape: Shape, subtables: Sequence[str]
+) -> Iterator[tuple[str, Block]]:
+    """(subtable, rows) of these subtables, in pieces that are as large as memory allows."""
+    return _pieces(session, f"{_selected(database, table, shape)} WHERE {among(subtables)}")
+
+
 def of_range(
     session: RawSession, database: str, table: str, shape: Shape, hour: Range
 ) -> Iterator[tuple[str, Block]]:
-    """(subtable, rows) of a table's hours, in pieces that are as large as memory allows."""
+    """The same of a table's hours."""
+    for where in _wheres([hour]):
+        yield from _pieces(session, f"{_selected(database, table, shape)}{where}")
+
+
+def _selected(database: str, table: str, shape: Shape) -> str:
+    return f"SELECT tbname, {names(shape['columns'])} FROM {identifier(database)}.{identifier(table)}"
+
+
+def _pieces(session: RawSession, sql: str) -> Iterator[tuple[str, Block]]:
     pending: dict[str, list[Block]] = {}
     held = 0
-    of = f"{identifier(database)}.{identifier(table)}"
-    for where in _wheres([hour]):
-        for raw in _unless_gone(session, f"SELECT tbname, {names(shape['columns'])} FROM {of}{where}"):
-            block = decode(raw)
-            held += block.rows
-            for name, part in _by_name(block):
-                pending.setdefault(name, []).append(part)
-            if held >= _PENDING_ROWS:
-                yield from _joined(pending)
-                pending, held = {}, 0
+    for raw in _unless_gone(session, sql):
+        block = decode(raw)
+        held += block.rows
+        for name, part in _by_name(block):
+            pending.setdefault(name, []).append(part)
+        if held >= _PENDING_ROWS or len(pending) >= _PENDING_NAMES:
+            yield from _joined(pending)
+            pending, held = {}, 0
     yield from _joined(pending)
 
 
