@@ -35,7 +35,7 @@ DAY = 24  # hours
 _PENDING_ROWS = 200_000
 _PENDING_NAMES = 4000  # a piece of few rows takes more memory than they do
 _NAMED = 1000  # subtables in a statement; more of them are sorted out here
-_FEW_ROWS = 2000  # on average in a subtable: what a server reads in the time that it takes to answer at all
+_FEW_ROWS = 1000  # on average in a subtable: what a server reads in about the time that it takes to answer at all
 _FLOATS = ("FLOAT", "DOUBLE")
 _INTEGERS = ("TINYINT", "SMALLINT", "INT", "BIGINT")
 
