@@ -35,6 +35,7 @@ DAY = 24  # hours
 _PENDING_ROWS = 200_000
 _PENDING_NAMES = 4000  # a piece of few rows takes more memory than they do
 _NAMED = 1000  # subtables in a statement; more of them are sorted out here
+_FEW_SUBTABLES = 100  # asked for one by one without another question
 _FEW_ROWS = 1000  # on average in a subtable: what a server reads in about the time that it takes to answer at all
 _FLOATS = ("FLOAT", "DOUBLE")
 _INTEGERS = ("TINYINT", "SMALLINT", "INT", "BIGINT")
@@ -234,7 +235,7 @@ def at_once(session: RawSession, database: str, table: str, subtables: int) -> i
     """How many subtables are best asked for in one statement: one where they are few or long, as its rows come fastest
     by themselves; of many that have a few rows each as many as fit into memory.
     """
-    if subtables <= _NAMED:
+    if subtables <= _FEW_SUBTABLES:
         return 1
     counted = session.rows(f"SELECT COUNT(*) FROM {identifier(database)}.{identifier(table)}")
     rows = int(counted[0][0]) if counted else 0
