@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -160,7 +161,8 @@ def _subtables(path: Path, digest: str) -> Iterator[Subtable]:
         raise Edited(f"{path.name} of backup {path.parent.name} cannot be read: {error.strerror}.", _HINT) from error
     if hashlib.sha256(packed).hexdigest() != digest:
         raise Edited(f"{path.name} of backup {path.parent.name} is not what was written.", _HINT)
-    return (Subtable(*one) for one in json.loads(gzip.decompress(packed)))
+    # One text for each supertable, however many subtables name it.
+    return (Subtable(name, sys.intern(stable), *rest) for name, stable, *rest in json.loads(gzip.decompress(packed)))
 
 
 _HINT = "Restore another backup, or fetch this one from the off-site copy; was the key changed?"

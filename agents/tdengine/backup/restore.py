@@ -211,9 +211,7 @@ class _Restoring:
         with ThreadPoolExecutor(self._request.jobs) as pool:
             for label in self._chain:  # one at a time: a manifest may be large
                 if self._needs(label):
-                    link = self._chain.load(label)
-                    for task in [pool.submit(self._file, link, name) for name in link.files]:
-                        task.result()
+                    self._files(label, pool)
         if self._selection == Selection():
             done.not_made = making.define(session, done.into, self._manifest)
         if not done.there:
@@ -272,6 +270,14 @@ class _Restoring:
                 if found.get(hour) == (windows[hour].rows, windows[hour].hash):
                     self.done.rows_present += windows.pop(hour).rows
                     self._live[stable].discard(hour)
+
+    def _link(self, label: str) -> Manifest:
+        return self._manifest if label == self._manifest.label else self._chain.load(label)
+
+    def _files(self, label: str, pool: ThreadPoolExecutor) -> None:
+        link = self._link(label)
+        for task in [pool.submit(self._file, link, name) for name in link.files]:
+            task.result()
 
     def _file(self, link: Manifest, name: str) -> None:
         """Write what is wanted of one file, in a session of its own."""
@@ -433,7 +439,7 @@ class _Restoring:
         for label in self._chain:
             if not any(self._wanted[stable][hour].held_in == label for hour in odd):
                 continue
-            link = self._chain.load(label)
+            link = self._link(label)
             for name in link.files:
                 for number, raw in self._frames(link, name):
                     one = link.subtables[number]
