@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from runbooks.engine import budgets
 from runbooks.judge import tdengine as judge
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import OURS, Server, parse
-from runbooks.procedures.tdengine import common, rejoin, restart
+from runbooks.procedures.tdengine import common, reaching, rejoin, restart
 from tests.unit.test_probe_tdengine import SAID, host, server
 
 OFFLINE = {**SAID["dnodes"], "tsdb1:6030": "offline"}
@@ -167,10 +168,27 @@ def test_a_leader_is_taken_out_on_purpose_where_the_others_are_enough_to_elect_a
         rejoin._others_lead(seen([alone], roles)[1], "tsdb1", leaves=True)
 
 
-def copies(leader: int, follower: int) -> tuple[Server, ...]:
-    """Positions as the cluster tells them of two copies, each of a moment of its own; tsdb1's is away."""
-    replicas = {"1": ["offline", 0, 0], "2": ["leader", leader, leader], "3": ["follower", follower, follower]}
-    return seen([{**LED, "replicas": replicas}])
+def copies(leader: int, follower: int, back: int | None = None) -> tuple[Server, ...]:
+    """Positions as the cluster tells them of copies, each of a moment of its own; tsdb1's is away, or `back`."""
+    mine = ["offline", 0, 0] if back is None else ["follower", back, back]
+    replicas = {"1": mine, "2": ["leader", leader, leader], "3": ["follower", follower, follower]}
+    dnodes = OFFLINE if back is None else SAID["dnodes"]
+    return tuple(replace(one, dnodes=tdengine._by_host(dnodes)) for one in seen([{**LED, "replicas": replicas}]))
+
+
+SILENT = Server(host("tsdb2"), ssh=True, why="ended with 124")
+
+
+@pytest.fixture
+def returning(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[Server]]:
+    """A run that has little time, and what the node that speaks says, look after look; at the end always the last."""
+    answers: list[Server] = []
+    monkeypatch.setattr(tdengine, "look", lambda *_: answers.pop(0) if len(answers) > 1 else answers[0])
+    monkeypatch.setattr(tdengine, "local", lambda *_: tdengine.Local(1, "c", (2,), running=True))
+    monkeypatch.setattr(rejoin.act, "stop", lambda *_: None)
+    monkeypatch.setattr(rejoin.act, "execute", lambda *_: [])
+    monkeypatch.setattr("runbooks.engine.wait.time.sleep", lambda _: None)
+    return SimpleNamespace(estate=SimpleNamespace(host=host), remaining=lambda: 0.05), answers
 
 
 @pytest.mark.parametrize(
@@ -184,21 +202,73 @@ def copies(leader: int, follower: int) -> tuple[Server, ...]:
     ids=["written to", "quiet", "one is behind", "nothing was committed"],
 )
 def test_the_others_agree_on_an_entry_newer_than_the_loss_also_while_rows_are_written(
-    monkeypatch: pytest.MonkeyPatch, told: list[tuple[int, int]], agreed: bool
+    returning: tuple[Any, list[Server]], told: list[tuple[int, int]], agreed: bool
 ) -> None:
     """On three real nodes a feed of 2,000 rows a second kept the step waiting until its time was over."""
-    answers = [copies(*one)[1] for one in (told[0], *told)]  # the first is asked for numbers, too
-    monkeypatch.setattr(tdengine, "look", lambda *_: answers.pop(0) if len(answers) > 1 else answers[0])
-    monkeypatch.setattr(rejoin.act, "stop", lambda *_: None)
-    monkeypatch.setattr(rejoin.act, "execute", lambda *_: [])
-    monkeypatch.setattr("runbooks.engine.wait.time.sleep", lambda _: None)
-    context: Any = SimpleNamespace(estate=SimpleNamespace(host=host), remaining=lambda: 0.05)
+    context, answers = returning
+    answers += [copies(*one)[1] for one in told]
     state = rejoin.TdengineRejoin(host="tsdb1", asked="tsdb2", lacking=(2,))
     if agreed:
         assert rejoin.settled(context, state).committed[2] >= 101
     else:
-        with pytest.raises(TimedOut, match="to agree"):
+        with pytest.raises(TimedOut, match="vgroup 2"):
             rejoin.settled(context, state)
+
+
+@pytest.mark.parametrize("looks", [[SILENT], [copies(100, 100)[1], SILENT]], ids=["from the first", "afterwards"])
+def test_a_node_that_does_not_answer_agrees_to_nothing(
+    returning: tuple[Any, list[Server]], looks: list[Server]
+) -> None:
+    """One that was too slow to tell of any vgroup let the step pass: none of none was behind."""
+    context, answers = returning
+    answers += looks
+    with pytest.raises(TimedOut, match="ended with 124"):
+        rejoin.settled(context, rejoin.TdengineRejoin(host="tsdb1", asked="tsdb2", lacking=(2,)))
+
+
+@pytest.mark.parametrize(
+    ("told", "filled"),
+    [
+        ([(500, 480, 90), (520, 510, 505), (540, 530, 525), (560, 550, 545)], True),  # behind at any moment
+        ([(500, 500, 500)], True),
+        ([(500, 480, 90), (520, 510, 505), (540, 530, 505)], False),
+        ([(500, 480, 90), (520, 510, 499)], False),
+    ],
+    ids=["written to", "quiet", "came once and follows no more", "one entry behind"],
+)
+def test_a_returning_copy_has_caught_up_also_while_rows_are_written(
+    returning: tuple[Any, list[Server]], told: list[tuple[int, int, int]], filled: bool
+) -> None:
+    """It had to have what the leader told at the same moment: a race of four hours that chance ends."""
+    context, answers = returning
+    answers += [copies(*one)[1] for one in told]
+    state = rejoin.TdengineRejoin(host="tsdb1", asked="tsdb2", lacking=(2,), committed={2: 100})
+    if filled:
+        rejoin.caught_up(context, state)
+    else:
+        with pytest.raises(TimedOut, match="vgroup 2"):
+            rejoin.caught_up(context, state)
+
+
+@pytest.mark.parametrize(
+    ("last", "held"),
+    [
+        (copies(500, 500)[1], (2,)),
+        (copies(500, 500, 500)[1], ()),
+        (copies(90, 90, 90)[1], (2,)),
+        (SILENT, (2,)),
+    ],
+    ids=["away", "nothing on its disk", "older than the settling", "nobody tells"],
+)
+def test_what_is_no_copy_has_not_caught_up(
+    returning: tuple[Any, list[Server]], monkeypatch: pytest.MonkeyPatch, last: Server, held: tuple[int, ...]
+) -> None:
+    context, answers = returning
+    answers += [last]
+    monkeypatch.setattr(tdengine, "local", lambda *_: tdengine.Local(1, "c", held, running=True))
+    state = rejoin.TdengineRejoin(host="tsdb1", asked="tsdb2", lacking=(2,), committed={2: 100})
+    with pytest.raises(TimedOut):
+        rejoin.caught_up(context, state)
 
 
 def test_a_lost_copy_of_our_own_database_hinders_nobody(waits: list[tuple[Server, ...]]) -> None:
@@ -206,7 +276,7 @@ def test_a_lost_copy_of_our_own_database_hinders_nobody(waits: list[tuple[Server
     asked = led(seen([LED, ALONE]))
     assert asked.vgroups[1].is_ours_alone(1) and not asked.vgroups[1].is_ours_alone(2)
     assert not asked.vgroups[0].is_ours_alone(1)
-    assert [group.id for group in rejoin._of(asked, 1)] == [2], "nobody can fill it, so nobody waits for it"
+    assert [group.id for group in reaching.fillable(asked, 1)] == [2], "nobody can fill it, so nobody waits for it"
 
 
 def test_a_lost_copy_of_somebody_elses_database_does(waits: list[tuple[Server, ...]]) -> None:

@@ -54,10 +54,14 @@ class Vgroup:
         return self.database == OURS and {replica.node for replica in self.replicas} == {node}
 
     @property
+    def committed(self) -> int:
+        """The last entry that any copy told to be committed."""
+        return max((replica.committed for replica in self.replicas), default=0)
+
+    @property
     def is_whole(self) -> bool:
-        """Every copy takes part and has what is committed."""
-        last = max((replica.committed for replica in self.replicas), default=0)
-        return self.has_leader and all(r.serves and r.applied >= last for r in self.replicas)
+        """Every copy takes part and has what is committed, while nobody writes."""
+        return self.has_leader and all(r.serves and r.applied >= self.committed for r in self.replicas)
 
 
 @dataclass(frozen=True)

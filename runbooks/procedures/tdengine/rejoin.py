@@ -17,7 +17,7 @@ from runbooks.engine.wait import until
 from runbooks.hosts import Host, Run
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Local, Server, Vgroup
-from runbooks.procedures.tdengine import common, verifying
+from runbooks.procedures.tdengine import common, reaching, verifying
 
 LEAST = 3
 LOOK_S = 5.0  # what is known at once
@@ -103,7 +103,7 @@ def assess(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     mine = asked.numbers.get(out.name)
     if mine is None:
         raise Refused(f"{out.name} is no node of the cluster yet", "./dr deploy makes it one")
-    members = [group.id for group in _of(asked, mine)]
+    members = [group.id for group in reaching.fillable(asked, mine)]
     orphans = [group.id for group in asked.vgroups if group.is_ours_alone(mine)]
     held = () if context.options.replace else local.vgroups
     return state.model_copy(
@@ -146,12 +146,6 @@ def _choose(context: Run, servers: tuple[Server, ...]) -> Server:
 def _is_whole(server: Server) -> bool:
     mnode = server.mnodes.get(server.name)
     return server.role == "ready" and not server.lacking and mnode in (None, "leader", "follower")
-
-
-def _of(asked: Server, mine: int | None) -> list[Vgroup]:
-    """The vgroups that have a copy on this node and could be filled by another."""
-    copied = (group for group in asked.vgroups if any(replica.node == mine for replica in group.replicas))
-    return [group for group in copied if not group.is_ours_alone(mine)]
 
 
 def _led_by_others(context: Run, lost: str, seen: Sequence[Server], leaves: bool = False) -> Server:
@@ -245,39 +239,20 @@ def settled(context: Run, state: TdengineRejoin) -> TdengineRejoin:
     """
     act.stop(_host(context, state), context.remaining())
     asked = context.estate.host(state.asked)
-    stopped = _groups(context, state)
-    before = {group.id: _committed(group) for group in stopped}
+    stopped = reaching.groups(asked, state.host, context.remaining())
     for database in sorted({group.database for group in stopped}):
         act.execute(asked, _FLUSH % database, context.remaining())
-    number = _number(context, state)
-    newer: dict[int, int] = {}
 
-    def look() -> list[Vgroup]:
-        """While others write no two copies tell the same position at once: each has to reach the first new one."""
-        found = _groups(context, state)
-        newer.update({
-            group.id: _committed(group)
-            for group in found if group.id not in newer and _committed(group) > before.get(group.id, 0)
-        })  # fmt: skip
-        return found
+    def have(server: Server, group: Vgroup, entry: int) -> bool:
+        others = [replica for replica in group.replicas if replica.node != server.numbers[state.host]]
+        return all(replica.serves and replica.applied >= entry for replica in others)
 
-    groups = until(
-        look,
-        context.remaining(),
-        what="the two other copies of every vgroup to agree",
-        accept=lambda found: all(_agree(group, number, newer.get(group.id)) for group in found),
-    )
-    return state.model_copy(update={"committed": {group.id: _committed(group) for group in groups}})
-
-
-def _agree(group: Vgroup, without: int, entry: int | None) -> bool:
-    """Whether both others have applied this entry, which is newer than the loss; None where none is known yet."""
-    others = [replica for replica in group.replicas if replica.node != without]
-    return entry is not None and group.has_leader and all(r.serves and r.applied >= entry for r in others)
-
-
-def _committed(group: Vgroup) -> int:
-    return max(replica.committed for replica in group.replicas)
+    committed = reaching.reach(
+        asked, state.host, have, context.remaining,
+        beyond={group.id: group.committed for group in stopped},
+        what="the two other copies of every vgroup to have an entry newer than the loss",
+    )  # fmt: skip
+    return state.model_copy(update={"committed": committed})
 
 
 def laid(context: Run, state: TdengineRejoin) -> TdengineRejoin:
@@ -319,33 +294,30 @@ def joined(context: Run, state: TdengineRejoin) -> None:
 
 
 def caught_up(context: Run, state: TdengineRejoin) -> None:
-    """Its own copies have what is committed. Raises TimedOut.
+    """Its own copies have what is committed, and what was committed while they took that in. Raises TimedOut.
 
     The cluster tells an old position of a copy until that has told its own; a position that was committed without the
-    copy cannot be an old one.
+    copy cannot be an old one. Reached twice: after the first time a copy may have a long log before it.
     """
     asked = context.estate.host(state.asked)
 
-    def behind() -> list[str]:
-        """What is still missing, in words."""
-        server = tdengine.look(asked)
-        if server.dnodes.get(state.host) != "ready":
-            return [server.why or f"{state.host} is {server.dnodes.get(state.host, 'unknown')}"]
-        groups = _of(server, server.numbers[state.host])
-        there = tdengine.local(_host(context, state)).vgroups
-        lacking = [group for group in groups if group.id not in there or not _is_filled(group, server, state)]
-        return [f"vgroup {group.id} is behind" for group in lacking]
+    def has(server: Server, group: Vgroup, entry: int) -> bool:
+        mine = next(replica for replica in group.replicas if replica.node == server.numbers[state.host])
+        return server.dnodes.get(state.host) == "ready" and mine.serves and mine.applied >= entry
 
+    for _ in range(2):
+        reached = reaching.reach(
+            asked, state.host, has, context.remaining,
+            beyond={number: entry - 1 for number, entry in state.committed.items()},
+            what=f"{state.host} to have every committed row",
+        )  # fmt: skip
     until(
-        behind, context.remaining(), what=f"{state.host} to have every committed row",
-        accept=lambda missing: not missing, every=0.5,
-    )  # fmt: skip
-
-
-def _is_filled(group: Vgroup, server: Server, state: TdengineRejoin) -> bool:
-    mine = next(replica for replica in group.replicas if replica.node == server.numbers[state.host])
-    leader = max((replica.committed for replica in group.replicas if replica.role == "leader"), default=0)
-    return mine.serves and mine.applied >= max(state.committed.get(group.id, 0), leader)
+        lambda: sorted(set(reached) - set(tdengine.local(_host(context, state)).vgroups)),
+        context.remaining(),
+        what=f"the vgroups of {state.host} to lie on its own disk",
+        accept=lambda lacking: not lacking,
+        every=0.5,
+    )
 
 
 def managing(context: Run, state: TdengineRejoin) -> TdengineRejoin:
@@ -376,15 +348,6 @@ def deployed(context: Run, state: TdengineRejoin) -> TdengineRejoin:
 
 def _host(context: Run, state: TdengineRejoin) -> Host:
     return context.estate.host(state.host)
-
-
-def _number(context: Run, state: TdengineRejoin) -> int:
-    return tdengine.look(context.estate.host(state.asked)).numbers[state.host]
-
-
-def _groups(context: Run, state: TdengineRejoin) -> list[Vgroup]:
-    server = tdengine.look(context.estate.host(state.asked))
-    return _of(server, server.numbers.get(state.host))
 
 
 def renewed(context: Run, state: TdengineRejoin) -> TdengineRejoin:
@@ -471,9 +434,9 @@ TDENGINE_REJOIN: Procedure[TdengineRejoin] = Procedure(
         ),
         Step(
             name="fill", role="returning host", budget="tdengine.catch_up", action=lambda context, state: state,
-            says="Wait until its copies have what the leaders have committed.",
-            evidence=Evidence("each of its copies is on its own disk and has applied what is committed", caught_up),
-            commands=("taos -s 'SHOW VGROUPS'   # its applied/committed reaches the leader's",),
+            says="Wait until its copies have what the leaders had committed, and what came meanwhile.",
+            evidence=Evidence("each of its copies is on its own disk and has applied what was committed", caught_up),
+            commands=("taos -s 'SHOW VGROUPS'   # its applied/committed reaches what the leader had",),
         ),
         Step(
             name="manage", role="returning host", budget="tdengine.settle", action=managing,
