@@ -16,6 +16,7 @@ from drills.prepare import provision
 from lab.down import down
 from lab.up import up
 from runbooks import hosts
+from runbooks.backups.offsite import REST
 from runbooks.hosts import Estate
 
 
@@ -54,3 +55,17 @@ def estate_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
         finally:
             if os.environ.get("DR_TEST_KEEP") != "1":
                 down(name, _quiet)
+
+
+@pytest.fixture
+def append_only(estate_lab: Estate) -> Iterator[Estate]:
+    """The off-site host runs restic's server; afterwards it is as it was."""
+    before = str(estate_lab.data["offsite_kind"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DR_OFFSITE_KIND", REST)
+        try:
+            provision(hosts.load("lab"), _quiet)
+            yield hosts.load("lab")
+        finally:
+            patch.setenv("DR_OFFSITE_KIND", before)
+            provision(hosts.load("lab"), _quiet)

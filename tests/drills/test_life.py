@@ -10,8 +10,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from drills.prepare import provision
-from runbooks import hosts
 from runbooks.hosts import Estate, Host
 from runbooks.probes.postgresql import pgbackrest
 from tests.drills.doors import dr
@@ -147,23 +145,6 @@ def test_over_sftp_whoever_takes_the_backup_host_takes_the_copies_away(backup: H
 
 
 ATTACK = "--no-cache --password-file /etc/mystocks-dr/offsite/password forget --group-by= --keep-last 1 --prune"
-
-
-@pytest.fixture
-def append_only(estate_lab: Estate) -> Iterator[Estate]:
-    """The off-site host runs restic's server; afterwards it is as it was."""
-
-    def quiet(_: str) -> None:
-        """Nobody watches."""
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DR_OFFSITE_KIND", "rest-server")
-        try:
-            provision(hosts.load("lab"), quiet)
-            yield hosts.load("lab")
-        finally:
-            patch.setenv("DR_OFFSITE_KIND", "sftp")
-            provision(hosts.load("lab"), quiet)
 
 
 def test_whoever_takes_the_backup_host_cannot_take_the_copies_away(append_only: Estate, backup: Host) -> None:

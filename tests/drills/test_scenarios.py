@@ -18,6 +18,7 @@ from drills.run import Plan, drill
 from drills.scenarios import catalogue
 from drills.scenarios.catalogue import SCENARIOS, TWINS, VANISHED_ROW
 from drills.stores import TDENGINE
+from runbooks.backups.offsite import REST
 from runbooks.engine.journal import Event
 from runbooks.engine.journal import read as read_journal
 from runbooks.hosts import Estate
@@ -131,6 +132,20 @@ def test_every_scenario_is_tried_and_has_its_runbooks_named_here() -> None:
 def test_scenario_passes_and_leaves_its_evidence(whole: Estate, name: str) -> None:
     assert_proven(name, *run(whole, name))
     seen.assert_whole(whole)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_everything_comes_back_out_of_a_copy_that_nobody_can_take_away(whole: Estate, append_only: Estate) -> None:
+    """What production has: a blank backup host fetches from restic's own server; over sftp it is tried above."""
+    assert append_only.data["offsite_kind"] == REST
+    result, folder = run(append_only, "offsite-only")
+    assert_proven("offsite-only", result, folder)
+    (restored,) = (fact.says for fact in result.facts if fact.label == "restored from")
+    assert restored.endswith(", out of the off-site copy")
+    server = append_only.group("offsite")[0].run("systemctl is-active mystocks-offsite", expect=None)
+    assert server.text == "active"
+    seen.assert_whole(append_only)
 
 
 def assert_proven(name: str, result: DrillResult, folder: Path) -> None:
