@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from inventories.errors import TargetFailed
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
 
@@ -135,7 +136,7 @@ def make(host: Host) -> int:
     for row in left:
         host.execute(f"SET allow_in_place_tablespaces = on; DROP TABLESPACE {row['spcname']}", DATABASE)
     until(lambda: sessions(host), 30, what="the end of the suite's sessions", accept=lambda n: n == 0)
-    host.execute(f"CREATE DATABASE {KEPT} TEMPLATE {DATABASE} STRATEGY file_copy", timeout=120)
+    _copy(host, DATABASE, KEPT)
     return int(ran.text.splitlines()[-1])
 
 
@@ -147,7 +148,27 @@ def sessions(host: Host) -> int:
 def fresh(host: Host) -> None:
     """As the suite left it, every identifier of an object included."""
     host.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", timeout=60)
-    host.execute(f"CREATE DATABASE {DATABASE} TEMPLATE {KEPT} STRATEGY file_copy", timeout=120)
+    _copy(host, KEPT, DATABASE)
+
+
+def _copy(host: Host, source: str, made: str) -> None:
+    """Once nobody is in the source: TimescaleDB's launcher looks into new databases, and autovacuum works there."""
+
+    def copied() -> bool:
+        host.execute(f"CREATE DATABASE {made} TEMPLATE {source} STRATEGY file_copy", timeout=120)
+        return True
+
+    until(copied, 60, what=f"a copy of {source}", retry=(TargetFailed,), every=1)
+
+
+def tables(host: Host) -> int:
+    """How many the suite left, with or without a key."""
+    found = host.query(
+        "select count(*) as n from pg_class where relkind in ('r', 'p') and oid >= 16384 "
+        "and relnamespace not in (select oid from pg_namespace where nspname ~ '^pg_')",
+        DATABASE,
+    )
+    return int(found[0]["n"])
 
 
 def clear(host: Host) -> None:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
 from inventories.catalog import load_tables
 from inventories.catalog.postgresql.ddl import PROBE
 from inventories.catalog.tables import Store, Table
+from runbooks.hosts import Host
 from runbooks.probes.postgresql import schema
 from runbooks.probes.postgresql.schema import LiveColumn, LiveTable
+from tests.unit.postgres_server import DATABASE, Server
 
 DECLARED = load_tables().of(Store.POSTGRESQL)
 GRANTS = {"writer": schema.WRITER, "reader": schema.READER}
@@ -79,3 +83,24 @@ def test_more_and_fewer_privileges_are_told() -> None:
 )
 def test_types_are_compared_as_postgresql_writes_them(declared: str, shown: str) -> None:
     assert schema.canonical(declared) == shown
+
+
+class Local:
+    """A host whose own server is this one."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def query(self, sql: str, database: str, timeout: float | None = None) -> list[dict[str, Any]]:
+        rows = self.server.sql(f"select row_to_json(q)::text from ({sql}) q", database=database)
+        return [json.loads(str(row[0])) for row in rows]
+
+
+def test_a_database_without_timescaledb_has_plain_tables_and_every_hypertable_is_told(copying_server: Server) -> None:
+    """PostgreSQL's regression database: no dropped table came back, as the view of the dimensions is not there."""
+    live = schema.look(cast(Host, Local(copying_server)), DATABASE)
+    hypertables = [table for table in DECLARED if table.hypertable]
+    assert hypertables
+    plain = [line for line in schema.differences(load_tables(), live) if "a plain table, declared is hyper" in line]
+    assert len(plain) == len(hypertables)
+    assert live["order_records"].key == ("event_id", "order_time")

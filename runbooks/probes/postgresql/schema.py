@@ -10,6 +10,7 @@ from typing import Any
 from inventories.catalog.postgresql.ddl import PROBE
 from inventories.catalog.tables import Store, Table, Tables
 from runbooks.hosts import Host
+from runbooks.probes.postgresql.table_facts import HAS_TIMESCALE
 
 WRITER = frozenset({"INSERT", "SELECT", "UPDATE"})
 READER = frozenset({"SELECT"})
@@ -21,13 +22,14 @@ select c.relname as name,
   (select json_agg(a.attname order by k.nr)
      from pg_index i, unnest(i.indkey) with ordinality k(attnum, nr), pg_attribute a
      where i.indrelid = c.oid and i.indisprimary and a.attrelid = c.oid and a.attnum = k.attnum) as key,
-  (select column_name from timescaledb_information.dimensions d
-     where d.hypertable_schema = 'public' and d.hypertable_name = c.relname and d.dimension_number = 1) as time_column,
+  {time_column} as time_column,
   (select json_object_agg(grantee, privileges) from (
      select r.rolname as grantee, json_agg(x.privilege_type) as privileges from aclexplode(c.relacl) x
      join pg_roles r on r.oid = x.grantee where x.grantee <> c.relowner group by 1) g) as grants
 from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') order by 1
 """
+_TIME_COLUMN = """(select column_name from timescaledb_information.dimensions d
+     where d.hypertable_schema = 'public' and d.hypertable_name = c.relname and d.dimension_number = 1)"""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,12 @@ class LiveTable:
 
 
 def look(host: Host, database: str, timeout: float | None = None) -> dict[str, LiveTable]:
-    """Every table of schema public by name. Raises DrError when the server does not answer."""
-    return {row["name"]: _live(row) for row in host.query(_TABLES, database, timeout=timeout)}
+    """Every table of schema public by name; plain ones where there is no TimescaleDB. Raises DrError when the server
+    does not answer.
+    """
+    timescale = host.query(f"select {HAS_TIMESCALE} as there", database, timeout=timeout)[0]["there"]
+    asked = _TABLES.format(time_column=_TIME_COLUMN if timescale else "null")
+    return {row["name"]: _live(row) for row in host.query(asked, database, timeout=timeout)}
 
 
 def differences(tables: Tables, live: Mapping[str, LiveTable]) -> list[str]:

@@ -318,9 +318,10 @@ def _as_declared(context: Run, state: RestoreTable, there: dict[str, Shape]) -> 
     if not made:
         return
     live, declared = live_server(context, state), load_tables().tables
-    structure = schema.look(live.host, live.database)
+    known = [shape for shape in made if shape.name in declared]
+    structure = schema.look(live.host, live.database) if known else {}
     wrong = [
-        line for shape in made if shape.name in declared
+        line for shape in known
         for line in schema.of_table(declared[shape.name], structure.get(shape.name))
     ]
     if wrong:
