@@ -11,7 +11,8 @@ from tests.unit.copying_kit import LIVE, Two
 
 CATALOGUE = """
 CREATE SCHEMA _timescaledb_catalog; CREATE SCHEMA _timescaledb_config;
-CREATE TABLE _timescaledb_catalog.hypertable (id int, schema_name name, table_name name, compression_state smallint);
+CREATE TABLE _timescaledb_catalog.hypertable (id int, schema_name name, table_name name, compression_state smallint,
+  associated_schema_name name DEFAULT '_timescaledb_internal', associated_table_prefix name DEFAULT '_hyper_1');
 CREATE TABLE _timescaledb_catalog.dimension (id int, hypertable_id int, column_name name, column_type regtype,
   interval_length bigint, num_slices smallint, integer_now_func_schema name, integer_now_func name);
 CREATE TABLE _timescaledb_catalog.continuous_agg (raw_hypertable_id int, user_view_schema name, user_view_name name);
