@@ -53,10 +53,14 @@ class Content:
         return f"{self.name}: {count}{f', newest {self.newest}' if self.newest else ''}"
 
 
+def has_timescale(query: Query) -> bool:
+    """Whether the database in which `query` runs a SELECT has TimescaleDB. Raises DrError."""
+    return bool(query(f"select {HAS_TIMESCALE} as there")[0]["there"])
+
+
 def look(query: Query) -> tuple[Content, ...]:
     """Ask one database through `query`, which runs one SELECT there. Raises DrError."""
-    timescale = query(f"select {HAS_TIMESCALE} as there")[0]["there"]
-    of_users = _OF_USERS.format(chunks=chunks(HYPERTABLES if timescale else NO_HYPERTABLES))
+    of_users = _OF_USERS.format(chunks=chunks(HYPERTABLES if has_timescale(query) else NO_HYPERTABLES))
     tables, closed = (query(text.format(of_users=of_users, locked=_LOCKED)) for text in (_TABLES, _LOCKED_TABLES))
     locked = tuple(Content(shown(row["schema"], row["name"]), 0, False, "", True) for row in closed)
     if not tables:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from inventories.catalog.postgresql.ddl import PROBE
 from inventories.catalog.tables import Store, Table, Tables
 from runbooks.hosts import Host
-from runbooks.probes.postgresql.table_facts import HAS_TIMESCALE
+from runbooks.probes.postgresql.content import has_timescale
 
 WRITER = frozenset({"INSERT", "SELECT", "UPDATE"})
 READER = frozenset({"SELECT"})
@@ -54,9 +55,9 @@ def look(host: Host, database: str, timeout: float | None = None) -> dict[str, L
     """Every table of schema public by name; plain ones where there is no TimescaleDB. Raises DrError when the server
     does not answer.
     """
-    timescale = host.query(f"select {HAS_TIMESCALE} as there", database, timeout=timeout)[0]["there"]
-    asked = _TABLES.format(time_column=_TIME_COLUMN if timescale else "null")
-    return {row["name"]: _live(row) for row in host.query(asked, database, timeout=timeout)}
+    query = partial(host.query, database=database, timeout=timeout)
+    asked = _TABLES.format(time_column=_TIME_COLUMN if has_timescale(query) else "null")
+    return {row["name"]: _live(row) for row in query(asked)}
 
 
 def differences(tables: Tables, live: Mapping[str, LiveTable]) -> list[str]:

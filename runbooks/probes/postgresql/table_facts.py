@@ -59,7 +59,7 @@ WITH wanted AS MATERIALIZED (
   SELECT c.*, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'p', 'f') AND (n.nspname, c.relname) IN (@WANTED@)),
 hypertables AS MATERIALIZED (:hypertables),
-chunks AS MATERIALIZED (SELECT i.inhrelid AS oid FROM pg_inherits i WHERE i.inhparent IN (SELECT oid FROM hypertables)),
+chunks (oid) AS MATERIALIZED (@CHUNKS@),
 bequeathing AS (
   SELECT DISTINCT p.oid FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent AND p.relkind = 'r'
   WHERE p.oid NOT IN (SELECT oid FROM hypertables)),
@@ -277,4 +277,5 @@ WHERE (h.schema_name, h.table_name) IN (@WANTED@)) q;
 def facts(wanted: Iterable[str]) -> str:
     """A line of JSON with the tables of these names, and another with what hypertables are, where there are some."""
     values = ", ".join(f"({literal(schema)}, {literal(table)})" for schema, table in map(split, wanted))
-    return f"SET search_path = {PUBLIC};\n" + (_LOOK + _FACTS + _HYPERTABLES).replace("@WANTED@", f"VALUES {values}")
+    asked = (_FACTS + _HYPERTABLES).replace("@CHUNKS@", chunks("SELECT oid FROM hypertables"))
+    return f"SET search_path = {PUBLIC};\n{_LOOK}" + asked.replace("@WANTED@", f"VALUES {values}")
