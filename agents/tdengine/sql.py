@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from agents.base.config import Table
@@ -37,6 +38,23 @@ def inserts(parts: Iterable[Part], tables: dict[str, Table]) -> Iterator[tuple[s
             rows += 1
     if text:
         yield "INSERT INTO " + "".join(text), rows
+
+
+def grouped(texts: Iterable[str], most: int = sys.maxsize, between: int = 0) -> Iterator[list[str]]:
+    """What goes in one statement: at most so many texts, no more than a server takes but for a single one that is
+    longer; `between` are the bytes that stand between two.
+    """
+    some: list[str] = []
+    size = 0
+    for text in texts:
+        need = len(text.encode()) + between
+        if some and (len(some) == most or size + need > MAX_BYTES):
+            yield some
+            some, size = [], 0
+        some.append(text)
+        size += need
+    if some:
+        yield some
 
 
 def subtable(table: str, tags: Sequence[str | None]) -> str:

@@ -112,9 +112,7 @@ def _decode(raw: bytes) -> Block:
 def _text(kind: int, width: int, offsets: Array, payload: Array) -> Column:
     values = _side_by_side(offsets, payload, _head(kind))
     if values is not None:
-        rows, length = values.shape
-        ends = np.arange(1, rows + 1, dtype=np.int64) * length
-        return Column(kind, width, np.zeros(rows, bool), values.reshape(-1), ends)
+        return Column(kind, width, np.zeros(len(values), bool), values.reshape(-1), _ends(*values.shape))
     nulls = offsets < 0
     starts = np.where(nulls, 0, offsets).astype(np.int64)
     head = _head(kind)
@@ -144,9 +142,14 @@ def _even(column: Column) -> Array | None:
     assert column.ends is not None
     rows = len(column.ends)
     length, rest = divmod(len(column.values), rows or 1)
-    if not rows or rest or not np.array_equal(column.ends, np.arange(1, rows + 1) * length):
+    if not rows or rest or not np.array_equal(column.ends, _ends(rows, length)):
         return None
     return column.values.reshape(rows, length)
+
+
+def _ends(rows: int, length: int) -> Array:
+    """Where values of one length end."""
+    return np.arange(1, rows + 1, dtype=np.int64) * length
 
 
 def starts_of_runs(column: Column) -> Array:
@@ -224,12 +227,10 @@ def pick(block: Block, chosen: Array) -> Block:
         nulls = column.nulls[chosen]
         if column.ends is None:
             found.append(Column(column.kind, column.width, nulls, column.values[chosen]))
+        elif (even := _even(column)) is not None:
+            ends = _ends(len(chosen), even.shape[1])
+            found.append(Column(column.kind, column.width, nulls, even[chosen].reshape(-1), ends))
         else:
-            even = _even(column)
-            if even is not None:
-                ends = np.arange(1, len(chosen) + 1, dtype=np.int64) * even.shape[1]
-                found.append(Column(column.kind, column.width, nulls, even[chosen].reshape(-1), ends))
-                continue
             lengths = np.diff(column.ends, prepend=0)
             span = _spans((column.ends - lengths)[chosen], lengths[chosen])
             ends = np.cumsum(lengths[chosen])

@@ -12,12 +12,14 @@ from decimal import Context, Decimal
 import numpy as np
 
 from agents.tdengine.backup import geometry
-from agents.tdengine.backup.block import BLOBS, Block, Column, texts
-from agents.tdengine.sql import MAX_BYTES, identifier, quoted
+from agents.tdengine.backup.block import BLOBS, Array, Block, Column, texts
+from agents.tdengine.sql import grouped, identifier, quoted
 
 _NUMBERS = {1: "?", 2: "i1", 3: "<i2", 4: "<i4", 5: "<i8", 6: "<f4", 7: "<f8", 9: "<i8", 11: "u1", 12: "<u2", 13: "<u4",
             14: "<u8"}  # fmt: skip
+_FLOATS = (6, 7)
 _VARCHAR, _NCHAR, _VARBINARY, _GEOMETRY = 8, 10, 16, 20
+_ENCODINGS = {_VARCHAR: "utf-8", _NCHAR: "utf-32-le"}
 _EXACT = Context(prec=60)
 
 
@@ -25,23 +27,43 @@ def inserts(table: str, names: Sequence[str], block: Block) -> Iterator[tuple[st
     """Statements that write these rows, each with their number; none longer than a server takes, but for a single row
     that is.
     """
-    head = f"INSERT INTO {table} ({', '.join(map(identifier, names))}) VALUES "
-    text: list[str] = []
-    size = 0
-    for row in rows(block):
-        if text and size + len(row.encode()) > MAX_BYTES:
-            yield head + "".join(text), len(text)
-            text, size = [], 0
-        text.append(row)
-        size += len(row.encode())
-    if text:
+    head = f"INSERT INTO {into(table, names)}"
+    for text in grouped(rows(block)):
         yield head + "".join(text), len(text)
+
+
+def into(table: str, names: Sequence[str]) -> str:
+    """What stands before a table's rows."""
+    return f"{table} ({', '.join(map(identifier, names))}) VALUES "
 
 
 def rows(block: Block) -> Iterator[str]:
     """Each row in parentheses."""
     columns = [_values(column) for column in block.columns]
     return (f"({','.join(row)})" for row in zip(*columns, strict=True))
+
+
+def exact(block: Block) -> bool:
+    """Whether they say every value as it is: no NaN, no infinity, no -0.0, no bytes, no text that a server reads
+    otherwise.
+    """
+    return all(map(_is_exact, block.columns))
+
+
+def _is_exact(column: Column) -> bool:
+    if column.kind in _FLOATS:
+        values = _as_numbers(column)[~column.nulls]
+        return bool((np.isfinite(values) & ~(np.signbit(values) & (values == 0))).all())
+    if column.kind in _ENCODINGS:
+        return all(_is_plain(one, _ENCODINGS[column.kind]) for one in texts(column))
+    return column.kind in _NUMBERS
+
+
+def _is_plain(value: bytes, encoding: str) -> bool:
+    try:
+        return value.decode(encoding).isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def _values(column: Column) -> list[str]:
@@ -54,8 +76,12 @@ def _values(column: Column) -> list[str]:
 
 
 def _numbers(column: Column) -> list[str]:
-    values = np.ascontiguousarray(column.values).view(_NUMBERS[column.kind]).reshape(-1).tolist()
+    values = _as_numbers(column).tolist()
     return ["NULL" if isinstance(one, float) and not math.isfinite(one) else repr(one) for one in values]
+
+
+def _as_numbers(column: Column) -> Array:
+    return np.ascontiguousarray(column.values).view(_NUMBERS[column.kind]).reshape(-1)
 
 
 def _decimals(column: Column) -> list[str]:
@@ -69,8 +95,8 @@ def _hexadecimal(value: bytes) -> str:
 
 
 _TOLD: dict[int, Callable[[bytes], str]] = {
-    _VARCHAR: lambda value: quoted(value.decode(errors="replace")),
-    _NCHAR: lambda value: quoted(value.decode("utf-32-le", errors="replace")),
+    _VARCHAR: lambda value: quoted(value.decode(_ENCODINGS[_VARCHAR], "replace")),
+    _NCHAR: lambda value: quoted(value.decode(_ENCODINGS[_NCHAR], "replace")),
     _VARBINARY: _hexadecimal,
     _GEOMETRY: lambda value: quoted(geometry.text(value)),
 }

@@ -10,7 +10,7 @@ from agents.tdengine.backup.manifest import Manifest, Subtable
 from agents.tdengine.backup.raw import RawSession
 from agents.tdengine.backup.schema import Shape, plain
 from agents.tdengine.session import ODD_STATEMENT, TdengineError
-from agents.tdengine.sql import MAX_BYTES, identifier, quoted
+from agents.tdengine.sql import grouped, identifier, quoted
 
 _PER_STATEMENT = 1000
 _NUMBERS = ("TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "BOOL", "TIMESTAMP", "DECIMAL")
@@ -84,19 +84,8 @@ def _subtables(
 ) -> Iterator[str]:
     """A tag that is not there any more stays behind; one that came since is NULL."""
     tags = {name: fit.tags(shape, now[name]) for name, shape in was.items()}
-    parts: list[str] = []
-    size = 0
-    for one in subtables:
-        if not was[one.stable]["tags"]:
-            continue
-        part = _subtable(into, one, tags[one.stable], now[one.stable])
-        taken = len(part.encode()) + 1
-        if parts and (len(parts) == _PER_STATEMENT or size + taken > MAX_BYTES):
-            yield f"CREATE TABLE {' '.join(parts)}"
-            parts, size = [], 0
-        parts.append(part)
-        size += taken
-    if parts:
+    made = (_subtable(into, one, tags[one.stable], now[one.stable]) for one in subtables if was[one.stable]["tags"])
+    for parts in grouped(made, _PER_STATEMENT, between=1):
         yield f"CREATE TABLE {' '.join(parts)}"
 
 
