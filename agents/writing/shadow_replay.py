@@ -62,21 +62,23 @@ def replay(
     """Write everything that was acknowledged at `since` (unix seconds) or later. Raises AgentError."""
     if config.shadow is None:
         raise BadConfig("No shadow is kept here.", "recovery.yaml: stores.tdengine.shadow turns it on.")
-    began, done = time.monotonic(), Replayed()
-    by_stamps = shadow.reaching(config.shadow, outbox, since) == since
-    _turn_writers(config.shadow, tables, outbox)
+    began, done, settings = time.monotonic(), Replayed(), config.shadow
+    reach = shadow.reaching(settings, outbox, since)
+    _turn_writers(settings, tables, outbox)
     writing = _Writing(open_store, tables, done)
-    known = float("-inf")
-    while by_stamps:
-        last = writing.all(_batches(config.shadow, outbox, max(since, known), done), only, known)
-        if last is None or last <= known:
-            break
-        known = last
+
+    def write(stamped: float, known: float) -> float | None:
+        return writing.all(_batches(settings, outbox, stamped, done), only, known)
+
+    if reach < since:  # the clock jumped: all that is kept, and once more what came meanwhile
+        write(reach, -math.inf)
         time.sleep(SETTLE_S)
-    if not by_stamps:  # the clock jumped: all that is kept, and once more what came meanwhile
-        writing.all(_batches(config.shadow, outbox, -math.inf, done), only, -math.inf)
-        time.sleep(SETTLE_S)
-        writing.all(_batches(config.shadow, outbox, -math.inf, done), only, math.inf)
+        write(reach, math.inf)
+    else:
+        known = -math.inf
+        while (last := write(max(since, known), known)) is not None and last > known:
+            known = last
+            time.sleep(SETTLE_S)
     writing.close()
     done.seconds = round(time.monotonic() - began, 3)
     return done

@@ -62,8 +62,9 @@ def recover(
     moved, asked = began, _asked(place)
     while True:
         ended, grown, text = server.poll() is not None, log.read(), log.text
-        if grown or _asked(place) != asked:
-            moved, asked = time.monotonic(), _asked(place)
+        before, asked = asked, _asked(place)
+        if grown or asked != before:
+            moved = time.monotonic()
         if ended or (_fatal(text) and time.monotonic() - moved > 30):
             raise _why(place, text, target, label, repository)
         stop = _STOP.search(text)
