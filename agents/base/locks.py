@@ -6,8 +6,10 @@ child that was given the handle holds the lock too, for as long as it lives.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from agents.base.errors import AgentError
 from agents.base.files import give_to_owner_of_folder, is_named
 
 _EVERY_S = 0.05
+_FLOCK = struct.Struct("@hhqqi4x")  # type, whence, start, length, and a process id that has to be 0
 
 
 class FileLock:
@@ -97,6 +100,24 @@ def is_held(path: Path) -> bool:
         return not _locked(handle, fcntl.LOCK_SH)
     finally:
         os.close(handle)
+
+
+def lock_range(handle: int, start: int, length: int) -> bool:
+    """Take bytes of a file for this opening of it, whatever thread asks. False when somebody else holds one of them."""
+    return _ranged(handle, fcntl.F_WRLCK, start, length)
+
+
+def unlock_all(handle: int) -> None:
+    """Give back every range of this opening, also where a child that was forked meanwhile has the handle too."""
+    _ranged(handle, fcntl.F_UNLCK, 0, 0)
+
+
+def _ranged(handle: int, kind: int, start: int, length: int) -> bool:
+    try:
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
+    except OSError as error:
+        return error.errno not in (errno.EAGAIN, errno.EACCES)  # a file system without such locks keeps nobody waiting
+    return True
 
 
 def _locked(handle: int, kind: int) -> bool:

@@ -9,8 +9,6 @@ new, says nothing or cannot be had (a full disk) means a look: it never keeps a 
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import struct
 import sys
@@ -22,13 +20,12 @@ from pathlib import Path
 
 from agents.base.deadline import DeadlineExceeded
 from agents.base.errors import AgentError
-from agents.base.locks import opened
+from agents.base.locks import lock_range, opened, unlock_all
 
 EVERY_S = 0.001
 SLOTS = 1024
 UNKNOWN = sys.maxsize
 _ID = struct.Struct(">q")
-_FLOCK = struct.Struct("@hhqqi4x")  # type, whence, start, length, and a process id that has to be 0
 
 
 @contextmanager
@@ -46,24 +43,14 @@ def turn(path: Path, subtables: Iterable[str], last: int, deadline: float) -> It
     slots = sorted({zlib.crc32(name.encode()) % SLOTS for name in subtables})
     try:
         for slot in slots:  # everybody in this order, so that no two wait for one another
-            while not _lock(handle, fcntl.F_WRLCK, slot * _ID.size, _ID.size) and time.monotonic() < deadline:
+            while not lock_range(handle, slot * _ID.size, _ID.size) and time.monotonic() < deadline:
                 time.sleep(EVERY_S)
         if time.monotonic() >= deadline:
             raise DeadlineExceeded("other programs of this host wrote rows into the same subtables all the time")
         yield _noted(handle, slots, last)
     finally:
-        # Not by closing alone: a child that was forked meanwhile has the handle too, for as long as it lives.
-        _lock(handle, fcntl.F_UNLCK, 0, 0)
+        unlock_all(handle)
         os.close(handle)
-
-
-def _lock(handle: int, kind: int, start: int, length: int) -> bool:
-    """Of this opening of the file, whatever thread asks; `length` 0 is up to its end. False when somebody holds it."""
-    try:
-        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
-    except OSError as error:
-        return error.errno not in (errno.EAGAIN, errno.EACCES)  # a file system without such locks keeps nobody waiting
-    return True
 
 
 def _noted(handle: int, slots: Sequence[int], last: int) -> int:

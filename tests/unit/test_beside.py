@@ -41,7 +41,7 @@ def test_the_load_ends_when_it_is_told_to_and_tells_what_each_commit_took(
     if not calm_s:
         until(lambda: _commits(copying_server) > 20, 20, what="the load to commit")
     told = load.communicate("\n", timeout=40)[0].split()
-    assert load.returncode == 0 and told and all(100 < int(took) < 40_000_000 for took in told)
+    assert load.returncode == 0 and told and all(0 < int(took) < 40_000_000 for took in told)
     assert 20 < len(told) <= _commits(copying_server)
     assert copying_server.sql(_SESSIONS) == [(0,)], "a load goes on"
 
