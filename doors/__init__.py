@@ -23,6 +23,7 @@ from doors import (
     runbooks,
     secrets,
     takeover,
+    watch,
 )
 from doors.tdengine import restores as tdengine_restores
 from doors.tdengine import runbooks as tdengine
@@ -38,3 +39,4 @@ ns.add_collection(catalogue.collection)
 ns.add_collection(runbooks.collection)
 ns.add_collection(record.collection)
 ns.add_collection(record.lock_collection)
+ns.add_collection(watch.collection)

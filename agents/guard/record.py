@@ -278,7 +278,7 @@ def take(folder: Path, request: Json) -> Json:
             holder={**holder, "beat_age_s": age(holder)},
         )  # fmt: skip
     _enter(folder, acting)
-    return _put(folder, {**found, "acting": _beaten({**acting, "since": _now()})}, "take")
+    return _put(folder, {**found, "acting": _beaten({**acting, "since": now_utc()})}, "take")
 
 
 def runs(folder: Path) -> list[Json]:
@@ -321,7 +321,7 @@ def _enter(folder: Path, acting: Json) -> None:
         )  # fmt: skip
     entry = {
         "run": run or acting["token"], "procedure": acting["procedure"], "owner": acting["owner"],
-        "name": Path(acting["run_dir"]).name, "at": _now(),
+        "name": Path(acting["run_dir"]).name, "at": now_utc(),
     }  # fmt: skip
     files.replace(folder / RUNS, json.dumps([*known, entry][-KEPT_RUNS:], indent=1) + "\n", 0o644)
 
@@ -362,13 +362,13 @@ VERBS: dict[str, Callable[[Path, Json], Json]] = {
 
 def age(acting: Json) -> float | None:
     """Seconds since the last sign of life on this machine's uptime; None when it was booted since."""
-    if acting.get("beat_boot") != _boot_id():
+    if acting.get("beat_boot") != boot_id():
         return None
     return max(0.0, time.monotonic() - float(acting.get("beat_ticks", 0.0)))
 
 
 def _beaten(acting: Json) -> Json:
-    return {**acting, "heartbeat": _now(), "beat_boot": _boot_id(), "beat_ticks": time.monotonic()}
+    return {**acting, "heartbeat": now_utc(), "beat_boot": boot_id(), "beat_ticks": time.monotonic()}
 
 
 def _require_token(found: Json, request: Json) -> None:
@@ -391,7 +391,7 @@ def _put(folder: Path, document: Json, what: str, **more: Any) -> Json:
     """Write the document whole or not at all, and to the disk, its name too."""
     files.replace(folder / NAME, json.dumps(document, indent=1) + "\n", 0o644)
     if what in ("swap", "copy", "break"):
-        _tell(folder, {"at": _now(), "what": what, "record": document["record"], **more})
+        _tell(folder, {"at": now_utc(), "what": what, "record": document["record"], **more})
     return document
 
 
@@ -403,14 +403,14 @@ def _tell(folder: Path, entry: Json) -> None:
         print(f"WARNING: {folder / LOG}: {error.strerror}", file=sys.stderr)
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 
 
-def _now() -> str:
+def now_utc() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
 
 

@@ -35,7 +35,7 @@ _MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
 def cluster() -> None:
     """Packages, an empty cluster, the configuration and the start guard; nothing is started yet."""
     version = host.data.get("postgres_version")
-    install()
+    install("python3-psycopg2")  # for the eyes of a watch
     pg_cluster(name="cluster", version=version)
     certificates = _certificates()
     conf = _configuration(version)

@@ -196,6 +196,45 @@ class Limits(Entry):
     max_resume_age_h: Seconds = 12
 
 
+class Watch(Entry):
+    """How the watch looks at the primary, in seconds.
+
+    Every pair of eyes looks each `every_s` and waits `look_s` for an answer. The primary is lost after `patience_s` of
+    nothing but silence, stopped after `restart_s` of a closed port. Eyes that have not said anything for `blind_s` are
+    blind; a watch that stood still for `stall_s` itself begins its patience anew. It acts once in `cooldown_s`.
+    """
+
+    every_s: Seconds = 0.25
+    look_s: Seconds = 0.4
+    patience_s: Seconds = 1.5
+    restart_s: Seconds = 2.5
+    blind_s: Seconds = 5
+    stall_s: Seconds = 1.0
+    cooldown_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3600
+
+    @model_validator(mode="after")
+    def _has_patience(self) -> Self:
+        if self.cooldown_s < LEAST_COOLDOWN_S:
+            raise contradiction(
+                "cooldown_s",
+                self.cooldown_s,
+                f"less than {LEAST_COOLDOWN_S:g} s would let one trouble move the role to and fro",
+                "3600 is one failover an hour; for less, a person decides.",
+            )
+        needed = 2 * (self.every_s + self.look_s)
+        if self.patience_s < needed:
+            raise contradiction(
+                "patience_s",
+                self.patience_s,
+                f"two looks in a row take {needed:g} s, and one that met with silence proves nothing",
+                f"Give it {needed:g} s or more.",
+            )
+        return self
+
+
+LEAST_COOLDOWN_S = 600.0
+
+
 class Recovery(Entry):
     """The whole of recovery.yaml. `budgets` maps the name of a wait to its bound in seconds."""
 
@@ -206,6 +245,7 @@ class Recovery(Entry):
     jobs: Jobs
     budgets: Annotated[Mapping[BudgetName, Seconds], Field(min_length=1)]
     limits: Limits
+    watch: Watch = Watch()
 
     @model_validator(mode="after")
     def _keeps_the_outer_bound(self) -> Self:

@@ -19,7 +19,8 @@ _TDENGINE, _POSTGRESQL = "agents.tdengine", "agents.postgresql"
 _RULES: dict[str, tuple[str, ...]] = {
     # Rooms of the hosts' own programs: what a store's room needs of another store is nothing.
     "agents.base": ("agents.base",),
-    "agents.guard": ("agents.base",),
+    "agents.guard": ("agents.base", "agents.guard"),
+    "agents.watch": ("agents.base", "agents.watch"),
     "agents.offsite": ("agents.base", "agents.jobs", "agents.offsite", _POSTGRESQL, _TDENGINE),
     "agents.jobs": ("agents.base", "agents.jobs"),
     # The hourly alarm asks each store what would hold a promotion up.
@@ -51,6 +52,8 @@ _RULES: dict[str, tuple[str, ...]] = {
     ),
     # What every procedure keeps; of the hosts it asks who is primary.
     "runbooks.record": ("runbooks.record", "runbooks.probes", *_HOSTS),
+    # Sees and decides; what it runs is the same runbook.
+    "runbooks.watch": ("runbooks.watch", "runbooks.record", "runbooks.run", "runbooks.procedures", *_HOSTS),
     "runbooks.layout": (),
     "runbooks.knock": ("inventories.errors",),
     "runbooks.begun": (),

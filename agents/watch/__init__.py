@@ -1,0 +1,1 @@
+"""What the watch has running on the estate's hosts: a pair of eyes each, and no opinion."""

@@ -1,0 +1,164 @@
+"""The watch: look at the primary through several pairs of eyes, and act where nobody is awake."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.tasks import task
+
+from doors.support import INVENTORY_HELP, LAB_HELP, door
+from inventories.errors import BadInput
+
+if TYPE_CHECKING:
+    from runbooks.watch.watching import What
+
+WRITES_EVERY_S = 2.0
+
+
+@task(
+    help={
+        "act": "failover: run that runbook by itself, where nothing can be lost (default: only look, and tell)",
+        "json": "a line of JSON for each thing it has to say, with the seconds of this machine's monotonic clock",
+        "inventory": INVENTORY_HELP,
+        "lab": LAB_HELP,
+    },
+    default=True,
+)
+@door
+def look(c: Context, act: str = "", json: bool = False, inventory: str = "", lab: str = "") -> None:
+    """Watch the primary; fail over by itself where it may.
+
+    Looks several times a second through the application host, the standby and its own line, says what has changed and
+    raises the alarm. Acts by the same runbook with the same gates as a person, without any --accept, once an hour at
+    most, and never while maintenance is declared or somebody else acts.
+    """
+    from inventories.catalog.load import load_recovery
+    from runbooks import hosts
+    from runbooks.watch import kept
+    from runbooks.watch.watching import Watching, require_eyes
+
+    if act not in ("", "failover"):
+        raise BadInput(f"a watch can act by failover alone, not by {act!r}", "./dr watch --act failover")
+    estate = hosts.load(inventory or None)
+    require_eyes(estate)
+    with kept.held(estate.name, bool(act)) as mine:
+        watching = Watching(estate, load_recovery().watch, bool(act), _voice(json))
+        with _ended_by_signal() as over:
+            threading.Thread(target=_writes, args=(mine, watching, over), daemon=True).start()
+            watching.run(over)
+
+
+def _writes(mine: Any, watching: Any, over: threading.Event) -> None:
+    while not over.is_set():
+        mine.write(watching.as_json())
+        over.wait(WRITES_EVERY_S)
+
+
+def _voice(json: bool) -> Callable[[What, str], None]:
+    def as_json(what: What, says: str) -> None:
+        print(jsonlib.dumps({"at": round(time.monotonic(), 4), "what": str(what), "says": says}), flush=True)
+
+    def as_line(what: What, says: str) -> None:
+        indent = "  " if what == "runbook" else ""
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} {indent}{says}", flush=True)
+
+    return as_json if json else as_line
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[threading.Event]:
+    """A watch has no other end; one that comes while it acts interrupts the runbook, as an operator's Ctrl-C would."""
+    over = threading.Event()
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        over.set()
+
+    before = {sig: signal.signal(sig, end) for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield over
+    finally:
+        for sig, handler in before.items():
+            signal.signal(sig, handler)
+
+
+@task(
+    help={
+        "for_": "how long: 90s, 30min, 2h, 1d (7d at most); then it ends by itself",
+        "reason": "what is done, for whoever is woken meanwhile",
+        "end": "it is over",
+        "inventory": INVENTORY_HELP,
+        "lab": LAB_HELP,
+    },
+    auto_shortflags=False,
+)
+@door
+def maintenance(
+    c: Context, for_: str = "", reason: str = "", end: bool = False, inventory: str = "", lab: str = ""
+) -> None:
+    """Declare or end a time in which no watch acts.
+
+    Kept where the estate record is. Without options it says what is declared. It always has an end.
+    """
+    from runbooks import hosts
+    from runbooks.watch import maintenance as kept
+    from runbooks.watch.desk import call
+
+    if end and (for_ or reason):
+        raise BadInput("--end and a new declaration are two things", "say one of them")
+    estate = hosts.load(inventory or None)
+    if end:
+        print(kept.told(kept.end(estate)))
+    elif for_ or reason:
+        print(kept.told(kept.declare(estate, for_, reason)))
+    else:
+        print(kept.told(call(estate.backup, "show", {})))
+
+
+@task(help={"inventory": INVENTORY_HELP, "lab": LAB_HELP})
+@door
+def stop(c: Context, inventory: str = "", lab: str = "") -> None:
+    """End the watch. Refuses while it runs a failover."""
+    from runbooks import hosts
+    from runbooks.watch import kept
+
+    pid = kept.stop(hosts.load(inventory or None).name)
+    print(f"The watch of this machine (process {pid}) has ended." if pid else "No watch runs on this machine.")
+
+
+@task(help={"json": "print JSON", "inventory": INVENTORY_HELP, "lab": LAB_HELP})
+@door
+def status(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> None:
+    """Show which watch runs and what it sees."""
+    from runbooks import hosts
+    from runbooks.watch import kept, maintenance
+    from runbooks.watch.desk import call
+
+    estate = hosts.load(inventory or None)
+    here, notes = kept.read(estate.name), call(estate.backup, "show", {})
+    if json:
+        print(jsonlib.dumps({"here": here, "notes": notes}, indent=2))
+        return
+    print(_told(here, "this machine"))
+    print(maintenance.told(notes))
+    if notes["acted"]:
+        print(f"A watch has acted {notes['acted']['age_s'] / 60:.0f} min ago ({notes['acted']['by']}).")
+
+
+def _told(known: dict[str, Any] | None, where: str) -> str:
+    if known is None:
+        return f"No watch runs on {where}."
+    may = "may run failover" if known.get("act") else "only looks"
+    eyes = ", ".join(f"{eye}: {sight}" for eye, sight in (known.get("eyes") or {}).items())
+    return f"The watch on {where} (process {known['pid']}) {may}; {known.get('says', 'it begins')} ({eyes or 'no eyes yet'})."
+
+
+collection = Collection("watch", look, maintenance, stop, status)

@@ -1,0 +1,5 @@
+"""The watch: looks at the primary through several pairs of eyes, tells slow from lost, and may run the failover.
+
+Eyes observe (`eyes`, `channel`), `verdict` judges what they said, `deciding` says what keeps a failover from being run
+by itself, `failing_over` runs the same runbook that a person would, `watching` is the loop.
+"""

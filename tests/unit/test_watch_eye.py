@@ -1,0 +1,140 @@
+"""A pair of eyes on a real server, and what it sees of one that is stopped, hangs, or is not there at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agents.watch.eye import Eye
+from tests.unit.postgres_server import Server, folder_for_server
+
+WITHIN = 0.4
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with folder_for_server() as folder:
+        made = Server(folder)
+        made.create()
+        yield made
+        made.stop()
+
+
+@pytest.fixture
+def eye() -> Eye:
+    return Eye({"dbname": "postgres", "user": "postgres"})
+
+
+def see(eye: Eye, port: int, address: str = "127.0.0.1", ssh: int = 1) -> str:
+    return eye.look("localhost", address, port, ssh, WITHIN)[0]
+
+
+def _processes(server: Server) -> list[int]:
+    postmaster = int((server.data / "postmaster.pid").read_text().splitlines()[0])
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    return [postmaster, *map(int, children)]
+
+
+def test_server_that_answers_serves_and_keeps_its_session(server: Server, eye: Eye) -> None:
+    assert [see(eye, server.port) for _ in range(5)] == ["serves"] * 5
+    rows = server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mystocks-watch'")
+    assert rows == [(1,)]
+
+
+def test_look_costs_milliseconds(server: Server, eye: Eye) -> None:
+    see(eye, server.port)
+    began = time.monotonic()
+    for _ in range(50):
+        see(eye, server.port)
+    assert time.monotonic() - began < 1
+
+
+def test_server_whose_processes_stand_still_is_alive_and_serves_again(server: Server, eye: Eye) -> None:
+    assert see(eye, server.port) == "serves"
+    processes = _processes(server)
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        assert [see(eye, server.port) for _ in range(3)] == ["alive"] * 3
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+    assert "serves" in [see(eye, server.port) for _ in range(3)]
+
+
+def test_crashed_server_is_down_and_seen_again_when_it_is_back(server: Server, eye: Eye) -> None:
+    assert see(eye, server.port) == "serves"
+    server.stop()
+    assert [see(eye, server.port) for _ in range(3)] == ["down"] * 3
+    server.start()
+    assert see(eye, server.port) == "serves"
+
+
+def test_server_that_says_no_is_alive(server: Server) -> None:
+    eye = Eye({"dbname": "postgres", "user": "nobody-of-that-name"})
+    seen, why = eye.look("localhost", "127.0.0.1", server.port, 1, WITHIN)
+    assert seen == "alive"
+    assert "nobody-of-that-name" in why
+
+
+def test_standby_is_a_standby(server: Server, eye: Eye) -> None:
+    with folder_for_server() as folder:
+        standby = server.standby(folder)
+        try:
+            assert see(eye, standby.port) == "standby"
+        finally:
+            standby.stop()
+
+
+def test_port_that_takes_connections_and_never_answers_is_alive(eye: Eye) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        assert [see(eye, deaf.getsockname()[1]) for _ in range(3)] == ["alive"] * 3
+
+
+def test_server_that_hangs_up_at_once_is_not_tried_without_end(eye: Eye) -> None:
+    taken = 0
+
+    def hang_up(listening: socket.socket) -> None:
+        nonlocal taken
+        while True:
+            try:
+                listening.accept()[0].close()
+            except OSError:
+                return
+            taken += 1
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=hang_up, args=(listening,), daemon=True).start()
+        assert see(eye, listening.getsockname()[1]) == "alive"
+        listening.shutdown(socket.SHUT_RDWR)
+    assert taken <= 4
+
+
+def test_host_that_answers_ssh_alone_is_alive(eye: Eye, full: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as ssh:
+        assert see(eye, full, ssh=ssh.getsockname()[1]) == "alive"
+
+
+def test_silence_takes_no_longer_than_its_time(eye: Eye, full: int) -> None:
+    began = time.monotonic()
+    assert see(eye, full, ssh=full) == "silent"
+    assert time.monotonic() - began < WITHIN + 0.2
+
+
+@pytest.fixture
+def full() -> Iterator[int]:
+    """A port whose queue is full: the kernel answers nothing to a further SYN, as if it had been lost."""
+    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for waiting in (first, second):
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield listening.getsockname()[1]
