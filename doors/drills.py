@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from drills.judging.result import DrillResult
     from drills.rounds.result import RoundsResult
+    from drills.scenarios.parts import Scenario
     from inventories.catalog.recovery import Objectives
 
 _PACKAGE_HINT = "TDENGINE_PACKAGE=PATH-OR-URL, with a file .sha256 beside it, installs TDengine in the lab"
@@ -28,6 +29,7 @@ _PACKAGE_HINT = "TDENGINE_PACKAGE=PATH-OR-URL, with a file .sha256 beside it, in
         "twin": "run a negative twin, which must fail for its own reason",
         "rounds": "so many drills on one estate, drawn at random, nothing deployed in between",
         "kill": "with --rounds: kill the operator's process in every runbook of every second round, and resume it",
+        "by": "operator (the drill's own, awake; default) or watch: who runs the failover",
         "rate": "rows a second that the feed writes",
         "seed": "repeat the random moment of an earlier drill, or the rounds of an earlier run (its run_id)",
         "json": "print result.json instead of the summary",
@@ -41,6 +43,7 @@ def drill(
     twin: str = "",
     rounds: str = "",
     kill: bool = False,
+    by: str = "operator",
     rate: float = 6000.0,
     seed: int = 0,
     json: bool = False,
@@ -54,13 +57,15 @@ def drill(
     from inventories.errors import BadInput
 
     if rounds:
+        if by != "operator":
+            raise BadInput("the rounds are recovered by their own operator", "./dr drill --by watch is a single drill")
         _rounds(lab, rounds, scenario, twin, rate, seed, json, kill)
         return
     if kill:
         raise BadInput("--kill belongs to rounds", "./dr drill --rounds 10 --kill")
     made_to_fail = scenarios.twin(twin) if twin else None
     chosen = scenarios.scenario(scenario or (made_to_fail.scenario if made_to_fail else "primary-power-loss"))
-    plan = Plan(rate=rate, seed=seed or None)
+    plan = Plan(rate=rate, seed=seed or None, by=_who(by, chosen, twin))
     if chosen.skipped:
         raise Exit(f"{chosen.skipped}\nHINT: {_PACKAGE_HINT}", code=3)
     with progress() as say:
@@ -71,6 +76,22 @@ def drill(
     else:
         _summary(result, folder)
     _ends(result, folder)
+
+
+def _who(by: str, chosen: Scenario, twin: str) -> str:
+    """Raises BadInput for somebody unknown, and for what no watch acts on."""
+    from drills.scenarios.catalogue import SCENARIOS
+    from inventories.errors import BadInput
+
+    if by not in ("operator", "watch"):
+        raise BadInput(f"nobody called {by!r} runs a failover", "--by watch or --by operator")
+    if by == "watch" and (twin or not chosen.by_itself):
+        acts_on = ", ".join(name for name, one in SCENARIOS.items() if one.by_itself)
+        raise BadInput(
+            f"no watch acts on {chosen.name}{f' with the twin {twin}' if twin else ''}: it needs a person",
+            f"--by watch goes with {acts_on}",
+        )
+    return by
 
 
 def _rounds(

@@ -158,7 +158,8 @@ def _told(known: dict[str, Any] | None, where: str) -> str:
         return f"No watch runs on {where}."
     may = "may run failover" if known.get("act") else "only looks"
     eyes = ", ".join(f"{eye}: {sight}" for eye, sight in (known.get("eyes") or {}).items())
-    return f"The watch on {where} (process {known['pid']}) {may}; {known.get('says', 'it begins')} ({eyes or 'no eyes yet'})."
+    says = known.get("says", "it begins")
+    return f"The watch on {where} (process {known['pid']}) {may}; {says} ({eyes or 'no eyes yet'})."
 
 
 collection = Collection("watch", look, maintenance, stop, status)

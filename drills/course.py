@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
+from drills import by_watch, gather
 from drills import feed as feeds
-from drills import gather
 from drills.gate import clean_up
 from drills.judging.compare import Comparison, TableComparison, compare, with_phantom_row
 from drills.judging.fate import Fate, Window, fate, oldest_ack
 from drills.judging.result import Check, CheckOutcome, DrillResult, Outcome
 from drills.measuring.events import Event
 from drills.measuring.ledger import read_ledger
-from drills.measuring.measure import Measured, Moments, longest, measure
+from drills.measuring.measure import Mark, Measured, Moments, longest, measure
 from drills.measuring.tally import Feed, Writing
 from drills.scenarios.parts import Result, Scenario, Twin
 from drills.stage import Stage
@@ -39,7 +39,8 @@ class Plan:
     """How to drill. Seconds before the fault are drawn between `calm_s` and twice that; `seed` fixes the draw.
 
     `reclone` brings a lost host back from the repository, without trying to rewind it. `kill` ends the operator's
-    process with SIGKILL in the middle of each runbook, which is resumed: no seconds are promised then.
+    process with SIGKILL in the middle of each runbook, which is resumed: no seconds are promised then. `by` says who
+    runs the failover: the drill's own operator as soon as the feed has noticed, or the watch.
     """
 
     rate: float = 6000.0
@@ -48,6 +49,7 @@ class Plan:
     seed: int | None = None
     reclone: bool = False
     kill: bool = False
+    by: str = by_watch.OPERATOR
 
     def __post_init__(self) -> None:
         """Raises BadInput for a rate that no feed can have."""
@@ -83,6 +85,7 @@ class Course:
             for store in scenario.stores:
                 begun = feeds.running(stage.estate.app, rate, self.chance.randrange(2**31), stage.run_dir, store)
                 stage.running[store.name] = stack.enter_context(begun)
+            watcher = self._watcher(stack)
             stage.say("the feed writes; waiting for a random moment")
             self._sleep(self.plan.calm_s)
             self._prepare()
@@ -91,8 +94,7 @@ class Course:
             stage.say(f"fault: {scenario.summary}")
             stage.outages = {name: feed.ledger.view().outages for name, feed in stage.running.items()}
             scenario.fault(stage)
-            detected = self._detect()
-            recovered = (self.twin.recover if self.twin and self.twin.recover else scenario.recover)(stage)
+            detected, recovered = self._by_watch(watcher, fault) if watcher else self._by_operator()
             stage.heal(stage.primary)  # a partition that nobody ended by power
             if recovered.outcome is not self._wanted(0):
                 clean_up(stage)
@@ -102,6 +104,24 @@ class Course:
                 feed.stop()
         failover = stage.failover_started if scenario.detect else None
         return Moments(stage.marks[0].at, fault, detected, failover, stop), recovered
+
+    def _watcher(self, stack: ExitStack) -> by_watch.Watcher | None:
+        if self.plan.by != by_watch.WATCH:
+            return None
+        self.stage.say("the watch begins to look")
+        watch = by_watch.running(self.stage.estate.backup, self.stage.run_dir, "--act", "failover")
+        return stack.enter_context(watch)
+
+    def _by_operator(self) -> tuple[float | None, Result]:
+        detected = self._detect()
+        recover = self.twin.recover if self.twin and self.twin.recover else self.scenario.recover
+        return detected, recover(self.stage)
+
+    def _by_watch(self, watcher: by_watch.Watcher, fault: float) -> tuple[float, Result]:
+        acts = by_watch.saw(watcher, self.stage, fault)
+        self.stage.marks.append(Mark("detected", acts.at))
+        self.result = self.result.model_copy(update={"alarm": f"the watch: {acts.says.partition(': ')[2]}"})
+        return acts.at, by_watch.recovered(watcher, self.stage, fault)
 
     def _measure(self, events: Events, moments: Moments) -> None:
         """Each store by itself; the one that was silent longest speaks for all."""

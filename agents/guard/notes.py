@@ -89,7 +89,7 @@ def show(folder: Path) -> Json:
     left = declared["until"] - time.time() if declared else 0.0
     last = acted[-1] if acted else None
     return {
-        "maintenance": {**declared, "left_s": left} if declared and 0 < left else None,
+        "maintenance": {**declared, "left_s": left} if declared and left > 0 else None,
         "acted": last and {**last, "age_s": age(last)},
     }  # fmt: skip
 
@@ -130,7 +130,8 @@ def declare(folder: Path, request: Json) -> Json:
     if not str(request.get("reason") or "").strip():
         raise BadRequest("maintenance has a reason")
     declared = {
-        "until": time.time() + for_s, "since": now_utc(), "reason": str(request["reason"]), "by": str(request.get("by")),
+        "until": time.time() + for_s, "since": now_utc(), "reason": str(request["reason"]),
+        "by": str(request.get("by")),
     }  # fmt: skip
     return _put(folder, {**read(folder), "maintenance": declared})
 

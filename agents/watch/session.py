@@ -10,7 +10,13 @@ from psycopg2 import extensions
 
 LOGIN_S = 2.0  # by then a first packet that got lost would not have been sent again soon enough
 _ASK = "SELECT pg_is_in_recovery()"
-_TCP = {"tcp_user_timeout": 2000, "keepalives": 1, "keepalives_idle": 1, "keepalives_interval": 1, "keepalives_count": 2}
+_TCP = {
+    "tcp_user_timeout": 2000,
+    "keepalives": 1,
+    "keepalives_idle": 1,
+    "keepalives_interval": 1,
+    "keepalives_count": 2,
+}
 _SESSION = "-c statement_timeout=0 -c idle_session_timeout=0"
 
 

@@ -74,6 +74,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             fault=lambda stage: stage.power_off(stage.primary),
             recover=_failover,
             restore=_power_on_and_rejoin,
+            by_itself=True,
         ),
         Scenario(
             name="primary-crash",
@@ -81,6 +82,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             fault=_crash,
             recover=_failover,
             restore=lambda stage: _rejoin(stage, stage.primary.name),
+            by_itself=True,
         ),
         Scenario(
             name="standby-loss",

@@ -86,6 +86,7 @@ class Scenario:
     rate: float | None = None
     stores: tuple[Store, ...] = (POSTGRESQL,)
     darkens: bool = False
+    by_itself: bool = False  # a watch may act on it: nothing can be lost, and all its eyes see the same
 
     @property
     def promise(self) -> str:

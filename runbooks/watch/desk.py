@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from inventories.errors import DrError, Refused, TargetFailed
+from runbooks.agent import failure
 from runbooks.hosts import Host
 from runbooks.record.read import judged
 from runbooks.record.types import ABSENT, Answer, Unknown, page
@@ -97,10 +99,6 @@ class Desk:
 
 def call(host: Host, verb: str, request: Json) -> Json:
     """The same once, for a person's command. Raises Refused, TargetFailed, Unreachable."""
-    import json
-
-    from runbooks.agent import failure
-
     ran = host.run(_CALL, verb, stdin=json.dumps(request), expect=None, timeout=10)
     if ran.rc:
         raise failure(host, ran)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -46,7 +47,7 @@ def glasses(estate: Estate) -> tuple[Glass, ...]:
     )
 
 
-def _begin(host: Host, application: bool):  # type: ignore[no-untyped-def]
+def _begin(host: Host, application: bool) -> subprocess.Popen[bytes]:
     return host.start(_OF_APPLICATION if application else _EYE, user="mystocks" if application else "postgres")
 
 

@@ -47,9 +47,9 @@ def held(estate: str, act: bool) -> Iterator[Mine]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         if not _taken(lock):
-            known = read(estate)
+            who = (read(estate) or {}).get("pid", "unknown")
             raise Refused(
-                f"a watch of {estate} runs on this machine already (process {known.get('pid') if known else 'unknown'})",
+                f"a watch of {estate} runs on this machine already (process {who})",
                 "./dr watch.status shows what it sees, ./dr watch.stop ends it",
             )
         mine = Mine(path, {"pid": os.getpid(), "act": act, "since": time.time()})

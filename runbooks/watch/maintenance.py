@@ -31,7 +31,9 @@ def declare(estate: Estate, length: str, reason: str) -> dict[str, Any]:
     if not length:
         raise BadInput("a maintenance without an end is one that somebody forgets, and no watch would act again", _HOW)
     if not reason.strip():
-        raise BadInput("whoever is woken by the watch needs to read why it does nothing, and there is no --reason", _HOW)
+        raise BadInput(
+            "whoever is woken by the watch needs to read why it does nothing, and there is no --reason", _HOW
+        )
     request = {"for_s": seconds(length), "reason": reason.strip(), "by": process.user_at_machine()}
     return call(estate.backup, "declare", request)
 

@@ -53,7 +53,9 @@ _RULES: dict[str, tuple[str, ...]] = {
     # What every procedure keeps; of the hosts it asks who is primary.
     "runbooks.record": ("runbooks.record", "runbooks.probes", *_HOSTS),
     # Sees and decides; what it runs is the same runbook.
-    "runbooks.watch": ("runbooks.watch", "runbooks.record", "runbooks.run", "runbooks.procedures", *_HOSTS),
+    "runbooks.watch": (
+        "runbooks.watch", "runbooks.record", "runbooks.run", "runbooks.procedures", "runbooks.probes", *_HOSTS,
+    ),
     "runbooks.layout": (),
     "runbooks.knock": ("inventories.errors",),
     "runbooks.begun": (),

@@ -79,7 +79,8 @@ def test_maintenance_ends_by_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_", [{"reason": "r"}, {"for_s": 0, "reason": "r"}, {"for_s": 60, "reason": " "}, {"for_s": 1e9, "reason": "r"}]
+    "request_",
+    [{"reason": "r"}, {"for_s": 0, "reason": "r"}, {"for_s": 60, "reason": " "}, {"for_s": 1e9, "reason": "r"}],
 )
 def test_maintenance_without_end_or_reason_is_no_declaration(tmp_path: Path, request_: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
