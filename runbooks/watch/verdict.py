@@ -6,6 +6,7 @@ are cut off, some of them or the primary; eyes that could not look have seen not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -47,11 +48,18 @@ class Verdict:
     says: str
 
 
-def judge(primary: str, tracks: Sequence[Track], now: float, patience: Patience) -> Verdict | None:
-    """None while nobody can tell yet: whatever was said before still holds."""
+def judge(
+    primary: str, tracks: Sequence[Track], now: float, patience: Patience, since: float = -math.inf
+) -> Verdict | None:
+    """None while nobody can tell yet: whatever was said before still holds. `since`: when looking began."""
     seeing = [track for track in tracks if track.sight is not Sight.BLIND and now - track.until <= patience.blind_s]
     if any(track.sight is Sight.SERVES for track in seeing):
-        return _serving(primary, tracks, seeing, patience)
+        # One look that did not come is no blindness, and neither is a session that is only being begun.
+        blind = [track for track in tracks if track.sight is Sight.BLIND and track.lasts >= patience.blind_s]
+        late = [track for track in tracks if now - track.until > patience.blind_s]
+        able = [track for track in tracks if track not in blind and track not in late]
+        missing = missing_eyes(tracks, able) if now - since >= patience.blind_s else ()
+        return _serving(primary, seeing, missing, patience)
     quiet = now - max((track.served for track in tracks), default=now)
     if quiet < patience.silence_s:
         return None
@@ -78,14 +86,13 @@ def judge(primary: str, tracks: Sequence[Track], now: float, patience: Patience)
     return Verdict(Word.SLOW, f"{primary} is slow: {_heard(hearing)}")
 
 
-def _serving(primary: str, tracks: Sequence[Track], seeing: Sequence[Track], patience: Patience) -> Verdict:
+def _serving(primary: str, seeing: Sequence[Track], missing: Sequence[str], patience: Patience) -> Verdict:
     deaf = [track for track in seeing if track.sight is Sight.SILENT and track.lasts >= patience.silence_s]
     if deaf:
         serving = [track for track in seeing if track.sight is Sight.SERVES]
         return Verdict(Word.CUT_OFF, f"{primary} serves {_names(serving)} and is cut off from {_names(deaf)}")
-    missing = missing_eyes(tracks, seeing)
     if missing:
-        return Verdict(Word.SERVES, f"{primary} serves; its loss could not be seen, for {_blind(missing, seeing)}")
+        return Verdict(Word.SERVES, f"{primary} serves; its loss could not be seen, for {_blind(missing, ())}")
     return Verdict(Word.SERVES, f"{primary} serves")
 
 

@@ -117,7 +117,7 @@ class Watching:
         self._follow()
         if self.primary is None:
             return False
-        found = judge(self.primary.name, self.seen.now(), now, self._patience)
+        found = judge(self.primary.name, self.seen.now(), now, self._patience, self.seen.since)
         if found is not None and found != self.verdict:
             self._told(found)
         lost = self.verdict is not None and self.verdict.word in ACT_ON and found is not None
