@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import agents, app, base, copies, estate, jobs, offsite
+from deploys import agents, app, base, copies, estate, jobs, offsite, watch
 from deploys.postgresql import pgbackrest, schema
 from deploys.postgresql import server as postgres
 from deploys.postgresql.operations import stage
@@ -33,6 +33,10 @@ if is_backup:
         backups.deploy()
 if "offsite" in host.groups:
     offsite.deploy()
+if watch.reached():
+    watch.way_in()
+if watch.GROUP in host.groups:
+    watch.deploy()
 if "app" in host.groups:
     reads = app.deploy()
     if has_tdengine:
@@ -62,3 +66,5 @@ if not host.data.get("restoring"):
     stage(name="the standby streams")
     if is_backup:
         pgbackrest.schedule()
+    if watch.GROUP in host.groups:
+        watch.service()

@@ -108,6 +108,7 @@ def read_inventory(inventory: str | None = None) -> Inventory:
         raise BadInput(f"{path} declares no host", "see inventories/production.example.py")
     _contradictions(path, tuple(entries.values()), groups)
     _side_host(path, str(data.get("side_host") or ""), groups)
+    _watch(path, str(data.get("watch_act") or ""), groups)
     return Inventory(path.stem, path, str(data.get("estate", path.stem)), tuple(entries.values()), groups, data)
 
 
@@ -179,6 +180,23 @@ def _side_host(path: Path, name: str, groups: Mapping[str, tuple[str, ...]]) -> 
             f"{path}: side_host is {name!r}, which is no database host and no backup host",
             f"name one of {', '.join(fit)}, or leave it empty for the primary's own",
         )
+
+
+# A watch is lost with what is beside it; and where application and watch are one, two pairs of eyes are one.
+_NO_PLACE_TO_WATCH_FROM = ("pg_primary", "pg_standby", "tdengine", "app", "offsite")
+
+
+def _watch(path: Path, act: str, groups: Mapping[str, tuple[str, ...]]) -> None:
+    """Raises BadInput for a watch that could be lost with what it watches, or that sees no more than others do."""
+    for name in groups.get("watch", ()):
+        for group in _NO_PLACE_TO_WATCH_FROM:
+            if name in groups.get(group, ()):
+                raise BadInput(
+                    f"{path}: {name} is in watch and in {group}, and a watch there would not see its own host's loss",
+                    "put the backup host, or a host of no other group, into watch",
+                )
+    if act not in ("", "failover"):
+        raise BadInput(f"{path}: watch_act is {act!r}, and a watch can act by failover alone", "'failover', or ''")
 
 
 def _what_no_runbook_could_do(path: Path, entry: HostEntry) -> None:

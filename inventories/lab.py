@@ -42,4 +42,8 @@ pg_primary = _group("pg1")
 pg_standby = _group("pg2")
 backup = _group("backup1")
 offsite = _group("offsite1")
+# A lab's drills break things on purpose, so there is no watch unless one is asked for.
+_watches = _os.environ.get("DR_LAB_WATCH", "")
+_SHARED["watch_act"] = "" if _watches == "look" else _watches
+watch = _group(*(["backup1"] if _watches else []))
 tdengine = _group("tsdb1", "tsdb2", "tsdb3")

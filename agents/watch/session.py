@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import psycopg2
 from psycopg2 import extensions
@@ -32,7 +33,7 @@ class Session:
     """`fileno` and `writes` are for select; `step` goes on as far as it can without waiting."""
 
     def __init__(self, host: str, address: str, port: int, libpq: Mapping[str, str]) -> None:
-        self._where = {"host": host, "hostaddr": address, "port": str(port), **libpq}
+        self._where: dict[str, Any] = {"host": host, "hostaddr": address, "port": str(port), **libpq, **_TCP}
         self._connection: extensions.connection | None = None
         self._cursor: extensions.cursor | None = None
         self._began = 0.0
@@ -58,7 +59,7 @@ class Session:
             if self._connection is None:
                 self._began = time.monotonic()
                 self._connection = psycopg2.connect(
-                    application_name="mystocks-watch", options=_SESSION, async_=1, **self._where, **_TCP
+                    application_name="mystocks-watch", options=_SESSION, async_=1, **self._where
                 )
                 self._state = self._connection.poll()
             elif self._state == extensions.POLL_OK:

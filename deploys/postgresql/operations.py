@@ -355,8 +355,11 @@ def jobs_armed(jobs: Sequence[str], root: str) -> Commands:
 
 
 @operation()
-def known_host(path: str, node: str) -> Commands:
-    """Pin another host's key, as that host itself says it over the operator's own, pinned connection."""
+def known_host(path: str, node: str, dialled: str = "") -> Commands:
+    """Pin another host's key, as that host itself says it over the operator's own, pinned connection.
+
+    `dialled`: what SSH looks it up by, where that is not its name.
+    """
     there = inventory.get_host(node)
     if not (there and there.connected):
         host.noop(f"{node} is not part of this run")
@@ -364,7 +367,7 @@ def known_host(path: str, node: str) -> Commands:
     key = there.get_fact(SshHostKey)
     if not key:
         raise OperationError(f"{node} has no ed25519 host key")
-    line = f"{node} {key}"
+    line = f"{dialled or node} {key}"
     if list(host.get_fact(FileContents, path=path) or []) == [line]:
         host.noop("it is known")
         return

@@ -33,6 +33,10 @@ side_host = ""
 # comes on its standard input, one sentence a line. Empty: the journal alone is told.
 alarm_command: list[str] = []
 
+# What the service on a host of the group `watch` may do by itself: "failover", or "" to look and raise the alarm alone.
+# Where fence_command names a program that the watch's host has not, a host's watch_fence_command takes its place there.
+watch_act = "failover"
+
 # What the off-site host offers: "rest-server" is restic's own server (package restic-rest-server, Debian 13 and later),
 # append only, so that whoever takes over the backup host cannot take the copies away; snapshots are let go by
 # ./dr backup.expire --offsite. "sftp" needs nothing there but SSH, and its account may delete.

@@ -19,7 +19,7 @@ def test_production_example_loads() -> None:
     assert [host.name for host in found.hosts] == ["pg1", "pg2", "backup1", "offsite1", "app1"]
     assert {name: hosts for name, hosts in found.groups.items() if hosts} == {
         "pg_primary": ("pg1",), "pg_standby": ("pg2",), "backup": ("backup1",), "offsite": ("offsite1",),
-        "app": ("app1",),
+        "watch": ("backup1",), "app": ("app1",),
     }  # fmt: skip
     assert found.estate == "mystocks"
     assert found.hosts[0].fence_command == ("/usr/local/sbin/fence-host", "off", "pg1")
@@ -104,6 +104,18 @@ def test_private_names_are_no_groups(tmp_path: Path) -> None:
             'a = [("pg1", {"ssh_hostname": "a.example", "address": "2001:db8::1"})]\n'
             'b = [("pg2", {"ssh_hostname": "b.example", "address": "2001:DB8:0:0::1"})]\n',
             "pg1 and pg2 have the same address, 2001:db8::1",
+        ),
+        (
+            'pg_standby = [("pg2", {"ssh_hostname": "192.0.2.1"})]\nwatch = ["pg2"]\n',
+            "pg2 is in watch and in pg_standby",
+        ),
+        (
+            'app = [("app1", {"ssh_hostname": "192.0.2.1"})]\nwatch = ["app1"]\n',
+            "app1 is in watch and in app",
+        ),
+        (
+            'backup = ([("backup1", {"ssh_hostname": "192.0.2.1"})], {"watch_act": "rejoin"})\n',
+            "watch_act is 'rejoin'",
         ),
         ('pg = ["pg1"]\n', "ssh_hostname of pg1 is 'pg1', which is no IP address"),
         (

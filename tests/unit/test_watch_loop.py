@@ -1,4 +1,4 @@
-"""The watch as it runs: real threads, sessions and notes; what the eyes see is played, and the runbook is only counted."""
+"""The watch as it runs: real threads, sessions and notes; what the eyes see is played, the runbook is only counted."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ class Scene:
         program = _SERVES if "guard.notes" in command else _SEES
         what = self.folder if "guard.notes" in command else self.folder / host.name
         pipe = subprocess.PIPE
-        return subprocess.Popen([sys.executable, "-c", program, str(what)], stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT)
+        argv = [sys.executable, "-c", program, str(what)]
+        return subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT)
 
     def fail_over(self, _estate: Estate, desk: Any, primary: str, cooldown_s: float, _say: object) -> Deed:
         desk.change("act", {"token": "t", "cooldown_s": cooldown_s, "by": "toy", "primary": primary})

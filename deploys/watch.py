@@ -1,0 +1,151 @@
+"""The watch as a service: its own account, key and code on a host of the group `watch`, and its way to the others.
+
+Its key opens the hosts that a failover has to do with, from the watch's own address alone, without terminal and
+without forwarding. There it is root, as fencing and promoting are root's work: see docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+from pyinfra import host, inventory
+from pyinfra.facts.files import File
+from pyinfra.operations import server, systemd
+from pyinfra.operations.util import any_changed
+
+from deploys import estate, pki
+from deploys.placed import Place, folder, placed, rendered
+from deploys.postgresql.operations import known_host, packages
+from deploys.text import MANAGED
+from deploys.tree import tree
+
+GROUP, USER = "watch", "mystocks-watch"
+HOME, ETC = "/var/lib/mystocks-watch", "/etc/mystocks-dr/watch"
+CODE, UNIT = "/opt/mystocks-dr/watch", "mystocks-watch"
+ROOMS = ("agents", "deploys", "doors", "inventories", "lab", "runbooks", "templates", "tests/verify")
+# What runs a failover, its verification too, of the release's own: Debian 13 has them as new as is needed.
+PACKAGES = (
+    "openssh-client", "python3", "python3-cryptography", "python3-filelock", "python3-invoke", "python3-jinja2",
+    "python3-psycopg2", "python3-pydantic", "python3-pytest", "python3-pytest-timeout", "python3-rich",
+    "python3-testinfra", "python3-yaml",
+)  # fmt: skip
+REACHED = ("app", "pg_primary", "pg_standby", "backup")  # the groups on whose hosts a failover works
+_VALUES = estate.ROOT / "inventories" / "group_data" / "all.py"
+_NOT_ITS_BUSINESS = ("operator_keys", "client_networks")
+
+
+def reached() -> bool:
+    """Whether this host is one that the watch has to reach."""
+    return any(group in host.groups for group in REACHED)
+
+
+def way_in() -> None:
+    """The account on a host that a failover works on; without a watch in the inventory its key goes."""
+    watches = estate.nodes(GROUP)
+    if not watches:
+        if host.get_fact(File, path=f"{HOME}/.ssh/authorized_keys"):
+            placed(name="no watch comes in", places=[Place(f"{HOME}/.ssh/authorized_keys", "0644", text="")])
+        return
+    server.user(name="watch's user", user=USER, home=HOME, shell="/bin/sh", system=True, ensure_home=False)  # noqa: S604
+    key = _key().public.read_text().strip()
+    keys = rendered("watch", "authorized_keys.j2", managed=MANAGED, key=key, addresses=estate.addresses(watches))
+    placed(
+        name="watch's way in",
+        places=[
+            folder(HOME, "0755"),
+            folder(f"{HOME}/.ssh", "0755"),
+            Place(f"{HOME}/.ssh/authorized_keys", "0644", text=keys),
+            Place("/etc/sudoers.d/mystocks-watch", "0440", text=rendered(
+                "watch", "sudoers.j2", managed=MANAGED, user=USER
+            )),
+        ],
+    )  # fmt: skip
+
+
+def deploy() -> None:
+    """Code, key and inventory on the watch's host. It is started when every host is ready for it."""
+    packages(name="watch's packages", names=list(PACKAGES))
+    server.user(name="watch's account", user=USER, home=HOME, shell="/bin/sh", system=True, ensure_home=False)  # noqa: S604
+    placed(
+        name="watch's key and inventory",
+        places=[
+            folder(HOME, "0755"),
+            folder(f"{HOME}/state", "0700", USER),
+            folder(f"{HOME}/runs", "0700", USER),
+            folder(ETC, "0750", USER),
+            folder(f"{ETC}/known", "0755"),
+            Place(f"{ETC}/id_ed25519", "0600", USER, _key().private.read_text()),
+            Place(f"{ETC}/inventory.py", "0640", "root", _inventory(), group=USER),
+        ],
+    )
+    for node in _nodes():
+        known_host(
+            name=f"{node.name} is known to the watch by its key", path=f"{ETC}/known/{node.name}", node=node.name,
+            dialled=_dialled(node),
+        )  # fmt: skip
+
+
+def service() -> None:
+    """The code, and the service that runs it; what has changed has it started anew."""
+    folders = placed(name="watch's code", places=[folder(CODE, "0755"), folder(f"{CODE}/tests", "0755")])
+    code = [tree(name=f"watch's {room}", src=str(estate.ROOT / room), dest=f"{CODE}/{room}") for room in ROOMS]
+    act = str(host.data.get("watch_act") or "")
+    unit = placed(
+        name="watch's unit",
+        places=[Place(f"/etc/systemd/system/{UNIT}.service", "0644", text=rendered(
+            "watch", "mystocks-watch.service.j2", managed=MANAGED, user=USER, code=CODE, home=HOME, act=act,
+            inventory=f"{ETC}/inventory.py",
+        ))],
+    )  # fmt: skip
+    systemd.daemon_reload(name="systemd reads the watch", _if=unit.did_change)
+    systemd.service(name="the watch runs", service=UNIT, running=True, enabled=True)
+    changed = any_changed(folders, *code, unit)
+    systemd.service(name="the watch runs what is here", service=UNIT, restarted=True, _if=changed)
+
+
+def _inventory() -> str:
+    """Of the hosts that a failover works on: reached at the address that the others dial, as the watch's own user."""
+    groups = []
+    for group in REACHED:
+        members = [(node.name, _entry(node)) for node in estate.nodes(group)]
+        groups.append((group, repr(members)))
+    return rendered("watch", "inventory.py.j2", managed=MANAGED, shared=repr(_shared()), groups=groups)
+
+
+def _shared() -> dict[str, Any]:
+    known = {name: value for name, value in runpy.run_path(str(_VALUES)).items() if not name.startswith("_")}
+    values = {name: host.data.get(name) for name in known if name != "annotations" and name not in _NOT_ITS_BUSINESS}
+    return {
+        **values, "watch_key": True, "ssh_user": USER, "ssh_key": f"{ETC}/id_ed25519",
+        "ssh_strict_host_key_checking": "yes",
+    }  # fmt: skip
+
+
+def _entry(node: estate.Node) -> dict[str, Any]:
+    there = inventory.get_host(node.name)
+    data = there.data if there else {}
+    found: dict[str, Any] = {
+        "ssh_hostname": node.address, "ssh_known_hosts_file": f"{ETC}/known/{node.name}", "ssh_port": _port(node),
+    }  # fmt: skip
+    fence = data.get("watch_fence_command") or data.get("fence_command")
+    return {**found, "fence_command": list(fence)} if fence else found
+
+
+def _nodes() -> tuple[estate.Node, ...]:
+    return estate.nodes(*REACHED)
+
+
+def _port(node: estate.Node) -> int:
+    there = inventory.get_host(node.name)
+    return int((there.data.get("ssh_port") if there else None) or 22)
+
+
+def _dialled(node: estate.Node) -> str:
+    """As a known_hosts file names what is dialled."""
+    return node.address if _port(node) == 22 else f"[{node.address}]:{_port(node)}"
+
+
+def _key() -> pki.SshKey:
+    return pki.ssh_key(Path(host.data.get("pki_dir")).expanduser(), "watch")
