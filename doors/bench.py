@@ -13,7 +13,7 @@ from inventories.errors import BadInput, VerificationFailed
 
 if TYPE_CHECKING:
     from drills.benches.bench_gate import Passed
-    from drills.benches.headline import Figure
+    from drills.benches.headline import Bench, Figure
 
 _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option"
 
@@ -28,6 +28,9 @@ _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option
         "gib": "with --restore: GiB in the database",
         "tdengine": "measure TDengine's backups and restores beside its own dump tool instead",
         "client": "measure the client library beside the feed's path and bare statements instead; --runs rounds",
+        "watch": "measure the watch instead, nobody awake: --runs drills on a lab that stays",
+        "noise": "with --watch: so many episodes during which the primary serves and no watch may act",
+        "hasty": "with --watch --noise: the twin, a watch without patience, which must act",
         "rows": "with --tdengine: ticks in the database; with --client: rows of each way (default 60,000)",
         "readme": "write what was measured into its table of README.md",
         "gate": "hold the headline figures, as ratios to yardsticks of the same run, to docs/figures.yaml instead",
@@ -42,13 +45,15 @@ _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option
 @door
 def bench(
     c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, targets: int = 20, restore: bool = False,
-    gib: float = 5.0, tdengine: bool = False, client: bool = False, rows: int = 0, readme: bool = False,
-    gate: bool = False, figures: str = "", tolerance: float = 1 / 3, tries: int = 1, record: bool = False,
+    gib: float = 5.0, tdengine: bool = False, client: bool = False, watch: bool = False, noise: int = 0,
+    hasty: bool = False, rows: int = 0, readme: bool = False, gate: bool = False, figures: str = "", tolerance: float = 1 / 3, tries: int = 1, record: bool = False,
     reason: str = "", lab: str = "bench",
 ) -> None:  # fmt: skip
     """Measure what was promised; --gate holds it to its record."""
-    if sum((restore, tdengine, client, gate)) > 1:
-        raise BadInput("--restore, --tdengine, --client and --gate are four benchmarks", "name one of them")
+    if sum((restore, tdengine, client, watch, gate)) > 1:
+        raise BadInput("--restore, --tdengine, --client, --watch and --gate are five benchmarks", "name one of them")
+    if (noise or hasty) and not watch:
+        raise BadInput("--noise and --hasty belong to the watch", "./dr bench --watch --noise 20")
     asked = {"--figures": figures, "--record": record, "--reason": reason, "--tries": tries != 1}
     extra = [option for option, given in {**asked, "--tolerance": tolerance != 1 / 3}.items() if given]
     if extra and not gate:
@@ -56,23 +61,30 @@ def bench(
     if gate:
         _gate(figures, tolerance, tries, record, reason, lab)
         return
+    if watch:
+        _watch(runs, noise, hasty, readme, lab)
+        return
     _bench(runs, image, rate, targets, restore, gib, tdengine, client, rows, readme, lab)
+
+
+def _watch(runs: int, noise: int, hasty: bool, readme: bool, lab: str) -> None:
+    from drills.benches import watching
+
+    if readme and (noise or hasty):
+        raise BadInput("README has the table of the watch's drills", "./dr bench --watch --runs 20 --readme")
+    with progress() as say:
+        found = watching.noisy(lab, noise or 20, hasty, say) if noise or hasty else watching.bench(lab, runs, say)
+    _kept(found, "watch" if readme else "", f"{runs} crashes of the primary's host with nobody awake, the watch acting")
 
 
 def _bench(
     runs: int, image: bool, rate: float, targets: int, restore: bool, gib: float, tdengine: bool, client: bool,
     rows: int, readme: bool, lab: str,
 ) -> None:  # fmt: skip
-    from datetime import UTC, datetime
-
-    from drills import gather
     from drills.benches import client as bench_client
     from drills.benches import headline as measuring
-    from drills.benches import pages
     from drills.benches import restore as bench_restore
     from drills.benches import tdengine as bench_tdengine
-    from drills.benches.bench_gate import README
-    from runbooks.engine.rundir import REPOSITORY
 
     with progress() as say:
         if restore:
@@ -89,9 +101,22 @@ def _bench(
         else:
             name, title = "measured", f"{runs} `primary-power-loss` drills in a row, the kill at a random moment"
             found = measuring.bench(lab, runs, say, build_image=image, rate=rate, targets=targets)
+    _kept(found, name if readme else "", title)
+
+
+def _kept(found: Bench, name: str, title: str) -> None:
+    """On the screen, in a file, and, where it is named, in its table of the README."""
+    from datetime import UTC, datetime
+
+    from drills import gather
+    from drills.benches import headline as measuring
+    from drills.benches import pages
+    from drills.benches.bench_gate import README
+    from runbooks.engine.rundir import REPOSITORY
+
     _show(found.figures)
     print(f"every value: {measuring.write(measuring.as_document(found), REPOSITORY / 'bench')}")
-    if readme:
+    if name:
         pages.write(README, name, pages.page(title, found, gather.machine(), f"{datetime.now(UTC):%Y-%m-%d}"))
 
 

@@ -43,13 +43,16 @@ def look(c: Context, act: str = "", json: bool = False, inventory: str = "", lab
     """
     from inventories.catalog.load import load_recovery
     from runbooks import hosts
-    from runbooks.watch import kept
+    from runbooks.watch import kept, rights
     from runbooks.watch.watching import Watching, require_eyes
 
     if act not in ("", "failover"):
         raise BadInput(f"a watch can act by failover alone, not by {act!r}", "./dr watch --act failover")
     estate = hosts.load(inventory or None)
     require_eyes(estate)
+    if estate.data.get("watch_key"):
+        rights.require_key(estate)
+        rights.require(estate)
     with kept.held(estate.name, bool(act)) as mine:
         watching = Watching(estate, load_recovery().watch, bool(act), _voice(json))
         with _ended_by_signal() as over:
@@ -126,12 +129,37 @@ def maintenance(
 @task(help={"inventory": INVENTORY_HELP, "lab": LAB_HELP})
 @door
 def stop(c: Context, inventory: str = "", lab: str = "") -> None:
-    """End the watch. Refuses while it runs a failover."""
-    from runbooks import hosts
-    from runbooks.watch import kept
+    """End the watch, here and as a service. Refuses while it runs a failover.
 
-    pid = kept.stop(hosts.load(inventory or None).name)
-    print(f"The watch of this machine (process {pid}) has ended." if pid else "No watch runs on this machine.")
+    A service stays ended until `watch.start`, or the next deploy.
+    """
+    from runbooks import hosts
+    from runbooks.watch import kept, service
+
+    estate = hosts.load(inventory or None)
+    pid, ended = kept.stop(estate.name), service.stop(estate)
+    if pid:
+        print(f"The watch of this machine (process {pid}) has ended.")
+    if ended:
+        print(f"The service of {' and '.join(ended)} has ended; ./dr watch.start starts it again.")
+    if not (pid or ended):
+        print("No watch runs.")
+
+
+@task(help={"inventory": INVENTORY_HELP, "lab": LAB_HELP})
+@door
+def start(c: Context, inventory: str = "", lab: str = "") -> None:
+    """Start the watch's service again after watch.stop."""
+    from runbooks import hosts
+    from runbooks.watch import service
+
+    started = service.start(hosts.load(inventory or None))
+    if not started:
+        raise BadInput(
+            "the inventory has no host in group watch, so there is no service",
+            "./dr watch looks from this machine; for a service name the backup host in `watch`, and deploy",
+        )
+    print(f"The watch runs on {' and '.join(started)}.")
 
 
 @task(help={"json": "print JSON", "inventory": INVENTORY_HELP, "lab": LAB_HELP})
@@ -139,15 +167,19 @@ def stop(c: Context, inventory: str = "", lab: str = "") -> None:
 def status(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> None:
     """Show which watch runs and what it sees."""
     from runbooks import hosts
-    from runbooks.watch import kept, maintenance
+    from runbooks.watch import kept, maintenance, service
     from runbooks.watch.desk import call
 
     estate = hosts.load(inventory or None)
-    here, notes = kept.read(estate.name), call(estate.backup, "show", {})
+    here, notes, services = kept.read(estate.name), call(estate.backup, "show", {}), service.services(estate)
     if json:
-        print(jsonlib.dumps({"here": here, "notes": notes}, indent=2))
+        there = {one.host.name: {"active": one.active, "why": one.why, "says": one.known} for one in services}
+        print(jsonlib.dumps({"here": here, "services": there, "notes": notes}, indent=2))
         return
-    print(_told(here, "this machine"))
+    for one in services:
+        print(_told(one.known, one.host.name) if one.known else f"{one.host}: its service is {one.why or one.active}.")
+    if here or not services:
+        print(_told(here, "this machine"))
     print(maintenance.told(notes))
     if notes["acted"]:
         print(f"A watch has acted {notes['acted']['age_s'] / 60:.0f} min ago ({notes['acted']['by']}).")
@@ -162,4 +194,4 @@ def _told(known: dict[str, Any] | None, where: str) -> str:
     return f"The watch on {where} (process {known['pid']}) {may}; {says} ({eyes or 'no eyes yet'})."
 
 
-collection = Collection("watch", look, maintenance, stop, status)
+collection = Collection("watch", look, maintenance, start, stop, status)

@@ -93,24 +93,36 @@ class Watcher:
 
 
 @contextmanager
-def running(backup: Host, run_dir: Path, *more: str, **environment: str) -> Iterator[Watcher]:
+def running(backup: Host, run_dir: Path, *more: str) -> Iterator[Watcher]:
     """A watch of the lab that sees its primary serve. What watches did in earlier drills does not keep it from acting.
 
     Raises Refused while maintenance is declared.
     """
+    with _begun(backup, run_dir, "doors.main", "watch", "--json", *more) as watcher:
+        yield watcher
+
+
+@contextmanager
+def hasty(backup: Host, run_dir: Path) -> Iterator[Watcher]:
+    """The twin: a watch without patience."""
+    with _begun(backup, run_dir, "drills.hasty") as watcher:
+        yield watcher
+
+
+@contextmanager
+def _begun(backup: Host, run_dir: Path, *module: str) -> Iterator[Watcher]:
     forget(backup)
     log = run_dir / "logs" / "watch.jsonl"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.with_suffix(".err").open("ab") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "doors.main", "watch", "--json", *more], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=errors, text=True, cwd=REPOSITORY,
-            env={**os.environ, "DR_RUNS": str(run_dir / "runbooks"), **environment},
+            [sys.executable, "-m", *module], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
+            cwd=REPOSITORY, env={**os.environ, "DR_RUNS": str(run_dir / "runbooks")},
         )  # fmt: skip
     watcher = Watcher(process, log)
     threading.Thread(target=watcher.listen, daemon=True).start()
     try:
-        watcher.hears(lambda word: word.what == "sees" and word.says.endswith(" serves"), BEGINS_S, "that it serves")
+        watcher.hears(lambda word: word.what == "sees" and " serves" in word.says, BEGINS_S, "that it serves")
         yield watcher
     finally:
         watcher.stop()

@@ -5,6 +5,7 @@ import sys as _sys
 from pathlib import Path as _Path
 from typing import Any as _Any
 
+from lab import bmc as _bmc
 from lab import state as _state
 
 _name = _os.environ.get("DR_LAB") or "lab"
@@ -25,11 +26,19 @@ _SHARED = {
 
 def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, str]]:
     members: list[tuple[str, dict[str, _Any]]] = [
-        (name, {"ssh_hostname": _made.hosts[name].address, "fence_command": _fence(name)})
+        (name, {"ssh_hostname": _made.hosts[name].address, "fence_command": _fence(name), **_by_network(name)})
         for name in names
         if name in _made.hosts
     ]
     return members, _SHARED
+
+
+def _by_network(name: str) -> dict[str, list[str]]:
+    """How a watch that runs on one of the lab's own hosts turns another one off, while lab.bmc serves."""
+    if not _os.environ.get("DR_LAB_WATCH"):
+        return {}
+    program = _Path("/opt/mystocks-dr/watch/lab/bmc_client.py")
+    return {"watch_fence_command": _bmc.command(_name, name, program)}
 
 
 def _fence(name: str) -> list[str]:

@@ -174,15 +174,15 @@ def _drills(lab: str, runs: int, say: Callable[[str], None]) -> list[Figure]:
         results.append(result)
         waited.append(_waited_for_the_record(folder))
     figures = [
-        _of(results, "drills that did not pass", "", lambda r: float(r.outcome.value != "passed"), 0, every=True),
-        _of(results, "rows lost", "rows", lambda r: r.lost, 0, every=True),
-        _of(results, "rows duplicated", "rows", lambda r: r.duplicated, 0, every=True),
-        _of(results, "RTO, longest pause of the store", "s", lambda r: r.rto_s, 5),
-        _of(results, "detection", "s", lambda r: r.detection_s),
-        _of(results, "failover started to first row on the new primary", "s", lambda r: r.rto_from_failover_s, 1),
+        of_drills(results, "drills that did not pass", "", lambda r: float(r.outcome.value != "passed"), 0, every=True),
+        of_drills(results, "rows lost", "rows", lambda r: r.lost, 0, every=True),
+        of_drills(results, "rows duplicated", "rows", lambda r: r.duplicated, 0, every=True),
+        of_drills(results, "RTO, longest pause of the store", "s", lambda r: r.rto_s, 5),
+        of_drills(results, "detection", "s", lambda r: r.detection_s),
+        of_drills(results, "failover started to first row on the new primary", "s", lambda r: r.rto_from_failover_s, 1),
         Figure("of that, waited for the estate record", "ms", tuple(waited), 50),
-        _of(results, "longest wait for any acknowledgement", "s", lambda r: r.max_ack_gap_s, 1, every=True),
-        _of(
+        of_drills(results, "longest wait for any acknowledgement", "s", lambda r: r.max_ack_gap_s, 1, every=True),
+        of_drills(
             results,
             "rows acknowledged a second across the fault",
             "rows/s",
@@ -191,7 +191,7 @@ def _drills(lab: str, runs: int, say: Callable[[str], None]) -> list[Figure]:
             at_least=True,
         ),
     ]
-    phases = (_of(results, f"phase {name}", "s", partial(_phase, name=name)) for name in PHASES)
+    phases = (of_drills(results, f"phase {name}", "s", partial(_phase, name=name)) for name in PHASES)
     return [*figures, *phases]
 
 
@@ -213,9 +213,9 @@ def _others(lab: str, say: Callable[[str], None]) -> list[Figure]:
         if result.outcome is Outcome.INTERRUPTED:
             raise KeyboardInterrupt
         figures += [
-            _of([result], f"`{name}`, one drill: RTO", "s", lambda r: r.rto_s),
-            _of([result], f"`{name}`: longest wait for any acknowledgement", "s", lambda r: r.max_ack_gap_s),
-            _of([result], f"`{name}`: rows lost or duplicated", "rows", _wrong_rows, 0, every=True),
+            of_drills([result], f"`{name}`, one drill: RTO", "s", lambda r: r.rto_s),
+            of_drills([result], f"`{name}`: longest wait for any acknowledgement", "s", lambda r: r.max_ack_gap_s),
+            of_drills([result], f"`{name}`: rows lost or duplicated", "rows", _wrong_rows, 0, every=True),
         ]
     return figures
 
@@ -230,7 +230,7 @@ def _phase(result: DrillResult, name: str) -> float | None:
     return next((phase.seconds for phase in result.phases if phase.name == name), None)
 
 
-def _of(
+def of_drills(
     results: Iterable[DrillResult], name: str, unit: str, value: Callable[[DrillResult], float | None],
     target: float | None = None, *, at_least: bool = False, every: bool = False,
 ) -> Figure:  # fmt: skip

@@ -71,6 +71,9 @@ PAGES: Mapping[str, Page] = {
         besides=("agents/writing/write_probe.py", "agents/writing/watch.py"),
     ),
     "client": Page("./dr bench --client --readme", (*_WRITING, "agents/client/*")),
+    "watch": Page(
+        "./dr bench --watch --runs 20 --readme", (*_ORDER, "runbooks/watch/*", "agents/watch/*", "agents/guard/*"),
+    ),
     "figures": Page("./dr bench --gate --record", (*_WRITING, *_PROVISIONING, *_ORDER, *_RESTORING)),
 }  # fmt: skip
 

@@ -26,13 +26,16 @@ __all__ = ["machine"]
         (("watch.maintenance", "--for", "forever", "--reason", "r"), ("'forever'", "no length of time")),
         (("watch.maintenance", "--for", "8d", "--reason", "r"), ("longer than 7 days",)),
         (("watch.maintenance", "--end", "--for", "2h"), ("--end", "two things")),
+        (("bench", "--noise", "5"), ("belong to the watch",)),
+        (("bench", "--watch", "--client"), ("five benchmarks",)),
+        (("bench", "--watch", "--noise", "5", "--readme"), ("README",)),
         (("drill", "--by", "nobody"), ("'nobody'",)),
         (("drill", "--by", "watch", "--scenario", "primary-partition"), ("no watch acts on primary-partition",)),
         (("drill", "--by", "watch", "--twin", "phantom-row"), ("no watch acts on", "phantom-row")),
     ],
 )
 def test_bad_input(machine: Machine, typed: tuple[str, ...], words: tuple[str, ...]) -> None:
-    where = () if typed[0] == "drill" else ("--inventory", machine.inventory)
+    where = () if typed[0] in ("drill", "bench") else ("--inventory", machine.inventory)
     assert_told(machine.dr(*typed, *where), 2, *words)
 
 
@@ -57,7 +60,7 @@ def test_watch_that_acts_is_not_stopped(machine: Machine, monkeypatch: pytest.Mo
 
 def test_no_watch_is_no_mistake(machine: Machine) -> None:
     done = machine.dr("watch.stop", "--inventory", machine.inventory)
-    assert (done.returncode, done.stdout) == (0, "No watch runs on this machine.\n")
+    assert (done.returncode, done.stdout) == (0, "No watch runs.\n")
 
 
 def settings(tmp_path: Path, **watch: float) -> Path:
