@@ -46,8 +46,8 @@ _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option
 def bench(
     c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, targets: int = 20, restore: bool = False,
     gib: float = 5.0, tdengine: bool = False, client: bool = False, watch: bool = False, noise: int = 0,
-    hasty: bool = False, rows: int = 0, readme: bool = False, gate: bool = False, figures: str = "", tolerance: float = 1 / 3, tries: int = 1, record: bool = False,
-    reason: str = "", lab: str = "bench",
+    hasty: bool = False, rows: int = 0, readme: bool = False, gate: bool = False, figures: str = "",
+    tolerance: float = 1 / 3, tries: int = 1, record: bool = False, reason: str = "", lab: str = "bench",
 ) -> None:  # fmt: skip
     """Measure what was promised; --gate holds it to its record."""
     if sum((restore, tdengine, client, watch, gate)) > 1:

@@ -129,9 +129,9 @@ def maintenance(
 @task(help={"inventory": INVENTORY_HELP, "lab": LAB_HELP})
 @door
 def stop(c: Context, inventory: str = "", lab: str = "") -> None:
-    """End the watch, here and as a service. Refuses while it runs a failover.
+    """End the watch. Refuses while it runs a failover.
 
-    A service stays ended until `watch.start`, or the next deploy.
+    The one of this machine, and its service, which stays ended until `watch.start`, or the next deploy.
     """
     from runbooks import hosts
     from runbooks.watch import kept, service

@@ -98,20 +98,22 @@ def running(backup: Host, run_dir: Path, *more: str) -> Iterator[Watcher]:
 
     Raises Refused while maintenance is declared.
     """
-    with _begun(backup, run_dir, "doors.main", "watch", "--json", *more) as watcher:
+    forget(backup)
+    with begun(run_dir, "doors.main", "watch", "--json", *more) as watcher:
         yield watcher
 
 
 @contextmanager
 def hasty(backup: Host, run_dir: Path) -> Iterator[Watcher]:
     """The twin: a watch without patience."""
-    with _begun(backup, run_dir, "drills.hasty") as watcher:
+    forget(backup)
+    with begun(run_dir, "drills.hasty") as watcher:
         yield watcher
 
 
 @contextmanager
-def _begun(backup: Host, run_dir: Path, *module: str) -> Iterator[Watcher]:
-    forget(backup)
+def begun(run_dir: Path, *module: str) -> Iterator[Watcher]:
+    """This module as a process, which has come to see the primary serve; its words go into `run_dir`."""
     log = run_dir / "logs" / "watch.jsonl"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.with_suffix(".err").open("ab") as errors:

@@ -40,6 +40,7 @@ backup = ([("backup1", {"ssh_hostname": "192.0.2.31"})], _SSH)
 # Another building: it holds a second, encrypted copy of the backups, to which the backup host can only add. Where its
 # release has no package restic-rest-server, or nothing may run there but SSH: offsite_kind "sftp". May be left out.
 offsite = ([("offsite1", {"ssh_hostname": "198.51.100.41"})], _SSH)
-# The watch runs here and may fail over by itself (watch_act in group_data/all.py): the backup host, or one of its own.
+# Here the watch runs, which may fail over by itself (watch_act in inventories/group_data/all.py): the backup host, or
+# a host of no other group.
 watch = ["backup1"]
 app = ([("app1", {"ssh_hostname": "192.0.2.11"})], _SSH)
