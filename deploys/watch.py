@@ -102,6 +102,8 @@ def service() -> None:
     systemd.daemon_reload(name="systemd reads the watch", _if=unit.did_change)
     systemd.service(name="the watch runs", service=UNIT, running=True, enabled=True)
     changed = any_changed(folders, *code, unit)
+    # Its account may not write there, and would compile all of it at each start.
+    server.shell(name="watch's code is compiled", commands=[f"python3 -m compileall -q {CODE}"], _if=changed)
     systemd.service(name="the watch runs what is here", service=UNIT, restarted=True, _if=changed)
 
 

@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inventories.errors import DrError, ExitCode, Refused
+from inventories.errors import DrError
 from runbooks.engine import process
-from runbooks.engine.outcome import Outcome
+from runbooks.engine.outcome import Outcome, outcome_of
 from runbooks.hosts import Estate
 from runbooks.procedures.postgresql.failover import FAILOVER, FailoverOptions
 from runbooks.run import execute
@@ -38,8 +38,7 @@ def fail_over(estate: Estate, desk: Desk, primary: str, cooldown_s: float, say: 
         result = execute(FAILOVER, estate, OPTIONS, say)
         outcome, said, hint = result.outcome, result.error, result.hint
     except DrError as error:  # before its journal was open, when nothing was touched
-        refused = isinstance(error, Refused) or error.exit_code is ExitCode.BAD_INPUT
-        outcome, said, hint = Outcome.REFUSED if refused else Outcome.FAILED, str(error), error.hint
+        outcome, said, hint = outcome_of(error.exit_code), str(error), error.hint
     if outcome is Outcome.REFUSED:
         _back(desk, token, say)
     if outcome is Outcome.PASSED:

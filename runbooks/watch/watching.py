@@ -106,41 +106,41 @@ class Watching:
                 now = time.monotonic()
                 if now - last > self.settings.stall_s:
                     self._stalled(now - last)
-                last = time.monotonic() if self.step(now) else now
+                self.step(now)
+                last = time.monotonic()
         finally:
             self._eyes.end()
             self._desk.end()
             self._alarms.end()
 
-    def step(self, now: float) -> bool:
-        """Judge what is seen at `now`, and act on it. Whether it took part in something that takes long."""
+    def step(self, now: float) -> None:
+        """Judge what is seen at `now`, and act on it."""
         self._follow()
         if self.primary is None:
-            return False
+            return
         found = judge(self.primary.name, self.seen.now(), now, self._patience, self.seen.since)
         if found is not None and found != self.verdict:
             self._told(found)
         lost = self.verdict is not None and self.verdict.word in ACT_ON and found is not None
-        return lost and now >= self._look_again_at and self._consider(self.primary)
+        if lost and not self._tried and now >= self._look_again_at:
+            self._consider(self.primary)
 
     def _told(self, found: Verdict) -> None:
         before, self.verdict = self.verdict, found
         self._say(What.SEES, found.says)
         if found.word is not Word.SERVES or (before is not None and before.word is not Word.SERVES):
             self._alarms.ring(found.says)
-        if found.word not in ACT_ON:
+        if found.word in (Word.SERVES, Word.MOVED):  # a loss is over, and not before
             self._declined, self._tried, self._look_again_at = "", False, 0.0
 
-    def _consider(self, primary: Host) -> bool:
-        """Run the failover, or say once why not. Whether it was run."""
-        if self._tried:
-            return False
+    def _consider(self, primary: Host) -> None:
+        """Run the failover, or say once why not. Raises KeyboardInterrupt where a signal has interrupted it."""
         standbys = [host.name for host in self.estate.postgres if host.name != primary.name]
         declined = declines(self._desk.refresh(1.0), primary.name, standbys, self.act, self.settings.cooldown_s)
         if declined:
             self._look_again_at = time.monotonic() + AGAIN_S
             self._decline(declined.says)
-            return False
+            return
         self._tried = self.acting = True
         self._say(What.ACTS, f"failover begins by itself: {self.verdict.says if self.verdict else ''}")
         try:
@@ -148,7 +148,8 @@ class Watching:
         finally:
             self.acting = False
         self._done(deed)
-        return True
+        if deed.outcome is Outcome.INTERRUPTED:
+            raise KeyboardInterrupt(deed.says)
 
     def _done(self, deed: Deed) -> None:
         if deed.outcome is Outcome.REFUSED:

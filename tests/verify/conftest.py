@@ -2,7 +2,7 @@
 
 A test asks for its hosts by the name of its argument: `machine` (every host), `database` (every PostgreSQL host that
 should run), `primary`, `standby`, `repository`, `pgbackrest` (repository and databases), `application`, `offsite`,
-`fenced`, `tsdb` (every TDengine host), `ticker` (the application host, where there is a TDengine).
+`fenced`, `watcher` (the watch's host), `tsdb` (every TDengine host), `ticker` (the application host, where there is a TDengine).
 It then runs once for each, with the host's name in its id. DR_INVENTORY and DR_LAB choose the estate,
 DR_VERIFY_LIMIT (host names, comma separated) a part of it, DR_VERIFY_EXPECT (runbooks/expect.py) a state that is not
 whole. A role that nobody has, though somebody should, is a failure and not an empty list.
@@ -53,6 +53,7 @@ ROLES: dict[str, Callable[[Seen], Sequence[hosts.Host]]] = {
     "pgbackrest": lambda s: [*s.estate.group("backup"), *s.databases],
     "application": _group("app"),
     "offsite": lambda s: [host for host in s.estate.hosts if host.name in s.estate.groups.get("offsite", ())],
+    "watcher": lambda s: [host for host in s.estate.hosts if host.name in s.estate.groups.get("watch", ())],
     "tsdb": lambda s: servers.hosts(s.estate) if s.has_tdengine else (),
     "ticker": lambda s: s.estate.group("app") if s.has_tdengine else (),
     "fenced": lambda s: [s.estate.host(name) for name in s.expected.fenced],
@@ -101,6 +102,8 @@ def _parameters(role: str, members: Sequence[hosts.Host]) -> list[object]:
         why = "no host is expected to be fenced"
     elif role == "offsite" and not members:
         why = "the estate has no off-site host"
+    elif role == "watcher" and not members:
+        why = "the estate has no watch"
     elif role in ("tsdb", "ticker") and not members:
         why = "no TDengine is deployed"
     elif members:
