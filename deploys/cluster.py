@@ -37,6 +37,8 @@ if watch.reached():
     watch.way_in()
 if watch.GROUP in host.groups:
     watch.deploy()
+else:
+    watch.gone()
 if "app" in host.groups:
     reads = app.deploy()
     if has_tdengine:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pyinfra import host, inventory
 from pyinfra.facts.files import File
-from pyinfra.operations import server, systemd
+from pyinfra.operations import files, server, systemd
 from pyinfra.operations.util import any_changed
 
 from deploys import estate, pki
@@ -105,6 +105,14 @@ def service() -> None:
     # Its account may not write there, and would compile all of it at each start.
     server.shell(name="watch's code is compiled", commands=[f"python3 -m compileall -q {CODE}"], _if=changed)
     systemd.service(name="the watch runs what is here", service=UNIT, restarted=True, _if=changed)
+
+
+def gone() -> None:
+    """On a host that is no watch's: one that was declared here before does not act any more."""
+    unit = f"/etc/systemd/system/{UNIT}.service"
+    if host.get_fact(File, path=unit):
+        systemd.service(name="no watch runs here", service=UNIT, running=False, enabled=False)
+        files.file(name="no watch's unit is here", path=unit, present=False)
 
 
 def _inventory() -> str:

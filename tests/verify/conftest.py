@@ -2,7 +2,8 @@
 
 A test asks for its hosts by the name of its argument: `machine` (every host), `database` (every PostgreSQL host that
 should run), `primary`, `standby`, `repository`, `pgbackrest` (repository and databases), `application`, `offsite`,
-`fenced`, `watcher` (the watch's host), `tsdb` (every TDengine host), `ticker` (the application host, where there is a TDengine).
+`fenced`, `watcher` (the watch's host), `tsdb` (every TDengine host), `ticker` (the application host, where there is a
+TDengine).
 It then runs once for each, with the host's name in its id. DR_INVENTORY and DR_LAB choose the estate,
 DR_VERIFY_LIMIT (host names, comma separated) a part of it, DR_VERIFY_EXPECT (runbooks/expect.py) a state that is not
 whole. A role that nobody has, though somebody should, is a failure and not an empty list.
