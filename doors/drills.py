@@ -29,7 +29,7 @@ _PACKAGE_HINT = "TDENGINE_PACKAGE=PATH-OR-URL, with a file .sha256 beside it, in
         "twin": "run a negative twin, which must fail for its own reason",
         "rounds": "so many drills on one estate, drawn at random, nothing deployed in between",
         "kill": "with --rounds: kill the operator's process in every runbook of every second round, and resume it",
-        "by": "operator (the drill's own, awake; default) or watch: who runs the failover",
+        "by": "operator (the drill's own, awake; default) or watch: who runs the failover; in rounds, where it may",
         "rate": "rows a second that the feed writes",
         "seed": "repeat the random moment of an earlier drill, or the rounds of an earlier run (its run_id)",
         "json": "print result.json instead of the summary",
@@ -56,10 +56,10 @@ def drill(
     from drills.scenarios import catalogue as scenarios
     from inventories.errors import BadInput
 
+    if by not in ("operator", "watch"):
+        raise BadInput(f"nobody called {by!r} runs a failover", "--by watch or --by operator")
     if rounds:
-        if by != "operator":
-            raise BadInput("the rounds are recovered by their own operator", "./dr drill --by watch is a single drill")
-        _rounds(lab, rounds, scenario, twin, rate, seed, json, kill)
+        _rounds(lab, rounds, scenario, twin, rate, seed, json, kill, by)
         return
     if kill:
         raise BadInput("--kill belongs to rounds", "./dr drill --rounds 10 --kill")
@@ -79,12 +79,10 @@ def drill(
 
 
 def _who(by: str, chosen: Scenario, twin: str) -> str:
-    """Raises BadInput for somebody unknown, and for what no watch acts on."""
+    """Raises BadInput for what no watch acts on."""
     from drills.scenarios.catalogue import SCENARIOS
     from inventories.errors import BadInput
 
-    if by not in ("operator", "watch"):
-        raise BadInput(f"nobody called {by!r} runs a failover", "--by watch or --by operator")
     if by == "watch" and (twin or not chosen.by_itself):
         acts_on = ", ".join(name for name, one in SCENARIOS.items() if one.by_itself)
         raise BadInput(
@@ -95,12 +93,12 @@ def _who(by: str, chosen: Scenario, twin: str) -> str:
 
 
 def _rounds(
-    lab: str, rounds: str, scenario: str, twin: str, rate: float, seed: int, json: bool, kill: bool
+    lab: str, rounds: str, scenario: str, twin: str, rate: float, seed: int, json: bool, kill: bool, by: str
 ) -> None:  # fmt: skip
     from drills import prepare
     from drills.rounds import course as trips
 
-    plan = trips.plan(rounds, scenario, twin, rate, seed or None, kill=kill)
+    plan = trips.plan(rounds, scenario, twin, rate, seed or None, kill=kill, by=by)
     with progress() as say:
         prepare.estate(lab, say)
         result, folder = trips.run(plan, lab, say)

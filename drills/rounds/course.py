@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from drills import gather, prepare
+from drills.by_watch import OPERATOR, WATCH
 from drills.judging.result import DrillResult, NegativeTwin, Outcome
 from drills.rounds import report, second_primary, witness
 from drills.rounds import rows as rounds_rows
@@ -53,6 +54,7 @@ class Drawn:
     reclone: bool
     seed: int
     kill: bool = False
+    by: str = OPERATOR
 
     @property
     def rejoin(self) -> str:
@@ -63,14 +65,16 @@ class Drawn:
         """Where no host is lost, none has to come back."""
         lost = SCENARIOS[self.scenario].restore is not nothing
         killed = ", the operator's process killed in every runbook" if self.kill else ""
-        return f"{self.scenario}{f', then {self.rejoin}' if lost else ''}{killed}"
+        watched = ", by the watch" if self.by == WATCH else ""
+        return f"{self.scenario}{watched}{f', then {self.rejoin}' if lost else ''}{killed}"
 
 
 @dataclass(frozen=True)
 class RoundsPlan:
     """How many rounds of which scenarios; `seed` fixes what is drawn. Raises BadInput for what makes no rounds.
 
-    `kill`: in every second round the operator's process is killed in the middle of each runbook.
+    `kill`: in every second round the operator's process is killed in the middle of each runbook. `by` the watch: it
+    acts wherever a watch may and nobody is killed.
     """
 
     count: int
@@ -79,6 +83,7 @@ class RoundsPlan:
     rate: float = 6000.0
     twin: str = ""
     kill: bool = False
+    by: str = OPERATOR
 
     def __post_init__(self) -> None:
         Plan(rate=self.rate)
@@ -95,14 +100,18 @@ class RoundsPlan:
         names: list[str] = []
         while len(names) < self.count:
             names += chance.sample(self.scenarios, len(self.scenarios))
+        kills = [self.kill and nr % 2 == 1 for nr in range(self.count)]
         return tuple(
-            Drawn(nr, names[nr - 1], chance.random() < 0.5, chance.randrange(2**31), self.kill and nr % 2 == 0)
-            for nr in range(1, self.count + 1)
+            Drawn(nr, name, chance.random() < 0.5, chance.randrange(2**31), kill, self._who(name, kill))
+            for nr, (name, kill) in enumerate(zip(names, kills, strict=False), 1)
         )
+
+    def _who(self, name: str, kill: bool) -> str:
+        return self.by if SCENARIOS[name].by_itself and not kill else OPERATOR
 
 
 def plan(
-    rounds: str, scenarios: str, twin: str, rate: float, seed: int | None, *, kill: bool = False
+    rounds: str, scenarios: str, twin: str, rate: float, seed: int | None, *, kill: bool = False, by: str = OPERATOR
 ) -> RoundsPlan:
     """From the words of an operator. Raises BadInput."""
     try:
@@ -110,7 +119,7 @@ def plan(
     except ValueError:
         raise BadInput(f"{rounds!r} is no number of rounds", "--rounds 10 runs ten") from None
     drawn = seed if seed is not None else random.SystemRandom().randrange(1, 2**31)
-    return RoundsPlan(count, drawn, _scenarios(scenarios), rate, twin, kill)
+    return RoundsPlan(count, drawn, _scenarios(scenarios), rate, twin, kill, by)
 
 
 def _scenarios(words: str) -> tuple[str, ...]:
@@ -174,7 +183,7 @@ class _Going:
 
     def _round(self, drawn: Drawn) -> None:
         self.say(f"round {drawn.nr} of {self.plan.count}: {drawn.says}")
-        how = Plan(self.plan.rate, _CALM_S, _AFTER_S, drawn.seed, drawn.reclone, drawn.kill)
+        how = Plan(self.plan.rate, _CALM_S, _AFTER_S, drawn.seed, drawn.reclone, drawn.kill, drawn.by)
         with (self.folder / "said.log").open("a", encoding="utf-8") as log:
             result, folder = drill(
                 SCENARIOS[drawn.scenario], self.lab, self._hearing(log.write), how, runs=self.folder

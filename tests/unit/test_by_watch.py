@@ -15,6 +15,8 @@ import pytest
 from drills import by_watch
 from drills.benches import noise
 from drills.by_watch import Watcher
+from drills.rounds import course
+from drills.scenarios.catalogue import SCENARIOS
 from inventories.errors import TargetFailed, TimedOut
 
 _SPEAKS = """
@@ -68,3 +70,14 @@ def test_family_of_a_process_is_all_that_it_started() -> None:
 def test_every_kind_of_noise_comes_in_its_turn() -> None:
     assert len(noise.EPISODES) >= 7
     assert by_watch.WATCH != by_watch.OPERATOR
+
+
+def test_rounds_by_the_watch_leave_it_what_a_watch_may_do() -> None:
+    drawn = course.plan("20", "", "", 6000.0, 7, kill=True, by=by_watch.WATCH).drawn()
+    watched = [one for one in drawn if one.by == by_watch.WATCH]
+    assert watched
+    assert not [one for one in watched if one.kill or not SCENARIOS[one.scenario].by_itself]
+    before = course.plan("20", "", "", 6000.0, 7, kill=True).drawn()
+    assert [(one.scenario, one.seed, one.reclone, one.kill) for one in before] == [
+        (one.scenario, one.seed, one.reclone, one.kill) for one in drawn
+    ]
