@@ -51,7 +51,7 @@ def _blinks(scene: Scene, chance: random.Random) -> None:
 
 
 def _loses(scene: Scene, chance: random.Random) -> None:
-    noise.lose(scene.lab, scene.primary.name, 3, chance.uniform(3, 5))
+    noise.lose(scene.lab, scene.primary.name, 0.3, chance.uniform(3, 5))
 
 
 def _slow_disk(scene: Scene, chance: random.Random) -> None:
