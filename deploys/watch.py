@@ -135,11 +135,10 @@ def _shared() -> dict[str, Any]:
 
 def _entry(node: estate.Node) -> dict[str, Any]:
     there = inventory.get_host(node.name)
-    data = there.data if there else {}
     found: dict[str, Any] = {
         "ssh_hostname": node.address, "ssh_known_hosts_file": f"{ETC}/known/{node.name}", "ssh_port": _port(node),
     }  # fmt: skip
-    fence = data.get("watch_fence_command") or data.get("fence_command")
+    fence = there and (there.data.get("watch_fence_command") or there.data.get("fence_command"))
     return {**found, "fence_command": list(fence)} if fence else found
 
 

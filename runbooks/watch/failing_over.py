@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from inventories.errors import DrError
 from runbooks.engine import process
+from runbooks.engine.context import Context
 from runbooks.engine.outcome import Outcome, outcome_of
-from runbooks.hosts import Estate
+from runbooks.hosts import Estate, Host, Run
+from runbooks.procedures.postgresql import ahead
 from runbooks.procedures.postgresql.failover import FAILOVER, FailoverOptions
+from runbooks.record.arbiter import FileOn
 from runbooks.run import execute
 from runbooks.watch.desk import Desk
 
@@ -24,6 +30,20 @@ class Deed:
     outcome: Outcome
     says: str
     hint: str = ""
+
+
+def get_ready(estate: Estate, primary: Host) -> None:
+    """Log in and start what a failover will ask first, while patience lasts; nothing is done before its word.
+
+    What is not needed in the end is dropped. Never raises.
+    """
+    context: Run = Context(estate=estate, options=OPTIONS, run_dir=Path())
+    arbiter, standbys = FileOn(estate.backup), [host for host in estate.postgres if host != primary]
+    with suppress(DrError), ThreadPoolExecutor(3) as pool:
+        for verb in ("take", "swap"):
+            pool.submit(arbiter.begin, verb)
+        if len(standbys) == 1:  # of several the runbook chooses
+            pool.submit(ahead.get_ready, context, primary, standbys[0], ())
 
 
 def fail_over(estate: Estate, desk: Desk, primary: str, cooldown_s: float, say: Callable[[str], None]) -> Deed:

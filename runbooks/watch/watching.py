@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -19,10 +19,11 @@ from runbooks.watch.alarms import Alarms
 from runbooks.watch.deciding import BY_HAND, declines
 from runbooks.watch.desk import Desk
 from runbooks.watch.eyes import OWED_S, Eyes
-from runbooks.watch.failing_over import Deed, fail_over
+from runbooks.watch.failing_over import Deed, fail_over, get_ready
 from runbooks.watch.sights import Kind, Look, Track, followed
 from runbooks.watch.verdict import ACT_ON, Patience, Verdict, Word, judge
 
+READY_S = 20.0  # what was begun ahead waits longer, see runbooks/begun.py
 AGAIN_S = 1.0  # what keeps it from acting is looked at so often while the primary is lost
 
 
@@ -89,6 +90,7 @@ class Watching:
         self._declined = ""
         self._tried = False  # in this loss: what the runbook refused once is not begun again by itself
         self._look_again_at = 0.0
+        self._ready_until = 0.0
 
     def run(self, over: threading.Event) -> None:
         """Until `over`. Raises BadInput where there are no three pairs of eyes."""
@@ -121,9 +123,21 @@ class Watching:
         found = judge(self.primary.name, self.seen.now(), now, self._patience, self.seen.since)
         if found is not None and found != self.verdict:
             self._told(found)
+        if found is None and self.act:
+            self._expect(self.primary, now)
         lost = self.verdict is not None and self.verdict.word in ACT_ON and found is not None
         if lost and not self._tried and now >= self._look_again_at:
             self._consider(self.primary)
+
+    def _expect(self, primary: Host, now: float) -> None:
+        """Half of patience is over and everything is silent: what a failover asks first is made ready meanwhile."""
+        if now < self._ready_until:
+            return
+        half = replace(self._patience, silence_s=self._patience.silence_s / 2, restart_s=self._patience.restart_s / 2)
+        found = judge(primary.name, self.seen.now(), now, half, self.seen.since)
+        if found is not None and found.word in ACT_ON:
+            self._ready_until = now + READY_S
+            threading.Thread(target=get_ready, args=(self.estate, primary), name="ready", daemon=True).start()
 
     def _told(self, found: Verdict) -> None:
         before, self.verdict = self.verdict, found

@@ -50,6 +50,7 @@ class Scene:
     said: list[tuple[What, str, float]] = field(default_factory=list)
     acted: list[str] = field(default_factory=list)
     rung: list[str] = field(default_factory=list)
+    readied: list[str] = field(default_factory=list)
     outcome: Outcome = Outcome.PASSED
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -104,6 +105,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr(Host, "start", lambda host, command, *_, **more: made.start(host, command, **more))
     monkeypatch.setattr(eyes, "_knocked", lambda *_: (Sight((tmp_path / "pg1").read_text()), ""))
     monkeypatch.setattr(watching, "fail_over", made.fail_over)
+    monkeypatch.setattr(watching, "get_ready", lambda _estate, primary: made.readied.append(primary.name))
     monkeypatch.setattr(alarms.agent, "run", lambda *_, stdin, **__: made.rung.append(stdin))
     return made
 
@@ -140,7 +142,7 @@ def test_lost_primary_is_failed_over_once_and_the_new_one_is_watched(scene: Scen
     scene.hears(What.SEES, "pg2 serves")
     scene.see("silent")
     scene.hears(What.DECLINES, "acknowledged rows may be lost")
-    assert scene.acted == ["pg1"]
+    assert scene.acted == scene.readied[:1] == ["pg1"]
     assert any("failover passed" in line for line in scene.rung)
 
 
