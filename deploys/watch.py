@@ -89,7 +89,8 @@ def deploy() -> None:
 
 def service() -> None:
     """The code, and the service that runs it; what has changed has it started anew."""
-    folders = placed(name="watch's code", places=[folder(CODE, "0755"), folder(f"{CODE}/tests", "0755")])
+    settings = Place(f"{CODE}/pyproject.toml", "0644", text=(estate.ROOT / "pyproject.toml").read_text())
+    folders = placed(name="watch's code", places=[folder(CODE, "0755"), folder(f"{CODE}/tests", "0755"), settings])
     code = [tree(name=f"watch's {room}", src=str(estate.ROOT / room), dest=f"{CODE}/{room}") for room in ROOMS]
     act = str(host.data.get("watch_act") or "")
     unit = placed(

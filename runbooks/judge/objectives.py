@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Limits
-from runbooks.judge import certificates, clocks, locks, outbox, promotion, record, shadow, tdengine
+from runbooks.judge import certificates, clocks, locks, outbox, promotion, record, shadow, tdengine, watch
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import SLOW, Status
@@ -48,6 +48,7 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
         *_disks(status, limits),
         *locks.findings(status.locks, limits.max_locks_used_percent),
         *certificates.findings(status.certificates, status.at, limits.min_certificate_days),
+        *watch.findings(status.watches),
     )
 
 

@@ -14,7 +14,7 @@ from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
 from runbooks.long_work.seen import Begun
 from runbooks.long_work.work import at_work
-from runbooks.probes import app, certificates, disk, jobs
+from runbooks.probes import app, certificates, disk, jobs, watch
 from runbooks.probes.app import Outbox
 from runbooks.probes.certificates import Certificate
 from runbooks.probes.disk import Disk
@@ -58,6 +58,7 @@ class Status:
     tdengine_backups: tuple[str, ...] | None = None  # labels, oldest first; None where nobody can tell
     certificates: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)  # by host that answered
     work: Mapping[str, Mapping[str, Begun]] = field(default_factory=dict)  # by host that answered and by unit
+    watches: Mapping[str, str] = field(default_factory=dict)  # systemd's word, by host of the watch that answered
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -126,8 +127,9 @@ def look(estate: Estate) -> Status:
             h: _ask(pool, h, lambda h: certificates.look(h, patience)) for h in (*estate.postgres, estate.backup)
         }
         working = {h: _ask(pool, h, lambda h: at_work(h, patience)) for h in (*estate.postgres, estate.backup)}
+        watching = {h: _ask(pool, h, lambda h: watch.word(h, patience)) for h in watch.hosts(estate)}
         everything: list[Future[Any]] = [
-            *shown.values(), *working.values(),
+            *watching.values(), *shown.values(), *working.values(),
             *nodes.values(), *archivers.values(), *outlooks.values(), *rooms.values(), *full.values(), repository,
             noted, scheduled, waiting, *servers.values(), ticks, labels,
         ]  # fmt: skip
@@ -155,6 +157,7 @@ def look(estate: Estate) -> Status:
             tdengine_backups=_answer(labels, "", {}) if servers else None,
             certificates={h.name: ends for h, answer in shown.items() if (ends := _answer(answer, "", {}))},
             work={h.name: units for h, answer in working.items() if (units := _work(h, answer, unknown))},
+            watches={h.name: found for h, answer in watching.items() if (found := _answer(answer, "", {}))},
             unknown=unknown,
             seconds=time.monotonic() - started,
         )

@@ -8,8 +8,8 @@ from typing import Any
 
 from inventories.errors import DrError, Refused
 from runbooks.hosts import Estate, Host
+from runbooks.probes.watch import UNIT, hosts
 
-UNIT = "mystocks-watch.service"
 _LOOK = "systemctl is-active %s || true; cat /var/lib/mystocks-watch/state/watch/*.json 2>/dev/null || true"
 _ANSWER_S, _STOPS_S = 10.0, 90.0
 
@@ -26,8 +26,7 @@ class Service:
 
 def services(estate: Estate) -> tuple[Service, ...]:
     """Of every host of the group, in the inventory's order; none where the inventory has no such group."""
-    names = estate.groups.get("watch", ())
-    return tuple(_look(host) for host in estate.hosts if host.name in names)
+    return tuple(_look(host) for host in hosts(estate))
 
 
 def stop(estate: Estate) -> tuple[str, ...]:

@@ -16,12 +16,12 @@ from runbooks import hosts
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate
 from runbooks.probes.postgresql import server
+from runbooks.probes.watch import UNIT
 from runbooks.watch import service
 from tests.drills.doors import dr
 from tests.drills.estate import lab_of, make_whole, power_on, quiet, rejoin, roles
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
-UNIT = service.UNIT
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_nobody_awake_the_service_fails_over(watched: Estate) -> None:
     sees(watched, f"{standby} serves")
     notes = json.loads(dr("watch.status", "--json").out)["notes"]
     assert "mystocks-watch@" in notes["acted"]["by"]
-    until(lambda: not dr("lock.status").out.endswith("\n") or "Nobody" in dr("lock.status").out, 180, what="its end")
+    until(lambda: "Nobody" in dr("lock.status").out, 180, what="the end of its failover", every=2)
     power_on(watched)
     rejoin(watched)
 

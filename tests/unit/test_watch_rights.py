@@ -9,6 +9,7 @@ import pytest
 from inventories.errors import BadInput
 from inventories.inventory import HostEntry
 from runbooks.hosts import Estate, Host
+from runbooks.judge.watch import findings
 from runbooks.watch.rights import judged, require_key
 
 KEY = 'restrict,from="192.0.2.31" ssh-ed25519 AAAA mystocks-dr watch'
@@ -64,3 +65,10 @@ def test_key_of_root(tmp_path: Path) -> None:
     key.chmod(0o600)
     with pytest.raises(BadInput, match="as root: too many rights"):
         require_key(estate(tmp_path, str(key), "root"))
+
+
+def test_watch_that_does_not_look_is_a_finding() -> None:
+    assert list(findings({"backup1": "active"})) == []
+    (found,) = findings({"backup1": "failed"})
+    assert (found.objective, found.measured) == ("watch on backup1", "failed")
+    assert "./dr watch.start" in found.hint
