@@ -23,7 +23,10 @@ from tests.drills.estate import lab_of, make_whole, power_on, quiet, rejoin, rol
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 # Of its own process and of the SSH sessions that it keeps; a container keeps no account of a service.
-_CPU = "cat $(pgrep -u mystocks-watch | sed 's,.*,/proc/&/stat,') | sed 's/.*) //' | awk '{s += $12 + $13} END {print s}'"
+_CPU = (
+    "cat $(pgrep -u mystocks-watch | sed 's,.*,/proc/&/stat,') | sed 's/.*) //' | "
+    "awk '{s += $12 + $13} END {print s}'"
+)
 _MEMORY = (
     "cat $(pgrep -u mystocks-watch 'python3|ssh$' | sed 's,.*,/proc/&/smaps_rollup,') | "
     "awk '/^Pss:/ {s += $2} END {print s / 1024}'"
