@@ -76,6 +76,8 @@ def judge(
     if sights == {Sight.DOWN} and not missing:
         says = f"{primary} is stopped: {_names(seeing)} find its port closed"
         return _agreed(Word.STOPPED, says, seeing, patience.restart_s)
+    if now - since < patience.blind_s:
+        return None  # sessions are only being begun: of what is no loss nothing is told yet
     deaf = [track for track in seeing if track.sight is Sight.SILENT]
     hearing = [track for track in seeing if track.sight is not Sight.SILENT]
     if deaf:
@@ -124,7 +126,9 @@ def _all_deaf(seeing: Sequence[Track]) -> bool:
 
 
 def _heard(hearing: Sequence[Track]) -> str:
-    return "; ".join(sorted({track.why or "its host answers, its server does not" for track in hearing}))
+    """As its clients see it, where they do."""
+    first = min(hearing, key=lambda track: (track.kind is not Kind.APPLICATION, track.eye))
+    return first.why or "its host answers, its server does not"
 
 
 def _names(tracks: Sequence[Track]) -> str:

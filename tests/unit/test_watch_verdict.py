@@ -152,5 +152,15 @@ def test_a_blind_eye_is_named_while_the_primary_serves() -> None:
     assert "nobody sees through app1" in found.says
 
 
+def test_watch_that_has_just_begun_calls_nobody_slow() -> None:
+    tracks = seen(everybody_of((ALIVE, 4)))
+    assert judge("pg1", tracks, 4.0, PATIENCE, since=0.0) is None
+    assert judge("pg1", seen(everybody_of((SILENT, 4))), 4.0, PATIENCE, since=0.0) is not None
+
+
+def everybody_of(*parts: tuple[Sight, float]) -> dict[str, tuple[tuple[Sight, float], ...]]:
+    return {eye.replace("_", " "): said for eye, said in everybody(*parts).items()}
+
+
 def test_nobody_has_looked_yet() -> None:
     assert judge("pg1", [], 3.0, PATIENCE) is None
