@@ -157,7 +157,7 @@ def look(estate: Estate) -> Status:
             tdengine_backups=_answer(labels, "", {}) if servers else None,
             certificates={h.name: ends for h, answer in shown.items() if (ends := _answer(answer, "", {}))},
             work={h.name: units for h, answer in working.items() if (units := _work(h, answer, unknown))},
-            watches={h.name: found for h, answer in watching.items() if (found := _answer(answer, "", {}))},
+            watches={h.name: word for h, answer in watching.items() if (word := _answer(answer, "", {}))},
             unknown=unknown,
             seconds=time.monotonic() - started,
         )
