@@ -63,6 +63,7 @@ ROLES: dict[str, Callable[[Seen], Sequence[hosts.Host]]] = {
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "left_out(why): a role that has no host here on purpose")
+    config.addinivalue_line("markers", "operators: takes what the operator's machine has and a watch's has not")
     config.addinivalue_line("markers", "offsite_kind(kind): only where the off-site host offers this")
     try:
         seen()
@@ -125,7 +126,8 @@ def _left_out(item: pytest.Item) -> bool:
     """What an estate is not meant to have is not skipped: a skip says that something was not looked at."""
     of = item.get_closest_marker("offsite_kind")
     other = of is not None and seen().estate.data.get("offsite_kind") not in of.args
-    return other or item.get_closest_marker("left_out") is not None
+    operators = item.get_closest_marker("operators") is not None and bool(seen().estate.data.get("watch_key"))
+    return other or operators or item.get_closest_marker("left_out") is not None
 
 
 def _subject(request: pytest.FixtureRequest) -> Subject:

@@ -27,7 +27,7 @@ def test_service_user_cannot_log_in(machine: Subject) -> None:
     [
         ("/etc/mystocks-dr", "root", 0o755),
         ("/opt/mystocks-dr", "root", 0o755),
-        ("/opt/mystocks-dr/upload", None, 0o700),
+        pytest.param("/opt/mystocks-dr/upload", None, 0o700, marks=pytest.mark.operators),
     ],
 )
 def test_directory_is_closed_to_others(machine: Subject, path: str, owner: str | None, mode: int) -> None:
@@ -41,6 +41,7 @@ def test_notes_are_closed_to_others_but_on_the_backup_host(machine: Subject, who
     assert (found.user, oct(found.mode)) == ("mystocks", oct(0o755 if machine.host == whole.estate.backup else 0o750))
 
 
+@pytest.mark.operators
 def test_ca_is_the_operators_and_lasts(machine: Subject, whole: Seen) -> None:
     found = machine.machine.file(CA)
     assert (found.user, oct(found.mode)) == ("root", oct(0o644))

@@ -41,6 +41,7 @@ def _commands(repository: Subject) -> list[list[str]]:
     return found
 
 
+@pytest.mark.operators
 def test_every_job_of_the_catalogue_is_called_by_cron_as_postgres(repository: Subject, whole: Seen) -> None:
     found = _commands(repository)
     assert {user for _, user, _ in found} == {"postgres"}
@@ -63,6 +64,7 @@ def test_no_failure_is_talked_away(repository: Subject) -> None:
     assert {"TZ=UTC", "CRON_TZ=UTC"} <= set(file.content_string.splitlines())
 
 
+@pytest.mark.operators
 def test_settings_are_the_catalogues_and_closed_to_others(repository: Subject, whole: Seen) -> None:
     file = repository.machine.file(SETTINGS)
     assert (file.user, file.group, oct(file.mode)) == ("root", "postgres", oct(0o640))
@@ -96,6 +98,7 @@ def test_the_backup_host_may_watch_read_and_copy_the_databases_and_write_nothing
     assert users == {"monitor", "reader", "replicator"}
 
 
+@pytest.mark.operators
 def test_runner_knows_every_job_and_counts_for_it(repository: Subject, whole: Seen) -> None:
     command = "cd /opt/mystocks-dr && python3 -m agents.jobs.runner status"
     said = repository.host.run(command, user="postgres").json()
