@@ -81,6 +81,18 @@ class Keeper:
         new = old.model_copy(update={**fields, **since, "epoch": old.epoch + grown})
         return self._write(answer, new, "settle", anew=anew)
 
+    def without(self, answer: Answer, name: str, why: str) -> Record | None:
+        """Say that this standby does not have every row from now on; None where nobody says that it has.
+
+        What is under way stays so. Raises Refused where that cannot be written.
+        """
+        if isinstance(answer, Unknown) or name not in answer.record.synchronous:
+            return None
+        rest = tuple(other for other in answer.record.synchronous if other != name)
+        mode = Mode.SYNCHRONOUS if rest else Mode.DEGRADED
+        update = {"mode": mode, "synchronous": rest, "since": now(), "why": why}
+        return self._write(answer, answer.record.model_copy(update=update), self.owner.procedure)
+
     def unchanged(self, answer: Answer) -> Record | None:
         """The transition was taken back before it changed anything: what the record said still holds."""
         if isinstance(answer, Unknown) or answer.record.changing is None:
@@ -215,11 +227,22 @@ def changing(
         return None
 
 
+def without(context: Run, name: str, why: str, *, system: str) -> Record | None:
+    """Before the data of a standby of this cluster are replaced. Raises Refused where the record goes on naming it."""
+    answer = of_system(pages(context.estate).answer, system)
+    return keeper(context).without(answer, name, why)
+
+
 def settled(context: Run, truth: Truth) -> Record | None:
-    """After a transition, which stands whatever becomes of its record: a failure to write is said."""
+    """After a transition, which stands whatever becomes of its record: a failure to write is said.
+
+    Raises LockLost where another may be acting by now, who says what is so.
+    """
     hand = replace(keeper(context), alone=True)  # it is so already
     try:
         return hand.settled(pages(context.estate).answer, truth)
+    except LockLost:
+        raise
     except DrError as error:
         context.say(f"WARNING: the estate record does not say yet what is so: {error}; ./dr deploy mends that")
         return None
