@@ -127,7 +127,7 @@ def test_a_former_primary_does_not_archive_where_its_successor_left_it(succeeded
     text = (server.data / "pg_wal" / "00000003.history").read_text()
     rows = [line.split() for line in text.splitlines() if line.strip()]
     forks = {int(row[0]): probe.lsn(row[1]) or 0 for row in rows}
-    left = beside(os.listdir(server.data / "pg_wal"), timeline, forks)
+    left = beside([path.name for path in (server.data / "pg_wal").iterdir()], timeline, forks)
     mine = probe.segment(1, forks[1])
     assert mine in left, "it was never told that its last segment is nobody's"
     act.never_archive(host, where, left)
