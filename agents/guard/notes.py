@@ -23,7 +23,9 @@ from typing import Any
 
 from agents.base import files, locks
 from agents.base.errors import AgentError
-from agents.guard.record import FOLDER, NAME, BadRequest, Json, Refused, boot_id, now_utc
+from agents.guard.record import FOLDER, NAME, BadRequest, Json, Refused
+from agents.guard.record import _boot_id as boot_id
+from agents.guard.record import _now as now_utc
 
 NOTES, GUARD = "watch.json", "watch.lock"
 SCHEMA, KEPT = 1, 20

@@ -260,7 +260,8 @@ def copy(folder: Path, request: Json) -> Json:
 def take(folder: Path, request: Json) -> Json:
     """Become the one who is acting; `instead_of` names the token of a holder that was found dead.
 
-    A run that `resumes` is refused once another has acted since, from whatever machine and however it ended.
+    A run that `resumes` is refused once another has acted since, from whatever machine and however it ended. A holding
+    that somebody has ended does not begin again: whoever did may be acting.
     """
     acting = request.get("acting")
     if _wrong_acting(acting) or not isinstance(acting, dict):
@@ -277,8 +278,11 @@ def take(folder: Path, request: Json) -> Json:
             "held", f"{holder['owner']} is running {holder['procedure']}",
             holder={**holder, "beat_age_s": age(holder)},
         )  # fmt: skip
-    _enter(folder, acting)
-    return _put(folder, {**found, "acting": _beaten({**acting, "since": now_utc()})}, "take")
+    again = bool(holder) and holder["token"] == acting["token"]
+    _enter(folder, acting, again)
+    if holder and not again:
+        _end(folder, holder)
+    return _put(folder, {**found, "acting": _beaten({**acting, "since": _now()})}, "take")
 
 
 def runs(folder: Path) -> list[Json]:
@@ -298,8 +302,11 @@ def runs(folder: Path) -> list[Json]:
 _AFRESH = "start it afresh, without --resume: nobody can say what has been done since"
 
 
-def _enter(folder: Path, acting: Json) -> None:
-    """Note this run as the newest. Raises Refused for one that another has overtaken, or may have."""
+def _enter(folder: Path, acting: Json, again: bool) -> None:
+    """Note this run as the newest. Raises Refused for one that another has overtaken or may have, or that was ended.
+
+    `again`: it holds the lock already.
+    """
     run = acting.get("run")
     try:
         known = runs(folder)
@@ -307,6 +314,8 @@ def _enter(folder: Path, acting: Json) -> None:
         if acting.get("resumes"):
             raise
         known = []
+    if not again and any(acting["token"] in _ended(one) for one in known):
+        raise Refused("ended", "somebody has broken it since, and nobody holds it now", "./dr lock.status")
     last = known[-1] if known else None
     if last and run and last["run"] == run:
         return
@@ -321,9 +330,25 @@ def _enter(folder: Path, acting: Json) -> None:
         )  # fmt: skip
     entry = {
         "run": run or acting["token"], "procedure": acting["procedure"], "owner": acting["owner"],
-        "name": Path(acting["run_dir"]).name, "at": now_utc(),
+        "name": Path(acting["run_dir"]).name, "at": _now(),
     }  # fmt: skip
     files.replace(folder / RUNS, json.dumps([*known, entry][-KEPT_RUNS:], indent=1) + "\n", 0o644)
+
+
+def _ended(entry: Json) -> list[str]:
+    """The tokens of this run's holdings that somebody else has ended."""
+    said = entry.get("ended")
+    return said if isinstance(said, list) else []
+
+
+def _end(folder: Path, holder: Json) -> None:
+    """Note that this holding was ended by somebody else; a list that cannot be kept stops nobody."""
+    run, token = holder.get("run") or holder["token"], holder["token"]
+    try:
+        told = [{**one, "ended": [*_ended(one), token]} if one["run"] == run else one for one in runs(folder)]
+        files.replace(folder / RUNS, json.dumps(told, indent=1) + "\n", 0o644)
+    except (Refused, OSError) as error:
+        print(f"WARNING: {error}", file=sys.stderr)
 
 
 def beat(folder: Path, request: Json) -> Json:
@@ -352,6 +377,7 @@ def break_(folder: Path, request: Json) -> Json:
             "fresh", f"{holder['owner']} showed a sign of life {seen:.0f} s ago, running {holder['procedure']}",
             "let it end; --yes breaks its lock all the same, and it stops before its next step",
         )  # fmt: skip
+    _end(folder, holder)
     return _put(folder, {**found, "acting": None}, "break", by=str(request.get("by", "")), holder=holder)
 
 
@@ -362,13 +388,13 @@ VERBS: dict[str, Callable[[Path, Json], Json]] = {
 
 def age(acting: Json) -> float | None:
     """Seconds since the last sign of life on this machine's uptime; None when it was booted since."""
-    if acting.get("beat_boot") != boot_id():
+    if acting.get("beat_boot") != _boot_id():
         return None
     return max(0.0, time.monotonic() - float(acting.get("beat_ticks", 0.0)))
 
 
 def _beaten(acting: Json) -> Json:
-    return {**acting, "heartbeat": now_utc(), "beat_boot": boot_id(), "beat_ticks": time.monotonic()}
+    return {**acting, "heartbeat": _now(), "beat_boot": _boot_id(), "beat_ticks": time.monotonic()}
 
 
 def _require_token(found: Json, request: Json) -> None:
@@ -391,7 +417,7 @@ def _put(folder: Path, document: Json, what: str, **more: Any) -> Json:
     """Write the document whole or not at all, and to the disk, its name too."""
     files.replace(folder / NAME, json.dumps(document, indent=1) + "\n", 0o644)
     if what in ("swap", "copy", "break"):
-        _tell(folder, {"at": now_utc(), "what": what, "record": document["record"], **more})
+        _tell(folder, {"at": _now(), "what": what, "record": document["record"], **more})
     return document
 
 
@@ -403,14 +429,14 @@ def _tell(folder: Path, entry: Json) -> None:
         print(f"WARNING: {folder / LOG}: {error.strerror}", file=sys.stderr)
 
 
-def boot_id() -> str:
+def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 
 
-def now_utc() -> str:
+def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
 
 
