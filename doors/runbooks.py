@@ -138,7 +138,7 @@ def mend_archive(
     c: Context, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "",
     lab: str = "",
 ) -> None:  # fmt: skip
-    """Mend what keeps WAL out of the archive; push what is left."""
+    """Mend what keeps WAL out of the archive; push the rest."""
     from runbooks.procedures.postgresql.mend_archive import MendArchiveOptions
 
     run_procedure("mend-archive", MendArchiveOptions(yes=yes), plan, resume, json, inventory)

@@ -34,7 +34,7 @@ WRITES_EVERY_S = 2.0
     default=True,
 )
 @door
-def look(c: Context, act: str = "", json: bool = False, inventory: str = "", lab: str = "") -> None:
+def on(c: Context, act: str = "", json: bool = False, inventory: str = "", lab: str = "") -> None:
     """Watch the primary; fail over by itself where it may.
 
     Looks several times a second through the application host, the standby and its own line, says what has changed and
@@ -194,4 +194,4 @@ def _told(known: dict[str, Any] | None, where: str) -> str:
     return f"The watch on {where} (process {known['pid']}) {may}; {says} ({eyes or 'no eyes yet'})."
 
 
-collection = Collection("watch", look, maintenance, start, stop, status)
+collection = Collection("watch", on, maintenance, start, stop, status)
