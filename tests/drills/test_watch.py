@@ -43,9 +43,8 @@ def new_folder(name: str) -> Path:
 
 @pytest.mark.destructive
 def test_nobody_awake_the_watch_fails_over_and_no_row_is_lost(estate: Estate) -> None:
-    result, folder = drill(
-        scenario("primary-power-loss"), lab_of(estate), quiet, Plan(by=by_watch.WATCH), runs=new_folder("drill")
-    )
+    plan = Plan(rate=1000.0, by=by_watch.WATCH)  # it is about who acts, and when
+    result, folder = drill(scenario("primary-power-loss"), lab_of(estate), quiet, plan, runs=new_folder("drill"))
     assert result.outcome is Outcome.PASSED, result.reasons
     assert (result.lost, result.duplicated) == (0, 0)
     assert result.detection_s is not None
