@@ -48,7 +48,7 @@ def test_nobody_awake_the_watch_fails_over_and_no_row_is_lost(estate: Estate) ->
     assert result.outcome is Outcome.PASSED, result.reasons
     assert (result.lost, result.duplicated) == (0, 0)
     assert result.detection_s is not None
-    assert load_recovery().watch.patience_s <= result.detection_s < 8, result.detection_s
+    assert load_recovery().watch.patience_s <= result.detection_s < 8
     assert result.timeline_changed
     assert any(fact.label == "who acted" and "the watch" in fact.says for fact in result.facts)
     assert (folder / "logs" / "watch.jsonl").exists()
