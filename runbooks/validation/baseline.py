@@ -18,7 +18,7 @@ from inventories.catalog.tables import OnConflict, Tables
 from inventories.errors import BadInput, Refused
 from runbooks.probes.postgresql.tables import Server
 from runbooks.table_copy.rowhash import EPOCH
-from runbooks.validation import questions
+from runbooks.validation import yielding
 from runbooks.validation.difference import Check, Difference, Looked
 from runbooks.validation.hashing import Hashed
 from runbooks.validation.questions import Answer
@@ -54,7 +54,7 @@ class Baseline(BaseModel):
 def take(server: Server, estate: str, tables: Mapping[str, Hashed], timeout: float) -> Baseline:
     """Every table in one snapshot. Raises BadInput where they have no row, DrError."""
     asked = {NAME: QUESTION, **{name: one.buckets() for name, one in tables.items()}}
-    said = questions.answers(server.ask(questions.script(asked), timeout))
+    said = yielding.ask(server, asked, timeout)
     moment = snapshot_of(said)
     kept = {name: Kept(columns=_columns(one), days=_days(said, name)) for name, one in tables.items()}
     made = Baseline(estate=estate, moment=moment, tables=kept)
@@ -91,7 +91,7 @@ def compare(
     there = {name: one for name, one in tables.items() if name in kept.tables}
     asked = {NAME: QUESTION, **{name: one.buckets(seen) for name, one in there.items()}}
     asked |= {f"later {name}": one.later(seen) for name, one in there.items()}
-    said = questions.answers(server.ask(questions.script(asked), timeout))
+    said = yielding.ask(server, asked, timeout)
     _of_this(kept, snapshot_of(said), server)
     found, changed, rows = [], [], 0
     for name, table in kept.tables.items():

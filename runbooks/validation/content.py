@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from inventories.errors import Refused, TargetFailed
-from runbooks.probes.postgresql.server import as_lsn
+from inventories.errors import Refused
 from runbooks.probes.postgresql.tables import Server
-from runbooks.validation import questions
+from runbooks.validation import yielding
 from runbooks.validation.difference import Check, Difference, Looked
 from runbooks.validation.hashing import Hashed, parts_for
 from runbooks.validation.judge import Judged, Key, Kind, Rows, Version, judge
@@ -25,8 +24,6 @@ LOOKS = 6  # at what differs, before it is said that it changed during each of t
 RANGES_AT_ONCE = 64
 MOST_WRONG = 100  # rows of one table that are told by their keys; there are more in it then
 SHOWN = 20  # of them by their values
-_TRIES = 3
-_CONFLICT = "conflict with recovery"
 
 Ranges = tuple[tuple[int, int], ...]
 _Values = list[list[Any]]  # of every row of one key: one, unless its index is broken
@@ -78,15 +75,19 @@ def compare(copies: Copies, tables: Iterable[Hashed], say: Callable[[str], objec
     return _told(copies, found)
 
 
-def _ask(server: Server, asked: Mapping[str, str], copies: Copies, before: Iterable[str] = ()) -> dict[str, Answer]:
-    script = questions.script({NAME: QUESTION, **asked}, before)
-    for nr in range(_TRIES):
-        try:
-            return questions.answers(server.ask(script, copies.look_s))
-        except TargetFailed as error:
-            if _CONFLICT not in str(error) or nr + 1 == _TRIES:
-                raise
-    raise AssertionError
+def _ask(server: Server, asked: Mapping[str, str], copies: Copies, snapshot: bool = True) -> dict[str, Answer]:
+    return yielding.ask(server, {NAME: QUESTION, **asked}, copies.look_s, snapshot)
+
+
+def _then(asked: Mapping[str, str], copies: Copies, snapshot: Snapshot) -> dict[str, Answer]:
+    """Ask the other side, once it has everything that the base had.
+
+    A standby table by table: a snapshot of all would hold its replay up for as long as all of them take, and what was
+    written later is left out anyway.
+    """
+    if copies.follows:
+        yielding.replayed(copies.other, snapshot.lsn, copies.wait_s)
+    return _ask(copies.other, asked, copies, snapshot=not copies.follows)
 
 
 def _both(
@@ -95,7 +96,7 @@ def _both(
     """`asked` gives the questions for a condition on who wrote a row; the other side's answers are of the same rows."""
     base = _ask(copies.base, asked(""), copies)
     snapshot = snapshot_of(base)
-    other = _ask(copies.other, asked(snapshot.seen("t.xmin")), copies, _reached(copies, snapshot))
+    other = _then(asked(snapshot.seen("t.xmin")), copies, snapshot)
     _same_system(copies, snapshot, snapshot_of(other))
     return snapshot, base, other
 
@@ -113,20 +114,6 @@ def _same_system(copies: Copies, base: Snapshot, other: Snapshot) -> None:
             "which may hash the same row to other numbers",
             "compare copies of one version",
         )
-
-
-def _reached(copies: Copies, snapshot: Snapshot) -> list[str]:
-    """A statement that waits until the standby has replayed what the base had."""
-    if not copies.follows:
-        return []
-    wanted = as_lsn(snapshot.lsn)
-    late = f"{copies.other.host.name} has replayed % and not {wanted}"
-    return [
-        f"DO $$ DECLARE ends timestamptz := clock_timestamp() + interval '{copies.wait_s:g} s'; BEGIN "
-        f"WHILE pg_is_in_recovery() AND coalesce(pg_last_wal_replay_lsn(), '0/0') < '{wanted}' LOOP "
-        "IF clock_timestamp() > ends THEN "
-        f"RAISE EXCEPTION '{late}', pg_last_wal_replay_lsn(); END IF; PERFORM pg_sleep(0.01); END LOOP; END $$"
-    ]
 
 
 def _by_day(copies: Copies, found: Mapping[str, _Of]) -> None:
@@ -172,7 +159,7 @@ def _look(copies: Copies, one: _Of, ranges: Ranges) -> None:
     before = _ask(copies.base, asked, copies)
     for _ in range(LOOKS):
         snapshot = snapshot_of(before)
-        other = _ask(copies.other, asked, copies, _reached(copies, snapshot))
+        other = _then(asked, copies, snapshot)
         after = _ask(copies.base, asked, copies) if copies.follows else before
         if not _answered(one, "rows", before, other, after):
             return

@@ -57,7 +57,8 @@ def hashed(
     names = tuple(names)
     ours = tables.shapes(base, names)
     theirs = tables.shapes(other, names) if other else ours
-    found, lacks = {}, []
+    found: dict[str, Hashed] = {}
+    lacks: list[Difference] = []
     for name in names:
         a, b = ours.get(name), theirs.get(name)
         if a is not None and b is not None:

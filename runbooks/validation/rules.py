@@ -67,7 +67,7 @@ def _of_rule(label: str, rule: Rule, table: Table) -> dict[str, str]:
         return {f"some {label}": some}
     broken = (
         f"WITH b (key, expected, found) AS MATERIALIZED ({rule.broken}) SELECT (SELECT count(*) FROM b) AS broken, "
-        f"(SELECT json_agg(s) FROM (SELECT * FROM b ORDER BY 1 LIMIT {NAMED}) s) AS some"
+        f"(SELECT json_agg(to_json(s)) FROM (SELECT * FROM b ORDER BY 1 LIMIT {NAMED}) s) AS some"
     )
     over = rule.over or f"SELECT count(*) FROM {qualified(rule.table)}"
     return {f"broken {label}": f"SELECT x.*, ({over}) AS n FROM ({broken}) x"}

@@ -19,7 +19,7 @@ from runbooks.hosts import Estate
 from runbooks.probes.postgresql import schema, structure
 from runbooks.probes.postgresql.server import survey, the_primary
 from runbooks.probes.postgresql.tables import Server
-from runbooks.validation import baseline, copies, questions, rules
+from runbooks.validation import baseline, copies, rules, yielding
 from runbooks.validation import structure as judging
 from runbooks.validation.baseline import Baseline
 from runbooks.validation.content import Copies, compare
@@ -123,7 +123,7 @@ def look(
     found = judging.judge(known, live, more)
     say("Looking whether rows are there, complete, fresh" + ("" if level is Level.QUICK else ", and as the rules say"))
     asked = rules.questions(known, quality, names, level is not Level.QUICK)
-    said = questions.answers(server.ask(questions.script(asked), limit))
+    said = yielding.ask(server, asked, limit)
     return (
         Looked(Check.STRUCTURE, "tables", len(more.tables), "", found), *rules.judge(known, quality, asked, said)
     )  # fmt: skip

@@ -12,19 +12,15 @@ from runbooks.probes.postgresql.schema import LiveTable
 from runbooks.probes.postgresql.structure import Job, Structure, Structures
 from runbooks.validation import structure
 from runbooks.validation.run import Level
-from tests.unit.postgres_server import DATABASE, Server
+from tests.unit.postgres_server import Server
 from tests.unit.test_probe_schema import LIVE as AS_DECLARED
-from tests.unit.validation_kit import LIVE, Validated
+from tests.unit.validation_kit import Validated, validated
 
 
 @pytest.fixture
 def database(copying_server: Server) -> Iterator[Validated]:
-    remove = f"DROP DATABASE IF EXISTS {LIVE} WITH (FORCE)"
-    copying_server.sql(remove, f"CREATE DATABASE {LIVE} TEMPLATE {DATABASE}", database="postgres")
-    made = Validated(copying_server)
-    made.fill()
-    yield made
-    copying_server.sql(remove, database="postgres")
+    with validated(copying_server, 1000) as made:
+        yield made
 
 
 def test_what_is_as_declared_differs_in_nothing(database: Validated) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,7 +13,7 @@ from runbooks.probes.postgresql.tables import Server as Asked
 from runbooks.validation import run
 from runbooks.validation.difference import Difference, Looked
 from tests.unit.copying_kit import Local
-from tests.unit.postgres_server import Server
+from tests.unit.postgres_server import DATABASE, Server
 
 LIVE = "validated"
 COLUMNS = {
@@ -68,3 +69,14 @@ class Validated:
 
     def told(self, level: run.Level = run.Level.FULL) -> list[str]:
         return [str(one) for one in self.found(level)]
+
+
+@contextmanager
+def validated(server: Server, rows: int) -> Iterator[Validated]:
+    """A database of its own with so many orders, as the catalogue declares it."""
+    remove = f"DROP DATABASE IF EXISTS {LIVE} WITH (FORCE)"
+    server.sql(remove, f"CREATE DATABASE {LIVE} TEMPLATE {DATABASE}", database="postgres")
+    made = Validated(server)
+    made.fill(rows)
+    yield made
+    server.sql(remove, database="postgres")
