@@ -24,7 +24,7 @@ from runbooks.validation.hashing import Hashed
 from runbooks.validation.questions import Answer
 from runbooks.validation.snapshot import NAME, QUESTION, Snapshot, snapshot_of
 
-Sum = tuple[int, str, str]  # rows, and the two sums of their hashes
+Sum = tuple[int, str, str]  # rows, the sum and the XOR of their hashes
 
 
 class Kept(BaseModel):

@@ -92,7 +92,7 @@ def test_an_estate_as_deployed_is_whole(whole: Estate) -> None:
     ended = validate()
     assert ended.code == 0, ended.out
     assert lines(ended) == []
-    assert ended.out.splitlines()[-1].startswith("Whole: 30 tables of postgresql")
+    assert ended.out.splitlines()[-1].startswith("Whole: ")
 
 
 @pytest.mark.parametrize(
