@@ -15,6 +15,8 @@ import pytest
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
 from runbooks.probes.postgresql import server
+from runbooks.probes.postgresql.tables import Server
+from runbooks.validation import yielding
 from tests.drills import estate as seen
 from tests.drills.doors import Ended, dr
 
@@ -24,8 +26,9 @@ RUNS = 5
 FILL = """
 INSERT INTO system_config (event_id, config_key, config_value, updated_at)
   SELECT i, 'key' || i, 'value-' || i, now() FROM generate_series(101, 120) i ON CONFLICT DO NOTHING;
-CHECKPOINT;
 """
+# From here on no WAL has a page of it, and a standby that starts again would not mend what is damaged there.
+AT_REST = "VACUUM (FREEZE) system_config; CHECKPOINT;"
 UNFILL = "DELETE FROM system_config WHERE event_id BETWEEN 101 AND 120; VACUUM FULL system_config;"
 # On the standby's own file, which no WAL tells of: one value altered, one row out of its page.
 ALTER = """
@@ -84,6 +87,10 @@ def damaged(primary: Host, damage: str, undo: str) -> Iterator[None]:
         primary.execute(undo, DATABASE)
 
 
+def _position(host: Host) -> str:
+    return str(host.query("SELECT pg_current_wal_flush_lsn() AS at")[0]["at"])
+
+
 def primary_of(estate: Estate) -> Host:
     return server.the_primary(server.survey(estate)).host
 
@@ -135,6 +142,8 @@ def test_a_standby_under_load_differs_in_nothing_and_damage_of_its_own_is_named(
             ended = validate("--against", "standby")
             assert (ended.code, lines(ended)) == (0, []), ended.out
             writing.writes_on()
+    primary.execute(AT_REST, DATABASE)
+    yielding.replayed(Server(standby, DATABASE), server.lsn(_position(primary)) or 0, 30)
     standby.execute("CHECKPOINT;")
     standby.run("sh -c %s sh %s", ALTER, place, timeout=120)
     until(lambda: seen.whole(whole), 90, what="a standby that streams", accept=bool)
