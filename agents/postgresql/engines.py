@@ -143,7 +143,7 @@ def watched(command: Sequence[str], place: Place, speed: Speed, lock: int) -> tu
     with log.open("w") as file:
         child = subprocess.Popen(
             [*(turns.MANNERS if speed.gives_way else ()), *command], stdout=file, stderr=file,
-            stdin=subprocess.DEVNULL, cwd="/", pass_fds=(lock,), start_new_session=speed.gives_way,
+            stdin=subprocess.DEVNULL, cwd="/", pass_fds=(lock,), preexec_fn=turns.lead if speed.gives_way else None,
         )  # fmt: skip
         try:
             code = turns.take(child) if speed.gives_way else child.wait()
