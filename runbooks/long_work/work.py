@@ -53,8 +53,8 @@ class Work:
 
     `leaves`: what it starts is meant to outlive it, such as a server. `queues_s`: another run's is waited for so long
     before this is begun. `expects`: how long it may take, for people. `gives_way`: whoever else wants the host's
-    processors and disk comes first, because production lives there. `pace`: more words, which say how fast it is done and
-    not what: who resumes it with others waits for what works already, and begins anew what was ended for their sake.
+    processors and disk comes first, because production lives there. `pace`: more words, which say how fast it is done
+    and not what: who resumes it with others waits for what works already, and begins anew what was ended for that.
     """
 
     on: str
