@@ -111,6 +111,31 @@ def test_whoever_is_interrupted_while_it_lets_them_go_on_leaves_nobody_stopped(
             os.killpg(child.pid, signal.SIGKILL)
 
 
+# Who leads ends at once, its worker takes its time, or hears nothing of it.
+LINGERS = """
+import os, signal, sys, time
+if os.fork() == 0:
+    signal.signal(signal.SIGTERM, lambda *_: sys.argv[1] == "late" and (time.sleep(0.5), os._exit(0)))
+    print("there", flush=True)
+    while True:
+        time.sleep(60)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("worker", ["late", "deaf"])
+def test_what_is_ended_has_ended_with_its_workers(worker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_ENDS_WITHIN_S", 2.0)
+    command = [sys.executable, "-c", LINGERS, worker]
+    child = subprocess.Popen(command, preexec_fn=turns.lead, stdout=subprocess.PIPE)
+    assert child.stdout
+    with child.stdout as said:
+        assert said.readline() == b"there\n"
+        turns.end(child)
+        assert child.returncode == -signal.SIGTERM
+        assert not any(turns._group_of(child.pid)), "its files cannot be removed"
+
+
 # Its disk hangs as soon as two workers rest: it says who leads them, and stays where it is.
 KILLED = """
 import subprocess, sys, time

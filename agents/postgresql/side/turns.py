@@ -27,6 +27,7 @@ from pathlib import Path
 
 _TURN_S = 0.002
 _LONGEST_REST_S = 2.0  # a disk that hangs says nothing of the next turn
+_ENDS_WITHIN_S = 10.0
 _LOOKS_EVERY_S = 0.5  # for processes that were begun meanwhile
 _PIPE_BYTES = 1 << 20  # pgBackRest's buffer, and what the kernel allows everybody
 MANNERS = ("chrt", "--idle", "0")  # before the command: whoever else wants a core has it at once
@@ -66,6 +67,20 @@ def take(child: subprocess.Popen[bytes]) -> int:
     return child.wait()
 
 
+def end(child: subprocess.Popen[bytes]) -> None:
+    """End a program that leads a group, and the group with it: whoever removes its files is refused by a worker of it
+    that is still ending, and where others want the cores that takes a while.
+    """
+    for what in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, what)
+        deadline = time.monotonic() + _ENDS_WITHIN_S
+        while time.monotonic() < deadline:
+            if child.poll() is not None and not any(_group_of(child.pid)):
+                return
+            time.sleep(0.02)
+
+
 def _tell(workers: dict[str, int], what: signal.Signals) -> None:
     for handle in workers.values():
         with suppress(ProcessLookupError):
@@ -98,7 +113,8 @@ def _group(path: str) -> int:
     """The leader of a process' group, 0 for one that has ended."""
     with suppress(OSError, ValueError, IndexError):
         # After the name, which may have spaces and parentheses: state, parent, group.
-        return int(Path(path, "stat").read_text().rpartition(")")[2].split()[2])
+        state, _, group = Path(path, "stat").read_text().rpartition(")")[2].split()[:3]
+        return 0 if state in "ZX" else int(group)
     return 0
 
 
