@@ -34,6 +34,7 @@ class Truth:
     timeline: int
     synchronous: tuple[str, ...]
     why: str
+    quorum: int | None = None  # as the record has it
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Keeper:
             "changing": Change(procedure=procedure, run=self.owner.run_dir.name, to=to),
         }
         if degraded:
-            update |= {"mode": Mode.DEGRADED, "synchronous": (), "since": now(), "why": degraded}
+            update |= {"mode": Mode.DEGRADED, "synchronous": (), "quorum": None, "since": now(), "why": degraded}
         return self._write(answer, answer.record.model_copy(update=update), procedure)
 
     def settled(self, answer: Answer, truth: Truth, *, anew: bool = False) -> Record:
@@ -70,7 +71,7 @@ class Keeper:
         mode = Mode.SYNCHRONOUS if truth.synchronous else Mode.DEGRADED
         fields: dict[str, Any] = {
             "primary": truth.primary, "timeline": truth.timeline, "mode": mode, "synchronous": truth.synchronous,
-            "changing": None, "system_identifier": truth.system,
+            "changing": None, "system_identifier": truth.system, "quorum": truth.quorum,
         }  # fmt: skip
         if isinstance(answer, Unknown):
             new = Record(revision=answer.newest, epoch=1, since=now(), why=truth.why, **fields)
@@ -80,6 +81,21 @@ class Keeper:
         since = {} if old.mode is mode and not grown else {"since": now(), "why": truth.why}
         new = old.model_copy(update={**fields, **since, "epoch": old.epoch + grown})
         return self._write(answer, new, "settle", anew=anew)
+
+    def widened(self, answer: Answer, names: Sequence[str], least: int) -> Record | None:
+        """Before commits may wait for `least` of `names`: say no more than holds before and after; None: it does not.
+
+        Of a row that somebody else may confirm from now on, the record must not say that those have it who had all.
+        """
+        if isinstance(answer, Unknown) or not answer.record.synchronous:
+            return None
+        old = answer.record
+        every = tuple(sorted({*old.synchronous, *names}))
+        each = min(old.least, least)
+        update = {"synchronous": every, "quorum": each if each < len(every) else None}
+        if (old.synchronous, old.quorum) == (every, update["quorum"]):
+            return None
+        return self._write(answer, old.model_copy(update=update), "settle")
 
     def unchanged(self, answer: Answer) -> Record | None:
         """The transition was taken back before it changed anything: what the record said still holds."""
