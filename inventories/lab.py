@@ -1,4 +1,7 @@
-"""The lab's hosts, as `./dr lab.up` left them; DR_LAB chooses among labs, DR_LAB_SYNCHRONOUS how many standbys a commit waits for."""
+"""The lab's hosts, as `./dr lab.up` left them; DR_LAB chooses among labs.
+
+DR_LAB_SYNCHRONOUS says how many standbys a commit waits for.
+"""
 
 import os as _os
 import sys as _sys

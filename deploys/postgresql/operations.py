@@ -337,7 +337,7 @@ def pg_synchronous(version: int, path: str, names: Sequence[str], least: int) ->
         "application_name) from pg_stat_replication where state = 'streaming' and application_name in "
         f"({', '.join(repr(name) for name in names)})), '[]') as stream"
     )
-    wanted = _to_wait_for(rows[0]["names"], set(rows[0]["stream"]), names, least) if rows else ()
+    wanted = _to_wait_for(host.name, rows[0]["names"], set(rows[0]["stream"]), names, least) if rows else ()
     if not wanted:
         host.noop("on already, or no standby streams")
         return
@@ -346,9 +346,9 @@ def pg_synchronous(version: int, path: str, names: Sequence[str], least: int) ->
     yield _psql(_UNTIL_IN_STEP.format(least=quorum.fitting(wanted, least)))
 
 
-def _to_wait_for(now: str, stream: set[str], names: Sequence[str], least: int) -> tuple[str, ...]:
+def _to_wait_for(me: str, now: str, stream: set[str], names: Sequence[str], least: int) -> tuple[str, ...]:
     """Those that are to be named on this primary; none where that is so already, or nobody streams."""
-    there = tuple(name for name in names if len(names) <= 2 or name in stream or name == host.name)
+    there = tuple(name for name in names if len(names) <= 2 or name in stream or name == me)
     named = quorum.parsed(now)
     strangers = set(named.names) - set(names) if named else set()
     if not stream or (now and not strangers and (len(names) <= 2 or len(there) < len(names))):

@@ -93,7 +93,7 @@ def standby() -> None:
         name="standby", version=version, node=host.name, peers=_peers(), ca=estate.CA, passfile=estate.PG_PASSFILE
     )
     if len(_peers()) > 1:  # whom commits wait for is decided next, once for all that stream
-        pg_streams(name="the standby streams", version=version, _su_user="postgres")
+        pg_streams(name="standby streams before commits wait", version=version, _su_user="postgres")
 
 
 def synchronous() -> None:

@@ -196,6 +196,17 @@ def allowed_alone(context: Run) -> bool:
     return bool(getattr(options, "accept_no_arbiter", False) or getattr(options, "accept_loss", False))
 
 
+def widened(context: Run, primary: str, names: Sequence[str], least: int) -> Record | None:
+    """Before commits on `primary` may wait for `least` of `names`, others than the record says. Raises DrError.
+
+    A record of another primary or timeline counts for nothing, and need not be changed.
+    """
+    answer = pages(context.estate).answer
+    if isinstance(answer, Unknown) or answer.record.primary != primary:
+        return None
+    return keeper(context).widened(answer, names, least)
+
+
 def changing_fast(
     context: Run, to: str, seen: Answer | None, judged: Callable[[Answer], Answer], degraded: str = ""
 ) -> Record | None:
