@@ -242,7 +242,8 @@ class Course:
         required = sum(map(len, expected.required.values()))
         detail = f"{required - sum(map(len, found.missing.values())):,} of {required:,} on {host.name}"
         return Check(
-            name=SECOND_COPY, host=host.name, outcome=CheckOutcome.PASSED if good else CheckOutcome.FAILED, detail=detail
+            name=SECOND_COPY, host=host.name, detail=detail,
+            outcome=CheckOutcome.PASSED if good else CheckOutcome.FAILED,
         )
 
     def _on(self, host: Host) -> Finder:

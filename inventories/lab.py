@@ -34,7 +34,7 @@ _SHARED = {
 }
 
 
-def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, str]]:
+def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, int | str]]:
     members: list[tuple[str, dict[str, _Any]]] = [
         (name, {"ssh_hostname": _made.hosts[name].address, "fence_command": _fence(name)})
         for name in names

@@ -99,10 +99,10 @@ class Scenario:
         nodes, least = len(estate.candidates), estate.least
         if nodes < self.nodes or least < self.synchronous:
             raise Refused(
-                f"{self.name} takes {self.nodes} PostgreSQL hosts and commits that wait for {self.synchronous} standbys; "
-                f"the estate has {nodes}, and commits wait for {least}",
-                f"DR_LAB_POSTGRES={self.nodes} DR_LAB_SYNCHRONOUS={self.synchronous} ./dr drill --scenario {self.name}, "
-                "on a new lab or after ./dr deploy with the same words",
+                f"{self.name} takes {self.nodes} PostgreSQL hosts and commits that wait for {self.synchronous} "
+                f"standbys; the estate has {nodes}, and commits wait for {least}",
+                f"DR_LAB_POSTGRES={self.nodes} DR_LAB_SYNCHRONOUS={self.synchronous} ./dr drill "
+                f"--scenario {self.name}, on a new lab or after ./dr deploy with the same words",
             )
         return self.of_several if self.of_several and nodes > 2 else self
 

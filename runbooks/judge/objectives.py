@@ -228,10 +228,11 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
     if primary is None:
         return
     if _hangs(primary):
-        lets = "with whoever is left" if any(s.streams for s in _ours(status, primary)) else "alone"
-        few = f"too few standbys answer them, {primary.waits_for.least} must" if lets != "alone" and primary.waits_for else ""
-        hint = f"./dr detach lets the primary commit {lets}"
-        yield Finding("commits", f"hang: {few or 'no standby answers them'}", "answered", hint)
+        left = [s.name for s in _ours(status, primary) if s.streams and s.sync in SYNCHRONOUS]
+        must = f"only {' and '.join(left)} answers them, and {primary.waits_for.least} must" if primary.waits_for else ""
+        hint = f"./dr detach lets the primary commit {'with whoever is left' if left else 'alone'}"
+        measured = f"hang: {must if left and must else 'no standby answers them'}"
+        yield Finding("commits", measured, "answered", hint)
     streams = any(standby.streams for standby in _ours(status, primary))
     others = " ".join(node.name for node in status.nodes if node is not primary)
     hint = "./dr deploy makes commits wait for the standby" if streams else f"./dr rejoin {others} --yes"

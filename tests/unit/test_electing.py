@@ -1,4 +1,4 @@
-"""Of several standbys the one with most is promoted, by what they say once the old primary is fenced; and the others."""
+"""Of several standbys the one with most is promoted, by what they say once the old primary is fenced."""
 
 from __future__ import annotations
 
@@ -125,7 +125,9 @@ def test_a_copy_is_still_no_word_for_it() -> None:
     assert failover.possible_loss(copy, node("pg2"), False, BOTH)[0] is None
 
 
-@pytest.mark.parametrize(("unseen", "covers"), [((), True), (("pg1",), True), (("pg3",), False), (("pg1", "pg3"), False)])
+@pytest.mark.parametrize(
+    ("unseen", "covers"), [((), True), (("pg1",), True), (("pg3",), False), (("pg1", "pg3"), False)]
+)
 def test_a_cluster_that_is_down_is_judged_by_the_same_rule(unseen: tuple[str, ...], covers: bool) -> None:
     assert Noted(BOTH, 1, "then", "deployed", 1).covers(stopped_standby("pg2"), unseen) is covers
     assert Noted(BOTH, 1, "then", "deployed").covers(stopped_standby("pg2"), unseen)

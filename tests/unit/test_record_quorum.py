@@ -11,12 +11,11 @@ import pytest
 from agents.guard import record as program
 from inventories.quorum import Quorum
 from runbooks.judge import record as judge
-from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Standby
 from runbooks.record.settle import settle
 from tests.unit.record_kit import Desk, a_record
 from tests.unit.record_kit import desk as desk
-from tests.unit.test_record import STANDBY, acts, hosts_are, node, written
+from tests.unit.test_record import acts, hosts_are, node, written
 
 __all__ = ["hosts_are"]
 

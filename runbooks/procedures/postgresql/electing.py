@@ -27,8 +27,8 @@ def electable(nodes: Sequence[server.Node]) -> list[server.Node]:
         names = " and ".join(node.name for node in standbys)
         raise Refused(
             f"only {names} answers, asynchronous by declaration: no commit has waited for it, and it is not promoted",
-            "bring back the primary or another standby, then ./dr status; take `synchronous` off it in the inventory if "
-            "it is all that is left",
+            "bring back the primary or another standby, then ./dr status; take `synchronous` off it in the inventory "
+            "if it is all that is left",
         )
     return found
 

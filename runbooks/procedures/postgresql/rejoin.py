@@ -11,7 +11,8 @@ from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.hosts import Host, Run
 from runbooks.layout import DATA, KEPT
 from runbooks.long_work.work import Asker, Overtaken
-from runbooks.probes.postgresql import server, stopped
+from runbooks.probes.postgresql import server
+from runbooks.probes.postgresql import stopped as files
 from runbooks.procedures.postgresql import gates, guards, rebuilding, streaming, verifying
 from runbooks.procedures.postgresql.fitting import fit
 from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of
@@ -160,7 +161,7 @@ def _as_it_parted(context: Run, state: Rejoin) -> Rejoin:
     if len(context.estate.postgres) <= 2 or not state.was_standby or context.options.reclone:
         return state
     host, paths = other_of(context, state), layout(context)
-    (seen,) = stopped.survey((host,), paths)
+    (seen,) = files.survey((host,), paths)
     fork = server.fork_points(primary_of(context, state), paths.version, state.timeline).get(seen.timeline)
     if not seen.readable or fork is None or seen.timeline >= state.timeline or seen.end < fork:
         return state

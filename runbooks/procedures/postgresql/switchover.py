@@ -48,7 +48,8 @@ def assess(context: Run, state: Switchover) -> Switchover:
     ]  # fmt: skip
     if not standbys:
         raise Refused(
-            f"{wanted or 'no standby'} {'does not keep' if wanted else 'keeps'} up with {primary.name} ({server.told(node for node in nodes if node is not primary)})",
+            f"{wanted or 'no standby'} {'does not keep' if wanted else 'keeps'} up with {primary.name} "
+            f"({server.told(node for node in nodes if node is not primary)})",
             "./dr status shows why; ./dr rejoin brings a standby back",
         )
     standby = max(standbys, key=lambda node: node.written or 0)
