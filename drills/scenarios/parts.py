@@ -96,6 +96,8 @@ class Scenario:
 
     def fitting(self, estate: Estate) -> Scenario:
         """What it is in this estate. Raises Refused where the estate is too small for it."""
+        if self.of_several is None and self.nodes == 2:
+            return self
         nodes, least = len(estate.candidates), estate.least
         if nodes < self.nodes or least < self.synchronous:
             raise Refused(

@@ -21,6 +21,7 @@ from runbooks.probes.postgresql.server import Node, Standby
 from runbooks.procedures.postgresql import detach, electing, failover, rejoin, streaming, switchover
 from runbooks.procedures.postgresql.detach import DetachOptions
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
+from runbooks.procedures.postgresql.rejoin import Rejoin, RejoinOptions
 from runbooks.procedures.postgresql.roles import Roles
 from runbooks.procedures.postgresql.start_choice import Noted
 from runbooks.procedures.postgresql.switchover import SwitchoverOptions
@@ -314,3 +315,20 @@ def test_a_deploy_lets_everybody_in_who_streams(
     now: str, stream: set[str], names: tuple[str, ...], wanted: tuple[str, ...]
 ) -> None:
     assert _to_wait_for("pg1", now, stream, names, 1) == wanted
+
+
+@pytest.mark.parametrize(
+    ("end", "signal_goes"), [(0x6000000, False), (0x7000090, True), (0x8000000, True)], ids=["behind", "at", "beyond"]
+)
+def test_a_lost_standby_that_had_received_more_than_the_promoted_one_is_rewound(
+    monkeypatch: pytest.MonkeyPatch, end: int, signal_goes: bool
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(act, "fence", lambda *_: done.append("fence"))
+    monkeypatch.setattr(act, "as_primary", lambda *_: done.append("as_primary"))
+    monkeypatch.setattr(rejoin.files, "survey", lambda *_: (stopped_standby("pg3", end),))
+    monkeypatch.setattr(server, "fork_points", lambda *_: {1: 0x7000090})
+    state = Rejoin(primary="pg2", other="pg3", timeline=2, was_standby=True)
+    after = rejoin.stop(context(RejoinOptions()), state)
+    assert done == ["fence", *(["as_primary"] if signal_goes else [])]
+    assert after.was_standby is not signal_goes
