@@ -229,9 +229,10 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
         return
     if _hangs(primary):
         left = [s.name for s in _ours(status, primary) if s.streams and s.sync in SYNCHRONOUS]
-        must = f"only {' and '.join(left)} answers them, and {primary.waits_for.least} must" if primary.waits_for else ""
+        least = primary.waits_for.least if primary.waits_for else 1
         hint = f"./dr detach lets the primary commit {'with whoever is left' if left else 'alone'}"
-        measured = f"hang: {must if left and must else 'no standby answers them'}"
+        few = f"only {' and '.join(left)} answers them, and {least} must" if left else "no standby answers them"
+        measured = f"hang: {few}"
         yield Finding("commits", measured, "answered", hint)
     streams = any(standby.streams for standby in _ours(status, primary))
     others = " ".join(node.name for node in status.nodes if node is not primary)
