@@ -19,11 +19,13 @@ TARGET_HELP = {
     "set": "start from this backup (default: the newest good one that ended before the target)",
     "repo": "number of the repository (default: 1)",
     "timeline": "follow this timeline (default: the primary's own)",
+    "hurry": "restore as fast as disk and cores allow; beside a server that takes commits these wait for it",
     "on": "the host to restore on: a database host or the backup host (default: side_host of the inventory)",
 }
 
 
 @task(
+    auto_shortflags=False,  # there are more options than letters
     help={
         **HELP,
         **TARGET_HELP,
@@ -36,8 +38,8 @@ TARGET_HELP = {
 def restore_pitr(
     c: Context, to_time: str = "", to_lsn: str = "", to_xid: str = "", to_name: str = "", inclusive: bool = False,
     set: str = "", repo: int = 0, timeline: int = 0, on: str = "", swap: bool = False, replace: bool = False,
-    drop_replaced: bool = False, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False,
-    inventory: str = "", lab: str = "",
+    drop_replaced: bool = False, hurry: bool = False, plan: bool = False, resume: bool = False, yes: bool = False,
+    json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Bring the database back to a point in time.
 
@@ -47,7 +49,8 @@ def restore_pitr(
 
     options = RestorePitrOptions(
         yes=yes, to_time=to_time, to_lsn=to_lsn, to_xid=to_xid, to_name=to_name, inclusive=inclusive, backup_set=set,
-        timeline=timeline, on=on, swap=swap, replace=replace, drop_replaced=drop_replaced, **_said(repo=repo),
+        timeline=timeline, on=on, swap=swap, replace=replace, drop_replaced=drop_replaced, hurry=hurry,
+        **_said(repo=repo),
     )  # fmt: skip
     run_procedure("restore-pitr", options, plan, resume, json, inventory)
 
@@ -96,7 +99,8 @@ def restore_table(
     c: Context, tables: str = "", mode: str = "", to_time: str = "", to_lsn: str = "", to_xid: str = "",
     to_name: str = "", inclusive: bool = False, set: str = "", repo: int = 0, timeline: int = 0, on: str = "",
     from_: str = "", where: str = "", keep_replaced: bool = True, replace: bool = False, accept_loss: bool = False,
-    plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+    hurry: bool = False, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False,
+    inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Restore tables from a point in time, or lay them beside."""
     from runbooks.procedures.postgresql.restore_table import RestoreTableOptions, mode_of, tables_of
@@ -105,7 +109,8 @@ def restore_table(
         yes=yes, tables=tables_of(tables), to_time=to_time,
         to_lsn=to_lsn, to_xid=to_xid, to_name=to_name, inclusive=inclusive, backup_set=set, timeline=timeline, on=on,
         source=from_, where=where, keep_replaced=keep_replaced, replace=replace,
-        accept_loss=accept_loss, **_said(repo=repo, mode=mode_of(mode) if mode else None),
+        accept_loss=accept_loss, hurry=hurry,
+        **_said(repo=repo, mode=mode_of(mode) if mode else None),
     )  # fmt: skip
     run_procedure("restore-table", options, plan, resume, json, inventory)
 

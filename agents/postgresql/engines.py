@@ -18,10 +18,27 @@ from agents.jobs import leases
 from agents.jobs.leases import Lease
 from agents.postgresql import native, pgbackrest
 from agents.postgresql.pgbackrest import Backup, Repository
+from agents.postgresql.side import turns
 from agents.postgresql.side.place import BadRequest, Place
 
 NAMES = ("pgbackrest", "native")
 _LEASE_S = 6 * 3600.0  # while what is being copied must not be let go
+
+
+@dataclass(frozen=True)
+class Speed:
+    """`processes` at once, 0 for one a core. `gives_way`: in turns, on a quarter of the cores: production is here."""
+
+    processes: int = 0
+    gives_way: bool = False
+
+    @property
+    def workers(self) -> int:
+        cores = os.cpu_count() or 1
+        return self.processes or (max(1, cores // 4) if self.gives_way else cores)
+
+
+FULL = Speed()
 
 
 class Engine(Protocol):
@@ -33,7 +50,7 @@ class Engine(Protocol):
     def backups(self) -> tuple[Backup, ...]:
         """Every backup, oldest first."""
 
-    def restore(self, backup: Backup, place: Place, processes: int, lock: int) -> None:
+    def restore(self, backup: Backup, place: Place, speed: Speed, lock: int) -> None:
         """Put it into the empty data directory of a side cluster, writing no recovery settings."""
 
     def wal(self, place: Place) -> list[str] | None:
@@ -53,14 +70,14 @@ class PgBackRest:
     def backups(self) -> tuple[Backup, ...]:
         return self.repository.backups()
 
-    def restore(self, backup: Backup, place: Place, processes: int, lock: int) -> None:
+    def restore(self, backup: Backup, place: Place, speed: Speed, lock: int) -> None:
         command = self.repository.command(
             f"--pg1-path={place.data}", f"--set={backup.label}", "--type=none", "--archive-mode=off",
-            "--job-retry=1", "--job-retry-interval=1", f"--process-max={processes or os.cpu_count() or 1}",
+            "--job-retry=1", "--job-retry-interval=1", f"--process-max={speed.workers}",
             f"--lock-path={place.folder}", f"--log-path={place.folder}",
             f"--tablespace-map-all={place.tablespaces}", "restore",
         )  # fmt: skip
-        code, said = watched(command, place.folder / "restore.log", lock)
+        code, said = watched(command, place, speed, lock)
         if code:
             raise pgbackrest.restore_failure(code, said, backup.label, place.data)
 
@@ -85,7 +102,7 @@ class Native:
     def backups(self) -> tuple[Backup, ...]:
         return self.store.backups()
 
-    def restore(self, backup: Backup, place: Place, processes: int, lock: int) -> None:
+    def restore(self, backup: Backup, place: Place, speed: Speed, lock: int) -> None:
         source = self.store.directory(backup.label)
         damaged = self.store.damaged(source)
         if damaged:
@@ -93,11 +110,12 @@ class Native:
             raise pgbackrest.Damaged(
                 f"Backup {backup.label} is damaged: {named}.", "Restore an older one with --set.", damaged
             )
-        command = ["cp", "-a", "--reflink=auto", f"{source}/.", str(place.data)]
+        # In a process of its own, which can rest.
+        command = ["sh", "-c", '"$@"; exit $?', "sh", "cp", "-a", "--reflink=auto", f"{source}/.", str(place.data)]
         identity, why = f"native-{os.getpid()}", f"{backup.label} is being copied"
         leases.hold(Lease(identity, f"a restore (pid {os.getpid()})", why, None, _LEASE_S))
         try:
-            code, said = watched(command, place.folder / "restore.log", lock)
+            code, said = watched(command, place, speed, lock)
         finally:
             leases.release(identity)
         if code:
@@ -119,14 +137,16 @@ def of(name: str, config: Path, repo: int) -> Engine:
     raise BadRequest(f"There is no engine {name!r}.", f"One of {', '.join(NAMES)}.")
 
 
-def watched(command: Sequence[str], log: Path, lock: int) -> tuple[int, str]:
-    """Run a program that restores, its words in `log`; it ends with us, and holds the name's lock until it has."""
+def watched(command: Sequence[str], place: Place, speed: Speed, lock: int) -> tuple[int, str]:
+    """Run a program that restores, its words in a log; it ends with us, and holds the name's lock until it has."""
+    log = place.folder / "restore.log"
     with log.open("w") as file:
         child = subprocess.Popen(
-            command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, cwd="/", pass_fds=(lock,)
-        )
+            [*(turns.MANNERS if speed.gives_way else ()), *command], stdout=file, stderr=file,
+            stdin=subprocess.DEVNULL, cwd="/", pass_fds=(lock,), start_new_session=speed.gives_way,
+        )  # fmt: skip
         try:
-            code = child.wait()
+            code = turns.take(child) if speed.gives_way else child.wait()
         finally:
             if child.poll() is None:
                 child.terminate()

@@ -109,7 +109,7 @@ class Headlines:
         def ours() -> float:
             _settled(primary)
             began = time.monotonic()
-            sides.restore(primary, sides.SideRequest(_SIDE, set=label, replace=True), Asker.door("bench"))
+            sides.restore(primary, sides.SideRequest(_SIDE, set=label, replace=True, hurries=True), Asker.door("bench"))
             seconds = time.monotonic() - began
             sides.drop(primary, _SIDE, _LIMIT_S)
             return seconds

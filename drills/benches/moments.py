@@ -137,7 +137,7 @@ def aim(seen: History, kind: Literal["time", "lsn", "xid"], dice: random.Random)
 
 def restored(estate: Estate, seen: History, aimed: Aim, folder: Path) -> Hit:
     """Restore one aim beside the primary and compare what is in it with the history."""
-    options = RestorePitrOptions(replace=True, **{f"to_{aimed.kind}": aimed.value})  # type: ignore[arg-type]
+    options = RestorePitrOptions(replace=True, hurry=True, **{f"to_{aimed.kind}": aimed.value})  # type: ignore[arg-type]
     result: RunResult[RestorePitr] = execute(RESTORE_PITR, estate, options, _unheard, runs=folder / "runbooks")
     if result.exit_code is ExitCode.INTERRUPTED:
         raise KeyboardInterrupt

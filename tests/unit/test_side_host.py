@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from agents.base.errors import AgentError
+from agents.postgresql import engines
 from agents.postgresql.side import bridge, cluster
 from agents.postgresql.side.bridge import Far
 from agents.postgresql.side.place import BadRequest, Place
@@ -124,15 +125,26 @@ def test_the_words_of_a_request_lead_to_what_is_served() -> None:
     assert "served" not in Request("table", Target("immediate")).key
 
 
-@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (4, 2), (8, 2), (64, 16)])
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (4, 1), (8, 2), (64, 16)])
 def test_production_keeps_three_quarters_of_the_cores(
     monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
 ) -> None:
-    monkeypatch.setattr(cluster.os, "cpu_count", lambda: cores)
-    parser = cluster._parser()
-    assert cluster._processes(parser.parse_args(["restore", *SideRequest("table").words()])) == workers
-    assert cluster._processes(parser.parse_args(["restore", *SideRequest("table", processes=1).words()])) == 1
-    assert cluster._processes(parser.parse_args(["restore", "--name", "proof"])) == 0, "every core"
+    monkeypatch.setattr(engines.os, "cpu_count", lambda: cores)
+
+    def speed(*words: str) -> engines.Speed:
+        asked: list[Request] = []
+        monkeypatch.setattr(cluster, "restore", lambda request, replace: asked.append(request))
+        cluster._restore(cluster._parser().parse_args(["restore", *words]))
+        return asked[0].speed
+
+    def workers_of(*words: str) -> tuple[bool, int]:
+        asked = speed(*words)
+        return asked.gives_way, asked.workers
+
+    assert workers_of(*SideRequest("table").words()) == (True, workers)
+    assert workers_of(*SideRequest("table", processes=3).words()) == (True, 3)
+    assert workers_of(*SideRequest("table", hurries=True).words()) == (False, cores)
+    assert workers_of("--name", "proof") == (False, cores)
 
 
 def test_a_restore_beside_production_gives_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,16 +45,11 @@ def _run(options: argparse.Namespace) -> int:
 def _restore(options: argparse.Namespace) -> Any:
     target = Target(options.type, options.target, options.inclusive, options.timeline)
     request = Request(
-        options.name, target, options.set, options.repo, options.config, _processes(options), options.patience,
+        options.name, target, options.set, options.repo, options.config,
+        engines.Speed(options.processes, options.gives_way), options.patience,
         options.accept_gap, options.engine, _served(options),
     )  # fmt: skip
     return restore(request, options.replace)
-
-
-def _processes(options: argparse.Namespace) -> int:
-    """Parallel workers; 0 is one a core."""
-    cores = os.cpu_count() or 1
-    return options.processes or (min(cores, max(2, cores // 4)) if options.gives_way else 0)
 
 
 def _served(options: argparse.Namespace) -> Served:
@@ -171,7 +166,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--inclusive", action="store_true", help="apply what the target names, too")
     command.add_argument("--timeline", default="latest", help="latest, current or a number")
     command.add_argument("--processes", type=int, default=0, help="parallel workers (default: one a core)")
-    command.add_argument("--gives-way", action="store_true", help="a quarter of the cores: production lives here")
+    command.add_argument(
+        "--gives-way", action="store_true", help="in short turns, on a quarter of the cores: production lives here"
+    )
     command.add_argument("--accept-gap", action="store_true", help="with latest: stop where the archive has a gap")
     command.add_argument("--engine", choices=engines.NAMES, default="pgbackrest")
     command.add_argument("--listen", default="", help="address for readers on other hosts (default: none)")

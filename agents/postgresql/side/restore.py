@@ -12,7 +12,7 @@ from typing import Any
 from agents.base import signals
 from agents.base.errors import AgentError
 from agents.postgresql import engines, pgbackrest
-from agents.postgresql.engines import Engine, PgBackRest
+from agents.postgresql.engines import FULL, Engine, PgBackRest, Speed
 from agents.postgresql.pgbackrest import Backup, Repository
 from agents.postgresql.side.content import collations, missing_library, require_usable
 from agents.postgresql.side.place import PORT, BadRequest, Place, find
@@ -34,7 +34,7 @@ class Request:
     set: str = ""
     repo: int = 1
     config: str = str(pgbackrest.CONFIG)
-    processes: int = 0
+    speed: Speed = FULL
     patience: float = 600
     accept_gap: bool = False
     engine: str = "pgbackrest"
@@ -88,7 +88,7 @@ def _anew(request: Request, known: Place | None, lock: int) -> dict[str, Any]:
 def _restore(request: Request, engine: Engine, backup: Backup, place: Place, lock: int) -> dict[str, Any]:
     began = time.monotonic()
     place.data.mkdir(mode=0o700)
-    engine.restore(backup, place, request.processes, lock)
+    engine.restore(backup, place, request.speed, lock)
     restore_s = time.monotonic() - began
     keep_settings(place)
     (place.data / ("standby.signal" if request.target.kind == "latest" else "recovery.signal")).touch(0o600)

@@ -233,7 +233,7 @@ def _restore_from_older(stage: Stage) -> Result:
     """Somebody needs what was there a moment ago; then the damaged backup is replaced by a sound one."""
     now = str(stage.primary.query("select clock_timestamp()::text as now")[0]["now"])
     stage.later("the side cluster", lambda: drop_side(stage, restore_pitr.SIDE))
-    restored = stage.run(RESTORE_PITR, RestorePitrOptions(yes=True, to_time=now, replace=True))
+    restored = stage.run(RESTORE_PITR, RestorePitrOptions(yes=True, to_time=now, replace=True, hurry=True))
     stage.fact("restored from", restored.state.label)
     for sentence in restored.state.skipped:
         stage.fact("passed over", sentence)

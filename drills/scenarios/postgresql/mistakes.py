@@ -62,7 +62,7 @@ def _drop(stage: Stage) -> None:
 
 
 def _restore_table(stage: Stage, procedure: Procedure[RestoreTable] = RESTORE_TABLE) -> Result:
-    options = RestoreTableOptions(yes=True, tables=(DROPPED,), to_xid=stage.bad_xid, replace=True)
+    options = RestoreTableOptions(yes=True, tables=(DROPPED,), to_xid=stage.bad_xid, replace=True, hurry=True)
     result = stage.run(procedure, options)
     for table, verb, count in result.state.rows:
         stage.fact("restored", f"{table}: {count:,} rows {verb}, from backup {_label(result.state)}")
@@ -137,7 +137,8 @@ def _noticed(stage: Stage) -> str:
 
 def _restore_to_before(stage: Stage, *, inclusive: bool = False) -> Result:
     options = RestorePitrOptions(
-        yes=True, to_xid=stage.bad_xid, inclusive=inclusive, swap=True, replace=True, drop_replaced=True
+        yes=True, to_xid=stage.bad_xid, inclusive=inclusive, swap=True, replace=True, drop_replaced=True,
+        hurry=True,
     )
     result = stage.run(RESTORE_PITR, options)
     stage.fact("restored", f"backup {result.state.label} to {result.state.target}")

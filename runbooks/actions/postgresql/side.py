@@ -17,6 +17,7 @@ class SideRequest:
     """What to restore and where to stop; the words of agents/postgresql/side/. An empty `set` lets the agent choose.
 
     `listen`: the address at which `readers` (name and address of hosts) may read it; empty: this host alone may.
+    `hurries`: with every core, whatever it costs the commits of a server on the same disk.
     """
 
     name: str
@@ -27,6 +28,7 @@ class SideRequest:
     set: str = ""
     repo: int = 1
     processes: int = 0
+    hurries: bool = False
     engine: str = "pgbackrest"
     replace: bool = False
     listen: str = ""
@@ -38,7 +40,10 @@ class SideRequest:
             yield f"--target={self.target}"
         if self.set:
             yield from ("--set", self.set)
-        yield from ("--processes", str(self.processes)) if self.processes else ("--gives-way",)
+        if self.processes:
+            yield from ("--processes", str(self.processes))
+        if not self.hurries:
+            yield "--gives-way"
         if self.engine != "pgbackrest":
             yield from ("--engine", self.engine)
         if self.listen:

@@ -26,6 +26,7 @@ def side_restore(context: Run, state: RestorePitr) -> RestorePitr:
     request = sides.SideRequest(
         name=state.side, kind=state.stop.kind, target=state.stop.value, inclusive=state.stop.inclusive,
         timeline=str(state.goal), set=state.label, repo=context.options.repo, replace=_is_other(context, state),
+        hurries=context.options.hurry,
         **_served(context, state, host),
     )  # fmt: skip
     sides.restore(host, request, Asker.of(context), durations.restore(context.estate))

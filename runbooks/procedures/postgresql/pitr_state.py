@@ -19,11 +19,11 @@ SIDE = "pitr"  # the side cluster's name
 class RestorePitrOptions(Options):
     """One of the four targets, exclusive unless `inclusive`. Empty `backup_set` chooses the backup, `timeline` 0
     follows the primary's own. `on`: the host to restore on, empty for the inventory's `side_host`. `swap`: put the side
-    cluster in the primary's place. `replace`: drop an open side cluster of another request. `drop_replaced`: delete the
-    replaced data directory once everything is verified.
+    cluster in the primary's place. `replace`: drop an open side cluster of another request. `hurry`: give way to
+    nobody. `drop_replaced`: delete the replaced data directory once everything is verified.
     """
 
-    added_later: ClassVar[frozenset[str]] = frozenset({"swap", "replace", "drop_replaced"})
+    added_later: ClassVar[frozenset[str]] = frozenset({"swap", "replace", "drop_replaced", "hurry"})
     only_if_said: ClassVar[frozenset[str]] = frozenset({"repo"})
     to_time: str = ""
     to_lsn: str = ""
@@ -35,6 +35,7 @@ class RestorePitrOptions(Options):
     timeline: int = 0
     on: str = ""
     replace: bool = False
+    hurry: bool = False
     swap: bool = False
     drop_replaced: bool = False
 

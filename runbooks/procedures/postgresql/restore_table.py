@@ -38,10 +38,11 @@ SIDE = "table"
 class RestoreTableOptions(Options):
     """A target as restore-pitr takes it, or `source`, the name of a side cluster that is open already.
 
-    `where` restricts both the copy and the live table. `replace` drops an open side cluster of another target.
+    `where` restricts both the copy and the live table. `replace` drops an open side cluster of another target,
+    `hurry` gives way to nobody.
     """
 
-    added_later: ClassVar[frozenset[str]] = frozenset({"replace", "accept_loss"})
+    added_later: ClassVar[frozenset[str]] = frozenset({"replace", "accept_loss", "hurry"})
     only_if_said: ClassVar[frozenset[str]] = frozenset({"mode", "repo"})
     tables: tuple[str, ...] = ()
     mode: Mode = Mode.MERGE
@@ -58,6 +59,7 @@ class RestoreTableOptions(Options):
     where: str = ""
     keep_replaced: bool = True
     replace: bool = False
+    hurry: bool = False
     accept_loss: bool = False
 
 
