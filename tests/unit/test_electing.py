@@ -239,6 +239,18 @@ def test_nobody_waits_for_one_that_is_asynchronous_by_declaration(monkeypatch: p
     assert primary.done[1] == 'FIRST 1 ("pg2", "pg3")'
 
 
+@pytest.mark.parametrize(("timeline", "told"), [(1, ["pg3"]), (2, [])])
+def test_a_standby_that_still_waits_for_the_dead_primary_is_told_to_look_for_the_new_one(
+    monkeypatch: pytest.MonkeyPatch, timeline: int, told: list[str]
+) -> None:
+    """Without that it would wait for its own timeout, and every new row would exist once for so long."""
+    seen, done = [node("pg3", timeline=timeline), node("pg3", timeline=2)], []
+    monkeypatch.setattr(server, "look", lambda *_: seen.pop(0))
+    monkeypatch.setattr(act, "look_for_primary", lambda host: done.append(host.name))
+    assert electing._follows(context(FailoverOptions()), ROLES, estate().host("pg3"))
+    assert done == told
+
+
 # ---- who is let go, who rejoins, who takes over
 
 

@@ -184,6 +184,11 @@ def synchronous_off(host: Host, layout: Layout) -> None:
     host.execute("SELECT pg_reload_conf();")
 
 
+def look_for_primary(host: Host) -> None:
+    """Let a standby look for its primary anew: of one without power it would go on waiting until its own timeout."""
+    host.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'walreceiver';")
+
+
 def drop_walsender(host: Host, standby: str) -> None:
     """End the primary's connection to a standby that is gone, instead of waiting for its timeout."""
     host.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = '{standby}';")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from inventories.errors import DrError, Refused, TargetFailed, TimedOut
+from inventories.errors import DrError, Refused, TargetFailed
+from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
 from runbooks.engine.wait import until
 from runbooks.hosts import Host, Run
@@ -112,12 +113,14 @@ def _follows(context: Run, state: Roles, host: Host) -> bool:
         context.say(f"{host} is out ({node.why or server.told((node,))})")
         return False
     try:
+        if node.timeline != state.timeline:
+            act.look_for_primary(host)
         until(
             lambda: server.look(host, layout(context).version), min(budget("promote.wait"), context.remaining() / 2),
             what=f"{host} to stream from {state.primary} on timeline {state.timeline}",
             accept=lambda node: node.streams and node.timeline == state.timeline,
         )  # fmt: skip
-    except TimedOut as error:
+    except DrError as error:
         context.say(f"WARNING: {error}; ./dr rejoin {host} --yes")
         return False
     return True
