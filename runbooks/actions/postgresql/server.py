@@ -185,8 +185,11 @@ def synchronous_off(host: Host, layout: Layout) -> None:
 
 
 def look_for_primary(host: Host) -> None:
-    """Let a standby look for its primary anew: of one without power it would go on waiting until its own timeout."""
-    host.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'walreceiver';")
+    """Let a standby look for its primary anew: of one without power it would go on waiting until its own timeout.
+
+    By signal, since pg_terminate_backend knows sessions only.
+    """
+    host.run("pkill -TERM -u postgres -f '^postgres: .*walreceiver' || true")
 
 
 def drop_walsender(host: Host, standby: str) -> None:
