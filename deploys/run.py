@@ -45,7 +45,9 @@ def deploy(
     inventory: str | None, limit: Sequence[str] = (), log: Path | None = None,
     say: Callable[[str], None] | None = None, *, restoring: bool = False,
 ) -> Changes:  # fmt: skip
-    """Bring the hosts to the declared state. `say` hears each operation's name; `log` keeps what pyinfra said.
+    """Bring the hosts to the declared state. `log` keeps what pyinfra said.
+
+    `say` hears each operation's name as it begins, and may end the deploy there with a DrError.
 
     With `restoring` hosts get everything but data: no primary is begun, no standby cloned, no backup taken.
     Raises TargetFailed with pyinfra's own reason, Refused rather than begin an empty primary beside backups.
@@ -91,7 +93,11 @@ def _pyinfra(
             command, stdout=answer, stderr=subprocess.PIPE, text=True, errors="replace", cwd=ROOT, env=environment,
             stdin=subprocess.DEVNULL,
         ) as child:  # fmt: skip
-            said = _listen(child, kept, say)
+            try:
+                said = _listen(child, kept, say)
+            except DrError:  # whoever listens has a reason to go no further
+                child.terminate()
+                raise
         answer.seek(0)
         text = answer.read().strip()
     # Ctrl-C makes pyinfra exit 0 without a document; so no document is a failure whatever the exit code says.

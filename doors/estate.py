@@ -86,7 +86,7 @@ def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
     from deploys.run import deploy as run_deploy
     from doors import screens
     from runbooks import hosts
-    from runbooks.acting import acting
+    from runbooks.acting import acting, while_held
     from runbooks.engine.rundir import new_run_dir
     from runbooks.probes.tdengine import servers
     from runbooks.record.settle import before_deploy, require_fitting, settle
@@ -99,7 +99,7 @@ def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
         require_fitting(estate)
         before_deploy(keeper)
         say(f"Connecting to {', '.join(names or [host.name for host in estate.hosts])}")
-        changes = run_deploy(inventory or None, names, log, say)
+        changes = run_deploy(inventory or None, names, log, while_held(keeper, say))
         recorded = settle(keeper)
     if changes:
         every = names or [host.name for host in estate.hosts]

@@ -18,6 +18,17 @@ from runbooks.record.keep import Keeper
 from runbooks.record.lock import RecordLock
 
 
+def while_held(keeper: Keeper, say: Callable[[str], None]) -> Callable[[str], None]:
+    """The same voice, for what says each of its operations before it begins: LockLost ends it where it was broken."""
+
+    def told(sentence: str) -> None:
+        if keeper.locks:
+            keeper.locks.require(observes=True)
+        say(sentence)
+
+    return told
+
+
 @contextmanager
 def acting(
     estate: Estate, procedure: str, run_dir: Path, say: Callable[[str], None], *, anew: bool = False
@@ -35,7 +46,7 @@ def acting(
         )  # fmt: skip
         try:
             locks.require()
-            yield Keeper(estate, locks.owner, say)
+            yield Keeper(estate, locks.owner, say, locks=locks)
         except BaseException as error:
             outcome = outcome_of(exit_code_of(error))
             journal.write(Event.FINISHED, outcome=outcome.value, error=str(error), hint=getattr(error, "hint", ""))

@@ -228,7 +228,9 @@ def _feed(config: Config, options: argparse.Namespace, stop: threading.Event) ->
     follower = Follower(config, ledger, run_number, 0 if goes_on else outbox.last_applied_no())
     writer = Writer(config, tables, outbox, run_number)
     shares = TICK_SHARES if config.tdengine else SHARES
-    ledger.say("start", run=run_number, rate=options.rate, tables=list(shares))
+    # How rows are numbered, by which a drill tells that one took the place of another of the same key.
+    numbered = {} if config.tdengine else {"first": options.first, "batch": Market.counts(options.batch)}
+    ledger.say("start", run=run_number, rate=options.rate, tables=list(shares), **numbered)
     follower.start()
     try:
         pace = Pace(options.rate, options.batch, options.seconds)

@@ -77,9 +77,14 @@ class Market:
         self._today = datetime.now(timezone.utc).date()
         self._n_bars = self._n_positions = first
 
+    @staticmethod
+    def counts(size: int) -> dict[str, int]:
+        """Rows of each table in a batch of about `size`, in their order."""
+        return {name: max(1, size * share // 10) for name, share in SHARES.items()}
+
     def batch(self, size: int) -> dict[str, list[tuple[object, ...]]]:
         """About `size` rows; the event ids of each table are consecutive."""
-        counts = {name: max(1, size * share // 10) for name, share in SHARES.items()}
+        counts = self.counts(size)
         bar = self._bars[self._n_bars % len(self._bars)]
         now = datetime.now(timezone.utc)
         orders = [self._order(bar, now) for _ in range(counts["order_records"])]

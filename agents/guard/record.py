@@ -263,7 +263,8 @@ def copy(folder: Path, request: Json) -> Json:
 def take(folder: Path, request: Json) -> Json:
     """Become the one who is acting; `instead_of` names the token of a holder that was found dead.
 
-    A run that `resumes` is refused once another has acted since, from whatever machine and however it ended.
+    A run that `resumes` is refused once another has acted since, from whatever machine and however it ended. A holding
+    that somebody has ended does not begin again: whoever did may be acting.
     """
     acting = request.get("acting")
     if _wrong_acting(acting) or not isinstance(acting, dict):
@@ -280,7 +281,10 @@ def take(folder: Path, request: Json) -> Json:
             "held", f"{holder['owner']} is running {holder['procedure']}",
             holder={**holder, "beat_age_s": age(holder)},
         )  # fmt: skip
-    _enter(folder, acting)
+    again = bool(holder) and holder["token"] == acting["token"]
+    _enter(folder, acting, again)
+    if holder and not again:
+        _end(folder, holder)
     return _put(folder, {**found, "acting": _beaten({**acting, "since": _now()})}, "take")
 
 
@@ -301,8 +305,11 @@ def runs(folder: Path) -> list[Json]:
 _AFRESH = "start it afresh, without --resume: nobody can say what has been done since"
 
 
-def _enter(folder: Path, acting: Json) -> None:
-    """Note this run as the newest. Raises Refused for one that another has overtaken, or may have."""
+def _enter(folder: Path, acting: Json, again: bool) -> None:
+    """Note this run as the newest. Raises Refused for one that another has overtaken or may have, or that was ended.
+
+    `again`: it holds the lock already.
+    """
     run = acting.get("run")
     try:
         known = runs(folder)
@@ -310,6 +317,8 @@ def _enter(folder: Path, acting: Json) -> None:
         if acting.get("resumes"):
             raise
         known = []
+    if not again and any(acting["token"] in _ended(one) for one in known):
+        raise Refused("ended", "somebody has broken it since, and nobody holds it now", "./dr lock.status")
     last = known[-1] if known else None
     if last and run and last["run"] == run:
         return
@@ -327,6 +336,22 @@ def _enter(folder: Path, acting: Json) -> None:
         "name": Path(acting["run_dir"]).name, "at": _now(),
     }  # fmt: skip
     files.replace(folder / RUNS, json.dumps([*known, entry][-KEPT_RUNS:], indent=1) + "\n", 0o644)
+
+
+def _ended(entry: Json) -> list[str]:
+    """The tokens of this run's holdings that somebody else has ended."""
+    said = entry.get("ended")
+    return said if isinstance(said, list) else []
+
+
+def _end(folder: Path, holder: Json) -> None:
+    """Note that this holding was ended by somebody else; a list that cannot be kept stops nobody."""
+    run, token = holder.get("run") or holder["token"], holder["token"]
+    try:
+        told = [{**one, "ended": [*_ended(one), token]} if one["run"] == run else one for one in runs(folder)]
+        files.replace(folder / RUNS, json.dumps(told, indent=1) + "\n", 0o644)
+    except (Refused, OSError) as error:
+        print(f"WARNING: {error}", file=sys.stderr)
 
 
 def beat(folder: Path, request: Json) -> Json:
@@ -355,6 +380,7 @@ def break_(folder: Path, request: Json) -> Json:
             "fresh", f"{holder['owner']} showed a sign of life {seen:.0f} s ago, running {holder['procedure']}",
             "let it end; --yes breaks its lock all the same, and it stops before its next step",
         )  # fmt: skip
+    _end(folder, holder)
     return _put(folder, {**found, "acting": None}, "break", by=str(request.get("by", "")), holder=holder)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from drills.measuring.ranges import Range
@@ -31,10 +31,16 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Started:
+    """`first`: behind which its numbers and keys begin; `batch`: rows of each table in a batch, in their order, where
+    the feed says it.
+    """
+
     at: float
     run: int
     rate: float  # rows a second that it aims at
     tables: tuple[str, ...]
+    first: int = 0
+    batch: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,7 @@ def _event(said: dict[str, object], at: float) -> Event:
         case "ack" | "replayed":
             return _acked(said, at)
         case "start":
-            return Started(at, _whole(said["run"]), _number(said["rate"]), _tables(said["tables"]))
+            return _started(said, at)
         case "store_down":
             return StoreDown(at, _word(said["why"]))
         case "store_up":
@@ -132,6 +138,16 @@ def _event(said: dict[str, object], at: float) -> Event:
         case "eof":
             return Ended(at)
     raise ValueError(f"unknown kind {kind!r}")
+
+
+def _started(said: dict[str, object], at: float) -> Started:
+    first, batch = _whole(said.get("first", 0)), said.get("batch", {})
+    if not isinstance(batch, dict):
+        raise TypeError("batch is no object")
+    counts = {table: _whole(count) for table, count in batch.items()}
+    if first < 0 or any(count < 1 for count in counts.values()):
+        raise ValueError(f"first {first} and batch {counts} number no rows")
+    return Started(at, _whole(said["run"]), _number(said["rate"]), _tables(said["tables"]), first, counts)
 
 
 def _acked(said: dict[str, object], at: float) -> Acked:

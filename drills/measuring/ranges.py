@@ -37,6 +37,11 @@ class RangeSet:
         self._lasts[low:high] = [last]
         return last - first + 1 - held
 
+    def update(self, other: RangeSet) -> None:
+        """Add all that is in the other one."""
+        for first, last in other.ranges():
+            self.add(first, last)
+
     def __contains__(self, number: int) -> bool:
         at = bisect_left(self._lasts, number)
         return at < len(self._firsts) and self._firsts[at] <= number

@@ -6,7 +6,7 @@ Each round looks for its own rows; what a later one lost of an earlier one's sho
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from drills import gather
@@ -15,6 +15,7 @@ from drills.judging.fate import Ids, fate
 from drills.measuring.events import Started
 from drills.measuring.ledger import read_ledger
 from drills.measuring.ranges import RangeSet
+from drills.rounds.keys import Numbering, keys, without
 from drills.rounds.result import Gone, LastCheck, Looked
 from drills.stores import POSTGRESQL
 from inventories.catalog.load import load_tables
@@ -35,13 +36,13 @@ _TAKE_OUT = (
 class Written:
     """What the feed of one round had acknowledged; `run` is the number that its event ids begin with.
 
-    `again` is what was acknowledged after its host had died and it was started again: its keys are counted anew then.
+    `starts`: how it numbered its rows and their keys, once more for each time that it was started again.
     """
 
     nr: int
     run: int
     acked: Ids
-    again: Ids = field(default_factory=dict)
+    starts: tuple[Numbering, ...] = (Numbering(),)
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,11 @@ def written(nr: int, folder: Path) -> Written | None:
     """From the ledger of a round; None when its feed never began."""
     path = folder / POSTGRESQL.ledger
     events = read_ledger(path) if path.exists() else ()
-    starts = [at for at, event in enumerate(events) if isinstance(event, Started)]
-    run = next((event.run for event in events if isinstance(event, Started)), None)
-    if run is None:
+    starts = [event for event in events if isinstance(event, Started)]
+    if not starts:
         return None
-    again = fate(events[starts[1] :]).required if len(starts) > 1 else {}
-    return Written(nr, run, fate(events).required, again)
+    numbered = tuple(Numbering(start.first, start.batch) for start in starts)
+    return Written(nr, starts[0].run, fate(events).required, numbered)
 
 
 def look(estate: Estate, rounds: Sequence[Written]) -> LastCheck:
@@ -76,7 +76,7 @@ def look(estate: Estate, rounds: Sequence[Written]) -> LastCheck:
     gone: list[tuple[str, Gone]] = []
     for role, host in places:
         found = gather.finders(
-            host, str(estate.data["database"]), [(one.run, table) for one in rounds for table in sorted(one.acked)]
+            host, str(estate.data["database"]), [(one.run, table) for one in rounds for table in _tables(rounds)]
         )
         missing = tuple(_missing(rounds, found, newest))
         looked.append(_looked(role, host, rounds, found, missing, newest))
@@ -87,26 +87,28 @@ def look(estate: Estate, rounds: Sequence[Written]) -> LastCheck:
 def required(rounds: Sequence[Written], found: Found, newest: Collection[str]) -> dict[tuple[int, str], RangeSet]:
     """The numbers that must still be there under the run of the round itself.
 
-    In a table that keeps the newest row of a key, a later round's row takes an earlier one's place: the feed gives the
-    same number the same key in every run. What a later round had acknowledged, or what of it is there, is not asked of
-    an earlier one; the newest row of each key is, so that an older one that came back would be found. Of feeds that
-    were started again only the last is asked: the keys of the others may be the same under other numbers.
+    In a table that keeps the newest row of a key, a later round's row takes an earlier one's place. Of a key that a
+    later round had acknowledged, or that is there by a later one, an earlier one is not asked; the newest row of each
+    key is, so that one that is gone, or over which an older one came back, is found.
     """
     wanted: dict[tuple[int, str], RangeSet] = {}
     later: dict[str, RangeSet] = {}
-    started_again = False
     for one in sorted(rounds, key=lambda written: written.nr, reverse=True):
-        for table, ids in one.acked.items():
-            mine = ids
+        for table in _tables(rounds):
+            ids = one.acked.get(table, RangeSet())
             if table in newest:
-                unknown = one.again.get(table, RangeSet()) if started_again else RangeSet()
-                over = later.setdefault(table, RangeSet())
-                mine = ids.difference(unknown).difference(over)
-                for first, last in (*ids.ranges(), *found[one.run, table].ids.ranges()):
-                    over.add(first, last)
-            wanted[one.nr, table] = mine
-        started_again = started_again or bool(one.again)
+                over, there = later.setdefault(table, RangeSet()), found[one.run, table].ids
+                wanted[one.nr, table] = without(one.starts, table, ids, over)
+                for rows in (ids, there):
+                    over.update(keys(one.starts, table, rows))
+            elif ids:
+                wanted[one.nr, table] = ids
     return wanted
+
+
+def _tables(rounds: Sequence[Written]) -> list[str]:
+    """Of all rounds: a row that nobody acknowledged may have taken the place of one that was."""
+    return sorted({table for one in rounds for table in one.acked})
 
 
 def replaced_by_key() -> frozenset[str]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from runbooks.engine.lock import Owner
+from runbooks.engine.lock import Held, Owner
 
 
 class Estate(Protocol):
@@ -78,6 +78,7 @@ class Context(Generic[E, O]):
     deadline: float | None = None  # on `clock`, without what is granted; the runner sets it for each step
     granted: Granted = field(default_factory=Granted)  # the runner begins anew with each step
     owner: Owner | None = None  # who is acting; the runner sets it while it holds the estate's lock
+    held: Held | None = None  # that lock, likewise
 
     def remaining(self) -> float:
         """Seconds left of the step's budget, never negative; infinite outside a step."""

@@ -1,15 +1,17 @@
 """One procedure at a time per estate: a lock on this machine, and one in the estate record where it can be reached.
 
 Who holds it is told by machine, boot, process and token, never by a host's name. A thread leaves signs of life while
-a step takes long. A run whose lock was broken stops before its next step.
+a step takes long. A run whose lock was broken stops before its next step, and never takes it again by itself.
 """
 
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,7 +27,10 @@ from runbooks.engine import process
 
 BEAT_EVERY_S = 10.0
 _PATIENCE_S = 6.0  # for a sign of life that is under way
+_SURE_S = 1.5  # how long a lock that was seen held counts as held: whoever breaks it needs longer to begin a step
+_ANSWER_S = 1.0  # which a step waits at most to hear whether it is held still
 _OTHER = "./dr lock.status shows who is acting"
+STOPPED = f"{_OTHER}; --resume goes on where nobody has acted since, ./dr runbook.abandon takes back what was begun"
 
 
 class Owner(BaseModel):
@@ -78,7 +83,10 @@ class RemoteLock(Protocol):
 
     `acquire` raises Refused when another holds it (`takeover` decides). Any other DrError (unreachable, its disk full)
     is a warning only: what may not go on without it says so itself. `heartbeat` raises LockLost when it was broken.
+    `taken`: it was held once, so that it is not taken again by the same run.
     """
+
+    taken: bool
 
     def acquire(self, owner: Owner) -> None: ...
 
@@ -156,24 +164,60 @@ class Held:
     lost: str = ""
     _refused: DrError | None = None
     _asked: threading.Event = field(default_factory=threading.Event)
+    _wake: threading.Event = field(default_factory=threading.Event)
+    _answered: threading.Event = field(default_factory=threading.Event)
     _end: threading.Event = field(default_factory=threading.Event)
+    _seen_at: float = -math.inf  # when the remote lock was last known to be held, on the monotonic clock
     _told: list[str] = field(default_factory=list)
     _beats: threading.Thread | None = None
 
     def require(self, *, observes: bool = False) -> None:
         """Before a step: say what the signs of life met with.
 
-        A step that only `observes` does not wait for the remote lock, which is being taken meanwhile; every other does.
-        Raises Refused when somebody else holds it, LockLost when it was broken.
+        A step that only `observes` does not wait for the remote lock, which is being taken meanwhile; every other does,
+        and is told whether it is held still. Raises Refused when somebody else holds it, LockLost when it was broken.
         """
         if not observes:
             self._asked.wait()
+            self._ask()
+        self._look_here()
         while self._told:
             self.say(self._told.pop(0))
         if self._refused and self._asked.is_set():
             raise self._refused
         if self.lost:
-            raise LockLost(self.lost, _OTHER)
+            raise LockLost(self.lost, STOPPED)
+
+    @property
+    def had(self) -> bool:
+        """The remote lock was held by this run, so that it has been broken where it is not any more."""
+        return self.remote is not None and self.remote.taken
+
+    def seen(self) -> None:
+        """The remote lock is held: who keeps it has just accepted what only its holder may do."""
+        self._seen_at = time.monotonic()
+        if self.remote:
+            self.remote.taken = True
+
+    def _ask(self) -> None:
+        """A sign of life now, where the last one is older than it takes to break a lock and to act beside it."""
+        if self.remote is None or self.deaf or self.lost or time.monotonic() - self._seen_at < _SURE_S:
+            return
+        self._answered.clear()
+        self._wake.set()
+        if not self._answered.wait(_ANSWER_S):
+            self.deaf = True  # no step waits for it again before it has answered
+
+    def _look_here(self) -> None:
+        with suppress(OSError, DrError), _guard(self.path):
+            self._require_mine()
+
+    def _require_mine(self) -> bool:
+        holder = _read(self.path)
+        if holder is None or holder.token != self.owner.token:
+            self.lost = self.lost or f"the lock of this run was broken on this machine: {self.path}"
+            return False
+        return True
 
     def begin(self) -> None:
         """Take the remote lock, and leave signs of life from then on, also while a step takes long."""
@@ -185,14 +229,19 @@ class Held:
             self._acquire()
         finally:
             self._asked.set()
-        while not self._end.wait(self.every):
-            self.beat()
+        while not self._end.is_set():
+            self._wake.wait(self.every)
+            self._wake.clear()
+            if not self._end.is_set():
+                self.beat()
+                self._answered.set()
 
     def _acquire(self) -> None:
         if self.remote is None:
             return
         try:
             self.remote.acquire(self.owner)
+            self._seen_at = time.monotonic()
         except Refused as error:
             self.remote, self._refused = None, error  # another holds it
         except NoKeeper as error:
@@ -210,13 +259,12 @@ class Held:
         self.owner = self.owner.model_copy(update={"heartbeat": datetime.now(UTC)})
         try:
             with _guard(self.path):
-                holder = _read(self.path)
-                if holder is None or holder.token != self.owner.token:
-                    self.lost = f"the lock of this run was broken on this machine: {self.path}"
+                if not self._require_mine():
                     return
                 _write(self.path, self.owner)
             if self.remote:
                 self.remote.heartbeat(self.owner)
+                self._seen_at = time.monotonic()
             self.deaf = False
         except LockLost as error:
             self.lost = str(error)
@@ -228,6 +276,7 @@ class Held:
     def release(self) -> None:
         """Let go of both, where they are still ours; what cannot be reached is said and left to be broken."""
         self._end.set()
+        self._wake.set()
         if self._beats:
             self._beats.join(timeout=_PATIENCE_S)
         try:

@@ -64,7 +64,7 @@ def run(
         owner = lock.this_process(procedure.name, context.run_dir, resumes=resume, run=run_id, touched=touched)
         with interruptible(), lock.held(context.estate.name, owner, context.say, remote_lock) as locks:
             past = _past(procedure, context, resume)  # again: only now nobody else can add to it
-            context = replace(context, owner=locks.owner)
+            context = replace(context, owner=locks.owner, held=locks)
             with Journal(context.run_dir, mask) as journal:
                 return _Run(procedure, context, journal, locks, mask, allowed, past, initial).go()
     except KeyboardInterrupt as signal:
@@ -276,6 +276,7 @@ class _Run(Generic[S]):
         try:
             deadline = self.context.clock() + self.allowed[step.name]
             note = partial(self._noted, step.name)
+            self.locks.require()  # an undo changes hosts, too
             step.undo(replace(self.context, deadline=deadline, granted=Granted(), note=note), self.state)
         except Exception as error:
             told = self._described(error)

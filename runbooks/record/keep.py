@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from inventories.errors import DrError, Refused, TargetFailed, TimedOut, Unreachable
-from runbooks.engine.lock import Owner
+from runbooks.engine.lock import Held, LockLost, Owner
 from runbooks.hosts import Estate, Host, Run
 from runbooks.record.arbiter import Conflict, FileOn, NotBelieved
-from runbooks.record.lock import take
+from runbooks.record.lock import lost, take
 from runbooks.record.read import of_system, pages
 from runbooks.record.types import Answer, Change, Copy, Known, Mode, Record, Unknown
 
@@ -47,6 +47,7 @@ class Keeper:
     alone: bool = False
     word: bool = False
     hurry: bool = False  # the copies are written while other things go on
+    locks: Held | None = None  # of that run
 
     def changing(self, answer: Answer, procedure: str, to: str, *, degraded: str = "") -> Record | None:
         """Say that a transition begins; None where no record was ever written.
@@ -97,6 +98,20 @@ class Keeper:
             return None
         return self._write(answer, old.model_copy(update=update), "settle")
 
+    def without(self, answer: Answer, name: str, why: str) -> Record | None:
+        """Say that this standby does not have every row from now on; None where nobody says that it has.
+
+        What is under way stays so. Raises Refused where that cannot be written.
+        """
+        if isinstance(answer, Unknown) or name not in answer.record.synchronous:
+            return None
+        least = answer.record.least - 1  # what it alone had confirmed of a quorum is on none of the others
+        rest = tuple(other for other in answer.record.synchronous if other != name and least)
+        mode = Mode.SYNCHRONOUS if rest else Mode.DEGRADED
+        quorum = least if least < len(rest) else None
+        update = {"mode": mode, "synchronous": rest, "quorum": quorum, "since": now(), "why": why}
+        return self._write(answer, answer.record.model_copy(update=update), self.owner.procedure)
+
     def unchanged(self, answer: Answer) -> Record | None:
         """The transition was taken back before it changed anything: what the record said still holds."""
         if isinstance(answer, Unknown) or answer.record.changing is None:
@@ -123,14 +138,32 @@ class Keeper:
         return Record.model_validate(written)
 
     def _swap(self, arbiter: FileOn, request: dict[str, Any]) -> dict[str, Any]:
-        """Where the arbiter was away when this run began, the lock is taken now."""
+        """Where the arbiter was away when this run began, the lock is taken now. Raises LockLost for a broken one."""
         try:
-            return dict(arbiter.change("swap", request)["record"])
+            written = dict(arbiter.change("swap", request)["record"])
         except Conflict as refused:
-            if refused.kind != "token" or refused.holder:
+            if refused.kind != "token" or (refused.holder and not self._had):
                 raise
-        take(arbiter, self.owner, self.say, anew=bool(request["anew"]))
-        return dict(arbiter.change("swap", request)["record"])
+            self._take(arbiter, refused, anew=bool(request["anew"]))
+            written = dict(arbiter.change("swap", request)["record"])
+        if self.locks:
+            self.locks.seen()
+        return written
+
+    @property
+    def _had(self) -> bool:
+        return self.locks is not None and self.locks.had
+
+    def _take(self, arbiter: FileOn, refused: Conflict, *, anew: bool) -> None:
+        """Never a second time: whoever has broken it may be acting."""
+        try:
+            if self._had:
+                raise lost(refused)
+            take(arbiter, self.owner, self.say, anew=anew)
+        except LockLost as error:
+            if self.locks:
+                self.locks.lost = str(error)
+            raise
 
     def _alone(self, record: Record, procedure: str, why: str) -> Record:
         """To the database hosts only. Raises Refused without the operator's word for it."""
@@ -187,7 +220,7 @@ def keeper(context: Run) -> Keeper:
     """Of the run that holds the lock."""
     assert context.owner, "the record is kept by whoever holds the estate's lock"
     word = allowed_alone(context)
-    return Keeper(context.estate, context.owner, context.say, word, word)
+    return Keeper(context.estate, context.owner, context.say, word, word, locks=context.held)
 
 
 def allowed_alone(context: Run) -> bool:
@@ -235,6 +268,8 @@ def changing(
     try:
         seen = of_system(pages(context.estate).answer, system)
         return hand.changing(seen, hand.owner.procedure, to, degraded=degraded)
+    except LockLost:
+        raise
     except DrError as error:
         if must:
             raise
@@ -242,11 +277,22 @@ def changing(
         return None
 
 
+def without(context: Run, name: str, why: str, *, system: str) -> Record | None:
+    """Before the data of a standby of this cluster are replaced. Raises Refused where the record goes on naming it."""
+    answer = of_system(pages(context.estate).answer, system)
+    return keeper(context).without(answer, name, why)
+
+
 def settled(context: Run, truth: Truth) -> Record | None:
-    """After a transition, which stands whatever becomes of its record: a failure to write is said."""
+    """After a transition, which stands whatever becomes of its record: a failure to write is said.
+
+    Raises LockLost where another may be acting by now, who says what is so.
+    """
     hand = replace(keeper(context), alone=True)  # it is so already
     try:
         return hand.settled(pages(context.estate).answer, truth)
+    except LockLost:
+        raise
     except DrError as error:
         context.say(f"WARNING: the estate record does not say yet what is so: {error}; ./dr deploy mends that")
         return None

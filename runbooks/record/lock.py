@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from inventories.errors import Refused
-from runbooks.engine.lock import LockLost, Owner, takeover
+from runbooks.engine.lock import STOPPED, LockLost, Owner, takeover
 from runbooks.record.arbiter import Arbiter, Conflict
 
 Json = dict[str, Any]
@@ -34,8 +34,7 @@ class RecordLock:
             else:
                 self.acquire(owner)
         except Refused as error:
-            who = f"{error.holder['owner']} acts now" if isinstance(error, Conflict) and error.holder else str(error)
-            raise LockLost(f"the lock of this run was broken: {who}") from error
+            raise lost(error) from error
 
     def release(self, owner: Owner) -> None:
         """Nothing happens to anybody else's. Raises what a host may."""
@@ -45,12 +44,24 @@ class RecordLock:
             return
 
 
+def lost(refused: Refused) -> LockLost:
+    """What a run is told that finds its lock not held any more."""
+    holder = refused.holder if isinstance(refused, Conflict) else None
+    who = f"{holder['owner']} acts now, running {holder['procedure']}" if holder else str(refused)
+    return LockLost(f"the lock of this run was broken: {who}", STOPPED)
+
+
 def take(arbiter: Arbiter, owner: Owner, say: Callable[[str], None], *, anew: bool = False) -> None:
-    """The program on the arbiter's host compares and writes; only whether a holder lives is judged here."""
+    """The program on the arbiter's host compares and writes; only whether a holder lives is judged here.
+
+    Raises LockLost where this very holding of it has ended already.
+    """
     request: Json = {"acting": acting(owner), "anew": anew}
     try:
         arbiter.change("take", request)
     except Conflict as held:
+        if held.kind == "ended":
+            raise lost(held) from held
         if held.kind != "held" or held.holder is None:
             raise
         say(takeover(holder(held.holder), owner))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,15 +11,24 @@ import pytest
 
 from inventories.errors import Refused
 from lab import faults
+from runbooks.actions.postgresql import side as sides
 from runbooks.engine.lock import held, this_process
+from runbooks.engine.procedure import replace_step
 from runbooks.engine.rundir import new_run_dir
 from runbooks.engine.wait import until
-from runbooks.hosts import Estate
+from runbooks.hosts import Estate, Run
+from runbooks.layout import DATA, FENCED
+from runbooks.long_work.seen import Phase
+from runbooks.long_work.work import Work, look
 from runbooks.probes.postgresql import server
+from runbooks.procedures.postgresql import pitr_swap
+from runbooks.procedures.postgresql.pitr_state import SIDE, RestorePitr, RestorePitrOptions
+from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR
 from runbooks.record.arbiter import PATH, FileOn
 from runbooks.record.lock import RecordLock
 from runbooks.record.read import pages
 from runbooks.record.types import Known, Mode, Record
+from runbooks.run import execute
 from tests.drills import estate as seen
 from tests.drills.doors import Started, dr
 from tests.drills.estate import UNIT, inside
@@ -130,6 +140,66 @@ class TestLock:
                 rival = this_process("toy", new_run_dir("toy"), resumes=False).model_copy(update={"token": "rival"})
                 RecordLock(FileOn(whole.backup), seen.quiet).acquire(rival)
         assert FileOn(whole.backup).show()["acting"] is None
+
+
+    def test_a_swap_whose_lock_was_broken_stops_at_its_next_gate_and_takes_it_no_more(self, whole: Estate) -> None:
+        """It used to write the record as it fenced, find the lock free, take it, and exchange beside whoever acted."""
+        primary, standby = seen.roles(whole)
+        before, ann = seen.timeline(whole), RecordLock(FileOn(whole.backup), seen.quiet)
+        theirs = this_process("deploy", new_run_dir("elsewhere"), resumes=False).model_copy(
+            update={"machine": "another machine", "boot": "another boot", "owner": "ann@laptop"}
+        )
+
+        def promoted(context: Run, state: RestorePitr) -> RestorePitr:
+            state = pitr_swap.promote_side(context, state)
+            assert context.owner
+            broken = {"token": context.owner.token, "by": "ann@laptop", "yes": True}
+            FileOn(whole.backup).change("break", broken)
+            ann.acquire(theirs)
+            return state
+
+        now = str(whole.host(primary).query("select clock_timestamp()::text as now")[0]["now"])
+        options = RestorePitrOptions(to_time=now, replace=True, swap=True, yes=True)
+        ended = execute(replace_step(RESTORE_PITR, "promote-side", action=promoted), whole, options, seen.quiet)
+        assert (ended.exit_code, ended.steps[-1].name) == (3, "promote-side"), ended.error
+        assert "the lock of this run was broken: ann@laptop acts now" in ended.error
+        assert "./dr lock.status" in ended.hint and "--resume" in ended.hint
+        assert FileOn(whole.backup).show()["acting"]["token"] == theirs.token
+        assert (seen.roles(whole), seen.timeline(whole)) == ((primary, standby), before)
+        assert record(whole).steady
+        ann.release(theirs)
+        dr("restore-pitr", "--resume", "--yes").assert_told(3, "ann@laptop has begun deploy", hint="afresh")
+        sides.drop(whole.host(primary), SIDE, 60)
+
+
+class TestReclone:
+    """A standby that is out is named by the record as long as commits wait for it, until its data are replaced."""
+
+    def test_a_copy_that_is_being_made_again_is_none_that_a_failover_takes(self, whole: Estate) -> None:
+        primary, standby = seen.roles(whole)
+        host, work = whole.host(standby), Work(DATA, "reclone", ())
+        inside(whole, standby, f"systemctl stop {UNIT}")
+        assert record(whole).synchronous == (standby,), "nothing is acknowledged without it"
+        running = Started("rejoin", standby, "--reclone", "--yes")
+        running.hears("reclone works as mystocks-data-reclone.service")
+        running.send(signal.SIGKILL)
+        running.ends()
+        known = record(whole)
+        assert known.steady and known.synchronous == () and f"replaces the data of {standby}" in known.why
+        until(lambda: look(host, work).phase, 120, what="its end", accept=lambda phase: phase is not Phase.RUNNING)
+
+        faults.power_off(seen.lab_of(whole), primary)
+        whole.host(primary).hang_up()
+        inside(whole, standby, f"rm -f {FENCED}; systemctl unmask {UNIT}; systemctl start {UNIT}")
+        until(lambda: server.look(host, 17), 60, what="a standby", accept=lambda node: node.is_standby)
+        words = ("may lose acknowledged rows", f"have not waited for {standby}")
+        dr("failover", "--yes").assert_told(3, *words, hint="start-cluster")
+
+        faults.power_on(seen.lab_of(whole), primary)
+        until(lambda: whole.host(primary).reachable(), 30, what="SSH")
+        assert dr("start-cluster", "--yes").code == 0
+        seen.make_whole(whole)
+        assert record(whole).synchronous == (standby,)
 
 
 class TestBelief:

@@ -56,6 +56,20 @@ def test_hosts_of_operations_with_one_name_are_added_up(pyinfra: Any) -> None:
     assert changes
 
 
+def test_whoever_hears_the_operations_may_end_the_deploy_at_one(pyinfra: Any) -> None:
+    """A deploy whose lock was broken goes no further beside whoever acts now."""
+    pyinfra(None, "--> Starting operation: settings\n--> Starting operation: cron runs\n")
+    heard = []
+
+    def broken(sentence: str) -> None:
+        heard.append(sentence)
+        raise Refused("the lock of this run was broken")
+
+    with pytest.raises(Refused, match="was broken"):
+        run.deploy(str(run.ROOT / "inventories/production.example.py"), say=broken)
+    assert heard == ["settings"]
+
+
 def test_missing_secret_is_told_before_any_host_is_asked(pyinfra: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = pyinfra({"results": {"operations": OPERATIONS}})
     monkeypatch.delenv("DR_SECRET_WRITER")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from inventories.errors import BadInput, Refused, TargetFailed, Unreachable
+from runbooks.engine import lock
 from runbooks.engine.lock import LockLost, Owner, break_local, held, lock_path, takeover, this_process
 
 
@@ -29,6 +31,8 @@ def silent(_sentence: str) -> None:
 
 class Remote:
     """A lock on a backup host that behaves as told."""
+
+    taken = False
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -200,6 +204,60 @@ def test_a_heartbeat_is_written_here_and_there() -> None:
     assert datetime.now(UTC) - written.heartbeat < timedelta(seconds=30)
 
 
+class Broken(Remote):
+    """A lock that somebody breaks on the backup host; `answers` is when a sign of life hears of it."""
+
+    broken = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def heartbeat(self, owner: Owner) -> None:
+        assert self.answers.wait(10)
+        super().heartbeat(owner)
+        if self.broken:
+            raise LockLost("the lock of this run was broken: ann acts now")
+
+
+def test_a_lock_that_was_broken_a_moment_ago_stops_the_very_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only the one after the next sign of life, ten seconds on."""
+    monkeypatch.setattr(lock, "_SURE_S", 0.0)
+    remote = Broken()
+    with held("toy", owner(), silent, remote) as locks:
+        locks.require()
+        remote.broken = True
+        locks.require(observes=True)
+        with pytest.raises(LockLost, match="ann acts now") as lost:
+            locks.require()
+    assert "lock.status" in lost.value.hint and "--resume" in lost.value.hint
+
+
+def test_no_step_asks_for_a_lock_that_was_seen_held_just_now() -> None:
+    remote = Remote()
+    with held("toy", owner(), silent, remote) as locks:
+        for _ in range(3):
+            locks.require()
+        assert "heartbeat" not in remote.calls
+
+
+def test_a_backup_host_that_hangs_holds_up_one_step_for_a_second_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lock, "_SURE_S", 0.0)
+    monkeypatch.setattr(lock, "_ANSWER_S", 0.2)
+    remote = Broken()
+    with held("toy", owner(), silent, remote) as locks:
+        locks.require()
+        remote.answers.clear()
+        began = time.monotonic()
+        for _ in range(50):
+            locks.require()
+        assert 0.2 <= time.monotonic() - began < 2
+        remote.answers.set()
+
+
 def test_a_remote_that_stops_answering_is_said_once() -> None:
     remote = Remote()
     heard: list[str] = []
@@ -216,6 +274,5 @@ def test_a_local_lock_that_was_broken_ends_the_run_before_its_next_step() -> Non
     with held("toy", owner(), silent) as locks:
         assert break_local("toy", "another token") is False
         assert break_local("toy", locks.owner.token) is True
-        locks.beat()
         with pytest.raises(LockLost, match="was broken"):
             locks.require(observes=True)

@@ -15,6 +15,7 @@ from inventories.errors import BadInput, ExitCode, Refused, TargetFailed, Verifi
 from runbooks.engine import journal
 from runbooks.engine.context import Context, Options
 from runbooks.engine.history import open_run
+from runbooks.engine.lock import break_local
 from runbooks.engine.outcome import Outcome, StepOutcome
 from runbooks.engine.plan import plan_rows
 from runbooks.engine.procedure import replace_step
@@ -140,6 +141,20 @@ def test_a_step_that_refuses_is_not_undone(bench: Bench) -> None:
     result = go(bench, undoing(action=refuses))
     assert result.outcome is Outcome.REFUSED
     assert "undone" not in bench.world.words
+
+
+def test_a_run_whose_lock_was_broken_undoes_nothing_beside_whoever_acts_now(bench: Bench) -> None:
+    """Its step failed, perhaps for what the other one did; an undo would start what that one has just stopped."""
+
+    def broken(context: Context[Any, Any], state: Trail) -> Trail:
+        assert context.owner and context.held
+        assert break_local("toy", context.owner.token)
+        return fails(context, state)
+
+    result = go(bench, undoing(action=broken))
+    assert bench.world.words == ["assess"]
+    assert events(result)[-3:] == ["undo_started", "undo_failed", "finished"]
+    assert any("the undo of fence failed: the lock of this run was broken" in line for line in bench.heard)
 
 
 def test_a_failing_undo_does_not_hide_the_failure(bench: Bench) -> None:

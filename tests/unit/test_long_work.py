@@ -129,6 +129,7 @@ def test_what_another_run_rewinds_is_not_restored_over(monkeypatch: pytest.Monke
 
     for where, name, fake in (
         (rejoin.act, "checkpoint", None), (rejoin.act, "hold_wal", None), (rejoin.rebuilding, "incoming", None),
+        (rejoin.rebuilding, "no_copy_any_more", None),
         (rejoin.directory, "recloning", None), (rejoin.directory, "rewind", overtaken),
         (rejoin.rebuilding, "reclone", lambda *_: pytest.fail("restored over it")),
     ):  # fmt: skip

@@ -12,15 +12,18 @@ import pytest
 
 from agents.guard import record as program
 from inventories.errors import Refused, TargetFailed
+from runbooks.acting import acting, while_held
+from runbooks.engine.context import Context, Options
 from runbooks.engine.lock import LockLost, Owner, held, lock_path
 from runbooks.engine.wait import until
 from runbooks.hosts import Host, Ran
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node, Standby
 from runbooks.procedures.postgresql import electing, failover
+from runbooks.record import keep
 from runbooks.record.arbiter import Conflict, FileOn
 from runbooks.record.breaking import break_lock
-from runbooks.record.keep import Truth
+from runbooks.record.keep import Keeper, Truth
 from runbooks.record.lock import RecordLock, take
 from runbooks.record.read import of_system
 from runbooks.record.settle import Settled, require_fitting, settle
@@ -515,6 +518,83 @@ def test_a_broken_lock_ends_the_run_before_its_next_step_and_touches_nobody_else
         with pytest.raises(LockLost, match="acts now"):
             locks.require()
     assert ARBITER.show()["acting"]["token"] == "ann"
+
+
+@pytest.mark.parametrize("rival", [False, True])
+def test_a_run_whose_lock_was_broken_does_not_take_it_again_to_write(desk: Desk, rival: bool) -> None:
+    """What restore-pitr --swap did as it fenced: it wrote the record, found the lock free, and went on beside ann."""
+    desk.everywhere(a_record())
+    remote = RecordLock(ARBITER, desk.heard.append)
+    with held("toy", desk.owner(), desk.heard.append, remote) as locks:
+        locks.require()
+        ARBITER.change("break", {"token": locks.owner.token, "by": "ann", "yes": True})
+        if rival:
+            acts(desk, desk.owner(token="ann", machine="elsewhere", boot="theirs"))
+        keeper = Keeper(ESTATE, locks.owner, desk.heard.append, locks=locks)
+        with pytest.raises(LockLost, match="was broken") as lost:
+            keeper.changing(desk.answer, "restore-pitr", "pg1")
+        assert "lock.status" in lost.value.hint
+        with pytest.raises(LockLost, match="was broken"):
+            locks.require()
+    holder = ARBITER.show()["acting"]
+    assert (holder and holder["token"]) == ("ann" if rival else None)
+    assert written(desk, "backup1")["changing"] is None
+
+
+def test_a_lock_that_was_taken_unheard_and_broken_since_is_not_taken_again(desk: Desk) -> None:
+    """The answer to the first request was lost; the arbiter knows that it gave it, and that somebody ended it."""
+    mine = acts(desk)
+    ARBITER.change("break", {"token": mine.token, "by": "ann", "yes": True})
+    with pytest.raises(LockLost, match="was broken"):
+        RecordLock(ARBITER, desk.heard.append).heartbeat(mine)
+    desk.everywhere(a_record())
+    with pytest.raises(LockLost, match="was broken"):
+        desk.keeper(mine).changing(desk.answer, "failover", "pg2")
+    resumed = desk.owner(token="again", resumes=True).model_copy(update={"run": mine.run})
+    take(ARBITER, resumed, desk.heard.append)
+    assert ARBITER.show()["acting"]["token"] == "again", "a person may let it go on where nobody else has acted"
+
+
+def test_a_run_that_was_taken_for_dead_and_followed_does_not_come_back(desk: Desk) -> None:
+    dead = acts(desk, desk.owner(token="dead", process_started="1"))
+    follower = desk.owner(token="mine")
+    take(ARBITER, follower, desk.heard.append)
+    RecordLock(ARBITER, desk.heard.append).release(follower)
+    with pytest.raises(LockLost, match="was broken"):
+        take(ARBITER, dead, desk.heard.append)
+    assert ARBITER.show()["acting"] is None
+
+
+def test_a_confirmation_of_a_run_whose_lock_was_broken_is_no_mere_warning(desk: Desk) -> None:
+    """Whoever acts now says what is so; and no step of this run follows."""
+    desk.everywhere(a_record())
+    with held("toy", desk.owner(), desk.heard.append, RecordLock(ARBITER, desk.heard.append)) as locks:
+        locks.require()
+        ARBITER.change("break", {"token": locks.owner.token, "by": "ann", "yes": True})
+        run: Any = Context(ESTATE, Options(), locks.owner.run_dir, owner=locks.owner, held=locks)
+        with pytest.raises(LockLost):
+            keep.settled(run, keep.Truth(SYSTEM, "pg1", 1, (), "alone"))
+        keep.unchanged(run)
+        with pytest.raises(LockLost):
+            locks.require(observes=True)
+    assert written(desk, "backup1") == a_record().model_dump(mode="json")
+
+
+def test_what_acts_outside_a_runbook_stops_at_its_next_operation(desk: Desk, tmp_path: Path) -> None:
+    """As deploy does, which says each of them before it begins."""
+    heard: list[str] = []
+    with pytest.raises(LockLost, match="was broken"), acting(ESTATE, "deploy", tmp_path, heard.append) as keeper:
+        voice = while_held(keeper, heard.append)
+        voice("one")
+        break_lock(ESTATE, _folder(tmp_path), yes=True)
+        voice("two")
+    assert heard == ["one"]
+
+
+def _folder(path: Path) -> Path:
+    made = path / "breaks"
+    made.mkdir()
+    return made
 
 
 def test_a_resumed_run_that_was_overtaken_elsewhere_is_refused_before_its_first_step(desk: Desk) -> None:

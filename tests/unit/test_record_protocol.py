@@ -18,10 +18,12 @@ import pytest
 from agents.guard import record
 from inventories.errors import DrError, Refused, TargetFailed
 from runbooks.actions import fencing
+from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.context import Context
 from runbooks.engine.lock import this_process
 from runbooks.hosts import Host
+from runbooks.probes import durations
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import ControlData, Standby
 from runbooks.procedures.postgresql import (
@@ -30,6 +32,8 @@ from runbooks.procedures.postgresql import (
     fence_proof,
     pitr_swap,
     pitr_target,
+    rebuilding,
+    rejoin,
     start_cluster,
     streaming,
     switchover,
@@ -37,6 +41,7 @@ from runbooks.procedures.postgresql import (
 from runbooks.procedures.postgresql.detach import Detach, DetachOptions
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, RestorePitrOptions
+from runbooks.procedures.postgresql.rejoin import Rejoin, RejoinOptions
 from runbooks.procedures.postgresql.roles import Roles
 from runbooks.procedures.postgresql.start_cluster import StartCluster, StartClusterOptions
 from runbooks.procedures.postgresql.switchover import Switchover, SwitchoverOptions
@@ -44,7 +49,7 @@ from runbooks.procedures.postgresql.targets import Target
 from runbooks.record import keep
 from runbooks.record.lock import take
 from runbooks.record.types import Known
-from tests.unit.record_kit import ESTATE, Desk, a_record
+from tests.unit.record_kit import ESTATE, SYSTEM, Desk, a_record
 from tests.unit.record_kit import desk as desk
 from tests.unit.test_record import ARBITER, STANDBY
 
@@ -370,6 +375,48 @@ def test_nothing_is_fenced_for_a_restore_before_the_record_says_why(desk: Desk, 
     run = context(desk, SwitchoverOptions(), "restore-pitr")
     pitr_swap._fence_both(run, RestorePitr.model_construct(**PITR))
     assert moments.seen == [("fence", None), ("fence", None)]
+
+
+@pytest.fixture
+def rebuilt(moments: Moments, monkeypatch: pytest.MonkeyPatch) -> Moments:
+    """What replaces the data of a standby is only noted."""
+    room, coming = directory.Room("", "", True), directory.Incoming(host="pg2", system=SYSTEM, timeline=1)
+    monkeypatch.setattr(act, "checkpoint", moments.at("checkpoint"))
+    monkeypatch.setattr(act, "hold_wal", moments.at("hold_wal"))
+    monkeypatch.setattr(rebuilding, "incoming", lambda *_: coming)
+    monkeypatch.setattr(rebuilding, "would_make_room", lambda *_: room)
+    monkeypatch.setattr(durations, "restore", lambda *_: "")
+    monkeypatch.setattr(directory, "recloning", lambda *_: False)
+    monkeypatch.setattr(directory, "reclone", lambda *_: moments.at("reclone")() or room)
+    monkeypatch.setattr(directory, "rewind", moments.at("rewind"))
+    return moments
+
+
+@pytest.mark.parametrize("way", ["reclone", "rewind"])
+def test_a_standby_is_no_copy_any_more_before_its_data_are_replaced(desk: Desk, rebuilt: Moments, way: str) -> None:
+    """Commits waited for it all the time that it was out, so that the record named it still."""
+    run = context(desk, RejoinOptions(reclone=way == "reclone"), "rejoin")
+    assert rebuilt.loss == 0
+    rejoin.rebuild(run, Rejoin(primary="pg1", other="pg2", timeline=1))
+    assert (way, None) in rebuilt.seen and (way, 0) not in rebuilt.seen
+    known = desk.answer
+    assert isinstance(known, Known) and known.record.steady and known.record.synchronous == ()
+    assert known.record.why == "20260101T000000Z-run replaces the data of pg2"
+
+
+def test_nothing_is_replaced_where_the_record_goes_on_naming_it(desk: Desk, rebuilt: Moments) -> None:
+    run = context(desk, RejoinOptions(reclone=True), "rejoin")
+    desk.away = {"backup1"}
+    with pytest.raises(Refused, match="away"):
+        rejoin.rebuild(run, Rejoin(primary="pg1", other="pg2", timeline=1))
+    assert "reclone" not in rebuilt.names
+
+
+def test_the_record_of_others_stays_as_it_was_when_a_host_is_rebuilt(desk: Desk, rebuilt: Moments) -> None:
+    run = context(desk, RejoinOptions(), "rejoin")
+    before = desk.document("pg1").read_text()
+    rejoin.rebuild(run, Rejoin(primary="pg2", other="pg1", timeline=1))
+    assert desk.document("pg1").read_text() == before and rebuilt.loss == 0
 
 
 def test_a_cluster_that_is_started_alone_is_recorded_first(desk: Desk, moments: Moments) -> None:

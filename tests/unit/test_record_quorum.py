@@ -81,6 +81,18 @@ def test_before_others_may_confirm_commits_the_record_says_no_more_than_holds(
     assert (tuple(said["synchronous"]), said["quorum"]) == after
 
 
+@pytest.mark.parametrize(
+    ("quorum", "after"), [(1, ([], "degraded")), (None, (["pg2"], "synchronous"))], ids=["one of two", "each"]
+)
+def test_what_a_replaced_standby_alone_had_confirmed_is_nobodys_any_more(
+    desk: Desk, quorum: int | None, after: tuple[list[str], str]
+) -> None:
+    desk.everywhere(a_record(synchronous=BOTH, quorum=quorum))
+    desk.keeper(acts(desk)).without(desk.answer, "pg3", "its data are replaced")
+    said = written(desk, "backup1")
+    assert (said["synchronous"], said["mode"]) == after and "quorum" not in said
+
+
 def test_nothing_is_written_where_nothing_is_widened(desk: Desk) -> None:
     desk.everywhere(a_record())
     assert desk.keeper(acts(desk)).widened(desk.answer, ("pg2",), 1) is None

@@ -13,16 +13,19 @@ from xml.etree import ElementTree
 
 import pytest
 
+from agents.feed.market import Market
 from drills import prepare
 from drills.course import Course, Plan
 from drills.judging.compare import FoundIds
 from drills.judging.result import DrillResult, Fact, Outcome
 from drills.judging.summary import HEADINGS, past_drills, past_runs, row
 from drills.judging.verdict import judge
+from drills.measuring.events import Malformed, parse_line
 from drills.measuring.ranges import RangeSet
 from drills.rounds import course as rounds
 from drills.rounds import rows as rounds_rows
 from drills.rounds.course import RoundsPlan, plan, pool
+from drills.rounds.keys import Numbering, keys, without
 from drills.rounds.result import Gone, LastCheck, Looked, RoundsResult, read_rounds
 from drills.rounds.rows import TakenOut, Written, required, written
 from drills.scenarios.catalogue import SCENARIOS
@@ -391,27 +394,105 @@ def test_a_row_in_flight_that_was_never_acknowledged_may_take_an_earlier_ones_pl
     assert missing(found(positions1=ids((31, 50)), positions2=ids((1, 30)))) == []
 
 
-def test_of_feeds_that_were_started_again_only_the_last_is_asked_for_keys_that_are_replaced() -> None:
-    """A key may have another number then, and which one took its place cannot be told by numbers."""
-    again = {"orders": ids((90, 99)), "positions": ids((90, 99))}
-    acked = {"orders": ids((1, 50), (90, 99)), "positions": ids((1, 50), (90, 99))}
-    both = (Written(1, 100, acked, again), Written(2, 200, {"positions": ids((1, 50), (95, 99))}, again))
-    told = found(positions2=ids((1, 50), (95, 99)))
-    wanted = required(both, told, {"positions"})
-    assert (wanted[1, "positions"], wanted[1, "orders"]) == (ids(), acked["orders"])
-    assert wanted[2, "positions"] == ids((1, 50), (95, 99))
-    alone = required((both[0], ROUNDS[1]), found(), {"positions"})
-    assert alone[1, "positions"] == ids((21, 50), (90, 99))
+def test_a_row_whose_newer_one_is_gone_as_well_stays_lost_and_one_that_was_replaced_does_not() -> None:
+    """Number 7 was replaced and is gone with what replaced it; number 30 nobody ever replaced."""
+    gone = found(positions1=ids((21, 29), (31, 50)), positions2=ids((1, 6), (8, 20)))
+    assert missing(gone) == [(1, "positions", 1), (2, "positions", 1)]
+
+
+def test_a_round_that_acknowledged_nothing_may_have_replaced_rows_all_the_same() -> None:
+    rounds_, told = (ROUNDS[0], Written(2, 200, {})), found(positions1=ids((3, 50)), positions2=ids((1, 2)))
+    assert [one.rows for one in rounds_rows._missing(rounds_, told, {"positions"})] == []
+    told = found(positions1=ids((3, 50)), positions2=ids())
+    assert [one.rows for one in rounds_rows._missing(rounds_, told, {"positions"})] == [2], "nobody took their place"
+
+
+BEGUN = {"orders": 3, "positions": 2}  # numbers 4 and 5 of five are positions
+EARLY, AGAIN = Numbering(0, BEGUN), Numbering(100, BEGUN)
+
+
+def test_a_feed_that_was_started_again_replaces_rows_that_have_other_numbers() -> None:
+    """Behind number 100 it counts keys from 100 on, which a long feed of an earlier round had reached at number 254."""
+    long = Written(1, 100, {"positions": RangeSet((nr, nr + 1) for nr in range(4, 300, 5))}, (EARLY,))
+    short = Written(2, 200, {"positions": ids((4, 5), (104, 105), (109, 110))}, (EARLY, AGAIN))
+    replaced = ids((4, 5), (254, 255), (259, 260))
+    there = {
+        (100, "positions"): FoundIds(long.acked["positions"].difference(replaced)),
+        (200, "positions"): FoundIds(short.acked["positions"]),
+    }  # fmt: skip
+    assert list(rounds_rows._missing((long, short), there, {"positions"})) == []
+    there[100, "positions"] = FoundIds(there[100, "positions"].ids.difference(ids((104, 105))))
+    assert [one.numbers for one in rounds_rows._missing((long, short), there, {"positions"})] == ["104-105"]
+    there[200, "positions"] = FoundIds(ids((4, 5), (109, 110)))
+    assert [(one.nr, one.numbers) for one in rounds_rows._missing((long, short), there, {"positions"})] == [
+        (1, "104-105"), (2, "104-105"),
+    ]  # fmt: skip
+
+
+def test_what_a_feed_wrote_after_it_was_started_again_is_replaced_by_a_long_one() -> None:
+    short = Written(1, 100, {"positions": ids((4, 5), (104, 105), (109, 110))}, (EARLY, AGAIN))
+    long = Written(2, 200, {"positions": RangeSet((nr, nr + 1) for nr in range(4, 258, 5))}, (EARLY,))
+    there = {(100, "positions"): FoundIds(ids((109, 110))), (200, "positions"): FoundIds(long.acked["positions"])}
+    assert list(rounds_rows._missing((short, long), there, {"positions"})) == []
+    there[100, "positions"] = FoundIds(ids())
+    assert [(one.nr, one.numbers) for one in rounds_rows._missing((short, long), there, {"positions"})] == [
+        (1, "109-110"),
+    ]
+
+
+def test_numbers_have_the_same_key_where_the_market_makes_the_same_key(natural: dict[str, Keyed]) -> None:
+    for table, rows in natural.items():
+        assert len(rows) > 1000
+        by_key: dict[int, set[object]] = {}
+        for start, number, said in rows:
+            (key,) = keys((start,), table, ids((number, number)))
+            by_key.setdefault(key, set()).add(said)
+        assert all(len(said) == 1 for said in by_key.values()), "one key, one natural key"
+        assert len({said for one in by_key.values() for said in one}) == len(by_key), "and no two keys for the same"
+        assert len(by_key) < len(rows), "some are written twice"
+
+
+Keyed = list[tuple[Numbering, int, object]]
+
+
+@pytest.fixture(scope="module")
+def natural() -> dict[str, Keyed]:
+    """Rows of three feeds, two of them started further on, by the tables that keep the newest row of a key."""
+    made: dict[str, Keyed] = {"position_records": [], "daily_kline": []}
+    for first, size in ((0, 300), (700, 300), (1000, 70)):
+        start, market = Numbering(first, Market.counts(size)), Market(1, first=first)
+        for _ in range(30):
+            batch = market.batch(size)
+            for table, width in (("position_records", 4), ("daily_kline", 3)):
+                made[table] += [(start, int(str(row[0])) & 0xFFFFFFFF, row[1:width]) for row in batch[table]]
+    return made
+
+
+def test_rows_across_batches_are_taken_apart_by_their_keys() -> None:
+    every = RangeSet([(1, 500)])
+    alone = Numbering(0, {"positions": 7})
+    assert keys((alone,), "positions", every) == ids((0, 499))
+    assert without((alone,), "positions", every, ids((10, 19))) == ids((1, 10), (21, 500))
+    assert without((EARLY,), "positions", ids((4, 5), (9, 10)), ids((1, 2))) == ids((4, 4), (10, 10))
 
 
 def test_a_feed_that_was_started_again_is_seen_in_its_ledger(tmp_path: Path) -> None:
     lines = power_loss_ledger()
-    start = next(line for line in lines if '"start"' in line)
-    (tmp_path / "ledger.jsonl").write_text("\n".join([*lines[:-40], start, *lines[-40:]]) + "\n")
+    at = next(nr for nr, line in enumerate(lines) if '"start"' in line)
+    said = json.loads(lines[at])
+    lines[at] = json.dumps({**said, "first": 0, "batch": BEGUN})
+    again = json.dumps({**said, "first": 250_000, "batch": BEGUN})
+    (tmp_path / "ledger.jsonl").write_text("\n".join([*lines[:-40], again, *lines[-40:]]) + "\n")
     read = written(3, tmp_path)
     assert read is not None
     assert sum(map(len, read.acked.values())) == 330_500
-    assert 0 < sum(map(len, read.again.values())) < 20_000
+    assert read.starts == (Numbering(0, BEGUN), Numbering(250_000, BEGUN))
+
+
+@pytest.mark.parametrize("batch", [{"orders": 0}, {"orders": -1}, [], {"orders": "3"}])
+def test_a_feed_that_numbers_no_rows_is_no_feed(batch: object) -> None:
+    line = json.dumps({"kind": "start", "run": 1, "rate": 1, "tables": ["orders"], "batch": batch})
+    assert isinstance(parse_line(line, 1.0), Malformed)
 
 
 def test_rounds_that_acknowledged_nothing_prove_nothing() -> None:

@@ -13,6 +13,7 @@ from inventories.errors import DrError, Refused, TimedOut, VerificationFailed
 from runbooks.actions.postgresql import permit
 from runbooks.actions.postgresql import server as act
 from runbooks.engine import history
+from runbooks.engine.lock import LockLost
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
@@ -140,6 +141,8 @@ def _settle(context: Run, state: Abandon) -> None:
         context.say(settled.says)
         if settled.what is Settled.LEFT and not state.unproved:
             keep.unchanged(context)
+    except LockLost:
+        raise
     except DrError as error:
         context.say(f"WARNING: the estate record does not say yet what is so: {error}; ./dr deploy mends that")
 

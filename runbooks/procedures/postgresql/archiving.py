@@ -9,10 +9,10 @@ from runbooks.actions import backup
 from runbooks.actions.postgresql import pgbackrest as repository
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.step import Evidence, Grows, Step
-from runbooks.hosts import Run
+from runbooks.hosts import Host, Run
 from runbooks.long_work.work import Asker
 from runbooks.probes import disk, durations
-from runbooks.probes.postgresql import server
+from runbooks.probes.postgresql import server, wal_left
 from runbooks.procedures.postgresql.roles import R, Roles, layout, primary_of
 
 
@@ -27,11 +27,19 @@ def archived(context: Run, state: R) -> R:
     # Until its first checkpoint the new primary's control file names the old timeline, and pgBackRest refuses.
     act.checkpoint(primary)
     forks = server.fork_points(primary, paths.version, state.timeline)
+    pass_over(context, primary, wal_left.look(primary, paths, state.timeline, forks))
     # More than one where a promotion was repeated.
     for fork in [one for one in forks if one >= state.old_timeline > 0] or sorted(forks)[-1:]:
         act.archive_again(primary, paths, server.segment(fork, forks[fork]))
     act.switch_wal(primary, f"timeline-{state.timeline}")
     return state
+
+
+def pass_over(context: Run, primary: Host, names: tuple[str, ...]) -> None:
+    """Of WAL that is not of the primary's history nothing comes into the archive."""
+    if names:
+        act.never_archive(primary, layout(context), names)
+        context.say(f"not archived, since {primary} does not go on from it: {', '.join(names)}")
 
 
 def room_for_wal(context: Run, state: Roles) -> None:

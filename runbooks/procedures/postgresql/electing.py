@@ -116,7 +116,8 @@ def _follows(context: Run, state: Roles, host: Host) -> bool:
         if node.timeline != state.timeline:
             act.look_for_primary(host)
         until(
-            lambda: server.look(host, layout(context).version), min(budget("standby.catch_up"), context.remaining()) / 2,
+            lambda: server.look(host, layout(context).version),
+            min(budget("standby.catch_up"), context.remaining()) / 2,
             what=f"{host} to stream from {state.primary} on timeline {state.timeline}",
             accept=lambda node: node.streams and node.timeline == state.timeline,
         )  # fmt: skip

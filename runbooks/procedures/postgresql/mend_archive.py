@@ -14,7 +14,7 @@ from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Host, Run
 from runbooks.layout import STANZA
-from runbooks.probes.postgresql import pgbackrest, server
+from runbooks.probes.postgresql import pgbackrest, server, wal_left
 from runbooks.procedures.postgresql import archiving, gates, guards, recording, verifying
 from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
 
@@ -101,6 +101,16 @@ def declared(context: Run, state: MendArchive) -> None:
 
 def _pushes(command: str) -> bool:
     return command.startswith(f"pgbackrest --stanza={STANZA} archive-push")
+
+
+def pass_over(context: Run, state: MendArchive) -> MendArchive:
+    """What keeps the archiver for ever from all that waits behind it, and belongs to nobody's history."""
+    primary, paths = primary_of(context, state), layout(context)
+    forks = server.fork_points(primary, paths.version, state.timeline)
+    left = wal_left.look(primary, paths, state.timeline, forks)
+    part = wal_left.refused(primary, context.estate.backup, STANZA, state.timeline)
+    archiving.pass_over(context, primary, (*left, *filter(None, [part])))
+    return state
 
 
 def push_again(context: Run, state: MendArchive) -> MendArchive:
@@ -199,6 +209,15 @@ MEND_ARCHIVE: Procedure[MendArchive] = Procedure(
             says="Take back what was set by hand, so that the declared archive_command is in force.",
             evidence=Evidence("PostgreSQL archives by pgbackrest archive-push", declared),
             commands=("psql -c 'alter system reset archive_command'", "psql -c 'select pg_reload_conf()'"),
+        ),
+        Step(
+            name="pass-over", role="primary", budget="ssh.command", action=pass_over,
+            says="Keep out of the archive what is left of older timelines behind the point where they were left.",
+            evidence=Evidence("what was passed over is said aloud"),
+            commands=(
+                "cat /var/lib/postgresql/17/main/pg_wal/TIMELINE.history   # where each older timeline was left",
+                "cd /var/lib/postgresql/17/main/pg_wal/archive_status && mv SEGMENT.ready SEGMENT.done",
+            ),
         ),
         Step(
             name="push-again", role="primary", budget="archive.catch_up", action=push_again,

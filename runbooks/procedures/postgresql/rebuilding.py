@@ -11,6 +11,7 @@ from runbooks.long_work.work import Asker
 from runbooks.probes import durations
 from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql.roles import layout
+from runbooks.record import keep
 
 SPARE = 1.1  # room for a whole copy, as a multiple of the databases' size
 
@@ -30,6 +31,17 @@ def incoming(context: Run, source: Host, host: Host, at: int = 0) -> Incoming:
     )  # fmt: skip
 
 
+def no_copy_any_more(context: Run, host: Host, coming: Incoming) -> None:
+    """Before its data give way to older ones: the record names it as a copy again once it has caught up, not before.
+
+    Where commits wait for it, the record goes on naming a standby that is out, since nothing is acknowledged without
+    it; that ends here. Raises Refused where it cannot be written.
+    """
+    why = f"{context.run_dir.name} replaces the data of {host}"
+    if keep.without(context, host.name, why, system=coming.system):
+        context.say(f"recorded: {host} has not every acknowledged row until it has caught up and commits wait for it")
+
+
 def would_make_room(context: Run, source: Host, host: Host, at: int = 0) -> Room:
     """What `reclone` would do with what lies there. Raises Refused where it could not."""
     needs = int(server.size(source).bytes * SPARE)
@@ -39,6 +51,7 @@ def would_make_room(context: Run, source: Host, host: Host, at: int = 0) -> Room
 def reclone(context: Run, source: Host, host: Host, at: int = 0) -> str:
     """Restore the newest backup as a standby; where lies now what was put aside, empty for nothing."""
     coming, asker = incoming(context, source, host, at), Asker.of(context)
+    no_copy_any_more(context, host, coming)
     if not directory.recloning(host, layout(context), coming, asker):
         would_make_room(context, source, host, at)
     room = directory.reclone(host, layout(context), coming, asker, durations.restore(context.estate))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inventories.errors import DrError, VerificationFailed
+from runbooks.engine.lock import LockLost
 from runbooks.hosts import Run
 from runbooks.procedures.postgresql.roles import R, Roles, asked, primary_of
 from runbooks.record import keep
@@ -11,12 +12,14 @@ from runbooks.record import keep
 def recorded(
     context: Run, state: Roles, standbys: tuple[str, ...], why: str, quorum: int | None = None
 ) -> bool:
-    """Confirm in the estate record what is so now. It stands without: False, and it was said.
+    """Confirm in the estate record what is so now. It stands without: False, and it was said. Raises LockLost.
 
     `quorum`: on how many of the standbys each row is, where it is not on each.
     """
     try:
         return keep.settled(context, _truth(context, state, standbys, why, quorum)) is not None
+    except LockLost:
+        raise
     except DrError as error:
         context.say(f"WARNING: the estate record does not say yet what is so: {error}; ./dr deploy mends that")
         return False
