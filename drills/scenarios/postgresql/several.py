@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drills.judging.result import Check
-from drills.scenarios.common import check
+from drills.scenarios.common import RATE, check
 from drills.scenarios.parts import Result, Scenario, Twin
 from drills.stage import Stage
 from inventories.catalog.load import load_recovery
@@ -50,6 +50,7 @@ STANDBY_LOSS = Scenario(
     detect=None,
     check=_not_degraded,
     new_timeline=False,
+    rate=RATE,
 )
 
 
