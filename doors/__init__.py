@@ -23,12 +23,15 @@ from doors import (
     runbooks,
     secrets,
     takeover,
+    validation,
 )
 from doors.tdengine import restores as tdengine_restores
 from doors.tdengine import runbooks as tdengine
 
 ns = Collection()
-for _doors in (drills, demo, estate, runbooks, restores, tdengine, tdengine_restores, prove, plan, bench, checks):
+for _doors in (
+    drills, demo, estate, runbooks, restores, tdengine, tdengine_restores, validation, prove, plan, bench, checks,
+):  # fmt: skip
     for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
 for _module in (backup, keys, lab, outbox, secrets):

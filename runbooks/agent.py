@@ -41,10 +41,11 @@ def run(
 def work(
     module: str, *words: object, on: str, kind: str, user: str = "postgres", leaves: bool = False,
     silent: str | float = "work.silent", queues_s: float = 0.0, expects: str = "", gives_way: bool = False,
+    pace: tuple[str, ...] = (),
 ) -> Work:  # fmt: skip
     """The program as long work: `on` what and of which `kind`, see there. Nothing secret may be among the words."""
     argv = ("python3", "-m", f"agents.{module}", *map(str, words))
-    return Work(on, kind, argv, user, ROOT, leaves, silent, queues_s, expects, gives_way)
+    return Work(on, kind, argv, user, ROOT, leaves, silent, queues_s, expects, gives_way, pace)
 
 
 def run_work(

@@ -143,16 +143,11 @@ def watched(command: Sequence[str], place: Place, speed: Speed, lock: int) -> tu
     with log.open("w") as file:
         child = subprocess.Popen(
             [*(turns.MANNERS if speed.gives_way else ()), *command], stdout=file, stderr=file,
-            stdin=subprocess.DEVNULL, cwd="/", pass_fds=(lock,), start_new_session=speed.gives_way,
+            stdin=subprocess.DEVNULL, cwd="/", pass_fds=(lock,), preexec_fn=turns.lead,
         )  # fmt: skip
         try:
             code = turns.take(child) if speed.gives_way else child.wait()
         finally:
             if child.poll() is None:
-                child.terminate()
-                try:
-                    child.wait(10)
-                except subprocess.TimeoutExpired:
-                    child.kill()
-                    child.wait()
+                turns.end(child)
     return code, log.read_text(errors="replace")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 from agents.base.errors import AgentError
 
 CONFIG = Path("/etc/pgbackrest/restore.conf")
+_FULL_BYTES = 1 << 20
 STANZA = "main"
 
 
@@ -153,7 +156,8 @@ def failure(code: int, text: str, what: str) -> AgentError:
 def restore_failure(code: int, text: str, label: str, data: Path) -> AgentError:
     """The same of a restore. The key has opened the list of backups, so what does not decrypt now is damaged."""
     said = first_error(text, code)
-    if re.search(r"No space left|ENOSPC|Disk quota", text):
+    # Its words lie on the disk that it fills: of a full one it may say nothing.
+    if re.search(r"No space left|ENOSPC|Disk quota", text) or ("ERROR" not in text and _is_full(data.parent)):
         return NoSpace(f"The disk became full while {label} was restored: {said}.", "Make room, then run it again.")
     files = tuple(dict.fromkeys(_files(said, data)))
     if code in (26, 28, 29, 55, 95) or re.search(r"decompress|decrypt|checksum|unexpected eof", said, re.IGNORECASE):
@@ -165,6 +169,12 @@ def restore_failure(code: int, text: str, label: str, data: Path) -> AgentError:
     if code in (49, 56, 101, 105, 39, 63) or re.search(r"unable to connect|timeout|connection", said):
         return RepositoryAway(f"The repository went away during the restore of {label}: {said}.", "Run it again.")
     return AgentError(f"pgBackRest failed to restore {label} ({code}): {said}.", "restore.log beside it says more.")
+
+
+def _is_full(folder: Path) -> bool:
+    with suppress(OSError):
+        return shutil.disk_usage(folder).free < _FULL_BYTES
+    return False
 
 
 def first_error(text: str, code: int = 0) -> str:

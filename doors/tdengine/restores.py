@@ -1,17 +1,12 @@
-"""What brings TDengine's rows back, and what holds them against a backup, as tasks."""
+"""What brings TDengine's rows back, as tasks."""
 
 from __future__ import annotations
 
-import json as jsonlib
-from dataclasses import asdict
-
 from invoke.context import Context
-from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from doors.runbooks import HELP, run_procedure
-from doors.support import INVENTORY_HELP, LAB_HELP, door, progress
-from inventories.errors import ExitCode
+from doors.support import door
 
 SELECTION_HELP = {
     "label": "the backup (default: the newest sound one)",
@@ -80,31 +75,4 @@ def tdengine_rebuild(
     run_procedure("tdengine-rebuild", options, plan, resume, json, inventory)
 
 
-@task(auto_shortflags=False, help={**SELECTION_HELP, "json": "print JSON", "inventory": INVENTORY_HELP,
-                                   "lab": LAB_HELP})  # fmt: skip
-@door
-def validate(
-    c: Context, label: str = "", into: str = "", tables: str = "", symbols: str = "", from_: str = "", to: str = "",
-    json: bool = False, inventory: str = "", lab: str = "",
-) -> None:  # fmt: skip
-    """Hold TDengine's tables against the newest backup.
-
-    Rows by hour, where hours differ row by row; then events that are there twice and values that must not be missing.
-    Ends with 1 when a row is missing or should not be there.
-    """
-    from runbooks import hosts
-    from runbooks.backups import tdengine_validation
-    from runbooks.tdengine.selection import TdSelection
-
-    selection = TdSelection(
-        label=label, into=into, tables=names(tables), symbols=names(symbols), since=from_, until=to
-    )
-    with progress() as say:
-        say("Holding TDengine's tables against the backup")
-        found = tdengine_validation.validate(hosts.load(inventory or None), selection)
-    print(jsonlib.dumps(asdict(found)) if json else found.render())
-    if not found.sound:
-        raise Exit(code=int(ExitCode.FAILED))
-
-
-TOP_LEVEL = (tdengine_restore, tdengine_rebuild, validate)
+TOP_LEVEL = (tdengine_restore, tdengine_rebuild)

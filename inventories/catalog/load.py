@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from inventories.catalog.base import Entry
+from inventories.catalog.quality import Quality
 from inventories.catalog.recovery import Recovery
 from inventories.catalog.tables import Tables
 from inventories.errors import BadInput
@@ -20,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TABLES = HERE / "tables.yaml"
 RECOVERY = HERE / "recovery.yaml"
+QUALITY = HERE / "quality.yaml"
 
 Model = TypeVar("Model", bound=Entry)
 
@@ -34,6 +36,12 @@ def load_tables(path: Path = TABLES) -> Tables:
 def load_recovery(path: Path = RECOVERY) -> Recovery:
     """Objectives, schedules, budgets and limits. Raises BadInput."""
     return load_model(path, Recovery)
+
+
+@functools.lru_cache(maxsize=8)
+def load_quality(path: Path = QUALITY) -> Quality:
+    """What must be true of rows. Raises BadInput."""
+    return load_model(path, Quality)
 
 
 class _Strict(yaml.SafeLoader):

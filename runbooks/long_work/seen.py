@@ -24,12 +24,15 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Begun:
-    """On whose behalf: the run's name, the person, what exactly was asked for, and the command that goes on waiting."""
+    """On whose behalf: the run's name, the person, what exactly was asked for, the command that goes on waiting, and
+    the words for how fast.
+    """
 
     run: str = ""
     owner: str = ""
     digest: str = ""
     way_on: str = ""
+    pace: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def _phase(unit: str, alive: tuple[str, ...], told: dict[str, str], end: End | N
 def _begun(text: str) -> Begun:
     if not text:
         return Begun()
-    said: dict[str, Any] = json.loads(text)
+    said: dict[str, Any] = {"pace": "", **json.loads(text)}  # what was begun by an earlier version has none
     return Begun(**{name: str(said[name]) for name in Begun.__dataclass_fields__})
 
 

@@ -53,7 +53,8 @@ class Work:
 
     `leaves`: what it starts is meant to outlive it, such as a server. `queues_s`: another run's is waited for so long
     before this is begun. `expects`: how long it may take, for people. `gives_way`: whoever else wants the host's
-    processors and disk comes first, because production lives there.
+    processors and disk comes first, because production lives there. `pace`: more words, which say how fast it is done
+    and not what: who resumes it with others waits for what works already, and begins anew what was ended for that.
     """
 
     on: str
@@ -66,6 +67,7 @@ class Work:
     queues_s: float = 0.0
     expects: str = ""
     gives_way: bool = False
+    pace: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9-]+", self.on) or not re.fullmatch(r"[a-z0-9_]+", self.kind):
@@ -80,6 +82,10 @@ class Work:
     @property
     def unit(self) -> str:
         return f"mystocks-{self.on}-{self.kind}.service"
+
+    @property
+    def words_of_pace(self) -> str:
+        return " ".join(self.pace)
 
     @property
     def digest(self) -> str:
@@ -157,6 +163,11 @@ def begin_long(host: Host, work: Work, asker: Asker, prepare: Callable[[], None]
         seen = _let_end(host, work, asker, seen)
     if _is_mine(seen, work, asker):
         asker.say(f"{work.unit} on {host} is of this run and {_state(seen)}: it is not begun a second time")
+        if seen.phase is Phase.RUNNING and seen.begun.pace != work.words_of_pace:
+            asker.say(
+                f"it keeps the pace that it was begun with; to begin it at another end it, systemctl stop {work.unit} "
+                f"on {host}, and give the same command again"
+            )
         return
     if seen.phase is Phase.RUNNING:
         raise _other(host, seen, asker)
@@ -207,7 +218,8 @@ def _is_mine(seen: Seen, work: Work, asker: Asker) -> bool:
     same = _is_asked_by(seen, work, asker)
     if seen.phase is Phase.RUNNING:
         return same and seen.alive == (work.unit,)
-    return same and asker.hears and seen.phase is Phase.ENDED
+    heard = seen.end is not None and (seen.end.code == 0 or seen.begun.pace == work.words_of_pace)
+    return same and asker.hears and seen.phase is Phase.ENDED and heard
 
 
 def _is_asked_by(seen: Seen, work: Work, asker: Asker) -> bool:
@@ -258,12 +270,12 @@ def _other(host: Host, seen: Seen, asker: Asker) -> Refused:
 
 
 def _begin(host: Host, work: Work, asker: Asker) -> None:
-    begun = Begun(asker.run, user_at_machine(), work.digest, asker.way_on)
+    begun = Begun(asker.run, user_at_machine(), work.digest, asker.way_on, work.words_of_pace)
     manners, shares = (MANNERS, SHARES) if work.gives_way else ("", "")
     around = ("sh", "-c", LEAVE, "sh", work.unit, work.user, shares) if work.leaves else ()
     user = "root" if work.leaves else work.user
     # systemd would take each ${...} and $$ for its own.
-    argv = [word.replace("$", "$$") for word in (*around, *work.argv)]
+    argv = [word.replace("$", "$$") for word in (*around, *work.argv, *work.pace)]
     words = (work.group, work.unit, user, work.at, json.dumps(asdict(begun)), AFTER, manners, *argv)
     ran = host.run("sh -c %s sh" + " %s" * len(words), BEGIN, *words, timeout=60, expect=None)
     if ran.rc == ALIVE:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from runbooks.table_copy import rowhash
 from runbooks.table_copy.fit import Fit
 from runbooks.table_copy.names import listed, quoted
 from runbooks.table_copy.shape import EVENT_ID, FIRST_OF_OURS, UNSENDABLE, Column, ForeignKey, Shape
 from runbooks.table_copy.source import Source
 
-EPOCH = "date '2000-01-01'"
 PARTS, DAY_BITS = 1024, 6  # buckets of a plain table; bits of those of each day of a hypertable
 DAY_PARTS = 1 << DAY_BITS
-FIRST_DAY, LAST_DAY = -2_451_500, 200_000_000  # where infinity is counted: both are dates still
-MOST_VALUES = 800  # of one row expression, which takes 1,664
 
 
 @dataclass(frozen=True)
@@ -106,9 +104,7 @@ def bucket(pair: Pair, alias: str = "t") -> str:
     part = _hash(pair, pair.key or pair.columns, alias)
     if not _time(pair):
         return f"({part} & {PARTS - 1})"
-    column = f"{alias}.{quoted(_time(pair))}"
-    far = f"WHEN {column} > {EPOCH} THEN {LAST_DAY} ELSE {FIRST_DAY} END"
-    day = f"(CASE WHEN isfinite({column}) THEN {column}::date - {EPOCH} {far})::bigint"
+    day = rowhash.day(f"{alias}.{quoted(_time(pair))}")
     return f"({day} * {DAY_PARTS} + ({part} & {DAY_PARTS - 1}))"
 
 
@@ -116,11 +112,7 @@ def days(pair: Pair, first: str, last: str) -> str:
     """The days that buckets span, as a condition that keeps other chunks from being read."""
     if not _time(pair):
         return ""
-    column = f"t.{quoted(_time(pair))}"
-    return (
-        f"({column} >= {EPOCH} + {first} OR {first} <= {FIRST_DAY}) AND "
-        f"({column} < {EPOCH} + {last} + 1 OR {last} >= {LAST_DAY})"
-    )
+    return rowhash.between(f"t.{quoted(_time(pair))}", first, last)
 
 
 def _time(pair: Pair) -> str:
@@ -130,14 +122,7 @@ def _time(pair: Pair) -> str:
 
 
 def _hash(pair: Pair, names: Iterable[str], alias: str) -> str:
-    shown = [column.hashed(alias) for name in names if (column := pair.column(name))]
-    parts = [f"hash_record_extended(ROW({', '.join(some)}), 0)" for some in _batches(shown)]
-    whole = ", ".join(f"int8send({part})" for part in parts)  # of a number the server would hash 32 bits
-    return parts[0] if len(parts) == 1 else f"hash_record_extended(ROW({whole}), 0)"
-
-
-def _batches(values: list[str]) -> list[list[str]]:
-    return [values[at : at + MOST_VALUES] for at in range(0, len(values), MOST_VALUES)]
+    return rowhash.record_hash([column for name in names if (column := pair.column(name))], alias)
 
 
 def filtered(*conditions: str) -> str:

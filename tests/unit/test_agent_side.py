@@ -216,6 +216,15 @@ def test_a_restore_that_fails_says_whose_fault_it_is(code: int, text: str, famil
     assert error.hint
 
 
+@pytest.mark.parametrize(("free", "family"), [(4096, NoSpace), (1 << 30, AgentError)])
+def test_a_restore_whose_words_found_no_room_either_filled_the_disk(
+    free: int, family: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pgBackRest 2.55 ended with 124 and an empty log, which lies on the same disk."""
+    monkeypatch.setattr(pgbackrest.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert type(pgbackrest.restore_failure(124, "", "1F", _DATA)) is family
+
+
 def test_damaged_files_are_named_relative_to_the_cluster() -> None:
     error = pgbackrest.restore_failure(26, _BITFLIP, "1F", _DATA)
     assert isinstance(error, Damaged)

@@ -100,6 +100,27 @@ def test_a_run_that_was_killed_and_resumed_finds_its_work_and_begins_no_second(t
     assert "is of this run" in heard[0]
 
 
+def test_who_resumes_it_at_another_pace_waits_for_it_or_ends_it_and_begins_it_anew(there: Machine) -> None:
+    heard: list[str] = []
+    slow = replace(SHORT, argv=("sh", "-c", "sleep $1; echo copied", "sh"), pace=("60",))
+    begun_and_left(there, slow, FIRST)
+    fast = replace(slow, pace=("0",))
+
+    def stopped(sentence: str) -> None:
+        heard.append(sentence)
+        if "keeps the pace" in sentence:
+            raise Killed
+
+    for _ in range(2):  # the second time its journal has the other pace as well, and no refusal without a way on
+        with pytest.raises(Killed):
+            run_long(there.host, fast, replace(FIRST, say=stopped))
+    assert heard[-1].endswith(f"systemctl stop {slow.unit} on pg1, and give the same command again")
+    assert len(there.begun) == 1
+    stop(there.host, slow.unit)
+    assert run_long(there.host, fast, FIRST).stdout == "copied\n"
+    assert len(there.begun) == 2
+
+
 def test_an_outcome_that_nobody_heard_is_taken_by_the_run_that_began_it(there: Machine) -> None:
     begun_and_left(there, SHORT, FIRST)
     while look(there.host, SHORT).phase is Phase.RUNNING:

@@ -141,9 +141,12 @@ def test_production_keeps_three_quarters_of_the_cores(
         asked = speed(*words)
         return asked.gives_way, asked.workers
 
-    assert workers_of(*SideRequest("table").words()) == (True, workers)
-    assert workers_of(*SideRequest("table", processes=3).words()) == (True, 3)
-    assert workers_of(*SideRequest("table", hurries=True).words()) == (False, cores)
+    def words(request: SideRequest) -> tuple[str, ...]:
+        return (*request.words(), *request.pace())
+
+    assert workers_of(*words(SideRequest("table"))) == (True, workers)
+    assert workers_of(*words(SideRequest("table", processes=3))) == (True, 3)
+    assert workers_of(*words(SideRequest("table", hurries=True))) == (False, cores)
     assert workers_of("--name", "proof") == (False, cores)
 
 

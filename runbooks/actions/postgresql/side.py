@@ -34,16 +34,19 @@ class SideRequest:
     listen: str = ""
     readers: tuple[tuple[str, str], ...] = ()
 
+    def pace(self) -> Iterable[str]:
+        """How fast it is to be done, which tells no request from another."""
+        if self.processes:
+            yield from ("--processes", str(self.processes))
+        if not self.hurries:
+            yield "--gives-way"
+
     def words(self) -> Iterable[str]:
         yield from ("--name", self.name, "--type", self.kind, "--timeline", self.timeline, "--repo", str(self.repo))
         if self.target:
             yield f"--target={self.target}"
         if self.set:
             yield from ("--set", self.set)
-        if self.processes:
-            yield from ("--processes", str(self.processes))
-        if not self.hurries:
-            yield "--gives-way"
         if self.engine != "pgbackrest":
             yield from ("--engine", self.engine)
         if self.listen:
@@ -61,10 +64,10 @@ def restore(host: Host, request: SideRequest, asker: Asker, expects: str = "") -
     Raises BadInput for another request under the same name, TargetFailed with the agent's sentence for what went
     wrong: damaged, WAL missing, target not reached, no space, wrong key.
     """
-    words = ("restore", *request.words())
     wanted = agent.work(
-        _PROGRAM, *words, on=f"side-{request.name}", kind="restore", leaves=True, expects=expects, gives_way=True
-    )
+        _PROGRAM, "restore", *request.words(), on=f"side-{request.name}", kind="restore", leaves=True, expects=expects,
+        gives_way=True, pace=tuple(request.pace()),
+    )  # fmt: skip
     agent.run_work(host, wanted, asker)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from inventories.catalog.postgresql.ddl import PROBE
 from inventories.catalog.tables import Store, Table, Tables
 from runbooks.hosts import Host
-from runbooks.probes.postgresql.content import has_timescale
+from runbooks.probes.postgresql.content import Query, has_timescale
 
 WRITER = frozenset({"INSERT", "SELECT", "UPDATE"})
 READER = frozenset({"SELECT"})
@@ -51,11 +51,26 @@ class LiveTable:
     grants: Mapping[str, frozenset[str]]
 
 
+@dataclass(frozen=True)
+class Off:
+    """One thing of a table that is otherwise than declared: `what` it is, in short, and the `sentence` that says it."""
+
+    table: str
+    what: str
+    expected: str
+    found: str
+    sentence: str
+
+
 def look(host: Host, database: str, timeout: float | None = None) -> dict[str, LiveTable]:
     """Every table of schema public by name; plain ones where there is no TimescaleDB. Raises DrError when the server
     does not answer.
     """
-    query = partial(host.query, database=database, timeout=timeout)
+    return read(partial(host.query, database=database, timeout=timeout))
+
+
+def read(query: Query) -> dict[str, LiveTable]:
+    """The same through `query`, which runs one SELECT in the database."""
     asked = _TABLES.format(time_column=_TIME_COLUMN if has_timescale(query) else "null")
     return {row["name"]: _live(row) for row in query(asked)}
 
@@ -71,17 +86,31 @@ def differences(tables: Tables, live: Mapping[str, LiveTable]) -> list[str]:
 
 def of_table(table: Table, live: LiveTable | None) -> list[str]:
     """What differs in one table; empty when nothing does."""
+    return [off.sentence for off in offs(table, live)]
+
+
+def offs(table: Table, live: LiveTable | None) -> Iterable[Off]:
+    """The same in its parts."""
     if live is None:
-        return [f"table {table.name} is missing"]
-    return [*_columns(table, live), *_shape(table, live), *grants(table.name, live)]
+        yield Off(table.name, "table", "there", "missing", f"table {table.name} is missing")
+        return
+    yield from _columns(table, live)
+    yield from _shape(table, live)
+    yield from privileges(table.name, live)
 
 
 def grants(name: str, live: LiveTable) -> Iterable[str]:
     """Where the privileges of writer and reader are others than declared, more of them included."""
+    return (off.sentence for off in privileges(name, live))
+
+
+def privileges(name: str, live: LiveTable) -> Iterable[Off]:
+    """The same in its parts."""
     for role, wanted in (("writer", WRITER), ("reader", READER)):
         has = live.grants.get(role, frozenset())
         if has != wanted:
-            yield f"{name}: {role} may {_listed(has)}, declared is {_listed(wanted)}"
+            may, declared = _listed(has), _listed(wanted)
+            yield Off(name, f"grants of {role}", declared, may, f"{name}: {role} may {may}, declared is {declared}")
 
 
 def canonical(declared: str) -> str:
@@ -91,25 +120,30 @@ def canonical(declared: str) -> str:
     return re.sub(r"^varchar\(", "character varying(", declared)
 
 
-def _columns(table: Table, live: LiveTable) -> Iterable[str]:
+def _columns(table: Table, live: LiveTable) -> Iterable[Off]:
     there = {column.name: column for column in live.columns}
     for column in table.columns:
+        what, at = f"column {column.name}", f"{table.name}.{column.name}"
         has = there.pop(column.name, None)
         wanted = _described(canonical(column.type), column.nullable)
         if has is None:
-            yield f"{table.name}.{column.name} is missing, declared is {wanted}"
-        elif _described(has.type, has.nullable) != wanted:
-            yield f"{table.name}.{column.name} is {_described(has.type, has.nullable)}, declared is {wanted}"
+            yield Off(table.name, what, wanted, "missing", f"{at} is missing, declared is {wanted}")
+        elif (found := _described(has.type, has.nullable)) != wanted:
+            yield Off(table.name, what, wanted, found, f"{at} is {found}, declared is {wanted}")
     for extra in there.values():
-        yield f"{table.name}.{extra.name} is not in the catalogue"
+        found, said = _described(extra.type, extra.nullable), f"{table.name}.{extra.name} is not in the catalogue"
+        yield Off(table.name, f"column {extra.name}", "none", found, said)
 
 
-def _shape(table: Table, live: LiveTable) -> Iterable[str]:
+def _shape(table: Table, live: LiveTable) -> Iterable[Off]:
+    has, declared = (f"({', '.join(key)})" for key in (live.key, table.key))
     if live.key != table.key:
-        yield f"{table.name}: primary key is ({', '.join(live.key)}), declared is ({', '.join(table.key)})"
+        said = f"{table.name}: primary key is {has}, declared is {declared}"
+        yield Off(table.name, "primary key", declared, has, said)
     wanted = table.hypertable.time_column if table.hypertable else None
     if live.time_column != wanted:
-        yield f"{table.name}: {_hypertable(live.time_column)}, declared is {_hypertable(wanted)}"
+        found, declared = _hypertable(live.time_column), _hypertable(wanted)
+        yield Off(table.name, "hypertable", declared, found, f"{table.name}: {found}, declared is {declared}")
 
 
 def _described(type_name: str, nullable: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from runbooks.hosts import Host
 from runbooks.probes.postgresql import table_facts
@@ -24,6 +25,12 @@ class Server:
         """The text that statements print; stops at the first error. Raises DrError."""
         command = f"psql -qAtX -v ON_ERROR_STOP=1 {self.connect} -d %s"
         return self.host.run(command, self.database, user="postgres", stdin=sql, timeout=timeout).text
+
+    def query(self, sql: str, timeout: float | None = None) -> list[dict[str, Any]]:
+        """Rows of one SELECT. Raises DrError."""
+        said = self.ask(f"SELECT coalesce(json_agg(q), '[]') FROM ({sql}) q;", timeout)
+        rows: list[dict[str, Any]] = json.loads(said)
+        return rows
 
 
 def names(server: Server, timeout: float | None = None) -> frozenset[str]:

@@ -1,0 +1,102 @@
+"""What holds a store against what it should be, as a task."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from doors.support import INVENTORY_HELP, LAB_HELP, caller_path, door, progress
+from doors.tdengine.restores import SELECTION_HELP, names
+from inventories.errors import BadInput, ExitCode
+
+STORES = ("tdengine", "postgresql")
+_OF_TDENGINE = ("label", "into", "symbols", "from", "to")
+
+
+@task(
+    auto_shortflags=False,  # there are more options than letters
+    help={
+        "store": "tdengine (the default) or postgresql",
+        "tables": SELECTION_HELP["tables"],
+        "level": "PostgreSQL: quick (structure, completeness, freshness) or full (also what the rules say of rows)",
+        "against": "PostgreSQL: standby, restored (a side cluster) or baseline, row by row where hashes differ",
+        "side": "PostgreSQL: which side cluster, if there are several",
+        "baseline": "PostgreSQL: the file of the baseline (default: the estate's own)",
+        "save-baseline": "PostgreSQL: keep the hashes of every table, for --against baseline",
+        **{name: f"TDengine: {SELECTION_HELP[name]}" for name in _OF_TDENGINE},
+        "json": "print JSON", "inventory": INVENTORY_HELP, "lab": LAB_HELP,
+    },
+)  # fmt: skip
+@door
+def validate(
+    c: Context, store: str = "tdengine", tables: str = "", level: str = "", label: str = "", into: str = "",
+    symbols: str = "", from_: str = "", to: str = "", against: str = "", side: str = "", baseline: str = "",
+    save_baseline: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Hold a store against the catalogue, or a backup.
+
+    TDengine against its newest backup: rows by hour, where hours differ row by row; events that are there twice, values
+    that must not be missing. PostgreSQL against the catalogue. Reads only; ends with 1 when something is not as it
+    should be, or when a check went over nothing.
+    """
+    of_postgresql = {"level": level, "against": against, "side": side, "baseline": baseline}
+    of_tdengine = dict(zip(_OF_TDENGINE, (label, into, symbols, from_, to), strict=True))
+    if store == "tdengine":
+        _refuse(store, of_postgresql | {"save-baseline": "yes" if save_baseline else ""})
+        sound = _tdengine(tables, of_tdengine, json, inventory)
+    elif store == "postgresql":
+        _refuse(store, of_tdengine)
+        sound = _postgresql(tables, of_postgresql, save_baseline, json, inventory)
+    else:
+        raise BadInput(f"there is no store {store!r} that is validated", f"--store {' or '.join(STORES)}")
+    if not sound:
+        raise Exit(code=int(ExitCode.FAILED))
+
+
+def _refuse(store: str, given: Mapping[str, str]) -> None:
+    for name, value in given.items():
+        if value:
+            raise BadInput(f"--{name} means nothing to a validation of {store}", "./dr help validate tells which do")
+
+
+def _tdengine(tables: str, given: Mapping[str, str], json: bool, inventory: str) -> bool:
+    from runbooks import hosts
+    from runbooks.backups import tdengine_validation
+    from runbooks.tdengine.selection import TdSelection
+
+    selection = TdSelection(
+        label=given["label"], into=given["into"], tables=names(tables), symbols=names(given["symbols"]),
+        since=given["from"], until=given["to"],
+    )  # fmt: skip
+    with progress() as say:
+        say("Holding TDengine's tables against the backup")
+        found = tdengine_validation.validate(hosts.load(inventory or None), selection)
+    print(jsonlib.dumps(asdict(found)) if json else found.render())
+    return found.sound
+
+
+def _postgresql(tables: str, given: Mapping[str, str], save: bool, json: bool, inventory: str) -> bool:
+    from runbooks import hosts
+    from runbooks.validation import run
+
+    level = given["level"] or ("full" if given["against"] else "quick")
+    if level not in list(run.Level):
+        raise BadInput(f"there is no level {level!r}", f"--level {', '.join(run.Level)}")
+    if given["against"] and given["against"] not in list(run.Against):
+        raise BadInput(f"nothing is compared with {given['against']!r}", f"--against {', '.join(run.Against)}")
+    options = run.Options(
+        run.Level(level), names(tables), run.Against(given["against"]) if given["against"] else None, given["side"],
+        caller_path(given["baseline"]) if given["baseline"] else None, save,
+    )  # fmt: skip
+    with progress() as say:
+        found = run.validate(hosts.load(inventory or None), options, say)
+    print(jsonlib.dumps(found.as_json()) if json else "\n".join(found.lines()))
+    return found.sound
+
+
+TOP_LEVEL = (validate,)

@@ -1,0 +1,170 @@
+"""What every table held at one moment, as hashes by day: kept in a file, and held against the tables later.
+
+A baseline is of one system, whatever host has it: a failover and a restore keep the system. Rows alone that were
+written before it are compared; a table that is changed in place may have lost versions since, which is told apart from
+rows that are gone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date, timedelta
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from inventories.catalog.tables import OnConflict, Tables
+from inventories.errors import BadInput, Refused
+from runbooks.probes.postgresql.tables import Server
+from runbooks.table_copy.rowhash import EPOCH
+from runbooks.validation import yielding
+from runbooks.validation.difference import Check, Difference, Looked
+from runbooks.validation.hashing import Hashed
+from runbooks.validation.questions import Answer
+from runbooks.validation.snapshot import NAME, QUESTION, Snapshot, snapshot_of
+
+Sum = tuple[int, str, str]  # rows, the sum and the XOR of their hashes
+
+
+class Kept(BaseModel):
+    """One table: its columns as (name, type), the hashes of its days (since 2000) by their number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: tuple[tuple[str, str], ...]
+    days: Mapping[int, Sum]
+
+
+class Baseline(BaseModel):
+    """`moment` is the snapshot; hashes of another version of the server, or of our expression, are not comparable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    form: int = 1
+    estate: str
+    moment: Snapshot
+    tables: Mapping[str, Kept]
+
+    @property
+    def rows(self) -> int:
+        return sum(n for table in self.tables.values() for n, *_ in table.days.values())
+
+
+def take(server: Server, estate: str, tables: Mapping[str, Hashed], timeout: float) -> Baseline:
+    """Every table in one snapshot. Raises BadInput where they have no row, DrError."""
+    asked = {NAME: QUESTION, **{name: one.buckets() for name, one in tables.items()}}
+    said = yielding.ask(server, asked, timeout)
+    moment = snapshot_of(said)
+    kept = {name: Kept(columns=_columns(one), days=_days(said, name)) for name, one in tables.items()}
+    made = Baseline(estate=estate, moment=moment, tables=kept)
+    if not made.rows:
+        raise BadInput("these tables have no row, and a baseline of none proves nothing", "fill them first")
+    return made
+
+
+def write(made: Baseline, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".new")
+    beside.write_text(made.model_dump_json(), encoding="utf-8")
+    beside.replace(path)
+
+
+def read(path: Path) -> Baseline:
+    """Raises BadInput where there is none, or something else."""
+    try:
+        found = Baseline.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"there is no baseline at {path}", "./dr validate --store postgresql --save-baseline") from None
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise BadInput(f"{path} is no baseline: {str(error).splitlines()[0]}", "save a new one") from error
+    if found.form != Baseline.model_fields["form"].default:
+        raise BadInput(f"{path} is a baseline of form {found.form}, which nothing reads", "save a new one")
+    return found
+
+
+def compare(
+    kept: Baseline, server: Server, tables: Mapping[str, Hashed], known: Tables, timeout: float
+) -> Looked:
+    """Raises Refused for a baseline of another system."""
+    seen = kept.moment.seen("t.xmin")
+    there = {name: one for name, one in tables.items() if name in kept.tables}
+    asked = {NAME: QUESTION, **{name: one.buckets(seen) for name, one in there.items()}}
+    asked |= {f"later {name}": one.later(seen) for name, one in there.items()}
+    said = yielding.ask(server, asked, timeout)
+    _of_this(kept, snapshot_of(said), server)
+    found, changed, rows = [], [], 0
+    for name, table in kept.tables.items():
+        if name not in there:
+            continue
+        rows += sum(n for n, *_ in table.days.values())
+        if table.columns != _columns(there[name]):
+            had, has = _listed(table.columns), _listed(_columns(there[name]))
+            found.append(Difference(Check.CONTENT, name, "columns", had, has))
+            continue
+        if (refused := said.get(name, Answer(None, "no answer"))).rows is None:
+            found.append(Difference(Check.CONTENT, name, "rows", "an answer", refused.why))
+            continue
+        later = {int(row["bucket"]): int(row["n"]) for row in said[f"later {name}"].rows or ()}
+        grows = known[name].on_conflict is OnConflict.IGNORE
+        lost, moved = _of_table(there[name], table.days, _days(said, name), later, grows)
+        found += lost
+        changed += [f"{moved} days of {name}"] if moved else []
+    waits = f"rewritten since in part, and not comparable: {', '.join(changed)}" if changed else ""
+    return Looked(Check.CONTENT, "rows of the baseline", rows, waits, tuple(found))
+
+
+def _of_table(
+    one: Hashed, before: Mapping[int, Sum], now: Mapping[int, Sum], later: Mapping[int, int], grows: bool
+) -> tuple[list[Difference], int]:
+    """Differences by day, and how many days may differ as rows of theirs were written again."""
+    found, moved, name = [], 0, one.shape.name
+    for day in sorted(before.keys() | now.keys()):
+        had, has, newer = before.get(day, (0, "", "")), now.get(day, (0, "", "")), later.get(day, 0)
+        if had == has:
+            continue
+        if newer and not grows and had[0] <= has[0] + newer:
+            moved += 1
+            continue
+        written = f", {newer:,} written since" if newer else ""
+        what = f"rows of {_date(day)}" if one.time_column else "rows"
+        if had[0] == has[0]:
+            found.append(Difference(Check.CONTENT, name, what, f"{had[0]:,} as they were", f"others{written}"))
+        else:
+            found.append(Difference(Check.CONTENT, name, what, f"{had[0]:,}", f"{has[0]:,}{written}"))
+    return found, moved
+
+
+def _of_this(kept: Baseline, moment: Snapshot, server: Server) -> None:
+    if kept.moment.system != moment.system:
+        raise Refused(
+            f"the baseline is of another estate: system {kept.moment.system} of {kept.estate}, and {server.host} is "
+            f"{moment.system}",
+            "save a baseline of this estate: ./dr validate --store postgresql --save-baseline",
+        )
+    if kept.moment.version != moment.version:
+        raise Refused(
+            f"the baseline was made by PostgreSQL {kept.moment.version}, and {server.host} has {moment.version}, "
+            "which may hash the same row to another number",
+            "save a new baseline after an upgrade",
+        )
+
+
+def _columns(one: Hashed) -> tuple[tuple[str, str], ...]:
+    return tuple((column.name, column.type) for column in one.columns)
+
+
+def _days(said: Mapping[str, Answer], name: str) -> dict[int, Sum]:
+    rows = said.get(name, Answer(None)).rows or ()
+    return {int(row["bucket"]): (int(row["n"]), row["one"], row["other"]) for row in rows}
+
+
+def _date(day: int) -> str:
+    try:
+        return str(date.fromisoformat(EPOCH.split("'")[1]) + timedelta(days=day))
+    except OverflowError:
+        return "infinity" if day > 0 else "-infinity"
+
+
+def _listed(columns: tuple[tuple[str, str], ...]) -> str:
+    return json.dumps([f"{name} {kind}" for name, kind in columns])

@@ -1,0 +1,54 @@
+"""What a validation finds: one thing of one table, what was expected of it and what is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Check(StrEnum):
+    """Which of the checks found it."""
+
+    STRUCTURE = "structure"
+    EMPTY = "empty"
+    COMPLETENESS = "completeness"
+    FRESHNESS = "freshness"
+    CONTENT = "content"
+    RULE = "rule"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`what` names the thing within the table: a column, an index, a row by its key."""
+
+    check: Check
+    table: str
+    what: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.check.value}: {self.table}: {self.what}: expected {self.expected}, found {self.found}"
+
+
+@dataclass(frozen=True)
+class Looked:
+    """How far a check went: over so many things of one kind, and what of them it could not judge."""
+
+    check: Check
+    over: str
+    number: int
+    undecided: str = ""
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Over nothing a check has failed."""
+        return bool(self.number) and not self.differences
+
+    def __str__(self) -> str:
+        said = f"{len(self.differences):,} differences" if self.differences else "no difference"
+        nothing = "" if self.number else ", which proves nothing"
+        return f"{self.check.value}: {self.number:,} {self.over}, {said}{nothing}" + (
+            f"; {self.undecided}" if self.undecided else ""
+        )

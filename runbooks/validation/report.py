@@ -1,0 +1,45 @@
+"""What a validation says: a line for each check, one for each difference, and the sentence that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from runbooks.validation.difference import Difference, Looked
+
+
+@dataclass(frozen=True)
+class Report:
+    """`against` is what content was held against, empty without any."""
+
+    store: str
+    host: str
+    level: str
+    against: str
+    tables: int
+    checks: tuple[Looked, ...]
+    seconds: float
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        return tuple(one for check in self.checks for one in check.differences)
+
+    @property
+    def sound(self) -> bool:
+        """A check that went over nothing has failed, and so has a validation without any."""
+        return bool(self.checks) and all(check.sound for check in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "sound": self.sound, "differences": [asdict(one) for one in self.differences]}
+
+    def lines(self) -> Iterator[str]:
+        yield from map(str, self.differences)
+        yield from map(str, self.checks)
+        held = f" against {self.against}" if self.against else ""
+        where = f"{self.tables} tables of {self.store} on {self.host}"
+        if self.sound:
+            yield f"Whole: {where}, level {self.level}{held}, in {self.seconds:.1f} s."
+        else:
+            number = f"{len(self.differences):,} differences" if self.differences else "a check went over nothing"
+            yield f"NOT whole: {number} in {where}, level {self.level}{held}, in {self.seconds:.1f} s."

@@ -1,0 +1,139 @@
+"""`./dr validate --store postgresql`: every check of a level, on the primary. Nothing is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import quote
+
+from inventories.catalog import load_quality, load_tables
+from inventories.catalog.quality import Quality
+from inventories.catalog.tables import Store, Tables
+from inventories.errors import BadInput
+from runbooks.engine.budgets import budget
+from runbooks.engine.lock import state_dir
+from runbooks.hosts import Estate
+from runbooks.probes.postgresql import schema, structure
+from runbooks.probes.postgresql.server import survey, the_primary
+from runbooks.probes.postgresql.tables import Server
+from runbooks.validation import baseline, copies, rules, yielding
+from runbooks.validation import structure as judging
+from runbooks.validation.baseline import Baseline
+from runbooks.validation.content import Copies, compare
+from runbooks.validation.difference import Check, Difference, Looked
+from runbooks.validation.report import Report
+
+Say = Callable[[str], object]
+
+
+class Level(StrEnum):
+    """How closely is looked.
+
+    `quick`: structure, completeness, freshness; `full`: the rules too, and content by its hashes; `deep`: every row,
+    whatever hashes say.
+    """
+
+    QUICK = "quick"
+    FULL = "full"
+    DEEP = "deep"
+
+
+class Against(StrEnum):
+    """What content is held against."""
+
+    STANDBY = "standby"
+    RESTORED = "restored"
+    BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class Options:
+    """`tables` are those to look at, all without any; the structure is that of all. `side` names a side cluster."""
+
+    level: Level = Level.QUICK
+    tables: tuple[str, ...] = ()
+    against: Against | None = None
+    side: str = ""
+    baseline: Path | None = None  # where it is kept, the estate's own place without one
+    save_baseline: bool = False
+
+
+def validate(estate: Estate, options: Options, say: Say) -> Report:
+    """Raises BadInput, Refused where there is no primary or nothing to compare with, DrError."""
+    started = time.monotonic()
+    known = load_tables()
+    quality = load_quality().fits(known)
+    names = chosen(known, options.tables)
+    nodes = survey(estate)
+    primary = the_primary(nodes)
+    database = str(estate.data["database"])
+    server = Server(primary.host, database)
+    against, content = "", None
+    kept = options.baseline or state_dir() / "baselines" / f"{quote(estate.name, safe='')}.json"
+    if options.against is Against.BASELINE:
+        held = baseline.read(kept)
+        content, against = _with_baseline(server, held, known, names), f"the baseline of {_utc(held.moment.at)}"
+    elif options.against is Against.STANDBY:
+        pair = copies.standby(nodes, primary, database)
+        content, against = _with_copy(pair, known, names, options, say), str(pair.other.host)
+    elif options.against is Against.RESTORED:
+        pair, name = copies.restored(estate, primary.host, database, options.side)
+        content, against = _with_copy(pair, known, names, options, say), f"side cluster {name}"
+    checks = look(server, known, quality, names, options.level, say)
+    report = Report(
+        "postgresql", primary.name, options.level.value, against, len(names),
+        (*checks, *([content] if content else [])), time.monotonic() - started,
+    )  # fmt: skip
+    if options.save_baseline:
+        say("Saving a baseline")
+        tables, _ = copies.hashed(known, names, server)
+        baseline.write(baseline.take(server, estate.name, tables, budget("validate.look")), kept)
+    return report
+
+
+def _utc(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))
+
+
+def _with_copy(pair: Copies, known: Tables, names: tuple[str, ...], options: Options, say: Say) -> Looked:
+    pair = replace(pair, every_row=options.level is Level.DEEP)
+    tables, lacks = copies.hashed(known, names, pair.base, pair.other)
+    found = compare(pair, tables.values(), say)
+    return replace(found, differences=(*lacks, *found.differences))
+
+
+def _with_baseline(server: Server, held: Baseline, known: Tables, names: tuple[str, ...]) -> Looked:
+    tables, _ = copies.hashed(known, names, server)
+    found = baseline.compare(held, server, tables, known, budget("validate.look"))
+    gone = [name for name in held.tables if name in names and name not in tables]
+    lacks = [Difference(Check.CONTENT, name, "table", "there", "missing") for name in gone]
+    return replace(found, differences=(*lacks, *found.differences))
+
+
+def look(
+    server: Server, known: Tables, quality: Quality, names: tuple[str, ...], level: Level, say: Say
+) -> tuple[Looked, ...]:
+    """The checks that need no second copy of the rows."""
+    limit = budget("validate.look")
+    say("Holding the structure against the catalogue")
+    live, more = schema.read(server.query), structure.read(server.query)
+    found = judging.judge(known, live, more)
+    say("Looking whether rows are there, complete, fresh" + ("" if level is Level.QUICK else ", and as the rules say"))
+    asked = rules.questions(known, quality, names, level is not Level.QUICK)
+    said = yielding.ask(server, asked, limit)
+    return (
+        Looked(Check.STRUCTURE, "tables", len(more.tables), "", found), *rules.judge(known, quality, asked, said)
+    )  # fmt: skip
+
+
+def chosen(tables: Tables, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """The catalogue's tables of these names, all without any. Raises BadInput."""
+    there = [table.name for table in tables.of(Store.POSTGRESQL)]
+    for name in wanted:
+        if name not in there:
+            known = f"its tables are {', '.join(there)}"
+            raise BadInput(f"the catalogue has no table {name} in PostgreSQL", known)
+    return tuple(name for name in there if not wanted or name in wanted)

@@ -1,0 +1,29 @@
+"""What can be typed wrong at `./dr validate` ends with 2, a sentence and a hint, before any host is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from inventories.errors import ExitCode
+from tests.unit.test_tasks_support import run
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--store", "redis"), "there is no store 'redis' that is validated"),
+        (("--store", "postgresql", "--level", "slow"), "there is no level 'slow'"),
+        (("--store", "postgresql", "--against", "backup"), "nothing is compared with 'backup'"),
+        (("--store", "postgresql", "--symbols", "600000"), "--symbols means nothing to a validation of postgresql"),
+        (("--level", "full"), "--level means nothing to a validation of tdengine"),
+        (("--save-baseline",), "--save-baseline means nothing to a validation of tdengine"),
+        (("--against", "standby"), "--against means nothing to a validation of tdengine"),
+    ],
+)
+def test_what_means_nothing_is_bad_input(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], sentence: str
+) -> None:
+    code, _, err = run(capsys, "validate", *words)
+    assert code == ExitCode.BAD_INPUT
+    assert err.splitlines()[0] == sentence
+    assert err.splitlines()[-1].startswith("HINT: ")

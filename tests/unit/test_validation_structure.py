@@ -1,0 +1,136 @@
+"""Each thing that can be otherwise than declared is told, with its table and what it is, by the check of structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from inventories.catalog import load_tables
+from inventories.catalog.tables import Store
+from runbooks.probes.postgresql.schema import LiveTable
+from runbooks.probes.postgresql.structure import Job, Structure, Structures
+from runbooks.validation import structure
+from runbooks.validation.run import Level
+from tests.unit.postgres_server import Server
+from tests.unit.test_probe_schema import LIVE as AS_DECLARED
+from tests.unit.validation_kit import Validated, validated
+
+
+@pytest.fixture
+def database(copying_server: Server) -> Iterator[Validated]:
+    with validated(copying_server, 1000) as made:
+        yield made
+
+
+def test_what_is_as_declared_differs_in_nothing(database: Validated) -> None:
+    assert database.told(Level.QUICK) == []
+    looked = database.looked(Level.QUICK)
+    assert [one.check.value for one in looked] == ["structure", "empty", "completeness", "freshness"]
+    assert all(one.number for one in looked)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("DROP TABLE fund_flow", "fund_flow: table: expected there, found missing"),
+        ("DROP TABLE dr_probe", "dr_probe: table: expected there, found missing"),
+        ("CREATE TABLE by_hand (a int)", "by_hand: table: expected none of that name, found one of postgres"),
+        ("CREATE SCHEMA s CREATE TABLE t (a int)", "s.t: table: expected none of that name, found one of postgres"),
+        (
+            "ALTER TABLE fund_flow DROP COLUMN description",
+            "fund_flow: column description: expected text, found missing",
+        ),
+        ("ALTER TABLE fund_flow ADD COLUMN more int", "fund_flow: column more: expected none, found integer"),
+        (
+            "ALTER TABLE fund_flow ALTER amount TYPE numeric(24,2)",
+            "fund_flow: column amount: expected numeric(24,4) not null, found numeric(24,2) not null",
+        ),
+        (
+            "ALTER TABLE fund_flow ALTER amount DROP NOT NULL",
+            "fund_flow: column amount: expected numeric(24,4) not null, found numeric(24,4)",
+        ),
+        (
+            "ALTER TABLE fund_flow DROP CONSTRAINT fund_flow_pkey",
+            "fund_flow: primary key: expected (flow_id), found ()",
+        ),
+        (
+            "DROP INDEX ix_fund_flow_account_id_flow_time",
+            "fund_flow: index on (account_id, flow_time): expected a b-tree, found missing",
+        ),
+        (
+            "CREATE INDEX more ON fund_flow (amount)",
+            "fund_flow: index more: expected none, found CREATE INDEX more ON public.fund_flow USING btree (amount)",
+        ),
+        (
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_fund_flow_account_id_flow_time'::regclass",
+            "fund_flow: index ix_fund_flow_account_id_flow_time: expected valid, found invalid",
+        ),
+        ("ALTER TABLE fund_flow ALTER amount SET DEFAULT 0", "fund_flow: default of amount: expected none, found 0"),
+        (
+            "ALTER TABLE fund_flow ADD CONSTRAINT c CHECK (amount > 0) NOT VALID",
+            "fund_flow: constraint c: expected none, found CHECK ((amount > (0)::numeric)) NOT VALID",
+        ),
+        (
+            "CREATE TRIGGER tr BEFORE UPDATE ON fund_flow FOR EACH ROW "
+            "EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "fund_flow: trigger tr: expected none, found CREATE TRIGGER tr BEFORE UPDATE ON public.fund_flow FOR EACH "
+            "ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        ),
+        ("ALTER TABLE fund_flow SET UNLOGGED", "fund_flow: persistence: expected logged, found unlogged: no standby"),
+        ("ALTER TABLE fund_flow ENABLE ROW LEVEL SECURITY", "fund_flow: row security: expected off, found on"),
+        (
+            "GRANT DELETE ON fund_flow TO writer",
+            "fund_flow: grants of writer: expected INSERT, SELECT, UPDATE, found DELETE, INSERT, SELECT, UPDATE",
+        ),
+        ("REVOKE ALL ON fund_flow FROM reader", "fund_flow: grants of reader: expected SELECT, found nothing"),
+        ("GRANT SELECT ON fund_flow TO PUBLIC", "fund_flow: grants of PUBLIC: expected nothing, found SELECT"),
+        (
+            "GRANT UPDATE (amount) ON fund_flow TO reader",
+            "fund_flow: grants on column amount: expected none, found some",
+        ),
+        ("ALTER TABLE fund_flow OWNER TO writer", "fund_flow: owner: expected neither writer nor reader, found writer"),
+    ],
+)
+def test_each_alteration_is_told_with_what_was_expected_and_found(
+    database: Validated, damage: str, told: str
+) -> None:
+    database.sql(damage)
+    found = [line for line in database.told(Level.QUICK) if line.startswith("structure: ")]
+    assert any(line.startswith(f"structure: {told}") for line in found), found
+    assert {line.split(": ")[1] for line in found} == {told.partition(":")[0]}, "another table was blamed"
+
+
+def of_community(**facts: object) -> list[str]:
+    """What is told of a table with retention and compression, on a server that has policies."""
+    tables = load_tables()
+    table = next(one for one in tables.of(Store.POSTGRESQL) if one.retention_days and one.compress_after_days)
+    indexes = [
+        {"name": f"i{i}", "definition": "", "primary": False, "valid": True, "plain": True, "columns": one.columns}
+        for i, one in enumerate(table.indexes)
+    ]
+    jobs = (
+        Job(procedure="policy_retention", scheduled=True, after_s=table.retention_days * 86400),
+        Job(procedure="policy_compression", scheduled=True, after_s=table.compress_after_days * 86400),
+    )
+    usual = {"name": table.name, "indexes": indexes, "chunk_s": 90 * 86400, "dimensions": 1, "jobs": jobs}
+    one = Structure.model_validate(usual | facts)
+    more = Structures(tables={table.name: one}, timescale=True, policies=True)
+    live: dict[str, LiveTable] = dict(AS_DECLARED)
+    return [str(line) for line in structure.judge(tables, live, more) if line.table == table.name]
+
+
+def test_hypertables_are_held_against_their_chunks_and_policies() -> None:
+    assert of_community() == []
+    name = "structure: technical_indicators"
+    assert of_community(chunk_s=86400.0) == [f"{name}: chunk interval: expected 3 months, found 1 days"]
+    assert of_community(dimensions=2) == [f"{name}: dimensions: expected 1, found 2"]
+    assert of_community(jobs=()) == [
+        f"{name}: policy retention: expected after 3650 days, found none",
+        f"{name}: policy compression: expected after 180 days, found none",
+    ]
+    early = Job(procedure="policy_retention", scheduled=False, after_s=86400)
+    late = Job(procedure="policy_compression", scheduled=True, after_s=180 * 86400)
+    assert of_community(jobs=(early, late)) == [
+        f"{name}: policy retention: expected after 3650 days, found after 1 days, not scheduled"
+    ]
