@@ -40,6 +40,12 @@ def nodes(*groups: str) -> tuple[Node, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
+def candidates() -> tuple[Node, ...]:
+    """PostgreSQL nodes that may be primary: all but those that are asynchronous by declaration."""
+    left_out = {h.name for h in inventory if h.data.get("synchronous") is False}
+    return tuple(node for node in nodes(*POSTGRES_GROUPS) if node.name not in left_out)
+
+
 def _address(member: Host) -> str:
     """In the spelling that runbooks compare with."""
     address = str(member.data.get("address") or member.data.get("ssh_hostname") or member.name)

@@ -139,6 +139,8 @@ def _entry(node: estate.Node) -> dict[str, Any]:
     found: dict[str, Any] = {
         "ssh_hostname": node.address, "ssh_known_hosts_file": f"{ETC}/known/{node.name}", "ssh_port": _port(node),
     }  # fmt: skip
+    if there and there.data.get("synchronous") is False:
+        found["synchronous"] = False  # never promoted, whoever runs the failover
     fence = there and (there.data.get("watch_fence_command") or there.data.get("fence_command"))
     return {**found, "fence_command": list(fence)} if fence else found
 

@@ -89,7 +89,7 @@ def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
     from runbooks.acting import acting, while_held
     from runbooks.engine.rundir import new_run_dir
     from runbooks.probes.tdengine import servers
-    from runbooks.record.settle import require_fitting, settle
+    from runbooks.record.settle import before_deploy, require_fitting, settle
 
     estate = hosts.load(inventory or None)
     names = _names(estate, limit)
@@ -97,6 +97,7 @@ def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
     log = run_dir / "pyinfra.log"
     with progress() as say, acting(estate, "deploy", run_dir, say) as keeper:
         require_fitting(estate)
+        before_deploy(keeper)
         say(f"Connecting to {', '.join(names or [host.name for host in estate.hosts])}")
         changes = run_deploy(inventory or None, names, log, while_held(keeper, say))
         recorded = settle(keeper)

@@ -75,34 +75,35 @@ def rejoin(
     run_procedure("rejoin", RejoinOptions(yes=yes, host=host, reclone=reclone), plan, resume, json, inventory)
 
 
-@task(help=HELP)
+@task(help={**HELP, "host": "which standby takes over (default: the one that has received most)"})
 @door
 def switchover(
-    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False, inventory: str = "",
-    lab: str = "",
+    c: Context, host: str = "", plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False,
+    inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Move the primary's role to the standby without loss."""
     from runbooks.procedures.postgresql.switchover import SwitchoverOptions
 
-    run_procedure("switchover", SwitchoverOptions(yes=yes), plan, resume, json, inventory)
+    run_procedure("switchover", SwitchoverOptions(yes=yes, host=host), plan, resume, json, inventory)
 
 
 @task(
     help={
         **HELP,
+        "host": "let go of this lost standby although enough others follow",
         "accept_loss": "go on although the backup host cannot record that the standby lacks rows",
         "accept_no_arbiter": ALONE_HELP,
     }
 )
 @door
 def detach(
-    c: Context, plan: bool = False, resume: bool = False, yes: bool = False, accept_loss: bool = False,
-    accept_no_arbiter: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+    c: Context, host: str = "", plan: bool = False, resume: bool = False, yes: bool = False,
+    accept_loss: bool = False, accept_no_arbiter: bool = False, json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Let the primary commit alone because its standby is lost."""
     from runbooks.procedures.postgresql.detach import DetachOptions
 
-    options = DetachOptions(yes=yes, accept_loss=accept_loss, accept_no_arbiter=accept_no_arbiter)
+    options = DetachOptions(yes=yes, host=host, accept_loss=accept_loss, accept_no_arbiter=accept_no_arbiter)
     run_procedure("detach", options, plan, resume, json, inventory)
 
 

@@ -69,7 +69,9 @@ def _node(status: Status, node: Node) -> tuple[str, ...]:
         return ("fenced" if node.fenced else "down", "", "", "", "")
     timeline = str(node.timeline)
     if node.is_primary:
-        waits = "wait for a standby" if node.synchronous else "wait for nobody"
+        several = node.waits_for and len(node.waits_for.others(node.name)) > 1 and node.waits_for
+        which = f"{several.least} of {len(several.others(node.name))} standbys" if several else "a standby"
+        waits = f"wait for {which}" if node.synchronous else "wait for nobody"
         return ("primary", timeline, _position(node.written), "", waits)
     primary = status.primary
     seen = next((s for s in primary.standbys if s.name == node.name), None) if primary else None

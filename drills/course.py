@@ -31,6 +31,7 @@ from runbooks.procedures.outbox import emptied
 Events = Mapping[Store, tuple[Event, ...]]
 Fates = Mapping[Store, Fate]
 # A runbook's own --resume looks for a run of its own, and not below a drill's folder.
+SECOND_COPY = "the standby holds every acknowledged row"
 _STATUS = "./dr status shows what each host is, and what brings it back"
 
 
@@ -235,7 +236,7 @@ class Course:
             verified = gather.checks(stage.run_dir)
         stage.mark("second copy" if POSTGRESQL in expected else "last checks")
         whole = (*gather.whole(stage.estate), *(_whole(store, stage) for store in expected if store is not POSTGRESQL))
-        second = (self._second_copy(expected[POSTGRESQL]),) if POSTGRESQL in expected else ()
+        second = self._second_copies(expected[POSTGRESQL]) if POSTGRESQL in expected else ()
         self.result = self.result.with_checks((*verified, *whole, *self.scenario.check(stage), *second))
 
     def _verify_whole(self) -> None:
@@ -245,21 +246,24 @@ class Course:
         env = {"DR_INVENTORY": self.stage.estate.inventory}
         verify(EVERYTHING, run_dir=folder, budget="verify", env=env, report="verify-whole.xml")
 
-    def _second_copy(self, expected: Fate) -> Check:
-        """The standby, once it has replayed what the primary has written, holds what the primary holds as well."""
-        name = "the standby holds every acknowledged row"
+    def _second_copies(self, expected: Fate) -> tuple[Check, ...]:
+        """Every standby, once it has replayed what the primary has written, holds what the primary holds as well."""
         try:
-            node = gather.caught_up(self.stage.estate)
-            found = compare(expected, self._on(node.host))
+            return tuple(self._second_copy(expected, node.host) for node in gather.caught_up(self.stage.estate))
         except DrError as error:
-            return Check(name=name, outcome=CheckOutcome.FAILED, detail=str(error))
+            return (Check(name=SECOND_COPY, outcome=CheckOutcome.FAILED, detail=str(error)),)
+
+    def _second_copy(self, expected: Fate, host: Host) -> Check:
+        """Raises DrError when it cannot be asked."""
+        found = compare(expected, self._on(host))
         # What is wrong on the primary is told once, by the comparison itself.
         first = next(store for store in self.result.stores if store.store == POSTGRESQL.name)
         good = found.lost == first.lost and found.duplicated == first.duplicated
         required = sum(map(len, expected.required.values()))
-        detail = f"{required - sum(map(len, found.missing.values())):,} of {required:,} on {node.name}"
+        detail = f"{required - sum(map(len, found.missing.values())):,} of {required:,} on {host.name}"
         return Check(
-            name=name, host=node.name, outcome=CheckOutcome.PASSED if good else CheckOutcome.FAILED, detail=detail
+            name=SECOND_COPY, host=host.name, detail=detail,
+            outcome=CheckOutcome.PASSED if good else CheckOutcome.FAILED,
         )
 
     def _on(self, host: Host) -> Finder:

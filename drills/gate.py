@@ -46,11 +46,12 @@ def _nodes_wrong(nodes: tuple[postgres.Node, ...]) -> str:
         return "; ".join(down)
     primaries = [node for node in nodes if node.is_primary]
     streaming = [node for node in nodes if node.streams]
-    if len(primaries) != 1 or not streaming:
+    if len(primaries) != 1 or len(streaming) < max(1, len(nodes) - 1):
         return f"it has {len(primaries)} primaries and {len(streaming)} streaming standbys"
     if paused := [node.name for node in streaming if node.replay_paused]:
         return f"{', '.join(paused)} receives and replays nothing: it has paused"
-    if not any(standby.sync == "sync" for standby in primaries[0].standbys):
+    waits = primaries[0].waits_for
+    if sum(one.sync in ("sync", "quorum") for one in primaries[0].standbys) < (waits.least if waits else 1):
         return f"{primaries[0].name} waits for no standby"
     return ""
 
@@ -96,9 +97,15 @@ def _follow_again(stage: Stage) -> None:
             stage.power_on(host)
             stage.heal(host)
         if not _all_follow(postgres.survey(stage.estate)):
-            stage.run(REJOIN, RejoinOptions(yes=True))
+            for name in _out(postgres.survey(stage.estate)):
+                stage.run(REJOIN, RejoinOptions(yes=True, host=name))
     except DrError as error:
         stage.say(f"WARNING: the estate is not whole: {error}; ./dr status")
+
+
+def _out(nodes: tuple[postgres.Node, ...]) -> tuple[str, ...]:
+    """Who has to rejoin; of two nodes nobody need be named."""
+    return tuple(n.name for n in nodes if not n.is_primary and not n.streams) if len(nodes) > 2 else ("",)
 
 
 def _serve_again(stage: Stage) -> None:

@@ -65,17 +65,15 @@ def finders(host: Host, database: str, wanted: Collection[tuple[int, str]]) -> d
     return {key: parse_found(key[1], line) for key, line in zip(wanted, lines, strict=True)}
 
 
-def caught_up(estate: Estate) -> server.Node:
-    """A standby that has replayed all that the primary had written when this was called. Raises TimedOut."""
+def caught_up(estate: Estate) -> tuple[server.Node, ...]:
+    """Every standby, once each has replayed all that the primary had written when this was called. Raises TimedOut."""
     written = server.the_primary(server.survey(estate)).written or 0
-    node = until(
-        lambda: next((node for node in server.survey(estate) if node.streams), None),
+    return until(
+        lambda: tuple(node for node in server.survey(estate) if node.streams),
         "standby.catch_up",
         what="a standby that has replayed everything",
-        accept=lambda node: node is not None and (node.replayed or 0) >= written,
+        accept=lambda nodes: bool(nodes) and all((node.replayed or 0) >= written for node in nodes),
     )
-    assert node is not None
-    return node
 
 
 def steps(results: Results) -> tuple[Step, ...]:

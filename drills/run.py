@@ -38,6 +38,7 @@ def drill(
     Raises Refused before anything was broken, when the estate is not whole.
     """
     estate = hosts.load("lab")
+    scenario = scenario.fitting(estate)
     primary, standby = gate(estate, scenario.stores)
     run_dir = new_run_dir(f"drill-{scenario.name}{f'-{twin.name}' if twin else ''}", runs)
     seed = plan.seed if plan.seed is not None else random.SystemRandom().randrange(2**31)

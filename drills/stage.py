@@ -79,6 +79,16 @@ class Stage:
         return self.feed.run_number
 
     @property
+    def standbys(self) -> tuple[Host, ...]:
+        """Every standby when the drill began."""
+        return tuple(host for host in self.estate.postgres if host.name != self.primary.name)
+
+    @property
+    def third(self) -> Host:
+        """A standby that is left when `primary` and `standby` are gone. Raises StopIteration in an estate of two."""
+        return next(host for host in self.standbys if host.name != self.standby.name and host.entry.synchronous)
+
+    @property
     def database(self) -> str:
         return str(self.estate.data["database"])
 
@@ -146,6 +156,12 @@ class Stage:
 
     def power_off(self, host: Host) -> None:
         faults.power_off(self.lab, host.name)
+
+    def power_off_both(self, *hosts: Host) -> None:
+        """At one moment."""
+        faults.site_off(self.lab, [host.name for host in hosts])
+        for host in hosts:
+            host.hang_up()
 
     def power_on(self, host: Host) -> None:
         faults.power_on(self.lab, host.name)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from inventories import quorum
 from inventories.addresses import canonical, is_address
 from inventories.errors import BadInput, DrError
 
@@ -24,6 +25,7 @@ class HostEntry(BaseModel):
     """One host as the inventory declares it. `address` is what other hosts dial, by default what SSH dials.
 
     `ssh_hostname` may be a name; `ssh_proxy_jump` is a bastion, or several with commas, as OpenSSH's ProxyJump.
+    `synchronous` False: a standby that no commit waits for and that is never promoted.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -38,6 +40,7 @@ class HostEntry(BaseModel):
     ssh_proxy_jump: str | None = Field(default=None, pattern=rf"^{_HOP}(,{_HOP})*$")
     db_address: str | None = Field(default=None, alias="address")
     fence_command: tuple[str, ...] | None = None
+    synchronous: bool = True
 
     @field_validator("ssh_hostname", "db_address")
     @classmethod
@@ -109,6 +112,8 @@ def read_inventory(inventory: str | None = None) -> Inventory:
     _contradictions(path, tuple(entries.values()), groups)
     _side_host(path, str(data.get("side_host") or ""), groups)
     _watch(path, str(data.get("watch_act") or ""), groups)
+    asynchronous = [entry.name for entry in entries.values() if not entry.synchronous]
+    quorum.check(path, asynchronous, groups, data.get("synchronous_standbys"))
     return Inventory(path.stem, path, str(data.get("estate", path.stem)), tuple(entries.values()), groups, data)
 
 

@@ -1,4 +1,7 @@
-"""The lab's hosts, as `./dr lab.up` left them; DR_LAB chooses among labs."""
+"""The lab's hosts, as `./dr lab.up` left them; DR_LAB chooses among labs.
+
+DR_LAB_SYNCHRONOUS says how many standbys a commit waits for.
+"""
 
 import os as _os
 import sys as _sys
@@ -7,6 +10,13 @@ from typing import Any as _Any
 
 from lab import bmc as _bmc
 from lab import state as _state
+
+
+def _number(variable: str, default: int) -> int | str:
+    """What is no number is told by whoever reads the inventory, with everything else that is wrong with it."""
+    text = _os.environ.get(variable) or str(default)
+    return int(text) if text.isdigit() else text
+
 
 _name = _os.environ.get("DR_LAB") or "lab"
 _made = _state.load(_name)
@@ -21,10 +31,11 @@ _SHARED = {
     "pki_dir": str(_files.root / "pki"),
     "outbox_copy": _os.environ.get("DR_LAB_OUTBOX_COPY", ""),
     "offsite_kind": _os.environ.get("DR_OFFSITE_KIND") or "sftp",
+    "synchronous_standbys": _number("DR_LAB_SYNCHRONOUS", 1),
 }
 
 
-def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, str]]:
+def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, int | str]]:
     members: list[tuple[str, dict[str, _Any]]] = [
         (name, {"ssh_hostname": _made.hosts[name].address, "fence_command": _fence(name), **_by_network(name)})
         for name in names
@@ -48,7 +59,7 @@ def _fence(name: str) -> list[str]:
 
 app = _group("app1")
 pg_primary = _group("pg1")
-pg_standby = _group("pg2")
+pg_standby = _group("pg2", "pg3", "pg4", "pg5")
 backup = _group("backup1")
 offsite = _group("offsite1")
 # A lab's drills break things on purpose, so there is no watch unless one is asked for.

@@ -32,6 +32,8 @@ pg_primary = (
     [("pg1", {"ssh_hostname": "192.0.2.21", "fence_command": ["/usr/local/sbin/fence-host", "off", "pg1"]})],
     _SSH,
 )
+# One to four standbys. With more than one a commit waits for whichever is first (synchronous_standbys = 1 of them),
+# so that the loss of one stops nothing; "synchronous": False makes one that is never waited for and never promoted.
 pg_standby = (
     [("pg2", {"ssh_hostname": "192.0.2.22", "fence_command": ["/usr/local/sbin/fence-host", "off", "pg2"]})],
     _SSH,

@@ -28,8 +28,11 @@ HOSTS = (
     HostSpec("backup1", 31),
     HostSpec("offsite1", 41),
 )
+# One standby is the rule; DR_LAB_POSTGRES=3 makes three nodes, up to 5.
+FURTHER_STANDBYS = (HostSpec("pg3", 23), HostSpec("pg4", 24), HostSpec("pg5", 25))
 # With a TDengine package one node is the rule; DR_LAB_TDENGINE=3 makes a cluster.
 TDENGINE_HOSTS = (HostSpec("tsdb1", 51), HostSpec("tsdb2", 52), HostSpec("tsdb3", 53))
+EVERY_HOST = (*HOSTS, *FURTHER_STANDBYS, *TDENGINE_HOSTS)  # that a lab may have
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,18 @@ def host_specs(names: str) -> tuple[HostSpec, ...]:
 
 def hosts_of_this_lab() -> tuple[HostSpec, ...]:
     """Every host, those of TDengine only where its package is named: without one there is nothing to run there."""
+    nodes = os.environ.get("DR_LAB_POSTGRES") or "2"
+    if nodes not in ("2", "3", "4", "5"):
+        raise BadInput(
+            f"DR_LAB_POSTGRES is {nodes!r}.", "It is 2 to 5, the number of PostgreSQL nodes: one to four standbys."
+        )
+    hosts = (*HOSTS, *FURTHER_STANDBYS[: int(nodes) - 2])
     if not os.environ.get("TDENGINE_PACKAGE"):
-        return HOSTS
+        return hosts
     wanted = os.environ.get("DR_LAB_TDENGINE") or "1"
     if wanted not in ("1", "3"):
         raise BadInput(f"DR_LAB_TDENGINE is {wanted!r}.", "It is 1 or 3, the number of TDengine nodes.")
-    return (*HOSTS, *TDENGINE_HOSTS[: int(wanted)])
+    return (*hosts, *TDENGINE_HOSTS[: int(wanted)])
 
 
 def container_name(lab: str, host: str) -> str:

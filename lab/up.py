@@ -8,7 +8,7 @@ from lab import containers, image, machine, network, ssh, state
 from lab.containers import ContainerState
 from lab.engine import Engine, EngineFailed
 from lab.machine import Say
-from lab.spec import HOSTS, TDENGINE_HOSTS, HostSpec, LabSpec, container_name, hosts_of_this_lab, lab_name, network_name
+from lab.spec import EVERY_HOST, HostSpec, LabSpec, container_name, hosts_of_this_lab, lab_name, network_name
 from lab.wait import wait_until
 
 _BOOT_BUDGET_S = 60.0
@@ -53,7 +53,7 @@ def _start_hosts(engine: Engine, spec: LabSpec, tag: str, say: Say) -> None:
     there = _without_lost(engine, spec.name, say)
     # Names that a later, larger lab of this name brings are known from the start: a container that is started again
     # has the /etc/hosts that it was created with.
-    everyone = LabSpec(spec.name, spec.subnet, (*HOSTS, *TDENGINE_HOSTS))
+    everyone = LabSpec(spec.name, spec.subnet, EVERY_HOST)
     for host in spec.hosts:
         box = there.get(container_name(spec.name, host.name))
         if box is not None:
@@ -95,7 +95,7 @@ def _record(engine: Engine, spec: LabSpec, tag: str) -> state.LabState:
     ours = containers.of_lab(engine, spec.name)
     hosts = {
         host.name: state.LabHost(host.name, name, str(spec.address(host)))
-        for host in (*HOSTS, *TDENGINE_HOSTS)
+        for host in EVERY_HOST
         if (name := container_name(spec.name, host.name)) in ours
     }
     lab = state.LabState(spec.name, network_name(spec.name), str(spec.subnet), str(spec.gateway), tag, hosts)

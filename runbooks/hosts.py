@@ -247,6 +247,16 @@ class Estate:
         return self.group("pg_primary", "pg_standby")
 
     @property
+    def candidates(self) -> tuple[Host, ...]:
+        """Those that may be primary, and that commits may wait for: all but what is asynchronous by declaration."""
+        return tuple(host for host in self.postgres if host.entry.synchronous)
+
+    @property
+    def least(self) -> int:
+        """How many standbys a commit waits for, by declaration."""
+        return int(self.data.get("synchronous_standbys", 1))
+
+    @property
     def backup(self) -> Host:
         return self.group("backup")[0]
 

@@ -41,6 +41,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "mode": (str,), "synchronous": (list,), "since": (str,), "why": (str,), "changing": (dict, type(None)),
     "based_on": (dict, type(None)),
 }  # fmt: skip
+_QUORUM = "quorum"  # with several standbys: on how many of the named ones each row is; without it, on each
 _CHANGE = {"procedure", "run", "to"}
 _ACTING = {"token", "machine_id", "boot_id", "pid_space", "pid", "started", "owner", "procedure", "run_dir"}
 
@@ -145,7 +146,7 @@ def _wrong_document(found: Json) -> str:
 
 def wrong_record(record: Any) -> str:
     """Why this is no record, in a few words; empty when it is one."""
-    if not isinstance(record, dict) or set(record) != set(_FIELDS):
+    if not isinstance(record, dict) or set(record) - {_QUORUM} != set(_FIELDS):
         return "a record has the fields " + ", ".join(_FIELDS)
     for name, kinds in _FIELDS.items():
         if not isinstance(record[name], kinds) or (kinds == (int,) and not _is_number(record[name])):
@@ -156,6 +157,8 @@ def wrong_record(record: Any) -> str:
         return "synchronous holds something that is no host's name"
     if bool(record["synchronous"]) != (record["mode"] == "synchronous"):
         return f"mode is {record['mode']} and these have every row: {record['synchronous']}"
+    if _QUORUM in record and not (_is_number(record[_QUORUM]) and 0 < record[_QUORUM] < len(record["synchronous"])):
+        return f"each row is on {record[_QUORUM]!r} of these: {record['synchronous']}"
     if not record["primary"] or not record["system_identifier"].isdigit():
         return "it names no primary, or no database system"
     change = record["changing"]

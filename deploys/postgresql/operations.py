@@ -28,6 +28,7 @@ from deploys.facts import (
 )
 from deploys.outliving import outliving
 from deploys.text import NOT_EMPTY, hosts_file
+from inventories import quorum
 from inventories.catalog.postgresql.sessions import unwatched
 
 PROGRAMS = "/opt/mystocks-dr"
@@ -290,11 +291,30 @@ def pg_no_summaries(version: int) -> Commands:
     yield StringCommand("cd", "/", "&&", "find", QuoteString(folder), "-type", "f", "-delete")
 
 
+_STREAMS = "select from pg_stat_wal_receiver where status = 'streaming'"
+_UNTIL_IT_STREAMS = f"""
+DO $$ BEGIN
+  FOR tried IN 1..200 LOOP EXIT WHEN EXISTS ({_STREAMS}); PERFORM pg_sleep(0.05); END LOOP;
+END $$;
+"""
+
+
+@operation()
+def pg_streams(version: int) -> Commands:
+    """Wait up to 10 s for a standby that was just started to stream; one that does not is left to the judges."""
+    state = _state(version)
+    if not (state["online"] and state["standby"]) or _rows(f"select exists ({_STREAMS}) as so") == [{"so": True}]:
+        host.noop("it streams, or is no standby that runs")
+        return
+    yield _psql(_UNTIL_IT_STREAMS)
+
+
 # What was committed while nobody waited has arrived when the standby has flushed what is written now: 10 s for that.
 _UNTIL_IN_STEP = """
 DO $$ DECLARE written pg_lsn := pg_current_wal_lsn(); BEGIN
   FOR tried IN 1..200 LOOP
-    EXIT WHEN EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= written);
+    EXIT WHEN {least} <= (SELECT count(*) FROM pg_stat_replication
+      WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= written);
     PERFORM pg_sleep(0.05);
   END LOOP;
 END $$;
@@ -302,25 +322,38 @@ END $$;
 
 
 @operation()
-def pg_synchronous(version: int, path: str, line: str, names: Sequence[str]) -> Commands:
-    """Switch synchronous replication on where one of these streams; where none does, it is off on purpose.
+def pg_synchronous(version: int, path: str, names: Sequence[str], least: int) -> Commands:
+    """Make commits wait for `least` of `names` where one of them streams; where none does, it is off on purpose.
 
-    Whoever else reads WAL, a backup or an archive, is no standby: commits would wait for nobody, and hang.
+    Of several only those are named that stream: nobody could tell what another one has. Where commits wait already,
+    the others are let in when all of them stream. Whoever else reads WAL, a backup or an archive, is no standby:
+    commits would wait for nobody, and hang.
     """
     if not _is_primary(version):
         host.noop("not the primary")
         return
     rows = _rows(
-        "select current_setting('synchronous_standby_names') as names, "
-        "exists (select from pg_stat_replication where state = 'streaming' and application_name in "
-        f"({', '.join(repr(name) for name in names)})) as streams"
+        "select current_setting('synchronous_standby_names') as names, coalesce((select json_agg(distinct "
+        "application_name) from pg_stat_replication where state = 'streaming' and application_name in "
+        f"({', '.join(repr(name) for name in names)})), '[]') as stream"
     )
-    if not rows or rows[0]["names"] or not rows[0]["streams"]:
+    wanted = _to_wait_for(host.name, rows[0]["names"], set(rows[0]["stream"]), names, least) if rows else ()
+    if not wanted:
         host.noop("on already, or no standby streams")
         return
-    yield StringCommand("tee", path, ">/dev/null", _stdin=f"{line}\n")
+    yield StringCommand("tee", path, ">/dev/null", _stdin=f"{quorum.line(wanted, least)}\n")
     yield _psql("SELECT pg_reload_conf();")
-    yield _psql(_UNTIL_IN_STEP)
+    yield _psql(_UNTIL_IN_STEP.format(least=quorum.fitting(wanted, least)))
+
+
+def _to_wait_for(me: str, now: str, stream: set[str], names: Sequence[str], least: int) -> tuple[str, ...]:
+    """Those that are to be named on this primary; none where that is so already, or nobody streams."""
+    there = tuple(name for name in names if len(names) <= 2 or name in stream or name == me)
+    named = quorum.parsed(now)
+    strangers = set(named.names) - set(names) if named else set()
+    if not stream or (now and not strangers and (len(names) <= 2 or len(there) < len(names))):
+        return ()
+    return there if named != quorum.parsed(quorum.setting(there, least)) else ()
 
 
 @operation()
@@ -391,6 +424,6 @@ def _elsewhere(peers: Sequence[str], ca: str, passfile: str, session: str = "rea
 
 __all__ = [
     "FENCED", "etc_hosts", "jobs_armed", "known_host", "packages", "pg_cluster", "pg_database", "pg_no_summaries",
-    "pg_primary", "pg_reset_overrides", "pg_roles", "pg_slots", "pg_sql", "pg_standby", "pg_synchronous",
+    "pg_primary", "pg_reset_overrides", "pg_roles", "pg_slots", "pg_sql", "pg_standby", "pg_streams", "pg_synchronous",
     "pgbackrest_first_backup", "pgbackrest_stanza", "stage",
 ]  # fmt: skip

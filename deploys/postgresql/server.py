@@ -1,4 +1,4 @@
-"""PostgreSQL on both nodes: the same files everywhere, one primary, the others its synchronous standbys."""
+"""PostgreSQL on every node: the same files everywhere, one primary, the others its standbys."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from deploys.postgresql.operations import (
     pg_slots,
     pg_sql,
     pg_standby,
+    pg_streams,
     pg_synchronous,
 )
 from deploys.postgresql.settings import CERTIFICATES, NEVER_ALTERED, settings
@@ -91,15 +92,16 @@ def standby() -> None:
     pg_standby(
         name="standby", version=version, node=host.name, peers=_peers(), ca=estate.CA, passfile=estate.PG_PASSFILE
     )
+    if len(_peers()) > 1:  # whom commits wait for is decided next, once for all that stream
+        pg_streams(name="standby streams before commits wait", version=version, _su_user="postgres")
 
 
 def synchronous() -> None:
     version = host.data.get("postgres_version")
-    standbys = [node.name for node in estate.nodes(*estate.POSTGRES_GROUPS)]
-    names = ", ".join(f'"{name}"' for name in standbys)
     pg_synchronous(
         name="synchronous replication", version=version, path=f"{_etc(version)}/conf.d/90-synchronous.conf",
-        line=f"synchronous_standby_names = 'FIRST 1 ({names})'", names=standbys, _su_user="postgres",
+        names=[node.name for node in estate.candidates()], least=int(host.data.get("synchronous_standbys")),
+        _su_user="postgres",
     )  # fmt: skip
     pg_reset_overrides(
         name="no setting is overridden", version=version, settings=[*settings(version), *NEVER_ALTERED],

@@ -128,7 +128,7 @@ def _wipe(stage: Stage) -> None:
         host.run(f"systemctl kill --signal=KILL {layout.unit}; systemctl stop {layout.unit}; rm -rf %s", layout.data)
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(wipe, (stage.primary, stage.standby)))
+        list(pool.map(wipe, (stage.primary, *stage.standbys)))
 
 
 def _table(lab: str, orders: int, say: Say) -> list[Figure]:

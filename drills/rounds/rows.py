@@ -71,7 +71,7 @@ def look(estate: Estate, rounds: Sequence[Written]) -> LastCheck:
         raise VerificationFailed("No round acknowledged a row, so there is nothing to look for again.")
     newest = replaced_by_key()
     primary = server.the_primary(server.survey(estate)).host
-    places = (("primary", primary), ("standby", gather.caught_up(estate).host))
+    places = (("primary", primary), *(("standby", node.host) for node in gather.caught_up(estate)))
     looked = []
     gone: list[tuple[str, Gone]] = []
     for role, host in places:

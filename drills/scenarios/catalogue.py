@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from drills.scenarios import application, site, surroundings
 from drills.scenarios.parts import Result, Scenario, Twin, nothing
-from drills.scenarios.postgresql import archive_faults, mistakes, restores
+from drills.scenarios.postgresql import archive_faults, mistakes, restores, several
 from drills.scenarios.tdengine import faults
 from drills.scenarios.tdengine import restores as tdengine_restores
 from drills.stage import Stage
@@ -44,7 +44,8 @@ def _restore_standby(stage: Stage) -> None:
 
 def _partition(stage: Stage) -> None:
     """Cut the primary off from operator, standby and backup host; the application still reaches it."""
-    stage.isolate(stage.primary, stage.gateway, stage.standby.address, stage.estate.backup.address)
+    others = [host.address for host in stage.standbys]
+    stage.isolate(stage.primary, stage.gateway, *others, stage.estate.backup.address)
 
 
 def _without_hooks(estate: Estate) -> Estate:
@@ -91,6 +92,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             recover=lambda stage: stage.run(DETACH, DetachOptions(yes=True)),
             restore=_restore_standby,
             new_timeline=False,
+            of_several=several.STANDBY_LOSS,
         ),
         Scenario(
             name="primary-partition",
@@ -115,6 +117,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             recover=lambda stage: stage.run(SWITCHOVER, SwitchoverOptions(yes=True)),
             detect=None,
         ),
+        several.DOUBLE_LOSS,
         *site.SCENARIOS,
         *surroundings.SCENARIOS,
         *application.SCENARIOS,
@@ -144,6 +147,7 @@ TWINS: Mapping[str, Twin] = {
             scenario="primary-crash",
             forge_ledger=True,
         ),
+        *several.TWINS,
         *site.TWINS,
         *surroundings.TWINS,
         *application.TWINS,

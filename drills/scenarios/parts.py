@@ -15,8 +15,10 @@ from drills.measuring.ledger import read_ledger
 from drills.measuring.tally import LedgerView, Tally, Writing
 from drills.stage import Stage
 from drills.stores import POSTGRESQL, TDENGINE, Store
+from inventories.errors import Refused
 from runbooks.engine.budgets import budget
 from runbooks.engine.result import RunResult
+from runbooks.hosts import Estate
 
 Result = RunResult[Any]
 PACKAGE = "TDENGINE_PACKAGE"  # in the environment, as the lab reads it
@@ -70,6 +72,8 @@ class Scenario:
     `objectives` names the entry of recovery.yaml; `refused` means that the runbook must refuse, and that writing must
     go on once the fault is gone. `rate` bounds the feed's rows a second where a long recovery would fill the outbox.
     `stores` are written to, each by a feed of its own. `darkens`: the application's host loses its power, too.
+    `of_several` takes its place where there is more than one standby. `nodes` and `synchronous`: how many PostgreSQL
+    hosts it takes, and how many standbys a commit has to wait for.
     """
 
     name: str
@@ -87,6 +91,23 @@ class Scenario:
     stores: tuple[Store, ...] = (POSTGRESQL,)
     darkens: bool = False
     by_itself: bool = False  # a watch may act on it: nothing can be lost, and all its eyes see the same
+    of_several: Scenario | None = None
+    nodes: int = 2
+    synchronous: int = 1
+
+    def fitting(self, estate: Estate) -> Scenario:
+        """What it is in this estate. Raises Refused where the estate is too small for it."""
+        if self.of_several is None and self.nodes == 2:
+            return self
+        nodes, least = len(estate.candidates), estate.least
+        if nodes < self.nodes or least < self.synchronous:
+            raise Refused(
+                f"{self.name} takes {self.nodes} PostgreSQL hosts and commits that wait for {self.synchronous} "
+                f"standbys; the estate has {nodes}, and commits wait for {least}",
+                f"DR_LAB_POSTGRES={self.nodes} DR_LAB_SYNCHRONOUS={self.synchronous} ./dr drill "
+                f"--scenario {self.name}, on a new lab or after ./dr deploy with the same words",
+            )
+        return self.of_several if self.of_several and nodes > 2 else self
 
     @property
     def promise(self) -> str:

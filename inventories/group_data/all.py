@@ -23,6 +23,11 @@ max_wal_size_mb = 2048
 max_slot_wal_keep_mb = 4096  # a lost standby must not fill the primary's disk
 archive_timeout_s = 60
 
+# With more than one standby a commit waits until so many of them have it, whichever are first. One less than there are,
+# and a lost standby stops no commit; as many as there are, and each alone has every row. A standby with
+# "synchronous": False in the inventory is never waited for and never promoted.
+synchronous_standbys = 1
+
 backup_processes = 2
 
 # The host on which restore-pitr and restore-table restore a backup to look at or to copy from: a database host or the

@@ -60,7 +60,9 @@ def possible_loss(status: Status) -> Loss:
     streaming = [standby for standby in _ours(status, primary) if standby.streams]
     in_step = [standby.name for standby in streaming if standby.sync in SYNCHRONOUS]
     if primary.synchronous and in_step:
-        return Loss(0, f"none of the acknowledged rows: each is on {primary.name} and on {' or '.join(in_step)}.")
+        waits = primary.waits_for
+        which = f"on {waits.least} of" if waits and len(waits.others(primary.name)) > 1 else "on"
+        return Loss(0, f"none of the acknowledged rows: each is on {primary.name} and {which} {' or '.join(in_step)}.")
     if primary.synchronous:
         return Loss(0, "none of the acknowledged rows: commits wait for a standby, and none streams, so they hang.")
     if streaming:
@@ -127,7 +129,8 @@ def _degraded(status: Status) -> Iterator[str]:
 
 
 def _hangs(primary: Node) -> bool:
-    return primary.synchronous and not any(s.sync in SYNCHRONOUS and s.streams for s in primary.standbys)
+    in_step = sum(s.sync in SYNCHRONOUS and s.streams for s in primary.standbys)
+    return primary.synchronous and in_step < (primary.waits_for.least if primary.waits_for else 1)
 
 
 def _primaries(status: Status) -> Iterator[Finding]:
@@ -226,8 +229,12 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
     if primary is None:
         return
     if _hangs(primary):
-        hint = "./dr detach lets the primary commit alone"
-        yield Finding("commits", "hang: no standby answers them", "answered", hint)
+        left = [s.name for s in _ours(status, primary) if s.streams and s.sync in SYNCHRONOUS]
+        least = primary.waits_for.least if primary.waits_for else 1
+        hint = f"./dr detach lets the primary commit {'with whoever is left' if left else 'alone'}"
+        few = f"only {' and '.join(left)} answers them, and {least} must" if left else "no standby answers them"
+        measured = f"hang: {few}"
+        yield Finding("commits", measured, "answered", hint)
     streams = any(standby.streams for standby in _ours(status, primary))
     others = " ".join(node.name for node in status.nodes if node is not primary)
     hint = "./dr deploy makes commits wait for the standby" if streams else f"./dr rejoin {others} --yes"

@@ -90,9 +90,34 @@ def _against(status: Status, primary: Node, known: Record) -> Iterator[Finding]:
         hint = "./dr deploy makes commits wait for the standby, or records that they do not; no failover before that"
         yield Finding("recorded mode", measured, "what is so", hint)
         return
+    if _several(primary, known):
+        yield from _against_quorum(primary, known)
+        return
     waits_for = tuple(sorted(s.name for s in primary.standbys if s.streams and s.sync in ("sync", "quorum")))
     if primary.synchronous and waits_for and waits_for != known.synchronous:
         listed = " and ".join(known.synchronous) or "nobody"
         measured = f"{listed} has every acknowledged row, since {known.since}"
         hint = f"{_DEPLOY}; until then a failover refuses"
         yield Finding("recorded mode", measured, f"{' and '.join(waits_for)}", hint)
+
+
+def _several(primary: Node, known: Record) -> bool:
+    """Whether commits may wait for one of several, by the server or by the record."""
+    return len(known.synchronous) > 1 or (
+        primary.waits_for is not None and len(primary.waits_for.others(primary.name)) > 1
+    )
+
+
+def _against_quorum(primary: Node, known: Record) -> Iterator[Finding]:
+    """Whether one of them streams just now decides nothing: rows are on those that confirmed them."""
+    waits = primary.waits_for
+    if waits is None or not primary.synchronous:
+        return
+    is_so = (waits.others(primary.name), waits.least)
+    if known.synchronous and (known.synchronous, known.least) != is_so:
+        each = f"each row is on {known.least} of {' and '.join(known.synchronous)}, since {known.since}"
+        hint = f"{_DEPLOY}; until then a failover may refuse"
+        yield Finding("recorded mode", each, f"{is_so[1]} of {' and '.join(is_so[0])}", hint)
+    elif not known.synchronous and sum(s.sync in ("sync", "quorum") for s in primary.standbys) >= waits.least:
+        hint = f"{_DEPLOY}; until then a failover refuses"
+        yield Finding("recorded mode", f"nobody has every row, since {known.since}", " and ".join(is_so[0]), hint)

@@ -99,7 +99,9 @@ def _node_json(node: Node) -> dict[str, Any]:
     values = {name: getattr(node, name) for name in node.__dataclass_fields__ if name not in ("host", "standbys")}
     known_down = "fenced" if node.fenced else "down"
     role = known_down if node.answer is postgres.Answer.DOWN else node.answer.value
-    return {"name": node.name, "role": role, **values, "standbys": [asdict(one) for one in node.standbys]}
+    waits_for = asdict(node.waits_for) if node.waits_for else None
+    standbys = [asdict(one) for one in node.standbys]
+    return {"name": node.name, "role": role, **values, "waits_for": waits_for, "standbys": standbys}
 
 
 def look(estate: Estate) -> Status:

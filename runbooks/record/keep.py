@@ -34,6 +34,7 @@ class Truth:
     timeline: int
     synchronous: tuple[str, ...]
     why: str
+    quorum: int | None = None  # as the record has it
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Keeper:
             "changing": Change(procedure=procedure, run=self.owner.run_dir.name, to=to),
         }
         if degraded:
-            update |= {"mode": Mode.DEGRADED, "synchronous": (), "since": now(), "why": degraded}
+            update |= {"mode": Mode.DEGRADED, "synchronous": (), "quorum": None, "since": now(), "why": degraded}
         return self._write(answer, answer.record.model_copy(update=update), procedure)
 
     def settled(self, answer: Answer, truth: Truth, *, anew: bool = False) -> Record:
@@ -71,7 +72,7 @@ class Keeper:
         mode = Mode.SYNCHRONOUS if truth.synchronous else Mode.DEGRADED
         fields: dict[str, Any] = {
             "primary": truth.primary, "timeline": truth.timeline, "mode": mode, "synchronous": truth.synchronous,
-            "changing": None, "system_identifier": truth.system,
+            "changing": None, "system_identifier": truth.system, "quorum": truth.quorum,
         }  # fmt: skip
         if isinstance(answer, Unknown):
             new = Record(revision=answer.newest, epoch=1, since=now(), why=truth.why, **fields)
@@ -82,6 +83,21 @@ class Keeper:
         new = old.model_copy(update={**fields, **since, "epoch": old.epoch + grown})
         return self._write(answer, new, "settle", anew=anew)
 
+    def widened(self, answer: Answer, names: Sequence[str], least: int) -> Record | None:
+        """Before commits may wait for `least` of `names`: say no more than holds before and after; None: it does not.
+
+        Of a row that somebody else may confirm from now on, the record must not say that those have it who had all.
+        """
+        if isinstance(answer, Unknown) or not answer.record.synchronous:
+            return None
+        old = answer.record
+        every = tuple(sorted({*old.synchronous, *names}))
+        each = min(old.least, least)
+        update = {"synchronous": every, "quorum": each if each < len(every) else None}
+        if (old.synchronous, old.quorum) == (every, update["quorum"]):
+            return None
+        return self._write(answer, old.model_copy(update=update), "settle")
+
     def without(self, answer: Answer, name: str, why: str) -> Record | None:
         """Say that this standby does not have every row from now on; None where nobody says that it has.
 
@@ -89,9 +105,11 @@ class Keeper:
         """
         if isinstance(answer, Unknown) or name not in answer.record.synchronous:
             return None
-        rest = tuple(other for other in answer.record.synchronous if other != name)
+        least = answer.record.least - 1  # what it alone had confirmed of a quorum is on none of the others
+        rest = tuple(other for other in answer.record.synchronous if other != name and least)
         mode = Mode.SYNCHRONOUS if rest else Mode.DEGRADED
-        update = {"mode": mode, "synchronous": rest, "since": now(), "why": why}
+        quorum = least if least < len(rest) else None
+        update = {"mode": mode, "synchronous": rest, "quorum": quorum, "since": now(), "why": why}
         return self._write(answer, answer.record.model_copy(update=update), self.owner.procedure)
 
     def unchanged(self, answer: Answer) -> Record | None:
@@ -209,6 +227,17 @@ def allowed_alone(context: Run) -> bool:
     """Whether the operator said that it may be done without the arbiter."""
     options = context.options
     return bool(getattr(options, "accept_no_arbiter", False) or getattr(options, "accept_loss", False))
+
+
+def widened(context: Run, primary: str, names: Sequence[str], least: int) -> Record | None:
+    """Before commits on `primary` may wait for `least` of `names`, others than the record says. Raises DrError.
+
+    A record of another primary or timeline counts for nothing, and need not be changed.
+    """
+    answer = pages(context.estate).answer
+    if isinstance(answer, Unknown) or answer.record.primary != primary:
+        return None
+    return keeper(context).widened(answer, names, least)
 
 
 def changing_fast(

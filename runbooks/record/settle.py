@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from inventories.errors import DrError, Refused, TimedOut, Unreachable
+from inventories.errors import BadInput, DrError, Refused, TimedOut, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate
 from runbooks.probes.postgresql import server
 from runbooks.record.keep import Keeper, Truth
-from runbooks.record.read import of_system, pages, require_newest
+from runbooks.record.read import of_system, pages, read, require_newest
 from runbooks.record.types import Answer, Copy, Unknown
 
 OLD_NOTE = "/var/lib/mystocks-dr/replication-mode.json"  # of versions without a record: no timeline, no protocol
@@ -72,6 +72,27 @@ def require_fitting(estate: Estate) -> None:
         _require_fitting(found.answer, primaries[0])
 
 
+def before_deploy(keeper: Keeper) -> None:
+    """A deploy may let further standbys confirm commits: then the record says no more than holds all the while.
+
+    With two nodes it never does. Where the program on the hosts is too old to keep how many, nobody has every row
+    until the record is settled.
+    """
+    estate = keeper.estate
+    answer = read(estate)
+    if len(estate.candidates) <= 2 or isinstance(answer, Unknown) or not answer.record.synchronous:
+        return
+    names = tuple(host.name for host in estate.candidates if host.name != answer.record.primary)
+    if not all(estate.host(name).reachable() for name in names):
+        return  # whoever is away is not let in
+    try:
+        keeper.widened(answer, names, estate.least)
+    except BadInput as error:
+        keeper.say(f"the hosts' programs do not keep quorums yet ({error}): until this deploy ends nobody is promoted")
+        record = answer.record
+        keeper.settled(answer, Truth(record.system_identifier, record.primary, record.timeline, (), "being deployed"))
+
+
 def _require_fitting(answer: Answer, primary: server.Node) -> None:
     answer = of_system(answer, primary.system)
     if isinstance(answer, Unknown) and not answer.absent:
@@ -91,20 +112,46 @@ def _truth(estate: Estate, primary: server.Node, answer: Answer) -> Truth:
             lambda: server.look(primary.host, server.version(estate)),
             budget("record.ask"),
             what="a synchronous standby that has everything",
-            accept=lambda node: not node.synchronous or in_step(node, alone),
+            accept=lambda node: not node.synchronous or bool(have_everything(node, alone).names),
         )
     except TimedOut:
         seen = primary
-    names = in_step(seen, alone) or (_waited_for(answer, primary) if seen.synchronous else ())
-    why = f"{' and '.join(names)} streams from {primary.name}" if names else "no commit waits for a standby"
-    return Truth(primary.system, primary.name, primary.timeline or 0, names, why)
+    have = have_everything(seen, alone)
+    if not have.names and seen.synchronous:
+        have = _waited_for(answer, primary)
+    streams = "streams" if len(have.names) == 1 else "stream"
+    why = f"{' and '.join(have.names)} {streams} from {primary.name}" if have.names else "no commit waits for a standby"
+    return Truth(primary.system, primary.name, primary.timeline or 0, have.names, why, have.quorum)
 
 
-def _waited_for(answer: Answer, primary: server.Node) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Holders:
+    """Standbys that have every acknowledged row, as the record names them: each, or `quorum` of them each row."""
+
+    names: tuple[str, ...] = ()
+    quorum: int | None = None
+
+
+def _waited_for(answer: Answer, primary: server.Node) -> Holders:
     if isinstance(answer, Unknown) or not answer.record.steady:
-        return ()
+        return Holders()
     same = (answer.record.primary, answer.record.timeline) == (primary.name, primary.timeline)
-    return answer.record.synchronous if same else ()
+    return Holders(answer.record.synchronous, answer.record.quorum) if same else Holders()
+
+
+def have_everything(node: server.Node, alone: int) -> Holders:
+    """Of one standby: that it is waited for and has all that its primary wrote up to `alone`.
+
+    Of several everybody counts whom commits may wait for, streaming now or not, once so many have that as each commit
+    waits for: what is acknowledged from then on is on as many of them.
+    """
+    ready, waits = in_step(node, alone), node.waits_for
+    others = waits.others(node.name) if waits else ()
+    if waits is None or len(others) <= 1:
+        return Holders(ready)
+    if len(ready) < waits.least:
+        return Holders()
+    return Holders(others, waits.least if waits.least < len(others) else None)
 
 
 def in_step(node: server.Node, alone: int) -> tuple[str, ...]:
@@ -122,8 +169,9 @@ def _says(answer: Answer, truth: Truth) -> bool:
     if isinstance(answer, Unknown | Copy) or answer.carry:
         return False
     record = answer.record
-    return record.steady and (record.system_identifier, record.primary, record.timeline, record.synchronous) == (
-        truth.system, truth.primary, truth.timeline, truth.synchronous,
+    said = (record.system_identifier, record.primary, record.timeline, record.synchronous, record.quorum)
+    return record.steady and said == (
+        truth.system, truth.primary, truth.timeline, truth.synchronous, truth.quorum,
     )  # fmt: skip
 
 

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 SCHEMA = 1
 SETTLE = "./dr record.settle --yes puts it aside and writes it anew from what the hosts are"
@@ -65,21 +74,53 @@ class Record(_Frozen):
     why: str
     changing: Change | None = None
     based_on: Basis | None = None
+    quorum: int | None = Field(default=None, ge=1)  # each row is on so many of them; None: on each, as with one standby
 
     @model_validator(mode="after")
     def _fits(self) -> Record:
         if bool(self.synchronous) != (self.mode is Mode.SYNCHRONOUS) or not all(self.synchronous):
             raise ValueError(f"mode is {self.mode} and these have every row: {self.synchronous}")
+        if self.quorum and self.quorum >= len(self.synchronous):
+            raise ValueError(f"each row is on {self.quorum} of {self.synchronous}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the number where there is none: of one standby the document is what it always was."""
+        said: dict[str, Any] = handler(self)
+        return {name: value for name, value in said.items() if name != "quorum" or value}
+
+    @property
+    def least(self) -> int:
+        """On how many of the standbys that it names every acknowledged row is."""
+        return self.quorum or len(self.synchronous)
+
+    def lacks(self, seen: Collection[str]) -> tuple[str, ...]:
+        """Named standbys that are not among the `seen` ones, where rows may be on those alone; else none.
+
+        A standby's WAL has no holes, so where fewer than `least` are not seen, the most advanced of the others has
+        every row.
+        """
+        away = tuple(name for name in self.synchronous if name not in seen)
+        return away if len(away) >= self.least else ()
 
     @property
     def steady(self) -> bool:
         return self.changing is None
 
     @property
+    def holders(self) -> str:
+        """Who has every acknowledged row, in words."""
+        names = " and ".join(self.synchronous)
+        if not self.quorum:
+            return names
+        asked = len(self.synchronous) - self.quorum + 1
+        return f"the most advanced of {names if asked == len(self.synchronous) else f'any {asked} of {names}'}"
+
+    @property
     def says(self) -> str:
         """In one sentence, without its end."""
-        rows = f"{' and '.join(self.synchronous)} had every acknowledged row" if self.synchronous else "it was alone"
+        rows = f"{self.holders} had every acknowledged row" if self.synchronous else "it was alone"
         begun = f"; {self.changing.says}" if self.changing else ""
         return f"{self.primary} is primary on timeline {self.timeline}, {rows} since {self.since}{begun}"
 

@@ -94,8 +94,12 @@ def make_whole(estate: Estate) -> Estate:
 
 def rejoin(estate: Estate) -> None:
     """Whoever is out; one that has paused is to be named."""
-    paused = [node.name for node in server.survey(estate) if node.replay_paused]
-    execute(REJOIN, estate, RejoinOptions(yes=True, host="".join(paused[:1])), quiet)
+    nodes = server.survey(estate)
+    named = [node.name for node in nodes if node.replay_paused]
+    if len(nodes) > 2:
+        named = [node.name for node in nodes if node.replay_paused or not (node.is_primary or node.streams)]
+    for name in named or [""]:
+        execute(REJOIN, estate, RejoinOptions(yes=True, host=name), quiet)
 
 
 def roles(estate: Estate) -> tuple[str, str]:

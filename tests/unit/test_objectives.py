@@ -11,6 +11,7 @@ import pytest
 from inventories.catalog import load_recovery
 from inventories.catalog.recovery import Limits
 from inventories.inventory import HostEntry
+from inventories.quorum import Quorum
 from runbooks.hosts import Host
 from runbooks.judge import clocks, objectives
 from runbooks.look.status import SLOW, Status, as_json
@@ -473,3 +474,35 @@ def test_what_a_primary_leaves_behind_is_told_of_its_standby() -> None:
     prepared = Hindrance("prepared", "2 on pg1", "none older than 60 s", 0.0, False, "psql ...")
     status = replace(WHOLE, promotions={**PROMOTIONS, "pg1": Outlook(False, hindrances=(prepared,))})
     assert "no delay" in named(status)["promotion of a standby"].measured
+
+
+# ---- more than one standby
+
+THIRD = Node(
+    host("pg3"), ssh=True, online=True, in_recovery=True, timeline=1, replayed=1000, standby_signal=True,
+    receiving_from="pg1",
+)  # fmt: skip
+LOST = Node(host("pg3"), ssh=False, why="no answer")
+
+
+def of_three(least: int, *stream: str, third: Node = THIRD) -> Status:
+    """pg1 with two standbys of which `least` confirm each commit; these stream."""
+    standbys = tuple(Standby(name, "streaming", "quorum", 1000, 1000, 0.01) for name in stream)
+    primary = replace(PRIMARY, standbys=standbys, waits_for=Quorum(least, ("pg1", "pg2", "pg3")))
+    named = pages(synchronous=("pg2", "pg3"), quorum=least if least < 2 else None)
+    looks = {"pg1": Outlook(False), "pg2": Outlook(True, 0.1), "pg3": Outlook(True, 0.1)}
+    return replace(WHOLE, nodes=(primary, STANDBY, third), record=named, promotions=looks)
+
+
+def test_three_nodes_of_which_one_standby_is_lost_are_not_degraded() -> None:
+    whole, lost = of_three(1, "pg2", "pg3"), of_three(1, "pg2", third=LOST)
+    assert objectives.findings(whole, load_recovery().limits) == ()
+    assert objectives.degraded(lost) == () and objectives.possible_loss(lost).wal_bytes == 0
+    assert list(named(lost)) == ["pg3 as a standby"]
+
+
+def test_commits_that_wait_for_both_hang_when_one_is_lost() -> None:
+    hangs = of_three(2, "pg2", third=LOST)
+    assert named(hangs)["commits"].measured == "hang: only pg2 answers them, and 2 must"
+    assert "with whoever is left" in named(hangs)["commits"].hint
+    assert any("wait for a standby that is not there" in one for one in objectives.degraded(hangs))

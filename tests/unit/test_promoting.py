@@ -149,6 +149,7 @@ class Pretended(Host):
 class Estate:
     name: str = "toy"
     data: Mapping[str, Any] = field(default_factory=lambda: {"database": "quant_research"})
+    postgres: tuple[Any, ...] = ()
 
 
 @dataclass

@@ -16,6 +16,7 @@ from invoke.parser import Parser
 import doors
 from doors.main import arguments
 from drills.scenarios.catalogue import ROUND_TWINS, SCENARIOS, TWINS
+from drills.scenarios.parts import Scenario
 from drills.stores import TDENGINE
 from runbooks.run import PROCEDURES
 
@@ -95,15 +96,19 @@ def test_every_file_that_a_page_links_to_is_there() -> None:
     assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
 
 
+def job_of(one: Scenario) -> str:
+    return "tdengine" if TDENGINE in one.stores else "several" if one.nodes > 2 else "drill"
+
+
 def test_the_weekly_drill_leaves_no_scenario_and_no_twin_out() -> None:
     jobs = yaml.safe_load((ROOT / ".github/workflows/drill.yml").read_text())["jobs"]
-    drilled = {name: jobs[name]["strategy"]["matrix"]["what"] for name in ("drill", "tdengine")}
+    drilled = {name: jobs[name]["strategy"]["matrix"]["what"] for name in ("drill", "tdengine", "several")}
     rounds = ["--rounds 25", "--rounds 10 --kill", *(f"--rounds 2 --twin {name}" for name in ROUND_TWINS)]
-    wanted: dict[str, list[str]] = {"drill": rounds, "tdengine": []}
+    wanted: dict[str, list[str]] = {"drill": rounds, "tdengine": [], "several": []}
     for name, one in SCENARIOS.items():
-        wanted["tdengine" if TDENGINE in one.stores else "drill"].append(f"--scenario {name}")
+        wanted[job_of(one)].append(f"--scenario {name}")
     for name, twin in TWINS.items():
-        wanted["tdengine" if TDENGINE in SCENARIOS[twin.scenario].stores else "drill"].append(f"--twin {name}")
+        wanted[job_of(SCENARIOS[twin.scenario])].append(f"--twin {name}")
     assert {name: sorted(what) for name, what in drilled.items()} == {n: sorted(w) for n, w in wanted.items()}
 
 

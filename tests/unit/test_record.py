@@ -19,7 +19,7 @@ from runbooks.engine.wait import until
 from runbooks.hosts import Host, Ran
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node, Standby
-from runbooks.procedures.postgresql import failover
+from runbooks.procedures.postgresql import electing, failover
 from runbooks.record import keep
 from runbooks.record.arbiter import Conflict, FileOn
 from runbooks.record.breaking import break_lock
@@ -467,7 +467,7 @@ def test_the_one_that_has_every_row_is_chosen_and_the_recorded_primary_is_fenced
     known = Known(a_record(primary="pg2", synchronous=("pg1",)), "backup1", 1)
     lost = Node(ESTATE.host("pg2"), ssh=False, why="no answer")
     nodes = (node("pg1"), lost, node("pg3", written=200))
-    best = failover.chosen(known, [nodes[0], nodes[2]])
+    best = electing.best_of(known, [nodes[0], nodes[2]])
     assert best.name == "pg1"
     assert failover.succeeded(known, nodes, best) is lost
 
@@ -480,7 +480,7 @@ def test_of_several_hosts_none_is_fenced_that_nobody_knows_to_be_the_primary() -
 
 def test_a_standby_on_an_older_timeline_is_not_chosen_for_its_longer_wal() -> None:
     unknown = Unknown("it is away")
-    assert failover.chosen(unknown, [node("pg1", timeline=2), node("pg3", written=900)]).name == "pg1"
+    assert electing.best_of(unknown, [node("pg1", timeline=2), node("pg3", written=900)]).name == "pg1"
 
 
 # ---- the lock

@@ -8,6 +8,7 @@ import json
 import pytest
 from cryptography import x509
 
+from inventories import quorum
 from inventories.addresses import same
 from inventories.catalog import load_recovery
 from runbooks.expect import Expected
@@ -219,7 +220,13 @@ def test_commits_wait_for_a_standby_unless_degraded(primary: Subject, expected: 
         assert row["streaming"] == 0, "a standby streams: ./dr deploy makes it synchronous"
     else:
         assert row["names"] != "", "synchronous replication is off"
-        assert row["sync"] >= 1, "no standby is synchronous: commits hang"
+        waits = quorum.parsed(row["names"])
+        assert waits is not None, f"commits wait for whoever comes: {row['names']}"
+        assert row["sync"] >= waits.least, "too few standbys are synchronous: commits hang"
+        there = {host.name for host in whole.estate.candidates if host in whole.databases}
+        named = set(waits.others(primary.name))
+        assert named >= there - {primary.name}, "a standby is not waited for: ./dr deploy lets it in"
+        assert named <= {host.name for host in whole.estate.candidates}, "somebody is waited for who has no right to it"
 
 
 # ---- standbys

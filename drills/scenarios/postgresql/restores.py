@@ -76,7 +76,7 @@ SCENARIOS = (
         summary="Both database hosts are gone, and their disks with them; blank hosts take their places.",
         rate=RATE,
         prepare=_archived,
-        fault=lambda stage: _remove(stage, stage.primary, stage.standby),
+        fault=lambda stage: _remove(stage, stage.primary, *stage.standbys),
         recover=restore_cluster,
     ),
     Scenario(
@@ -84,7 +84,7 @@ SCENARIOS = (
         summary="Both database hosts and the backup host are gone with their disks; the off-site copy is left.",
         rate=RATE,
         prepare=_copied_offsite,
-        fault=lambda stage: _remove(stage, stage.primary, stage.standby, stage.estate.backup),
+        fault=lambda stage: _remove(stage, stage.primary, *stage.standbys, stage.estate.backup),
         recover=restore_cluster,
     ),
 )

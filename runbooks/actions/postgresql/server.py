@@ -5,6 +5,7 @@ Every function may be run twice. All go over SSH; SQL runs as the OS user postgr
 
 from __future__ import annotations
 
+from inventories import quorum
 from inventories.errors import TargetFailed
 from runbooks.hosts import Host
 from runbooks.layout import DATA, FENCED, Layout, slot
@@ -48,8 +49,10 @@ def unfence(host: Host, layout: Layout) -> None:
     )
 
 
-def promote(host: Host, returning: Host, timeout: float) -> None:
+def promote(host: Host, returning: Host, timeout: float, further: tuple[str, ...] = ()) -> None:
     """Promote this standby, waiting at most `timeout` seconds, and hold WAL for `returning` from the first record on.
+
+    So for `further` standbys, which follow it as soon as their slots are there.
 
     Whatever forbids writes is taken out of its files before. Raises TargetFailed when the promotion has not come by
     then; it may come still.
@@ -59,7 +62,7 @@ def promote(host: Host, returning: Host, timeout: float) -> None:
         "SELECT pg_reload_conf();\n"
         f"DO $$ BEGIN IF pg_is_in_recovery() AND NOT pg_promote(true, {wait_s}) THEN "
         f"RAISE EXCEPTION 'the promotion did not come within {wait_s} s'; END IF; END $$;\n"
-        + _slot_sql(returning.name)
+        + "".join(_slot_sql(name) for name in (*further, returning.name))
     )
     host.execute(sql, timeout=timeout + 5)
 
@@ -170,16 +173,15 @@ def drop_slots(host: Host) -> None:
     )
 
 
-def synchronous_on(host: Host, layout: Layout, names: tuple[str, ...]) -> None:
-    """Make the primary wait for one of these standbys at every commit."""
-    write_names(host, layout, names)
+def synchronous_on(host: Host, layout: Layout, names: tuple[str, ...], least: int = 1) -> None:
+    """Make the primary wait for one of these standbys at every commit; of more than one for `least`."""
+    write_names(host, layout, names, least)
     host.execute("SELECT pg_reload_conf();")
 
 
-def write_names(host: Host, layout: Layout, names: tuple[str, ...]) -> None:
+def write_names(host: Host, layout: Layout, names: tuple[str, ...], least: int = 1) -> None:
     """Say whom commits wait for, from the server's next start or reload on."""
-    quoted = ", ".join(f'"{name}"' for name in names)
-    line = f"synchronous_standby_names = 'FIRST 1 ({quoted})'"
+    line = quorum.line(names, least)
     host.run(f"printf '%%s\\n' %s | runuser -u postgres -- tee {layout.synchronous} >/dev/null", line)
 
 
@@ -192,6 +194,14 @@ def synchronous_off(host: Host, layout: Layout) -> None:
     """Let the primary commit alone. What it commits from now on exists once: say so."""
     host.run(f"rm -f {layout.synchronous}")
     host.execute("SELECT pg_reload_conf();")
+
+
+def look_for_primary(host: Host) -> None:
+    """Let a standby look for its primary anew: of one without power it would go on waiting until its own timeout.
+
+    By signal, since pg_terminate_backend knows sessions only.
+    """
+    host.run("pkill -TERM -u postgres -f '^postgres: .*walreceiver' || true")
 
 
 def drop_walsender(host: Host, standby: str) -> None:

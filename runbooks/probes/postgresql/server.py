@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from inventories.errors import DrError, Refused, TargetFailed, TimedOut
+from inventories.quorum import Quorum, parsed
 from runbooks.engine.budgets import budget
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
@@ -32,6 +33,7 @@ select json_build_object(
   'replay_paused', case when r.rec then pg_is_wal_replay_paused() else false end,
   'receiving_from', (select sender_host from pg_stat_wal_receiver where status = 'streaming'),
   'synchronous', current_setting('synchronous_standby_names') <> '',
+  'names', current_setting('synchronous_standby_names'),
   'standbys', (select coalesce(json_agg(json_build_object('name', application_name, 'state', state,
       'sync', sync_state, 'flushed', flush_lsn, 'replayed', replay_lsn,
       'lag_s', extract(epoch from replay_lag))), '[]') from pg_stat_replication),
@@ -129,6 +131,7 @@ class Node:
     replay_paused: bool = False
     receiving_from: str | None = None
     synchronous: bool = False
+    waits_for: Quorum | None = None  # whom its commits wait for, where that can be told
     standbys: tuple[Standby, ...] = ()
     archived_age_s: float | None = None
     archive_failing: bool = False
@@ -163,6 +166,11 @@ class Node:
     def hangs(self) -> bool:
         """Its host answers, its server runs and does not: SSH can fence it."""
         return self.ssh and self.is_unknown
+
+    @property
+    def position(self) -> int:
+        """How far its own WAL reaches, as far as it says: after a start it has replayed what it did not receive."""
+        return max(self.written or 0, self.replayed or 0)
 
     @property
     def streams(self) -> bool:
@@ -427,6 +435,7 @@ def _node(host: Host, said: dict[str, Any], patience: float = 0) -> Node:
         **common,
         **{key: server[key] for key in plain},
         online=True,
+        waits_for=parsed(server.get("names", "")),
         written=lsn(server["written"]),
         replayed=lsn(server["replayed"]),
         standbys=tuple(_standby(row) for row in server["standbys"]),

@@ -23,7 +23,7 @@ from runbooks.probes.postgresql import server, stopped
 from runbooks.procedures.postgresql import gates, guards, pitr_swap, writing
 from runbooks.procedures.postgresql.abandon_choice import NAME, NOBODY, Abandon, AbandonOptions, Back, assess, tell
 from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, RestorePitr, RestorePitrOptions
-from runbooks.procedures.postgresql.roles import layout, other_of, primary_of, told
+from runbooks.procedures.postgresql.roles import layout, other_of, primary_of, told, waited_for
 from runbooks.record import keep
 from runbooks.record.settle import Settled, settle
 
@@ -84,7 +84,7 @@ def give_back(context: Run, state: Abandon) -> Abandon:
     else:
         keep.unchanged(context)
         if state.synchronous:
-            act.write_names(host, paths, tuple(one.name for one in context.estate.postgres))
+            act.write_names(host, paths, waited_for(context, state), context.estate.least)
     seen = stopped.survey((host,), paths)[0]
     act.as_primary(host, paths)
     act.unfence(host, paths)

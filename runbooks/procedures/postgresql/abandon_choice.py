@@ -129,6 +129,7 @@ def _given_back(
         update={
             "primary": mine.name, "other": other.name, "old_timeline": record.timeline, "timeline": record.timeline,
             "system": record.system_identifier, "synchronous": bool(record.synchronous),
+            "waited": record.synchronous,
         }
     )  # fmt: skip
     _succeeded_by_nobody(state, others, record)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import ClassVar
@@ -15,7 +15,7 @@ from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.step import Evidence, Step
+from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.hosts import Run
 from runbooks.knock import Door
 from runbooks.probes import app, network
@@ -23,6 +23,7 @@ from runbooks.probes.postgresql import server
 from runbooks.procedures.postgresql import (
     ahead,
     archiving,
+    electing,
     fence_proof,
     gates,
     guards,
@@ -66,6 +67,7 @@ class Failover(Fenced):
     ssh_answers: bool = False
     hangs: bool = False
     why: str = ""
+    rivals: tuple[str, ...] = ()  # standbys of which the one with most is promoted, once the old primary is fenced
     recorded: Known | None = None  # what the arbiter said; the next change is compared with it
 
 
@@ -86,15 +88,17 @@ def assess(context: Run, state: Failover) -> Failover:
             f"{alive[0].name} is a primary that answers and takes writes",
             "./dr switchover moves the role without loss",
         )
-    standbys = [node for node in nodes if node.is_standby]
+    standbys = electing.electable(nodes)
     if not standbys:
         seen = ", ".join(f"{node.name}: {node.why or 'its server does not answer'}" for node in nodes)
         raise Refused(f"there is no standby to promote ({seen})", server.way_to_a_primary(nodes))
-    best = chosen(answer, standbys)
+    best = electing.best_of(answer, standbys)
     old = succeeded(answer, nodes, best)
+    _nobody_else_may_write(nodes, best, old)
     unreplayed = (best.written or 0) - (best.replayed or 0)
     answer = of_system(answer, best.system)
-    loss, reason = possible_loss(answer, best, context.options.accept_no_arbiter)
+    rivals = electing.seen(context, answer, standbys)
+    loss, reason = possible_loss(answer, best, context.options.accept_no_arbiter, rivals)
     context.say(
         f"{best.name} received up to {server.as_lsn(best.written or 0)}, "
         f"{unreplayed} bytes of it still to be replayed; "
@@ -110,7 +114,7 @@ def assess(context: Run, state: Failover) -> Failover:
         update={
             "primary": best.name, "other": old.name, "old_timeline": best.timeline or 0, "possible_loss_bytes": loss,
             "loss_reason": reason, "unreplayed_bytes": unreplayed, "asks": ahead.asks(best), **_seen(old),
-            "recorded": answer if isinstance(answer, Known) else None, "system": best.system,
+            "recorded": answer if isinstance(answer, Known) else None, "system": best.system, "rivals": rivals,
         }
     )  # fmt: skip
 
@@ -149,11 +153,14 @@ def _seen(old: server.Node) -> dict[str, object]:
     return {"seen_at": time.time(), "ssh_answers": old.ssh, "hangs": old.hangs, "why": old.why}
 
 
-def chosen(answer: Answer, standbys: Sequence[server.Node]) -> server.Node:
-    """Of those that the record says have every row, if any answers, the one with most on the newest timeline."""
-    names = () if isinstance(answer, Unknown) else answer.record.synchronous
-    named = [node for node in standbys if node.name in names]
-    return max(named or standbys, key=lambda node: (node.timeline or 0, node.written or 0))
+def _nobody_else_may_write(nodes: Sequence[server.Node], best: server.Node, old: server.Node) -> None:
+    """Raises Refused where a server runs besides the lost primary that says nothing and is no standby."""
+    for node in nodes:
+        if node not in (best, old) and node.hangs and not node.standby_signal:
+            raise Refused(
+                f"{node.name} is no standby by its files, and does not say whether it takes writes ({node.why})",
+                f"stop its unit on {node.name}, then ./dr failover --yes again; ./dr rejoin {node.name} --yes later",
+            )
 
 
 def succeeded(answer: Answer, nodes: Sequence[server.Node], best: server.Node) -> server.Node:
@@ -209,10 +216,13 @@ def application_writes(context: Run) -> str | None:
 MOVES = ("failover", "switchover")
 
 
-def possible_loss(answer: Answer, best: server.Node, believe_copy: bool = False) -> tuple[int | None, str]:
+def possible_loss(
+    answer: Answer, best: server.Node, believe_copy: bool = False, known: Collection[str] = ()
+) -> tuple[int | None, str]:
     """Bytes and why: nothing where the record says that this standby had every acknowledged row, else unknown.
 
-    A record of another timeline, or one that names another primary's end, counts for nothing.
+    A record of another timeline, or one that names another primary's end, counts for nothing. `known`: standbys that
+    have no more than this one.
     """
     if isinstance(answer, Unknown):
         return None, answer.why
@@ -228,6 +238,8 @@ def possible_loss(answer: Answer, best: server.Node, believe_copy: bool = False)
         )
     if best.name not in record.synchronous:
         return None, f"commits have not waited for {best.name} since {record.since}: {record.why}"
+    if lacking := electing.why_unknown(record, best.name, known):
+        return None, lacking
     if isinstance(answer, Copy) and not believe_copy:
         return None, f"the newest copy of the record, on {answer.at}, may not be the newest: {answer.why}"
     return 0, f"every commit has waited for {best.name} since {record.since}"
@@ -238,7 +250,7 @@ def _record(context: Run, state: Failover) -> None:
         """What is heard only now may say otherwise than what the standby was chosen by."""
         answer, options = of_system(answer, state.system), context.options
         best = server.Node(primary_of(context, state), ssh=True, timeline=state.old_timeline)
-        loss, reason = possible_loss(answer, best, options.accept_no_arbiter)
+        loss, reason = possible_loss(answer, best, options.accept_no_arbiter, state.rivals)
         if loss is None and isinstance(answer, Known) and not options.accept_loss:
             raise Refused(
                 f"promoting {state.primary} may lose acknowledged rows, as the record says by now: {reason}",
@@ -268,6 +280,7 @@ def begin(context: Run, state: Failover) -> Failover:
             raise
         if not state.unfenced:
             ahead.ask_archive(context, primary_of(context, state), state.asks)
+        best = pool.submit(_elected, context, state) if state.recorded and len(state.rivals) > 1 else None
         state = state.model_copy(update={"views": fence_proof.look(context, state)})
         began = context.clock()
         try:
@@ -277,7 +290,24 @@ def begin(context: Run, state: Failover) -> Failover:
                 raise
             raise TargetFailed(f"{state.other} is fenced, and nobody is promoted: {error}", error.hint) from error
         context.note(RECORD_NOTED, seconds=round(context.clock() - began, 4))
-    return state
+        return _instead(context, state, best.result()) if best else state
+
+
+def _elected(context: Run, state: Failover) -> server.Node:
+    assert state.recorded
+    return electing.elected(context, state.recorded.record, state.rivals, context.options.accept_loss)
+
+
+def _instead(context: Run, state: Failover, best: server.Node) -> Failover:
+    """Where another standby has got further meanwhile, the role moves to that one, and the record says so before."""
+    if best.name == state.primary:
+        return state
+    context.say(f"{best.name} received up to {server.as_lsn(best.position)}, more than {state.primary}: it is promoted")
+    unknown = state.loss_reason if state.possible_loss_bytes is None else ""
+    keep.changing(context, best.name, system=state.system, degraded=unknown, hurry=True)
+    return state.model_copy(
+        update={"primary": best.name, "old_timeline": best.timeline or 0, "asks": ahead.asks(best)}
+    )
 
 
 def fence(context: Run, state: Failover) -> Failover:
@@ -401,6 +431,12 @@ FAILOVER: Procedure[Failover] = Procedure(
             ),
         ),
         writing.WRITE_PATH,
+        Step(
+            name="follow", role="other standbys", budget="rejoin.stream", action=electing.follow, grows=Grows.WAL,
+            when=lambda context, state: len(context.estate.postgres) > 2, when_says="there is more than one standby",
+            says="Let the other standbys follow the new primary as they are; make commits wait for them again.",
+            evidence=Evidence("they stream on the new timeline and have every row, or that one does not was said"),
+        ),
         Step(
             name="say-degraded", role="backup", budget="ssh.command", action=recording.degraded,
             says="Confirm the new primary in the estate record, and that every new row exists once; say it aloud.",

@@ -9,14 +9,14 @@ from runbooks.actions.postgresql import server as act
 from runbooks.actions.postgresql import side as sides
 from runbooks.actions.postgresql import swap as swaps
 from runbooks.engine.wait import until
-from runbooks.hosts import Run
+from runbooks.hosts import Host, Run
 from runbooks.layout import STANZA
 from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import archive, pgbackrest, server
 from runbooks.probes.postgresql import side as side_probe
 from runbooks.procedures.postgresql import archiving, beside, guards, rebuilding, recording, streaming
 from runbooks.procedures.postgresql.pitr_state import SIDE, RestorePitr, lease_of, side_of
-from runbooks.procedures.postgresql.roles import asked, layout, other_of, primary_of
+from runbooks.procedures.postgresql.roles import asked, layout, other_of, others_of, primary_of
 from runbooks.record import keep
 
 STOP_S = 60.0  # for a clean stop of the primary: what is kept of it should be whole
@@ -79,19 +79,22 @@ def _fence_both(context: Run, state: RestorePitr) -> None:
 
     The primary first: its sessions drop their temporary tables as they end, which waits for the standby as any commit.
     """
-    primary, other, paths = primary_of(context, state), other_of(context, state), layout(context)
-    keep.changing(context, primary.name, degraded=f"restore-pitr to {state.target}: {other.name} is being rebuilt")
+    primary, others, paths = primary_of(context, state), others_of(context, state), layout(context)
+    names = " and ".join(host.name for host in others)
+    being = "is" if len(others) == 1 else "are"
+    keep.changing(context, primary.name, degraded=f"restore-pitr to {state.target}: {names} {being} being rebuilt")
     reason = f"restore-pitr, run {context.run_dir.name}"
     act.fence(primary, paths, reason, STOP_S)
-    try:
-        other.must_answer()
-        act.fence(other, paths, reason)
-    except DrError as error:
-        context.say(f"WARNING: {other.name} cannot be fenced ({error}); ./dr rejoin --reclone rebuilds it later")
+    for other in others:
+        try:
+            other.must_answer()
+            act.fence(other, paths, reason)
+        except DrError as error:
+            context.say(f"WARNING: {other.name} cannot be fenced ({error}); ./dr rejoin --reclone rebuilds it later")
 
 
 def both_down(context: Run, state: RestorePitr) -> None:
-    for host in (primary_of(context, state), other_of(context, state)):
+    for host in (primary_of(context, state), *others_of(context, state)):
         if host.reachable() and server.listens(host):
             raise VerificationFailed(f"something still listens on port 5432 of {host.name}")
 
@@ -144,7 +147,7 @@ def takes_writes(context: Run, state: RestorePitr) -> None:
 
 def put_back(context: Run, state: RestorePitr) -> None:
     """The old primary and its standby as they were; refused once the new one takes writes, which would be lost."""
-    primary, other, paths = primary_of(context, state), other_of(context, state), layout(context)
+    primary, paths = primary_of(context, state), layout(context)
     node = asked(context, primary)
     _must_be_known(node)
     if node.is_primary and node.timeline == state.timeline:
@@ -154,19 +157,25 @@ def put_back(context: Run, state: RestorePitr) -> None:
         directory.put_back(primary, paths, SIDE, _stamp(context))
         swaps.start_primary(primary, paths)
     back = state.model_copy(update={"timeline": state.old_timeline})
-    try:
-        other.must_answer()
-    except Unreachable as error:  # as it was when they were fenced, or else its host went away meanwhile
-        context.say(f"WARNING: {error}; {primary.name} writes alone until ./dr rejoin {other.name} --yes")
-        recording.recorded(context, back, (), recording.one_copy(back))
-        return
-    act.hold_wal(primary, other.name)
-    act.unfence(other, paths)
-    act.start(other, paths)
-    if state.was_synchronous:
-        streaming.now_synchronous(context, back)
+    started = [other for other in others_of(context, back) if _follows_again(context, primary, other)]
+    waited = [other.name for other in started if other.entry.synchronous]
+    if waited and state.was_synchronous:
+        streaming.now_synchronous(context, back.model_copy(update={"other": waited[0]}))
     else:
         recording.recorded(context, back, (), recording.one_copy(back))
+
+
+def _follows_again(context: Run, primary: Host, other: Host) -> bool:
+    """Start it as it was when it was fenced; not so where its host went away meanwhile."""
+    try:
+        other.must_answer()
+    except Unreachable as error:
+        context.say(f"WARNING: {error}; {primary.name} writes without it until ./dr rejoin {other.name} --yes")
+        return False
+    act.hold_wal(primary, other.name)
+    act.unfence(other, layout(context))
+    act.start(other, layout(context))
+    return True
 
 
 def archived_whole(context: Run, state: RestorePitr) -> None:
@@ -184,16 +193,20 @@ def archived_whole(context: Run, state: RestorePitr) -> None:
 
 
 def standby(context: Run, state: RestorePitr) -> RestorePitr:
-    """Restore the other host from the new timeline's backup and let it follow."""
-    source, host, paths = primary_of(context, state), other_of(context, state), layout(context)
-    act.fence(host, paths, f"restore-pitr, run {context.run_dir.name}")
-    act.checkpoint(source)
-    act.hold_wal(source, host.name)
-    rebuilding.reclone(context, source, host)
-    act.make_standby(host, paths)
-    act.unfence(host, paths)
-    act.start(host, paths)
-    act.drop_slots(host)
+    """Restore the other host, and further ones that answer, from the new timeline's backup and let them follow."""
+    source, paths = primary_of(context, state), layout(context)
+    for host in others_of(context, state):
+        if host.name != state.other and not host.reachable():
+            context.say(f"WARNING: {host} does not answer; ./dr rejoin {host} --reclone --yes rebuilds it later")
+            continue
+        act.fence(host, paths, f"restore-pitr, run {context.run_dir.name}")
+        act.checkpoint(source)
+        act.hold_wal(source, host.name)
+        rebuilding.reclone(context, source, host)
+        act.make_standby(host, paths)
+        act.unfence(host, paths)
+        act.start(host, paths)
+        act.drop_slots(host)
     return state.model_copy(update={"rebuilt": True})
 
 

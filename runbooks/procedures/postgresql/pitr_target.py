@@ -23,7 +23,8 @@ def assess(context: Run, state: RestorePitr) -> RestorePitr:
     """Find the primary, which goes on untouched, and ask it whether the target can be in the past at all."""
     nodes = server.survey(context.estate)
     primary = server.the_primary(nodes)
-    other = next(node for node in nodes if node.name != primary.name)
+    others = [node for node in nodes if node.name != primary.name]
+    other = next((node for node in others if node.host.entry.synchronous), others[0])
     context.estate.backup.must_answer()
     guards.as_recorded(context, primary)
     _require_own(pgbackrest.info(context.estate.backup, STANZA), primary)

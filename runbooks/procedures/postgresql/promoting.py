@@ -29,7 +29,9 @@ def promoted(context: Run, state: R, way_out: str) -> R:
     higher timeline afterwards.
     """
     new = primary_of(context, state)
-    promote(context, layout(context), new, other_of(context, state), way_out)
+    returning = other_of(context, state)
+    further = tuple(host.name for host in context.estate.postgres if host.name not in (new.name, returning.name))
+    promote(context, layout(context), new, returning, way_out, further)
     node = server.ask(new, layout(context).version, min(budget("promote.look"), context.remaining()))
     if node.is_unknown:
         raise VerificationFailed(f"{new.name} was told to be primary, and nobody can tell whether it is: {node.why}")
@@ -38,10 +40,15 @@ def promoted(context: Run, state: R, way_out: str) -> R:
     return state.model_copy(update={"timeline": node.timeline})
 
 
-def promote(context: Run, paths: Layout, new: Host, returning: Host, way_out: str) -> None:
-    """Raises TargetFailed, with `way_out` as its hint, when the second attempt fails as well."""
+def promote(
+    context: Run, paths: Layout, new: Host, returning: Host, way_out: str, further: tuple[str, ...] = ()
+) -> None:
+    """Raises TargetFailed, with `way_out` as its hint, when the second attempt fails as well.
+
+    WAL is held for `returning`, and for `further` hosts.
+    """
     try:
-        _attempt(context, paths, new, returning, min(budget("promote.wait"), context.remaining()))
+        _attempt(context, paths, new, returning, min(budget("promote.wait"), context.remaining()), further)
         return
     except (TargetFailed, TimedOut) as error:
         _tell(context, paths, new, f"the promotion of {new.name} failed: {error}", "promotion-failed")
@@ -52,17 +59,19 @@ def promote(context: Run, paths: Layout, new: Host, returning: Host, way_out: st
             way.bring_up(new, paths)
             _until_it_answers(context, paths, new)
         context.note("promotion-repeated", host=new.name)
-        _attempt(context, paths, new, returning, max(1.0, context.remaining() - budget("promote.look")))
+        _attempt(context, paths, new, returning, max(1.0, context.remaining() - budget("promote.look")), further)
     except (TargetFailed, TimedOut) as error:
         _tell(context, paths, new, f"the second promotion of {new.name} failed: {error}", "promotion-failed-again")
         raise TargetFailed(f"{new.name} could not be promoted, twice: {error}", way_out) from error
     context.say(f"{new.name} was promoted at the second attempt")
 
 
-def _attempt(context: Run, paths: Layout, new: Host, returning: Host, timeout: float) -> None:
+def _attempt(
+    context: Run, paths: Layout, new: Host, returning: Host, timeout: float, further: tuple[str, ...]
+) -> None:
     for line in way.let_it_write(new, paths):
         _removed(context, new, f"{line} is out of its files: promoted with it, it would take no writes")
-    act.promote(new, returning, timeout)
+    act.promote(new, returning, timeout, further)
 
 
 def _tell(context: Run, paths: Layout, new: Host, what: str, event: str) -> None:

@@ -12,6 +12,7 @@ from runbooks.hosts import Host, Run
 from runbooks.layout import DATA, KEPT
 from runbooks.long_work.work import Asker, Overtaken
 from runbooks.probes.postgresql import server
+from runbooks.probes.postgresql import stopped as files
 from runbooks.procedures.postgresql import gates, guards, rebuilding, streaming, verifying
 from runbooks.procedures.postgresql.fitting import fit
 from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of
@@ -67,7 +68,7 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
             f"{wanted or 'every other node'} streams from {primary.name} already: there is nothing to rejoin",
             "./dr status shows what else is missing; ./dr deploy makes commits wait for a standby that streams",
         )
-    node = out[0]
+    node = _which(out, wanted)
     if node.slow:
         raise Refused(f"{node.name} did not answer in time ({node.why})", server.asks_again(node.name))
     if not node.ssh:
@@ -86,6 +87,17 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
             "timeline": primary.timeline, "at": primary.written or 0, "was_standby": node.standby_signal,
         }
     )  # fmt: skip
+
+
+def _which(out: list[server.Node], wanted: str) -> server.Node:
+    """The only one that is out, or the only one of those whose host answers. Raises Refused where it must be named."""
+    there = [node for node in out if node.ssh] or out
+    if len(there) > 1 and not wanted:
+        raise Refused(
+            f"{' and '.join(node.name for node in there)} are out, and one after the other rejoins",
+            "; ".join(f"./dr rejoin {node.name} --yes" for node in there),
+        )
+    return there[0]
 
 
 def _can_be_rebuilt(context: Run, node: server.Node, primary: server.Node) -> None:
@@ -138,7 +150,27 @@ def as_assessed(context: Run, state: Rejoin) -> None:
 
 def stop(context: Run, state: Rejoin) -> Rejoin:
     act.fence(other_of(context, state), layout(context), f"rejoin, run {context.run_dir.name}")
-    return state
+    return _as_it_parted(context, state)
+
+
+def _as_it_parted(context: Run, state: Rejoin) -> Rejoin:
+    """Of several standbys one may have received more than the one that was promoted: then it parted as a primary does.
+
+    Nobody was told of those rows, since commits wait for more than that one; it is rewound, and they are kept.
+    """
+    if len(context.estate.postgres) <= 2 or not state.was_standby or context.options.reclone:
+        return state
+    host, paths = other_of(context, state), layout(context)
+    (seen,) = files.survey((host,), paths)
+    fork = server.fork_points(primary_of(context, state), paths.version, state.timeline).get(seen.timeline)
+    if not seen.readable or fork is None or seen.timeline >= state.timeline or seen.end < fork:
+        return state
+    context.say(
+        f"{host} received WAL to {server.as_lsn(seen.end)}, and {state.primary} went another way at "
+        f"{server.as_lsn(fork)}: it is rewound"
+    )
+    act.as_primary(host, paths)  # fenced: no start comes of it, and a rewind replays what a crash has left
+    return state.model_copy(update={"was_standby": False})
 
 
 def stopped(context: Run, state: Rejoin) -> None:

@@ -34,7 +34,7 @@ from runbooks.probes.postgresql import ground, pgbackrest, progress
 from runbooks.procedures.postgresql import ahead, gates, guards, promoting, recording, streaming, verifying, writing
 from runbooks.procedures.postgresql import restore_ground as begin
 from runbooks.procedures.postgresql.restore_ground import RestoreCluster, RestoreClusterOptions, aside
-from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
+from runbooks.procedures.postgresql.roles import layout, others_of, primary_of
 from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.record import keep
 
@@ -64,9 +64,9 @@ def provisioned(context: Run, state: RestoreCluster) -> None:
 
 def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
     """Nothing expires, nothing of the lost hosts is held any more, and the directories are empty."""
-    hosts, paths = (primary_of(context, state), other_of(context, state)), layout(context)
+    hosts, paths = (primary_of(context, state), *others_of(context, state)), layout(context)
     coming = {host.name: begin.incoming(context, state, host) for host in hosts}
-    with ThreadPoolExecutor(4) as pool:  # both are asked before either is touched
+    with ThreadPoolExecutor(2 + len(hosts)) as pool:  # all are asked before any is touched
         asked = [pool.submit(directory.would_make_room, host, paths, coming[host.name]) for host in hosts]
         held = pool.submit(_held, context, state)
         dropped = pool.submit(repository.drop_connections, context.estate.backup)
@@ -75,7 +75,7 @@ def prepare(context: Run, state: RestoreCluster) -> RestoreCluster:
         one.result()
     # The data comes back whatever became of the record: what cannot be written now is written when it is back.
     keep.changing(context, state.primary, degraded=f"both are being restored from {state.label}", must=False)
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(len(hosts)) as pool:
         for sentence in pool.map(lambda host: _cleared(context, host, coming[host.name]), hosts):
             context.say(sentence)
     return state
@@ -117,7 +117,7 @@ def _lease(context: Run) -> str:
 def copy(context: Run, state: RestoreCluster) -> RestoreCluster:
     """The primary's directory is waited for; the standby's goes on by itself, or begins later on the same machine."""
     asker = Asker.of(context)
-    for host in (primary_of(context, state), *([other_of(context, state)] if state.together else [])):
+    for host in (primary_of(context, state), *(others_of(context, state) if state.together else ())):
         restoring.begin(host, layout(context), begin.incoming(context, state, host), asker)
     if takes := durations.restore(context.estate, state.bytes):
         context.say(f"it takes {takes}")
@@ -225,19 +225,20 @@ def requeue(context: Run, state: RestoreCluster) -> RestoreCluster:
 
 
 def standby(context: Run, state: RestoreCluster) -> RestoreCluster:
-    """Its files have arrived meanwhile; it follows the primary onto the new timeline."""
-    host = other_of(context, state)
-    _wait_for_files(context, state, host)
-    act.start(host, layout(context))
+    """Its files have arrived meanwhile; it follows the primary onto the new timeline. So do further ones."""
+    for host in others_of(context, state):
+        _wait_for_files(context, state, host)
+        act.start(host, layout(context))
     return state
 
 
 def follows(context: Run, state: RestoreCluster) -> None:
-    try:
-        streaming.follows(context, state)
-    except TimedOut as error:
-        hint = f"./dr rejoin {state.other} --reclone --yes restores it anew; {state.primary} takes writes"
-        raise TimedOut(str(error), hint) from error
+    for host in others_of(context, state):
+        try:
+            streaming.follows(context, state.model_copy(update={"other": host.name}))
+        except TimedOut as error:
+            hint = f"./dr rejoin {host} --reclone --yes restores it anew; {state.primary} takes writes"
+            raise TimedOut(str(error), hint) from error
 
 
 def back_up(context: Run, state: RestoreCluster) -> RestoreCluster:

@@ -127,14 +127,15 @@ def assess(context: Run, state: RestoreCluster) -> RestoreCluster:
         asked = pool.submit(pgbackrest.info, estate.backup, str(estate.data["stanza"]))
         seen = {one.host.name: one for one in ground.survey(needed(context), layout(context), estate)}
     first = estate.groups["pg_primary"][0]
-    other = next(host.name for host in estate.postgres if host.name != first)
+    others = [host.name for host in estate.postgres if host.name != first]
+    other = next((host.name for host in estate.candidates if host.name != first), others[0])
     state = state.model_copy(
         update={
             "primary": first, "other": other,
             "provision": _unprovisioned(context, seen),
             "replaced": tuple(h.name for h in estate.postgres if seen[h.name].holds is Holds.DATA),
             # Restoring takes a client's cores, ten times those of the repository: on one machine the first would wait.
-            "together": seen[first].machine != seen[other].machine,
+            "together": seen[first].machine not in {seen[name].machine for name in others},
         }
     )  # fmt: skip
     repository = _repository(context, seen[estate.backup.name], asked)

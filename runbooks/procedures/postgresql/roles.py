@@ -24,6 +24,8 @@ class Roles(BaseModel):
     timeline: int = 0
     system: str = ""  # the database system's identifier, where it was seen: a record of another one counts for nothing
     degraded: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()  # standbys besides the other host that follow the primary and that commits wait for
+    waited: tuple[str, ...] = ()  # standbys that the primary's commits waited for when the procedure began
 
 
 R = TypeVar("R", bound=Roles)
@@ -50,6 +52,24 @@ def told(context: Run, host: Host) -> server.Node:
 
 def primary_of(context: Run, state: Roles) -> Host:
     return context.estate.host(state.primary)
+
+
+def others_of(context: Run, state: Roles) -> tuple[Host, ...]:
+    """Every PostgreSQL host but the primary: the other one first, then further standbys."""
+    other = other_of(context, state)
+    return (other, *(host for host in context.estate.postgres if host.name not in (state.primary, other.name)))
+
+
+def further_of(context: Run, state: Roles) -> tuple[Host, ...]:
+    """PostgreSQL hosts besides the two that the procedure is about; none in an estate of two."""
+    return others_of(context, state)[1:]
+
+
+def waited_for(context: Run, state: Roles) -> tuple[str, ...]:
+    """Nodes that a setting names which is written before it is known who streams: all of two, else as it was."""
+    everyone = tuple(host.name for host in context.estate.postgres)
+    named = (state.primary, *state.waited)
+    return tuple(name for name in everyone if name in named) if state.waited and len(everyone) > 2 else everyone
 
 
 def other_of(context: Run, state: Roles) -> Host:

@@ -12,7 +12,7 @@ What counts, in this order:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,10 +48,16 @@ class Noted:
     timeline: int
     since: str
     why: str
+    quorum: int | None = None  # each row was on so many of them; None: on each
 
-    def covers(self, node: Stopped) -> bool:
-        """Whether this standby had every acknowledged row. A record of another timeline counts for nothing."""
-        return node.name in self.standbys and node.timeline == self.timeline
+    def covers(self, node: Stopped, unseen: Collection[str] = ()) -> bool:
+        """Whether this standby had every acknowledged row. A record of another timeline counts for nothing.
+
+        `unseen`: nodes that may have more than it. Of several standbys too many of those leave rows unknown.
+        """
+        away = [name for name in self.standbys if name in unseen and name != node.name]
+        least = self.quorum or len(self.standbys)
+        return node.name in self.standbys and node.timeline == self.timeline and len(away) < least
 
 
 @dataclass(frozen=True)
@@ -222,7 +228,10 @@ def _stepped_down(nodes: list[Stopped]) -> Choice | None:
 
 def _promoted(nodes: list[Stopped], word: Word) -> Choice:
     """The standby with the newest WAL."""
-    able = [node for node in nodes if not node.fenced and (node.standby_signal or node.half_promoted)]
+    able = [
+        node for node in nodes
+        if not node.fenced and (node.standby_signal or node.half_promoted) and node.host.entry.synchronous
+    ]  # fmt: skip
     if not able:
         raise Refused(
             f"nobody may be started: what is not fenced is no standby either ({_named(nodes)})",
@@ -246,6 +255,8 @@ def _unproven(
     if not lacking and not away:
         return ""  # all that exists anywhere is in it
     names = " and ".join(node.name for node in (*lacking, *away))
+    if noted and len(noted.standbys) > 1 and noted.covers(choice.node, {node.name for node in (*lacking, *away)}):
+        return ""
     if len([*lacking, *away]) > 1:
         return f"{names} may each have been the one that commits waited for"
     if noted is None:

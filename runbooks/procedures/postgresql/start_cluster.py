@@ -40,7 +40,7 @@ from runbooks.procedures.postgresql import (
     writing,
 )
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
-from runbooks.procedures.postgresql.roles import layout, primary_of, told
+from runbooks.procedures.postgresql.roles import layout, primary_of, told, waited_for
 from runbooks.procedures.postgresql.start_choice import Archive, Choice, How, Noted, Word
 from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.record import keep
@@ -106,7 +106,7 @@ def assess(context: Run, state: StartCluster) -> StartCluster:
             f"{choice.node.name} is to be {_verb(choice.how)}, and {names} fenced before, which needs your consent",
             "./dr start-cluster --yes",
         )
-    return _decided(context, state, choice)
+    return _decided(context, state, choice).model_copy(update={"waited": record.standbys if record else ()})
 
 
 def _verb(how: How) -> str:
@@ -138,7 +138,7 @@ def _noted(context: Run) -> Noted | None:
     record = answer.record
     if record.changing and record.changing.procedure not in (*failover.MOVES, "start-cluster"):
         return Noted((), record.timeline, record.since, record.changing.says)
-    return Noted(record.synchronous, record.timeline, record.since, record.why)
+    return Noted(record.synchronous, record.timeline, record.since, record.why, record.quorum)
 
 
 def _archive(context: Run) -> Archive | None:
@@ -211,7 +211,7 @@ def start(context: Run, state: StartCluster) -> StartCluster:
     else:
         act.as_primary(host, paths)
         if state.how is How.AGAIN:  # stepping down took that away; nothing may be committed alone that is not recorded
-            act.write_names(host, paths, tuple(node.name for node in context.estate.postgres))
+            act.write_names(host, paths, waited_for(context, state), context.estate.least)
         why = f"start-cluster, run {context.run_dir.name}"
         permit.grant(host, seen.system, server.as_lsn(seen.checkpoint), why)
     try:
@@ -250,20 +250,29 @@ def promote(context: Run, state: StartCluster) -> StartCluster:
 
 def follow(context: Run, state: StartCluster) -> StartCluster:
     """Start the standbys as they are. One that does not come is said, and stops nothing: writing must go on."""
+    started = []
     for name in state.standbys:
         host = context.estate.host(name)
         act.hold_wal(primary_of(context, state), name)
         try:
             act.start(host, layout(context))
+            started.append(host)
         except DrError as error:
             context.say(f"WARNING: {name} does not start: {error}")
-            return state
+    followers = [host for host in started if _follows(context, state.model_copy(update={"other": host.name}))]
+    waited = [host.name for host in followers if host.entry.synchronous]
+    if not waited:
+        return state
+    return state.model_copy(update={"following": True, "fate": "", "other": waited[0]})
+
+
+def _follows(context: Run, state: StartCluster) -> bool:
     try:
         streaming.follows_soon(context, state)  # commits wait for it meanwhile
     except TimedOut as error:
         context.say(f"WARNING: {state.other} does not follow: {error}")
-        return state
-    return state.model_copy(update={"following": True, "fate": ""})
+        return False
+    return True
 
 
 def alone(context: Run, state: StartCluster) -> StartCluster:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from inventories.errors import TimedOut, VerificationFailed
+from inventories.quorum import parsed, setting
 from runbooks.actions.postgresql import server as act
+from runbooks.engine.budgets import budget
 from runbooks.engine.moving import while_it_moves
 from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.engine.wait import until
@@ -17,6 +20,8 @@ from runbooks.probes import network
 from runbooks.probes.postgresql import progress, server
 from runbooks.procedures.postgresql.recording import recorded
 from runbooks.procedures.postgresql.roles import R, Roles, layout, other_of, primary_of, told
+from runbooks.record import keep
+from runbooks.record.settle import have_everything, in_step
 
 STALLED_S = 1.5  # a standby that has flushed nothing new for so long does not follow, whatever is said of it
 
@@ -85,16 +90,19 @@ def follows(context: Run, state: Roles) -> None:
 def now_synchronous(context: Run, state: R) -> R:
     """Make the primary wait for its standby again, once that streams, and record that it has every row from now on.
 
-    Only once its primary has had nothing left to send: no commit is confirmed by one that still catches up.
+    Only once its primary has had nothing left to send: no commit is confirmed by one that still catches up. Of more
+    than two nodes everybody is waited for, as declared, who streams.
     """
     primary, other = primary_of(context, state), other_of(context, state)
+    if len(context.estate.postgres) > 2:
+        return _quorum_waits(context, state)
     names = tuple(host.name for host in context.estate.postgres)
-    _until_it_is(context, state, f"up with {primary.name}", lambda standby: True)
+    until_it_is(context, state, f"up with {primary.name}", lambda standby: True)
     act.synchronous_on(primary, layout(context), names)
     alone = told(context, primary).written  # committed without the standby up to here
     if alone is None:
         raise VerificationFailed(f"{primary} does not say how far it has written, so nobody knows what {other} lacks")
-    _until_it_is(
+    until_it_is(
         context, state, f"the synchronous standby of {primary.name}",
         lambda standby: standby.sync == "sync" and (standby.flushed or 0) >= alone, alone,
     )  # fmt: skip
@@ -102,7 +110,66 @@ def now_synchronous(context: Run, state: R) -> R:
     return state
 
 
-def _until_it_is(
+def _quorum_waits(context: Run, state: R) -> R:
+    """The same with more than one standby: every candidate that streams is let in, and the other host with them."""
+    primary, other = primary_of(context, state), other_of(context, state)
+    if not other.entry.synchronous:
+        context.say(f"{other} is asynchronous by declaration: no commit waits for it")
+        return state
+    until_it_is(context, state, f"up with {primary.name}", lambda standby: True)
+    return only_these(context, state, _who_streams(context, primary))
+
+
+def only_these(context: Run, state: R, names: tuple[str, ...]) -> R:
+    """Let commits wait for as many of `names` as are declared, the other host among them, and record what holds then.
+
+    The primary is among the names, too. The record is made to say less before, since a row may be confirmed from then
+    on by whoever is first.
+    """
+    primary, other, estate = primary_of(context, state), other_of(context, state), context.estate
+    wanted = parsed(setting(names, estate.least))
+    assert wanted
+    keep.widened(context, primary.name, wanted.others(primary.name), wanted.least)
+    act.synchronous_on(primary, layout(context), names, estate.least)
+    alone = told(context, primary).written
+    if alone is None:
+        raise VerificationFailed(f"{primary} does not say how far it has written, so nobody knows what {other} lacks")
+    node = while_it_moves(
+        lambda: server.look(primary, layout(context).version), "rejoin.stream",
+        what=f"{wanted.least} of {' and '.join(wanted.others(primary.name))}, {other} among them, to have every row",
+        accept=lambda node: node.waits_for == wanted
+        and other.name in in_step(node, alone)
+        and bool(have_everything(node, alone).names),
+        far=lambda node: sum(min(s.flushed or 0, alone) for s in node.standbys if s.name in names),
+        granted=context.granted.add, clock=context.clock,
+    )  # fmt: skip
+    have = have_everything(node, alone)
+    streams = "streams" if len(have.names) == 1 else "stream"
+    recorded(context, state, have.names, f"{' and '.join(have.names)} {streams} from {primary.name}", have.quorum)
+    beside = tuple(name for name in wanted.others(primary.name) if name != other.name)
+    return state.model_copy(update={"beside": beside})
+
+
+def _who_streams(context: Run, primary: Host) -> tuple[str, ...]:
+    """The primary and the candidates that stream from it; one that runs as a standby is given a moment to."""
+    candidates = {host.name for host in context.estate.candidates}
+    run = {node.name for node in server.survey(context.estate) if node.is_standby} & candidates
+
+    def there(node: server.Node) -> set[str]:
+        return {standby.name for standby in node.standbys if standby.streams} & candidates
+
+    with suppress(TimedOut):
+        until(
+            lambda: server.look(primary, layout(context).version), min(budget("promote.wait"), context.remaining()),
+            what=f"{' and '.join(sorted(run))} to stream from {primary}", accept=lambda node: run <= there(node),
+        )  # fmt: skip
+    stream = there(told(context, primary))
+    for name in sorted(run - stream):
+        context.say(f"WARNING: {name} does not stream from {primary}: no commit waits for it; ./dr rejoin {name} --yes")
+    return tuple(host.name for host in context.estate.postgres if host.name in stream or host == primary)
+
+
+def until_it_is(
     context: Run, state: Roles, what: str, accept: Callable[[server.Standby], bool], end: float = math.inf
 ) -> None:
     """The other host streams and is so, as its primary sees it; waited for while it comes nearer to `end`."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from inventories.catalog.load import load_recovery
-from inventories.errors import DrError, Refused, VerificationFailed
+from inventories.errors import BadInput, DrError, Refused, VerificationFailed
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
@@ -16,12 +16,14 @@ from runbooks.engine.wait import until
 from runbooks.hosts import Run
 from runbooks.probes.postgresql import server, stopped
 from runbooks.procedures.postgresql import archiving, gates, guards, promoting, recording, streaming, verifying, writing
-from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of, told
+from runbooks.procedures.postgresql.roles import Roles, layout, other_of, primary_of, told, waited_for
 from runbooks.record import keep
 
 
 class SwitchoverOptions(Options):
-    """Nothing to choose."""
+    """`host`: which standby takes over; empty takes the one with most."""
+
+    host: str = ""
 
 
 class Switchover(Roles):
@@ -39,10 +41,15 @@ def assess(context: Run, state: Switchover) -> Switchover:
     nodes = server.survey(context.estate)
     primary = server.the_primary(nodes)
     following = streaming.following(context, primary)
-    standbys = [node for node in nodes if node.streams and node.name in following]
+    wanted = context.options.host
+    standbys = [
+        node for node in nodes
+        if node.streams and node.name in following and node.host.entry.synchronous and wanted in ("", node.name)
+    ]  # fmt: skip
     if not standbys:
         raise Refused(
-            f"no standby keeps up with {primary.name} ({server.told(node for node in nodes if node is not primary)})",
+            f"{wanted or 'no standby'} {'does not keep' if wanted else 'keeps'} up with {primary.name} "
+            f"({server.told(node for node in nodes if node is not primary)})",
             "./dr status shows why; ./dr rejoin brings a standby back",
         )
     standby = max(standbys, key=lambda node: node.written or 0)
@@ -78,8 +85,26 @@ def assess(context: Run, state: Switchover) -> Switchover:
         update={
             "primary": standby.name, "other": primary.name, "old_timeline": primary.timeline or 0,
             "was_synchronous": primary.synchronous, "system": primary.system,
+            "waited": primary.waits_for.others(primary.name) if primary.waits_for else (),
         }
     )  # fmt: skip
+
+
+def wanted(context: Run) -> Switchover:
+    """Raises BadInput for a host that is none, Refused for one that is never promoted."""
+    name, hosts = context.options.host, {host.name: host for host in context.estate.postgres}
+    if name and name not in hosts:
+        raise BadInput(
+            f"{name!r} is no PostgreSQL host of inventory {context.estate.inventory}",
+            f"its PostgreSQL hosts are {' and '.join(hosts)}",
+        )
+    if name and not hosts[name].entry.synchronous:
+        raise Refused(
+            f"{name} is asynchronous by declaration, and is not promoted",
+            f"./dr switchover --host {' or '.join(host.name for host in context.estate.candidates)}; or take "
+            "`synchronous` off it in the inventory, then ./dr deploy",
+        )
+    return Switchover()
 
 
 def as_assessed(context: Run, state: Switchover) -> None:
@@ -129,7 +154,8 @@ def step_up_again(context: Run, state: Switchover) -> None:
         raise Refused(f"{new.name} is primary already, so {state.other} stays a standby", "repeat with --resume")
     old, paths = other_of(context, state), layout(context)
     if state.was_synchronous:
-        act.write_names(old, paths, tuple(host.name for host in context.estate.postgres))
+        names = waited_for(context, state.model_copy(update={"primary": state.other}))
+        act.write_names(old, paths, names, context.estate.least)
     keep.unchanged(context)  # before the start, whose guard reads it
     act.make_primary_again(old, paths)
 
@@ -220,7 +246,7 @@ SWITCHOVER: Procedure[Switchover] = Procedure(
         "and is close."
     ),
     gate=(gates.TWO_NODES, gates.ONE_ANSWERS),
-    initial=lambda context: Switchover(),
+    initial=wanted,
     steps=(
         Step(
             name="assess", role="all hosts", budget="ssh.command", action=assess, observes=True,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.verify import EVERYTHING
 from runbooks.hosts import Run
 from runbooks.procedures import checks
-from runbooks.procedures.postgresql.roles import Roles, other_of
+from runbooks.procedures.postgresql.roles import Roles, asked, further_of, other_of
 
 
 def verification(*, without: str | Callable[[Any], str] = "", backup_may_be_away: bool = False) -> Step[Any]:
@@ -45,10 +46,19 @@ def _expected(context: Run, state: Roles, fate: str, backup_may_be_away: bool) -
     away = [name for name in estate.groups.get("offsite", ()) if not estate.host(name).reachable()]
     if backup_may_be_away and not estate.backup.reachable():
         away = [*away, estate.backup.name]
+    away += _out(context, state)
     if not fate:
         return {"primary": state.primary, "off": away}
     there = fate == "fenced" and other_of(context, state).reachable()
     away += [] if there else [state.other]
     away += [host.name for host in (estate.backup, estate.app) if not host.reachable()]
     fenced = [state.other] if there else []
-    return {"primary": state.primary, "off": list(dict.fromkeys(away)), "fenced": fenced, "degraded": True}
+    off = list(dict.fromkeys(away))
+    return {"primary": state.primary, "off": off, "fenced": fenced, "degraded": not state.beside}
+
+
+def _out(context: Run, state: Roles) -> list[str]:
+    """Further standbys that are out already: they are none of this procedure's business."""
+    further = further_of(context, state)
+    with ThreadPoolExecutor(max(1, len(further))) as pool:
+        return [node.name for node in pool.map(lambda host: asked(context, host), further) if not node.streams]

@@ -1,0 +1,150 @@
+"""Three PostgreSQL nodes in a lab of their own, DR_TEST_THREE_LAB (default t-three): a third one comes, one is lost,
+the primary is lost, both at once.
+
+Two nodes first, because that is how an estate grows; what is proven of two is proven elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from drills.prepare import provision
+from drills.run import Plan, drill
+from drills.scenarios.catalogue import SCENARIOS, TWINS
+from inventories.errors import Refused
+from lab.down import down
+from lab.up import up
+from runbooks import hosts
+from runbooks.engine.outcome import Outcome
+from runbooks.hosts import Estate
+from runbooks.judge import objectives
+from runbooks.look import status
+from runbooks.probes.postgresql import server
+from runbooks.procedures.postgresql.detach import DETACH, DetachOptions
+from runbooks.procedures.postgresql.rejoin import REJOIN, RejoinOptions
+from runbooks.procedures.postgresql.switchover import SWITCHOVER, SwitchoverOptions
+from runbooks.record.read import read
+from runbooks.record.types import Unknown
+from runbooks.run import execute
+from tests.drills import estate as seen
+from tests.drills.test_scenarios import assert_proven, faults, told
+
+pytestmark = [pytest.mark.lab, pytest.mark.destructive, pytest.mark.long, pytest.mark.timeout(1500)]
+LAB = os.environ.get("DR_TEST_THREE_LAB") or "t-three"
+SHORT = Plan(calm_s=2, after_s=2)
+
+
+def quiet(_: str) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
+    """Two nodes, deployed; then a blank third one beside them, which a deploy clones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DR_LAB", LAB)
+        patch.setenv("DR_INVENTORY", "lab")
+        patch.setenv("DR_RUNS", str(tmp_path_factory.mktemp("runs")))
+        try:
+            up(LAB, quiet)
+            provision(hosts.load("lab"), quiet)
+            patch.setenv("DR_LAB_POSTGRES", "3")
+            up(LAB, quiet)
+            provision(hosts.load("lab"), quiet)
+            yield patch
+        finally:
+            if os.environ.get("DR_TEST_KEEP") != "1":
+                down(LAB, quiet)
+
+
+@pytest.fixture
+def three(made: pytest.MonkeyPatch) -> Iterator[Estate]:
+    """A whole estate of three, whatever the test before left; a commit waits for one of two."""
+    made.setenv("DR_LAB_SYNCHRONOUS", "1")
+    yield seen.make_whole(hosts.load("lab"))
+    seen.power_on(hosts.load("lab"))
+
+
+@pytest.fixture
+def for_both(three: Estate, made: pytest.MonkeyPatch) -> Iterator[Estate]:
+    """The same where a commit waits for both standbys."""
+    made.setenv("DR_LAB_SYNCHRONOUS", "2")
+    provision(hosts.load("lab"), quiet)
+    yield hosts.load("lab")
+    made.setenv("DR_LAB_SYNCHRONOUS", "1")
+    seen.make_whole(hosts.load("lab"))
+    provision(hosts.load("lab"), quiet)
+
+
+def holders(estate: Estate) -> tuple[set[str], int | None]:
+    answer = read(estate)
+    assert not isinstance(answer, Unknown), answer.why
+    return set(answer.record.synchronous), answer.record.quorum
+
+
+def test_a_third_host_is_cloned_and_let_in_and_the_record_says_on_how_many_each_row_is(three: Estate) -> None:
+    primary = server.the_primary(server.survey(three))
+    others = {host.name for host in three.postgres} - {primary.name}
+    assert primary.waits_for is not None and set(primary.waits_for.others(primary.name)) == others
+    assert primary.waits_for.least == 1 and holders(three) == (others, 1)
+    looked = status.look(three)
+    assert objectives.degraded(looked) == ()
+
+
+@pytest.mark.parametrize("name", ["standby-loss", "primary-power-loss", "primary-partition", "site-power-loss"])
+def test_a_scenario_of_two_nodes_passes_with_three(three: Estate, name: str) -> None:
+    result, folder = drill(SCENARIOS[name], LAB, quiet, SHORT)
+    if name == "standby-loss":
+        assert faults(result) == (), told(result)
+        assert (result.lost, result.duplicated, result.acked_by_outbox) == (0, 0, 0)
+    else:
+        assert_proven(name, result, folder)
+    assert result.degraded == ()
+    seen.assert_whole(three)
+
+
+def test_the_loss_of_both_at_once_loses_nothing_where_commits_wait_for_both(for_both: Estate) -> None:
+    assert holders(for_both)[1] is None
+    result, folder = drill(SCENARIOS["double-loss"], LAB, quiet, SHORT)
+    assert_proven("double-loss", result, folder)
+    seen.assert_whole(for_both)
+    assert holders(for_both)[1] is None and len(holders(for_both)[0]) == 2
+
+
+def test_the_twin_misses_the_rows_that_the_lost_two_alone_had(for_both: Estate) -> None:
+    twin = TWINS["third-let-go"]
+    result, _ = drill(SCENARIOS[twin.scenario], LAB, quiet, SHORT, twin)
+    assert result.negative_twin is not None and result.negative_twin.held, result.negative_twin
+
+
+def test_where_commits_wait_for_one_the_drill_of_both_is_refused(three: Estate) -> None:
+    with pytest.raises(Refused, match="commits wait for 1") as refused:
+        drill(SCENARIOS["double-loss"], LAB, quiet, SHORT)
+    assert "DR_LAB_SYNCHRONOUS=2" in refused.value.hint
+
+
+def test_a_lost_standby_is_let_go_by_name_and_comes_back(three: Estate) -> None:
+    primary = server.the_primary(server.survey(three)).name
+    lost, left = (host.name for host in three.postgres if host.name != primary)
+    seen.inside(three, lost, f"systemctl stop {seen.UNIT}")
+    refused = execute(DETACH, three, DetachOptions(yes=True), quiet)
+    assert refused.outcome is Outcome.REFUSED and f"--host {lost}" in refused.hint
+    passed = execute(DETACH, three, DetachOptions(yes=True, host=lost), quiet)
+    assert passed.outcome is Outcome.PASSED, passed.error
+    assert holders(three) == ({left}, None)
+    passed = execute(REJOIN, three, RejoinOptions(yes=True, host=lost), quiet)
+    assert passed.outcome is Outcome.PASSED, passed.error
+    assert holders(three) == ({lost, left}, 1)
+
+
+def test_the_role_moves_to_the_standby_that_is_named_and_the_third_follows(three: Estate) -> None:
+    primary = server.the_primary(server.survey(three)).name
+    wanted = [host.name for host in three.postgres if host.name != primary][-1]
+    passed = execute(SWITCHOVER, three, SwitchoverOptions(yes=True, host=wanted), quiet)
+    assert passed.outcome is Outcome.PASSED, passed.error
+    nodes = server.survey(three)
+    assert server.the_primary(nodes).name == wanted and sum(node.streams for node in nodes) == 2
+    assert holders(three) == ({host.name for host in three.postgres} - {wanted}, 1)
