@@ -148,7 +148,9 @@ def test_a_standby_under_load_differs_in_nothing_and_damage_of_its_own_is_named(
     standby.run("sh -c %s sh %s", ALTER, place, timeout=120)
     until(lambda: seen.whole(whole), 90, what="a standby that streams", accept=bool)
     try:
-        with seen.load(whole, tmp_path / "again", 2000):
+        again = tmp_path / "again"
+        again.mkdir()
+        with seen.load(whole, again, 2000):
             ended = validate("--against", "standby")
         assert ended.code == 1
         assert [line for line in lines(ended) if "config_value" in line] == [
