@@ -132,26 +132,30 @@ def _lay_out(file: Path, target: Path) -> None:
 
 def _copied(file: Path, out: tarfile.TarFile) -> Iterator[str]:
     try:
-        with _opened(file) as source:
-            for member in source:
-                name = _place(member.name)
-                if name is None or not (member.isreg() or member.issym()):
-                    continue
-                if member.issym() and "/" in member.linkname:
-                    member.linkname = member.linkname.rsplit("/", 1)[-1]
-                member.name, member.uid, member.gid, member.uname, member.gname = name, 0, 0, "root", "root"
-                content = source.extractfile(member) if member.isreg() else None
-                out.addfile(member, io.BytesIO(without_executable_stack(content.read())) if content else None)
-                yield name
-                base, _, version = name.partition(".so.")
-                if version and name != f"{base}.so":  # the vendor's installer makes these links
-                    link = tarfile.TarInfo(f"{base}.so")
-                    link.type, link.linkname = tarfile.SYMTYPE, name.rsplit("/", 1)[-1]
-                    if f"{base}.so" not in out.getnames():
-                        out.addfile(link)
-                        yield f"{base}.so"
+        for source in _archives(file):
+            with source:
+                for member in source:
+                    name = _place(member.name)
+                    if name and (member.isreg() or member.issym()) and name not in out.getnames():
+                        yield from _added(source, member, name, out)
     except (tarfile.TarError, OSError, EOFError, subprocess.CalledProcessError) as error:
         raise BadInput(f"{file} cannot be unpacked: {error}", "fetch it again and compare its sum") from error
+
+
+def _added(source: tarfile.TarFile, member: tarfile.TarInfo, name: str, out: tarfile.TarFile) -> Iterator[str]:
+    """One of its files, and the link by which programs find a library, which the vendor's installer makes."""
+    if member.issym() and "/" in member.linkname:
+        member.linkname = member.linkname.rsplit("/", 1)[-1]
+    member.name, member.uid, member.gid, member.uname, member.gname = name, 0, 0, "root", "root"
+    content = source.extractfile(member) if member.isreg() else None
+    out.addfile(member, io.BytesIO(without_executable_stack(content.read())) if content else None)
+    yield name
+    base, _, version = name.partition(".so.")
+    if version and f"{base}.so" not in out.getnames():
+        link = tarfile.TarInfo(f"{base}.so")
+        link.type, link.linkname = tarfile.SYMTYPE, name.rsplit("/", 1)[-1]
+        out.addfile(link)
+        yield f"{base}.so"
 
 
 def without_executable_stack(program: bytes) -> bytes:
@@ -176,23 +180,26 @@ def _place(name: str) -> str | None:
     base = name.rsplit("/", 1)[-1]
     if base in _PROGRAMS:
         return f"bin/{base}"
-    if re.fullmatch(r"lib(taos|taosnative|taosws)\.so(\.[0-9.]+)?", base):
+    if re.fullmatch(r"lib(taos|taosnative|taosws)\.so(\.[0-9][0-9a-z.]*)?", base):
         return f"lib/{base}"
     return None
 
 
-def _opened(file: Path) -> tarfile.TarFile:
-    """The archive that holds the programs: the file itself, a vendor tarball's inner one, or a .deb's data."""
+def _archives(file: Path) -> Iterator[tarfile.TarFile]:
+    """Those that hold the programs: the file itself, or a .deb's data; of a vendor's tarball the inner one, and the
+    outer one too, in which newer ones keep the libraries.
+    """
     if file.name.endswith(".deb"):
-        return _deb(file)
+        yield _deb(file)
+        return
     outer = tarfile.open(file)  # noqa: SIM115 - the caller closes it
     if any(name.endswith("install.sh") for name in outer.getnames()):
         inner = next((name for name in outer.getnames() if name.endswith("package.tar.gz")), None)
         content = outer.extractfile(inner) if inner else None
         if content is None:
             raise tarfile.ReadError("it has an install.sh, but no package.tar.gz beside it")
-        return tarfile.open(fileobj=content)
-    return outer
+        yield tarfile.open(fileobj=content)  # noqa: SIM115
+    yield outer
 
 
 def _deb(file: Path) -> tarfile.TarFile:

@@ -70,6 +70,18 @@ def test_vendor_tarball_gives_what_lies_in_its_inner_archive(tmp_path: Path) -> 
     assert package.adapter
 
 
+def test_vendor_tarball_may_keep_its_libraries_beside_the_inner_archive(tmp_path: Path) -> None:
+    """As the vendor's own packaging makes it by now, an unfinished version included."""
+    inner = tarball(tmp_path / "package.tar.gz", {"bin/taosd": elf(), "cfg/taos.cfg": b""})
+    library = "TDengine/driver/libtaos.so.3.3.7.5.alpha"
+    outer = tarball(
+        tmp_path / "TDengine.tar.gz",
+        {"TDengine/install.sh": b"", "TDengine/package.tar.gz": inner.read_bytes(), library: elf()},
+    )
+    package = fetch(str(outer), digest(outer), tmp_path / "cache")
+    assert contents(package.archive) == ["bin/taosd", "lib/libtaos.so", "lib/libtaos.so.3.3.7.5.alpha"]
+
+
 def test_debian_package_is_read_without_running_its_scripts(tmp_path: Path) -> None:
     data = tarball(tmp_path / "data.tar.gz", {f"./usr/local/taos/{name}": text for name, text in PLAIN.items()})
     body = b"!<arch>\n"
