@@ -71,6 +71,8 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "runbooks/look/measurements.py": ({"pgbackrest restore"}, "the name of a step in a journal"),
     "runbooks/long_work/scripts.py": ({"mv", "rm -r"}, "what a unit left: its words and its outcome"),
     "runbooks/procedures/postgresql/rejoin.py": ({"pg_rewind"}, "what the journal calls it"),
+    "runbooks/validation/baseline.py": ({"replace()"}, "a file of hashes of the operator's"),
+    "runbooks/watch/kept.py": ({"replace()"}, "the watch's own note of what it saw"),
     "runbooks/record/breaking.py": ({"rmdir()"}, "an empty run directory of the operator's"),
 }
 

@@ -266,7 +266,8 @@ def named_in_the_code() -> set[str]:
 def test_every_command_that_a_hint_names_exists_with_its_options() -> None:
     named = {command for command in named_in_the_code() if command.partition(" ")[0] not in PROSE}
     assert len(named) > 40
-    known = {str(context.name): set(context.flags) for context in doors.ns.to_contexts()} | {"help": set()}
+    contexts = doors.ns.to_contexts()
+    known = {str(name): set(one.flags) for one in contexts for name in (one.name, *one.aliases)} | {"help": set()}
     wrong = []
     for command in sorted(named):
         task, *words = command.split()
