@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator
 
 from inventories import quorum
 from inventories.addresses import canonical, is_address
@@ -40,7 +40,7 @@ class HostEntry(BaseModel):
     ssh_proxy_jump: str | None = Field(default=None, pattern=rf"^{_HOP}(,{_HOP})*$")
     db_address: str | None = Field(default=None, alias="address")
     fence_command: tuple[str, ...] | None = None
-    synchronous: bool = True
+    synchronous: StrictBool = True  # 0 or "no" would be False here only
 
     @field_validator("ssh_hostname", "db_address")
     @classmethod

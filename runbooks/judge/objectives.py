@@ -236,8 +236,8 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
         measured = f"hang: {few}"
         yield Finding("commits", measured, "answered", hint)
     streams = any(standby.streams for standby in _ours(status, primary))
-    others = " ".join(node.name for node in status.nodes if node is not primary)
-    hint = "./dr deploy makes commits wait for the standby" if streams else f"./dr rejoin {others} --yes"
+    rejoin = "; ".join(f"./dr rejoin {node.name} --yes" for node in status.nodes if node is not primary)
+    hint = "./dr deploy makes commits wait for the standby" if streams else rejoin
     if loss.wal_bytes is None or loss.wal_bytes > limits.max_loss_bytes:
         measured = "unbounded" if loss.wal_bytes is None else size(loss.wal_bytes)
         yield Finding("possible loss", measured, size(limits.max_loss_bytes), hint)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -299,9 +298,16 @@ def settled(context: Run, truth: Truth) -> Record | None:
 
 
 def unchanged(context: Run) -> None:
-    """A transition was taken back; a failure to say so is said, and the record goes on naming it."""
-    with suppress(DrError):
+    """A transition was taken back; where that cannot be written the record goes on naming it.
+
+    Raises LockLost where another may be acting by now.
+    """
+    try:
         replace(keeper(context), alone=True).unchanged(pages(context.estate).answer)
+    except LockLost:
+        raise
+    except DrError:
+        return
 
 
 def now() -> str:

@@ -121,6 +121,12 @@ def test_rows_that_another_standby_may_have_confirmed_are_no_loss_only_when_it_w
     assert safe or "how far pg3 got cannot be asked" in reason
 
 
+def test_of_a_quorum_it_is_not_said_that_every_commit_waited_for_one() -> None:
+    assert "waited for" not in failover.possible_loss(known(), node("pg2"), False, BOTH)[1]
+    alone = known(synchronous=("pg2",), quorum=None)
+    assert "every commit has waited for pg2" in failover.possible_loss(alone, node("pg2"))[1]
+
+
 def test_a_copy_is_still_no_word_for_it() -> None:
     copy = Copy(known().record, "pg2", "backup1 does not answer")
     assert failover.possible_loss(copy, node("pg2"), False, BOTH)[0] is None

@@ -506,3 +506,8 @@ def test_commits_that_wait_for_both_hang_when_one_is_lost() -> None:
     assert named(hangs)["commits"].measured == "hang: only pg2 answers them, and 2 must"
     assert "with whoever is left" in named(hangs)["commits"].hint
     assert any("wait for a standby that is not there" in one for one in objectives.degraded(hangs))
+
+
+def test_several_standbys_are_brought_back_by_a_command_each() -> None:
+    status = replace(DEGRADED, nodes=(ALONE, OFF, replace(OFF, host=host("pg3"))))
+    assert named(status)["possible loss"].hint == "./dr rejoin pg2 --yes; ./dr rejoin pg3 --yes"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from inventories import quorum
 from inventories.errors import BadInput
-from inventories.inventory import read_inventory
+from inventories.inventory import HostEntry, read_inventory
 from inventories.quorum import Quorum
 from lab import spec
 
@@ -96,3 +97,10 @@ def test_the_labs_nodes_follow_the_environment(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv("DR_LAB_POSTGRES", wrong)
         with pytest.raises(BadInput, match="DR_LAB_POSTGRES"):
             spec.hosts_of_this_lab()
+
+
+@pytest.mark.parametrize("word", [0, "no", "false", 1])
+def test_what_is_asynchronous_by_declaration_is_declared_by_false_alone(word: object) -> None:
+    """A deploy reads the inventory's own value, and must not find another one there than the runbooks."""
+    with pytest.raises(ValidationError):
+        HostEntry.model_validate({"name": "pg3", "ssh_hostname": "192.0.2.3", "synchronous": word})

@@ -242,7 +242,9 @@ def possible_loss(
         return None, lacking
     if isinstance(answer, Copy) and not believe_copy:
         return None, f"the newest copy of the record, on {answer.at}, may not be the newest: {answer.why}"
-    return 0, f"every commit has waited for {best.name} since {record.since}"
+    if not record.quorum:
+        return 0, f"every commit has waited for {best.name} since {record.since}"
+    return 0, f"{record.holders} has had every acknowledged row since {record.since}"
 
 
 def _record(context: Run, state: Failover) -> None:

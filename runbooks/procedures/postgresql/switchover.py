@@ -10,6 +10,7 @@ from inventories.errors import BadInput, DrError, Refused, VerificationFailed
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
 from runbooks.engine.context import Options
+from runbooks.engine.lock import LockLost
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.engine.wait import until
@@ -223,6 +224,8 @@ def _together_again(context: Run, back: Switchover, why: str) -> None:
         patience = min(context.remaining() / 2, budget("promote.wait"))
         streaming.follows_soon(replace(context, deadline=context.clock() + patience), back)
         streaming.now_synchronous(context, back)
+    except LockLost:
+        raise  # whoever acts now decides about it
     except DrError as error:
         context.say(f"WARNING: {host.name} does not follow: {error}; ./dr rejoin {host} --yes")
         act.fence(host, paths, f"its promotion failed, run {context.run_dir.name}")

@@ -46,7 +46,8 @@ def _expected(context: Run, state: Roles, fate: str, backup_may_be_away: bool) -
     away = [name for name in estate.groups.get("offsite", ()) if not estate.host(name).reachable()]
     if backup_may_be_away and not estate.backup.reachable():
         away = [*away, estate.backup.name]
-    away += _out(context, state)
+    if state.other:  # an estate of one node has no other
+        away += _out(context, state)
     if not fate:
         return {"primary": state.primary, "off": away}
     there = fate == "fenced" and other_of(context, state).reachable()
