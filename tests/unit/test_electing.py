@@ -162,6 +162,25 @@ def test_nobody_is_promoted_when_one_is_gone_that_may_have_more(monkeypatch: pyt
     assert electing.elected(context(FailoverOptions()), known(quorum=None).record, BOTH, False).name == "pg2"
 
 
+@pytest.mark.parametrize("answer", [known(), Copy(known().record, "pg2", "backup1 does not answer")], ids=type)
+def test_who_got_further_is_looked_for_whoever_kept_the_record(
+    monkeypatch: pytest.MonkeyPatch, answer: Known | Copy
+) -> None:
+    """Until the fence the old primary may confirm rows to the one that was behind, with or without an arbiter."""
+    lost = Node(estate().host("pg1"), ssh=False)
+    monkeypatch.setattr(failover, "_looked", lambda _: (answer, (lost, node("pg2", 101), node("pg3", 100)), None))
+    for where, name in ((failover.ahead, "get_ready"), (failover.ahead, "ask_archive"), (failover, "_record")):
+        monkeypatch.setattr(where, name, lambda *_: None)
+    monkeypatch.setattr(failover, "fence", lambda _, state: state)
+    monkeypatch.setattr(failover.fence_proof, "look", lambda *_: ())
+    monkeypatch.setattr(keep, "changing", lambda *_, **__: None)
+    looks(monkeypatch, node("pg2", 101), node("pg3", 102))
+    run = context(FailoverOptions(accept_no_arbiter=True))
+    state = failover.assess(run, Failover())
+    assert state.primary == "pg2"
+    assert failover.begin(run, Failover.model_validate_json(state.model_dump_json())).primary == "pg3"
+
+
 def test_the_record_says_before_that_the_role_moves_to_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr(keep, "changing", lambda _, to, **__: written.append(to))

@@ -37,7 +37,7 @@ from runbooks.procedures.postgresql.roles import layout, other_of, primary_of
 from runbooks.record import keep
 from runbooks.record.arbiter import FileOn
 from runbooks.record.read import of_system, read
-from runbooks.record.types import Answer, Copy, Known, Unknown
+from runbooks.record.types import Answer, Copy, Known, Record, Unknown
 
 RECORD_NOTED = "waited for the estate record"  # which drills measure
 FRESH_S = 5.0  # what was seen of the old primary longer ago, by a run that is resumed, is asked anew
@@ -69,6 +69,7 @@ class Failover(Fenced):
     why: str = ""
     rivals: tuple[str, ...] = ()  # standbys of which the one with most is promoted, once the old primary is fenced
     recorded: Known | None = None  # what the arbiter said; the next change is compared with it
+    elects: Record | None = None  # by which that one is found, be it a copy; None where there are no rivals
 
 
 def assess(context: Run, state: Failover) -> Failover:
@@ -115,6 +116,7 @@ def assess(context: Run, state: Failover) -> Failover:
             "primary": best.name, "other": old.name, "old_timeline": best.timeline or 0, "possible_loss_bytes": loss,
             "loss_reason": reason, "unreplayed_bytes": unreplayed, "asks": ahead.asks(best), **_seen(old),
             "recorded": answer if isinstance(answer, Known) else None, "system": best.system, "rivals": rivals,
+            "elects": None if isinstance(answer, Unknown) or len(rivals) < 2 else answer.record,
         }
     )  # fmt: skip
 
@@ -282,7 +284,7 @@ def begin(context: Run, state: Failover) -> Failover:
             raise
         if not state.unfenced:
             ahead.ask_archive(context, primary_of(context, state), state.asks)
-        best = pool.submit(_elected, context, state) if state.recorded and len(state.rivals) > 1 else None
+        best = pool.submit(_elected, context, state, state.elects) if state.elects else None
         state = state.model_copy(update={"views": fence_proof.look(context, state)})
         began = context.clock()
         try:
@@ -295,9 +297,8 @@ def begin(context: Run, state: Failover) -> Failover:
         return _instead(context, state, best.result()) if best else state
 
 
-def _elected(context: Run, state: Failover) -> server.Node:
-    assert state.recorded
-    return electing.elected(context, state.recorded.record, state.rivals, context.options.accept_loss)
+def _elected(context: Run, state: Failover, record: Record) -> server.Node:
+    return electing.elected(context, record, state.rivals, context.options.accept_loss)
 
 
 def _instead(context: Run, state: Failover, best: server.Node) -> Failover:
