@@ -31,7 +31,8 @@ FOLDER = Path("/var/lib/mystocks-dr")
 NAME, GUARD, LOG = "estate.json", "estate.lock", "estate.log.jsonl"
 RUNS = "estate.runs.json"  # beside the document: an older version of this program does not know it
 KEPT_RUNS = 50
-SCHEMA = 1
+SCHEMA = 2  # the newest that is understood
+_PLAIN = 1  # of a record without a quorum, and of none: what the versions before wrote and read
 _PATIENCE_S = 3.0  # for another change, which takes milliseconds
 FRESH_S = 60.0  # whoever acts leaves a sign of life every ten seconds
 Json = dict[str, Any]
@@ -109,7 +110,7 @@ def read(folder: Path) -> Json:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return {"schema": SCHEMA, "record": None, "sum": "", "acting": None}
+        return {"schema": _PLAIN, "record": None, "sum": "", "acting": None}
     except (OSError, ValueError) as error:
         raise Refused("unreadable", f"{path} cannot be read: {error}", _ANEW) from error
     try:
@@ -413,11 +414,15 @@ def _require_token(found: Json, request: Json) -> None:
 def _put_aside(folder: Path) -> Json:
     path = folder / NAME
     path.replace(folder / f"estate.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.aside.json")
-    return {"schema": SCHEMA, "record": None, "sum": "", "acting": None}
+    return {"schema": _PLAIN, "record": None, "sum": "", "acting": None}
 
 
 def _put(folder: Path, document: Json, what: str, **more: Any) -> Json:
-    """Write the document whole or not at all, and to the disk, its name too."""
+    """Write the document whole or not at all, and to the disk, its name too.
+
+    With a quorum it is of a version that those do not believe who would take it for damaged.
+    """
+    document = {**document, "schema": SCHEMA if _QUORUM in (document["record"] or {}) else _PLAIN}
     files.replace(folder / NAME, json.dumps(document, indent=1) + "\n", 0o644)
     if what in ("swap", "copy", "break"):
         _tell(folder, {"at": _now(), "what": what, "record": document["record"], **more})

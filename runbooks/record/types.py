@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-SCHEMA = 1
+SCHEMA = 2  # 1 without a quorum
 SETTLE = "./dr record.settle --yes puts it aside and writes it anew from what the hosts are"
 SAME_VERSION = "use that version of mystocks-dr here too"
 ABSENT = "absent"  # what a host says that has no document: an empty one is a damaged one

@@ -251,7 +251,7 @@ def test_a_full_disk_leaves_the_record_as_it_was(kept: Path, monkeypatch: pytest
         (lambda text: text.replace('"primary": "pg1"', '"primary": "pg2"'), "unreadable"),
         (lambda text: text.replace('"synchronous"', '"degraded"', 1), "unreadable"),
         (lambda text: text[: len(text) // 2], "unreadable"),
-        (lambda text: text.replace('"schema": 1', '"schema": 2'), "future"),
+        (lambda text: text.replace('"schema": 1', '"schema": 3'), "future"),
         (lambda _: "[]", "unreadable"),
         (lambda _: "", "unreadable"),
     ],

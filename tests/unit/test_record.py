@@ -80,7 +80,7 @@ def _record(**changes: Any) -> Callable[[dict[str, Any]], str]:
 
 NOT_BELIEVED: list[Callable[[dict[str, Any]], str]] = [
     lambda _: "", lambda _: "\n", lambda _: "null", lambda _: "[]", lambda _: "{ nope", lambda _: "[" * 100_000,
-    _edited(extra=1), _edited(schema=2), _edited(schema="1"), _edited(schema=True), _edited(record=7), _edited(sum=""),
+    _edited(extra=1), _edited(schema=3), _edited(schema="1"), _edited(schema=True), _edited(record=7), _edited(sum=""),
     _edited(acting="me"), _edited(acting={"token": "x"}), _acting(owner=None), _acting(pid="7"), _acting(token=""),
     _acting(beat_ticks="long ago"), _acting(since=None),
     _record(colour="red"), _record(primary=""), _record(mode="odd"), _record(synchronous=[]), _record(timeline="2"),
@@ -115,7 +115,7 @@ def test_a_later_part_of_who_is_acting_is_believed_on_both_sides(desk: Desk) -> 
     assert ARBITER.show()["acting"]["shift"] == "night" and isinstance(desk.answer, Known)
 
 
-@pytest.mark.parametrize(("text", "hint"), [("{", "./dr record.settle --yes"), ('{"schema": 2}', "use that version")])
+@pytest.mark.parametrize(("text", "hint"), [("{", "./dr record.settle --yes"), ('{"schema": 3}', "use that version")])
 def test_a_damaged_copy_that_is_the_last_one_is_no_reason_to_wait_for_hosts_that_all_answer(
     desk: Desk, text: str, hint: str
 ) -> None:

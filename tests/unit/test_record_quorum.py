@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from inventories.quorum import Quorum
 from runbooks.judge import record as judge
 from runbooks.probes.postgresql.server import Standby
 from runbooks.record.settle import settle
+from runbooks.record.types import Known
 from tests.unit.record_kit import Desk, a_record
 from tests.unit.record_kit import desk as desk
 from tests.unit.test_record import acts, hosts_are, node, written
@@ -54,6 +56,29 @@ def test_the_document_of_one_standby_has_no_quorum(desk: Desk, hosts_are: Callab
     hosts_are(waits_for=Quorum(1, ("pg1", "pg2")))
     settle(desk.keeper(acts(desk)))
     assert "quorum" not in written(desk, "backup1")
+
+
+@pytest.mark.parametrize(("quorum", "schema"), [(1, 2), (None, 1)])
+def test_a_version_that_knows_no_quorum_says_that_a_later_one_wrote_it(
+    desk: Desk, quorum: int | None, schema: int
+) -> None:
+    """It would call the record damaged, and write another one. What has no quorum it goes on reading."""
+    desk.everywhere(a_record(synchronous=BOTH, quorum=quorum))
+    mine = acts(desk)
+    for name in ("backup1", "pg1", "pg2"):
+        assert json.loads(desk.document(name).read_text())["schema"] == schema
+    assert isinstance(desk.answer, Known)
+    desk.keeper(mine).without(desk.answer, "pg3", "its data are replaced")
+    assert json.loads(desk.document("backup1").read_text())["schema"] == 1
+
+
+def test_a_quorum_that_was_written_before_its_version_was_raised_is_still_read(desk: Desk) -> None:
+    desk.everywhere(a_record(synchronous=BOTH, quorum=1))
+    for name in ("backup1", "pg1", "pg2"):
+        path = desk.document(name)
+        path.write_text(path.read_text().replace('"schema": 2', '"schema": 1'))
+    assert isinstance(desk.answer, Known)
+    assert program.show(desk.folder("backup1"))["state"] == "known"
 
 
 def test_a_quorum_that_hangs_is_not_taken_back(desk: Desk, hosts_are: Callable[..., None]) -> None:
