@@ -26,7 +26,7 @@ from runbooks.procedures.postgresql.roles import Roles
 from runbooks.procedures.postgresql.start_choice import Noted
 from runbooks.procedures.postgresql.switchover import SwitchoverOptions
 from runbooks.record import keep
-from runbooks.record.types import Copy, Known, Unknown
+from runbooks.record.types import Change, Copy, Known, Unknown
 from tests.unit.record_kit import SYSTEM, a_record
 from tests.unit.start_kit import standby as stopped_standby
 
@@ -119,6 +119,18 @@ def test_rows_that_another_standby_may_have_confirmed_are_no_loss_only_when_it_w
     loss, reason = failover.possible_loss(known(**record), node("pg2"), False, others)
     assert (loss == 0) is safe
     assert safe or "how far pg3 got cannot be asked" in reason
+
+
+@pytest.mark.parametrize(
+    ("procedure", "seen", "safe"),
+    [("failover", BOTH, True), ("failover", ("pg3",), False), ("detach", BOTH, False)],
+)
+def test_who_was_to_be_promoted_and_is_seen_as_a_standby_was_not(
+    procedure: str, seen: tuple[str, ...], safe: bool
+) -> None:
+    """A failover to pg2 was interrupted, and pg3 is the one with most by now."""
+    begun = known(changing=Change(procedure=procedure, run="20260101T000000Z-failover", to="pg2"))
+    assert (failover.possible_loss(begun, node("pg3"), False, seen)[0] == 0) is safe
 
 
 def test_of_a_quorum_it_is_not_said_that_every_commit_waited_for_one() -> None:
@@ -250,6 +262,15 @@ def test_only_those_that_stream_are_waited_for(monkeypatch: pytest.MonkeyPatch) 
     assert state.beside == () and any("pg3 does not stream" in one for one in said)
 
 
+def test_the_other_host_is_waited_for_though_it_drops_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting that names the primary alone waits for nobody."""
+    primary = Primary(monkeypatch)
+    monkeypatch.setattr(streaming, "until_it_is", lambda *_: None)  # it streamed a moment ago
+    monkeypatch.setattr(streaming, "while_it_moves", lambda look, *_, **__: look())
+    streaming.now_synchronous(context(FailoverOptions()), ROLES)
+    assert 'FIRST 1 ("pg1", "pg2")' in primary.done
+
+
 def test_two_of_two_are_waited_for_where_that_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     primary = Primary(monkeypatch, "pg1", "pg3")
     streaming.now_synchronous(context(FailoverOptions(), least=2), ROLES)
@@ -307,6 +328,13 @@ def test_a_standby_is_let_go_only_where_the_quorum_is_gone_or_it_is_named(
         return
     with pytest.raises(Refused, match="nothing waits in vain"):
         detach._let_go(run, primary, left, out)
+
+
+def test_a_standby_that_follows_and_is_not_waited_for_answers_no_commit() -> None:
+    """pg3 came back and was not let in yet: with pg2 gone every commit hangs, although somebody follows."""
+    primary = replace(waiting(1, "pg3"), waits_for=Quorum(1, NAMES[:2]))
+    out = [Node(estate().host("pg2"), ssh=False)]
+    assert detach._let_go(context(DetachOptions()), primary, ("pg3",), out).name == "pg2"
 
 
 def test_of_several_that_are_out_the_one_that_rejoins_is_named() -> None:

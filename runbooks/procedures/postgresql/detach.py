@@ -73,7 +73,8 @@ def _let_go(
     if not lost:
         who = f"{named} is no lost standby of" if named else f"{' and '.join(left)} {follow}"
         raise Refused(f"{who} {primary.name}: nothing waits in vain")
-    if left and not named and (primary.waits_for is None or len(left) >= primary.waits_for.least):
+    waits = primary.waits_for  # one that follows and was never let in answers no commit
+    if left and not named and (waits is None or len([name for name in left if name in waits.names]) >= waits.least):
         raise Refused(
             f"{' and '.join(left)} {follow} {primary.name}: nothing waits in vain",
             f"./dr rejoin {lost[0].name} --yes when it is back; ./dr detach --host {lost[0].name} lets go of it",

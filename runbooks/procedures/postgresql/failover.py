@@ -231,8 +231,10 @@ def possible_loss(
     record = answer.record
     if record.primary == best.name:
         return None, f"the record on {answer.at} calls {best.name} itself the primary, and it is a standby"
-    if record.changing and (record.changing.procedure not in MOVES or record.changing.to != best.name):
-        return None, record.changing.says
+    change = record.changing
+    # Whoever was to be promoted and is seen as a standby was not: it has begun no timeline.
+    if change and (change.procedure not in MOVES or change.to not in (best.name, *known)):
+        return None, change.says
     if record.timeline != best.timeline:
         return None, (
             f"the record on {answer.at} is of timeline {record.timeline} and {best.name} is on {best.timeline}: "

@@ -117,7 +117,7 @@ def _quorum_waits(context: Run, state: R) -> R:
         context.say(f"{other} is asynchronous by declaration: no commit waits for it")
         return state
     until_it_is(context, state, f"up with {primary.name}", lambda standby: True)
-    return only_these(context, state, _who_streams(context, primary))
+    return only_these(context, state, _who_streams(context, primary, other))
 
 
 def only_these(context: Run, state: R, names: tuple[str, ...]) -> R:
@@ -150,8 +150,11 @@ def only_these(context: Run, state: R, names: tuple[str, ...]) -> R:
     return state.model_copy(update={"beside": beside})
 
 
-def _who_streams(context: Run, primary: Host) -> tuple[str, ...]:
-    """The primary and the candidates that stream from it; one that runs as a standby is given a moment to."""
+def _who_streams(context: Run, primary: Host, other: Host) -> tuple[str, ...]:
+    """The primary and the candidates that stream from it; one that runs as a standby is given a moment to.
+
+    The other host is among them though it has dropped just now: it is waited for, and never nobody.
+    """
     candidates = {host.name for host in context.estate.candidates}
     run = {node.name for node in server.survey(context.estate) if node.is_standby} & candidates
 
@@ -164,9 +167,9 @@ def _who_streams(context: Run, primary: Host) -> tuple[str, ...]:
             what=f"{' and '.join(sorted(run))} to stream from {primary}", accept=lambda node: run <= there(node),
         )  # fmt: skip
     stream = there(told(context, primary))
-    for name in sorted(run - stream):
+    for name in sorted(run - stream - {other.name}):
         context.say(f"WARNING: {name} does not stream from {primary}: no commit waits for it; ./dr rejoin {name} --yes")
-    return tuple(host.name for host in context.estate.postgres if host.name in stream or host == primary)
+    return tuple(host.name for host in context.estate.postgres if host.name in stream or host in (primary, other))
 
 
 def until_it_is(
