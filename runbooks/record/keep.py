@@ -45,6 +45,7 @@ class Keeper:
     say: Callable[[str], None]
     alone: bool = False
     word: bool = False
+    option: bool = False  # its command has one for that word
     hurry: bool = False  # the copies are written while other things go on
     locks: Held | None = None  # of that run
 
@@ -167,10 +168,11 @@ class Keeper:
     def _alone(self, record: Record, procedure: str, why: str) -> Record:
         """To the database hosts only. Raises Refused without the operator's word for it."""
         if not self.alone:
+            way_on = f"; {NO_ARBITER} goes on and writes the copies on the database hosts" if self.option else ""
             raise Refused(
                 f"{self.estate.backup} keeps the estate record and is away ({why}), so nobody could tell later who has "
                 "which rows",
-                f"bring {self.estate.backup} back; {NO_ARBITER} goes on and writes the copies on the database hosts",
+                f"bring {self.estate.backup} back{way_on}",
             )
         self.say(f"WARNING: {why}; {procedure} is recorded on the database hosts and carried there later")
         for host in self._databases():
@@ -219,7 +221,8 @@ def keeper(context: Run) -> Keeper:
     """Of the run that holds the lock."""
     assert context.owner, "the record is kept by whoever holds the estate's lock"
     word = allowed_alone(context)
-    return Keeper(context.estate, context.owner, context.say, word, word, locks=context.held)
+    option = hasattr(context.options, "accept_no_arbiter")
+    return Keeper(context.estate, context.owner, context.say, word, word, option=option, locks=context.held)
 
 
 def allowed_alone(context: Run) -> bool:

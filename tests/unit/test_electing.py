@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deploys.postgresql.operations import _to_wait_for
-from inventories.errors import BadInput, Refused, TargetFailed
+from inventories.errors import BadInput, Refused, TargetFailed, TimedOut
 from inventories.inventory import HostEntry
 from inventories.quorum import Quorum, setting
 from runbooks.actions.postgresql import server as act
@@ -18,12 +18,13 @@ from runbooks.engine.context import Context
 from runbooks.hosts import Estate, Host
 from runbooks.probes.postgresql import progress, server
 from runbooks.probes.postgresql.server import Node, Standby
-from runbooks.procedures.postgresql import detach, electing, failover, rejoin, streaming, switchover
+from runbooks.procedures.postgresql import detach, electing, failover, rejoin, start_cluster, streaming, switchover
 from runbooks.procedures.postgresql.detach import DetachOptions
 from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
 from runbooks.procedures.postgresql.rejoin import Rejoin, RejoinOptions
 from runbooks.procedures.postgresql.roles import Roles
 from runbooks.procedures.postgresql.start_choice import Noted
+from runbooks.procedures.postgresql.start_cluster import StartCluster
 from runbooks.procedures.postgresql.switchover import SwitchoverOptions
 from runbooks.record import keep
 from runbooks.record.types import Change, Copy, Known, Unknown
@@ -295,6 +296,27 @@ def test_a_standby_that_still_waits_for_the_dead_primary_is_told_to_look_for_the
     monkeypatch.setattr(act, "look_for_primary", lambda host: done.append(host.name))
     assert electing._follows(context(FailoverOptions()), ROLES, estate().host("pg3"))
     assert done == told
+
+
+def test_a_standby_that_does_not_come_leaves_a_started_cluster_time_for_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("hold_wal", "start"):
+        monkeypatch.setattr(act, name, lambda *_: None)
+    left: dict[str, float] = {}
+
+    def follows_soon(run: Any, state: Roles) -> None:
+        left[state.other] = run.remaining()
+        if state.other == "pg2":
+            raise TimedOut("pg2 does not stream")
+
+    monkeypatch.setattr(streaming, "follows_soon", follows_soon)
+    state = StartCluster(primary="pg1", other="pg2", standbys=BOTH)
+    run = replace(context(FailoverOptions()), clock=lambda: 0.0, deadline=100.0)
+    done = start_cluster.follow(run, state)
+    assert done.following and done.other == "pg3" and set(left) == set(BOTH) and max(left.values()) <= 50
+    start_cluster.follow(run, state.model_copy(update={"standbys": ("pg3",)}))
+    assert left["pg3"] == 100  # the one standby of an estate of two has all of it
 
 
 # ---- who is let go, who rejoins, who takes over

@@ -232,7 +232,7 @@ def test_without_the_arbiter_nothing_begins_unless_somebody_says_so(desk: Desk) 
     desk.everywhere(a_record())
     desk.away = {"backup1"}
     with pytest.raises(Refused, match="backup1 keeps the estate record and is away") as refusal:
-        desk.keeper().changing(desk.answer, "detach", "pg1", degraded="pg2 is out")
+        desk.keeper(option=True).changing(desk.answer, "detach", "pg1", degraded="pg2 is out")
     assert "--accept-no-arbiter" in refusal.value.hint
     assert written(desk, "pg1")["mode"] == "synchronous"
 

@@ -226,6 +226,15 @@ def test_a_standby_that_had_begun_a_timeline_is_left_to_a_rejoin(
     assert "start" not in moments.names and moments.names[-2:] == ["fence", "synchronous_off"]
 
 
+@pytest.mark.parametrize(("options", "has"), [(RejoinOptions(), False), (DetachOptions(), True)])
+def test_an_option_is_named_to_those_who_have_it(desk: Desk, moments: Moments, options: Any, has: bool) -> None:
+    run = context(desk, options, "rejoin")
+    desk.away = {"backup1"}
+    with pytest.raises(Refused, match="backup1 keeps the estate record") as told:
+        keep.changing(run, "pg1", degraded="pg2 is rebuilt")
+    assert ("--accept-no-arbiter" in told.value.hint) is has and "bring backup1 back" in told.value.hint
+
+
 def test_a_switchover_begins_only_when_it_is_recorded(desk: Desk, moments: Moments) -> None:
     run = context(desk, SwitchoverOptions(), "switchover")
     desk.away = {"backup1"}

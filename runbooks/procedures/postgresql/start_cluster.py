@@ -7,7 +7,7 @@ that primary is away, fenced or damaged, and then it is fenced first, as in a fa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ from runbooks.engine.budgets import budget
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Step
 from runbooks.engine.wait import until
-from runbooks.hosts import Run
+from runbooks.hosts import Host, Run
 from runbooks.layout import DATA
 from runbooks.long_work.work import Asker
 from runbooks.probes.postgresql import pgbackrest, server, stopped
@@ -259,16 +259,28 @@ def follow(context: Run, state: StartCluster) -> StartCluster:
             started.append(host)
         except DrError as error:
             context.say(f"WARNING: {name} does not start: {error}")
-    followers = [host for host in started if _follows(context, state.model_copy(update={"other": host.name}))]
+    followers = _who_follow(context, state, started)
     waited = [host.name for host in followers if host.entry.synchronous]
     if not waited:
         return state
     return state.model_copy(update={"following": True, "fate": "", "other": waited[0]})
 
 
+def _who_follow(context: Run, state: StartCluster, started: Sequence[Host]) -> list[Host]:
+    """All are waited for at once, commits wait meanwhile; of several, one that does not come leaves the step time."""
+    soon = context
+    if len(started) > 1:
+        patience = min(budget("standby.catch_up"), context.remaining()) / 2
+        soon = replace(context, deadline=context.clock() + patience)
+    states = [state.model_copy(update={"other": host.name}) for host in started]
+    with ThreadPoolExecutor(max(1, len(started))) as pool:
+        found = pool.map(lambda one: _follows(soon, one), states)
+        return [host for host, does in zip(started, found, strict=True) if does]
+
+
 def _follows(context: Run, state: StartCluster) -> bool:
     try:
-        streaming.follows_soon(context, state)  # commits wait for it meanwhile
+        streaming.follows_soon(context, state)
     except TimedOut as error:
         context.say(f"WARNING: {state.other} does not follow: {error}")
         return False
