@@ -16,10 +16,12 @@ import pytest
 
 from agents.guard import notes, record
 from inventories.catalog.recovery import Watch
+from inventories.errors import TargetFailed
 from inventories.inventory import HostEntry
 from runbooks.engine.outcome import Outcome
 from runbooks.hosts import Estate, Host
 from runbooks.watch import alarms, eyes, watching
+from runbooks.watch.desk import Desk
 from runbooks.watch.failing_over import Deed
 from runbooks.watch.sights import Sight
 from runbooks.watch.watching import Watching, What
@@ -77,9 +79,10 @@ class Scene:
         argv = [sys.executable, "-c", program, str(what)]
         return subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT)
 
-    def fail_over(self, _estate: Estate, desk: Any, primary: str, cooldown_s: float, _say: object) -> Deed:
-        desk.change("act", {"token": "t", "cooldown_s": cooldown_s, "by": "toy", "primary": primary})
-        self.acted.append(primary)
+    def fail_over(self, _estate: Estate, _notes: Any, token: str, _say: object) -> Deed:
+        acted = notes.show(self.folder)["acted"]
+        assert acted["token"] == token
+        self.acted.append(acted["primary"])
         if self.outcome is Outcome.REFUSED:
             return Deed(self.outcome, "pg1 cannot be fenced", "make sure by hand")
         self.write(primary="pg2", timeline=2, mode="degraded", synchronous=(), why="failover")
@@ -235,6 +238,26 @@ def test_what_the_runbook_refuses_is_not_tried_again(scene: Scene, watch: Watchi
     scene.hears(What.DECLINES, "pg1 cannot be fenced; a person may run make sure by hand")
     time.sleep(2.0)
     assert scene.acted == ["pg1"]
+
+
+def test_note_that_is_answered_too_late_is_taken_back_and_asked_again(
+    scene: Scene, watch: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first `act` reaches the desk, which notes it, and its answer does not come in time."""
+    real, asked = Desk.change, []
+
+    def change(desk: Desk, verb: str, request: dict[str, Any]) -> dict[str, Any]:
+        asked.append(verb)
+        said = real(desk, verb, request)
+        if asked == ["act"]:
+            raise TargetFailed("backup1 has not answered within 3 s")
+        return said
+
+    monkeypatch.setattr(Desk, "change", change)
+    scene.see("silent")
+    scene.hears(What.DECLINES, "backup1 has not answered within 3 s; a person may run ./dr failover --yes")
+    scene.hears(What.ACTED, "failover passed")
+    assert asked == ["act", "back", "act"] and scene.acted == ["pg1"]
 
 
 def test_record_that_nobody_tells_keeps_it_from_acting(scene: Scene, watch: Watching) -> None:
