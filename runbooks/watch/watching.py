@@ -83,6 +83,7 @@ class Watching:
         self.primary: Host | None = None
         self.seen = Seen()
         self.acting = False
+        self.acts: Callable[[], None] = lambda: None  # hears at once that `acting` has changed
         self._patience = patience_of(settings)
         self._desk = Desk(estate.backup, self.seen.changed.set)
         self._eyes = Eyes(estate, settings, lambda: self.primary, self.seen.add)
@@ -143,7 +144,8 @@ class Watching:
     def _told(self, found: Verdict) -> None:
         before, self.verdict = self.verdict, found
         self._say(What.SEES, found.says)
-        if found.word is not Word.SERVES or (before is not None and before.word is not Word.SERVES):
+        before = before or Verdict(Word.SERVES, "")
+        if Word.SERVES is not found.word or Word.SERVES is not before.word or found.blind != before.blind:
             self._alarms.ring(found.says)
         if found.word in (Word.SERVES, Word.MOVED):  # a loss is over, and not before
             self._declined, self._tried, self._look_again_at = "", False, 0.0
@@ -163,15 +165,20 @@ class Watching:
             self._look_again_at = time.monotonic() + AGAIN_S
             self._decline(f"no failover by itself: {error}; a person may run {error.hint or BY_HAND}")
             return
-        self._tried = self.acting = True
+        self._tried = True
+        self._acts(True)
         self._say(What.ACTS, f"failover begins by itself: {self.verdict.says if self.verdict else ''}")
         try:
             deed = fail_over(self.estate, self._notes, token, self._runbook)
         finally:
-            self.acting = False
+            self._acts(False)
         self._done(deed)
         if deed.outcome is Outcome.INTERRUPTED:
             raise KeyboardInterrupt(deed.says)
+
+    def _acts(self, acting: bool) -> None:
+        self.acting = acting
+        self.acts()
 
     def _done(self, deed: Deed) -> None:
         if deed.outcome is Outcome.REFUSED:
