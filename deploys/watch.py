@@ -25,10 +25,11 @@ GROUP, USER = "watch", "mystocks-watch"
 HOME, ETC = "/var/lib/mystocks-watch", "/etc/mystocks-dr/watch"
 CODE, UNIT = "/opt/mystocks-dr/watch", "mystocks-watch"
 ROOMS = ("agents", "deploys", "doors", "inventories", "lab", "runbooks", "templates", "tests/verify")
+_VALUES = estate.ROOT / "inventories" / "group_data" / "all.py"
 # What of a room is brought, where not all is: the operator's inventories lie there too, and are nobody else's to read.
 ONLY = {"inventories": (
-    "__init__.py", "addresses.py", "catalog", "errors.py", "group_data/all.py", "inventory.py", "lab.py", "quorum.py",
-    "secrets.py", "ssh_config.py", "whoami.py",
+    "__init__.py", "addresses.py", "catalog", "errors.py", f"{_VALUES.parent.name}/{_VALUES.name}", "inventory.py",
+    "lab.py", "quorum.py", "secrets.py", "ssh_config.py", "whoami.py",
 )}  # fmt: skip
 KEY, INVENTORY = f"{ETC}/id_ed25519", f"{ETC}/inventory.py"
 _UNIT_FILE = f"/etc/systemd/system/{UNIT}.service"
@@ -40,7 +41,6 @@ PACKAGES = (
     "python3-testinfra", "python3-yaml",
 )  # fmt: skip
 REACHED = ("app", "pg_primary", "pg_standby", "backup")  # the groups on whose hosts a failover works
-_VALUES = estate.ROOT / "inventories" / "group_data" / "all.py"
 _NOT_ITS_BUSINESS = ("operator_keys", "client_networks")
 
 

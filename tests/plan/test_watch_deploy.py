@@ -59,6 +59,19 @@ class Deploy:
         return {path: ("regular", "644", "root", "root") for path in paths if path in self.there}
 
 
+def test_service_brings_no_more_of_the_inventories(monkeypatch: pytest.MonkeyPatch) -> None:
+    Deploy(monkeypatch)
+    brought: dict[str, tuple[str, ...]] = {}
+    monkeypatch.setattr(watch, "tree", lambda src, only, **_: brought.update({Path(src).name: only}))
+    monkeypatch.setattr(watch, "placed", lambda **_: SimpleNamespace(did_change=None))
+    monkeypatch.setattr(watch, "any_changed", lambda *_: None)
+    monkeypatch.setattr(watch, "_unit", lambda: "")
+    for module, name in ((watch.systemd, "daemon_reload"), (watch.server, "shell")):
+        monkeypatch.setattr(module, name, lambda **_: None)
+    watch.service()
+    assert brought["inventories"] == ONLY
+
+
 @pytest.mark.parametrize("changed", ["inventory", "key"])
 def test_another_inventory_or_key_starts_the_watch_anew(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changed: str
