@@ -9,7 +9,7 @@ import base64
 import hashlib
 import io
 import tarfile
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pyinfra import host
@@ -52,21 +52,24 @@ class Tree(FactBase[dict[str, str]]):
         return found
 
 
-def wanted(source: Path) -> dict[str, str]:
-    """The same of a folder of this repository, as it is to be on a host; compiled files are no part of it."""
+def wanted(source: Path, only: Sequence[str] = ()) -> dict[str, str]:
+    """The same of a folder of this repository, as it is to be on a host; compiled files are no part of it.
+
+    `only`: the files and folders in it that are, where not all are.
+    """
     found = {"": "d|755|root"}
-    for path in _files(source):
+    for path in _files(source, only):
         name = path.relative_to(source)
         found |= {str(parent): "d|755|root" for parent in name.parents if str(parent) != "."}
         found[str(name)] = f"f|644|root|{hashlib.sha256(path.read_bytes()).hexdigest()}"
     return found
 
 
-def packed(source: Path) -> str:
+def packed(source: Path, only: Sequence[str] = ()) -> str:
     """The folder as a tar archive in text: commands take nothing else on their standard input."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w:gz") as archive:
-        for path in _files(source):
+        for path in _files(source, only):
             info = tarfile.TarInfo(str(path.relative_to(source)))
             info.size, info.mode = path.stat().st_size, 0o644
             with path.open("rb") as content:
@@ -74,15 +77,23 @@ def packed(source: Path) -> str:
     return base64.encodebytes(made.getvalue()).decode()
 
 
-def _files(source: Path) -> Iterator[Path]:
-    return (path for path in sorted(source.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+def _files(source: Path, only: Sequence[str]) -> Iterator[Path]:
+    for path in sorted(source.rglob("*")):
+        name = path.relative_to(source)
+        chosen = not only or any(name.is_relative_to(one) for one in only)
+        if chosen and path.is_file() and "__pycache__" not in path.parts:
+            yield path
 
 
 @operation()
-def tree(src: str, dest: str) -> Generator[StringCommand, None, None]:
-    """Make `dest` the same as `src`, everything in it root's, readable by all, and nothing else in it. Runs as root."""
+def tree(src: str, dest: str, only: Sequence[str] = ()) -> Generator[StringCommand, None, None]:
+    """Make `dest` the same as `src`, everything in it root's, readable by all, and nothing else in it. Runs as root.
+
+    `only`: the files and folders of `src` that are brought, where not all are.
+    """
     source = Path(src)
-    if host.get_fact(Tree, path=dest) == wanted(source):
+    if host.get_fact(Tree, path=dest) == wanted(source, only):
         host.noop("it is the same")
         return
-    yield StringCommand("sh", "-c", QuoteString(f"umask 022; {_BRING}"), "sh", QuoteString(dest), _stdin=packed(source))
+    script = QuoteString(f"umask 022; {_BRING}")
+    yield StringCommand("sh", "-c", script, "sh", QuoteString(dest), _stdin=packed(source, only))

@@ -6,17 +6,17 @@ without forwarding. There it is root, as fencing and promoting are root's work: 
 
 from __future__ import annotations
 
+import hashlib
 import runpy
 from pathlib import Path
 from typing import Any
 
 from pyinfra import host, inventory
-from pyinfra.facts.files import File
 from pyinfra.operations import files, server, systemd
 from pyinfra.operations.util import any_changed
 
 from deploys import estate, pki
-from deploys.placed import Place, folder, placed, rendered
+from deploys.placed import Place, Placed, folder, placed, rendered
 from deploys.postgresql.operations import known_host, packages
 from deploys.text import MANAGED
 from deploys.tree import tree
@@ -25,6 +25,15 @@ GROUP, USER = "watch", "mystocks-watch"
 HOME, ETC = "/var/lib/mystocks-watch", "/etc/mystocks-dr/watch"
 CODE, UNIT = "/opt/mystocks-dr/watch", "mystocks-watch"
 ROOMS = ("agents", "deploys", "doors", "inventories", "lab", "runbooks", "templates", "tests/verify")
+_VALUES = estate.ROOT / "inventories" / "group_data" / "all.py"
+# What of a room is brought, where not all is: the operator's inventories lie there too, and are nobody else's to read.
+ONLY = {"inventories": (
+    "__init__.py", "addresses.py", "catalog", "errors.py", f"{_VALUES.parent.name}/{_VALUES.name}", "inventory.py",
+    "lab.py", "quorum.py", "secrets.py", "ssh_config.py", "whoami.py",
+)}  # fmt: skip
+KEY, INVENTORY = f"{ETC}/id_ed25519", f"{ETC}/inventory.py"
+_UNIT_FILE = f"/etc/systemd/system/{UNIT}.service"
+_WAY_IN, _SUDOERS = f"{HOME}/.ssh/authorized_keys", "/etc/sudoers.d/mystocks-watch"
 # What runs a failover, its verification too, of the release's own: Debian 13 has them as new as is needed.
 PACKAGES = (
     "openssh-client", "python3", "python3-cryptography", "python3-filelock", "python3-invoke", "python3-jinja2",
@@ -32,7 +41,6 @@ PACKAGES = (
     "python3-testinfra", "python3-yaml",
 )  # fmt: skip
 REACHED = ("app", "pg_primary", "pg_standby", "backup")  # the groups on whose hosts a failover works
-_VALUES = estate.ROOT / "inventories" / "group_data" / "all.py"
 _NOT_ITS_BUSINESS = ("operator_keys", "client_networks")
 
 
@@ -42,11 +50,10 @@ def reached() -> bool:
 
 
 def way_in() -> None:
-    """The account on a host that a failover works on; without a watch in the inventory its key goes."""
+    """The account on a host that a failover works on; without a watch in the inventory its rights go."""
     watches = estate.nodes(GROUP)
     if not watches:
-        if host.get_fact(File, path=f"{HOME}/.ssh/authorized_keys"):
-            placed(name="no watch comes in", places=[Place(f"{HOME}/.ssh/authorized_keys", "0644", text="")])
+        _away("no watch comes in", _WAY_IN, _SUDOERS)
         return
     server.user(name="watch's user", user=USER, home=HOME, shell="/bin/sh", system=True, ensure_home=False)  # noqa: S604
     key = _key().public.read_text().strip()
@@ -56,10 +63,8 @@ def way_in() -> None:
         places=[
             folder(HOME, "0755"),
             folder(f"{HOME}/.ssh", "0755"),
-            Place(f"{HOME}/.ssh/authorized_keys", "0644", text=keys),
-            Place("/etc/sudoers.d/mystocks-watch", "0440", text=rendered(
-                "watch", "sudoers.j2", managed=MANAGED, user=USER
-            )),
+            Place(_WAY_IN, "0644", text=keys),
+            Place(_SUDOERS, "0440", text=rendered("watch", "sudoers.j2", managed=MANAGED, user=USER)),
         ],
     )  # fmt: skip
 
@@ -76,8 +81,8 @@ def deploy() -> None:
             folder(f"{HOME}/runs", "0700", USER),
             folder(ETC, "0750", USER),
             folder(f"{ETC}/known", "0755"),
-            Place(f"{ETC}/id_ed25519", "0600", USER, _key().private.read_text()),
-            Place(f"{ETC}/inventory.py", "0640", "root", _inventory(), group=USER),
+            Place(KEY, "0600", USER, _key().private.read_text()),
+            Place(INVENTORY, "0640", "root", _inventory(), group=USER),
         ],
     )
     for node in _nodes():
@@ -91,15 +96,11 @@ def service() -> None:
     """The code, and the service that runs it; what has changed has it started anew."""
     settings = Place(f"{CODE}/pyproject.toml", "0644", text=(estate.ROOT / "pyproject.toml").read_text())
     folders = placed(name="watch's code", places=[folder(CODE, "0755"), folder(f"{CODE}/tests", "0755"), settings])
-    code = [tree(name=f"watch's {room}", src=str(estate.ROOT / room), dest=f"{CODE}/{room}") for room in ROOMS]
-    act = str(host.data.get("watch_act") or "")
-    unit = placed(
-        name="watch's unit",
-        places=[Place(f"/etc/systemd/system/{UNIT}.service", "0644", text=rendered(
-            "watch", "mystocks-watch.service.j2", managed=MANAGED, user=USER, code=CODE, home=HOME, act=act,
-            inventory=f"{ETC}/inventory.py",
-        ))],
-    )  # fmt: skip
+    code = [
+        tree(name=f"watch's {room}", src=str(estate.ROOT / room), dest=f"{CODE}/{room}", only=ONLY.get(room, ()))
+        for room in ROOMS
+    ]
+    unit = placed(name="watch's unit", places=[Place(_UNIT_FILE, "0644", text=_unit())])
     systemd.daemon_reload(name="systemd reads the watch", _if=unit.did_change)
     systemd.service(name="the watch runs", service=UNIT, running=True, enabled=True)
     changed = any_changed(folders, *code, unit)
@@ -110,10 +111,24 @@ def service() -> None:
 
 def gone() -> None:
     """On a host that is no watch's: one that was declared here before does not act any more."""
-    unit = f"/etc/systemd/system/{UNIT}.service"
-    if host.get_fact(File, path=unit):
+    if host.get_fact(Placed, paths=(_UNIT_FILE,)):
         systemd.service(name="no watch runs here", service=UNIT, running=False, enabled=False)
-        files.file(name="no watch's unit is here", path=unit, present=False)
+    _away("nothing of a watch is here", _UNIT_FILE, KEY, INVENTORY, CODE)
+
+
+def _away(name: str, *paths: str) -> None:
+    for path, (kind, *_) in host.get_fact(Placed, paths=paths).items():
+        remove = files.directory if kind == "directory" else files.file
+        remove(name=f"{name}: {path}", path=path, present=False)
+
+
+def _unit() -> str:
+    """It names what the watch reads once, as it starts: with another key or inventory it is another unit."""
+    read = hashlib.sha256(f"{_inventory()}{_key().public.read_text()}".encode()).hexdigest()
+    return rendered(
+        "watch", "mystocks-watch.service.j2", managed=MANAGED, user=USER, code=CODE, home=HOME, inventory=INVENTORY,
+        act=str(host.data.get("watch_act") or ""), read=read,
+    )  # fmt: skip
 
 
 def _inventory() -> str:
@@ -129,7 +144,7 @@ def _shared() -> dict[str, Any]:
     known = {name: value for name, value in runpy.run_path(str(_VALUES)).items() if not name.startswith("_")}
     values = {name: host.data.get(name) for name in known if name != "annotations" and name not in _NOT_ITS_BUSINESS}
     return {
-        **values, "watch_key": True, "ssh_user": USER, "ssh_key": f"{ETC}/id_ed25519",
+        **values, "watch_key": True, "ssh_user": USER, "ssh_key": KEY,
         "ssh_strict_host_key_checking": "yes",
     }  # fmt: skip
 

@@ -19,9 +19,11 @@ from doors.support import INVENTORY_HELP, LAB_HELP, door
 from inventories.errors import BadInput
 
 if TYPE_CHECKING:
-    from runbooks.watch.watching import What
+    from runbooks.watch.kept import Mine
+    from runbooks.watch.watching import Watching, What
 
 WRITES_EVERY_S = 2.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @task(
@@ -56,13 +58,25 @@ def on(c: Context, act: str = "", json: bool = False, inventory: str = "", lab: 
     with kept.held(estate.name, bool(act)) as mine:
         watching = Watching(estate, load_recovery().watch, bool(act), _voice(json))
         with _ended_by_signal() as over:
-            threading.Thread(target=_writes, args=(mine, watching, over), daemon=True).start()
+            watching.acts = write = _writer(mine, watching)
+            threading.Thread(target=_writes, args=(write, over), daemon=True).start()
             watching.run(over)
 
 
-def _writes(mine: Any, watching: Any, over: threading.Event) -> None:
+def _writer(mine: Mine, watching: Watching) -> Callable[[], None]:
+    """Writes what is seen now; of two threads the later one has looked later, too."""
+    turn = threading.Lock()
+
+    def write() -> None:
+        with turn:
+            mine.write(watching.as_json())
+
+    return write
+
+
+def _writes(write: Callable[[], None], over: threading.Event) -> None:
     while not over.is_set():
-        mine.write(watching.as_json())
+        write()
         over.wait(WRITES_EVERY_S)
 
 
@@ -85,7 +99,9 @@ def _ended_by_signal() -> Iterator[threading.Event]:
     def end(number: int, _frame: FrameType | None) -> None:
         over.set()
 
-    before = {sig: signal.signal(sig, end) for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    # A signal that the caller ignores (nohup) stays ignored.
+    heard = [sig for sig in _SIGNALS if signal.getsignal(sig) is not signal.SIG_IGN]
+    before = {sig: signal.signal(sig, end) for sig in heard}
     try:
         yield over
     finally:
@@ -131,7 +147,7 @@ def maintenance(
 def stop(c: Context, inventory: str = "", lab: str = "") -> None:
     """End the watch. Refuses while it runs a failover.
 
-    The one of this machine, and its service, which stays ended until `watch.start`, or the next deploy.
+    The one of this machine, and its service, which stays ended, over a reboot too, until `watch.start` or a deploy.
     """
     from runbooks import hosts
     from runbooks.watch import kept, service

@@ -164,7 +164,7 @@ def act(folder: Path, request: Json) -> Json:
 
 
 def back(folder: Path, request: Json) -> Json:
-    """The one that was noted with this token was refused before it touched anything: it does not count."""
+    """The one that was noted with this token has touched nothing: it does not count."""
     found = read(folder)
     kept = [one for one in found["acted"] if one.get("token") != request.get("token")]
     return _put(folder, {**found, "acted": kept})

@@ -101,19 +101,21 @@ def _overdue(
         yield Late(job.replace("prove", "full-proof"), what, max(age for _, age in found), limit)
 
 
-def raise_alarm(settings: Settings, sentences: Sequence[str]) -> None:
-    """One line each in the journal, at priority err, and all of them on the alarm command's standard input."""
+def raise_alarm(settings: Settings, sentences: Sequence[str]) -> str:
+    """One line each in the journal, at priority err, and all of them on the alarm command's standard input.
+
+    Returns why that could not be told; empty where it was, and where there is no such command.
+    """
     if not sentences:
-        return
+        return ""
     lines = [f"{sentence.rstrip('.')}." for sentence in sentences]
     syslog.openlog("mystocks-dr", facility=syslog.LOG_CRON)
     for line in lines:
         syslog.syslog(syslog.LOG_ERR, f"ALARM: {line}")
-    if settings.alarm_command:
-        _tell(settings.alarm_command, "\n".join(lines) + "\n")
+    return _tell(settings.alarm_command, "\n".join(lines) + "\n") if settings.alarm_command else ""
 
 
-def _tell(command: Sequence[str], text: str) -> None:
+def _tell(command: Sequence[str], text: str) -> str:
     """An alarm that cannot be raised is one more line in the journal: there is nobody else to tell."""
     try:
         done = subprocess.run(command, input=text, text=True, capture_output=True, timeout=_COMMAND_S, check=False)
@@ -123,6 +125,7 @@ def _tell(command: Sequence[str], text: str) -> None:
     if failed:
         syslog.syslog(syslog.LOG_ERR, f"ALARM: the alarm command {json.dumps(list(command))} {failed}.")
         print(failed, file=sys.stderr)
+    return failed
 
 
 def _hours(seconds: float) -> str:

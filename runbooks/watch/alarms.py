@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
-from inventories.errors import DrError
 from runbooks import agent
 from runbooks.hosts import Host
 
@@ -34,5 +34,6 @@ class Alarms:
         while (sentence := self._waiting.get()) is not None:
             try:
                 agent.run(self._host, "jobs.raising", timeout=_ALARM_S, stdin=f"The watch: {sentence}\n")
-            except DrError as error:
-                self._told(f"WARNING: nobody could be told by the alarm command of {self._host}: {error}")
+            except Exception as error:  # of whatever kind: the next alarm is to be told
+                with suppress(OSError):
+                    self._told(f"WARNING: nobody could be told by the alarm command of {self._host}: {error}")

@@ -50,6 +50,11 @@ def declines(kept: Kept, primary: str, standbys: Collection[str], may_act: bool,
     return None
 
 
+def _half_way(command: str) -> str:
+    """A run can be resumed where its journal is; that of a watch is on the watch's host."""
+    return f"./dr {command} --resume --yes where its journal is, elsewhere ./dr runbook.abandon --yes"
+
+
 def _may_lose(kept: Kept, primary: str, standbys: Collection[str]) -> Declined | None:
     answer = kept.answer
     if isinstance(answer, Unknown):
@@ -58,7 +63,7 @@ def _may_lose(kept: Kept, primary: str, standbys: Collection[str]) -> Declined |
     if not isinstance(answer, Known) or answer.carry:
         return Declined("the estate record is a copy, which may not be the newest")
     if record.changing:
-        return Declined(record.changing.says, f"./dr {record.changing.command} --resume --yes")
+        return Declined(record.changing.says, _half_way(record.changing.command))
     if record.primary != primary:
         return Declined(f"the estate record calls {record.primary} the primary, not {primary}")
     if not set(record.synchronous) & set(standbys):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from inventories.errors import DrError, Refused, TargetFailed
+from inventories.errors import Refused, TargetFailed
 from runbooks.agent import failure
 from runbooks.hosts import Host
 from runbooks.record.read import judged
@@ -70,7 +70,7 @@ class Desk:
             notes, text = said["notes"], said["record"]
             found = page(self.host.name, ABSENT if text is None else text)
             self.kept = Kept(judged(found, ()), found.acting, notes["maintenance"], notes["acted"])
-        except (DrError, KeyError, TypeError) as error:
+        except Exception as error:  # of whatever kind
             why = f"{self.host.name} does not tell what it keeps: {error}"
             self.kept = Kept(Unknown(why), why=why)
         self._told()

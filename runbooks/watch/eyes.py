@@ -81,12 +81,22 @@ class Eyes:
             began = time.monotonic()
             primary = self._primary()
             if primary is not None:
-                self._tell(glass.host.name, look(glass, primary, self._settings.look_s))
+                self._tell(glass.host.name, self._look(glass, primary))
             self._over.wait(max(0.0, began + self._settings.every_s - time.monotonic()))
+
+    def _look(self, glass: Glass, primary: Host) -> Look:
+        """Whatever happens to one look (no more threads, no more open files), the next one is tried."""
+        asked = time.monotonic()
+        try:
+            return look(glass, primary, self._settings.look_s)
+        except Exception as error:
+            kind = glass.kind(primary.name)
+            eye = OWN if kind is Kind.OWN else glass.host.name
+            return Look(eye, kind, Sight.BLIND, asked, time.monotonic(), f"{type(error).__name__}: {error}")
 
 
 def look(glass: Glass, primary: Host, within: float) -> Look:
-    """One look, which never raises and takes little longer than `within` seconds."""
+    """One look, which takes little longer than `within` seconds."""
     kind, asked = glass.kind(primary.name), time.monotonic()
     if kind is Kind.OWN:
         sight, why = _own(glass, primary, within)

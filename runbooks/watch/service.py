@@ -30,16 +30,21 @@ def services(estate: Estate) -> tuple[Service, ...]:
 
 
 def stop(estate: Estate) -> tuple[str, ...]:
-    """End every one that runs, until somebody starts it or deploys; their hosts. Raises Refused while one acts."""
-    running = [one for one in services(estate) if one.why or one.active not in ("inactive", "failed")]
+    """End every one that runs, over a boot too, until somebody starts it or deploys; their hosts.
+
+    Raises Refused while one acts.
+    """
+    found = services(estate)
+    running = [one for one in found if one.why or one.active not in ("inactive", "failed")]
     for one in running:
         if one.known and one.known.get("acting"):
             raise Refused(
                 f"the watch on {one.host} is running a failover, which would stop half way",
                 "let it end: ./dr watch.status; then repeat",
             )
-    for one in running:
-        one.host.run("systemctl stop %s", UNIT, timeout=_STOPS_S)
+    for one in found:  # where none runs there may be none, or one that a boot would start
+        command = "systemctl disable --now %s" if one in running else "systemctl disable %s 2>/dev/null || true"
+        one.host.run(command, UNIT, timeout=_STOPS_S)
     return tuple(one.host.name for one in running)
 
 
@@ -47,7 +52,7 @@ def start(estate: Estate) -> tuple[str, ...]:
     """Start every one again; their hosts."""
     found = services(estate)
     for one in found:
-        one.host.run("systemctl reset-failed %s; systemctl start %s", UNIT, UNIT, timeout=_STOPS_S)
+        one.host.run("systemctl reset-failed %s; systemctl enable --now %s", UNIT, UNIT, timeout=_STOPS_S)
     return tuple(one.host.name for one in found)
 
 

@@ -42,10 +42,14 @@ class Patience:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`says` is one sentence without its end, the same as long as the same is seen."""
+    """`says` is one sentence without its end, the same as long as the same is seen.
+
+    `blind`: it serves, and nobody could tell its loss.
+    """
 
     word: Word
     says: str
+    blind: bool = False
 
 
 def judge(
@@ -94,7 +98,8 @@ def _serving(primary: str, seeing: Sequence[Track], missing: Sequence[str], pati
         serving = [track for track in seeing if track.sight is Sight.SERVES]
         return Verdict(Word.CUT_OFF, f"{primary} serves {_names(serving)} and is cut off from {_names(deaf)}")
     if missing:
-        return Verdict(Word.SERVES, f"{primary} serves; its loss could not be seen, for {_blind(missing, ())}")
+        says = f"{primary} serves; its loss could not be seen, for {_blind(missing, ())}"
+        return Verdict(Word.SERVES, says, blind=True)
     return Verdict(Word.SERVES, f"{primary} serves")
 
 

@@ -19,7 +19,7 @@ from runbooks.watch.alarms import Alarms
 from runbooks.watch.deciding import BY_HAND, declines
 from runbooks.watch.desk import Desk
 from runbooks.watch.eyes import OWED_S, Eyes
-from runbooks.watch.failing_over import Deed, fail_over, get_ready
+from runbooks.watch.failing_over import Deed, Notes, fail_over, get_ready
 from runbooks.watch.sights import Kind, Look, Track, followed
 from runbooks.watch.verdict import ACT_ON, Patience, Verdict, Word, judge
 
@@ -83,10 +83,12 @@ class Watching:
         self.primary: Host | None = None
         self.seen = Seen()
         self.acting = False
+        self.acts: Callable[[], None] = lambda: None  # hears at once that `acting` has changed
         self._patience = patience_of(settings)
         self._desk = Desk(estate.backup, self.seen.changed.set)
         self._eyes = Eyes(estate, settings, lambda: self.primary, self.seen.add)
         self._alarms = Alarms(estate.backup, lambda sentence: say(What.WARNING, sentence))
+        self._notes = Notes(self._desk, self._runbook)
         self._declined = ""
         self._tried = False  # in this loss: what the runbook refused once is not begun again by itself
         self._look_again_at = 0.0
@@ -142,28 +144,41 @@ class Watching:
     def _told(self, found: Verdict) -> None:
         before, self.verdict = self.verdict, found
         self._say(What.SEES, found.says)
-        if found.word is not Word.SERVES or (before is not None and before.word is not Word.SERVES):
+        before = before or Verdict(Word.SERVES, "")
+        if Word.SERVES is not found.word or Word.SERVES is not before.word or found.blind != before.blind:
             self._alarms.ring(found.says)
         if found.word in (Word.SERVES, Word.MOVED):  # a loss is over, and not before
             self._declined, self._tried, self._look_again_at = "", False, 0.0
 
     def _consider(self, primary: Host) -> None:
         """Run the failover, or say once why not. Raises KeyboardInterrupt where a signal has interrupted it."""
+        self._notes.settle()
         standbys = [host.name for host in self.estate.postgres if host.name != primary.name]
         declined = declines(self._desk.refresh(1.0), primary.name, standbys, self.act, self.settings.cooldown_s)
         if declined:
             self._look_again_at = time.monotonic() + AGAIN_S
             self._decline(declined.says)
             return
-        self._tried = self.acting = True
+        try:
+            token = self._notes.act(primary.name, self.settings.cooldown_s)
+        except DrError as error:
+            self._look_again_at = time.monotonic() + AGAIN_S
+            self._decline(f"no failover by itself: {error}; a person may run {error.hint or BY_HAND}")
+            return
+        self._tried = True
+        self._acts(True)
         self._say(What.ACTS, f"failover begins by itself: {self.verdict.says if self.verdict else ''}")
         try:
-            deed = fail_over(self.estate, self._desk, primary.name, self.settings.cooldown_s, self._runbook)
+            deed = fail_over(self.estate, self._notes, token, self._runbook)
         finally:
-            self.acting = False
+            self._acts(False)
         self._done(deed)
         if deed.outcome is Outcome.INTERRUPTED:
             raise KeyboardInterrupt(deed.says)
+
+    def _acts(self, acting: bool) -> None:
+        self.acting = acting
+        self.acts()
 
     def _done(self, deed: Deed) -> None:
         if deed.outcome is Outcome.REFUSED:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from agents.base.errors import BadConfig
-from agents.jobs import alarm, runner
+from agents.jobs import alarm, raising, runner
 from agents.jobs import child as jobs_child
 from agents.jobs import state as jobs_state
 from agents.jobs.config import load
@@ -413,8 +413,18 @@ def test_an_alarm_that_cannot_be_raised_is_one_more_line_in_the_journal(
     host: BackupHost, journal: list[tuple[int, str]], command: list[str]
 ) -> None:
     host.change(alarm_command=command)
-    alarm.raise_alarm(host.settings, ["full is late"])
+    assert alarm.raise_alarm(host.settings, ["full is late"])
     assert "the alarm command" in journal[-1][1]
+
+
+@pytest.mark.parametrize(("command", "code"), [(["false"], 1), (["/nowhere/alarm"], 1), (["true"], 0), ([], 0)])
+def test_who_has_an_alarm_raised_hears_whether_it_was_told(
+    host: BackupHost, journal: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch, command: list[str], code: int
+) -> None:
+    host.change(alarm_command=command)
+    monkeypatch.setattr(raising.config, "load", lambda: host.settings)
+    assert raising.main("pg1 is lost\n") == code
+    assert journal[0][1] == "ALARM: pg1 is lost."
 
 
 def test_no_alarm_is_raised_for_nothing(host: BackupHost, journal: list[tuple[int, str]]) -> None:

@@ -20,6 +20,7 @@ from runbooks.actions.postgresql import asking, promotion
 from runbooks.actions.postgresql import server as act
 from runbooks.engine import budgets
 from runbooks.engine.context import Context
+from runbooks.engine.lock import LockLost
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host, Ran
 from runbooks.knock import Door
@@ -33,6 +34,8 @@ from runbooks.procedures.postgresql.failover import Failover, FailoverOptions
 from runbooks.procedures.postgresql.start_cluster import StartCluster
 from runbooks.record import keep
 from runbooks.record.arbiter import FileOn
+from runbooks.record.types import Known
+from tests.unit.record_kit import a_record
 
 HANGING = ("sleep", "30")
 SILENT = dict.fromkeys(("pg2", "backup1", "app1"), Door.SILENT)
@@ -287,6 +290,16 @@ def test_record_that_refuses_after_the_fence_is_no_refusal_that_touched_nothing(
     with pytest.raises(ends, match="backup1 is away") as ended:
         failover.begin(Run().context, seen(fenced_by=by))
     assert ended.value.hint == "bring it back"
+
+
+def test_record_that_refuses_another_standby_after_the_fence_is_no_refusal_either(
+    course: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failover, "_elected", lambda *_: Node(estate().host("backup1"), ssh=True, timeline=1))
+    monkeypatch.setattr(keep, "changing", failing(LockLost("somebody broke the lock")))
+    recorded = Known(a_record(), "backup1", 1)
+    with pytest.raises(TargetFailed, match="pg1 is fenced, and nobody is promoted: somebody broke the lock"):
+        failover.begin(Run().context, seen(fenced_by="hook", recorded=recorded, rivals=("pg2", "backup1")))
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,14 @@ import pytest
 
 from agents.guard import notes, record
 from inventories.catalog.recovery import Watch
+from inventories.errors import TargetFailed
 from inventories.inventory import HostEntry
 from runbooks.engine.outcome import Outcome
 from runbooks.hosts import Estate, Host
 from runbooks.watch import alarms, eyes, watching
+from runbooks.watch.desk import Desk
 from runbooks.watch.failing_over import Deed
-from runbooks.watch.sights import Sight
+from runbooks.watch.sights import Look, Sight
 from runbooks.watch.watching import Watching, What
 from tests.unit.record_kit import a_record
 
@@ -77,9 +79,10 @@ class Scene:
         argv = [sys.executable, "-c", program, str(what)]
         return subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT)
 
-    def fail_over(self, _estate: Estate, desk: Any, primary: str, cooldown_s: float, _say: object) -> Deed:
-        desk.change("act", {"token": "t", "cooldown_s": cooldown_s, "by": "toy", "primary": primary})
-        self.acted.append(primary)
+    def fail_over(self, _estate: Estate, _notes: Any, token: str, _say: object) -> Deed:
+        acted = notes.show(self.folder)["acted"]
+        assert acted["token"] == token
+        self.acted.append(acted["primary"])
         if self.outcome is Outcome.REFUSED:
             return Deed(self.outcome, "pg1 cannot be fenced", "make sure by hand")
         self.write(primary="pg2", timeline=2, mode="degraded", synchronous=(), why="failover")
@@ -235,6 +238,86 @@ def test_what_the_runbook_refuses_is_not_tried_again(scene: Scene, watch: Watchi
     scene.hears(What.DECLINES, "pg1 cannot be fenced; a person may run make sure by hand")
     time.sleep(2.0)
     assert scene.acted == ["pg1"]
+
+
+def test_note_that_is_answered_too_late_is_taken_back_and_asked_again(
+    scene: Scene, watch: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first `act` reaches the desk, which notes it, and its answer does not come in time."""
+    real, asked = Desk.change, []
+
+    def change(desk: Desk, verb: str, request: dict[str, Any]) -> dict[str, Any]:
+        asked.append(verb)
+        said = real(desk, verb, request)
+        if asked == ["act"]:
+            raise TargetFailed("backup1 has not answered within 3 s")
+        return said
+
+    monkeypatch.setattr(Desk, "change", change)
+    scene.see("silent")
+    scene.hears(What.DECLINES, "backup1 has not answered within 3 s; a person may run ./dr failover --yes")
+    scene.hears(What.ACTED, "failover passed")
+    assert asked == ["act", "back", "act"] and scene.acted == ["pg1"]
+
+
+def test_that_it_acts_is_told_at_once_and_for_as_long_as_it_does(scene: Scene, watch: Watching) -> None:
+    told: list[tuple[bool, int]] = []
+    watch.acts = lambda: told.append((watch.as_json()["acting"], len(scene.acted)))
+    scene.see("silent")
+    scene.hears(What.ACTED, "failover passed")
+    assert told == [(True, 0), (False, 1)]
+
+
+def test_watch_that_could_not_see_a_loss_tells_it_once_and_when_that_is_over(scene: Scene, watch: Watching) -> None:
+    scene.see("hangs", "app1")
+    scene.hears(What.SEES, "pg1 serves; its loss could not be seen, for nobody sees through app1")
+    time.sleep(1.0)
+    (rung,) = scene.rung
+    assert "its loss could not be seen" in rung
+    scene.said.clear()
+    scene.see("serves")
+    scene.hears(What.SEES, "pg1 serves")
+    time.sleep(0.5)
+    assert scene.rung[1:] == ["The watch: pg1 serves\n"]
+
+
+def test_eye_that_meets_with_an_error_of_this_machine_is_blind_and_looks_again(
+    scene: Scene, watch: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, broken = eyes.look, threading.Event()
+    broken.set()
+
+    def look(glass: eyes.Glass, *words: Any) -> Look:
+        if broken.is_set() and glass.host.name == "app1":
+            raise OSError(24, "Too many open files")
+        return real(glass, *words)
+
+    monkeypatch.setattr(eyes, "look", look)
+    scene.hears(What.SEES, "nobody sees through app1")
+    scene.said.clear()
+    broken.clear()
+    scene.hears(What.SEES, "pg1 serves")
+
+
+def test_alarm_that_fails_in_whatever_way_is_not_the_last_one(
+    scene: Scene, watch: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = alarms.agent.run
+
+    def run(*words: Any, **more: Any) -> Any:
+        if not scene.rung:
+            scene.rung.append("lost")
+            raise OSError(11, "Resource temporarily unavailable")
+        return real(*words, **more)
+
+    monkeypatch.setattr(alarms.agent, "run", run)
+    scene.see("alive")
+    scene.hears(What.WARNING, "nobody could be told by the alarm command of backup1")
+    scene.said.clear()
+    scene.see("serves")
+    scene.hears(What.SEES, "pg1 serves")
+    time.sleep(0.3)
+    assert scene.rung == ["lost", "The watch: pg1 serves\n"]
 
 
 def test_record_that_nobody_tells_keeps_it_from_acting(scene: Scene, watch: Watching) -> None:

@@ -17,6 +17,7 @@ KEY = 'restrict,from="192.0.2.31" ssh-ed25519 AAAA mystocks-dr watch'
 
 def test_account_that_a_deploy_makes_will_do() -> None:
     assert judged("pg1", "998", "0", ["# Managed", KEY]) is None
+    assert judged("pg1", "998", "0", [KEY.replace("192.0.2.31", "2001:db8::31")]) is None
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,12 @@ def test_account_that_a_deploy_makes_will_do() -> None:
         ("998", "0", ['from="192.0.2.31" ssh-ed25519 AAAA'], "too many rights"),
         ("998", "0", ["restrict ssh-ed25519 AAAA"], "too many rights"),
         ("998", "0", [KEY, "ssh-ed25519 BBBB"], "too many rights"),
+        ("998", "0", ['restrict,from="*" ssh-ed25519 AAAA'], "too many rights"),
+        ("998", "0", ['restrict,from="192.0.2.*" ssh-ed25519 AAAA'], "too many rights"),
+        ("998", "0", ['restrict,from="192.0.2.31,10.0.0.1" ssh-ed25519 AAAA'], "too many rights"),
+        ("998", "0", ['restrict,from="192.0.2.0/24" ssh-ed25519 AAAA'], "too many rights"),
+        ("998", "0", ['restrict,pty,port-forwarding,from="192.0.2.31" ssh-ed25519 AAAA'], "too many rights"),
+        ("998", "0", ['restrict,from="192.0.2.31",pty ssh-ed25519 AAAA'], "too many rights"),
     ],
 )
 def test_too_many_rights_and_too_few(user: str, by_sudo: str, keys: list[str], says: str) -> None:

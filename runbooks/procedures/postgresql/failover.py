@@ -291,12 +291,12 @@ def begin(context: Run, state: Failover) -> Failover:
         began = context.clock()
         try:
             recorded.result()
+            context.note(RECORD_NOTED, seconds=round(context.clock() - began, 4))
+            return _instead(context, state, best.result()) if best else state
         except Refused as error:
             if state.unfenced:
                 raise
             raise TargetFailed(f"{state.other} is fenced, and nobody is promoted: {error}", error.hint) from error
-        context.note(RECORD_NOTED, seconds=round(context.clock() - began, 4))
-        return _instead(context, state, best.result()) if best else state
 
 
 def _elected(context: Run, state: Failover, record: Record) -> server.Node:

@@ -1,0 +1,110 @@
+"""What a deploy brings to a watch's host, what starts it anew, and what goes where no watch is any more."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deploys import tree, watch
+from inventories.inventory import HERE
+
+ONLY = watch.ONLY["inventories"]
+# Nobody's: an example to copy.
+_EXAMPLES = {"production.example.py"}
+
+
+def test_inventories_of_the_operators_stay_where_they_are(tmp_path: Path) -> None:
+    room = tmp_path / "inventories"
+    shutil.copytree(HERE, room, ignore=shutil.ignore_patterns("__pycache__"))
+    before = tree.wanted(room, ONLY)
+    theirs = ("production.py", "elsewhere.py", "group_data/pg_primary.py", "hosts.yaml")
+    for name in theirs:
+        (room / name).write_text('fence_command = ["ipmi", "off"]\n')
+    assert tree.wanted(room, ONLY) == before
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(tree.packed(room, ONLY)))) as archive:
+        assert not set(theirs) & set(archive.getnames())
+
+
+def test_all_of_our_own_is_brought() -> None:
+    listed = subprocess.run(
+        ["git", "-C", str(HERE), "ls-files", "."], capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    if not listed:
+        pytest.skip("this copy of the tree is no git repository")
+    brought = {name for name, known in tree.wanted(HERE, ONLY).items() if known.startswith("f")}
+    assert set(listed) - _EXAMPLES == brought
+
+
+class Deploy:
+    """What there is on a host, and what a deploy does to it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *there: str) -> None:
+        self.there, self.data = there, SimpleNamespace(get=lambda name: None)
+        self.removed: list[str] = []
+        self.services: list[dict[str, Any]] = []
+        monkeypatch.setattr(watch, "host", self)
+        for kind in ("file", "directory"):
+            monkeypatch.setattr(watch.files, kind, lambda path, present, **_: self.removed.append(path))
+        monkeypatch.setattr(watch.systemd, "service", lambda **more: self.services.append(more))
+
+    def get_fact(self, _fact: object, paths: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+        return {path: ("regular", "644", "root", "root") for path in paths if path in self.there}
+
+
+def test_service_brings_no_more_of_the_inventories(monkeypatch: pytest.MonkeyPatch) -> None:
+    Deploy(monkeypatch)
+    brought: dict[str, tuple[str, ...]] = {}
+    monkeypatch.setattr(watch, "tree", lambda src, only, **_: brought.update({Path(src).name: only}))
+    monkeypatch.setattr(watch, "placed", lambda **_: SimpleNamespace(did_change=None))
+    monkeypatch.setattr(watch, "any_changed", lambda *_: None)
+    monkeypatch.setattr(watch, "_unit", lambda: "")
+    for module, name in ((watch.systemd, "daemon_reload"), (watch.server, "shell")):
+        monkeypatch.setattr(module, name, lambda **_: None)
+    watch.service()
+    assert brought["inventories"] == ONLY
+
+
+@pytest.mark.parametrize("changed", ["inventory", "key"])
+def test_another_inventory_or_key_starts_the_watch_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changed: str
+) -> None:
+    Deploy(monkeypatch)
+    said = {"inventory": "x = 1\n", "key": "ssh-ed25519 AAAA"}
+    key = SimpleNamespace(public=tmp_path / "key.pub")
+    monkeypatch.setattr(watch, "_inventory", lambda: said["inventory"])
+    monkeypatch.setattr(watch, "_key", lambda: key)
+    key.public.write_text(said["key"])
+    before = watch._unit()
+    assert watch._unit() == before
+    said[changed] += "other"
+    key.public.write_text(said["key"])
+    assert watch._unit() != before
+
+
+def test_a_former_watch_keeps_neither_key_nor_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy = Deploy(monkeypatch, watch.KEY, watch.INVENTORY, "/etc/systemd/system/mystocks-watch.service")
+    watch.gone()
+    assert {watch.KEY, watch.INVENTORY} < set(deploy.removed)
+    assert [(one["running"], one["enabled"]) for one in deploy.services] == [(False, False)]
+
+
+def test_a_host_that_never_was_a_watch_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy = Deploy(monkeypatch)
+    watch.gone()
+    assert (deploy.removed, deploy.services) == ([], [])
+
+
+def test_without_a_watch_nobody_has_its_rights(monkeypatch: pytest.MonkeyPatch) -> None:
+    rights = [f"{watch.HOME}/.ssh/authorized_keys", "/etc/sudoers.d/mystocks-watch"]
+    deploy = Deploy(monkeypatch, *rights)
+    monkeypatch.setattr(watch.estate, "nodes", lambda *_: ())
+    watch.way_in()
+    assert deploy.removed == rights
