@@ -83,7 +83,8 @@ def whole(estate_lab: Estate, tmp_path_factory: pytest.TempPathFactory) -> Estat
     """An estate with rows of a feed: without any a validation proves nothing."""
     made = seen.make_whole(estate_lab)
     primary = side_kit.primary(made)
-    there, declared = {row["name"] for row in primary.query(OF_NOBODY, DATABASE)}, set(load_tables().tables) | {PROBE}
+    there = {row["name"] for row in primary.query(OF_NOBODY, DATABASE)}
+    declared = {*load_tables().tables, PROBE}
     gone = [f'DROP TABLE public."{name}" CASCADE;' for name in sorted(there - declared)]
     primary.execute("".join([*gone, f"TRUNCATE {', '.join(sorted(there & declared))} CASCADE;"]), DATABASE)
     with seen.load(made, tmp_path_factory.mktemp("feed"), 1000):
