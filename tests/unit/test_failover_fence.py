@@ -299,7 +299,10 @@ def test_record_that_refuses_another_standby_after_the_fence_is_no_refusal_eithe
     monkeypatch.setattr(keep, "changing", failing(LockLost("somebody broke the lock")))
     recorded = Known(a_record(), "backup1", 1)
     with pytest.raises(TargetFailed, match="pg1 is fenced, and nobody is promoted: somebody broke the lock"):
-        failover.begin(Run().context, seen(fenced_by="hook", recorded=recorded, elects=recorded.record, rivals=("pg2", "backup1")))
+        failover.begin(
+            Run().context,
+            seen(fenced_by="hook", recorded=recorded, elects=recorded.record, rivals=("pg2", "backup1")),
+        )
 
 
 @pytest.mark.parametrize(
