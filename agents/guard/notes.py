@@ -21,11 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agents.base import files, locks
+from agents.base import clock, files, locks
 from agents.base.errors import AgentError
-from agents.guard.record import FOLDER, NAME, BadRequest, Json, Refused
-from agents.guard.record import _boot_id as boot_id
-from agents.guard.record import _now as now_utc
+from agents.guard.record import FOLDER, NAME, BadRequest, Json, Refused, now
 
 NOTES, GUARD = "watch.json", "watch.lock"
 SCHEMA, KEPT = 1, 20
@@ -132,7 +130,7 @@ def declare(folder: Path, request: Json) -> Json:
     if not str(request.get("reason") or "").strip():
         raise BadRequest("maintenance has a reason")
     declared = {
-        "until": time.time() + for_s, "since": now_utc(), "reason": str(request["reason"]),
+        "until": time.time() + for_s, "since": now(), "reason": str(request["reason"]),
         "by": str(request.get("by")),
     }  # fmt: skip
     return _put(folder, {**read(folder), "maintenance": declared})
@@ -156,7 +154,7 @@ def act(folder: Path, request: Json) -> Json:
             "cooldown", f"a watch ({last['by']}) has acted {last['age_s']:.0f} s ago, and acts once in {cooldown:.0f} s"
         )
     entry = {
-        "at": time.time(), "boot": boot_id(), "ticks": time.monotonic(), "token": str(request["token"]),
+        "at": time.time(), "boot": clock.boot_id(), "ticks": time.monotonic(), "token": str(request["token"]),
         "by": str(request.get("by")), "primary": str(request.get("primary")),
     }  # fmt: skip
     found = read(folder)
@@ -175,7 +173,7 @@ VERBS: dict[str, Callable[[Path, Json], Json]] = {"declare": declare, "end": end
 
 def age(entry: Json) -> float:
     """Seconds since somebody acted."""
-    if entry.get("boot") == boot_id() and _number(entry.get("ticks")):
+    if entry.get("boot") == clock.boot_id() and _number(entry.get("ticks")):
         return max(0.0, time.monotonic() - float(entry["ticks"]))
     return max(0.0, time.time() - float(entry["at"]))
 

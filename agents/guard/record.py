@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agents.base import files, locks
+from agents.base import clock, files, locks
 from agents.base.errors import AgentError
 
 FOLDER = Path("/var/lib/mystocks-dr")
@@ -286,7 +286,7 @@ def take(folder: Path, request: Json) -> Json:
     _enter(folder, acting, again)
     if holder and not again:
         _end(folder, holder)
-    return _put(folder, {**found, "acting": _beaten({**acting, "since": _now()})}, "take")
+    return _put(folder, {**found, "acting": _beaten({**acting, "since": now()})}, "take")
 
 
 def runs(folder: Path) -> list[Json]:
@@ -334,7 +334,7 @@ def _enter(folder: Path, acting: Json, again: bool) -> None:
         )  # fmt: skip
     entry = {
         "run": run or acting["token"], "procedure": acting["procedure"], "owner": acting["owner"],
-        "name": Path(acting["run_dir"]).name, "at": _now(),
+        "name": Path(acting["run_dir"]).name, "at": now(),
     }  # fmt: skip
     files.replace(folder / RUNS, json.dumps([*known, entry][-KEPT_RUNS:], indent=1) + "\n", 0o644)
 
@@ -392,13 +392,13 @@ VERBS: dict[str, Callable[[Path, Json], Json]] = {
 
 def age(acting: Json) -> float | None:
     """Seconds since the last sign of life on this machine's uptime; None when it was booted since."""
-    if acting.get("beat_boot") != _boot_id():
+    if acting.get("beat_boot") != clock.boot_id():
         return None
     return max(0.0, time.monotonic() - float(acting.get("beat_ticks", 0.0)))
 
 
 def _beaten(acting: Json) -> Json:
-    return {**acting, "heartbeat": _now(), "beat_boot": _boot_id(), "beat_ticks": time.monotonic()}
+    return {**acting, "heartbeat": now(), "beat_boot": clock.boot_id(), "beat_ticks": time.monotonic()}
 
 
 def _require_token(found: Json, request: Json) -> None:
@@ -425,7 +425,7 @@ def _put(folder: Path, document: Json, what: str, **more: Any) -> Json:
     document = {**document, "schema": SCHEMA if _QUORUM in (document["record"] or {}) else _PLAIN}
     files.replace(folder / NAME, json.dumps(document, indent=1) + "\n", 0o644)
     if what in ("swap", "copy", "break"):
-        _tell(folder, {"at": _now(), "what": what, "record": document["record"], **more})
+        _tell(folder, {"at": now(), "what": what, "record": document["record"], **more})
     return document
 
 
@@ -437,14 +437,7 @@ def _tell(folder: Path, entry: Json) -> None:
         print(f"WARNING: {folder / LOG}: {error.strerror}", file=sys.stderr)
 
 
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
-
-
-def _now() -> str:
+def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
 
 

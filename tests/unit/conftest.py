@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -37,3 +38,15 @@ def two(copying_server: Server) -> Iterator[Two]:
     both.begin()
     yield both
     both.end()
+
+
+@pytest.fixture
+def full() -> Iterator[int]:
+    """A port whose queue is full: the kernel answers nothing to a further SYN, as if it had been lost."""
+    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for waiting in (first, second):
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield listening.getsockname()[1]

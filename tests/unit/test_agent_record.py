@@ -205,7 +205,7 @@ def test_silence_is_measured_on_the_arbiters_uptime_and_not_on_any_clock(
 
 
 def test_a_holder_from_before_a_boot_of_the_arbiter_is_silent(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "_boot_id", lambda: "another boot")
+    monkeypatch.setattr(record.clock, "boot_id", lambda: "another boot")
     assert record.show(kept)["acting"]["beat_age_s"] is None
     assert record.break_(kept, {"token": "me", "by": "ann"})["acting"] is None
 

@@ -27,18 +27,6 @@ def listener() -> Iterator[socket.socket]:
         yield listening
 
 
-@pytest.fixture
-def full() -> Iterator[int]:
-    """A port whose queue is full: the kernel answers nothing to a further SYN, as if it had been lost."""
-    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        for waiting in (first, second):
-            waiting.setblocking(False)
-            waiting.connect_ex(listening.getsockname())
-        yield listening.getsockname()[1]
-
-
 def host(**data: Any) -> Host:
     return Host("pg1", HostEntry.model_validate({"name": "pg1", "ssh_hostname": "127.0.0.1", **data}), Path("/nowhere"))
 

@@ -126,15 +126,3 @@ def test_silence_takes_no_longer_than_its_time(eye: Eye, full: int) -> None:
     began = time.monotonic()
     assert see(eye, full, ssh=full) == "silent"
     assert time.monotonic() - began < WITHIN + 0.2
-
-
-@pytest.fixture
-def full() -> Iterator[int]:
-    """A port whose queue is full: the kernel answers nothing to a further SYN, as if it had been lost."""
-    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        for waiting in (first, second):
-            waiting.setblocking(False)
-            waiting.connect_ex(listening.getsockname())
-        yield listening.getsockname()[1]
