@@ -240,7 +240,7 @@ def _told(context: Run, state: RestoreTable, plans: tuple[TablePlan, ...], fired
         beside.leave(context, state)
         told.append(
             f"the side cluster {state.side} stays open on {beside.host_of(context, state)} "
-            f"({_megabytes(plans)} MiB in these tables); agents.postgresql.side.cluster drops it there"
+            f"({_megabytes(plans)} MiB in these tables); there, {beside.dropping(state)} removes it"
         )
     return tuple(told)
 
@@ -433,10 +433,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             when=from_target, when_says="the side cluster is this run's own",
             says="Remove the side cluster.",
             evidence=Evidence("it is gone", dropped),
-            commands=(
-                "cd /opt/mystocks-dr && sudo -u postgres "
-                "python3 -m agents.postgresql.side.cluster drop --name table",
-            ),
+            commands=(beside.dropping(RestoreTable()),),
         ),
     ),
 )  # fmt: skip
