@@ -95,6 +95,12 @@ def test_what_can_be_done_with_an_open_one_is_true_of_where_it_is() -> None:
     assert pitr_side.ways_on(swapped, state, seen) == ()
 
 
+def test_a_restore_that_gives_way_is_not_promised_the_time_of_a_proof() -> None:
+    assert pitr_side.expected("about 18 s", hurries=True) == "about 18 s"
+    assert pitr_side.expected("about 18 s", hurries=False).startswith("about 18 s, and longer as it gives way")
+    assert pitr_side.expected("", hurries=False) == ""
+
+
 def test_a_run_that_restored_elsewhere_cannot_swap_when_it_is_resumed() -> None:
     state = RestorePitr(target=parse(to_lsn="0/3000060"), primary="pg1", at="pg2")
     with pytest.raises(Refused, match="is on pg2, and --swap takes one on pg1"):
