@@ -165,9 +165,10 @@ class Applying:
     def set_apart(self, store: AnyStore, record: Record) -> bool:
         """Deal with a record whose write hangs or ends every session; False where it may be the store.
 
-        Rows of other tables go in, and of its own: it is at fault and is split. A single row is tried once more, for the
-        store may have been away and be back, and becomes a dead letter where one that goes to the same place went in just
-        before. Only rows of others: its table is at fault (somebody holds a lock on it), and its rows wait. Raises Failure.
+        Rows of other tables go in, and of its own: it is at fault and is split. A single row is tried once more, for
+        the store may have been away and be back; it becomes a dead letter where one that goes to the same place went
+        in just before. Only rows of others: its table is at fault (somebody holds a lock on it), and its rows wait.
+        Raises Failure.
         """
         if len(record.tables) > 1:
             self._outbox.split(record, [[part] for part in record.parts])

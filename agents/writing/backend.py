@@ -53,8 +53,8 @@ class Backend:
     what the store holds by now and then change nothing.
 
     `compares`: the store itself compares event ids in the same statement that writes, so that a row may go past others
-    of its key. `place`: where a part of one row goes; other rows of its table may go to a part of the store that is there
-    while this one's is away.
+    of its key. `place`: where a part of one row goes; other rows of its table may go to a part of the store that is
+    there while this one's is away.
     """
 
     connect: Callable[[float, threading.Event | None], Any]

@@ -31,8 +31,8 @@ class Place:
 @dataclass
 class FakeStore:
     """`poison`: event id -> code; `missing`: tables, until so many writes were tried where `made_after` says so;
-    `kills`: event ids whose write ends the session, until so many writes were tried where `back_after` says so; `apart`:
-    event ids that go to a part of the store of their own.
+    `kills`: event ids whose write ends the session, until so many writes were tried where `back_after` says so;
+    `apart`: event ids that go to a part of the store of their own.
     """
 
     rows: dict[str, set[int]] = field(default_factory=dict)
