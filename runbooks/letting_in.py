@@ -43,7 +43,7 @@ def let_in(keeper: Keeper, only: Collection[str] = ()) -> str:
 
 
 def due(estate: Estate, primary: server.Node) -> Quorum | None:
-    """Whom commits, which wait for somebody, are to wait for instead; None where that is as declared, or nobody can say.
+    """Whom commits that wait for somebody are to wait for instead; None where it is as declared, or nobody can say.
 
     All that are declared, once all of them stream: nobody could tell what another one has. Where somebody is waited for
     who is none of the estate's any more, whoever streams.

@@ -1,4 +1,4 @@
-"""A deploy lets standbys confirm commits that stream by now, and the record is never better than the truth meanwhile."""
+"""A deploy lets standbys confirm commits once they stream, and the record is never better than the truth meanwhile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OF_TWO, OF_THREE = setting(NAMES[:2], 1), setting(NAMES, 1)
 
 def primary(now: str, stream: tuple[str, ...] = BOTH) -> Node:
     standbys = tuple(Standby(name, "streaming", "async", 100, 100, 0.0) for name in stream)
-    waits = {"synchronous": bool(now), "waits_for": parsed(now), "standbys": standbys}
+    waits: dict[str, Any] = {"synchronous": bool(now), "waits_for": parsed(now), "standbys": standbys}
     return node("pg1", in_recovery=False, standby_signal=False, receiving_from=None, **waits)
 
 

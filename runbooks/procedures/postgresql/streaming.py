@@ -166,7 +166,7 @@ def without_it(context: Run, state: Roles) -> None:
     node = told(context, primary)
     waits, follow = node.waits_for, following(context, node)
     left = tuple(name for name in waits.others(primary.name) if name in follow - {other.name}) if waits else ()
-    if waits and len(left) >= waits.least:  # else commits hang without it, and to let go of it is for an operator to say
+    if waits and len(left) >= waits.least:  # else commits hang, and letting go of it is an operator's word
         only_these(context, state.model_copy(update={"other": left[0]}), (primary.name, *left))
 
 
