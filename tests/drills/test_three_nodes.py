@@ -102,7 +102,8 @@ def test_a_scenario_of_two_nodes_passes_with_three(three: Estate, name: str) -> 
     result, folder = drill(SCENARIOS[name], LAB, quiet, SHORT)
     if name == "standby-loss":
         assert faults(result) == (), told(result)
-        assert (result.lost, result.duplicated, result.acked_by_outbox) == (0, 0, 0)
+        assert (result.lost, result.duplicated) == (0, 0)
+        assert result.acked_by_store and (result.acked_by_outbox or 0) < result.acked_by_store / 5, "the store paused"
     else:
         assert_proven(name, result, folder)
     assert result.degraded == ()
