@@ -35,6 +35,11 @@ class Ground:
             return self.estate.backup
         return self.estate.host(seen.roles(self.estate)[0 if role == "primary" else 1])
 
+    def keep(self) -> None:
+        """A baseline of what is there now."""
+        ended = dr("validate", "--store", "postgresql", "--save-baseline", "--baseline", str(self.kept))
+        assert ended.code == 0, f"{ended.out}\n{ended.err}"
+
     def tells(self, kind: EstateKind) -> Ended:
         command = kind.command.replace("@KEPT@", str(self.kept)).replace("@FORGED@", str(self.forged))
         return dr(*command.split())
@@ -48,13 +53,13 @@ def ground(estate_lab: Estate, tmp_path_factory: pytest.TempPathFactory) -> Grou
     primary.execute(f"TRUNCATE {', '.join(t for t in _tables())} CASCADE", DATABASE)
     with seen.load(made, folder, 1000):
         time.sleep(5)
-    kept, forged = folder / "kept.json", folder / "forged.json"
-    assert dr("validate", "--store", "postgresql", "--save-baseline", "--baseline", str(kept)).code == 0
-    said = json.loads(kept.read_text(encoding="utf-8"))
+    ground = Ground(made, folder / "kept.json", folder / "forged.json")
+    ground.keep()
+    said = json.loads(ground.kept.read_text(encoding="utf-8"))
     said["moment"]["system"] = "1"
-    forged.write_text(json.dumps(said), encoding="utf-8")
+    ground.forged.write_text(json.dumps(said), encoding="utf-8")
     assert dr("backup.run", "--type", "incr").code == 0
-    return Ground(made, kept, forged)
+    return ground
 
 
 def _tables() -> list[str]:
@@ -73,10 +78,10 @@ def damaged(host: Host, kind: EstateKind) -> Iterator[None]:
             host.run("sh -c %s", kind.shell.replace("@FOUND@", found))
         yield
     finally:
-        if kind.undo_sql:
-            host.execute(kind.undo_sql, DATABASE)
         if found:
             host.run("mv /root/mutations.kept %s", found)
+        if kind.undo_sql:
+            host.execute(kind.undo_sql, DATABASE)
 
 
 class TestDamage:
@@ -89,6 +94,8 @@ class TestDamage:
         everything = f"{ended.out}\n{ended.err}"
         assert "Traceback" not in everything
         assert (ended.code, kind.words in everything) == (kind.code, True), everything
+        if "@KEPT@" in kind.command:
+            ground.keep()  # rows that came back are later ones to it
         if "@FORGED@" not in kind.command:
             sound = "a sound estate again"
             until(lambda: ground.tells(kind), 60, what=sound, accept=lambda now: now.code == 0, every=5)

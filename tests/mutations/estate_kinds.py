@@ -53,8 +53,9 @@ KINDS = (
     ),
     EstateKind(
         "commits-wait-for-nobody", _PRIMARY, "status", 1, "synchronous",
+        find="echo /var/lib/postgresql/17/main/postgresql.auto.conf",
         sql="ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_reload_conf()",
-        undo_sql="ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()",
+        undo_sql="SELECT pg_reload_conf()",
     ),
     EstateKind(
         "chunk-interval-changed", _PRIMARY, _VALIDATE, 1, "order_records: chunk interval: expected 1 day, found 7 days",
@@ -81,7 +82,7 @@ KINDS = (
     ),
     EstateKind(
         "backup-manifest-edited", _BACKUP, "backup.run --type verify", 1, "manifest",
-        find=f"find {_REPOSITORY}/backup/main/*F/ -name 'backup.manifest*' -type f | tail -n1",
+        find=f"ls -d {_REPOSITORY}/backup/main/*F/backup.manifest | tail -n1",
         shell="printf '\\377\\376' | dd of=@FOUND@ bs=1 seek=200 conv=notrunc status=none",
     ),
     EstateKind(

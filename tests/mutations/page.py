@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tests.mutations import estate_kinds, kinds
+from tests.mutations import estate_kinds, kinds, outbox_kinds
 from tests.mutations.kinds import By, Kind
 from tests.torture.refusals import PAGE as _BESIDE
 
@@ -40,13 +40,22 @@ def of_the_estate() -> Iterator[str]:
     yield from (f"- **{one.says}**: {one.hole}." for one in estate_kinds.HOLES)
 
 
+def of_outboxes() -> Iterator[str]:
+    yield "| damage | who tells | in the words |"
+    yield "|---|---|---|"
+    for one in outbox_kinds.KINDS:
+        yield f"| {one.says}{' (a hole)' if one.hole else ''} | {one.who or 'nobody'} | {one.words or one.hole} |"
+
+
 def body() -> str:
     every = kinds.load().values()
     told = sum(1 for kind in every if kind.told)
     lines = [
         f"{len(every)} kinds of damage to rows and structure, {told} of them reported, {len(every) - told} holes.", "",
         *matrix(every), "", "What nothing of `validate` reports, and who does:", "", *holes(every), "",
-        f"{len(estate_kinds.KINDS)} kinds of damage to the estate beside its rows:", "", *of_the_estate(),
+        f"{len(estate_kinds.KINDS)} kinds of damage to the estate beside its rows:", "", *of_the_estate(), "",
+        f"{len(outbox_kinds.KINDS)} kinds of damage to an outbox's file, by who opens it with sqlite3:", "",
+        *of_outboxes(),
     ]  # fmt: skip
     return "\n".join(lines)
 
