@@ -58,7 +58,7 @@ class Hashed:
 
     def _part(self, parts: int) -> str:
         key = [column for name in self.key if (column := self.shape.column(name))]
-        return f"({rowhash.record_hash(key)} & {parts - 1})"
+        return f"({chained(key)} & {parts - 1})"
 
     def buckets(self, seen: str = "") -> str:
         """(bucket, n, one, other) of each day. `seen` is a condition on t.xmin."""
