@@ -2,7 +2,7 @@
 
 A primary and its standby run here. Damage `at: live` is done on the primary while the standby's replay stands still:
 what the standby has is then the restored copy, of before the damage. Damage `at: standby` is done to a second database,
-which is compared as a standby's.
+which is compared as a standby's, and damage `at: page` to a file of the standby's own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from runbooks.validation import copies as choosing
 from runbooks.validation.baseline import Baseline
 from runbooks.validation.content import Copies, compare
 from runbooks.validation.difference import Difference
+from tests.mutations import in_pages
 from tests.mutations.kinds import At, By, Kind
 from tests.unit.postgres_server import DATABASE, Server, folder_for_server
 from tests.unit.validation_kit import COLUMNS, Validated
@@ -39,6 +40,8 @@ MORE = (
     "SELECT i, 'A' || i, current_date, 100, 60, 40 FROM generate_series(1, 10) i",
     "INSERT INTO strategy_parameters SELECT i, 's' || i, 1, '{\"a\": 1, \"b\": [1.0, 2]}', true, now() "
     "FROM generate_series(1, 50) i",
+    "INSERT INTO system_config (event_id, config_key, config_value, updated_at) SELECT i, 'key' || i, 'value-' || i, "
+    "now() FROM generate_series(101, 400) i",
     "INSERT INTO dr_probe (run) SELECT 'r' FROM generate_series(1, 9)",
 )
 Found = Mapping[By, tuple[tuple[str, str], ...]]
@@ -55,6 +58,8 @@ class Engine:
 
     def report(self, kind: Kind) -> Found:
         """(table, what) of everything that is reported, by check."""
+        if kind.at is At.PAGE:
+            return self._page(kind)
         with self.copied():
             return self._live(kind) if kind.at is At.LIVE else self._standby(kind)
 
@@ -84,6 +89,14 @@ class Engine:
         Validated(self.primary, NOW).sql(*kind.do)
         found = self._looked(live)
         found[By.STANDBY] = self._second()
+        return {by: _named(some) for by, some in found.items()}
+
+    def _page(self, kind: Kind) -> Found:
+        live, other = Validated(self.primary, THEN), Validated(self.standby, THEN)
+        [do] = kind.do
+        with in_pages.damaged(self.primary, self.standby, THEN, kind.table, do, self._caught_up):
+            found = self._looked(live)
+            found[By.STANDBY] = self._compared(Copies(live.asked, other.asked, True, LOOK_S, 20))
         return {by: _named(some) for by, some in found.items()}
 
     def standby_differs(self) -> tuple[tuple[str, str], ...]:

@@ -30,6 +30,7 @@ class By(StrEnum):
 class At(StrEnum):
     LIVE = "live"
     STANDBY = "standby"
+    PAGE = "page"
 
 
 def _several(value: object) -> object:

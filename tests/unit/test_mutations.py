@@ -15,6 +15,7 @@ KINDS = load()
 SAMPLE = (
     "sequence-reset", "key-not-enforced", "rule-that-swallows-rows", "table-emptied", "newest-rows-missing",
     "position-off-by-a-fill", "row-removed", "values-swapped-between-rows", "sign-flipped", "index-lacks-a-row",
+    "write-that-the-disk-lost",
 )  # fmt: skip
 FEWEST = 40
 
