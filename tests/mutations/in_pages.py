@@ -20,7 +20,9 @@ CaughtUp = Callable[[], None]
 
 
 @contextmanager
-def damaged(primary: Server, standby: Server, database: str, table: str, do: str, caught_up: CaughtUp) -> Iterator[None]:
+def damaged(
+    primary: Server, standby: Server, database: str, table: str, do: str, caught_up: CaughtUp
+) -> Iterator[None]:
     """The standby serves with the damage; afterwards its file is what it was."""
     verb, _, words = do.partition(" ")
     primary.sql(f"VACUUM (FREEZE) {table}", "CHECKPOINT", database=database)

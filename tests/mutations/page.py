@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tests.mutations import estate_kinds, kinds, outbox_kinds
-from tests.mutations.kinds import By, Kind
+from tests.mutations.kinds import At, By, Kind
 from tests.torture.refusals import PAGE as _BESIDE
 
 PAGE = _BESIDE.with_name("mutations.md")
 BEGIN, END = "<!-- mutations -->", "<!-- /mutations -->"
 RIGHT, TOO = "●", "○"
+_WHERE = {At.STANDBY: "on the standby", At.PAGE: "in pages"}
 
 
 def matrix(every: Iterable[Kind]) -> Iterator[str]:
@@ -24,7 +25,8 @@ def matrix(every: Iterable[Kind]) -> Iterator[str]:
     for kind in every:
         cells = (RIGHT if by in kind.told else TOO if by in kind.also else " " for by in By)
         hole = " (a hole)" if kind.hole else ""
-        yield f"| {kind.says}{hole} | {kind.table} | {' | '.join(cells)} |"
+        where = "" if kind.at is At.LIVE else f", {_WHERE[kind.at]}"
+        yield f"| {kind.says}{hole} | {kind.table}{where} | {' | '.join(cells)} |"
 
 
 def holes(every: Iterable[Kind]) -> Iterator[str]:
