@@ -102,7 +102,8 @@ def _never(wanted: Wanted, history: Sequence[Told]) -> str:
     """What was begun and came to nothing is told."""
     begun = [one for one in history if _concerns(one, wanted)]
     if begun:
-        return f"begun {len(begun)} times and never finished, the last time {begun[-1].outcome.value}"
+        often = "once" if len(begun) == 1 else f"{len(begun)} times"
+        return f"begun {often} and never finished, the last time {begun[-1].outcome.value}"
     return f"no drill of it in {wanted.place} is in the history"
 
 

@@ -14,13 +14,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from drills.evidence.imports import ROOT, closure
+from drills.evidence.imports import ROOT, closure, imports
 from drills.evidence.statements import digest, does
 from inventories.catalog.load import load_recovery, load_tables
 
 _PACKAGES = frozenset({"runbooks", "inventories"})
 _ON_HOSTS = ("agents", "deploys", "templates", "inventories/group_data")
 _KINDS = (".py", ".j2")
+RUN = "runbooks/run.py"
 # The application's library, the load of drills, the watch (which runs the same runbook) and the pages.
 _BESIDES = ("agents/client/*", "agents/feed/*", "agents/watch/*", "templates/watch/*", "deploys/watch.py",
             "templates/report/*")  # fmt: skip
@@ -84,8 +85,9 @@ def before(root: Path = ROOT) -> Mapping[str, str]:
 def take(procedures: Collection[str], promise: str, stores: Collection[str], began: Mapping[str, str]) -> Basis:
     """Of a drill that ran these runbooks on these stores; `began` is what `before` told."""
     here = Here()
-    paths = {path.relative_to(here.root).as_posix() for path in closure(_modules(procedures), _PACKAGES, here.root)}
-    names = sorted(_of_stores({*paths, *_on_hosts(here.root)}, stores))
+    modules = (*_modules(procedures), *_runner(here.root))
+    paths = {path.relative_to(here.root).as_posix() for path in closure(modules, _PACKAGES, here.root)}
+    names = sorted(_of_stores({RUN, *paths, *_on_hosts(here.root)}, stores))
     return Basis(
         files={name: _digests(name, began, here) for name in names},
         catalogue={name: value for name, value in here.catalogue.items() if _concerns(name, promise, stores)},
@@ -134,6 +136,12 @@ def _modules(procedures: Collection[str]) -> list[str]:
 
     known = (PROCEDURES[name].procedure for name in procedures if name in PROCEDURES)
     return sorted({str(procedure.initial.__module__) for procedure in known})
+
+
+def _runner(root: Path) -> list[str]:
+    """What runs any of them, which knows them all: without those that it knows."""
+    module = RUN.removesuffix(".py").replace("/", ".")
+    return [name for name in imports(module, root / RUN) if not name.startswith("runbooks.procedures.")]
 
 
 def _on_hosts(root: Path) -> Iterator[str]:

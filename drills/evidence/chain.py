@@ -74,10 +74,10 @@ def append(files: Files, told: Mapping[str, Any], at: datetime | None = None) ->
     """Add one record and have it on disk. It follows the last that this machine wrote, even where that is gone since,
     so that a hole stays one. Raises BadInput for a key that cannot sign, OSError where it cannot be written.
     """
-    key = signer(files.key)
     files.folder.mkdir(parents=True, exist_ok=True)
-    _publish(files, key.public)
     with _held(files.history) as fd:
+        key = signer(files.key)
+        _publish(files, key.public)
         last = _last(files, fd, key.public)
         record = _sign(key, last, told, at or datetime.now(UTC))
         _write(fd, record.line + b"\n")
