@@ -30,6 +30,7 @@ NO_LAB = "not lab"
 NO_LONG = "not long"
 # One process goes through everything that needs the lab, in order; the other, meanwhile, through everything else.
 AT_ONCE = ("--numprocesses", "2")
+_SLOWEST = ("--durations", "40", "--durations-min", "10")  # what a machine without a terminal spends its hour on
 # pytest's own codes; every other one is a failure, also 2, with which it gives up where a file cannot be imported.
 _ENDS = {0: ExitCode.PASSED, 4: ExitCode.BAD_INPUT}
 _NOTHING_RAN = 5
@@ -98,6 +99,7 @@ def pytest_command(
         *(["-k", keyword] if keyword else []),
         *(["-m", chosen] if chosen else []),
         *([] if keyword or markers else AT_ONCE),
+        *([] if keyword or markers else _SLOWEST),
         *further,
     ]  # fmt: skip
 

@@ -105,9 +105,29 @@ def _node_json(node: Node) -> dict[str, Any]:
 
 
 def look(estate: Estate) -> Status:
-    """Everything `./dr status` shows. Takes at most the budget `status.host` and what reaching a host may take."""
+    """Everything `./dr status` shows. Takes at most the budget `status.host` and what reaching a host may take.
+
+    Where something that can be reached was too slow for that, everything is asked once more within `status.again`: a
+    busy host is no lost one, and the answers of one moment belong together.
+    """
+    seen = _look(estate, budget("status.host"))
+    if not _was_slow(seen):
+        return seen
+    again = _look(estate, budget("status.again"))
+    return replace(again, seconds=seen.seconds + again.seconds)
+
+
+def _was_slow(seen: Status) -> bool:
+    return (
+        SLOW in seen.unknown.values()
+        or any(node.slow or node.hangs for node in seen.nodes)
+        or any(server.slow for server in seen.tdengine)
+    )
+
+
+def _look(estate: Estate, patience: float) -> Status:
     started, at = time.monotonic(), time.time()
-    version, stanza, patience = postgres.version(estate), str(estate.data["stanza"]), budget("status.host")
+    version, stanza = postgres.version(estate), str(estate.data["stanza"])
     pool = ThreadPoolExecutor(7 * len(estate.hosts))
     try:
         nodes = {h: pool.submit(postgres.look, h, version, patience) for h in estate.postgres}

@@ -114,7 +114,7 @@ class TestUnreachable:
             dr("deploy", "--limit", standby).assert_told(1, standby, hint="may be repeated")
         finally:
             inside(whole, standby, "mv /root/.ssh/away /root/.ssh/authorized_keys")
-        assert dr("status").code == 0
+        until(lambda: dr("status"), 30, what="a status without findings", accept=lambda said: said.code == 0)
 
     def test_marker_that_somebody_wrote_by_hand_is_read_whatever_it_holds(self, whole: Estate) -> None:
         _, standby = seen.roles(whole)
@@ -235,7 +235,7 @@ class TestKilledFailover:
         said = state_of(ended.resumed)
         assert (said["primary"], said["other"]) == (ended.new, ended.old)
         assert seen.timeline(whole) == ended.timeline + 1
-        done = [step for event, step in ended.steps if event == Event.STEP_DONE]
+        done = [step for event, step in ended.steps if event in (Event.STEP_DONE, Event.STEP_SKIPPED)]
         assert tuple(done) == FAILOVER.step_names
         begun = [step for event, step in ended.steps if event == Event.STEP_STARTED]
         assert {step for step in begun if begun.count(step) > 1} == {"promote", "verify"}
