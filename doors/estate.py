@@ -88,8 +88,9 @@ def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
     from runbooks import hosts
     from runbooks.acting import acting, while_held
     from runbooks.engine.rundir import new_run_dir
+    from runbooks.letting_in import let_in
     from runbooks.probes.tdengine import servers
-    from runbooks.record.settle import before_deploy, require_fitting, settle
+    from runbooks.record.settle import require_fitting, settle
 
     estate = hosts.load(inventory or None)
     names = _names(estate, limit)
@@ -97,9 +98,9 @@ def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
     log = run_dir / "pyinfra.log"
     with progress() as say, acting(estate, "deploy", run_dir, say) as keeper:
         require_fitting(estate)
-        before_deploy(keeper)
         say(f"Connecting to {', '.join(names or [host.name for host in estate.hosts])}")
         changes = run_deploy(inventory or None, names, log, while_held(keeper, say))
+        waited_for = let_in(keeper, names)
         recorded = settle(keeper)
     if changes:
         every = names or [host.name for host in estate.hosts]
@@ -107,6 +108,8 @@ def deploy(c: Context, inventory: str = "", lab: str = "", limit: str = "") -> N
     said = servers.abilities(servers.survey(estate))
     if said:
         print(said)
+    if waited_for:
+        print(f"{waited_for}.")
     print(f"Estate record: {recorded.says}.")
     print(f"{changes.operations} operations, {len(changes.by_operation) or 'nothing'} changed. Log: {log}")
 

@@ -15,7 +15,8 @@ from runbooks.acting import acting
 from runbooks.engine.rundir import new_run_dir
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host
-from runbooks.record.settle import before_deploy, settle
+from runbooks.letting_in import let_in
+from runbooks.record.settle import settle
 
 SETTLES_S = 15.0  # a fresh standby catches up within this
 
@@ -37,8 +38,8 @@ def estate(lab: str, say: Callable[[str], None], stores: Collection[Store] = ())
 def provision(loaded: Estate, say: Callable[[str], None]) -> None:
     """As ./dr deploy does it: under the estate's lock, the record settled afterwards."""
     with acting(loaded, "deploy", new_run_dir("deploy"), say) as keeper:
-        before_deploy(keeper)
         deploys.deploy("lab")
+        let_in(keeper)
         say(settle(keeper).says)
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 
 from agents.base.config import Config, Table
 from agents.base.failures import Kind, Refusal
@@ -29,6 +30,7 @@ PIECES = 4  # into which a record is split that ends every session
 CHUNK, SEPARATE_S = 1000, 30.0  # rows of a record that are separated in one transaction, and the time for it
 FEW = 20  # rows; so many that name a value of theirs may all be at fault, more are more likely the table's
 JUST_NOW_S = 5.0
+UNDECIDED_S = 600.0  # a part of a store that crashed reads its log again
 UNLUCKY_TRIES, UNLUCKY_S = 5, 0.05
 # A transaction that hangs (no synchronous standby, frozen host) is given up ever more slowly: each one given up may
 # stay behind on the server, holding a connection and its rows. And it is given the time that its rows need.
@@ -63,6 +65,7 @@ class Applying:
         self._config, self._tables, self._outbox, self._backend = config, tables, outbox, backend
         self._stop, self._say = stop, say
         self._went_at: dict[str, float] = {}
+        self._undecided: dict[int, float] = {}  # records that ended sessions, and since when
 
     def apply(self, store: AnyStore, records: Sequence[Record]) -> None:
         """All that the store takes of them. Raises Failure when it is away: what was not marked waits as before."""
@@ -162,8 +165,10 @@ class Applying:
     def set_apart(self, store: AnyStore, record: Record) -> bool:
         """Deal with a record whose write hangs or ends every session; False where it may be the store.
 
-        Rows of other tables go in, and of its own: it is at fault, is split, and a single row becomes a dead letter.
-        Only of others: its table is (somebody holds a lock on it), and its rows wait. Raises Failure.
+        Rows of other tables go in, and of its own: it is at fault and is split. A single row is tried once more, for
+        the store may have been away and be back; it becomes a dead letter where one that goes to the same place went
+        in just before. Only rows of others: its table is at fault (somebody holds a lock on it), and its rows wait.
+        Raises Failure.
         """
         if len(record.tables) > 1:
             self._outbox.split(record, [[part] for part in record.parts])
@@ -171,12 +176,13 @@ class Applying:
         (table,) = record.tables
         samples = self._samples(record)
         others = [row for name, row in samples.items() if name != table]
+        neighbour = self._neighbour(record) if record.n == 1 else None
         if not samples:
             return False
         if others:
             self._tried(store, others[0])  # raises where it is the store
         try:
-            at_fault = table in samples and self._tried(store, samples[table])
+            at_fault = table in samples and self._tried(store, neighbour or samples[table])
         except Failure as error:
             if others:
                 self._stalled(table, str(error).strip())
@@ -187,11 +193,38 @@ class Applying:
         if record.n > 1:
             rows = max(1, record.n // PIECES)
             self._outbox.split(record, [[piece] for part in record.parts for piece in part.chunks(rows)])
+        elif neighbour is None and not self._long_undecided(record):
+            return False
         else:
+            self._last_try(store, record)
+        return True
+
+    def _last_try(self, store: AnyStore, record: Record) -> None:
+        """A single row that may be at fault goes in now or becomes a dead letter. Raises Failure."""
+        try:
+            self.apply(store, [record])
+        except Failure:
+            self.trying = ()
             self._outbox.bury(record, "each try ended the session with the store; others of its table went in")
             self.done.dead += 1
-            self._say(f"Dead letter: event {record.parts[0].first} of {table}: it ends every session")
-        return True
+            (part,) = record.parts
+            self._say(f"Dead letter: event {part.first} of {part.table}: it ends every session")
+            raise
+
+    def _neighbour(self, record: Record) -> Part | None:
+        """A row of what went in before, or else of what waits, that goes to the same place as this single one."""
+        (mine,) = record.parts
+        table = self._tables[mine.table]
+        place = self._backend.place(mine, table)
+        waiting = (part for other in self._outbox.pending(CHUNK, but=frozenset([record.id])) for part in other.parts)
+        parts = (part for part in chain(self._outbox.applied_parts(), waiting) if part.table == table.name)
+        rows = (row for part in parts for row in part.chunks(1))
+        return next((row for row in rows if self._backend.place(row, table) == place), None)
+
+    def _long_undecided(self, record: Record) -> bool:
+        """Of a row without a neighbour only time tells that it is the row, and not its part of the store."""
+        now = time.monotonic()
+        return now - self._undecided.setdefault(record.id, now) >= UNDECIDED_S
 
     def _samples(self, but: Record) -> dict[str, Part]:
         """A row of each table, of what went in before or else of what waits: writing one early changes nothing."""

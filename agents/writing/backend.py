@@ -13,6 +13,7 @@ from agents.postgresql import store as postgresql
 from agents.postgresql.primary import find_primary
 from agents.postgresql.store import Store, StoreFailure
 from agents.tdengine import store as tdengine
+from agents.tdengine.newest import subtables
 from agents.tdengine.session import TdengineError
 from agents.tdengine.store import TdStore, connector
 from agents.writing.batch import Part
@@ -52,7 +53,8 @@ class Backend:
     what the store holds by now and then change nothing.
 
     `compares`: the store itself compares event ids in the same statement that writes, so that a row may go past others
-    of its key.
+    of its key. `place`: where a part of one row goes; other rows of its table may go to a part of the store that is
+    there while this one's is away.
     """
 
     connect: Callable[[float, threading.Event | None], Any]
@@ -60,6 +62,7 @@ class Backend:
     open_late: Callable[[Any, Mapping[str, Table]], AnyStore]
     has_rivals: bool  # another server may become the primary while a call hangs
     compares: bool
+    place: Callable[[Part, Table], str] = lambda part, table: table.name
 
 
 def backend(config: Config, application: str) -> Backend:
@@ -73,6 +76,7 @@ def backend(config: Config, application: str) -> Backend:
     return Backend(
         connector(config).connect, lambda node, tables: TdStore(node, tables, sent=sent),
         lambda node, tables: TdStore(node, tables, late=True, sent=sent), has_rivals=False, compares=False,
+        place=lambda part, table: next(iter(subtables([part], {table.name: table}))),
     )  # fmt: skip
 
 

@@ -273,19 +273,23 @@ class Outbox(Counting):
                 (why, first_id),
             )
 
-    def applied_samples(self) -> dict[str, Part]:
-        """One row of each table of which the store took some from here lately, to try whether it takes one now."""
+    def applied_parts(self) -> Iterator[Part]:
+        """Of what the store took from here lately, the newest first."""
         with told(self.path):
             found = self._db.execute(
                 "SELECT CAST(data AS BLOB), checksum FROM outbox_queue WHERE status = 'applied'"
                 " AND applied_no > ? ORDER BY applied_no DESC LIMIT 50",
                 (self.last_applied_no() - 200,),
             ).fetchall()
-        samples: dict[str, Part] = {}
         for data, checksum in found:
-            for part in parts_of(data, checksum) or ():
-                if part.table not in samples:
-                    samples[part.table] = part.rows(0, 1)
+            yield from parts_of(data, checksum) or ()
+
+    def applied_samples(self) -> dict[str, Part]:
+        """One row of each table of which the store took some from here lately, to try whether it takes one now."""
+        samples: dict[str, Part] = {}
+        for part in self.applied_parts():
+            if part.table not in samples:
+                samples[part.table] = part.rows(0, 1)
         return samples
 
     # ---- what was applied ----

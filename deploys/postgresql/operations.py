@@ -325,9 +325,9 @@ END $$;
 def pg_synchronous(version: int, path: str, names: Sequence[str], least: int) -> Commands:
     """Make commits wait for `least` of `names` where one of them streams; where none does, it is off on purpose.
 
-    Of several only those are named that stream: nobody could tell what another one has. Where commits wait already,
-    the others are let in when all of them stream. Whoever else reads WAL, a backup or an archive, is no standby:
-    commits would wait for nobody, and hang.
+    Of several only those are named that stream: nobody could tell what another one has. Where commits wait for somebody
+    already, others are let in once the estate record holds for that, which is not known here. Whoever else reads WAL,
+    a backup or an archive, is no standby: commits would wait for nobody, and hang.
     """
     if not _is_primary(version):
         host.noop("not the primary")
@@ -337,7 +337,7 @@ def pg_synchronous(version: int, path: str, names: Sequence[str], least: int) ->
         "application_name) from pg_stat_replication where state = 'streaming' and application_name in "
         f"({', '.join(repr(name) for name in names)})), '[]') as stream"
     )
-    wanted = _to_wait_for(host.name, rows[0]["names"], set(rows[0]["stream"]), names, least) if rows else ()
+    wanted = _to_wait_for(host.name, rows[0]["names"], set(rows[0]["stream"]), names) if rows else ()
     if not wanted:
         host.noop("on already, or no standby streams")
         return
@@ -346,14 +346,11 @@ def pg_synchronous(version: int, path: str, names: Sequence[str], least: int) ->
     yield _psql(_UNTIL_IN_STEP.format(least=quorum.fitting(wanted, least)))
 
 
-def _to_wait_for(me: str, now: str, stream: set[str], names: Sequence[str], least: int) -> tuple[str, ...]:
-    """Those that are to be named on this primary; none where that is so already, or nobody streams."""
-    there = tuple(name for name in names if len(names) <= 2 or name in stream or name == me)
-    named = quorum.parsed(now)
-    strangers = set(named.names) - set(names) if named else set()
-    if not stream or (now and not strangers and (len(names) <= 2 or len(there) < len(names))):
+def _to_wait_for(me: str, now: str, stream: set[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Those that are to be named on this primary; none where it waits already, or nobody streams."""
+    if now or not stream:
         return ()
-    return there if named != quorum.parsed(quorum.setting(there, least)) else ()
+    return tuple(name for name in names if len(names) <= 2 or name in stream or name == me)
 
 
 @operation()

@@ -44,6 +44,14 @@ def fill(estate: Estate, gib: float, say: Callable[[str], None]) -> int:
     return orders
 
 
+def orders(estate: Estate, rows: int) -> None:
+    """So many orders, and nothing else."""
+    primary, database = server.the_primary(server.survey(estate)).host, str(estate.data["database"])
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda first: _write(primary, database, _ORDERS, first, rows), range(1, rows + 1, _CHUNK)))
+    primary.execute("CHECKPOINT;", timeout=_HURRY_S)
+
+
 def size_bytes(host: Host, database: str) -> int:
     return int(host.query(f"select pg_database_size('{database}') as bytes")[0]["bytes"])
 

@@ -74,6 +74,11 @@ PAGES: Mapping[str, Page] = {
     "watch": Page(
         "./dr bench --watch --runs 20 --readme", (*_ORDER, "runbooks/watch/*", "agents/watch/*", "agents/guard/*"),
     ),
+    "validation": Page(
+        "./dr bench --validation --readme",
+        ("runbooks/validation/hashing.py", "runbooks/validation/rowchain.py", "runbooks/validation/questions.py",
+         "runbooks/table_copy/rowhash.py", "runbooks/table_copy/shape.py"),
+    ),
     "figures": Page("./dr bench --gate --record", (*_WRITING, *_PROVISIONING, *_ORDER, *_RESTORING)),
 }  # fmt: skip
 

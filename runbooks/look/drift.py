@@ -10,6 +10,7 @@ from inventories.catalog import load_tables
 from inventories.catalog.tdengine import shape
 from inventories.errors import DrError
 from runbooks.hosts import Estate, Host
+from runbooks.letting_in import due
 from runbooks.probes.postgresql import schema
 from runbooks.probes.postgresql import server as postgres
 from runbooks.probes.postgresql.server import Node
@@ -76,7 +77,16 @@ def _of_node(estate: Estate, node: Node) -> Iterator[Difference]:
         yield Difference("settings are in force", node.name, detail)
     yield from _altered(node.host)
     if node.is_primary:
+        yield from _waits(estate, node)
         yield from _schema(estate, node.host)
+
+
+def _waits(estate: Estate, primary: Node) -> Iterator[Difference]:
+    wanted = due(estate, primary)
+    if wanted:
+        others = " and ".join(wanted.others(primary.name))
+        detail = f"{primary.name}: commits do not wait for {wanted.least} of {others}, all of which stream."
+        yield Difference("commits wait for the standbys", primary.name, detail)
 
 
 def _altered(host: Host) -> Iterator[Difference]:

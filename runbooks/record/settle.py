@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from inventories.errors import BadInput, DrError, Refused, TimedOut, Unreachable
+from inventories.errors import DrError, Refused, TimedOut, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate
 from runbooks.probes.postgresql import server
 from runbooks.record.keep import Keeper, Truth
-from runbooks.record.read import of_system, pages, read, require_newest
+from runbooks.record.read import of_system, pages, require_newest
 from runbooks.record.types import Answer, Copy, Unknown
 
 OLD_NOTE = "/var/lib/mystocks-dr/replication-mode.json"  # of versions without a record: no timeline, no protocol
@@ -70,27 +70,6 @@ def require_fitting(estate: Estate) -> None:
     primaries = [node for node in server.survey(estate) if node.is_primary]
     if len(primaries) == 1 and not found.arbiter.away:
         _require_fitting(found.answer, primaries[0])
-
-
-def before_deploy(keeper: Keeper) -> None:
-    """A deploy may let further standbys confirm commits: then the record says no more than holds all the while.
-
-    With two nodes it never does. Where the program on the hosts is too old to keep how many, nobody has every row
-    until the record is settled.
-    """
-    estate = keeper.estate
-    answer = read(estate)
-    if len(estate.candidates) <= 2 or isinstance(answer, Unknown) or not answer.record.synchronous:
-        return
-    names = tuple(host.name for host in estate.candidates if host.name != answer.record.primary)
-    if not all(estate.host(name).reachable() for name in names):
-        return  # whoever is away is not let in
-    try:
-        keeper.widened(answer, names, estate.least)
-    except BadInput as error:
-        keeper.say(f"the hosts' programs do not keep quorums yet ({error}): until this deploy ends nobody is promoted")
-        record = answer.record
-        keeper.settled(answer, Truth(record.system_identifier, record.primary, record.timeline, (), "being deployed"))
 
 
 def _require_fitting(answer: Answer, primary: server.Node) -> None:

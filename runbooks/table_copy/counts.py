@@ -112,6 +112,12 @@ def sentence(plan: TablePlan, mode: Mode) -> str:
     return f"{seen}; {found.missing} are inserted, {found.differing} overwritten, {found.only_live} deleted"
 
 
+def held(found: Counts) -> str:
+    """What is there after one table was written. Rows that merging left alone are no rows of the copy."""
+    seen = f"{found.table}: all {found.restored} rows of the copy are there, {found.superseded} superseded since"
+    return f"{seen}, {found.altered} with other values, as they were before" if found.altered else seen
+
+
 def outside(keys: Iterable[ForeignKey], names: Iterable[str], end: str) -> tuple[ForeignKey, ...]:
     """Foreign keys whose parent (or child, as `end` says) is not one of these tables."""
     listed = set(names)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -28,11 +29,15 @@ Sum = tuple[int, str, str]  # rows, the sum and the XOR of their hashes
 
 
 class Kept(BaseModel):
-    """One table: its columns as (name, type), the hashes of its days (since 2000) by their number."""
+    """One table: its columns as (name, type), the hashes of its days (since 2000) by their number.
+
+    `nullable` are those that could be NULL, as what can is hashed otherwise.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     columns: tuple[tuple[str, str], ...]
+    nullable: frozenset[str]
     days: Mapping[int, Sum]
 
 
@@ -41,7 +46,7 @@ class Baseline(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    form: int = 1
+    form: int = 2
     estate: str
     moment: Snapshot
     tables: Mapping[str, Kept]
@@ -56,7 +61,10 @@ def take(server: Server, estate: str, tables: Mapping[str, Hashed], timeout: flo
     asked = {NAME: QUESTION, **{name: one.buckets() for name, one in tables.items()}}
     said = yielding.ask(server, asked, timeout)
     moment = snapshot_of(said)
-    kept = {name: Kept(columns=_columns(one), days=_days(said, name)) for name, one in tables.items()}
+    kept = {
+        name: Kept(columns=_columns(one), nullable=_nullable(one), days=_days(said, name))
+        for name, one in tables.items()
+    }
     made = Baseline(estate=estate, moment=moment, tables=kept)
     if not made.rows:
         raise BadInput("these tables have no row, and a baseline of none proves nothing", "fill them first")
@@ -88,7 +96,7 @@ def compare(
 ) -> Looked:
     """Raises Refused for a baseline of another system."""
     seen = kept.moment.seen("t.xmin")
-    there = {name: one for name, one in tables.items() if name in kept.tables}
+    there = {name: _as_then(one, kept.tables[name]) for name, one in tables.items() if name in kept.tables}
     asked = {NAME: QUESTION, **{name: one.buckets(seen) for name, one in there.items()}}
     asked |= {f"later {name}": one.later(seen) for name, one in there.items()}
     said = yielding.ask(server, asked, timeout)
@@ -152,6 +160,16 @@ def _of_this(kept: Baseline, moment: Snapshot, server: Server) -> None:
 
 def _columns(one: Hashed) -> tuple[tuple[str, str], ...]:
     return tuple((column.name, column.type) for column in one.columns)
+
+
+def _nullable(one: Hashed) -> frozenset[str]:
+    return frozenset(column.name for column in one.columns if column.nullable)
+
+
+def _as_then(one: Hashed, kept: Kept) -> Hashed:
+    """Its rows hashed as those of the baseline were, whatever may be NULL today."""
+    columns = (column.model_copy(update={"nullable": column.name in kept.nullable}) for column in one.columns)
+    return replace(one, columns=tuple(columns))
 
 
 def _days(said: Mapping[str, Answer], name: str) -> dict[int, Sum]:

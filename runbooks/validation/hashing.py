@@ -13,6 +13,7 @@ from runbooks.table_copy import rowhash
 from runbooks.table_copy.names import literal, quoted
 from runbooks.table_copy.pair import filtered
 from runbooks.table_copy.shape import Column, Shape
+from runbooks.validation.rowchain import chained
 
 PART_ROWS = 2000  # of a key range, about
 MOST_PARTS = 1 << 14
@@ -53,11 +54,11 @@ class Hashed:
 
     @property
     def _hash(self) -> str:
-        return rowhash.record_hash(self.columns)
+        return chained(self.columns)
 
     def _part(self, parts: int) -> str:
         key = [column for name in self.key if (column := self.shape.column(name))]
-        return f"({rowhash.record_hash(key)} & {parts - 1})"
+        return f"({chained(key)} & {parts - 1})"
 
     def buckets(self, seen: str = "") -> str:
         """(bucket, n, one, other) of each day. `seen` is a condition on t.xmin."""

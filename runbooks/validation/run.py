@@ -75,7 +75,7 @@ def validate(estate: Estate, options: Options, say: Say) -> Report:
     kept = options.baseline or state_dir() / "baselines" / f"{quote(estate.name, safe='')}.json"
     if options.against is Against.BASELINE:
         held = baseline.read(kept)
-        content, against = _with_baseline(server, held, known, names), f"the baseline of {_utc(held.moment.at)}"
+        content, against = since(server, held, known, names), f"the baseline of {_utc(held.moment.at)}"
     elif options.against is Against.STANDBY:
         pair = copies.standby(nodes, primary, database)
         content, against = _with_copy(pair, known, names, options, say), str(pair.other.host)
@@ -105,7 +105,8 @@ def _with_copy(pair: Copies, known: Tables, names: tuple[str, ...], options: Opt
     return replace(found, differences=(*lacks, *found.differences))
 
 
-def _with_baseline(server: Server, held: Baseline, known: Tables, names: tuple[str, ...]) -> Looked:
+def since(server: Server, held: Baseline, known: Tables, names: tuple[str, ...]) -> Looked:
+    """What differs from a baseline, tables that are gone included."""
     tables, _ = copies.hashed(known, names, server)
     found = baseline.compare(held, server, tables, known, budget("validate.look"))
     gone = [name for name in held.tables if name in names and name not in tables]

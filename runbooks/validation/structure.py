@@ -18,6 +18,7 @@ _SECONDS = {"hour": 3600, "day": _DAY, "week": 7 * _DAY, "month": 30 * _DAY, "ye
 _POLICY_DAYS = {"policy_retention": "retention_days", "policy_compression": "compress_after_days"}
 _KNOWN_ROLES = frozenset({"writer", "reader"})
 NONE = "none"
+DATABASE = "(database)"  # what is of no table
 
 
 def judge(tables: Tables, live: Mapping[str, LiveTable], more: Structures) -> tuple[Difference, ...]:
@@ -26,7 +27,9 @@ def judge(tables: Tables, live: Mapping[str, LiveTable], more: Structures) -> tu
     found = [one for table in declared.values() for one in _of_table(table, live.get(table.name), more)]
     if PROBE not in live:
         found.append(_off(PROBE, "table", "there", "missing"))
+    found += [_off(DATABASE, f"event trigger {name}", NONE, "one") for name in more.event_triggers]
     for name, structure in more.tables.items():
+        found += _sequences(structure)
         if name not in declared and name != PROBE:
             found.append(_off(name, "table", "none of that name", f"one of {structure.owner}"))
     return tuple(found)
@@ -65,6 +68,8 @@ def _indexes(table: Table, structure: Structure) -> Iterable[Difference]:
             yield _off(table.name, f"index {index.name}", "valid", "invalid")
         if not index.primary:
             left.append(index)
+        elif not index.unique:
+            yield _off(table.name, f"index {index.name}", "unique", "lets a key be there twice")
     for wanted in table.indexes:
         has = next((one for one in left if one.plain and one.columns == wanted.columns), None)
         if has is None:
@@ -77,13 +82,28 @@ def _indexes(table: Table, structure: Structure) -> Iterable[Difference]:
 
 def _beside(structure: Structure) -> Iterable[Difference]:
     """The catalogue declares none of these."""
-    for kind, pieces in (("constraint", structure.constraints), ("trigger", structure.triggers)):
+    kinds = {"constraint": structure.constraints, "trigger": structure.triggers, "rule": structure.rules}
+    for kind, pieces in kinds.items():
         for one in pieces:
             yield _off(structure.name, f"{kind} {one.name}", NONE, one.definition)
+    by_hand = {one.name for one in structure.triggers}
+    for name in structure.disabled:
+        if name not in by_hand:  # that one should not be there at all
+            yield _off(structure.name, f"trigger {name}", "enabled", "disabled")
+    for column, collation in structure.collations.items():
+        yield _off(structure.name, f"collation of {column}", "that of its type", collation)
     if structure.unlogged:
         yield _off(structure.name, "persistence", "logged", "unlogged: no standby and no backup has its rows")
     if structure.row_security:
         yield _off(structure.name, "row security", "off", "on")
+
+
+def _sequences(structure: Structure) -> Iterable[Difference]:
+    """One that is behind refuses the next row; numbers that it left out are no loss."""
+    for one in structure.sequences:
+        if one.last < one.largest:
+            found = f"{one.last}, and {one.column} has {one.largest} already"
+            yield _off(structure.name, f"sequence {one.sequence}", f"at least {one.largest}", found)
 
 
 def _grants(structure: Structure) -> Iterable[Difference]:

@@ -118,9 +118,9 @@ def events(server: Host, symbol: str) -> dict[int, int]:
     return {int(str(row["ts"])): int(str(row["event_id"])) for row in rows}
 
 
-def drained(estate: Estate) -> None:
+def drained(estate: Estate, seconds: float = 60) -> None:
     until(
-        lambda: app.outbox(estate.app, settings=SETTINGS), 60, what="an empty outbox", accept=lambda box: not (
+        lambda: app.outbox(estate.app, settings=SETTINGS), seconds, what="an empty outbox", accept=lambda box: not (
             box.pending_records
         ),
     )  # fmt: skip

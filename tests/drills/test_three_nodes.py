@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -94,12 +95,15 @@ def test_a_third_host_is_cloned_and_let_in_and_the_record_says_on_how_many_each_
     assert objectives.degraded(looked) == ()
 
 
-@pytest.mark.parametrize("name", ["standby-loss", "primary-power-loss", "primary-partition", "site-power-loss"])
+@pytest.mark.parametrize(
+    "name", ["standby-loss", "primary-power-loss", "primary-partition", "site-power-loss", "cluster-loss"]
+)
 def test_a_scenario_of_two_nodes_passes_with_three(three: Estate, name: str) -> None:
     result, folder = drill(SCENARIOS[name], LAB, quiet, SHORT)
     if name == "standby-loss":
         assert faults(result) == (), told(result)
-        assert (result.lost, result.duplicated, result.acked_by_outbox) == (0, 0, 0)
+        assert (result.lost, result.duplicated) == (0, 0)
+        assert result.acked_by_store and (result.acked_by_outbox or 0) < result.acked_by_store / 5, "the store paused"
     else:
         assert_proven(name, result, folder)
     assert result.degraded == ()
@@ -117,7 +121,9 @@ def test_the_loss_of_both_at_once_loses_nothing_where_commits_wait_for_both(for_
 def test_the_twin_misses_the_rows_that_the_lost_two_alone_had(for_both: Estate) -> None:
     twin = TWINS["third-let-go"]
     result, _ = drill(SCENARIOS[twin.scenario], LAB, quiet, SHORT, twin)
-    assert result.negative_twin is not None and result.negative_twin.held, result.negative_twin
+    assert result.negative_twin is not None and result.lost
+    reasons = [reason for reason in faults(result) if not reason.startswith("The negative twin")]
+    assert twin.is_why(reasons), told(result)  # on a busy machine its seconds are missed, too
 
 
 def test_where_commits_wait_for_one_the_drill_of_both_is_refused(three: Estate) -> None:
@@ -140,11 +146,26 @@ def test_a_lost_standby_is_let_go_by_name_and_comes_back(three: Estate) -> None:
     assert holders(three) == ({lost, left}, 1)
 
 
-def test_the_role_moves_to_the_standby_that_is_named_and_the_third_follows(three: Estate) -> None:
+def test_a_standby_is_recloned_while_commits_go_on_with_the_other(three: Estate, tmp_path: Path) -> None:
+    """Nothing is degraded at any time: what commits wait for and the record are narrowed before its data go."""
     primary = server.the_primary(server.survey(three)).name
-    wanted = [host.name for host in three.postgres if host.name != primary][-1]
-    passed = execute(SWITCHOVER, three, SwitchoverOptions(yes=True, host=wanted), quiet)
+    lost, left = (host.name for host in three.postgres if host.name != primary)
+    seen.inside(three, lost, f"systemctl stop {seen.UNIT}")
+    said: list[str] = []
+    with seen.load(three, tmp_path) as writing:
+        writing.writes_on()
+        passed = execute(REJOIN, three, RejoinOptions(yes=True, host=lost, reclone=True), said.append)
     assert passed.outcome is Outcome.PASSED, passed.error
-    nodes = server.survey(three)
-    assert server.the_primary(nodes).name == wanted and sum(node.streams for node in nodes) == 2
-    assert holders(three) == ({host.name for host in three.postgres} - {wanted}, 1)
+    assert passed.state.degraded == () and not any("has not every acknowledged row" in one for one in said)
+    assert holders(three) == ({lost, left}, 1)
+
+
+def test_the_role_moves_to_the_standby_that_is_named_and_back_and_the_third_follows(three: Estate) -> None:
+    primary = server.the_primary(server.survey(three)).name
+    other = [host.name for host in three.postgres if host.name != primary][-1]
+    for wanted in (other, primary):
+        passed = execute(SWITCHOVER, three, SwitchoverOptions(yes=True, host=wanted), quiet)
+        assert passed.outcome is Outcome.PASSED, passed.error
+        nodes = server.survey(three)
+        assert server.the_primary(nodes).name == wanted and sum(node.streams for node in nodes) == 2
+        assert holders(three) == ({host.name for host in three.postgres} - {wanted}, 1)

@@ -15,6 +15,7 @@ A file is a kind, and its first line says which. What stands before the first `-
     --# renamed COLUMN NAME         a column that is called so now, and what was in it comes back
     --# rows_by_only                rows of its heirs are not its own
     --# key EXPRESSION              what tells its rows apart, where equal keys have several spellings
+    --# two_servers                 only where the copy is on a server of its own: it has other roles than the live one
     --# damage                      the SQL that follows spoils rows, after the restore point
     --# drop                        how the table is lost in mode `drop` (DROP TABLE ... CASCADE, where nothing is said)
     --# armed, --# disarmed         what stands only while the case is tried, and how it is taken down
@@ -44,6 +45,7 @@ SHORT = {
 _SECTIONS = ("damage", "drop", "armed", "disarmed", "clean")
 _FACTS = (
     "seen_as", "refused", "told", "only", "same", "lost", "sequences", "changes", "renamed", "rows_by_only", "key",
+    "two_servers",
 )  # fmt: skip
 _ESCAPED = re.compile(r'U&("(?:[^"]|"")*")')
 
@@ -71,6 +73,7 @@ class Case:
     renamed: tuple[str, ...] = ()
     rows_by_only: bool = False
     key: str = ""
+    two_servers: bool = False
 
     def __str__(self) -> str:
         return f"{self.kind}-{self.name}"
@@ -179,7 +182,7 @@ class _Reader:
             self._section = "make"
 
     def _fact(self, word: str, rest: str) -> object:
-        if word == "rows_by_only":
+        if word in ("rows_by_only", "two_servers"):
             return True
         if word in ("key", "seen_as"):
             return rest

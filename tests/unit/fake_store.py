@@ -31,7 +31,8 @@ class Place:
 @dataclass
 class FakeStore:
     """`poison`: event id -> code; `missing`: tables, until so many writes were tried where `made_after` says so;
-    `kills`: event ids whose write ends the session.
+    `kills`: event ids whose write ends the session, until so many writes were tried where `back_after` says so;
+    `apart`: event ids that go to a part of the store of their own.
     """
 
     rows: dict[str, set[int]] = field(default_factory=dict)
@@ -39,6 +40,8 @@ class FakeStore:
     missing: set[str] = field(default_factory=set)
     made_after: int = 0
     kills: set[int] = field(default_factory=set)
+    back_after: int = 0
+    apart: set[int] = field(default_factory=set)
     locked: set[str] = field(default_factory=set)  # a write of these hangs until its deadline
     unlucky: int = 0
     down: bool = False
@@ -51,7 +54,10 @@ class FakeStore:
 
     @property
     def backend(self) -> Backend:
-        return Backend(self._connect, self._open, self._open, has_rivals=False, compares=True)
+        return Backend(self._connect, self._open, self._open, has_rivals=False, compares=True, place=self._place)
+
+    def _place(self, part: Part, table: Table) -> str:
+        return f"{part.table} {part.first in self.apart}"
 
     def _connect(self, timeout_s: float, stop: threading.Event | None) -> Place:
         self.sessions += 1
@@ -81,7 +87,7 @@ class FakeStore:
                 raise TdengineError(f"{part.table} does not exist", "", NO_TABLE)
         found = [(part.table, event) for part in parts for event in ids(part)]
         for _, event in found:
-            if event in self.kills:
+            if event in self.kills and not 0 < self.back_after < self.writes:
                 self.closed = True
                 raise OSError("the session has ended")
         for _, event in found:

@@ -11,7 +11,7 @@ import pytest
 
 from agents.base.config import Config, Table
 from agents.base.errors import OutboxFull
-from agents.writing import records, stalls
+from agents.writing import applying, records, stalls
 from agents.writing import replayer as program
 from agents.writing.batch import encode
 from agents.writing.letters import Letters
@@ -223,6 +223,66 @@ def test_a_row_that_ends_every_session_dies_when_others_go_in(
         outbox.enqueue(encode(known, {"system_config": [setting(50)]}), known, 7)
     drain(20.0)
     assert store.rows["order_records"] == set(range(1, 41)) - {7}
+    assert [event for event, _ in letters_of(outbox)] == [7]
+
+
+@pytest.mark.parametrize("back_after", range(1, 13))
+@pytest.mark.parametrize("others", [1, 10])
+def test_a_store_that_comes_back_while_a_row_is_judged_kills_no_row(
+    outbox: Outbox, known: dict[str, Table], store: FakeStore, drain: Drain, back_after: int, others: int
+) -> None:
+    """On three real nodes one third of all returns: two tries of the row fell into the outage, the sample after it."""
+    store.kills, store.back_after = set(range(1, 100)), back_after
+    outbox.enqueue(orders(known, 1, 1), known, 7)
+    outbox.enqueue(orders(known, 2, 1 + others), known, 7)
+    drain()
+    assert letters_of(outbox) == []
+    assert store.rows["order_records"] == set(range(1, 2 + others))
+    assert balanced(outbox)
+
+
+@pytest.mark.parametrize("n", [1, 12])
+@pytest.mark.parametrize("applied", [False, True])
+def test_a_part_of_the_store_that_is_away_kills_no_row_while_others_of_the_table_go_in(
+    outbox: Outbox, known: dict[str, Table], store: FakeStore, drain: Drain, applied: bool, n: int
+) -> None:
+    """TDengine: the copies of one vgroup elect a leader, those of another have one."""
+    store.apart = store.kills = set(range(1, 1 + n))
+    if applied:
+        outbox.enqueue(orders(known, 50, 59), known, 7)
+        drain()
+    outbox.enqueue(orders(known, 1, n), known, 7)
+    outbox.enqueue(orders(known, 100, 109), known, 7)
+    drain(0.5)
+    assert (letters_of(outbox), outbox.status().dead_rows) == ([], 0)
+    store.kills = set()
+    drain()
+    assert store.rows["order_records"] >= {*range(1, 1 + n), *range(100, 110)}
+    assert outbox.status().pending_rows == 0
+    assert balanced(outbox)
+
+
+def test_a_row_that_ends_every_session_dies_when_others_of_its_place_go_in(
+    outbox: Outbox, known: dict[str, Table], store: FakeStore, drain: Drain
+) -> None:
+    store.kills, store.apart = {7}, {7, 8}
+    outbox.enqueue(orders(known, 7, 7), known, 7)
+    outbox.enqueue(orders(known, 1, 6), known, 7)
+    outbox.enqueue(orders(known, 8, 9), known, 7)
+    drain()
+    assert store.rows["order_records"] == {1, 2, 3, 4, 5, 6, 8, 9}
+    assert [event for event, _ in letters_of(outbox)] == [7]
+
+
+def test_a_row_of_whose_place_nobody_knows_holds_up_the_others_for_a_while_only(
+    outbox: Outbox, known: dict[str, Table], store: FakeStore, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applying, "UNDECIDED_S", 0.2)
+    store.kills = store.apart = {7}
+    outbox.enqueue(orders(known, 7, 7), known, 7)
+    outbox.enqueue(orders(known, 8, 9), known, 7)
+    drain()
+    assert store.rows["order_records"] == {8, 9}
     assert [event for event, _ in letters_of(outbox)] == [7]
 
 

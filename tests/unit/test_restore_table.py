@@ -18,7 +18,7 @@ from runbooks.procedures.postgresql.restore_table import (
     tables_of,
     wanted,
 )
-from runbooks.table_copy.counts import Counts, Mode, TablePlan, remarks, sentence
+from runbooks.table_copy.counts import Counts, Mode, TablePlan, held, remarks, sentence
 from runbooks.table_copy.shape import Column, ForeignKey, Shape, parents_first
 
 TIME = "2026-11-21 10:00:00+08"
@@ -197,3 +197,13 @@ def test_without_consent_the_procedure_only_looks() -> None:
     assert writing == ["write", "check", "drop-side"]
     assert all(step.option == "yes" for step in RESTORE_TABLE.steps if step.name in writing)
     assert [step.name for step in RESTORE_TABLE.steps if step.destructive] == ["write"]
+
+
+def test_rows_that_a_merge_left_with_other_values_are_told_at_its_end() -> None:
+    found = {"table": "kids", "restored": 10, "superseded": 1}
+    assert held(Counts.model_validate({**found, "differing": 1})) == (
+        "kids: all 10 rows of the copy are there, 1 superseded since"
+    )
+    assert held(Counts.model_validate({**found, "differing": 4})).endswith(
+        "1 superseded since, 3 with other values, as they were before"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -26,9 +27,12 @@ from runbooks.actions.postgresql.side import SideRequest
 from runbooks.engine.context import Context
 from runbooks.hosts import Run
 from runbooks.long_work.work import Asker, Work
-from runbooks.procedures.postgresql import beside
+from runbooks.probes.postgresql.side import SideCluster
+from runbooks.procedures.postgresql import beside, pitr_side, restore_table
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, RestorePitrOptions
+from runbooks.procedures.postgresql.restore_table import RestoreTable, RestoreTableOptions
 from runbooks.procedures.postgresql.targets import parse
+from runbooks.table_copy.counts import Counts
 
 
 class Named:
@@ -75,6 +79,47 @@ def test_a_host_that_cannot_restore_or_does_not_answer_is_told_before_anything_i
     assert away.value.hint == "--on pg1 restores beside the primary instead"
     with pytest.raises(BadInput, match="--swap renames"):
         beside.chosen(run(on="pg2"), "pg1", swap=True)
+
+
+def test_what_can_be_done_with_an_open_one_is_true_of_where_it_is() -> None:
+    """Its removal is a whole command, and a swap is no way on where it would be refused."""
+    seen = cast(SideCluster, SimpleNamespace(connection=("-h", "/socket", "-p", "5433")))
+    state = RestorePitr(target=parse(to_lsn="0/3000060"), primary="pg1", at="pg1")
+    look, leave = pitr_side.ways_on(run(), state, seen)
+    assert "psql -h /socket -p 5433" in look
+    assert "--swap --yes" in look
+    assert leave.startswith("it stays open until, on pg1, cd /opt/mystocks-dr && sudo -u postgres python3 -m ")
+    assert leave.endswith(" drop --name pitr")
+    look, leave = pitr_side.ways_on(run(), state.model_copy(update={"at": "pg2"}), seen)
+    assert "--swap" not in look
+    assert "on pg2" in leave
+    swapped = replace(run(), options=RestorePitrOptions(swap=True))
+    assert pitr_side.ways_on(swapped, state, seen) == ()
+
+
+def test_nobody_reads_one_on_another_host_once_its_rows_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that was open before, which no later step drops."""
+    closed: list[str] = []
+    monkeypatch.setattr(beside.bridge, "close", lambda host, name, side: closed.append(f"{host}: {name} on {side}"))
+    monkeypatch.setattr(restore_table, "_compared_again", lambda *_: (Counts(table="far", restored=5),))
+    restore_table.check(run(), RestoreTable(tables=("far",), primary="pg1", side="native", at="backup1"))
+    assert closed == ["pg1: native on backup1"]
+
+
+def test_one_that_was_open_before_is_told_to_stay_whatever_was_written() -> None:
+    told = {}
+    for yes in (False, True):
+        options = RestoreTableOptions(tables=("far",), source="native", yes=yes)
+        state = RestoreTable(tables=("far",), primary="pg1", side="native", at="pg1")
+        told[yes] = restore_table._told(replace(run(), options=options), state, (), ())
+    assert told[True] == told[False]
+    assert "the side cluster native stays open on pg1" in told[True][0]
+
+
+def test_a_restore_that_gives_way_is_not_promised_the_time_of_a_proof() -> None:
+    assert pitr_side.expected("about 18 s", hurries=True) == "about 18 s"
+    assert pitr_side.expected("about 18 s", hurries=False).startswith("about 18 s, and longer as it gives way")
+    assert pitr_side.expected("", hurries=False) == ""
 
 
 def test_a_run_that_restored_elsewhere_cannot_swap_when_it_is_resumed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from agents.base.config import Table, load_tables
 from agents.feed.ticks import SHARES, TOGETHER, Ticks
 from agents.tdengine.sql import MAX_BYTES, inserts, literal, subtable
+from agents.writing.backend import backend
 from agents.writing.batch import encode, rows_of
 from inventories.catalog import load_tables as load_catalogue
 from inventories.catalog.export import tables_json
 from inventories.catalog.tables import Store
 from inventories.catalog.tdengine.ddl import database_statement, supertables
+from tests.unit import agent_fixtures
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,19 @@ def test_ticks_of_one_instant_are_told_apart_by_their_key(tables: dict[str, Tabl
     assert len(instants) * TOGETHER >= len(rows) > len(instants) * (TOGETHER - 1)
     assert len({(row[0], row[1], row[-2]) for row in rows}) == len(rows)
     assert tables["tick_data"].key == ("ts", "event_id")
+
+
+def test_a_row_tells_of_the_same_subtable_only_whether_its_part_of_the_store_is_there(
+    tables: dict[str, Table], tmp_path: Path
+) -> None:
+    parts = encode(tables, Ticks(7).batch(500)).parts
+    ticks, table = next(part for part in parts if part.table == "tick_data").chunks(1), tables["tick_data"]
+    tdengine = backend(agent_fixtures.config(tmp_path, tdengine="/etc/mystocks-dr/tdengine.json"), "test")
+    symbols = {next(rows_of(row))[row.columns.index("symbol")] for row in ticks}
+    assert len({tdengine.place(row, table) for row in ticks}) == len(symbols) > 1
+    ((statement, _),) = inserts(ticks[:1], tables)
+    assert f"`{tdengine.place(ticks[0], table)}`" in statement
+    assert {backend(agent_fixtures.config(tmp_path), "test").place(row, table) for row in ticks} == {"tick_data"}
 
 
 def test_no_bar_of_a_run_overwrites_another() -> None:

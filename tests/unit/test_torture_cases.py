@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.torture import cases, refusals
+from tests.unit import torture_here
 
 KINDS = cases.load()
 LAID = [case for kind in KINDS.values() for case in kind.cases]
@@ -34,6 +36,17 @@ def test_what_is_not_refused_in_a_mode_is_spoilt_or_lost_first() -> None:
 def test_each_field_case_of_a_restore_has_its_row() -> None:
     apart = {kind.says.partition(":")[0] for kind in cases.load_apart().values()}
     assert apart | {case.seen_as for case in LAID} >= {f"F{number}" for number in (*range(6, 14), 16)}
+
+
+def test_what_databases_of_one_server_share_is_changed_only_where_live_and_copy_have_each_their_own() -> None:
+    """A role that is renamed for one is renamed for the other: the case could never be refused."""
+    shared = {
+        case.name for case in LAID if re.search(r"\b(ROLE|TABLESPACE)\b", case.damage + case.drop + case.armed)
+    }  # fmt: skip
+    here = {case.name for kind in torture_here.kinds().values() for case in kind.cases}
+    assert shared
+    assert shared == {case.name for case in LAID if case.two_servers}
+    assert {case.name for case in LAID if "create_hypertable" not in case.make} - here == shared
 
 
 def test_an_odd_name_is_read_whole() -> None:

@@ -101,6 +101,21 @@ def test_each_alteration_is_told_with_what_was_expected_and_found(
     assert {line.split(": ")[1] for line in found} == {told.partition(":")[0]}, "another table was blamed"
 
 
+def test_a_sequence_that_is_behind_is_told_and_one_that_left_numbers_out_is_not(database: Validated) -> None:
+    """One that goes down, and one that a text is made of, say nothing about the largest value."""
+    database.sql(
+        "INSERT INTO dr_probe (run) SELECT 'r' FROM generate_series(1, 5)",
+        "SELECT setval('dr_probe_probe_id_seq', 40)",
+        "CREATE SEQUENCE down INCREMENT -1", "CREATE SEQUENCE names",
+        "ALTER SEQUENCE down OWNED BY order_records.quantity", "ALTER SEQUENCE names OWNED BY order_records.order_id",
+    )  # fmt: skip
+    assert database.told(Level.QUICK) == []
+    database.sql("SELECT setval('dr_probe_probe_id_seq', 4)")
+    assert database.told(Level.QUICK) == [
+        "structure: dr_probe: sequence dr_probe_probe_id_seq: expected at least 5, found 4, and probe_id has 5 already"
+    ]
+
+
 def of_community(**facts: object) -> list[str]:
     """What is told of a table with retention and compression, on a server that has policies."""
     tables = load_tables()
@@ -128,6 +143,9 @@ def test_hypertables_are_held_against_their_chunks_and_policies() -> None:
     assert of_community(jobs=()) == [
         f"{name}: policy retention: expected after 3650 days, found none",
         f"{name}: policy compression: expected after 180 days, found none",
+    ]
+    assert of_community(disabled=("ts_insert_blocker",)) == [
+        f"{name}: trigger ts_insert_blocker: expected enabled, found disabled"
     ]
     early = Job(procedure="policy_retention", scheduled=False, after_s=86400)
     late = Job(procedure="policy_compression", scheduled=True, after_s=180 * 86400)

@@ -1,7 +1,7 @@
 """The torture schema on a server of this machine: two databases of one cluster stand for the live one and its copy.
 
-Without TimescaleDB: what makes hypertables is left to the lab. The steps of restore-table are those of the procedure,
-without hosts and a journal.
+What makes hypertables is left to the lab, and so is a case that takes two servers. The steps of restore-table are those
+of the procedure, without hosts and a journal.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _EXTENSION = "CREATE EXTENSION timescaledb;\n"
 
 
 def kinds() -> dict[str, Kind]:
-    """What a server without TimescaleDB can hold."""
+    """What one server without TimescaleDB can hold."""
     return {
         name: replace(
             kind, shared=kind.shared.replace(_EXTENSION, ""),
-            cases=tuple(case for case in kind.cases if "create_hypertable" not in case.make),
+            cases=tuple(case for case in kind.cases if not (case.two_servers or "create_hypertable" in case.make)),
         )
         for name, kind in cases.load().items()
     }  # fmt: skip

@@ -58,6 +58,11 @@ def must_be_beside(state: Placed) -> None:
         )
 
 
+def dropping(state: Placed) -> str:
+    """The command that removes it, on the host where it is."""
+    return f"cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.postgresql.side.cluster drop --name {state.side}"
+
+
 def readers(context: Run) -> tuple[tuple[str, str], ...]:
     return tuple((host.name, host.address) for host in context.estate.postgres)
 

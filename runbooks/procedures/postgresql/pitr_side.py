@@ -29,7 +29,7 @@ def side_restore(context: Run, state: RestorePitr) -> RestorePitr:
         hurries=context.options.hurry,
         **_served(context, state, host),
     )  # fmt: skip
-    sides.restore(host, request, Asker.of(context), durations.restore(context.estate))
+    sides.restore(host, request, Asker.of(context), expected(durations.restore(context.estate), request.hurries))
     seen = side_of(context, state)
     if seen.collations:
         context.say(f"WARNING: {host} orders text otherwise than production did: {'; '.join(seen.collations[:5])}")
@@ -40,6 +40,11 @@ def side_restore(context: Run, state: RestorePitr) -> RestorePitr:
             "bytes": seen.bytes, "wal_bytes": seen.wal_bytes,
         }
     )  # fmt: skip
+
+
+def expected(measured: str, hurries: bool) -> str:
+    """What was measured is a proof, beside which nobody commits."""
+    return measured if hurries or not measured else f"{measured}, and longer as it gives way to commits; not so --hurry"
 
 
 def _clear_leftover(context: Run, state: RestorePitr, host: Host) -> None:
@@ -93,7 +98,7 @@ def inspect(context: Run, state: RestorePitr) -> RestorePitr:
         *(f"commit before the target, in it: {commit}" for commit in near.before),
         *(f"commit after the target, not in it: {commit}" for commit in near.after),
         *(f"table {table}" for table in tables),
-        _how_to_look(side_of(context, state)),
+        *ways_on(context, state, side_of(context, state)),
     )
     for sentence in told:
         context.say(sentence)
@@ -106,8 +111,15 @@ def inspect(context: Run, state: RestorePitr) -> RestorePitr:
     )  # fmt: skip
 
 
-def _how_to_look(seen: side_probe.SideCluster) -> str:
-    return f"look at it as postgres: psql {' '.join(seen.connection)}; --swap --yes puts it in the primary's place"
+def ways_on(context: Run, state: RestorePitr, seen: side_probe.SideCluster) -> tuple[str, ...]:
+    """What can be done with it where it is; nothing where it is about to be the primary."""
+    if context.options.swap:
+        return ()
+    swap = "" if state.at not in ("", state.primary) else "; --swap --yes puts it in the primary's place"
+    return (
+        f"look at it as postgres: psql {' '.join(seen.connection)}{swap}",
+        f"it stays open until, on {beside.host_of(context, state)}, {beside.dropping(state)}",
+    )
 
 
 def reached(context: Run, state: RestorePitr) -> None:

@@ -244,6 +244,7 @@ def rebuild(context: Run, state: Rejoin) -> Rejoin:
     act.checkpoint(source)
     act.hold_wal(source, host.name)
     incoming = rebuilding.incoming(context, source, host, state.at)
+    streaming.without_it(context, state)
     rebuilding.no_copy_any_more(context, host, incoming)
     why = "that was asked for" if context.options.reclone else ""
     if not why and directory.recloning(host, paths, incoming, asker):

@@ -27,7 +27,7 @@ from runbooks.procedures.postgresql.roles import Roles, layout, primary_of
 from runbooks.procedures.postgresql.table_plan import Planner
 from runbooks.procedures.postgresql.working import nobody_works
 from runbooks.table_copy import names
-from runbooks.table_copy.counts import REPLACED, Counts, Making, Mode, TablePlan, outside, remarks, sentence
+from runbooks.table_copy.counts import REPLACED, Counts, Making, Mode, TablePlan, held, outside, remarks, sentence
 from runbooks.table_copy.pair import Pair
 from runbooks.table_copy.shape import ForeignKey, Shape
 from runbooks.table_copy.source import Source
@@ -238,9 +238,10 @@ def _told(context: Run, state: RestoreTable, plans: tuple[TablePlan, ...], fired
         told += [f"what is replaced is kept as {', '.join(kept)}"] if kept else []
     if not context.options.yes:
         beside.leave(context, state)
+    if not context.options.yes or state.aim is None:
         told.append(
             f"the side cluster {state.side} stays open on {beside.host_of(context, state)} "
-            f"({_megabytes(plans)} MiB in these tables); agents.postgresql.side.cluster drops it there"
+            f"({_megabytes(plans)} MiB in these tables); there, {beside.dropping(state)} removes it"
         )
     return tuple(told)
 
@@ -299,19 +300,23 @@ def is_committed(context: Run, state: RestoreTable) -> None:
 
 def check(context: Run, state: RestoreTable) -> RestoreTable:
     """Every row of the copy is live with the same values, or was superseded; what was made is as declared."""
+    found = _compared_again(context, state)
+    beside.leave(context, state)
+    told = tuple(held(counts) for counts in found)
+    for line in told:
+        context.say(line)
+    return state.model_copy(update={"told": (*state.told, *told)})
+
+
+def _compared_again(context: Run, state: RestoreTable) -> tuple[Counts, ...]:
+    """Raises VerificationFailed."""
     live, source = live_server(context, state), source_of(context, state)
     there = tables.shapes(live, copying.left(state.tables, state.mode))
     again = copying.targets(pairs(state.plans, state), state.mode, there, state.xid)
     found = copies.compare(live, again, source, context.remaining())
     _all_there(state, found)
     _as_declared(context, state, there)
-    told = tuple(
-        f"{counts.table}: all {counts.restored} rows of the copy are there, {counts.superseded} superseded since"
-        for counts in found
-    )
-    for line in told:
-        context.say(line)
-    return state.model_copy(update={"told": (*state.told, *told)})
+    return found
 
 
 def _as_declared(context: Run, state: RestoreTable, there: dict[str, Shape]) -> None:
@@ -433,10 +438,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             when=from_target, when_says="the side cluster is this run's own",
             says="Remove the side cluster.",
             evidence=Evidence("it is gone", dropped),
-            commands=(
-                "cd /opt/mystocks-dr && sudo -u postgres "
-                "python3 -m agents.postgresql.side.cluster drop --name table",
-            ),
+            commands=(beside.dropping(RestoreTable()),),
         ),
     ),
 )  # fmt: skip

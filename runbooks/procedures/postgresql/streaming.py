@@ -21,7 +21,9 @@ from runbooks.probes.postgresql import progress, server
 from runbooks.procedures.postgresql.recording import recorded
 from runbooks.procedures.postgresql.roles import R, Roles, layout, other_of, primary_of, told
 from runbooks.record import keep
+from runbooks.record.read import pages
 from runbooks.record.settle import have_everything, in_step
+from runbooks.record.types import Unknown
 
 STALLED_S = 1.5  # a standby that has flushed nothing new for so long does not follow, whatever is said of it
 
@@ -148,6 +150,24 @@ def only_these(context: Run, state: R, names: tuple[str, ...]) -> R:
     recorded(context, state, have.names, f"{' and '.join(have.names)} {streams} from {primary.name}", have.quorum)
     beside = tuple(name for name in wanted.others(primary.name) if name != other.name)
     return state.model_copy(update={"beside": beside})
+
+
+def without_it(context: Run, state: Roles) -> None:
+    """Where the other standbys suffice, let commits wait for those alone and record that: the other host's data go.
+
+    Otherwise nobody could tell which rows it alone had confirmed, and every row of before would count as held by none.
+    """
+    primary, other = primary_of(context, state), other_of(context, state)
+    answer = pages(context.estate).answer
+    if isinstance(answer, Unknown) or answer.record.primary != primary.name:
+        return
+    if other.name not in answer.record.synchronous or len(answer.record.synchronous) < 2:
+        return
+    node = told(context, primary)
+    waits, follow = node.waits_for, following(context, node)
+    left = tuple(name for name in waits.others(primary.name) if name in follow - {other.name}) if waits else ()
+    if waits and len(left) >= waits.least:  # else commits hang, and letting go of it is an operator's word
+        only_these(context, state.model_copy(update={"other": left[0]}), (primary.name, *left))
 
 
 def _who_streams(context: Run, primary: Host, other: Host) -> tuple[str, ...]:

@@ -59,6 +59,7 @@ ALTER TABLE tor_rights.no_identity REPLICA IDENTITY NOTHING;
 CREATE TABLE tor_rights.orphaned (id int PRIMARY KEY, v text);
 INSERT INTO tor_rights.orphaned SELECT i, 'v' || i FROM generate_series(1, 10) i;
 ALTER TABLE tor_rights.orphaned OWNER TO tor_going;
+--# two_servers
 --# only drop
 --# refused drop | not everything comes back | tor_going
 --# armed

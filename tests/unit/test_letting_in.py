@@ -1,0 +1,115 @@
+"""A deploy lets standbys confirm commits once they stream, and the record is never better than the truth meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from inventories.errors import BadInput
+from inventories.quorum import parsed, setting
+from runbooks.actions.postgresql import server as act
+from runbooks.hosts import Estate, Host
+from runbooks.letting_in import due, let_in
+from runbooks.look import drift
+from runbooks.probes.postgresql import server
+from runbooks.probes.postgresql.server import Node, Standby
+from runbooks.record.keep import Keeper
+from runbooks.record.types import Known
+from tests.unit.record_kit import Desk, a_record
+from tests.unit.record_kit import desk as desk
+from tests.unit.test_electing import BOTH, NAMES, estate, node
+from tests.unit.test_record import acts
+
+OF_TWO, OF_THREE = setting(NAMES[:2], 1), setting(NAMES, 1)
+
+
+def primary(now: str, stream: tuple[str, ...] = BOTH) -> Node:
+    standbys = tuple(Standby(name, "streaming", "async", 100, 100, 0.0) for name in stream)
+    waits: dict[str, Any] = {"synchronous": bool(now), "waits_for": parsed(now), "standbys": standbys}
+    return node("pg1", in_recovery=False, standby_signal=False, receiving_from=None, **waits)
+
+
+def of_two() -> Estate:
+    """pg3 was taken out of the inventory."""
+    return replace(estate(), groups={**estate().groups, "pg_standby": ("pg2",)})
+
+
+@pytest.mark.parametrize(
+    ("now", "stream", "of", "wanted"),
+    [
+        (OF_TWO, BOTH, estate(), OF_THREE),  # a third one has come
+        (OF_TWO, BOTH, estate(least=2), setting(NAMES, 2)),
+        (OF_THREE, BOTH, estate(least=2), setting(NAMES, 2)),
+        (OF_TWO, BOTH, estate("pg3"), ""),  # asynchronous by declaration
+        (OF_TWO, ("pg2",), estate(), ""),  # it was let go, and is still away
+        (OF_TWO, ("pg3",), estate(), ""),
+        (OF_THREE, BOTH, estate(), ""),
+        (OF_THREE, ("pg2",), estate(), ""),
+        (OF_THREE, ("pg2",), of_two(), OF_TWO),
+        (OF_THREE, (), of_two(), ""),
+        (setting(("pg1", "pg2", "pg4"), 1), ("pg2",), estate(), OF_TWO),
+        ("", BOTH, estate(), ""),  # off: a deploy switches it on itself, and no record vouches for anybody
+    ],
+)
+def test_whom_commits_are_to_wait_for(now: str, stream: tuple[str, ...], of: Estate, wanted: str) -> None:
+    assert due(of, primary(now, stream)) == parsed(wanted)
+
+
+class Let:
+    """An estate of three whose record says that pg2 has every row; whom commits wait for is set on pg1."""
+
+    def __init__(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.desk, self.set = desk, list[tuple[tuple[str, ...], Any]]()
+        desk.everywhere(a_record())
+        self.keeper = Keeper(estate(), acts(desk), desk.heard.append)
+        monkeypatch.setattr(server, "survey", lambda _: (primary(OF_TWO), *map(node, BOTH)))
+        monkeypatch.setattr(act, "synchronous_on", self.on)
+
+    def on(self, host: Host, _layout: object, names: tuple[str, ...], _least: int) -> None:
+        said = self.desk.answer
+        assert isinstance(said, Known) and host.name == "pg1"
+        self.set.append((names, (said.record.synchronous, said.record.quorum)))
+
+
+@pytest.fixture
+def letting(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Let:
+    return Let(desk, monkeypatch)
+
+
+def test_the_record_says_less_before_a_further_standby_may_confirm(letting: Let) -> None:
+    """It came to stream during the deploy, whether or not it answered before."""
+    assert let_in(letting.keeper) == "Commits on pg1 wait for 1 of pg2 and pg3 from now on"
+    assert letting.set == [(NAMES, (BOTH, 1))]
+
+
+def test_a_deploy_of_other_hosts_lets_nobody_in(letting: Let) -> None:
+    assert let_in(letting.keeper, ("pg3",)) == "" and letting.set == []
+    assert let_in(letting.keeper, ("pg1",)) and letting.set
+
+
+@pytest.mark.parametrize("how", ["away", "damaged", "old"])
+def test_nobody_is_let_in_where_the_record_cannot_say_so(
+    letting: Let, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if how == "away":
+        letting.desk.away.add("backup1")
+    elif how == "damaged":
+        letting.desk.document("backup1").write_text("{ nope")
+    else:
+        monkeypatch.setattr(Keeper, "widened", lambda *_: (_ for _ in ()).throw(BadInput("unknown field: quorum")))
+    assert let_in(letting.keeper) == "" and letting.set == []
+    assert "not pg2 and pg3" in letting.desk.heard[-1]
+
+
+def test_a_record_of_another_primary_vouches_for_nobody_here(letting: Let) -> None:
+    letting.desk.everywhere(a_record(primary="pg2", synchronous=("pg1",), revision=7))
+    before = letting.desk.document("backup1").read_text()
+    assert let_in(letting.keeper) and letting.desk.document("backup1").read_text() == before
+
+
+def test_drift_tells_a_standby_that_streams_and_that_nobody_waits_for() -> None:
+    (found,) = drift._waits(estate(), primary(OF_TWO))
+    assert found.host == "pg1" and "1 of pg2 and pg3" in found.detail
+    assert list(drift._waits(estate(), primary(OF_THREE))) == []
