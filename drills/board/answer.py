@@ -79,7 +79,10 @@ def _now(facts: Facts) -> Iterator[Cause]:
         return
     for one in facts.now.findings:
         yield _cause(Colour.BAD, f"{one.objective}: {one.measured}, promised {one.limit}", one.hint)
+    told = {one.measured for one in facts.now.findings}
     for part, why in facts.now.status.unknown.items():
+        if why in told:
+            continue  # what is silent is a finding already
         yield _cause(Colour.UNKNOWN, f"{part} is unknown: {why}", "./dr status")
     if facts.now.loss.wal_bytes is None and not facts.now.findings:
         yield _cause(Colour.UNKNOWN, f"What would be lost now is {facts.now.loss.sentence}".rstrip("."), "./dr status")

@@ -14,7 +14,8 @@ from drills.calendar.due import Due
 from drills.calendar.judge import Row, State, span
 from drills.judging.result import write_whole
 from drills.page.report import page, seconds
-from runbooks.judge import roles
+from inventories.errors import BadInput
+from runbooks.judge import record, roles
 from runbooks.judge.feasibility import Answer
 from runbooks.judge.objectives import duration, size
 from runbooks.probes.app import Outbox
@@ -67,8 +68,11 @@ class Box:
 
 
 def write(facts: Facts, folder: Path) -> Path:
-    """Replace folder/index.html whole."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Replace folder/index.html whole. Raises BadInput for what is no folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise BadInput(f"{folder} is no folder", "--out names the folder for index.html") from None
     return write_whole(folder / FILE, render(facts))
 
 
@@ -90,6 +94,7 @@ def render(facts: Facts) -> str:
         tiles=tuple(_tiles(facts)),
         headings=roles.HEADINGS,
         hosts=_hosts(facts),
+        record=record.sentence(facts.now.status) if facts.now else "",
         outboxes=tuple(_outboxes(facts)),
         why_no_outbox=_why_no_outbox(facts),
         places=places,

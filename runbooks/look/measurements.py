@@ -29,7 +29,7 @@ LAST = ("write-path", "drain-outbox")  # with the first write, or with the last 
 
 def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) -> Measured:
     """From proofs on the backup host and from the journals of runs; `drills`: scenario -> RTOs. Raises DrError."""
-    past = _past(estate.name, runs)
+    past = ran(estate.name, runs)
     copied, replayed = _proofs(proofs.every(estate.backup))
     clusters = [run for run in past if run.procedure == "restore-cluster"]
     rows = [run for run in past if run.procedure.startswith("tdengine-")]
@@ -77,7 +77,7 @@ def most_wal(repository: Repository, archived_at: float) -> tuple[int, float]:
     return max(0, wal) + SEGMENT_BYTES, max(seconds, 1.0)
 
 
-def _past(estate: str, runs: Path) -> list[History]:
+def ran(estate: str, runs: Path) -> list[History]:
     """Runs of this estate that came as far as a write, newest first."""
     found = []
     for path in (path for name in sorted(set(RUNBOOKS.values())) for path in _journals(name, runs)):

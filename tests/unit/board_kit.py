@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from drills.benches import page as bench_page
 from drills.board.facts import Facts, Seen
 from drills.board.page import write
 from drills.calendar import due as calendar
@@ -134,9 +135,7 @@ def empty(root: Path) -> Facts:
 def year(root: Path, runs: int = 1000) -> Facts:
     """A thousand drills."""
     kept = history(root)
-    each = every_drill(kept)
-    kept.add(*(one.model_copy(update={"started_at": NOW - timedelta(hours=8 * nr)})
-               for nr, one in ((nr, each[nr % len(each)]) for nr in range(runs, 0, -1))))  # fmt: skip
+    kept.add(*bench_page.year(kept.files, runs, NOW))
     return facts(kept, backups=backups(days=365))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -143,6 +144,14 @@ def test_each_part_alone_takes_the_good_answer_away(
     assert answer(replace(kit.good(tmp_path), **change)).colour is colour  # type: ignore[arg-type]
 
 
+def test_what_is_silent_is_told_once(tmp_path: Path) -> None:
+    why = "backup1 does not answer at 192.0.2.31"
+    silent = replace(kit.status(), repository=None, unknown={"repository": why, "copies": "did not answer in time"})
+    says = [cause.says for cause in answer(replace(kit.good(tmp_path), now=kit.seen(silent))).causes]
+    assert [one for one in says if why in one] == [f"backup repository: {why}, promised answers"]
+    assert "copies is unknown: did not answer in time" in says
+
+
 def test_a_history_that_does_not_hold_is_not_safe(tmp_path: Path) -> None:
     facts = kit.good(tmp_path)
     broken = replace(facts, due=replace(facts.due, troubles=("record 3 is missing: line 3 is record 4",)))
@@ -211,6 +220,7 @@ def test_the_matrix_has_a_line_for_each_promise_with_its_age_and_result(tmp_path
 def test_roles_loss_and_outbox_are_told(tmp_path: Path) -> None:
     page = dom(render(kit.bad(tmp_path)))
     now = page.one("section", **{"aria-labelledby": "now"}).text
+    assert "Estate record: pg1 is primary" in now
     assert "pg1takes the writes" in now and "pg2unreachable" in now and "Degraded." in now
     assert "1,234 rows wait, the oldest for 90 s" in page.one("section", **{"aria-labelledby": "outbox"}).text
 
@@ -325,6 +335,29 @@ def test_a_year_of_drills_is_one_small_page(tmp_path: Path) -> None:
     page = browsed(path)
     assert len(page.all("figure")) == 18
     assert "1000 signed records hold" in page.one("section", **{"aria-labelledby": "evidence"}).text
+
+
+AXE = Path(os.environ.get("AXE_CORE", ""))  # axe.min.js of the npm package axe-core
+_RUN_AXE = """<script>%s</script><script>addEventListener("load", async () => {
+  const found = await axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]});
+  const told = document.createElement("pre");
+  told.id = "axe";
+  const wrong = found.violations.map(one => one.id + ": " + one.nodes.map(node => node.html).join(" | "));
+  told.textContent = [...wrong, found.passes.length + " rules passed"].join("; ");
+  document.body.append(told);
+});</script>"""
+
+
+@in_browser
+@pytest.mark.skipif(not AXE.is_file(), reason="AXE_CORE names no axe.min.js (npm install axe-core)")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_axe_finds_nothing_in_it(tmp_path: Path, kind: Kind, scheme: str) -> None:
+    path = write(replace(kind(tmp_path), at=datetime.now(UTC)), tmp_path / "page")
+    path.write_text(path.read_text().replace("</body>", _RUN_AXE % AXE.read_text() + "</body>"))
+    colours = f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}"
+    said = browsed(path, "--virtual-time-budget=20000", colours).one("pre", id="axe").text
+    assert re.fullmatch(r"[1-9]\d* rules passed", said)
 
 
 def test_the_made_and_stale_moments_are_there_for_the_script(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_runs_and_proofs_become_samples(tmp_path: Path) -> None:
     no_further = [("assess", 1.0), ("restore", 20.0)]
     journal(drilled / "runbooks/20261101T000002Z-restore-cluster", no_further)
     journal(tmp_path / "20261101T000003Z-restore-cluster-2", [("assess", 1.0), ("write-path", 1.0)], estate="another")
-    past = measurements._past("mine", tmp_path)
+    past = measurements.ran("mine", tmp_path)
     assert len(past) == 2
     assert measurements._fixed(past) == [2.0]
     assert sorted(s.rate for s in measurements._samples(past, "restore", "bytes")) == [50.0, 100.0]
@@ -143,7 +143,7 @@ def test_of_a_year_of_runs_the_newest_are_read(tmp_path: Path, monkeypatch: pyte
     read: list[Path] = []
     real = measurements.read_history
     monkeypatch.setattr(measurements, "read_history", lambda path: read.append(path) or real(path))
-    assert len(measurements._past("mine", tmp_path)) == 2
+    assert len(measurements.ran("mine", tmp_path)) == 2
     assert [path.name[:8] for path in read] == ["20261104", "20261103"]
 
 
