@@ -19,6 +19,7 @@ from doors import (
     keys,
     lab,
     outbox,
+    page,
     plan,
     prove,
     record,
@@ -34,8 +35,8 @@ from doors.tdengine import runbooks as tdengine
 
 ns = Collection()
 for _doors in (
-    drills, history, demo, estate, runbooks, restores, tdengine, tdengine_restores, validation, prove, plan, bench,
-    checks,
+    drills, history, page, demo, estate, runbooks, restores, tdengine, tdengine_restores, validation, prove, plan,
+    bench, checks,
 ):  # fmt: skip
     for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
