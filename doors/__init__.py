@@ -18,6 +18,7 @@ from doors import (
     history,
     keys,
     lab,
+    mark,
     outbox,
     plan,
     prove,
@@ -35,7 +36,7 @@ from doors.tdengine import runbooks as tdengine
 ns = Collection()
 for _doors in (
     drills, history, demo, estate, runbooks, restores, tdengine, tdengine_restores, validation, prove, plan, bench,
-    checks,
+    checks, mark,
 ):  # fmt: skip
     for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
