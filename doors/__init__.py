@@ -18,6 +18,7 @@ from doors import (
     history,
     keys,
     lab,
+    mark,
     outbox,
     page,
     plan,
@@ -35,7 +36,7 @@ from doors.tdengine import runbooks as tdengine
 
 ns = Collection()
 for _doors in (
-    drills, history, page, demo, estate, runbooks, restores, tdengine, tdengine_restores, validation, prove, plan,
+    drills, history, page, demo, estate, runbooks, restores, mark, tdengine, tdengine_restores, validation, prove, plan,
     bench, checks,
 ):  # fmt: skip
     for _task in _doors.TOP_LEVEL:

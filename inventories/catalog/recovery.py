@@ -201,6 +201,12 @@ class Limits(Entry):
     max_resume_age_h: Seconds = 12
 
 
+class Marks(Entry):
+    """`keep_days`: a mark goes after so many days, or sooner, with the last backup that leads to it."""
+
+    keep_days: Annotated[int, Field(ge=1)] = 28
+
+
 class Watch(Entry):
     """How the watch looks at the primary, in seconds.
 
@@ -308,6 +314,7 @@ class Recovery(Entry):
     limits: Limits
     watch: Watch = Watch()
     page: Page = Page()
+    marks: Marks = Marks()
     drills: Drills
 
     @model_validator(mode="after")
@@ -370,6 +377,19 @@ class Recovery(Entry):
                         f"nothing may expire without {kind}",
                         f"Add stores.{name}.schedule.{kind}, or take expire out.",
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_marks_no_longer_than_backups(self) -> Self:
+        """A mark that outlives what is restored from is a promise that nobody keeps."""
+        store = self.stores.get("postgresql")
+        if "marks" in self.model_fields_set and store and self.marks.keep_days > store.retention.days:
+            raise contradiction(
+                "marks.keep_days",
+                self.marks.keep_days,
+                f"stores.postgresql.retention keeps backups for {store.retention.days} days",
+                "Give it as many days, or fewer.",
+            )
         return self
 
     @model_validator(mode="after")

@@ -23,6 +23,9 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.base": ("agents.base",),
     "agents.guard": ("agents.base", "agents.guard"),
     "agents.watch": ("agents.base", "agents.watch"),
+    # Each program of theirs asks one store's room; what keeps them asks none.
+    "agents.marks": ("agents.base", "agents.marks", "agents.writing", _TDENGINE),
+    "agents.marks.keep": ("agents.base",),
     "agents.offsite": ("agents.base", "agents.jobs", "agents.offsite", _POSTGRESQL, _TDENGINE),
     "agents.jobs": ("agents.base", "agents.jobs"),
     # The hourly alarm asks each store what would hold a promotion up.
