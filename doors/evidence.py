@@ -39,7 +39,7 @@ def verify(c: Context, history: str = "", key: str = "", json: bool = False) -> 
     from drills.evidence.files import files
 
     keys = trusted([caller_path(path.strip()) for path in key.split(",")]) if key else None
-    checked = check(files(caller_path(history) if history else None), keys)
+    checked = check(files(caller_path(history) if history else None), keys, results=True)
     if json:
         plain = {"sound": checked.sound, "records": len(checked.records), "keys": checked.keys}
         print(jsonlib.dumps({**plain, "troubles": checked.troubles}, indent=2))
@@ -86,7 +86,7 @@ def export(c: Context, control: str, since: str = "", out: str = "") -> None:
     from drills.evidence.since import moment
 
     chosen, kept, at = standard(control), files(), datetime.now(UTC)
-    checked = check(kept)
+    checked = check(kept, results=True)
     require_sound(checked)
     every = evidence.shown(chosen, checked, moment(since, at))
     folder = caller_path(out) if out else kept.folder / "exports" / f"{at:%Y%m%dT%H%M%SZ}-{control}"

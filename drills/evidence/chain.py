@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,12 @@ class Record:
     told: Mapping[str, Any]
     signature: str
 
-    @property
+    @cached_property
     def line(self) -> bytes:
         """Its only spelling, without the end of the line."""
         return canonical(self._content() | {"signature": self.signature})
 
-    @property
+    @cached_property
     def hash(self) -> str:
         return hashlib.sha256(self.line).hexdigest()
 

@@ -29,8 +29,9 @@ class Checked:
         return bool(self.records) and not self.troubles
 
 
-def check(files: Files, trusted: Mapping[str, Public] | None = None) -> Checked:
-    """By the keys that are trusted: those given, or this machine's own and those beside the history.
+def check(files: Files, trusted: Mapping[str, Public] | None = None, *, results: bool = False) -> Checked:
+    """By the keys that are trusted: those given, or this machine's own and those beside the history. `results`: also
+    every result that is still there, whose bytes are read for it.
 
     Raises BadInput for keys that cannot be read.
     """
@@ -50,7 +51,7 @@ def check(files: Files, trusted: Mapping[str, Public] | None = None) -> Checked:
         if not why:
             good.append(record)
         last = Head(record.seq, _UNKNOWN if why else record.hash)
-    troubles += [*_end(known, last), *_results(files.runs, good)]
+    troubles += [*_end(known, last), *(_results(files.runs, good) if results else ())]
     return Checked(tuple(good), tuple(troubles), tuple(dict.fromkeys(record.key for record in good)))
 
 

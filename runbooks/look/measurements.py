@@ -20,7 +20,7 @@ from runbooks.probes.postgresql.proofs import Proof
 from runbooks.probes.postgresql.server import SEGMENT_BYTES, begins
 from runbooks.probes.tdengine import backups
 
-_READ = 100  # journals of a runbook: those of other estates and those that came to nothing count, too
+_READ = 30  # journals of a runbook: those of other estates and those that came to nothing count, too
 LATEST = 10  # older measurements tell of another size and another machine
 # Steps whose time grows with the data, and is therefore no fixed cost.
 GROWING = frozenset({"provision", "fetch-repository", "restore", "replay", "side-restore"})

@@ -260,7 +260,8 @@ def test_a_journal_that_is_edited_afterwards_is_found(kept: History, production:
     assert results.read(take_in(production, kept, "bad-update")).outcome is Outcome.FAILED  # type: ignore[union-attr]
     path = folder / "journal.jsonl"
     path.write_text(path.read_text().replace('"failed"', '"passed"'))
-    assert check(kept.files).troubles == (f"{folder.name}/journal.jsonl was edited since record 1 was written",)
+    found = check(kept.files, results=True).troubles
+    assert found == (f"{folder.name}/journal.jsonl was edited since record 1 was written",)
 
 
 def test_what_is_no_drill_of_the_calendar_is_not_taken_in(kept: History, production: SimpleNamespace) -> None:
@@ -311,3 +312,14 @@ def test_a_page_goes_into_a_folder_only(kept: History, dr: Run, tmp_path: Path) 
         assert ended.code == 2 and "is no folder" in ended.err and "HINT: --out names the folder" in ended.err
     assert (tmp_path / "file").read_text() == "mine"
     assert dr("page", "--inventory", "no-such").code == 2
+
+
+def test_verify_and_export_read_the_results_too(kept: History, dr: Run, tmp_path: Path) -> None:
+    result = kept.files.runs / "a-run" / "result.json"
+    result.parent.mkdir(parents=True)
+    result.write_text("{}")
+    kept.add(recent(run="a-run", sha256=results.sha256_of(result)))
+    result.write_text("{ }")
+    for typed in (("evidence.verify",), ("evidence.export", "--control", "soc2", "--out", str(tmp_path / "shown"))):
+        ended = dr(*typed)
+        assert ended.code == 1 and "a-run/result.json was edited since record 1 was written." in ended.err
