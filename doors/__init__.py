@@ -8,14 +8,19 @@ from invoke.tasks import Task
 from doors import (
     backup,
     bench,
+    calendar,
     catalogue,
     checks,
     demo,
     drills,
     estate,
+    evidence,
+    history,
     keys,
     lab,
+    mark,
     outbox,
+    page,
     plan,
     prove,
     record,
@@ -31,13 +36,16 @@ from doors.tdengine import runbooks as tdengine
 
 ns = Collection()
 for _doors in (
-    drills, demo, estate, runbooks, restores, tdengine, tdengine_restores, validation, prove, plan, bench, checks,
+    drills, history, page, demo, estate, runbooks, restores, mark, tdengine, tdengine_restores, validation, prove, plan,
+    bench, checks,
 ):  # fmt: skip
     for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
 for _module in (backup, keys, lab, outbox, secrets):
     ns.add_collection(Collection.from_module(_module))
 ns.collections["outbox"].add_task(cast("Task[Any]", takeover.take_over))
+ns.add_collection(calendar.collection)
+ns.add_collection(evidence.collection)
 ns.add_collection(catalogue.collection)
 ns.add_collection(runbooks.collection)
 ns.add_collection(record.collection)

@@ -7,6 +7,7 @@ from typing import Any
 from invoke.context import Context
 from invoke.tasks import task
 
+from doors.mark import TO_MARK_HELP, to_the_mark
 from doors.runbooks import HELP, run_procedure
 from doors.support import door
 
@@ -15,6 +16,7 @@ TARGET_HELP = {
     "to_lsn": "a WAL position: 0/3000060",
     "to_xid": "a transaction id; it is left out unless --inclusive",
     "to_name": "a restore point",
+    "to_mark": TO_MARK_HELP,
     "inclusive": "what the target names is restored too (default: it is the first thing that is not)",
     "set": "start from this backup (default: the newest good one that ended before the target)",
     "repo": "number of the repository (default: 1)",
@@ -39,7 +41,7 @@ def restore_pitr(
     c: Context, to_time: str = "", to_lsn: str = "", to_xid: str = "", to_name: str = "", inclusive: bool = False,
     set: str = "", repo: int = 0, timeline: int = 0, on: str = "", swap: bool = False, replace: bool = False,
     drop_replaced: bool = False, hurry: bool = False, plan: bool = False, resume: bool = False, yes: bool = False,
-    json: bool = False, inventory: str = "", lab: str = "",
+    json: bool = False, inventory: str = "", lab: str = "", to_mark: str = "",
 ) -> None:  # fmt: skip
     """Bring the database back to a point in time.
 
@@ -52,6 +54,7 @@ def restore_pitr(
         timeline=timeline, on=on, swap=swap, replace=replace, drop_replaced=drop_replaced, hurry=hurry,
         **_said(repo=repo),
     )  # fmt: skip
+    options = to_the_mark(options, "" if plan else to_mark, inventory, resume)
     run_procedure("restore-pitr", options, plan, resume, json, inventory)
 
 
@@ -100,7 +103,7 @@ def restore_table(
     to_name: str = "", inclusive: bool = False, set: str = "", repo: int = 0, timeline: int = 0, on: str = "",
     from_: str = "", where: str = "", keep_replaced: bool = True, replace: bool = False, accept_loss: bool = False,
     hurry: bool = False, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False,
-    inventory: str = "", lab: str = "",
+    inventory: str = "", lab: str = "", to_mark: str = "",
 ) -> None:  # fmt: skip
     """Restore tables from a point in time, or lay them beside."""
     from runbooks.procedures.postgresql.restore_table import RestoreTableOptions, mode_of, tables_of
@@ -112,6 +115,7 @@ def restore_table(
         accept_loss=accept_loss, hurry=hurry,
         **_said(repo=repo, mode=mode_of(mode) if mode else None),
     )  # fmt: skip
+    options = to_the_mark(options, "" if plan else to_mark, inventory, resume)
     run_procedure("restore-table", options, plan, resume, json, inventory)
 
 

@@ -153,6 +153,8 @@ def versions(estate: Estate) -> dict[str, str]:
     names = "'postgresql-[0-9]*' 'timescaledb*' pgbackrest restic"
     command = "dpkg-query -W -f '${Package} ${Version}\\n' " + names + " 2>/dev/null | awk 'NF == 2'"
     for host in estate.postgres:
+        if not host.reachable():
+            continue
         try:
             rows = (line.split() for line in host.run(command, expect=None, timeout=5).stdout.splitlines())
             return {row[0]: row[1] for row in rows if len(row) == 2} | _tdengine(estate)

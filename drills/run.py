@@ -11,6 +11,7 @@ from pathlib import Path
 
 from drills import gather
 from drills.course import Course, Plan
+from drills.evidence import basis, results
 from drills.gate import clean_up, gate
 from drills.judging import verdict
 from drills.judging.junit import write_junit
@@ -44,6 +45,7 @@ def drill(
     seed = plan.seed if plan.seed is not None else random.SystemRandom().randrange(2**31)
     heard, gateway = even_unheard(say), lab_state.load(lab).gateway
     stage = Stage(lab, estate, primary, standby, gateway, run_dir, heard, reclone=plan.reclone)
+    code = basis.before()
     if plan.kill:
         stage.killed = random.Random(seed)  # noqa: S311 - moments, no secret
     result = DrillResult(
@@ -54,6 +56,7 @@ def drill(
         host=primary.name if POSTGRESQL in scenario.stores else servers.hosts(estate)[0].name,
         started_at=datetime.now(UTC),
         summary=scenario.summary,
+        promise=scenario.promise,
         expects_new_timeline=scenario.new_timeline and not (twin and twin.runbook_fails),
         objectives=_promised(scenario, plan),
     )
@@ -72,6 +75,7 @@ def drill(
                 write_result(result, run_dir)
                 write_junit(result, run_dir)
                 write_report(result, run_dir)
+                results.kept(lambda: results.record_drill(result, run_dir, code, plan.by), heard)
     if came and result.outcome is not Outcome.INTERRUPTED:
         raise KeyboardInterrupt(came[0])
     return result, run_dir

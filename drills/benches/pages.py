@@ -6,15 +6,15 @@ that hash with today's, so that a table older than its code is said to be.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
 from drills.benches.headline import Bench, Figure
+from drills.evidence.statements import does
 from drills.measuring.fingerprint import Fingerprint
 from inventories.errors import BadInput
 
@@ -109,28 +109,8 @@ def code_hash(page: Page, root: Path = ROOT) -> str:
         hint = "the patterns stand in drills/benches/pages.py"
         raise BadInput(f"no file is {empty[0]}, so that a table would be measured with nothing", hint)
     paths = {path for found in matched.values() for path in found}
-    each = sorted(hashlib.sha256(_plain(path).encode()).hexdigest() for path in paths)
+    each = sorted(hashlib.sha256(does(path).encode()).hexdigest() for path in paths)
     return hashlib.sha256("\n".join(each).encode()).hexdigest()[:12]
-
-
-def _plain(path: Path) -> str:
-    text = path.read_text(encoding="utf-8")
-    return "\n".join(_statements(text)) if path.suffix == ".py" else text
-
-
-def _statements(source: str) -> Iterator[str]:
-    """Lines of Python that do something. Cut out as text: how a tree is printed differs between Pythons."""
-    told: set[int] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            told.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
-            first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                told.update(range(first.lineno, (first.end_lineno or first.lineno) + 1))
-    for number, line in enumerate(source.splitlines(), 1):
-        if number not in told and line.strip() and not line.lstrip().startswith("#"):
-            yield line.rstrip()
 
 
 def outdated(text: str, root: Path = ROOT) -> tuple[str, ...]:

@@ -185,6 +185,7 @@ class DrillResult(_Frozen):
     replayed: int | None = None
     unacknowledged_extra: int | None = None
     rows_per_s: float | None = None
+    promise: str = ""  # the entry of recovery.yaml that it is held against
     expects_new_timeline: bool = False
     timeline_before: int | None = None
     timeline_after: int | None = None

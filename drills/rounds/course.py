@@ -15,6 +15,7 @@ from pathlib import Path
 
 from drills import gather, prepare
 from drills.by_watch import OPERATOR, WATCH
+from drills.evidence import results
 from drills.judging.result import DrillResult, NegativeTwin, Outcome
 from drills.rounds import report, second_primary, witness
 from drills.rounds import rows as rounds_rows
@@ -256,6 +257,7 @@ class _Going:
         write_rounds(self.result, self.folder)
         report.write_junit(self.result, self.folder)
         report.write_report(self.result, self.folder)
+        results.kept(lambda: results.record_rounds(self.result, self.folder), self.say)
 
     def _twin(self) -> NegativeTwin:
         """It holds when the very thing that was done is the only one that is wrong."""

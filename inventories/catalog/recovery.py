@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from inventories.catalog.base import Entry, Label, contradiction
 
-_UNITS = {"s": 1, "min": 60, "h": 3600}
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _CRON_PART = re.compile(r"(?P<first>\*|[0-9]+)(?:-(?P<last>[0-9]+))?(?:/(?P<step>[0-9]+))?")
 
@@ -57,6 +57,7 @@ def _cron(expression: str) -> str:
 
 Cron = Annotated[str, AfterValidator(_cron)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(s|min|h)$")]
+Days = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(h|d)$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 BudgetName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z_]+)*$")]
 
@@ -70,9 +71,13 @@ class DisasterRecovery(Entry):
 
     @property
     def recovery_time_objective_s(self) -> int:
-        match = re.fullmatch(r"([0-9]+)([a-z]+)", self.recovery_time_objective)
-        assert match is not None  # the pattern of Duration
-        return int(match[1]) * _UNITS[match[2]]
+        return _seconds(self.recovery_time_objective)
+
+
+def _seconds(duration: str) -> int:
+    match = re.fullmatch(r"([0-9]+)([a-z]+)", duration)
+    assert match is not None  # the pattern of its type
+    return int(match[1]) * _UNITS[match[2]]
 
 
 class Objectives(Entry):
@@ -196,6 +201,12 @@ class Limits(Entry):
     max_resume_age_h: Seconds = 12
 
 
+class Marks(Entry):
+    """`keep_days`: a mark goes after so many days, or sooner, with the last backup that leads to it."""
+
+    keep_days: Annotated[int, Field(ge=1)] = 28
+
+
 class Watch(Entry):
     """How the watch looks at the primary, in seconds.
 
@@ -235,6 +246,62 @@ class Watch(Entry):
 LEAST_COOLDOWN_S = 600.0
 
 
+class Page(Entry):
+    """The page of `./dr page`: after `stale_min` minutes it says of itself that it counts no more."""
+
+    stale_min: Seconds = 30
+
+
+LAB = "lab"
+Place = Literal["lab", "staging", "production"]
+
+
+class Drilled(Entry):
+    """How often a promise is drilled in one place. Where nothing is broken on purpose, `by` names the runbook whose run
+    counts, and `consent` whether somebody's word for it is part of the record.
+    """
+
+    every: Days
+    by: Label | Literal[""] = ""
+    consent: bool = False
+
+    @property
+    def every_s(self) -> int:
+        return _seconds(self.every)
+
+
+class Trend(Entry):
+    """An RTO is said to grow when it is above the median of the last `runs` by more than this share of it."""
+
+    runs: Annotated[int, Field(ge=3, le=100)] = 10
+    grows_by: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1 / 3
+
+
+class Drills(Entry):
+    """The calendar: promise -> place -> how often; `twins`: how often each negative twin has to hold."""
+
+    calendar: Annotated[dict[Label, Annotated[dict[Place, Drilled], Field(min_length=1)]], Field(min_length=1)]
+    twins: Days = "30d"
+    trend: Trend = Trend()
+
+    @property
+    def twins_s(self) -> int:
+        return _seconds(self.twins)
+
+    @model_validator(mode="after")
+    def _breaks_nothing_outside_the_lab(self) -> Self:
+        for promise, places in self.calendar.items():
+            for place, drilled in places.items():
+                at = f"calendar.{promise}.{place}.by"
+                if place == LAB and drilled.by:
+                    hint = "Take it out: ./dr drill breaks it there, and runs what recovers it."
+                    raise contradiction(at, drilled.by, "in a lab the drill itself counts", hint)
+                if place != LAB and not drilled.by:
+                    hint = "Name the runbook whose run counts there, such as by: switchover."
+                    raise contradiction(at, drilled.by, f"nothing is broken on purpose in {place}", hint)
+        return self
+
+
 class Recovery(Entry):
     """The whole of recovery.yaml. `budgets` maps the name of a wait to its bound in seconds."""
 
@@ -246,6 +313,9 @@ class Recovery(Entry):
     budgets: Annotated[Mapping[BudgetName, Seconds], Field(min_length=1)]
     limits: Limits
     watch: Watch = Watch()
+    page: Page = Page()
+    marks: Marks = Marks()
+    drills: Drills
 
     @model_validator(mode="after")
     def _keeps_the_outer_bound(self) -> Self:
@@ -257,6 +327,26 @@ class Recovery(Entry):
                     objectives.rto_s,
                     f"disaster_recovery.recovery_time_objective promises {bound} s",
                     "Promise less there or recover faster here.",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _drills_every_promise(self) -> Self:
+        for name in self.scenarios:
+            if name not in self.drills.calendar:
+                raise contradiction(
+                    "drills.calendar",
+                    sorted(self.drills.calendar),
+                    f"nobody drills {name}, and a promise that is not drilled is none",
+                    f"Add drills.calendar.{name}: {{lab: {{every: 7d}}}}.",
+                )
+        for name in self.drills.calendar:
+            if name not in self.scenarios:
+                raise contradiction(
+                    f"drills.calendar.{name}",
+                    sorted(self.drills.calendar[name]),
+                    "scenarios promises nothing of that name",
+                    "Take it out, or promise it.",
                 )
         return self
 
@@ -287,6 +377,19 @@ class Recovery(Entry):
                         f"nothing may expire without {kind}",
                         f"Add stores.{name}.schedule.{kind}, or take expire out.",
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_marks_no_longer_than_backups(self) -> Self:
+        """A mark that outlives what is restored from is a promise that nobody keeps."""
+        store = self.stores.get("postgresql")
+        if "marks" in self.model_fields_set and store and self.marks.keep_days > store.retention.days:
+            raise contradiction(
+                "marks.keep_days",
+                self.marks.keep_days,
+                f"stores.postgresql.retention keeps backups for {store.retention.days} days",
+                "Give it as many days, or fewer.",
+            )
         return self
 
     @model_validator(mode="after")

@@ -203,6 +203,18 @@ SQLITE = {
         ("budgets/Promote", 5, "budgets.Promote is 'Promote'"),
         ("limits/max_loss_bytes", -5, "limits.max_loss_bytes is -5"),
         ("limits/max_loss_bytes", True, "limits.max_loss_bytes is True"),
+        ("drills", ..., "drills is missing"),
+        ("drills/calendar", {}, "drills.calendar is {}"),
+        ("drills/calendar/bad-update", ..., "nobody drills bad-update, and a promise that is not drilled is none"),
+        ("drills/calendar/bad-update", {}, "drills.calendar.bad-update is {}"),
+        ("drills/calendar/flood", {"lab": {"every": "7d"}}, "scenarios promises nothing of that name"),
+        ("drills/calendar/bad-update/lab/every", "weekly", "drills.calendar.bad-update.lab.every is 'weekly'"),
+        ("drills/calendar/bad-update/moon", {"every": "7d"}, "drills.calendar.bad-update.moon"),
+        ("drills/calendar/bad-update/lab/by", "restore-pitr", "but in a lab the drill itself counts"),
+        ("drills/calendar/bad-update/production/by", ..., "but nothing is broken on purpose in production"),
+        ("drills/trend/runs", 1, "drills.trend.runs is 1"),
+        ("drills/trend/grows_by", 0, "drills.trend.grows_by is 0"),
+        ("drills/twins", "often", "drills.twins is 'often'"),
     ],
 )
 def test_a_mistake_in_recovery_yaml_names_file_path_and_value(

@@ -14,6 +14,9 @@ import pytest
 
 from drills import run
 from drills.course import Course, Plan
+from drills.evidence import results
+from drills.evidence.checking import check
+from drills.evidence.files import files
 from drills.judging.result import DrillResult, Outcome, read_result
 from drills.scenarios.catalogue import SCENARIOS
 
@@ -52,6 +55,8 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine]:
     made = Machine()
+    monkeypatch.setenv("DR_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("DR_STATE", str(tmp_path / "state"))
     monkeypatch.setattr("drills.run.hosts.load", lambda _: SimpleNamespace())
     monkeypatch.setattr(run, "gate", lambda *_: (SimpleNamespace(name="pg1"), SimpleNamespace(name="pg2")))
     monkeypatch.setattr(run, "new_run_dir", lambda *_: tmp_path)
@@ -107,3 +112,43 @@ def test_a_terminal_that_is_closed_loses_no_report(machine: Machine, tmp_path: P
     result, _ = run.drill(SCENARIOS["primary-crash"], "lab", closed, Plan())
     assert result.outcome is Outcome.INTERRUPTED and machine.cleaned
     assert (tmp_path / "report.html").exists()
+
+
+def recorded() -> list[results.Told]:
+    checked = check(files())
+    assert not checked.troubles
+    return [told for record in checked.records if (told := results.read(record))]
+
+
+def test_every_drill_is_in_the_history_however_it_ended(machine: Machine, tmp_path: Path) -> None:
+    drilled(machine)
+    machine.in_course = (signal.SIGTERM,)
+    drilled(machine)
+    passed, interrupted = recorded_anew(tmp_path)
+    assert (passed.promise, passed.scenario, passed.place) == ("primary-crash", "primary-crash", "lab")
+    assert (passed.estate, passed.acted, passed.passed) == ("lab-lab", "operator", True)
+    assert files().basis(passed.basis).exists()
+    assert interrupted.outcome is Outcome.INTERRUPTED
+
+
+def recorded_anew(tmp_path: Path) -> list[results.Told]:
+    """Both drills of the test wrote the same folder, which the first record tells of, too."""
+    (tmp_path / "result.json").unlink()
+    return recorded()
+
+
+def test_a_result_that_is_edited_after_the_drill_is_found(machine: Machine, tmp_path: Path) -> None:
+    drilled(machine)
+    assert check(files()).sound
+    path = tmp_path / "result.json"
+    path.write_text(path.read_text().replace('"lost": null', '"lost": 0'))
+    assert check(files()).troubles == (f"{tmp_path.name}/result.json was edited since record 1 was written",)
+
+
+def test_a_drill_that_cannot_be_recorded_says_so_and_is_judged_all_the_same(machine: Machine, tmp_path: Path) -> None:
+    drilled(machine)
+    files().key.chmod(0o644)
+    assert drilled(machine).outcome is Outcome.PASSED
+    (said,) = [line for line in machine.said if line.startswith("WARNING")]
+    assert said.startswith("WARNING: this is not in the history, and proves nothing to ./dr drills.due: ")
+    assert read_result(tmp_path / "result.json").outcome is Outcome.PASSED

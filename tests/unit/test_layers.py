@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from drills.evidence.imports import imports
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Who may import what of ours, what is further down included; the longest name that fits decides.
@@ -21,6 +23,9 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.base": ("agents.base",),
     "agents.guard": ("agents.base", "agents.guard"),
     "agents.watch": ("agents.base", "agents.watch"),
+    # Each program of theirs asks one store's room; what keeps them asks none.
+    "agents.marks": ("agents.base", "agents.marks", "agents.writing", _TDENGINE),
+    "agents.marks.keep": ("agents.base",),
     "agents.offsite": ("agents.base", "agents.jobs", "agents.offsite", _POSTGRESQL, _TDENGINE),
     "agents.jobs": ("agents.base", "agents.jobs"),
     # The hourly alarm asks each store what would hold a promotion up.
@@ -81,18 +86,6 @@ def modules(root: Path) -> dict[str, Path]:
             parts = path.relative_to(root).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
-
-
-def imports(name: str, path: Path) -> Iterator[str]:
-    """Every module that the file imports, also inside functions; relative ones made absolute."""
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*parts, *([node.module] if node.module else [])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 def within(name: str, package: str) -> bool:

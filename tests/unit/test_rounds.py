@@ -16,6 +16,9 @@ import pytest
 from agents.feed.market import Market
 from drills import prepare
 from drills.course import Course, Plan
+from drills.evidence import results
+from drills.evidence.checking import check
+from drills.evidence.files import files
 from drills.judging.compare import FoundIds
 from drills.judging.result import DrillResult, Fact, Outcome
 from drills.judging.summary import HEADINGS, past_drills, past_runs, row
@@ -160,8 +163,9 @@ class Lab:
 
 
 @pytest.fixture
-def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lab:
+def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     made = Lab()
+    monkeypatch.setenv("DR_STATE", str(tmp_path_factory.mktemp("state")))
     monkeypatch.setenv("DR_RUNS", str(tmp_path))
     monkeypatch.setattr(rounds, "drill", made.drill)
     monkeypatch.setattr(prepare, "settled", made.settled)
@@ -202,7 +206,7 @@ def test_rounds_that_all_pass_leave_one_report_and_each_its_own_folder(lab: Lab,
     assert (folder / "said.log").read_text().count("a sentence of the drill") == 4
     assert "a sentence of the drill" not in lab.said and "WARNING: something is odd" in lab.said
     assert any("--seed 5 repeats" in said for said in lab.said)
-    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name, "evidence"}
 
 
 def test_a_round_that_fails_on_an_estate_that_is_whole_again_lets_the_others_go_on(lab: Lab) -> None:
@@ -568,3 +572,24 @@ def test_a_host_comes_back_as_was_drawn_and_the_drill_says_how(monkeypatch: pyte
         SCENARIOS["primary-crash"].restore(stage)
         assert stage.facts == [Fact(label="rejoined", says="pg1, by re-clone from the repository")]
     assert asked == [True, False]
+
+
+def test_rounds_are_recorded_as_a_whole_and_disprove_their_drills_when_rows_are_gone_in_the_end(lab: Lab) -> None:
+    result, folder = go(lab)
+    lab.gone = (Gone(nr=1, table="order_records", rows=1, numbers="7", hosts=("pg1",)),)
+    lab.drilled = []
+    go(lab)
+    checked = check(files())
+    assert checked.sound
+    whole, gone = (results.read(record) for record in checked.records)
+    assert whole and gone
+    assert (whole.kind, whole.run, whole.passed, whole.scenarios) == (results.Kind.ROUNDS, folder.name, True, ())
+    assert not gone.passed and set(gone.scenarios) == {one.scenario for one in result.rounds}
+
+
+def test_rounds_that_failed_by_a_round_leave_it_to_that_rounds_own_record(lab: Lab) -> None:
+    lab.outcomes = {2: Outcome.FAILED}
+    go(lab)
+    (record,) = check(files()).records
+    told = results.read(record)
+    assert told and told.outcome is Outcome.FAILED and told.scenarios == ()

@@ -28,9 +28,11 @@ from runbooks.engine.context import Context
 from runbooks.hosts import Run
 from runbooks.long_work.work import Asker, Work
 from runbooks.probes.postgresql.side import SideCluster
-from runbooks.procedures.postgresql import beside, pitr_side
+from runbooks.procedures.postgresql import beside, pitr_side, restore_table
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, RestorePitrOptions
+from runbooks.procedures.postgresql.restore_table import RestoreTable, RestoreTableOptions
 from runbooks.procedures.postgresql.targets import parse
+from runbooks.table_copy.counts import Counts
 
 
 class Named:
@@ -93,6 +95,25 @@ def test_what_can_be_done_with_an_open_one_is_true_of_where_it_is() -> None:
     assert "on pg2" in leave
     swapped = replace(run(), options=RestorePitrOptions(swap=True))
     assert pitr_side.ways_on(swapped, state, seen) == ()
+
+
+def test_nobody_reads_one_on_another_host_once_its_rows_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that was open before, which no later step drops."""
+    closed: list[str] = []
+    monkeypatch.setattr(beside.bridge, "close", lambda host, name, side: closed.append(f"{host}: {name} on {side}"))
+    monkeypatch.setattr(restore_table, "_compared_again", lambda *_: (Counts(table="far", restored=5),))
+    restore_table.check(run(), RestoreTable(tables=("far",), primary="pg1", side="native", at="backup1"))
+    assert closed == ["pg1: native on backup1"]
+
+
+def test_one_that_was_open_before_is_told_to_stay_whatever_was_written() -> None:
+    told = {}
+    for yes in (False, True):
+        options = RestoreTableOptions(tables=("far",), source="native", yes=yes)
+        state = RestoreTable(tables=("far",), primary="pg1", side="native", at="pg1")
+        told[yes] = restore_table._told(replace(run(), options=options), state, (), ())
+    assert told[True] == told[False]
+    assert "the side cluster native stays open on pg1" in told[True][0]
 
 
 def test_a_restore_that_gives_way_is_not_promised_the_time_of_a_proof() -> None:

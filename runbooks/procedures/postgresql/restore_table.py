@@ -238,6 +238,7 @@ def _told(context: Run, state: RestoreTable, plans: tuple[TablePlan, ...], fired
         told += [f"what is replaced is kept as {', '.join(kept)}"] if kept else []
     if not context.options.yes:
         beside.leave(context, state)
+    if not context.options.yes or state.aim is None:
         told.append(
             f"the side cluster {state.side} stays open on {beside.host_of(context, state)} "
             f"({_megabytes(plans)} MiB in these tables); there, {beside.dropping(state)} removes it"
@@ -299,16 +300,23 @@ def is_committed(context: Run, state: RestoreTable) -> None:
 
 def check(context: Run, state: RestoreTable) -> RestoreTable:
     """Every row of the copy is live with the same values, or was superseded; what was made is as declared."""
+    found = _compared_again(context, state)
+    beside.leave(context, state)
+    told = tuple(held(counts) for counts in found)
+    for line in told:
+        context.say(line)
+    return state.model_copy(update={"told": (*state.told, *told)})
+
+
+def _compared_again(context: Run, state: RestoreTable) -> tuple[Counts, ...]:
+    """Raises VerificationFailed."""
     live, source = live_server(context, state), source_of(context, state)
     there = tables.shapes(live, copying.left(state.tables, state.mode))
     again = copying.targets(pairs(state.plans, state), state.mode, there, state.xid)
     found = copies.compare(live, again, source, context.remaining())
     _all_there(state, found)
     _as_declared(context, state, there)
-    told = tuple(held(counts) for counts in found)
-    for line in told:
-        context.say(line)
-    return state.model_copy(update={"told": (*state.told, *told)})
+    return found
 
 
 def _as_declared(context: Run, state: RestoreTable, there: dict[str, Shape]) -> None:

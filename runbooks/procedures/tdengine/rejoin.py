@@ -403,7 +403,7 @@ TDENGINE_REJOIN: Procedure[TdengineRejoin] = Procedure(
             commands=("systemctl stop taosd", "mv /var/lib/taos/* /var/lib/taos.replaced-RUN/"),
         ),
         Step(
-            name="settle", role="other hosts", budget="tdengine.settle", action=settled,
+            name="settle", role="other hosts", budget="tdengine.stop", action=settled,
             when=lambda context, state: state.blank, when_says="it lacks data of a vgroup",
             says="Stop the returning server; commit an entry in each of its vgroups without it.",
             evidence=Evidence("both other copies of each vgroup have applied an entry that is newer than the loss"),

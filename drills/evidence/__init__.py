@@ -1,0 +1,1 @@
+"""What was proven, kept so that nobody can alter it unseen: one append-only file, hash-chained and signed."""

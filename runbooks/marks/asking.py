@@ -1,0 +1,50 @@
+"""What each host tells for a mark: how far its outboxes are, where the WAL is, what TDengine's backup holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inventories.errors import TargetFailed
+from runbooks.agent import ask
+from runbooks.engine.budgets import budget
+from runbooks.hosts import Estate, Host
+from runbooks.marks.types import Position, Windows
+from runbooks.probes import outbox
+from runbooks.probes.outbox import Box
+from runbooks.probes.tdengine import backups
+
+
+def position(box: Box) -> Position:
+    """Of one application host and store; its shadow is on the disk then. Raises DrError."""
+    box.host.must_answer()
+    words = ("--config", box.config)
+    said = ask(box.host, "marks.positions", *words, user=outbox.USER, timeout=budget("mark.ask"))
+    return Position(host=box.host.name, store=box.store, outbox=said["outbox"], shadow=said["shadow"])
+
+
+# One transaction: its commit takes the restore point to the disk, and to the standby where commits wait for one.
+_POINT = """
+select pg_create_restore_point('{name}')::text as lsn, extract(epoch from clock_timestamp()) as at,
+  (select system_identifier::text from pg_control_system()) as system,
+  ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int as timeline,
+  pg_current_xact_id()::text as xid
+"""
+
+
+def point(primary: Host, name: str) -> dict[str, Any]:
+    """Write a restore point: `lsn` where it ends, `at` unix seconds of that clock, `system`, `timeline`.
+
+    The name was checked: nothing in it ends a literal. Raises DrError; TimedOut where no standby confirms the commit.
+    """
+    rows = primary.query(_POINT.format(name=name), timeout=budget("mark.point"))
+    if len(rows) != 1:
+        raise TargetFailed(f"{primary} answered a restore point with {len(rows)} rows")
+    return rows[0]
+
+
+def windows(estate: Estate) -> Windows | None:
+    """None where there is no TDengine, or no backup of it yet. Raises DrError."""
+    if not backups.is_there(estate):
+        return None
+    said = ask(estate.backup, "marks.windows", timeout=budget("mark.ask"))
+    return None if said is None else Windows.model_validate(said)

@@ -1,0 +1,77 @@
+"""`./dr mark`: bind the stores' positions to one name, in the order that makes them agree.
+
+First the outboxes and shadows, then the restore point, TDengine last: whatever an application host had acknowledged by
+then is at or below its numbers, and what the store had taken of it is before the restore point.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from inventories.errors import DrError, Refused
+from runbooks.hosts import Estate
+from runbooks.marks import asking, keeping
+from runbooks.marks.names import check
+from runbooks.marks.types import Kept, Mark
+from runbooks.probes import outbox
+from runbooks.probes.postgresql import server
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The mark as it is kept, the seconds that it took, and every one that is there now."""
+
+    mark: Mark
+    seconds: float
+    kept: Kept
+
+
+def take(estate: Estate, name: str) -> Taken:
+    """Raises BadInput for a name that is none, Refused for one that stands or without a primary, DrError.
+
+    Of an application host, or a backup of TDengine, that does not answer the mark says that it lacks it.
+    """
+    check(name)
+    began = time.monotonic()
+    boxes = outbox.boxes(estate)
+    with ThreadPoolExecutor(len(boxes) + 2) as pool:
+        primary = pool.submit(lambda: server.the_primary(server.survey(estate)))
+        there = pool.submit(keeping.look, estate.backup)
+        told = [(box, pool.submit(_lacking, partial(asking.position, box))) for box in boxes]
+        answers = [(box, *future.result()) for box, future in told]
+        node, known = primary.result(), there.result()
+    _free(name, known)
+    point = asking.point(node.host, name)
+    windows, trouble = _lacking(partial(asking.windows, estate))
+    lacks = [f"{box}: {why}" for box, _, why in answers if why]
+    mark = Mark(
+        name=name, at=float(point["at"]), estate=estate.name, system=point["system"], primary=node.name,
+        timeline=point["timeline"], lsn=point["lsn"], tdengine=windows,
+        positions=tuple(found for _, found, _ in answers if found is not None),
+        lacks=(*lacks, *([f"TDengine's backup: {trouble}"] if trouble else [])),
+    )  # fmt: skip
+    kept = keeping.keep(estate.backup, mark)
+    return Taken(kept, time.monotonic() - began, known.model_copy(update={"marks": (*known.marks, kept)}))
+
+
+def _lacking(ask: Callable[[], T]) -> tuple[T | None, str]:
+    """The answer, or why there is none: a mark without one part is worth more than no mark."""
+    try:
+        return ask(), ""
+    except DrError as error:
+        return None, str(error)
+
+
+def _free(name: str, known: Kept) -> None:
+    """Before anything is written: two restore points of one name are one that means nothing."""
+    standing = [mark.moment for mark in known.marks if mark.name == name]
+    standing += [f"damaged, {one.file}" for one in known.damaged if one.name == name]
+    if standing:
+        raise Refused(f"a mark {name} stands already: {standing[0]}", "give another name; ./dr marks lists those there are")
