@@ -95,7 +95,7 @@ def facts(kept: History, what: Status | None = None, **changes: object) -> Facts
 def good(root: Path) -> Facts:
     kept = history(root)
     chance = random.Random(7)
-    for days in range(20, 0, -1):
+    for days in range(8, 0, -1):
         for one in every_drill(kept, days):
             kept.add(one.model_copy(update={"rto_s": round(chance.uniform(1.3, 1.9), 2)}))
     return facts(kept)
