@@ -74,4 +74,4 @@ def _free(name: str, known: Kept) -> None:
     standing = [mark.moment for mark in known.marks if mark.name == name]
     standing += [f"damaged, {one.file}" for one in known.damaged if one.name == name]
     if standing:
-        raise Refused(f"a mark {name} stands already: {standing[0]}", "give another name; ./dr marks lists those there are")
+        raise Refused(f"a mark {name} stands already: {standing[0]}", "give another name; ./dr marks lists all")
