@@ -20,6 +20,7 @@ from doors import (
     lab,
     mark,
     outbox,
+    page,
     plan,
     prove,
     record,
@@ -35,8 +36,8 @@ from doors.tdengine import runbooks as tdengine
 
 ns = Collection()
 for _doors in (
-    drills, history, demo, estate, runbooks, restores, tdengine, tdengine_restores, validation, prove, plan, bench,
-    checks, mark,
+    drills, history, page, demo, estate, runbooks, restores, mark, tdengine, tdengine_restores, validation, prove, plan,
+    bench, checks,
 ):  # fmt: skip
     for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task

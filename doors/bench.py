@@ -32,8 +32,9 @@ _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option
         "noise": "with --watch: so many episodes during which the primary serves and no watch may act",
         "hasty": "with --watch --noise: the twin, a watch without patience, which must act",
         "validation": "measure the hashes of ./dr validate beside bare expressions instead; --runs rounds",
+        "page": "measure the page of a year of made-up drills instead, without a lab; --runs rounds",
         "rows": "with --tdengine: ticks in the database; with --client: rows of each way (default 60,000); with "
-        "--validation: orders (default 2,000,000)",
+        "--validation: orders (default 2,000,000); with --page: drills (default 1,000)",
         "readme": "write what was measured into its table of README.md",
         "gate": "hold the headline figures, as ratios to yardsticks of the same run, to docs/figures.yaml instead",
         "figures": "with --gate: only these, comma separated (store, replay, deploy, restore, failover)",
@@ -48,14 +49,14 @@ _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option
 def bench(
     c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, targets: int = 20, restore: bool = False,
     gib: float = 5.0, tdengine: bool = False, client: bool = False, watch: bool = False, noise: int = 0,
-    hasty: bool = False, validation: bool = False, rows: int = 0,
+    hasty: bool = False, validation: bool = False, page: bool = False, rows: int = 0,
     readme: bool = False, gate: bool = False, figures: str = "",
     tolerance: float = 1 / 3, tries: int = 1, record: bool = False, reason: str = "", lab: str = "bench",
 ) -> None:  # fmt: skip
     """Measure what was promised; --gate holds it to its record."""
-    if sum((restore, tdengine, client, watch, validation, gate)) > 1:
-        named = "--restore, --tdengine, --client, --watch, --validation and --gate"
-        raise BadInput(f"{named} are six benchmarks", "name one of them")
+    if sum((restore, tdengine, client, watch, validation, page, gate)) > 1:
+        named = "--restore, --tdengine, --client, --watch, --validation, --page and --gate"
+        raise BadInput(f"{named} are seven benchmarks", "name one of them")
     if (noise or hasty) and not watch:
         raise BadInput("--noise and --hasty belong to the watch", "./dr bench --watch --noise 20")
     asked = {"--figures": figures, "--record": record, "--reason": reason, "--tries": tries != 1}
@@ -67,6 +68,9 @@ def bench(
         return
     if watch:
         _watch(runs, noise, hasty, readme, lab)
+        return
+    if page:
+        _page(runs, rows or 1000, readme)
         return
     if validation:
         _validation(runs, rows or 2_000_000, readme, lab)
@@ -82,6 +86,16 @@ def _watch(runs: int, noise: int, hasty: bool, readme: bool, lab: str) -> None:
     with progress() as say:
         found = watching.noisy(lab, noise or 20, hasty, say) if noise or hasty else watching.bench(lab, runs, say)
     _kept(found, "watch" if readme else "", f"{runs} crashes of the primary's host with nobody awake, the watch acting")
+
+
+def _page(runs: int, drills: int, readme: bool) -> None:
+    from drills.benches import page
+
+    if readme:
+        raise BadInput("README has no table of the page", "./dr bench --page")
+    with progress() as say:
+        found = page.bench(drills, runs, say)
+    _kept(found, "", f"the page of {drills:,} drills, {runs} rounds")
 
 
 def _validation(runs: int, rows: int, readme: bool, lab: str) -> None:

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from runbooks.judge.feasibility import Answer
 
 
-TDENGINE = ("tdengine-", "both-stores-")  # scenarios that need that store
-
-
 @task(help={"json": "print JSON instead of a table", "inventory": INVENTORY_HELP, "lab": LAB_HELP})
 @door
 def plan(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> None:
@@ -30,20 +27,13 @@ def plan(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> 
     From measured restores, replays and runs of this estate, and from what the repository holds now. Ends with 1 when
     one cannot be kept, and also when something was never measured: a guess is no plan.
     """
-    from inventories.catalog.load import load_recovery
     from runbooks import hosts
     from runbooks.engine.rundir import runs_dir
     from runbooks.judge import feasibility
-    from runbooks.look import measurements
-    from runbooks.probes.tdengine import backups
+    from runbooks.look import plan as planning
 
     estate = hosts.load(inventory or None)
-    promised = {name: objectives.rto_s for name, objectives in load_recovery().scenarios.items()}
-    if not backups.is_there(estate):  # what is not deployed promises nothing
-        promised = {name: rto for name, rto in promised.items() if not name.startswith(TDENGINE)}
-    found = feasibility.answers(
-        promised, measurements.sizes(estate), measurements.gather(estate, runs_dir(), _drills(estate.name))
-    )
+    found = planning.answers(estate, runs_dir(), _drills(estate.name))
     if json:
         print(jsonlib.dumps([{**asdict(one), "total_s": one.total_s} for one in found], indent=2))
     else:

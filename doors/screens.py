@@ -9,13 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from doors.support import screen
-from runbooks.judge import record
-from runbooks.judge.objectives import Finding, Loss, duration, lag_bytes, size
+from runbooks.judge import record, roles
+from runbooks.judge.objectives import Finding, Loss, duration, size
 from runbooks.judge.tdengine import taken_at
 from runbooks.look.status import Status
 from runbooks.probes.app import Outbox
 from runbooks.probes.jobs import Job
-from runbooks.probes.postgresql.server import Node
 from runbooks.probes.tdengine import servers
 
 
@@ -54,31 +53,10 @@ def show(*parts: object) -> None:
 
 
 def _nodes(status: Status) -> Table:
-    table = Table("host", "role", "timeline", "position", "lag", "commits", title=f"estate {status.estate}")
+    table = Table(*roles.HEADINGS, title=f"estate {status.estate}")
     for node in status.nodes:
-        table.add_row(node.name, *_node(status, node))
+        table.add_row(node.name, *roles.cells(status, node))
     return table
-
-
-def _node(status: Status, node: Node) -> tuple[str, ...]:
-    if not node.ssh:
-        return ("unknown" if node.slow else "unreachable", "", "", "", "")
-    if node.hangs:
-        return ("hangs", "", "", "", "")
-    if not node.online:
-        return ("fenced" if node.fenced else "down", "", "", "", "")
-    timeline = str(node.timeline)
-    if node.is_primary:
-        several = node.waits_for and len(node.waits_for.others(node.name)) > 1 and node.waits_for
-        which = f"{several.least} of {len(several.others(node.name))} standbys" if several else "a standby"
-        waits = f"wait for {which}" if node.synchronous else "wait for nobody"
-        return ("primary", timeline, _position(node.written), "", waits)
-    primary = status.primary
-    seen = next((s for s in primary.standbys if s.name == node.name), None) if primary else None
-    lag = lag_bytes(primary, node.replayed) if primary else None
-    shown = "" if lag is None else f"{size(lag)}, {duration(seen.lag_s if seen and seen.lag_s else 0)}"
-    role = "standby" if node.streams else "standby, not streaming"
-    return (role, timeline, _position(node.replayed), shown, seen.sync if seen else "")
 
 
 def _servers(status: Status) -> Table:
@@ -95,10 +73,6 @@ def _servers(status: Status) -> Table:
         state = speaker.dnodes.get(server.name, "not joined") if speaker and server.online else server.role
         table.add_row(server.name, state, manages, leads, copies, server.version)
     return table
-
-
-def _position(lsn: int | None) -> str:
-    return "" if lsn is None else f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
 
 
 def _facts(status: Status) -> Table:

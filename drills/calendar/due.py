@@ -82,7 +82,8 @@ def look(estate: Estate | None, checked: Checked) -> Ground:
     versions: Mapping[str, str] = gather.versions(estate) if estate else {}
     if not versions:
         versions, says = _last_known(place_of(estate) if estate else LAB, checked)
-    nodes = len(estate.candidates) if estate else int(os.environ.get("DR_LAB_POSTGRES") or _TWO)
+    asked = os.environ.get("DR_LAB_POSTGRES", "")
+    nodes = len(estate.candidates) if estate else int(asked) if asked.isdigit() else _TWO
     ticks = bool(estate.groups.get("tdengine")) if estate else bool(os.environ.get(PACKAGE))
     return Ground(_places(estate), nodes, ticks, versions or None, says)
 

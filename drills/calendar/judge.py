@@ -78,7 +78,8 @@ def row(wanted: Wanted, history: Sequence[Told], now: Now) -> Row:
         return Row(wanted, State.NEVER, (_never(wanted, history),))
     last, passed = told[-1], good[-1] if good else None
     age = now.at - passed.started_at if passed else None
-    rtos = tuple(one.rto_s for one in _comparable(good) if one.rto_s is not None)
+    timed = () if wanted.twin else _comparable(good)
+    rtos = tuple(one.rto_s for one in timed if one.rto_s is not None)
     state, why = _state(wanted, last, passed, now)
     grown = _grown(rtos, now.trend)
     return Row(wanted, state, why, age.total_seconds() if age else None, last, rtos, grown)

@@ -85,10 +85,14 @@ def append(files: Files, told: Mapping[str, Any], at: datetime | None = None) ->
     return record
 
 
-def lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of each line; the last one may be torn, and then lacks its end."""
-    if path.exists():
-        yield from enumerate(path.read_bytes().splitlines(keepends=True), 1)
+def snapshot(files: Files) -> tuple[tuple[bytes, ...], Head | None]:
+    """Every line, and how far this machine had come, as both are between two records. The last line may be torn."""
+    try:
+        with files.history.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            return tuple(file.read().splitlines(keepends=True)), head(files)
+    except FileNotFoundError:
+        return (), head(files)
 
 
 def parse(line: bytes) -> Record | None:

@@ -35,7 +35,8 @@ def check(files: Files, trusted: Mapping[str, Public] | None = None) -> Checked:
     Raises BadInput for keys that cannot be read.
     """
     keys = trusted if trusted is not None else _known(files)
-    read = [(number, line, chain.parse(line)) for number, line in chain.lines(files.history)]
+    lines, known = chain.snapshot(files)
+    read = [(number, line, chain.parse(line)) for number, line in enumerate(lines, 1)]
     good: list[Record] = []
     troubles: list[str] = []
     last = Head()
@@ -49,7 +50,7 @@ def check(files: Files, trusted: Mapping[str, Public] | None = None) -> Checked:
         if not why:
             good.append(record)
         last = Head(record.seq, _UNKNOWN if why else record.hash)
-    troubles += [*_end(files, last), *_results(files.runs, good)]
+    troubles += [*_end(known, last), *_results(files.runs, good)]
     return Checked(tuple(good), tuple(troubles), tuple(dict.fromkeys(record.key for record in good)))
 
 
@@ -90,9 +91,8 @@ def _place(number: int, record: Record, last: Head) -> Iterator[str]:
         yield f"record {record.seq} does not follow on what stands before it: that was replaced since"
 
 
-def _end(files: Files, last: Head) -> Iterator[str]:
+def _end(known: Head | None, last: Head) -> Iterator[str]:
     """A history that was cut off at its end, or away, is whole by itself: what was written here is remembered."""
-    known = chain.head(files)
     if known is None:
         return
     if last.seq < known.seq:

@@ -246,6 +246,12 @@ class Watch(Entry):
 LEAST_COOLDOWN_S = 600.0
 
 
+class Page(Entry):
+    """The page of `./dr page`: after `stale_min` minutes it says of itself that it counts no more."""
+
+    stale_min: Seconds = 30
+
+
 LAB = "lab"
 Place = Literal["lab", "staging", "production"]
 
@@ -307,6 +313,7 @@ class Recovery(Entry):
     budgets: Annotated[Mapping[BudgetName, Seconds], Field(min_length=1)]
     limits: Limits
     watch: Watch = Watch()
+    page: Page = Page()
     marks: Marks = Marks()
     drills: Drills
 

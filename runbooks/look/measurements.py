@@ -20,6 +20,7 @@ from runbooks.probes.postgresql.proofs import Proof
 from runbooks.probes.postgresql.server import SEGMENT_BYTES, begins
 from runbooks.probes.tdengine import backups
 
+_READ = 100  # journals of a runbook: those of other estates and those that came to nothing count, too
 LATEST = 10  # older measurements tell of another size and another machine
 # Steps whose time grows with the data, and is therefore no fixed cost.
 GROWING = frozenset({"provision", "fetch-repository", "restore", "replay", "side-restore"})
@@ -28,7 +29,7 @@ LAST = ("write-path", "drain-outbox")  # with the first write, or with the last 
 
 def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) -> Measured:
     """From proofs on the backup host and from the journals of runs; `drills`: scenario -> RTOs. Raises DrError."""
-    past = _past(estate.name, runs)
+    past = ran(estate.name, runs)
     copied, replayed = _proofs(proofs.every(estate.backup))
     clusters = [run for run in past if run.procedure == "restore-cluster"]
     rows = [run for run in past if run.procedure.startswith("tdengine-")]
@@ -76,15 +77,22 @@ def most_wal(repository: Repository, archived_at: float) -> tuple[int, float]:
     return max(0, wal) + SEGMENT_BYTES, max(seconds, 1.0)
 
 
-def _past(estate: str, runs: Path) -> list[History]:
+def ran(estate: str, runs: Path) -> list[History]:
     """Runs of this estate that came as far as a write, newest first."""
     found = []
-    for path in (*runs.glob(f"*/{journal.FILE_NAME}"), *runs.glob(f"*/runbooks/*/{journal.FILE_NAME}")):
+    for path in (path for name in sorted(set(RUNBOOKS.values())) for path in _journals(name, runs)):
         with suppress(BadInput, KeyError, ValueError):
             past = read_history(path.parent)
             if past and past.estate == estate and past.state and past.procedure in RUNBOOKS.values():
                 found.append(past)
     return sorted(found, key=lambda past: past.opened_at, reverse=True)
+
+
+def _journals(procedure: str, runs: Path) -> list[Path]:
+    """The newest of its runs by the names of their folders: of a year's nobody reads every line."""
+    folder = f"*-{procedure}*/{journal.FILE_NAME}"
+    found = (*runs.glob(folder), *runs.glob(f"*/runbooks/{folder}"))
+    return sorted(found, key=lambda path: path.parent.name, reverse=True)[:_READ]
 
 
 def _seconds(run: History) -> dict[str, float]:

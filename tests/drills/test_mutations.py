@@ -20,6 +20,7 @@ from tests.mutations.estate_kinds import KINDS, EstateKind
 
 pytestmark = [pytest.mark.lab, pytest.mark.destructive, pytest.mark.long, pytest.mark.timeout(600)]
 DATABASE = "quant_research"
+KEPT = "/root/mutations.kept"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Ground:
     def keep(self) -> None:
         """A baseline of what is there now."""
         ended = dr("validate", "--store", "postgresql", "--save-baseline", "--baseline", str(self.kept))
-        assert ended.code == 0, f"{ended.out}\n{ended.err}"
+        assert ended.code == 0, said(ended)
 
     def tells(self, kind: EstateKind) -> Ended:
         command = kind.command.replace("@KEPT@", str(self.kept)).replace("@FORGED@", str(self.forged))
@@ -62,15 +63,19 @@ def ground(estate_lab: Estate, tmp_path_factory: pytest.TempPathFactory) -> Grou
     return ground
 
 
+def said(ended: Ended) -> str:
+    return f"{ended.out}\n{ended.err}"
+
+
 def _tables() -> list[str]:
     return [table.name for table in load_tables().tables.values() if table.store.value == "postgresql"]
 
 
 @contextmanager
 def damaged(host: Host, kind: EstateKind) -> Iterator[None]:
-    found = host.run("sh -c %s", kind.find).text.strip() if kind.find else ""
+    found = " ".join(host.run("sh -c %s", kind.find).text.split()) if kind.find else ""
     if found:
-        host.run("cp -a %s /root/mutations.kept", found)
+        host.run("sh -c %s", f"rm -rf {KEPT} && mkdir {KEPT} && cp -a --parents {found} {KEPT}")
     try:
         if kind.sql:
             host.execute(kind.sql, DATABASE)
@@ -79,7 +84,7 @@ def damaged(host: Host, kind: EstateKind) -> Iterator[None]:
         yield
     finally:
         if found:
-            host.run("mv /root/mutations.kept %s", found)
+            host.run("cp -a %s/. /", KEPT)
         if kind.undo_sql:
             host.execute(kind.undo_sql, DATABASE)
 
@@ -90,10 +95,12 @@ class TestDamage:
     @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
     def test_the_command_tells_it(self, ground: Ground, kind: EstateKind) -> None:
         with damaged(ground.host(kind.host), kind):
-            ended = ground.tells(kind)
-        everything = f"{ended.out}\n{ended.err}"
-        assert "Traceback" not in everything
-        assert (ended.code, kind.words in everything) == (kind.code, True), everything
+            # Where the machine is busy a look may not know about every host; it says so, and the next one does.
+            ended = until(
+                lambda: ground.tells(kind), 60, what=kind.words, accept=lambda now: kind.words in said(now), every=5
+            )
+        assert "Traceback" not in said(ended)
+        assert ended.code == kind.code, said(ended)
         if "@KEPT@" in kind.command:
             ground.keep()  # rows that came back are later ones to it
         if "@FORGED@" not in kind.command:

@@ -1,6 +1,6 @@
 """Kinds of damage to what an estate has beside its rows, and the command that must tell each: tried on a lab.
 
-`sql` and `shell` run on one host. `@FOUND@` is the file that `find` prints: it is kept and put back afterwards.
+`sql` and `shell` run on one host. `@FOUND@` are the files that `find` prints: they are kept and put back afterwards.
 `@KEPT@` is a baseline of the lab, `@FORGED@` one that claims to be of another system.
 """
 
@@ -81,9 +81,9 @@ KINDS = (
         find=f"echo {_RECORD}", shell="sed -i 's/\"timeline\": /\"timeline\": 1/' @FOUND@",
     ),
     EstateKind(
-        "backup-manifest-edited", _BACKUP, "backup.run --type verify", 1, "manifest",
-        find=f"ls -d {_REPOSITORY}/backup/main/*F/backup.manifest | tail -n1",
-        shell="printf '\\377\\376' | dd of=@FOUND@ bs=1 seek=200 conv=notrunc status=none",
+        "manifests-of-a-backup-edited", _BACKUP, "backup.run --type verify", 1, "F is ",
+        find=f"ls -d {_REPOSITORY}/backup/main/*F/backup.manifest* | tail -n2",
+        shell="for f in @FOUND@; do printf '\\377\\376' | dd of=$f bs=1 seek=200 conv=notrunc status=none; done",
     ),
     EstateKind(
         "page-of-a-backup-flipped", _BACKUP, "backup.run --type verify", 1, "is invalid",
@@ -100,4 +100,9 @@ KINDS = (
         "of another estate",
     ),
 )  # fmt: skip
-HOLES: tuple[Hole, ...] = ()
+HOLES = (
+    Hole(
+        "one-manifest-of-two-edited",
+        "a backup has its manifest twice, pgBackRest takes the one that it can read, and says nothing of the other",
+    ),
+)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from doors import screens
 from inventories.errors import Refused, VerificationFailed
 from runbooks.actions.postgresql import server as act
+from runbooks.judge import roles as judge_roles
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Standby
 from runbooks.procedures.postgresql import (
@@ -107,5 +107,5 @@ def test_a_host_that_is_slow_is_not_said_to_be_without_power(desk: Desk, monkeyp
     with pytest.raises(Refused, match="pg2 did not answer in time") as refused:
         rejoin.assess(context(desk, RejoinOptions(), "rejoin"), Rejoin())
     assert "./dr status asks again" in refused.value.hint
-    assert screens._node(replace(WHOLE, nodes=(PRIMARY, slow)), slow)[0] == "unknown"
-    assert screens._node(WHOLE, replace(slow, slow=False))[0] == "unreachable"
+    assert judge_roles.cells(replace(WHOLE, nodes=(PRIMARY, slow)), slow)[0] == "unknown"
+    assert judge_roles.cells(WHOLE, replace(slow, slow=False))[0] == "unreachable"

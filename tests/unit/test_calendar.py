@@ -22,6 +22,7 @@ from drills.judging.result import Outcome
 from drills.scenarios.catalogue import ROUND_TWINS, SCENARIOS, TWINS
 from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Trend
+from inventories.catalog.tables import Store
 from tests.unit.evidence_kit import NOW, VERSIONS, history, told
 
 WEEK = 7 * 86400.0
@@ -268,6 +269,12 @@ def test_it_rests_on_what_ran_and_on_nothing_else(rests_on: basis.Basis) -> None
     assert any(name.startswith("tables.yaml postgresql.") for name in rests_on.catalogue)
     others = ("drills.", "scenarios.bad-update", "stores.tdengine", "tables.yaml tdengine")
     assert [name for name in rests_on.catalogue if any(word in name for word in others)] == []
+
+
+def test_each_store_is_known_by_its_words() -> None:
+    assert set(basis._OF_STORE) == {store.value for store in Store}
+    ticks = basis.take({"tdengine-restart"}, "tdengine-crash", {"tdengine"}, basis.before())
+    assert "agents/tdengine/store.py" in ticks.files and "agents/postgresql/store.py" not in ticks.files
 
 
 def test_nothing_has_changed_where_nothing_was(code: Path, rests_on: basis.Basis) -> None:

@@ -215,6 +215,17 @@ def test_several_at_once_make_one_chain(tmp_path: Path) -> None:
     assert check(kept.files).sound and len(kept.records) == 24
 
 
+def test_who_reads_while_another_writes_sees_no_hole(tmp_path: Path) -> None:
+    kept = history(tmp_path)
+    kept.add(told())
+    with ThreadPoolExecutor(3) as pool:
+        writing = [pool.submit(kept.add, told(days_ago=days)) for days in range(60)]
+        troubles = []
+        while not all(one.done() for one in writing):
+            troubles += check(kept.files).troubles
+    assert troubles == [] and len(check(kept.files).records) == 61
+
+
 def test_a_record_has_one_spelling_whatever_is_in_it(kept: History) -> None:
     kept.add(told(reason='gelöscht: "alles"\n\r\u2028', rto_s=0.1 + 0.2))
     assert check(kept.files).sound

@@ -280,3 +280,34 @@ def test_what_is_no_drill_of_the_calendar_is_not_taken_in(kept: History, product
     with pytest.raises(BadInput, match="which is none of lab, staging, production"):
         take_in(unnamed, kept, "bad-update")
     assert not kept.files.history.exists()
+
+
+# ---- the page
+
+
+def test_a_page_is_made_on_a_machine_that_never_drilled(kept: History, dr: Run, tmp_path: Path) -> None:
+    ended = dr("page", "--out", str(tmp_path / "shown"))
+    assert ended.code == 0
+    assert re.match(r"Not safe\. 18 promises never drilled: ", ended.out)
+    html = (tmp_path / "shown" / "index.html").read_text()
+    assert "there is no lab, and no inventory was named" in html
+    assert str(tmp_path / "shown" / "index.html") in ended.out
+    assert dr("page").code == 0 and (kept.files.runs / "page" / "index.html").exists()
+
+
+def test_a_page_shows_what_the_history_has(kept: History, dr: Run) -> None:
+    kept.add(recent(outcome=Outcome.FAILED, reason="1 of 9 acknowledged rows is lost in order_records"))
+    assert dr("page").code == 0
+    html = (kept.files.runs / "page" / "index.html").read_text()
+    assert "1 of 9 acknowledged rows is lost in order_records" in html
+    assert "1 signed records hold" in html
+    assert not re.search(r"PRIVATE KEY", html)
+
+
+def test_a_page_goes_into_a_folder_only(kept: History, dr: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in ("file", "file/below"):
+        ended = dr("page", "--out", str(tmp_path / out))
+        assert ended.code == 2 and "is no folder" in ended.err and "HINT: --out names the folder" in ended.err
+    assert (tmp_path / "file").read_text() == "mine"
+    assert dr("page", "--inventory", "no-such").code == 2

@@ -120,11 +120,13 @@ def test_wal_since_the_newest_backup_counts_when_it_is_more() -> None:
 
 
 def test_runs_and_proofs_become_samples(tmp_path: Path) -> None:
-    journal(tmp_path / "1", [("assess", 1.0), ("provision", 40.0), ("restore", 10.0), ("replay", 5.0), ("promote", 0.5),
-                             ("write-path", 0.5), ("standby", 99.0)])  # fmt: skip
-    journal(tmp_path / "2", [("assess", 1.0), ("restore", 20.0)])  # it came no further
-    journal(tmp_path / "3", [("assess", 1.0), ("write-path", 1.0)], estate="another")
-    past = measurements._past("mine", tmp_path)
+    own, drilled = tmp_path / "20261101T000001Z-restore-cluster", tmp_path / "20261101T000002Z-drill-cluster-loss"
+    journal(own, [("assess", 1.0), ("provision", 40.0), ("restore", 10.0), ("replay", 5.0), ("promote", 0.5),
+                  ("write-path", 0.5), ("standby", 99.0)])  # fmt: skip
+    no_further = [("assess", 1.0), ("restore", 20.0)]
+    journal(drilled / "runbooks/20261101T000002Z-restore-cluster", no_further)
+    journal(tmp_path / "20261101T000003Z-restore-cluster-2", [("assess", 1.0), ("write-path", 1.0)], estate="another")
+    past = measurements.ran("mine", tmp_path)
     assert len(past) == 2
     assert measurements._fixed(past) == [2.0]
     assert sorted(s.rate for s in measurements._samples(past, "restore", "bytes")) == [50.0, 100.0]
@@ -133,9 +135,21 @@ def test_runs_and_proofs_become_samples(tmp_path: Path) -> None:
     assert ([s.rate for s in copied], [s.rate for s in replayed]) == ([5.0], [2.0])
 
 
+def test_of_a_year_of_runs_the_newest_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for nr in range(5):
+        journal(tmp_path / f"2026110{nr}T000000Z-restore-cluster", [("assess", 1.0), ("write-path", 1.0)])
+        journal(tmp_path / f"2026110{nr}T000000Z-failover", [("assess", 1.0)])
+    monkeypatch.setattr(measurements, "_READ", 2)
+    read: list[Path] = []
+    real = measurements.read_history
+    monkeypatch.setattr(measurements, "read_history", lambda path: read.append(path) or real(path))
+    assert len(measurements.ran("mine", tmp_path)) == 2
+    assert [path.name[:8] for path in read] == ["20261104", "20261103"]
+
+
 def journal(folder: Path, steps: list[tuple[str, float]], estate: str = "mine") -> None:
     """A run of restore-cluster as its journal tells it."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     names = ["assess", "provision", "restore", "replay", "promote", "write-path", "standby"]
     opened = {"procedure": "restore-cluster", "estate": estate, "steps": names, "options": {}, "owner": "o", "pid": 1}
     records = [("opened", None, opened)]

@@ -27,7 +27,7 @@ __all__ = ["machine"]
         (("watch.maintenance", "--for", "8d", "--reason", "r"), ("longer than 7 days",)),
         (("watch.maintenance", "--end", "--for", "2h"), ("--end", "two things")),
         (("bench", "--noise", "5"), ("belong to the watch",)),
-        (("bench", "--watch", "--client"), ("six benchmarks",)),
+        (("bench", "--watch", "--client"), ("seven benchmarks",)),
         (("bench", "--watch", "--noise", "5", "--readme"), ("README",)),
         (("drill", "--by", "nobody"), ("'nobody'",)),
         (("drill", "--by", "watch", "--scenario", "primary-partition"), ("no watch acts on primary-partition",)),
