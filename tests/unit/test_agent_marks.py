@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,6 +153,17 @@ def test_what_was_acknowledged_is_at_or_below_the_numbers(tmp_path: Path) -> Non
     assert again and again["file"] == outbox.mark()
     assert first.id == last - 1
     outbox.close()
+
+
+def test_the_numbers_go_on_although_the_newest_record_was_let_go(tmp_path: Path) -> None:
+    settings, known = config(tmp_path), tables(tmp_path)
+    outbox = Outbox(settings.outbox.path)
+    last = [outbox.enqueue(orders(known, n, n), known, 7) for n in (1, 2)][-1]
+    outbox.close()
+    with closing(sqlite3.connect(settings.outbox.path, isolation_level=None)) as opened:
+        opened.execute("DELETE FROM outbox_queue WHERE id = ?", (last,))
+    found = positions.numbers(settings.outbox.path)
+    assert found and found["newest"] == last
 
 
 def test_a_file_that_is_no_outbox_is_an_error_of_ours(tmp_path: Path) -> None:
