@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 import subprocess
@@ -208,8 +209,11 @@ def test_the_newest_backups_windows_are_told_without_reading_a_row(tmp_path: Pat
 
 
 def test_without_a_backup_of_tdengine_there_is_nothing_and_an_edited_one_is_no_answer(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("go\n" * 4))
+    assert windows.main(tmp_path / "none.json") == 0
+    assert json.loads(capsys.readouterr().out) is None
     settings = td_kit.place(tmp_path)
     told = {
         "folder": str(settings.folder), "cipher": str(settings.cipher), "proofs": str(settings.proofs),

@@ -25,6 +25,7 @@ from runbooks.probes.postgresql import pgbackrest
 from runbooks.probes.postgresql import server as nodes
 from runbooks.probes.postgresql.pgbackrest import Backup, Repository
 from runbooks.probes.postgresql.server import Node
+from tests.unit import td_kit
 from tests.unit.agent_fixtures import config_file, orders, tables
 from tests.unit.marks_kit import estate, host
 from tests.unit.postgres_server import Server, folder_for_server
@@ -206,6 +207,30 @@ def test_a_mark_binds_the_outboxs_numbers_and_says_what_is_absent(here: Estate, 
     kept = keeping.look(here.backup)
     assert [one.name for one in kept.marks] == ["unused", "used"]
     assert kept.marks[-1] == mark
+
+
+def test_with_tdengine_its_outbox_and_its_newest_backups_hashes_are_bound_too(
+    here: Estate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = td_kit.place(tmp_path)
+    told = {name: str(getattr(settings, name)) for name in ("folder", "cipher", "proofs", "tdengine", "database")}
+    (tmp_path / "td-backup.json").write_text(json.dumps({**told, "zstd_level": 1}))
+    monkeypatch.setenv("MYSTOCKS_TD_BACKUP", str(tmp_path / "td-backup.json"))
+    shutil.copy(tmp_path / "agent.json", tmp_path / "agent-tdengine.json")
+    tsdb = host("tsdb1", tmp_path)
+    both = replace(here, hosts=(*here.hosts, tsdb), groups={**here.groups, "tdengine": ("tsdb1",)})
+    assert taking.take(both, "no-backup").mark.tdengine is None
+    label = td_kit.holds(settings, "20261121-100000F").label
+    mark = taking.take(both, "with-backup").mark
+    assert [one.store for one in mark.positions] == ["postgresql", "tdengine"]
+    assert mark.tdengine and (mark.tdengine.label, mark.tdengine.tables["tick_data"][2]) == (label, 1)
+    assert keeping.look(both.backup).marks[-1] == mark
+    manifest = settings.folder / label / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("market_data", "market_date"))
+    edited = taking.take(both, "edited").mark
+    assert edited.tdengine is None
+    [lack] = edited.lacks
+    assert "was edited, or sealed with another key" in lack
 
 
 def test_an_application_host_that_is_away_is_what_the_mark_lacks(here: Estate, tmp_path: Path) -> None:
