@@ -31,6 +31,7 @@ _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option
         "watch": "measure the watch instead, nobody awake: --runs drills on a lab that stays",
         "noise": "with --watch: so many episodes during which the primary serves and no watch may act",
         "hasty": "with --watch --noise: the twin, a watch without patience, which must act",
+        "patroni": "measure Patroni from Debian's packages instead, in a lab of its own: --runs crashes each way",
         "validation": "measure the hashes of ./dr validate beside bare expressions instead; --runs rounds",
         "page": "measure the page of a year of made-up drills instead, without a lab; --runs rounds",
         "rows": "with --tdengine: ticks in the database; with --client: rows of each way (default 60,000); with "
@@ -42,21 +43,22 @@ _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option
         "tries": "with --gate: fail only when so many gates in a row find a figure worse",
         "record": "with --gate: write figures that are better, or new, into the record and into README.md",
         "reason": "with --record: why worse figures are written as well; kept in the file",
-        "lab": "name of the lab that is made for it and removed afterwards; --gate uses one that is there as it is",
+        "lab": "name of the lab that is made for it and removed afterwards (with --patroni: NAME-patroni); --gate "
+        "uses one that is there as it is",
     }
 )
 @door
 def bench(
     c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, targets: int = 20, restore: bool = False,
     gib: float = 5.0, tdengine: bool = False, client: bool = False, watch: bool = False, noise: int = 0,
-    hasty: bool = False, validation: bool = False, page: bool = False, rows: int = 0,
+    hasty: bool = False, patroni: bool = False, validation: bool = False, page: bool = False, rows: int = 0,
     readme: bool = False, gate: bool = False, figures: str = "",
     tolerance: float = 1 / 3, tries: int = 1, record: bool = False, reason: str = "", lab: str = "bench",
 ) -> None:  # fmt: skip
     """Measure what was promised; --gate holds it to its record."""
-    if sum((restore, tdengine, client, watch, validation, page, gate)) > 1:
-        named = "--restore, --tdengine, --client, --watch, --validation, --page and --gate"
-        raise BadInput(f"{named} are seven benchmarks", "name one of them")
+    if sum((restore, tdengine, client, watch, patroni, validation, page, gate)) > 1:
+        named = "--restore, --tdengine, --client, --watch, --patroni, --validation, --page and --gate"
+        raise BadInput(f"{named} are eight benchmarks", "name one of them")
     if (noise or hasty) and not watch:
         raise BadInput("--noise and --hasty belong to the watch", "./dr bench --watch --noise 20")
     asked = {"--figures": figures, "--record": record, "--reason": reason, "--tries": tries != 1}
@@ -68,6 +70,9 @@ def bench(
         return
     if watch:
         _watch(runs, noise, hasty, readme, lab)
+        return
+    if patroni:
+        _patroni(runs, readme, f"{lab}-patroni")
         return
     if page:
         _page(runs, rows or 1000, readme)
@@ -86,6 +91,16 @@ def _watch(runs: int, noise: int, hasty: bool, readme: bool, lab: str) -> None:
     with progress() as say:
         found = watching.noisy(lab, noise or 20, hasty, say) if noise or hasty else watching.bench(lab, runs, say)
     _kept(found, "watch" if readme else "", f"{runs} crashes of the primary's host with nobody awake, the watch acting")
+
+
+def _patroni(runs: int, readme: bool, lab: str) -> None:
+    from drills.benches.patroni import crashing
+
+    if readme:
+        raise BadInput("README has no table of Patroni's crashes", "./dr bench --patroni --runs 5")
+    with progress() as say:
+        found = crashing.bench(lab, runs, say)
+    _kept(found, "", f"{runs} crashes of the primary's host each way, Patroni acting")
 
 
 def _page(runs: int, drills: int, readme: bool) -> None:
@@ -135,7 +150,10 @@ def _bench(
 
 
 def _kept(found: Bench, name: str, title: str) -> None:
-    """On the screen, in a file, and, where it is named, in its table of the README."""
+    """On the screen, in a file, and, where it is named and has not failed, in its table of the README.
+
+    Raises VerificationFailed, with why, for one that has failed.
+    """
     from datetime import UTC, datetime
 
     from drills import gather
@@ -146,6 +164,9 @@ def _kept(found: Bench, name: str, title: str) -> None:
 
     _show(found.figures)
     print(f"every value: {measuring.write(measuring.as_document(found), REPOSITORY / 'bench')}")
+    if found.failed:
+        more = f" (and {len(found.failed) - 3} more, in that file)" if len(found.failed) > 3 else ""
+        raise VerificationFailed("; ".join(found.failed[:3]) + more)
     if name:
         pages.write(README, name, pages.page(title, found, gather.machine(), f"{datetime.now(UTC):%Y-%m-%d}"))
 

@@ -73,7 +73,7 @@ def _bound(found: Mark) -> list[str]:
 @task(help={"json": "print JSON", "inventory": INVENTORY_HELP, "lab": LAB_HELP})
 @door
 def marks(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> None:
-    """List the marks, and whether a restore to each is possible.
+    """List the marks, and which can be restored to.
 
     The newest first. Ends with 1 when the file of one is damaged, or nobody can say what leads to them.
     """

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json as jsonlib
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from doors.support import INVENTORY_HELP, LAB_HELP, door
 from inventories.errors import BadInput
 
 if TYPE_CHECKING:
+    from inventories.catalog.recovery import Watch
+    from runbooks.hosts import Estate
     from runbooks.watch.kept import Mine
     from runbooks.watch.watching import Watching, What
 
@@ -30,13 +33,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     help={
         "act": "failover: run that runbook by itself, where nothing can be lost (default: only look, and tell)",
         "json": "a line of JSON for each thing it has to say, with the seconds of this machine's monotonic clock",
+        "beat": "with --json: a line every so many seconds, of when each pair of eyes has looked last",
         "inventory": INVENTORY_HELP,
         "lab": LAB_HELP,
     },
     default=True,
 )
 @door
-def on(c: Context, act: str = "", json: bool = False, inventory: str = "", lab: str = "") -> None:
+def on(
+    c: Context, act: str = "", json: bool = False, beat: float = 0.0, inventory: str = "", lab: str = ""
+) -> None:
     """Watch the primary; fail over by itself where it may.
 
     Looks several times a second through the application host, the standby and its own line, says what has changed and
@@ -46,8 +52,10 @@ def on(c: Context, act: str = "", json: bool = False, inventory: str = "", lab: 
     from inventories.catalog.load import load_recovery
     from runbooks import hosts
     from runbooks.watch import kept, rights
-    from runbooks.watch.watching import Watching, require_eyes
+    from runbooks.watch.watching import require_eyes
 
+    if beat and not (json and 0.05 <= beat <= 60):
+        raise BadInput(f"a beat is a line of JSON every 0.05 to 60 seconds, not {beat:g}", "./dr watch --json --beat 1")
     if act not in ("", "failover"):
         raise BadInput(f"a watch can act by failover alone, not by {act!r}", "./dr watch --act failover")
     estate = hosts.load(inventory or None)
@@ -56,11 +64,21 @@ def on(c: Context, act: str = "", json: bool = False, inventory: str = "", lab: 
         rights.require_key(estate)
         rights.require(estate)
     with kept.held(estate.name, bool(act)) as mine:
-        watching = Watching(estate, load_recovery().watch, bool(act), _voice(json))
+        watching = _watching(estate, load_recovery().watch, bool(act), _voice(json), beat)
         with _ended_by_signal() as over:
             watching.acts = write = _writer(mine, watching)
             threading.Thread(target=_writes, args=(write, over), daemon=True).start()
             watching.run(over)
+
+
+def _watching(estate: Estate, settings: Watch, act: bool, voice: Callable[[What, str], None], beat: float) -> Watching:
+    from runbooks.watch.watching import Watching
+
+    if not beat:
+        return Watching(estate, settings, act, voice)
+    from drills.beats import Beating, line  # a watch's own host has no drills, and needs none
+
+    return Beating(estate, settings, act, voice, beat, lambda looked: _line(line(looked)))
 
 
 def _writer(mine: Mine, watching: Watching) -> Callable[[], None]:
@@ -82,13 +100,19 @@ def _writes(write: Callable[[], None], over: threading.Event) -> None:
 
 def _voice(json: bool) -> Callable[[What, str], None]:
     def as_json(what: What, says: str) -> None:
-        print(jsonlib.dumps({"at": round(time.monotonic(), 4), "what": str(what), "says": says}), flush=True)
+        _line({"at": round(time.monotonic(), 4), "what": str(what), "says": says})
 
     def as_line(what: What, says: str) -> None:
         indent = "  " if what == "runbook" else ""
         print(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} {indent}{says}", flush=True)
 
     return as_json if json else as_line
+
+
+def _line(told: Mapping[str, object]) -> None:
+    """In one piece, whichever thread tells it: whoever reads it reads line by line."""
+    sys.stdout.write(f"{jsonlib.dumps(told)}\n")
+    sys.stdout.flush()
 
 
 @contextmanager

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from drills import looking
+from drills.beats import BEAT, BEAT_S
+from drills.looking import Word
 from drills.measuring.measure import Mark
 from drills.stage import Stage
 from inventories.errors import Refused, TargetFailed, TimedOut
@@ -21,22 +24,13 @@ from runbooks.engine.history import read_history, reload_state
 from runbooks.engine.outcome import Outcome
 from runbooks.engine.result import Phase, RunResult
 from runbooks.engine.rundir import REPOSITORY
-from runbooks.hosts import Host
+from runbooks.hosts import Estate, Host
 from runbooks.procedures.postgresql.failover import FAILOVER, Failover
 from runbooks.watch.desk import call
 
 WATCH, OPERATOR = "watch", "operator"
 NOTES = "/var/lib/mystocks-dr/watch.json"
-BEGINS_S, SEES_S, ACTS_S, ENDS_S = 30.0, 30.0, 300.0, 20.0
-
-
-@dataclass(frozen=True)
-class Word:
-    """One thing that the watch said, and when by this machine's monotonic clock."""
-
-    at: float
-    what: str
-    says: str
+BEGINS_S, SEES_S, ACTS_S, ENDS_S, BEATS_S = 30.0, 30.0, 300.0, 20.0, 10.0
 
 
 @dataclass
@@ -57,7 +51,7 @@ class Watcher:
                 kept.flush()
                 said = json.loads(line)
                 with self._changed:
-                    self.words.append(Word(said["at"], said["what"], said["says"]))
+                    self.words.append(Word(said["at"], said["what"], said["says"], said.get("looked", {})))
                     self._changed.notify_all()
         with self._changed:
             self._over = True
@@ -76,12 +70,21 @@ class Watcher:
             return word
         if self._over:
             raise TargetFailed(f"the watch has ended before it said {what}", f"see {self.log}")
-        last = self.words[-1].says if self.words else "nothing"
+        last = next((word.says for word in reversed(self.words) if word.what != BEAT), "nothing")
         raise TimedOut(f"the watch has not said {what} within {seconds:g} s; it said last: {last}")
 
     def said(self, what: str, since: float = 0.0) -> tuple[Word, ...]:
         with self._changed:
             return tuple(word for word in self.words if word.what == what and word.at >= since)
+
+    def heard(self) -> tuple[Word, ...]:
+        with self._changed:
+            return tuple(self.words)
+
+    def ended(self) -> str:
+        """That it has, as a reason; empty while it lives."""
+        code = self.process.poll()
+        return "" if code is None else f"the watch has ended by itself with {code}, see {self.log}"
 
     def stop(self) -> None:
         self.process.terminate()
@@ -93,13 +96,13 @@ class Watcher:
 
 
 @contextmanager
-def running(backup: Host, run_dir: Path, *more: str) -> Iterator[Watcher]:
+def running(backup: Host, run_dir: Path, *more: str, own: Own | None = None) -> Iterator[Watcher]:
     """A watch of the lab that sees its primary serve. What watches did in earlier drills does not keep it from acting.
 
-    Raises Refused while maintenance is declared.
+    It says in beats that it looks. Raises Refused while maintenance is declared.
     """
     forget(backup)
-    with begun(run_dir, "doors.main", "watch", "--json", *more) as watcher:
+    with begun(run_dir, "doors.main", "watch", "--json", "--beat", f"{BEAT_S:g}", *more, own=own) as watcher:
         yield watcher
 
 
@@ -111,15 +114,25 @@ def hasty(backup: Host, run_dir: Path) -> Iterator[Watcher]:
         yield watcher
 
 
+@dataclass(frozen=True)
+class Own:
+    """What a watch is started within (words before its own, such as a shell that enters a control group), and with."""
+
+    within: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 @contextmanager
-def begun(run_dir: Path, *module: str) -> Iterator[Watcher]:
+def begun(run_dir: Path, *module: str, own: Own | None = None) -> Iterator[Watcher]:
     """This module as a process, which has come to see the primary serve; its words go into `run_dir`."""
+    own = own or Own()
     log = run_dir / "logs" / "watch.jsonl"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.with_suffix(".err").open("ab") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", *module], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
-            cwd=REPOSITORY, env={**os.environ, "DR_RUNS": str(run_dir / "runbooks")},
+            [*own.within, sys.executable, "-m", *module], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=errors, text=True, cwd=REPOSITORY,
+            env={**os.environ, **own.environment, "DR_RUNS": runs_of(run_dir)},
         )  # fmt: skip
     watcher = Watcher(process, log)
     threading.Thread(target=watcher.listen, daemon=True).start()
@@ -128,6 +141,11 @@ def begun(run_dir: Path, *module: str) -> Iterator[Watcher]:
         yield watcher
     finally:
         watcher.stop()
+
+
+def runs_of(run_dir: Path) -> str:
+    """Where a watch that is started for this folder keeps its runbooks' journals; by it its processes are known."""
+    return str(run_dir / "runbooks")
 
 
 def forget(backup: Host) -> None:
@@ -146,6 +164,25 @@ def forget(backup: Host) -> None:
 def saw(watcher: Watcher, stage: Stage, fault: float) -> Word:
     """The alarm: the watch begins to act. Raises TimedOut."""
     return watcher.hears(lambda word: word.what == "acts", SEES_S, "that it acts", fault)
+
+
+def eyes(estate: Estate) -> int:
+    """How many pairs of eyes a watch of it has: one on each application host and each database host."""
+    return len(estate.group("app")) + len(estate.postgres)
+
+
+def unproven(watcher: Watcher, estate: Estate, fault: float, acted: float, ended: float) -> str:
+    """Why nothing proves that it looked before the fault, until it acted, and again once it had; empty where all does.
+
+    Waits for the last, so it is asked when nothing is measured any more.
+    """
+    try:
+        watcher.hears(lambda word: word.what == BEAT and bool(word.looked), BEATS_S, "that it looks again", ended)
+    except (TargetFailed, TimedOut) as silent:
+        return str(silent)
+    told = watcher.heard()
+    before = looking.blind(told, eyes(estate), fault - looking.NEAR_S, fault, "before the fault")
+    return before or looking.blind(told, 1, fault, acted, "between the fault and its act") or watcher.ended()
 
 
 def recovered(watcher: Watcher, stage: Stage, fault: float) -> RunResult[Failover]:

@@ -103,6 +103,8 @@ class Course:
             stop = stage.mark("drain")
             for feed in stage.running.values():
                 feed.stop()
+            if watcher:
+                self._proved(watcher, fault, recovered)
         failover = stage.failover_started if scenario.detect else None
         return Moments(stage.marks[0].at, fault, detected, failover, stop), recovered
 
@@ -123,6 +125,13 @@ class Course:
         self.stage.marks.append(Mark("detected", acts.at))
         self.result = self.result.model_copy(update={"alarm": f"the watch: {acts.says.partition(': ')[2]}"})
         return acts.at, by_watch.recovered(watcher, self.stage, fault)
+
+    def _proved(self, watcher: by_watch.Watcher, fault: float, recovered: Result) -> None:
+        """That it was the watch which saw the fault, and that it watches on: else the drill has failed."""
+        ended = recovered.started + recovered.seconds
+        if why := by_watch.unproven(watcher, self.stage.estate, fault, recovered.started, ended):
+            reasons = (*self.result.reasons, f"not proven: {why}")
+            self.result = self.result.model_copy(update={"reasons": reasons})
 
     def _measure(self, events: Events, moments: Moments) -> None:
         """Each store by itself; the one that was silent longest speaks for all."""

@@ -9,10 +9,12 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Mapping
 
+from drills.beats import BEAT_S, Beating, line
 from inventories.catalog.recovery import Watch
 from runbooks import hosts
-from runbooks.watch.watching import Watching, What
+from runbooks.watch.watching import What
 
 # Made past the checks that recovery.yaml has to pass.
 SETTINGS = Watch.model_construct(
@@ -21,12 +23,16 @@ SETTINGS = Watch.model_construct(
 
 
 def say(what: What, says: str) -> None:
-    sys.stdout.write(json.dumps({"at": round(time.monotonic(), 4), "what": str(what), "says": says}) + "\n")
+    tell({"at": round(time.monotonic(), 4), "what": str(what), "says": says})
+
+
+def tell(told: Mapping[str, object]) -> None:
+    sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()
 
 
 def main() -> int:
-    Watching(hosts.load(), SETTINGS, True, say).run(threading.Event())
+    Beating(hosts.load(), SETTINGS, True, say, BEAT_S, lambda looked: tell(line(looked))).run(threading.Event())
     return 0
 
 

@@ -34,8 +34,17 @@ def run(
     Raises BadInput (the program ended with 2), Refused (3), Interrupted (4), TargetFailed (anything else), TimedOut,
     Unreachable.
     """
-    command = f"cd {ROOT} && exec python3 -m agents.{module}" + " %s" * len(words)
+    command = _command(module, words)
     return _told(host, host.run(command, *words, user=user, timeout=timeout, expect=None, stdin=stdin), verdict)
+
+
+def begin(host: Host, module: str, *words: object, user: str = "postgres") -> None:
+    """Have a program ready that does nothing before it has read its input, for a `run` of the same words."""
+    host.begin(_command(module, words), *words, user=user)
+
+
+def _command(module: str, words: tuple[object, ...]) -> str:
+    return f"cd {ROOT} && exec python3 -m agents.{module}" + " %s" * len(words)
 
 
 def work(

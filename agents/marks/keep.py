@@ -104,7 +104,7 @@ def add(folder: Path, mark: Any) -> Json:
     if abs(ahead) > clock.SLACK_S:
         raise NotKept(
             f"The clock of {mark.get('primary') or 'the primary'} is {clock.span(ahead)} "
-            f"{'ahead of' if ahead > 0 else 'behind'} this host's: the mark is not kept, since its moment means nothing.",
+            f"{'ahead of' if ahead > 0 else 'behind'} this host's, so the mark's moment means nothing: it is not kept.",
             "`chronyc makestep` on the host that is wrong; ./dr status tells which",
         )
     standing = [path.name for path in sorted(folder.glob(f"{mark['name']}@*.json"))]

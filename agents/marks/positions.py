@@ -26,8 +26,9 @@ from agents.writing.sqlite_errors import told
 
 BUSY_S = 2.0
 _OPEN_S = 2 * SEGMENT_S  # a segment that nobody wrote to for so long is closed
+# The last number that was given, also where its record was discarded or let go since.
 _OUTBOX = """
-SELECT coalesce((SELECT max(id) FROM outbox_queue), 0),
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox_queue'), 0),
   max(coalesce((SELECT max(applied_no) FROM outbox_queue WHERE applied_no IS NOT NULL), 0),
       coalesce((SELECT CAST(value AS INTEGER) FROM outbox_facts WHERE name = 'applied_no'), 0)),
   coalesce((SELECT sum(pending) FROM outbox_totals), 0), coalesce((SELECT sum(dead) FROM outbox_totals), 0),

@@ -63,10 +63,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bench:
-    """What one benchmark measured, and the versions of what ran."""
+    """What one benchmark measured, the versions of what ran, and why it has failed, where it has."""
 
     figures: tuple[Figure, ...]
     versions: Mapping[str, str]
+    failed: tuple[str, ...] = ()
 
 
 def bench(
@@ -256,6 +257,7 @@ def as_document(bench: Bench) -> dict[str, object]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": asdict(gather.machine()),
         "versions": dict(bench.versions),
+        "failed": list(bench.failed),
         "figures": [
             asdict(figure) | {"median": figure.median, "worst": figure.worst, "met": figure.met}
             for figure in bench.figures

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from inventories.errors import TargetFailed
+from runbooks import agent
 from runbooks.agent import ask
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
 from runbooks.marks.types import Position, Windows
 from runbooks.probes import outbox
 from runbooks.probes.outbox import Box
-from runbooks.probes.tdengine import backups
+
+_WINDOWS = "marks.windows"
 
 
 def position(box: Box) -> Position:
@@ -42,9 +44,15 @@ def point(primary: Host, name: str) -> dict[str, Any]:
     return rows[0]
 
 
+def begin(estate: Estate) -> None:
+    """Have what reads TDengine's manifest ready; it reads none before it is told to."""
+    if estate.groups.get("tdengine"):
+        agent.begin(estate.backup, _WINDOWS)
+
+
 def windows(estate: Estate) -> Windows | None:
     """None where there is no TDengine, or no backup of it yet. Raises DrError."""
-    if not backups.is_there(estate):
+    if not estate.groups.get("tdengine"):
         return None
-    said = ask(estate.backup, "marks.windows", timeout=budget("mark.ask"))
+    said = ask(estate.backup, _WINDOWS, timeout=budget("mark.ask"), stdin="go\n")
     return None if said is None else Windows.model_validate(said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from runbooks import agent
 from runbooks.agent import ask
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Host
@@ -17,6 +18,11 @@ def look(backup: Host) -> Kept:
     """Raises DrError."""
     backup.must_answer()
     return kept(ask(backup, _PROGRAM, "show", user="root", timeout=budget("mark.keep")))
+
+
+def begin(backup: Host) -> None:
+    """Have what keeps a mark ready; it keeps nothing before it is told which."""
+    agent.begin(backup, _PROGRAM, "add", user="root")
 
 
 def keep(backup: Host, mark: Mark) -> Mark:

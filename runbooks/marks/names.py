@@ -14,5 +14,5 @@ def check(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise BadInput(
             f"{name!r} is no name of a mark",
-            "1 to 63 letters, digits, dots, dashes and underlines, the first a letter or a digit: before-etl.2026-11-28",
+            "1 to 63 letters, digits, dots, dashes and underlines, first a letter or a digit: before-etl.2026-11-28",
         )

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from inventories.errors import DrError, Refused
+from runbooks import begun
 from runbooks.hosts import Estate
 from runbooks.marks import asking, keeping
 from runbooks.marks.names import check
@@ -39,14 +40,23 @@ def take(estate: Estate, name: str) -> Taken:
     Of an application host, or a backup of TDengine, that does not answer the mark says that it lacks it.
     """
     check(name)
+    try:
+        return _taken(estate, name)
+    finally:
+        begun.drop()
+
+
+def _taken(estate: Estate, name: str) -> Taken:
     began = time.monotonic()
     boxes = outbox.boxes(estate)
-    with ThreadPoolExecutor(len(boxes) + 2) as pool:
+    with ThreadPoolExecutor(len(boxes) + 4) as pool:
         primary = pool.submit(lambda: server.the_primary(server.survey(estate)))
         there = pool.submit(keeping.look, estate.backup)
+        ready = [pool.submit(keeping.begin, estate.backup), pool.submit(asking.begin, estate)]
         told = [(box, pool.submit(_lacking, partial(asking.position, box))) for box in boxes]
         answers = [(box, *future.result()) for box, future in told]
         node, known = primary.result(), there.result()
+        wait(ready)
     _free(name, known)
     point = asking.point(node.host, name)
     windows, trouble = _lacking(partial(asking.windows, estate))
@@ -74,4 +84,4 @@ def _free(name: str, known: Kept) -> None:
     standing = [mark.moment for mark in known.marks if mark.name == name]
     standing += [f"damaged, {one.file}" for one in known.damaged if one.name == name]
     if standing:
-        raise Refused(f"a mark {name} stands already: {standing[0]}", "give another name; ./dr marks lists those there are")
+        raise Refused(f"a mark {name} stands already: {standing[0]}", "give another name; ./dr marks lists all")

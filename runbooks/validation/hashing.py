@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from runbooks.table_copy import rowhash
 from runbooks.table_copy.names import literal, quoted
 from runbooks.table_copy.pair import filtered
-from runbooks.table_copy.shape import Column, Shape
+from runbooks.table_copy.shape import EVENT_ID, Column, Shape
 from runbooks.validation.rowchain import chained
 
 PART_ROWS = 2000  # of a key range, about
 MOST_PARTS = 1 << 14
+MOST_RUNS = 16  # of days, as comparisons: those cost less than to count every row's day
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Hashed:
         return column if kind == "date" else f"date_bin('1 day', {column}, {rowhash.EPOCH}::{kind})"
 
     @property
+    def _counted(self) -> str:
+        """The day's number, once for what was grouped."""
+        return rowhash.day("at") if self.time_column else "at"
+
+    @property
     def types(self) -> dict[str, str]:
         return {column.name: column.plain for column in self.shape.columns}
 
@@ -57,14 +63,15 @@ class Hashed:
         return chained(self.columns)
 
     def _part(self, parts: int) -> str:
-        key = [column for name in self.key if (column := self.shape.column(name))]
+        """Of the key, or of what alone tells rows apart: that costs least."""
+        names = (EVENT_ID,) if EVENT_ID in self.key else self.key
+        key = [column for name in names if (column := self.shape.column(name))]
         return f"({chained(key)} & {parts - 1})"
 
     def buckets(self, seen: str = "") -> str:
         """(bucket, n, one, other) of each day. `seen` is a condition on t.xmin."""
         of_days = _summed("at", f"{self._same_day} AS at", self._hash, self._rows((seen,)))
-        bucket = rowhash.day("at") if self.time_column else "at"
-        return f"SELECT {bucket} AS bucket, n, one, other FROM ({of_days}) d"
+        return f"SELECT {self._counted} AS bucket, n, one, other FROM ({of_days}) d"
 
     def later(self, seen: str) -> str:
         """(bucket, n): rows of each day that were written later than what is `seen`."""
@@ -73,17 +80,23 @@ class Hashed:
 
     def ranges(self, days: Iterable[int], parts: int, seen: str = "") -> str:
         """The same of each key range of some days, (bucket, part, n, one, other)."""
-        values = f"{self._day} AS bucket, {self._part(parts)} AS part"
-        return _summed("bucket, part", values, self._hash, self._rows((seen, self._of_days(days))))
+        values = f"{self._same_day} AS at, {self._part(parts)} AS part"
+        of_parts = _summed("at, part", values, self._hash, self._rows((seen, self._of_days(days))))
+        return f"SELECT {self._counted} AS bucket, part, n, one, other FROM ({of_parts}) d"
 
     def rows(self, ranges: Iterable[tuple[int, int]], parts: int) -> str:
         """(key, hash, xid) of every row of some key ranges; the key as texts, the hash as one."""
-        ranges = tuple(ranges)
-        pairs = ", ".join(f"({bucket}, {part})" for bucket, part in ranges)
-        inside = f"({self._day}, {self._part(parts)}) IN ({pairs})"
+        of_days: dict[int, list[str]] = {}
+        for day, part in ranges:
+            of_days.setdefault(day, []).append(str(part))
+        several = len(of_days) > 1
+        inside = " OR ".join(
+            f"{f'{self._between(day, day)} AND ' if several else ''}{self._part(parts)} IN ({', '.join(some)})"
+            for day, some in of_days.items()
+        )
         xid = "t.xmin::text::bigint" if self.versions else "0"
-        days = self._of_days(bucket for bucket, _ in ranges)
-        return f"SELECT {self._key} AS key, {self._hash}::text AS hash, {xid} AS xid FROM {self._rows((days, inside))}"
+        rows = self._rows((self._of_days(of_days), f"({inside})"))
+        return f"SELECT {self._key} AS key, {self._hash}::text AS hash, {xid} AS xid FROM {rows}"
 
     def values(self, keys: Iterable[tuple[str | None, ...]]) -> str:
         """(key, values) of some rows, every value as a text."""
@@ -106,12 +119,30 @@ class Hashed:
         return f"{self.shape.rows} AS t{filtered(*conditions)}"
 
     def _of_days(self, days: Iterable[int]) -> str:
-        """Only those, and no chunk of others is read."""
+        """Only those, and no chunk of others is read: of conditions in an OR nothing is known before they are asked."""
         days = sorted(set(days))
         if self.time_column is None:
             return ""
-        among = f"{self._day} IN ({', '.join(map(str, days))})"
-        return f"{rowhash.between(f't.{quoted(self.time_column)}', str(days[0]), str(days[-1]))} AND {among}"
+        runs, around = _runs(days), self._between(days[0], days[-1])
+        if len(runs) == 1:
+            return around
+        if len(runs) > MOST_RUNS:
+            return f"{around} AND {self._day} IN ({', '.join(map(str, days))})"
+        return f"{around} AND ({' OR '.join(f'({self._between(*run)})' for run in runs)})"
+
+    def _between(self, first: int, last: int) -> str:
+        return rowhash.between(f"t.{quoted(self.time_column)}", str(first), str(last)) if self.time_column else "true"
+
+
+def _runs(days: Iterable[int]) -> list[tuple[int, int]]:
+    """(first, last) of each run of days that follow one another; the days are in order."""
+    runs: list[tuple[int, int]] = []
+    for day in days:
+        if runs and runs[-1][1] == day - 1:
+            runs[-1] = runs[-1][0], day
+        else:
+            runs.append((day, day))
+    return runs
 
 
 def parts_for(rows: int) -> int:

@@ -96,9 +96,11 @@ def test_noise_moves_nobody_and_would_move_a_watch_without_patience(estate: Esta
     lab = lab_of(estate)
     patient = noise.bench(lab, estate, len(noise.EPISODES), quiet, seed=1)
     assert not patient.acted
+    assert patient.wrong(hasty=False) == ()  # each proves that its trouble was there, and that the watch looked
     make_whole(estate)
     hasty = noise.bench(lab, estate, 3 * len(noise.EPISODES), quiet, seed=1, hasty=True)
     assert hasty.acted
+    assert hasty.wrong(hasty=True) == ()
     make_whole(estate)
 
 

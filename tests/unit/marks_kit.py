@@ -37,6 +37,9 @@ class Here(Host):
     def knock(self, timeout: float | None = None) -> Door:
         return Door.SILENT if self.away else Door.OPEN
 
+    def begin(self, command: str, *args: object, user: str = "root") -> None:
+        """Nothing is started ahead: `run` starts it as ever."""
+
     def run(
         self, command: str, *args: object, timeout: float | None = None, expect: int | None = 0, user: str = "root",
         stdin: str | None = None,

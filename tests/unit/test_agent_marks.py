@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +156,17 @@ def test_what_was_acknowledged_is_at_or_below_the_numbers(tmp_path: Path) -> Non
     outbox.close()
 
 
+def test_the_numbers_go_on_although_the_newest_record_was_let_go(tmp_path: Path) -> None:
+    settings, known = config(tmp_path), tables(tmp_path)
+    outbox = Outbox(settings.outbox.path)
+    last = [outbox.enqueue(orders(known, n, n), known, 7) for n in (1, 2)][-1]
+    outbox.close()
+    with closing(sqlite3.connect(settings.outbox.path, isolation_level=None)) as opened:
+        opened.execute("DELETE FROM outbox_queue WHERE id = ?", (last,))
+    found = positions.numbers(settings.outbox.path)
+    assert found and found["newest"] == last
+
+
 def test_a_file_that_is_no_outbox_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "outbox.db").write_bytes(b"no database" * 1000)
     with pytest.raises(AgentError):
@@ -195,8 +209,11 @@ def test_the_newest_backups_windows_are_told_without_reading_a_row(tmp_path: Pat
 
 
 def test_without_a_backup_of_tdengine_there_is_nothing_and_an_edited_one_is_no_answer(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("go\n" * 4))
+    assert windows.main(tmp_path / "none.json") == 0
+    assert json.loads(capsys.readouterr().out) is None
     settings = td_kit.place(tmp_path)
     told = {
         "folder": str(settings.folder), "cipher": str(settings.cipher), "proofs": str(settings.proofs),

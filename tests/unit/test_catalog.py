@@ -203,6 +203,8 @@ SQLITE = {
         ("budgets/Promote", 5, "budgets.Promote is 'Promote'"),
         ("limits/max_loss_bytes", -5, "limits.max_loss_bytes is -5"),
         ("limits/max_loss_bytes", True, "limits.max_loss_bytes is True"),
+        ("marks/keep_days", 29, "marks.keep_days is 29, but stores.postgresql.retention keeps backups for 28 days"),
+        ("marks/keep_days", 0, "marks.keep_days is 0"),
         ("drills", ..., "drills is missing"),
         ("drills/calendar", {}, "drills.calendar is {}"),
         ("drills/calendar/bad-update", ..., "nobody drills bad-update, and a promise that is not drilled is none"),

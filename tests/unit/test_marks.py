@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agents.marks import keep
+from doors.main import DrProgram, arguments
 from doors.mark import to_the_mark
 from inventories.errors import BadInput, ExitCode, Refused
 from runbooks import hosts
@@ -148,7 +149,7 @@ def test_a_name_that_stands_twice_is_bad_input_with_both_moments(here: Estate, t
 def test_a_damaged_file_is_refused_and_the_restore_point_named(here: Estate, tmp_path: Path) -> None:
     path = put(tmp_path, a_mark())
     path.write_text(path.read_text().replace("0/14000110", "0/15000110"))
-    with pytest.raises(Refused, match="the file of mark etl cannot be believed, etl@.*: its sum does not fit") as told:
+    with pytest.raises(Refused, match=r"the file of mark etl cannot be believed, etl@.*: its sum does not fit") as told:
         resolving.resolve(here, "etl")
     assert "--to-name etl" in told.value.hint
 
@@ -201,9 +202,8 @@ def test_the_marks_are_listed_newest_first_with_what_leads_to_them(
 ) -> None:
     put(tmp_path, a_mark("old", at=NOW - 7200, lsn="0/9000000"))
     put(tmp_path, a_mark("new"))
-    code, out, _ = run(capsys, "marks", "--json")
-    assert code == 0
-    listed = json.loads(out)["marks"]
+    DrProgram(name="dr", binary="./dr").run(arguments(["marks", "--json"]))  # which ends with 0: nothing is raised
+    listed = json.loads(capsys.readouterr().out)["marks"]
     assert [(one["name"], one["restorable"], one["state"]) for one in listed] == [
         ("new", True, "reached"), ("old", False, "refused"),
     ]  # fmt: skip

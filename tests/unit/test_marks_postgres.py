@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
@@ -14,15 +15,21 @@ import psycopg2
 import pytest
 
 from agents.writing.outbox import Outbox
-from inventories.errors import BadInput, Refused, TargetFailed
+from doors.main import DrProgram, arguments
+from inventories.errors import BadInput, ExitCode, Refused, TargetFailed
+from runbooks import hosts
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate
 from runbooks.marks import asking, keeping, taking
+from runbooks.probes.postgresql import pgbackrest
 from runbooks.probes.postgresql import server as nodes
+from runbooks.probes.postgresql.pgbackrest import Backup, Repository
 from runbooks.probes.postgresql.server import Node
+from tests.unit import td_kit
 from tests.unit.agent_fixtures import config_file, orders, tables
 from tests.unit.marks_kit import estate, host
 from tests.unit.postgres_server import Server, folder_for_server
+from tests.unit.test_tasks_support import run
 
 ARCHIVE = "cp %p {0}/.%f && mv {0}/.%f {0}/%f"
 RECOVERY = """
@@ -202,6 +209,30 @@ def test_a_mark_binds_the_outboxs_numbers_and_says_what_is_absent(here: Estate, 
     assert kept.marks[-1] == mark
 
 
+def test_with_tdengine_its_outbox_and_its_newest_backups_hashes_are_bound_too(
+    here: Estate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = td_kit.place(tmp_path)
+    told = {name: str(getattr(settings, name)) for name in ("folder", "cipher", "proofs", "tdengine", "database")}
+    (tmp_path / "td-backup.json").write_text(json.dumps({**told, "zstd_level": 1}))
+    monkeypatch.setenv("MYSTOCKS_TD_BACKUP", str(tmp_path / "td-backup.json"))
+    shutil.copy(tmp_path / "agent.json", tmp_path / "agent-tdengine.json")
+    tsdb = host("tsdb1", tmp_path)
+    both = replace(here, hosts=(*here.hosts, tsdb), groups={**here.groups, "tdengine": ("tsdb1",)})
+    assert taking.take(both, "no-backup").mark.tdengine is None
+    label = td_kit.holds(settings, "20261121-100000F").label
+    mark = taking.take(both, "with-backup").mark
+    assert [one.store for one in mark.positions] == ["postgresql", "tdengine"]
+    assert mark.tdengine and (mark.tdengine.label, mark.tdengine.tables["tick_data"][2]) == (label, 1)
+    assert keeping.look(both.backup).marks[-1] == mark
+    manifest = settings.folder / label / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("market_data", "market_date"))
+    edited = taking.take(both, "edited").mark
+    assert edited.tdengine is None
+    [lack] = edited.lacks
+    assert "was edited, or sealed with another key" in lack
+
+
 def test_an_application_host_that_is_away_is_what_the_mark_lacks(here: Estate, tmp_path: Path) -> None:
     app = host("app1", tmp_path, away=True)
     away = replace(here, hosts=(here.host("pg1"), app, here.backup))
@@ -223,13 +254,48 @@ def test_nothing_is_written_for_a_name_that_is_none_or_stands(server: Archived, 
     assert int(str(points[0][0])) < 1000, "no restore point and no commit"
 
 
-def test_a_server_that_takes_no_restore_point_fails_the_mark(server: Archived, here: Estate) -> None:
-    server.sql("ALTER ROLE postgres SET default_transaction_read_only = on")
-    try:
-        with pytest.raises(TargetFailed):
-            taking.take(here, "read-only")
-    finally:
-        server.sql(
-            "SET default_transaction_read_only = off; ALTER ROLE postgres RESET default_transaction_read_only"
-        )
+def test_a_server_that_is_a_standby_by_now_takes_no_restore_point_and_nothing_is_kept(
+    server: Archived, here: Estate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with folder_for_server() as folder:
+        standby = server.standby(folder)
+        try:
+            node = Node(host("pg1", tmp_path, standby), ssh=True, online=True, in_recovery=False, timeline=1)
+            monkeypatch.setattr(nodes, "survey", lambda _: (node,))
+            with pytest.raises(TargetFailed, match="recovery is in progress"):
+                taking.take(here, "on-a-standby")
+        finally:
+            standby.stop()
     assert keeping.look(here.backup).marks == ()
+
+
+def test_the_task_keeps_a_mark_and_lets_go_of_what_no_backup_leads_to(
+    server: Archived, here: Estate, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hosts, "load", lambda *_: here)
+    old = taking.take(here, "old").mark
+    server.close_segment()
+    server.sql("INSERT INTO counted VALUES (-1)")
+    [[wal_stop]] = server.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")
+    backup = Backup("full", "full", 0, False, 0, 0, str(wal_stop))
+    repository = Repository(0, "ok", "aes", int(old.system), "15", (backup,), "15-1", "", False)
+    monkeypatch.setattr(pgbackrest, "info", lambda *_: repository)
+    DrProgram(name="dr", binary="./dr").run(arguments(["mark", "new", "--json"]))
+    told = json.loads(capsys.readouterr().out)
+    assert (told["name"], told["expired"], told["tdengine"], told["sqlite"]) == ("new", ["old"], None, None)
+    assert [one.name for one in keeping.look(here.backup).marks] == ["new"]
+
+
+def test_a_mark_that_lacks_something_is_kept_and_the_task_ends_with_1(
+    here: Estate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "outbox.db").write_bytes(b"no database" * 1000)
+    monkeypatch.setattr(hosts, "load", lambda *_: here)
+    monkeypatch.setattr(pgbackrest, "info", lambda *_: Repository(0, "", "", None, "", (), "", "", False))
+    code, out, err = run(capsys, "mark", "lacking")
+    assert code == ExitCode.FAILED
+    assert out.startswith("mark lacking: ")
+    assert "SQLite snapshot: none" in out
+    assert "WARNING: PostgreSQL's outbox on app1: " in err
+    [kept] = keeping.look(here.backup).marks
+    assert len(kept.lacks) == 1

@@ -9,6 +9,7 @@ import pytest
 
 from inventories.catalog import load_tables
 from runbooks.validation import copies as choosing
+from runbooks.validation import hashing
 from runbooks.validation.content import Copies, compare
 from runbooks.validation.difference import Looked
 from tests.unit.postgres_server import DATABASE, Server
@@ -105,6 +106,24 @@ def test_each_damage_is_located_and_nothing_else_is_blamed(filled: Validated, co
     assert {one.table for one in found.differences} == {table}
     assert {short(one.what) for one in found.differences} == whats, found.differences
     assert found.undecided == ""
+
+
+@pytest.mark.parametrize("runs", [0, 1, 16])
+@pytest.mark.parametrize("table", ["order_records", "daily_kline", "strategy_parameters"])
+def test_days_and_key_ranges_hold_the_rows_that_their_numbers_say(
+    filled: Validated, table: str, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever days are asked for: one, some that follow one another, and some that do not."""
+    monkeypatch.setattr(hashing, "MOST_RUNS", runs)
+    database = filled.asked
+    of = choosing.hashed(load_tables(), NAMES, database)[0][table]
+    days = {int(row["bucket"]): int(row["n"]) for row in database.query(of.buckets())}
+    for some in (list(days)[:1], list(days)[:2], list(days)[::2], list(days)):
+        parts = database.query(of.ranges(some, 4))
+        assert {int(row["bucket"]) for row in parts} == set(some)
+        assert sum(int(row["n"]) for row in parts) == sum(days[day] for day in some)
+        asked = {(int(row["bucket"]), int(row["part"])): int(row["n"]) for row in parts[::2]}
+        assert len(database.query(of.rows(asked, 4))) == sum(asked.values())
 
 
 def test_an_altered_value_is_told_with_the_old_one_and_the_new_one(filled: Validated, copy: Validated) -> None:
