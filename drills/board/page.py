@@ -9,6 +9,7 @@ from pathlib import Path
 
 from drills.board.answer import STATES, VERDICTS, Cause, Colour, answer, named
 from drills.board.facts import Facts
+from drills.board.hints import pieces
 from drills.board.shapes import Line, timeline, trends
 from drills.calendar.due import Due
 from drills.calendar.judge import Row, State, span
@@ -89,6 +90,7 @@ def render(facts: Facts) -> str:
         stale=facts.at + timedelta(seconds=facts.stale_s),
         safe=safe,
         todo=_todo(safe.causes),
+        pieces=pieces,
         more=max(len(safe.causes) - _TODO, 0),
         next_due=_next_due(facts.due),
         tiles=tuple(_tiles(facts)),
