@@ -22,7 +22,7 @@ from drills.board.hints import Piece, pieces
          ["./dr failover --resume --yes", "./dr runbook.abandon --yes"]),
         ("keep spare hosts provisioned (./dr deploy with them in the inventory)", ["./dr deploy"]),
         ("./dr drill --scenario standby measures it", ["./dr drill --scenario standby"]),
-        ("DR_LAB_POSTGRES=3 ./dr drill --scenario double-loss", ["DR_LAB_POSTGRES=3 ./dr drill --scenario double-loss"]),
+        ("DR_LAB_POSTGRES=3 ./dr drill --rounds 3", ["DR_LAB_POSTGRES=3 ./dr drill --rounds 3"]),
         ('./dr drills.record --promise planned-switchover --consent "WHO: WHY"',
          ['./dr drills.record --promise planned-switchover --consent "WHO: WHY"']),
         ("bring the backup host back", []),
