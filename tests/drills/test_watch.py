@@ -72,6 +72,7 @@ def test_declared_maintenance_keeps_it_from_acting_and_the_command_is_said(estat
 
 
 @pytest.mark.destructive
+@pytest.mark.long  # the loop's unit tests hold the same, without the minute on a lab
 def test_second_failover_within_the_hour_is_for_a_person(estate: Estate) -> None:
     """Also for a watch that was started anew, and for another one: the backup host remembers."""
     primary, standby = roles(estate)
@@ -92,6 +93,7 @@ def test_second_failover_within_the_hour_is_for_a_person(estate: Estate) -> None
 
 
 @pytest.mark.destructive
+@pytest.mark.long  # the loop's unit tests hold the same, without the minute on a lab
 def test_noise_moves_nobody_and_would_move_a_watch_without_patience(estate: Estate) -> None:
     lab = lab_of(estate)
     patient = noise.bench(lab, estate, len(noise.EPISODES), quiet, seed=1)
