@@ -140,7 +140,7 @@ def test_lost_primary_is_failed_over_once_and_the_new_one_is_watched(scene: Scen
     lost = time.monotonic()
     scene.see("silent")
     acts = scene.hears(What.ACTS, "hear nothing of it")
-    assert acts - lost < SETTINGS.patience_s + SETTINGS.look_s + 2 * SETTINGS.every_s + 0.5
+    assert acts - lost >= SETTINGS.patience_s - SETTINGS.every_s - SETTINGS.look_s, "it had no patience"
     scene.hears(What.LOOKS, "pg2 is primary by the estate record now")
     scene.hears(What.SEES, "pg2 serves")
     scene.see("silent")
@@ -159,11 +159,16 @@ def test_second_loss_within_the_cooldown_is_for_a_person(scene: Scene, watch: Wa
 
 
 def test_silence_that_is_shorter_than_patience_is_told_to_nobody(scene: Scene, watch: Watching) -> None:
+    longest = 0.0
     for _ in range(4):
+        began = time.monotonic()
         scene.see("silent")
         time.sleep(0.25)
         scene.see("serves")
+        longest = max(longest, time.monotonic() - began)
         time.sleep(0.3)
+    if longest > 0.4:
+        pytest.skip(f"this machine stood still: a silence of 0.25 s lasted {longest:.2f} s")
     assert [what for what, _, _ in scene.said if what is not What.LOOKS] == [What.SEES]
     assert not scene.rung
 
