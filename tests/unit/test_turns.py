@@ -46,7 +46,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "_LOOKS_EVERY_S", 0.02)
 
 
-@pytest.mark.usefixtures("quick")
 def test_its_workers_rest_it_does_not_and_what_they_wrote_is_flushed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
