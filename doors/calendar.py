@@ -18,7 +18,6 @@ from inventories.errors import BadInput, ExitCode
 
 if TYPE_CHECKING:
     from drills.calendar.due import Due
-    from drills.calendar.judge import Row
     from runbooks.hosts import Estate
 
 
@@ -70,28 +69,15 @@ def _show(found: Due) -> None:
         age = "never" if one.age_s is None else f"{span(one.age_s)} ago"
         rto = f"{one.rtos[-1]:.2f} s" if one.rtos else ""
         state = f"[{colours.get(one.state, 'red')}]{one.state.value}[/]"
-        table.add_row(_named(one), wanted.place, span(wanted.every_s), age, rto, state, "; ".join(_shortened(one)))
+        table.add_row(wanted.named, wanted.place, span(wanted.every_s), age, rto, state, "; ".join(one.shortly))
     console = screen(highlight=False)
     console.print(table)
     for trouble in found.troubles:
         console.print(f"[red]HISTORY[/]  {trouble}.", soft_wrap=True)
     for one in found.grown:
-        console.print(f"[yellow]SLOWER[/]  {_named(one)} in {one.wanted.place}: {one.grown}.", soft_wrap=True)
+        console.print(f"[yellow]SLOWER[/]  {one.wanted.named} in {one.wanted.place}: {one.grown}.", soft_wrap=True)
     for note in filter(None, found.notes):
         console.print(note, soft_wrap=True)
-
-
-def _named(one: Row) -> str:
-    wanted = one.wanted
-    if wanted.twin:
-        return f"twin {wanted.scenario}"
-    return wanted.scenario if wanted.scenario == wanted.promise else f"{wanted.promise} ({wanted.scenario})"
-
-
-def _shortened(one: Row) -> tuple[str, ...]:
-    """Two reasons and how many more: a proof may be stale for a hundred files."""
-    more = len(one.why) - 2
-    return (*one.why[:2], *([f"{more} more"] if more > 0 else []))
 
 
 def _sentence(found: Due) -> str:

@@ -98,8 +98,7 @@ def pytest_command(
         *SUITES[: 2 if fast else 3],
         *(["-k", keyword] if keyword else []),
         *(["-m", chosen] if chosen else []),
-        *([] if keyword or markers else AT_ONCE),
-        *([] if keyword or markers else _SLOWEST),
+        *([] if keyword or markers else (*AT_ONCE, *_SLOWEST)),
         *further,
     ]  # fmt: skip
 

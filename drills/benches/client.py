@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from drills import gather, prepare
 from drills.benches.headline import Bench, Figure
-from inventories.errors import BadInput, Refused
-from lab import containers, down
+from drills.benches.own_lab import own_lab
+from inventories.errors import BadInput
 from lab.engine import find_engine
 from runbooks import hosts
 from runbooks.agent import ask
@@ -22,12 +22,7 @@ def bench(lab: str, rows: int, rounds: int, say: Callable[[str], None]) -> Bench
     """In a lab of its own that is removed afterwards. Raises BadInput, Refused."""
     if rows < LEAST_ROWS or rounds < 1:
         raise BadInput(f"{rows:,} rows in {rounds} rounds would measure nothing", "--rows 60000 --runs 3")
-    if containers.of_lab(find_engine(), lab):
-        raise Refused(
-            f"lab {lab} is there already, and the benchmark would remove it in the end",
-            f"choose another name, or remove it first: ./dr lab.down --lab {lab}",
-        )
-    try:
+    with own_lab(find_engine(), lab, say):
         prepare.estate(lab, say)
         estate = hosts.load("lab")
         said = []
@@ -36,8 +31,6 @@ def bench(lab: str, rows: int, rounds: int, say: Callable[[str], None]) -> Bench
             words = ("--rows", rows, "--orders", _ORDERS)
             said.append(ask(estate.app, "feed.client_rates", *words, user="mystocks", timeout=_LIMIT_S))
         return Bench(figures(said), gather.versions(estate))
-    finally:
-        down.down(lab, say)
 
 
 def figures(said: Sequence[dict[str, object]]) -> tuple[Figure, ...]:

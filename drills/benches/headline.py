@@ -18,11 +18,12 @@ from deploys import run as deploys
 from drills import feed as feeds
 from drills import gather, prepare
 from drills.benches import moments
+from drills.benches.own_lab import own_lab
 from drills.judging.result import DrillResult, Outcome
 from drills.run import Plan, drill
 from drills.scenarios.catalogue import scenario
-from inventories.errors import BadInput, Refused, TimedOut
-from lab import containers, down, image, status, up
+from inventories.errors import BadInput, TimedOut
+from lab import image, status, up
 from lab.engine import find_engine
 from runbooks import hosts
 from runbooks.engine.rundir import new_run_dir
@@ -80,15 +81,10 @@ def bench(
         raise BadInput(f"{targets} points in time would measure nothing", "--targets 20 is the default")
     Plan(rate=rate)
     engine = find_engine()
-    if containers.of_lab(engine, lab):
-        raise Refused(
-            f"lab {lab} is there already, and the benchmark would remove it in the end",
-            f"choose another name, or remove it first: ./dr lab.down --lab {lab}",
-        )
     figures: list[Figure] = []
-    if build_image:
-        figures.append(_once("image build", "s", lambda: image.build_anew(engine, say)))
-    try:
+    with own_lab(engine, lab, say):
+        if build_image:
+            figures.append(_once("image build", "s", lambda: image.build_anew(engine, say)))
         ready = _once("lab up", "s", lambda: up.up(lab, say))
         say("provisioning the bare hosts")
         deployed = _once("first deploy of four hosts", "s", lambda: prepare.estate(lab, say))
@@ -119,8 +115,6 @@ def bench(
         figures += _drills(lab, runs, say)
         figures += _others(lab, say)
         versions = gather.versions(hosts.load("lab"))
-    finally:
-        down.down(lab, say)
     return Bench(tuple(figures), versions)
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from drills import gather, prepare
 from drills.benches import bare, beside, filling, moments
 from drills.benches.headline import Bench, Figure
+from drills.benches.own_lab import own_lab
 from drills.judging.result import DrillResult, Outcome
 from drills.measuring import memory
 from drills.run import Plan, drill
@@ -17,8 +18,7 @@ from drills.scenarios.catalogue import scenario
 from drills.scenarios.parts import Scenario
 from drills.scenarios.postgresql.restores import restore_cluster
 from drills.stage import Stage
-from inventories.errors import BadInput, Refused
-from lab import containers, down
+from inventories.errors import BadInput
 from lab.engine import find_engine
 from runbooks import hosts
 from runbooks.engine.rundir import new_run_dir
@@ -38,11 +38,6 @@ def bench(lab: str, gib: float, targets: int, say: Say) -> Bench:
         raise BadInput(f"{gib:g} GiB would measure nothing", "--gib 5 is the default")
     if targets < 1:
         raise BadInput(f"{targets} points in time would measure nothing", "--targets 20 is the default")
-    if containers.of_lab(find_engine(), lab):
-        raise Refused(
-            f"lab {lab} is there already, and the benchmark would remove it in the end",
-            f"choose another name, or remove it first: ./dr lab.down --lab {lab}",
-        )
     found: list[Figure] = []
 
     def take(figures: Sequence[Figure]) -> None:
@@ -51,7 +46,7 @@ def bench(lab: str, gib: float, targets: int, say: Say) -> Bench:
         for figure in figures:
             say(f"measured: {figure.name}: {_text(figure, figure.median)}")
 
-    try:
+    with own_lab(find_engine(), lab, say):
         prepare.estate(lab, say)
         estate = hosts.load("lab")
         say(f"writing {gib:g} GiB")
@@ -67,8 +62,6 @@ def bench(lab: str, gib: float, targets: int, say: Say) -> Bench:
         where = peak.host or "the operator's machine"
         take([Figure(f"largest process of ours, agent or tool ({where})", "MiB", (peak.mib,), 200, every=True)])
         versions = gather.versions(estate)
-    finally:
-        down.down(lab, say)
     return Bench(tuple(found), versions)
 
 

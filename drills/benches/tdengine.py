@@ -9,9 +9,9 @@ from collections.abc import Callable
 from drills import gather, prepare
 from drills.benches import tdengine_kills as kills
 from drills.benches.headline import Bench, Figure
+from drills.benches.own_lab import own_lab
 from drills.measuring import memory
-from inventories.errors import BadInput, Refused
-from lab import containers, down
+from inventories.errors import BadInput
 from lab.engine import find_engine
 from runbooks import hosts
 from runbooks.hosts import Estate
@@ -32,12 +32,7 @@ def bench(lab: str, rows: int, say: Say) -> Bench:
     """In a lab of its own that is removed afterwards. Raises BadInput, Refused."""
     if rows < 1_000_000:
         raise BadInput(f"{rows:,} rows would measure nothing", "--rows 50000000 is the default")
-    if containers.of_lab(find_engine(), lab):
-        raise Refused(
-            f"lab {lab} is there already, and the benchmark would remove it in the end",
-            f"choose another name, or remove it first: ./dr lab.down --lab {lab}",
-        )
-    try:
+    with own_lab(find_engine(), lab, say):
         prepare.estate(lab, say)
         estate = hosts.load("lab")
         if not estate.group("tdengine"):
@@ -46,8 +41,6 @@ def bench(lab: str, rows: int, say: Say) -> Bench:
         # Last, because it adds rows to those that the backups were measured with.
         figures = (*measured, *kills.kills(estate, lab, say), *kills.profiles(estate, say))
         return Bench(figures, gather.versions(estate))
-    finally:
-        down.down(lab, say)
 
 
 def _measured(estate: Estate, rows: int, say: Say) -> tuple[Figure, ...]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from drills import gather, prepare
 from drills.benches import filling
 from drills.benches.headline import Bench, Figure
+from drills.benches.own_lab import own_lab
 from inventories.catalog import load_tables
-from inventories.errors import BadInput, Refused
-from lab import containers, down
+from inventories.errors import BadInput
 from lab.engine import find_engine
 from runbooks import hosts
 from runbooks.probes.postgresql import server as probing
@@ -43,12 +43,7 @@ def bench(lab: str, rows: int, rounds: int, say: Callable[[str], None]) -> Bench
     """In a lab of its own that is removed afterwards. Raises BadInput, Refused."""
     if rows < LEAST_ROWS or rounds < 1:
         raise BadInput(f"{rows:,} rows in {rounds} rounds would measure nothing", "--rows 2000000 --runs 5")
-    if containers.of_lab(find_engine(), lab):
-        raise Refused(
-            f"lab {lab} is there already, and the benchmark would remove it in the end",
-            f"choose another name, or remove it first: ./dr lab.down --lab {lab}",
-        )
-    try:
+    with own_lab(find_engine(), lab, say):
         prepare.estate(lab, say)
         estate = hosts.load("lab")
         say(f"Writing {rows:,} orders")
@@ -61,8 +56,6 @@ def bench(lab: str, rows: int, rounds: int, say: Callable[[str], None]) -> Bench
             say(f"round {number + 1} of {rounds}")
             found.append(measure(asked))
         return Bench(figures(rows, tuple(found)), gather.versions(estate))
-    finally:
-        down.down(lab, say)
 
 
 def measure(server: Server) -> Asked:

@@ -123,7 +123,7 @@ def _drills(facts: Facts) -> Iterator[Cause]:
         commands = [one.wanted.command for one in rows[:_COMMANDS]]
         yield _cause(STATES[state], _group(rows, _OF_TWINS[state] if twin else _OF_DRILLS[state]), *commands)
     for one in facts.due.grown:
-        yield _cause(Colour.UNKNOWN, f"{named(one)} in {one.wanted.place} grows slower: {one.grown}", "./dr runs")
+        yield _cause(Colour.UNKNOWN, f"{one.wanted.named} in {one.wanted.place} grows slower: {one.grown}", "./dr runs")
 
 
 _COMMANDS = 3
@@ -147,12 +147,4 @@ def _group(rows: Sequence[Row], what: str) -> str:
 
 
 def _placed(one: Row) -> str:
-    return one.wanted.scenario if one.wanted.place == LAB else f"{named(one)} in {one.wanted.place}"
-
-
-def named(one: Row) -> str:
-    """The drill of a row, as a person calls it."""
-    wanted = one.wanted
-    if wanted.twin:
-        return f"twin {wanted.scenario}"
-    return wanted.scenario if wanted.scenario == wanted.promise else f"{wanted.promise} ({wanted.scenario})"
+    return one.wanted.scenario if one.wanted.place == LAB else f"{one.wanted.named} in {one.wanted.place}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from drills.board.answer import STATES, VERDICTS, Cause, Colour, answer, named
+from drills.board.answer import STATES, VERDICTS, Cause, Colour, answer
 from drills.board.facts import Facts
 from drills.board.hints import pieces
 from drills.board.shapes import Line, timeline, trends
@@ -22,9 +22,8 @@ from runbooks.judge.objectives import duration, size
 from runbooks.probes.app import Outbox
 
 FILE = "index.html"
-_TODO = 12  # causes that are named first; the others are below, each in its place
+_FIRST = 12  # causes that are named first; the others are below, each in its place
 _BACKUPS = 40  # that are listed
-_WHY = 2  # reasons of a row
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def render(facts: Facts) -> str:
         safe=safe,
         todo=_todo(safe.causes),
         pieces=pieces,
-        more=max(len(safe.causes) - _TODO, 0),
+        more=max(len(safe.causes) - _FIRST, 0),
         next_due=_next_due(facts.due),
         tiles=tuple(_tiles(facts)),
         headings=roles.HEADINGS,
@@ -114,7 +113,7 @@ def render(facts: Facts) -> str:
 
 
 def _todo(causes: Sequence[Cause]) -> Sequence[Cause]:
-    return causes[:_TODO]
+    return causes[:_FIRST]
 
 
 def _next_due(due: Due) -> str:
@@ -198,8 +197,8 @@ def _matrix(rows: Sequence[Row], places: Sequence[str], plan: Sequence[Answer] |
         promised = f"{last.promised_rto_s:g} s" if last and last.promised_rto_s is not None else ""
         kept = answers.get(row.wanted.promise)
         yield Promise(
-            named(row), cells, seconds(row.rtos[-1]) if row.rtos else "", promised, _planned(kept) if kept else None,
-            _why(row),
+            row.wanted.named, cells, seconds(row.rtos[-1]) if row.rtos else "", promised,
+            _planned(kept) if kept else None, _why(row),
         )  # fmt: skip
 
 
@@ -216,8 +215,7 @@ def _planned(one: Answer) -> Cell:
 def _why(row: Row) -> str:
     if row.state is State.NEVER:
         return row.wanted.command
-    more = len(row.why) - _WHY
-    return "; ".join((*row.why[:_WHY], *([f"{more} more"] if more > 0 else []), *([row.grown] if row.grown else [])))
+    return "; ".join((*row.shortly, *([row.grown] if row.grown else [])))
 
 
 def _counts(rows: Sequence[Row]) -> str:

@@ -88,7 +88,7 @@ class Line:
         return tuple(gap for lane in self.lanes for gap in lane.gaps)
 
 
-def trends(rows: Sequence[Row], name_of: dict[str, str] | None = None) -> tuple[Trend, ...]:
+def trends(rows: Sequence[Row]) -> tuple[Trend, ...]:
     """One for each drill that was measured at least once, those that grew slower first."""
     found = [_trend(one) for one in rows if one.rtos]
     return tuple(sorted(found, key=lambda one: not one.grown))

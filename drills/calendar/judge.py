@@ -13,6 +13,7 @@ from drills.evidence.results import Kind, Told
 from inventories.catalog.recovery import Trend
 
 CLOCKS = timedelta(minutes=1)  # by how much clocks may differ
+_WHY = 2  # reasons that are told
 _FEW = 3  # earlier drills, below which there is no median to speak of
 
 
@@ -37,6 +38,13 @@ class Wanted:
     every_s: float
     command: str
     twin: bool = False
+
+    @property
+    def named(self) -> str:
+        """The drill, as a person calls it."""
+        if self.twin:
+            return f"twin {self.scenario}"
+        return self.scenario if self.scenario == self.promise else f"{self.promise} ({self.scenario})"
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,12 @@ class Row:
     @property
     def good(self) -> bool:
         return self.state is State.FRESH
+
+    @property
+    def shortly(self) -> tuple[str, ...]:
+        """Two reasons and how many more: a proof may be stale for a hundred files."""
+        more = len(self.why) - _WHY
+        return (*self.why[:_WHY], *([f"{more} more"] if more > 0 else []))
 
 
 def row(wanted: Wanted, history: Sequence[Told], now: Now) -> Row:

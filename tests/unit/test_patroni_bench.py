@@ -17,6 +17,7 @@ import psycopg2
 import pytest
 import yaml
 
+from drills.benches import own_lab
 from drills.benches.patroni import asks, crashing, rows, setup
 from drills.benches.patroni.asks import Roles
 from drills.benches.patroni.crashing import Crash, Scene
@@ -233,14 +234,14 @@ def test_bench_of_no_crash_is_none() -> None:
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     downs: list[str] = []
     monkeypatch.setattr(crashing.machine, "ensure_engine", lambda _: SimpleNamespace())
-    monkeypatch.setattr(crashing.down, "down", lambda lab, _: downs.append(lab))
+    monkeypatch.setattr(own_lab.down, "down", lambda lab, _: downs.append(lab))
     monkeypatch.setattr(crashing.up, "up", lambda *_: LAB)
     monkeypatch.setattr(crashing, "keep", lambda *_: None)
     yield downs
 
 
 def test_lab_that_is_there_is_left_alone(engine: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crashing.containers, "of_lab", lambda *_: {"toy-pg1": None})
+    monkeypatch.setattr(own_lab.containers, "of_lab", lambda *_: {"toy-pg1": None})
     with pytest.raises(Refused, match="is there already"):
         crashing.bench("toy", 1, lambda _: None)
     assert engine == []
@@ -250,7 +251,7 @@ def test_lab_is_removed_whatever_happens(engine: list[str], monkeypatch: pytest.
     def broken(*_: object) -> Any:
         raise TargetFailed("apt-get failed")
 
-    monkeypatch.setattr(crashing.containers, "of_lab", lambda *_: {})
+    monkeypatch.setattr(own_lab.containers, "of_lab", lambda *_: {})
     monkeypatch.setattr(crashing, "provisioned", broken)
     with pytest.raises(TargetFailed):
         crashing.bench("toy", 1, lambda _: None)
@@ -258,7 +259,7 @@ def test_lab_is_removed_whatever_happens(engine: list[str], monkeypatch: pytest.
 
 
 def test_both_paces_are_measured(engine: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crashing.containers, "of_lab", lambda *_: {})
+    monkeypatch.setattr(own_lab.containers, "of_lab", lambda *_: {})
     monkeypatch.setattr(crashing, "provisioned", lambda *_: {"patroni": "4.0.7"})
     monkeypatch.setattr(crashing, "crash", lambda _, pace: Crash(float(pace.ttl), 0.0))
     found = crashing.bench("toy", 3, lambda _: None)

@@ -24,11 +24,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from drills.benches.headline import Bench, Figure
+from drills.benches.own_lab import own_lab
 from drills.benches.patroni import asks, rows, setup
 from drills.benches.patroni.asks import Roles
 from drills.benches.patroni.setup import DEFAULTS, FASTEST, NODES, SPECS, STORE, Pace
-from inventories.errors import BadInput, DrError, Refused, TargetFailed, TimedOut
-from lab import containers, down, faults, machine, up
+from inventories.errors import BadInput, DrError, TargetFailed, TimedOut
+from lab import faults, machine, up
 from lab.engine import Engine
 from lab.power import find
 from lab.state import LabState
@@ -69,21 +70,14 @@ def bench(lab: str, runs: int, say: Say, seed: int | None = None) -> Bench:
     if runs < 1:
         raise BadInput(f"{runs} crashes would measure nothing", "./dr bench --patroni --runs 5")
     engine = machine.ensure_engine(say)
-    if containers.of_lab(engine, lab):
-        raise Refused(
-            f"lab {lab} is there already, and the benchmark would remove it in the end",
-            f"choose another name, or remove it first: ./dr lab.down --lab {lab}",
-        )
     found: list[tuple[Pace, tuple[Crash, ...]]] = []
-    try:
+    with own_lab(engine, lab, say):
         chance = random.Random(seed)  # noqa: S311 - moments, no secret
         scene = Scene(up.up(lab, say, SPECS), secrets.token_hex(16), chance)
         versions = provisioned(engine, scene, say)
         for pace in (DEFAULTS, FASTEST):
             keep(scene, pace, say)
             found.append((pace, tuple(_said(scene, pace, f"crash {nr} of {runs}", say) for nr in range(1, runs + 1))))
-    finally:
-        down.down(lab, say)
     return Bench(tuple(itertools.chain(*(figures(*one) for one in found))), versions, failed(found))
 
 
