@@ -30,12 +30,13 @@ _SHARED = {
     "secrets_file": str(_files.secrets),
     "pki_dir": str(_files.root / "pki"),
     "outbox_copy": _os.environ.get("DR_LAB_OUTBOX_COPY", ""),
+    "sqlite_databases": [one for one in _os.environ.get("DR_LAB_SQLITE", "").split(",") if one],
     "offsite_kind": _os.environ.get("DR_OFFSITE_KIND") or "sftp",
     "synchronous_standbys": _number("DR_LAB_SYNCHRONOUS", 1),
 }
 
 
-def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, int | str]]:
+def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, int | str | list[str]]]:
     members: list[tuple[str, dict[str, _Any]]] = [
         (name, {"ssh_hostname": _made.hosts[name].address, "fence_command": _fence(name), **_by_network(name)})
         for name in names

@@ -54,6 +54,10 @@ outbox_max_mb = 2048
 # backup host away the outbox acknowledges by itself; "": no copies.
 outbox_copy = ""
 
+# Which SQLite databases of the catalogue (databases.yaml) this estate has; how much the backup host keeps of each.
+sqlite_databases: list[str] = []
+sqlite_max_mb = 20480
+
 # TDengine's server package: path or URL, and its SHA-256 (or a file PACKAGE.sha256 beside it). TDENGINE_PACKAGE and
 # TDENGINE_PACKAGE_SHA256 in the environment do as well. Without one nothing of TDengine is deployed.
 tdengine_package = ""
