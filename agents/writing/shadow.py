@@ -258,16 +258,22 @@ def _queue_again(
     outbox: Outbox, tables: dict[str, Table], batches: Iterator[tuple[Part, ...]], only: Sequence[str], done: Requeued
 ) -> None:
     waiting: list[Part] = []
+
+    def put() -> None:
+        done.rows += enqueue(outbox, tables, waiting)
+        done.records += 1
+        waiting.clear()
+
     for parts in batches:
         waiting += [part for part in parts if not only or part.table in only]
         if sum(part.n for part in waiting) >= REQUEUE_ROWS:
-            _enqueue(outbox, tables, waiting, done)
-            waiting = []
+            put()
     if waiting:
-        _enqueue(outbox, tables, waiting, done)
+        put()
 
 
-def _enqueue(outbox: Outbox, tables: dict[str, Table], parts: Sequence[Part], done: Requeued) -> None:
+def enqueue(outbox: Outbox, tables: dict[str, Table], parts: Sequence[Part]) -> int:
+    """Put rows that were acknowledged once back into the outbox, as one record; how many. Raises OutboxFull."""
     batch = Batch(tuple(parts))
     for left in range(FULL_TRIES, -1, -1):
         try:
@@ -277,5 +283,4 @@ def _enqueue(outbox: Outbox, tables: dict[str, Table], parts: Sequence[Part], do
             if not left:
                 raise
             time.sleep(FULL_WAIT_S)  # the replayer makes room
-    done.rows += batch.n
-    done.records += 1
+    return batch.n
