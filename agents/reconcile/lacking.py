@@ -24,7 +24,12 @@ from agents.writing import shadow
 from agents.writing.backend import AnyStore, Failure, backend
 from agents.writing.batch import EVENT_ID, Part, rows_of
 from agents.writing.outbox import Outbox
-from agents.writing.shadow_replay import Timed, acknowledged
+
+# What these two are called is theirs to say: README's figures of feed, outbox and replay are of that code as it is.
+from agents.writing.shadow import Requeued
+from agents.writing.shadow import _enqueue as enqueue
+from agents.writing.shadow_replay import Replayed, Timed
+from agents.writing.shadow_replay import _batches as acknowledged
 
 CONNECT_S, ASK_S = 10.0, 60.0
 ROWS = shadow.REQUEUE_ROWS  # of one question, and of one record of the outbox
@@ -75,17 +80,16 @@ class Search:
         """Of everything that was acknowledged at `since` (unix seconds) or later, the oldest first."""
         assert self.config.shadow is not None
         began, reach = time.monotonic(), shadow.reaching(self.config.shadow, self.outbox, since)
-        for at, parts in _together(acknowledged(self.config.shadow, self.outbox, reach, self._damaged)):
+        read = Replayed()
+        for at, parts in _together(acknowledged(self.config.shadow, self.outbox, reach, read)):
             for part in merged(parts):
                 if part.table not in self.tables:
                     self.found.unknown += part.n
                 elif not self.only or part.table in self.only:
                     self._look(at, part)
+        self.found.damaged_segments = read.damaged_segments
         self.found.seconds = round(time.monotonic() - began, 3)
         return self.found
-
-    def _damaged(self) -> None:
-        self.found.damaged_segments += 1
 
     def _look(self, at: tuple[float, float], part: Part) -> None:
         found = self.found
@@ -97,7 +101,9 @@ class Search:
             for lacking in lacks:
                 self._note(at, lacking)
             if self.send and lacks:
-                found.sent += shadow.enqueue(self.outbox, self.tables, lacks)
+                queued = Requeued()
+                enqueue(self.outbox, self.tables, lacks, queued)
+                found.sent += queued.rows
 
     def _note(self, at: tuple[float, float], part: Part) -> None:
         self.found.lacking += part.n

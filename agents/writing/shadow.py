@@ -258,22 +258,16 @@ def _queue_again(
     outbox: Outbox, tables: dict[str, Table], batches: Iterator[tuple[Part, ...]], only: Sequence[str], done: Requeued
 ) -> None:
     waiting: list[Part] = []
-
-    def put() -> None:
-        done.rows += enqueue(outbox, tables, waiting)
-        done.records += 1
-        waiting.clear()
-
     for parts in batches:
         waiting += [part for part in parts if not only or part.table in only]
         if sum(part.n for part in waiting) >= REQUEUE_ROWS:
-            put()
+            _enqueue(outbox, tables, waiting, done)
+            waiting = []
     if waiting:
-        put()
+        _enqueue(outbox, tables, waiting, done)
 
 
-def enqueue(outbox: Outbox, tables: dict[str, Table], parts: Sequence[Part]) -> int:
-    """Put rows that were acknowledged once back into the outbox, as one record; how many. Raises OutboxFull."""
+def _enqueue(outbox: Outbox, tables: dict[str, Table], parts: Sequence[Part], done: Requeued) -> None:
     batch = Batch(tuple(parts))
     for left in range(FULL_TRIES, -1, -1):
         try:
@@ -283,4 +277,5 @@ def enqueue(outbox: Outbox, tables: dict[str, Table], parts: Sequence[Part]) -> 
             if not left:
                 raise
             time.sleep(FULL_WAIT_S)  # the replayer makes room
-    return batch.n
+    done.rows += batch.n
+    done.records += 1

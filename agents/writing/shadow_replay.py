@@ -67,11 +67,8 @@ def replay(
     _turn_writers(settings, tables, outbox)
     writing = _Writing(open_store, tables, done)
 
-    def damaged() -> None:
-        done.damaged_segments += 1
-
     def write(stamped: float, known: float) -> float | None:
-        return writing.all(acknowledged(settings, outbox, stamped, damaged), only, known)
+        return writing.all(_batches(settings, outbox, stamped, done), only, known)
 
     if reach < since:  # the clock jumped: all that is kept, and once more what came meanwhile
         write(reach, -math.inf)
@@ -106,10 +103,11 @@ def _turn_writers(settings: ShadowSettings, tables: dict[str, Table], outbox: Ou
                 return
 
 
-def acknowledged(
-    settings: ShadowSettings, outbox: Outbox, since: float, damaged: Callable[[], None]
-) -> Iterator[Timed]:
+def _batches(settings: ShadowSettings, outbox: Outbox, since: float, done: Replayed) -> Iterator[Timed]:
     """What the store took past the outbox and out of it, by the time at which it did."""
+
+    def damaged() -> None:
+        done.damaged_segments += 1
 
     def of_writer(files: Sequence[Path]) -> Iterator[Timed]:
         for file in files:

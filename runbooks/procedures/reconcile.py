@@ -139,6 +139,12 @@ def send(context: Run, state: Reconcile) -> Reconcile:
     return state.model_copy(update={"sent": {**state.sent, **sent}})
 
 
+def drained(context: Run, state: Reconcile) -> Reconcile:
+    """The replayers write them; a newer value of a key is kept."""
+    replay(context, state)
+    return state
+
+
 def prove(context: Run, state: Reconcile) -> Reconcile:
     """Look for all of them once more. Raises VerificationFailed where one is lacking still."""
     for box, only in _boxes(context):
@@ -192,7 +198,7 @@ RECONCILE: Procedure[Reconcile] = Procedure(
             commands=(f"{_CLI} --since 0 --send",),
         ),
         Step(
-            name="replay", role="app", budget="outbox.drain", action=replay, grows=Grows.ROWS, option="yes",
+            name="replay", role="app", budget="outbox.drain", action=drained, grows=Grows.ROWS, option="yes",
             says="Wait while the replayers write them; a newer value of a key is kept.",
             evidence=Evidence("no record is ready in any outbox; what waits for a table was named"),
             commands=("cd /opt/mystocks-dr && sudo -u mystocks python3 -m agents.writing.outbox_cli status",),

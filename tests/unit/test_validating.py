@@ -115,7 +115,10 @@ def test_who_cannot_be_asked_ends_no_recovery(monkeypatch: pytest.MonkeyPatch, c
     assert "nobody could look" in context.say.__self__[0]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("procedure", [FAILOVER, RESTORE_CLUSTER, RESTORE_PITR, START_CLUSTER], ids=lambda one: one.name)
+ENDING = (FAILOVER, RESTORE_CLUSTER, RESTORE_PITR, START_CLUSTER)
+
+
+@pytest.mark.parametrize("procedure", ENDING, ids=lambda one: one.name)
 def test_it_comes_once_rows_are_written_again(procedure: Any) -> None:
     names = [step.name for step in procedure.steps]
     write = next(name for name in names if name in ("write-path", "write"))
