@@ -1,6 +1,7 @@
 """Which rows that the store acknowledged are not in it now; with --send they go back into the outbox, oldest first.
 
     python3 -m agents.reconcile.lacking --config FILE [--since UNIX_SECONDS] [--tables A,B] [--send]
+    ... --marked < {"applied_no": N, "shadow": {FILE: BYTES}}      only up to what a mark bound of this host
 
 What was acknowledged is known from the shadow and from what the outbox applied. A row is lacking where nothing has its
 key, or, of a table in which the newest wins, only an older one does: a newer value is kept, and the replayer keeps it
@@ -20,6 +21,8 @@ from pathlib import Path
 from agents.base.config import DEFAULT, Config, Table, load_config, load_tables
 from agents.base.errors import AgentError, BadConfig, run
 from agents.postgresql.store import merged
+from agents.reconcile import marked
+from agents.reconcile.marked import Bounds
 from agents.writing import shadow
 from agents.writing.backend import AnyStore, Failure, backend
 from agents.writing.batch import EVENT_ID, Part, rows_of
@@ -76,12 +79,16 @@ class Search:
     send: bool = False
     found: Found = field(default_factory=Found)
 
-    def go(self, since: float) -> Found:
+    def go(self, since: float, bounds: Bounds | None) -> Found:
         """Of everything that was acknowledged at `since` (unix seconds) or later, the oldest first."""
         assert self.config.shadow is not None
         began, reach = time.monotonic(), shadow.reaching(self.config.shadow, self.outbox, since)
         read = Replayed()
-        for at, parts in _together(acknowledged(self.config.shadow, self.outbox, reach, read)):
+        if bounds is None:
+            batches = acknowledged(self.config.shadow, self.outbox, reach, read)
+        else:
+            batches = marked.acknowledged(self.config, bounds, reach)
+        for at, parts in _together(batches):
             for part in merged(parts):
                 if part.table not in self.tables:
                     self.found.unknown += part.n
@@ -145,8 +152,9 @@ def _of_events(part: Part, events: frozenset[int]) -> list[Part]:
 
 
 def search(
-    config: Config, tables: dict[str, Table], since: float, only: Sequence[str] = (), send: bool = False
-) -> Found:
+    config: Config, tables: dict[str, Table], since: float, only: Sequence[str] = (), send: bool = False,
+    bounds: Bounds | None = None,
+) -> Found:  # fmt: skip
     """Nobody purges or queues again meanwhile. Raises BadConfig without a shadow, AgentError, TurnTaken."""
     if config.shadow is None:
         raise BadConfig("No shadow is kept here.", "recovery.yaml: stores.postgresql.shadow turns it on.")
@@ -160,7 +168,7 @@ def search(
             raise shadow.TurnTaken("What was applied is being queued again by another process.", "Wait for it, repeat.")
         store = reached.open(reached.connect(CONNECT_S, None), tables)
         try:
-            return Search(config, tables, outbox, store, only, send).go(since)
+            return Search(config, tables, outbox, store, only, send).go(since, bounds)
         finally:
             store.close()
     except Failure as error:
@@ -176,11 +184,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--since", type=float, default=0.0, metavar="UNIX_SECONDS")
     parser.add_argument("--tables", default="", help="only these, comma separated")
     parser.add_argument("--send", action="store_true", help="put what is lacking back into the outbox")
+    parser.add_argument("--marked", action="store_true", help="only up to the positions on standard input")
     options = parser.parse_args(arguments)
     config = load_config(options.config)
     tables: Mapping[str, Table] = load_tables(config.tables)
     only = [name for name in options.tables.split(",") if name]
-    print(json.dumps(asdict(search(config, dict(tables), options.since, only, options.send))), flush=True)
+    bounds = marked.read(sys.stdin.read()) if options.marked else None
+    print(json.dumps(asdict(search(config, dict(tables), options.since, only, options.send, bounds))), flush=True)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
@@ -37,8 +38,14 @@ class Lacking(BaseModel):
     tables: Mapping[str, OfTable]
 
 
-def lacking(box: Box, since: float, tables: Sequence[str], timeout: float) -> Lacking:
-    """Reads only. `since` in unix seconds; `tables` empty for all. Raises BadInput without a shadow, DrError."""
+def lacking(
+    box: Box, since: float, tables: Sequence[str], timeout: float, bounds: Mapping[str, object] | None = None
+) -> Lacking:
+    """Reads only. `since` in unix seconds; `tables` empty for all; `bounds`: no further than a mark's positions.
+
+    Raises BadInput without a shadow, DrError.
+    """
     words = ("--config", box.config, "--since", f"{since:.3f}", "--tables", ",".join(tables))
-    said = ask(box.host, "reconcile.lacking", *words, user=USER, timeout=timeout)
+    marked, stdin = ((), None) if bounds is None else (("--marked",), json.dumps(bounds))
+    said = ask(box.host, "reconcile.lacking", *words, *marked, user=USER, timeout=timeout, stdin=stdin)
     return Lacking.model_validate(said)

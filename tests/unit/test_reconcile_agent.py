@@ -12,7 +12,9 @@ import pytest
 
 from agents.base.config import Config, Table, load_config
 from agents.base.errors import AgentError, BadConfig
-from agents.reconcile import lacking
+from agents.marks import positions
+from agents.reconcile import lacking, marked
+from agents.reconcile.marked import Bounds
 from agents.writing.batch import Batch, encode
 from agents.writing.outbox import Outbox
 from agents.writing.replayer import Replayer, drain_once
@@ -180,3 +182,38 @@ def test_the_program_prints_one_object(
     assert lacking.main(["--config", str(tmp_path / "agent.json"), "--send"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["looked"], said["lacking"], said["sent"]) == (3, 1, 1)
+
+
+def bounds_now(config: Config) -> Bounds:
+    """As a mark binds them."""
+    assert config.shadow is not None
+    numbers = positions.numbers(config.outbox.path)
+    applied = int(str(numbers["applied_no"])) if numbers else 0
+    return Bounds(applied, positions.position(config.shadow.path))
+
+
+def test_only_what_was_acknowledged_by_the_time_of_a_mark_is_looked_for(
+    config: Config, known: dict[str, Table], outbox: Outbox, server: Server
+) -> None:
+    """The writer goes on in the same segment, and the outbox in the same file."""
+    writer = Writer(config, known, outbox, 7)
+    writer.write(orders(known, 1, 10))
+    outbox.enqueue(orders(known, 11, 20), known, 7)
+    drained(config, known, outbox)
+    bounds = bounds_now(config)
+    writer.write(orders(known, 21, 30))
+    outbox.enqueue(orders(known, 31, 40), known, 7)
+    drained(config, known, outbox)
+    writer.close()
+    written(config, known, outbox, orders(known, 41, 50))
+    assert ids(server) == list(range(1, 51))
+    server.sql("DELETE FROM order_records WHERE event_id % 10 = 5")
+    found = lacking.search(config, known, 0.0, bounds=bounds)
+    assert (found.looked, found.tables["order_records"].events) == (20, [5, 15])
+    assert lacking.search(config, known, 0.0).lacking == 5
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"applied_no": "x", "shadow": {}}', '{"applied_no": 1}'])
+def test_what_is_no_position_is_told(text: str) -> None:
+    with pytest.raises(BadConfig, match="no positions of a mark"):
+        marked.read(text)
