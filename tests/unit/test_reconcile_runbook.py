@@ -98,7 +98,7 @@ def test_where_nothing_is_lacking_nothing_is_sent(scene: Scene) -> None:
 
 def test_a_row_that_is_lacking_still_fails_the_run(scene: Scene) -> None:
     scene.looks = [SOME]
-    with pytest.raises(VerificationFailed, match="4 rows .* still not in the store, such as event 7 of order_records"):
+    with pytest.raises(VerificationFailed, match=r"4 rows .* still not in the store, such as event 7 of order_records"):
         runbook.prove(scene.context(), Reconcile())
 
 
