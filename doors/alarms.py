@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -150,8 +149,8 @@ def test(
 ) -> None:  # fmt: skip
     """Send one on every channel; tell whether it arrived.
 
-    A mail server only says that it took a mail: whoever receives that one confirms its code. Ends with 1 where a channel
-    took nothing.
+    A mail server only says that it took a mail: whoever receives that one confirms its code. Ends with 1 where a
+    channel took nothing.
     """
     from runbooks import hosts
     from runbooks.alarms import proving

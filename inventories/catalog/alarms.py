@@ -157,5 +157,6 @@ class Alarms(Entry):
     @property
     def recipients(self) -> tuple[str, ...]:
         """Whoever any rule tells, each once."""
-        told = [name for rule in self.rules.values() for name in (*rule.to, *(rule.escalate.to if rule.escalate else ()))]
-        return tuple(dict.fromkeys(told))
+        rules = self.rules.values()
+        told = [*(rule.to for rule in rules), *(rule.escalate.to for rule in rules if rule.escalate)]
+        return tuple(dict.fromkeys(name for names in told for name in names))

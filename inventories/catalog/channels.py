@@ -29,6 +29,7 @@ from inventories.errors import BadInput
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://.+")
+_PLACE = "{secret}"
 _WHERE = "alarm_channels and alarm_people of the inventory; inventories/catalog/channels.py has one of each kind"
 
 
@@ -125,11 +126,20 @@ def _channel(name: str, value: Any, data: Mapping[str, Any]) -> Channel:
     return Channel(name, kind, SecretStr(_with_secret(name, str(value), data)))
 
 
+def secrets_of(data: Mapping[str, Any]) -> dict[str, SecretStr]:
+    """Name -> secret of every channel that has one. Raises BadInput."""
+    urls = {name: url for name, url in (data.get("alarm_channels") or {}).items() if isinstance(url, str)}
+    return {_secret_name(name): _secret(name, data) for name, url in urls.items() if _PLACE in url}
+
+
 def _with_secret(name: str, url: str, data: Mapping[str, Any]) -> str:
-    if "{secret}" not in url:
+    if _PLACE not in url:
         return url
-    key = secret_name(name)
-    file = str(data.get("secrets_file") or "")
+    return url.replace(_PLACE, quote(_secret(name, data).get_secret_value(), safe=""))
+
+
+def _secret(name: str, data: Mapping[str, Any]) -> SecretStr:
+    key, file = _secret_name(name), str(data.get("secrets_file") or "")
     value = os.environ.get(f"DR_SECRET_{key.upper()}") or (secrets.stored(Path(file)).get(key) if file else None)
     if not value:
         raise BadInput(
@@ -137,8 +147,8 @@ def _with_secret(name: str, url: str, data: Mapping[str, Any]) -> str:
             f"(DR_SECRET_{key.upper()}) nor in {file or 'a secrets file'}",
             f"add a line `{key}: PASSWORD` to that file",
         )
-    return url.replace("{secret}", quote(str(value), safe=""))
+    return SecretStr(str(value))
 
 
-def secret_name(channel: str) -> str:
+def _secret_name(channel: str) -> str:
     return f"alarm_{channel.replace('-', '_')}"

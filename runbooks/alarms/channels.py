@@ -1,14 +1,17 @@
-"""Deliver one message on one channel: by apprise, a command, or this host's log. Bounded, and an error is a sentence."""
+"""Deliver one message on one channel: by apprise, a command, or this host's log. An error is a sentence."""
 
 from __future__ import annotations
 
+import inspect
 import logging
+import re
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from inventories.catalog.alarms import Severity
 from inventories.catalog.channels import Channel, Kind
@@ -17,6 +20,7 @@ from inventories.errors import BadInput
 LOG = "/dev/log"
 _PRIORITY = {Severity.INFO: 30, Severity.WARNING: 28, Severity.CRITICAL: 27}  # daemon's info, warning, err
 _TYPES = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}
+_REASON = re.compile(r"[Ee]xception|[Ee]rror")
 _SHOWN = 300
 _SLACK_S = 5.0
 
@@ -64,9 +68,16 @@ def _apprise(channel: Channel, text: Text, within_s: float) -> str:
     sender = apprise.Apprise()
     sender.add(_bounded(channel, within_s))
     kind = "success" if text.over else _TYPES[text.severity]
+    # Version 2 has threads of its own, and keeps what they say; the one of Debian 13 says it in this one.
+    known = inspect.signature(sender.notify).parameters
+    keeps: dict[str, Any] = {"log_level": logging.DEBUG} if "log_level" in known else {}
     with _overheard() as said:
-        arrived = sender.notify(body=text.body, title=text.title, notify_type=kind, body_format="text")
-    return "" if arrived else _without_secret(channel, "; ".join(dict.fromkeys(said)) or "it was not taken")
+        arrived = sender.notify(body=text.body, title=text.title, notify_type=kind, body_format="text", **keeps)
+    if arrived:
+        return ""
+    logs = [(one.level, one.message) for one in arrived.logs()] if keeps else said
+    told = dict.fromkeys(_plain(message) for level, message in logs if level != "DEBUG" or _REASON.search(message))
+    return _without_secret(channel, "; ".join(told) or "it was not taken")
 
 
 def _bounded(channel: Channel, within_s: float) -> str:
@@ -79,21 +90,26 @@ def _bounded(channel: Channel, within_s: float) -> str:
 
 
 class _Ear(logging.Handler):
-    """What apprise logs in this thread: it returns no reason."""
+    """What apprise logs in this thread, as (level, message): it returns no reason."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.thread, self.said = threading.get_ident(), list[str]()
+        super().__init__(logging.DEBUG)
+        self.thread, self.said = threading.get_ident(), list[tuple[str, str]]()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self.thread:
-            self.said.append(" ".join(record.getMessage().split()).rstrip("."))
+        if record.thread == self.thread and record.levelno >= logging.DEBUG:
+            self.said.append((record.levelname, record.getMessage()))
+
+
+def _plain(said: str) -> str:
+    return " ".join(said.split()).rstrip(".")
 
 
 @contextmanager
-def _overheard() -> Iterator[list[str]]:
+def _overheard() -> Iterator[list[tuple[str, str]]]:
     ear, logger = _Ear(), logging.getLogger("apprise")
     logger.addHandler(ear)
+    logger.setLevel(logging.DEBUG)  # what a mail server answered is said there, and only there
     logger.propagate = False  # nothing of it on our own standard error
     try:
         yield ear.said

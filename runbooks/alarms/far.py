@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runbooks.hosts import Estate, Host, Ran
+from runbooks.probes.watch import hosts
 
 UNIT = "mystocks-alarms"
 _USER, _CODE, _HOME = "mystocks-watch", "/opt/mystocks-dr/watch", "/var/lib/mystocks-watch"
 _INVENTORY = "/etc/mystocks-dr/watch/inventory.py"
-_DR = f"cd {_CODE} && exec env DR_INVENTORY={_INVENTORY} DR_STATE={_HOME}/state DR_RUNS={_HOME}/runs python3 -m doors.main"
+_ENV = f"DR_INVENTORY={_INVENTORY} DR_STATE={_HOME}/state DR_RUNS={_HOME}/runs"
+_DR = f"cd {_CODE} && exec env {_ENV} python3 -m doors.main"
 _ANSWERS_S = 90.0
 
 
 def host(estate: Estate) -> Host | None:
     """The host with the service; None where this machine is the one that alarms.
 
-    It is the first one of the group `watch`, whose account and key it uses, once the inventory has channels.
+    It is the first by name of the group `watch`, whose account and key it uses, once the inventory has channels.
     """
-    there = estate.group("watch") if "watch" in estate.groups else ()
+    there = hosts(estate)
     if not there or estate.data.get("watch_key") or not estate.data.get("alarm_channels"):
         return None
-    return there[0]
+    return min(there, key=lambda one: one.name)
 
 
 def run(there: Host, words: Sequence[str]) -> Ran:

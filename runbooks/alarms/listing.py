@@ -77,8 +77,8 @@ def acknowledge(spool: Spool, number: int, by: str, note: str, close: bool, now:
     with spool.change():
         found = spool.rows("select * from alarm where id = ? and resolved_at is null", number)
         if not found:
-            open_ones = ", ".join(str(row["id"]) for row in spool.rows("select id from alarm where resolved_at is null"))
-            raise BadInput(f"no alarm {number} is open", f"open: {open_ones or 'none'}")
+            others = spool.rows("select id from alarm where resolved_at is null")
+            raise BadInput(f"no alarm {number} is open", f"open: {', '.join(str(row[0]) for row in others) or 'none'}")
         spool.run(
             "update alarm set acked_at = ?, acked_by = ?, note = ? where id = ?", now, by, note.strip(), number
         )

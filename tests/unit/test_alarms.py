@@ -115,7 +115,8 @@ def test_it_is_escalated_once_to_somebody_else(desk: Ground) -> None:
 
 def test_what_somebody_is_at_is_not_escalated(desk: Ground) -> None:
     fire(desk)
-    assert acknowledge(desk.spool, 1, "me@here", "a new disk", False, NOON + 5) == "hosts that take writes: none, promised one"
+    said = acknowledge(desk.spool, 1, "me@here", "a new disk", False, NOON + 5)
+    assert said == "hosts that take writes: none, promised one"
     desk.see(finding(), at=NOON + 3600)
     desk.send(NOON + 3600)
     assert desk.paged == ""
@@ -217,7 +218,8 @@ def test_a_channel_that_was_never_proved_and_one_that_fails_are_alarms(desk: Gro
 
 
 def test_two_do_not_alarm_at_once(tmp_path: Path) -> None:
-    with held(tmp_path / "alarms.db"), pytest.raises(Refused, match="process [0-9]+ of this machine"), held(tmp_path / "alarms.db"):
+    path, who = tmp_path / "alarms.db", r"process [0-9]+ of this machine"
+    with held(path), pytest.raises(Refused, match=who), held(path):
         pass
 
 
