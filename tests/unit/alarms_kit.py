@@ -33,17 +33,18 @@ PEOPLE = {"operators": ["mail", "hook"], "lead": ["pager"]}
 FAST = {"try_s": 1.0, "first_s": 0.05, "most_s": 0.2}
 
 
-def free_port() -> int:
+def free_port(host: str = "127.0.0.1") -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
 class Mailbox:
     """A mail server. `refuses`: the answer to every mail, empty where it takes them."""
 
-    def __init__(self) -> None:
-        self.port, self.refuses, self.mails = free_port(), "", list[tuple[str, str]]()
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.host, self.port = host, free_port(host)
+        self.refuses, self.mails = "", list[tuple[str, str]]()
         self._controller: Controller | None = None
 
     async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:
@@ -56,7 +57,7 @@ class Mailbox:
         return "250 taken"
 
     def start(self) -> None:
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._controller = Controller(self, hostname=self.host, port=self.port)
         self._controller.start()
 
     def stop(self) -> None:
@@ -66,19 +67,23 @@ class Mailbox:
 
     @property
     def url(self) -> str:
-        return f"mailto://127.0.0.1:{self.port}?from=dr@example.org&to=ops@example.org&mode=insecure"
+        return f"mailto://{self.host}:{self.port}?from=dr@example.org&to=ops@example.org&mode=insecure"
 
 
 @dataclass
 class Hook:
     """A webhook. `status` is what it answers, after `hangs_s`."""
 
-    port: int = field(default_factory=free_port)
+    host: str = "127.0.0.1"
+    port: int = 0
     status: int = 200
     hangs_s: float = 0.0
     got: list[dict[str, Any]] = field(default_factory=list)
     asked: int = 0
     _server: ThreadingHTTPServer | None = None
+
+    def __post_init__(self) -> None:
+        self.port = self.port or free_port(self.host)
 
     def start(self) -> None:
         hook = self
@@ -98,7 +103,7 @@ class Hook:
             def log_message(self, *_: object) -> None:
                 """Nothing of it on standard error."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server = ThreadingHTTPServer((self.host, self.port), Handler)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
@@ -109,7 +114,7 @@ class Hook:
 
     @property
     def url(self) -> str:
-        return f"json://127.0.0.1:{self.port}/dr"
+        return f"json://{self.host}:{self.port}/dr"
 
     @property
     def titles(self) -> list[str]:
