@@ -30,7 +30,7 @@ class Severity(IntEnum):
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError) as error:  # also for a name that is a path
+    except (KeyError, OSError, ValueError) as error:  # also for a name that is a path
         hint = "Give one of the tz database, such as Asia/Shanghai or UTC; the package tzdata has them."
         raise contradiction("", name, "nobody knows a time zone of that name", hint) from error
     return name

@@ -1,4 +1,4 @@
-"""The alarms as a service on the backup host: what breaks reaches a real mailbox and a real webhook, and its end too."""
+"""Alarms as a service on the backup host: what breaks reaches a real mailbox and a webhook, and so does its end."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ def test_ten_faults_reach_a_mailbox_and_a_webhook_and_so_does_their_end(watched:
             lambda: out.run("cp -p /root/host.crt /etc/postgresql/mystocks/"),
         ),
         ("archive",): (
-            lambda: backup.run("systemctl stop pgbackrest-server"), lambda: backup.run("systemctl start pgbackrest-server"),
+            lambda: backup.run("systemctl stop pgbackrest-server"),
+            lambda: backup.run("systemctl start pgbackrest-server"),
         ),
     }  # fmt: skip
     for breaks, _ in break_and_mend.values():
