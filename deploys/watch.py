@@ -58,7 +58,7 @@ def way_in() -> None:
     """The account on a host that a failover works on; without a watch in the inventory its rights go."""
     watches = estate.nodes(GROUP)
     if not watches:
-        _away("no watch comes in", _WAY_IN, _SUDOERS)
+        away("no watch comes in", _WAY_IN, _SUDOERS)
         return
     server.user(name="watch's user", user=USER, home=HOME, shell="/bin/sh", system=True, ensure_home=False)  # noqa: S604
     key = _key().public.read_text().strip()
@@ -140,7 +140,7 @@ def _alarming(changed: Callable[[], bool]) -> None:
 def _no_alarms() -> None:
     if host.get_fact(Placed, paths=(_ALARMS_FILE,)):
         systemd.service(name="no alarms are raised here", service=ALARMS, running=False, enabled=False)
-    _away("nothing of the alarms is here", _ALARMS_FILE, ALARM_SECRETS)
+    away("nothing of the alarms is here", _ALARMS_FILE, ALARM_SECRETS)
 
 
 def _alarms_unit() -> str:
@@ -163,10 +163,11 @@ def gone() -> None:
     if host.get_fact(Placed, paths=(_UNIT_FILE,)):
         systemd.service(name="no watch runs here", service=UNIT, running=False, enabled=False)
     _no_alarms()
-    _away("nothing of a watch is here", _UNIT_FILE, KEY, INVENTORY, CODE)
+    away("nothing of a watch is here", _UNIT_FILE, KEY, INVENTORY, CODE)
 
 
-def _away(name: str, *paths: str) -> None:
+def away(name: str, *paths: str) -> None:
+    """Remove what is there of these files and folders."""
     for path, (kind, *_) in host.get_fact(Placed, paths=paths).items():
         remove = files.directory if kind == "directory" else files.file
         remove(name=f"{name}: {path}", path=path, present=False)

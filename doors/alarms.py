@@ -89,7 +89,8 @@ def on(c: Context, once: bool = False, inventory: str = "", lab: str = "") -> No
     with held(path_of(estate.name)):
         desk = _desk(estate, say=_say)
         sender = Sender(desk.spool.path, desk.alarms.sending, desk.routes, _say)
-        heartbeat = Heartbeat(list(estate.data.get("alarm_heartbeat") or ()), _say)
+        listeners = estate.group("app") if estate.data.get("watch_key") else ()  # of the service's host, and no other's
+        heartbeat = Heartbeat(list(estate.data.get("alarm_heartbeat") or ()), _say, listeners)
         sources = [estate_source(estate), *_calendar(estate, 0 if once else _CALENDAR_EVERY_S)]
         alarming = Alarming(desk, sources, sender, heartbeat, _say)
         if not once:

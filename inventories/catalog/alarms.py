@@ -144,11 +144,13 @@ class Sending(Entry):
 class Alarms(Entry):
     """The whole of alarms.yaml. The first rule that fits and holds takes a figure: order them from worst to least.
 
-    `every_s`: how often everything is looked at; `keep_days`: how long resolved ones are kept.
+    `every_s`: how often everything is looked at; `keep_days`: how long resolved ones are kept; `silent_s`: for how long
+    an application host hears nothing of the host that alarms before it says so itself.
     """
 
     version: Literal[1]
     every_s: Seconds = 10
+    silent_s: Seconds = 300
     keep_days: Annotated[int, Field(ge=1)] = 400
     quiet: Quiet | None = None
     sending: Sending = Sending()

@@ -57,6 +57,13 @@ class Channel:
     command: tuple[str, ...] = ()
 
     @property
+    def target(self) -> str | list[str]:
+        """As an inventory writes it, its secret in its place."""
+        if self.kind is Kind.LOG:
+            return Kind.LOG.value
+        return list(self.command) or self.url.get_secret_value()
+
+    @property
     def proves(self) -> bool:
         """Whether what the other end answers says that the message arrived: a mail server only says it will try."""
         return self.kind is not Kind.EMAIL
