@@ -45,6 +45,7 @@ PACKAGES = (
     "python3-psycopg2", "python3-pydantic", "python3-pytest", "python3-pytest-timeout", "python3-rich",
     "python3-testinfra", "python3-yaml",
 )  # fmt: skip
+ALARM_PACKAGES = ("apprise", "tzdata")  # quiet hours are those of a time zone
 REACHED = ("app", "pg_primary", "pg_standby", "backup")  # the groups on whose hosts a failover works
 _NOT_ITS_BUSINESS = ("operator_keys", "client_networks")
 
@@ -76,7 +77,7 @@ def way_in() -> None:
 
 def deploy() -> None:
     """Code, key and inventory on the watch's host. It is started when every host is ready for it."""
-    packages(name="watch's packages", names=[*PACKAGES, *(["apprise"] if alarms() else [])])
+    packages(name="watch's packages", names=[*PACKAGES, *(ALARM_PACKAGES if alarms() else ())])
     server.user(name="watch's account", user=USER, home=HOME, shell="/bin/sh", system=True, ensure_home=False)  # noqa: S604
     placed(
         name="watch's key and inventory",

@@ -49,13 +49,17 @@ def _samples(status: Status, limits: Limits) -> Iterator[Sample]:
 
 def _judged(status: Status, limits: Limits) -> Iterator[Sample]:
     """Two findings of one objective are one sample with both sentences: a name stands once."""
-    for part, found in objectives.by_part(status, limits).items():
+    parts = objectives.by_part(status, limits)
+    told = {one.measured for found in parts.values() for one in found}
+    for part, found in parts.items():
         yield Sample("findings", len(found), {"part": part})
         for objective in dict.fromkeys(one.objective for one in found):
             same = [one for one in found if one.objective == objective]
             says = "; ".join(f"{one.measured}, promised {one.limit}" for one in same)
             yield Sample("finding", 1, {"part": part, "objective": objective}, f"{objective}: {says}", same[0].hint)
     for part, why in status.unknown.items():
+        if why in told:
+            continue  # what is silent is a finding already
         yield Sample("unknown", 1, {"part": part}, f"{part} is unknown: {why.rstrip('.')}", _UNKNOWN_HINT)
 
 

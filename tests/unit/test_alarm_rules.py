@@ -265,6 +265,13 @@ def test_quiet_hours_end_in_their_own_zone(hour: float, waits_h: float) -> None:
     assert quiet.due(said, Severity.CRITICAL, now) == now == quiet.due(None, Severity.INFO, now)
 
 
+def test_what_is_silent_is_told_once() -> None:
+    silent = replace(SOUND, repository=None, unknown={"repository": "backup1 does not answer", "jobs": "no such file"})
+    seen = evaluate(load_alarms(), of(silent)).holding
+    assert [one.rule for one in seen if "backup1" in one.says] == ["backups"]
+    assert [one.subject for one in seen if one.rule == "unknown"] == ["jobs"]
+
+
 def test_moments_are_told_and_ages_are_not() -> None:
     box = replace(OUTBOX, oldest_age_s=30.0, pending_rows=4, lanes={"orders": 4})
     told = {one.figure: one.value for one in of(replace(SOUND, outbox=box)).samples}
