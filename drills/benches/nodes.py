@@ -36,7 +36,7 @@ def bench(lab: str, rounds: int, say: Say) -> Bench:
     estate = hosts.load("lab")
     if len(estate.candidates) < 3 or estate.least > 1:
         raise Refused(
-            f"{len(estate.candidates)} PostgreSQL hosts whose commits wait for {estate.least} are not compared with two",
+            f"{len(estate.candidates)} PostgreSQL hosts, commits waiting for {estate.least}: no comparison with two",
             "DR_LAB_POSTGRES=3 ./dr bench --nodes, on a new lab or after ./dr deploy with the same words",
         )
     folder, pairs = new_run_dir("bench-nodes"), []

@@ -89,7 +89,7 @@ def test_two_nodes_are_not_compared_with_themselves(monkeypatch: pytest.MonkeyPa
 def test_commits_that_wait_for_both_would_hang_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
     toy = Toy(monkeypatch)
     toy.estate.least = 2
-    with pytest.raises(Refused, match="wait for 2"):
+    with pytest.raises(Refused, match="waiting for 2"):
         nodes.bench("toy", 1, lambda _: None)
     assert toy.measured == []
 

@@ -91,7 +91,7 @@ def test_episode_that_a_living_watch_saw_counts(scene: Scene, watch: Watch, monk
 def test_next_episode_waits_until_the_watch_looks_through_all_its_eyes_again(
     scene: Scene, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line that was dead is heard of seconds after it was healed; an eye that is blind meanwhile would see nothing."""
+    """A line that was dead is heard of seconds after it was healed; a blind eye sees nothing meanwhile."""
     healed = time.monotonic()
     later = healed + 60
     watch.words = [
