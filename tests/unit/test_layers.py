@@ -23,6 +23,7 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.base": ("agents.base",),
     "agents.guard": ("agents.base", "agents.guard"),
     "agents.watch": ("agents.base", "agents.watch"),
+    "agents.alarms": ("agents.base", "agents.alarms"),
     # Each program of theirs asks one store's room; what keeps them asks none.
     "agents.marks": ("agents.base", "agents.marks", "agents.writing", _TDENGINE),
     "agents.marks.keep": ("agents.base",),
