@@ -133,7 +133,7 @@ def acknowledged_without_it(result: DrillResult, folder: Path) -> int:
 
 
 def test_nobody_awake_the_watch_fails_over_to_one_and_the_other_follows_it(three: Estate) -> None:
-    result, folder = drill(SCENARIOS["primary-power-loss"], LAB, quiet, replace(SHORT, by=by_watch.WATCH))
+    result, folder = drill(SCENARIOS["primary-power-loss"], LAB, quiet, replace(SHORT, rate=1000.0, by=by_watch.WATCH))
     assert_proven("primary-power-loss", result, folder)
     assert any(fact.label == "who acted" and "the watch" in fact.says for fact in result.facts)
     assert result.degraded == ()
