@@ -15,6 +15,7 @@ from inventories.catalog.alarms import Alarms
 from inventories.catalog.base import Entry
 from inventories.catalog.quality import Quality
 from inventories.catalog.recovery import Recovery
+from inventories.catalog.sqlite.databases import Databases
 from inventories.catalog.tables import Tables
 from inventories.errors import BadInput
 
@@ -24,6 +25,7 @@ TABLES = HERE / "tables.yaml"
 RECOVERY = HERE / "recovery.yaml"
 QUALITY = HERE / "quality.yaml"
 ALARMS = HERE / "alarms.yaml"
+DATABASES = HERE / "databases.yaml"
 
 Model = TypeVar("Model", bound=Entry)
 
@@ -50,6 +52,11 @@ def load_quality(path: Path = QUALITY) -> Quality:
 def load_alarms(path: Path = ALARMS) -> Alarms:
     """What raises an alarm, and who is told. Raises BadInput."""
     return load_model(path, Alarms)
+
+
+def load_databases(path: Path = DATABASES) -> Databases:
+    """The SQLite databases of the application host. Raises BadInput."""
+    return load_model(path, Databases)
 
 
 class _Strict(yaml.SafeLoader):

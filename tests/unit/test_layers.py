@@ -37,6 +37,7 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.feed.yardstick": ("agents.base", "agents.feed", "agents.writing", "agents.postgresql"),
     "agents.feed.client_rates": ("agents.base", "agents.client", "agents.feed", "agents.writing", "agents.postgresql"),
     _POSTGRESQL: ("agents.base", "agents.jobs", "agents.writing", _POSTGRESQL),
+    "agents.sqlite": ("agents.base", "agents.jobs", "agents.writing", "agents.sqlite"),
     _TDENGINE: ("agents.base", "agents.jobs", "agents.writing", _TDENGINE),
     "agents": (),
     "inventories": ("inventories",),
