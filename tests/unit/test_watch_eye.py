@@ -145,6 +145,36 @@ def test_knock_that_is_never_answered_is_given_up(eye: Eye, full: int, monkeypat
     assert len(list(Path("/proc/self/fd").iterdir())) - before <= 5  # the session's, and the knocks of two looks
 
 
+class Scripted:
+    """A session whose server answers, or does not."""
+
+    writes = broken = False
+    serves = False
+
+    def ask(self) -> None:
+        """It was asked."""
+
+    def step(self) -> bool | None:
+        return False if self.serves else None
+
+    def fileno(self) -> int:
+        return -1
+
+
+def test_answer_from_before_it_served_again_is_none_after_its_loss(eye: Eye) -> None:
+    """A hiccup an hour ago, whose knock was answered too late for its look: nobody has asked for that answer since."""
+    with Busy() as busy:
+        session = Scripted()
+        eye._session, eye._target = session, ("localhost", "127.0.0.1", busy.port)  # type: ignore[assignment]
+        assert see(eye, busy.port, ssh=busy.port) == "silent"
+        busy.answers()
+        busy.is_busy()
+        session.serves = True
+        assert see(eye, busy.port, ssh=busy.port) == "serves"
+        session.serves = False
+        assert see(eye, busy.port, ssh=busy.port) == "silent"
+
+
 class Busy:
     """A port whose queue is full, until somebody takes from it, and full again."""
 
