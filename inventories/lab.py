@@ -1,8 +1,10 @@
 """The lab's hosts, as `./dr lab.up` left them; DR_LAB chooses among labs.
 
-DR_LAB_SYNCHRONOUS says how many standbys a commit waits for.
+DR_LAB_SYNCHRONOUS says how many standbys a commit waits for, DR_LAB_ALARMS on which channels alarms leave: JSON of
+alarm_channels, everybody being told on all of them.
 """
 
+import json as _json
 import os as _os
 import sys as _sys
 from pathlib import Path as _Path
@@ -21,7 +23,7 @@ def _number(variable: str, default: int) -> int | str:
 _name = _os.environ.get("DR_LAB") or "lab"
 _made = _state.load(_name)
 _files = _state.files(_name)
-_SHARED = {
+_SHARED: dict[str, _Any] = {
     "ssh_user": "root",
     "ssh_key": str(_files.key),
     "ssh_known_hosts_file": str(_files.known_hosts),
@@ -36,7 +38,7 @@ _SHARED = {
 }
 
 
-def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, int | str | list[str]]]:
+def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, _Any]]:
     members: list[tuple[str, dict[str, _Any]]] = [
         (name, {"ssh_hostname": _made.hosts[name].address, "fence_command": _fence(name), **_by_network(name)})
         for name in names
@@ -67,4 +69,7 @@ offsite = _group("offsite1")
 _watches = _os.environ.get("DR_LAB_WATCH", "")
 _SHARED["watch_act"] = "" if _watches == "look" else _watches
 watch = _group(*(["backup1"] if _watches else []))
+_channels = _json.loads(_os.environ.get("DR_LAB_ALARMS") or "{}")
+_SHARED["alarm_channels"] = _channels
+_SHARED["alarm_people"] = {name: list(_channels) for name in ("operators", "lead") if _channels}
 tdengine = _group("tsdb1", "tsdb2", "tsdb3")

@@ -1,4 +1,4 @@
-"""Read tables.yaml, recovery.yaml and the others; a mistake is one sentence (file, dotted path, value) and a hint."""
+"""Read the catalogue's files; a mistake is one sentence (file, dotted path, value) and a hint."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from inventories.catalog.alarms import Alarms
 from inventories.catalog.base import Entry
 from inventories.catalog.quality import Quality
 from inventories.catalog.recovery import Recovery
@@ -23,6 +24,7 @@ ROOT = HERE.parent.parent
 TABLES = HERE / "tables.yaml"
 RECOVERY = HERE / "recovery.yaml"
 QUALITY = HERE / "quality.yaml"
+ALARMS = HERE / "alarms.yaml"
 DATABASES = HERE / "databases.yaml"
 
 Model = TypeVar("Model", bound=Entry)
@@ -47,6 +49,11 @@ def load_quality(path: Path = QUALITY) -> Quality:
 
 
 @functools.lru_cache(maxsize=8)
+def load_alarms(path: Path = ALARMS) -> Alarms:
+    """What raises an alarm, and who is told. Raises BadInput."""
+    return load_model(path, Alarms)
+
+
 def load_databases(path: Path = DATABASES) -> Databases:
     """The SQLite databases of the application host. Raises BadInput."""
     return load_model(path, Databases)

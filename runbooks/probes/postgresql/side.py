@@ -28,7 +28,8 @@ class SideCluster:
     `phase` is ready only for one that was restored and reached its target; `lsn`, `timeline` and `last_commit_at`
     (PostgreSQL's text, with zone) say where it stands, `reached` where recovery had stopped, `stopped` is what its log
     says of the stop. `socket` is a directory that only postgres may enter, `collations` say where text is ordered
-    otherwise than it was in production.
+    otherwise than it was in production. `readers` are the other hosts that may read it; None: its agent is of an
+    earlier release, which does not tell.
     """
 
     name: str
@@ -52,6 +53,7 @@ class SideCluster:
     sentence: str | None
     collations: tuple[str, ...] = ()
     reached: str = ""
+    readers: tuple[str, ...] | None = None
 
     @property
     def ready(self) -> bool:
@@ -95,6 +97,7 @@ def parse(said: Any) -> SideCluster:
             timeline=said["timeline"] or 0, last_commit_at=said["last_commit_at"], stopped=said["stopped"] or "",
             sentence=said["sentence"], collations=tuple(said.get("collations") or ()),
             reached=said.get("reached") or said["lsn"] or "",
+            readers=tuple(said["readers"]) if "readers" in said else None,
         )  # fmt: skip
     except (KeyError, TypeError) as error:
         raise TargetFailed(f"no description of a side cluster: {error!r}", "./dr deploy brings the agents") from error
