@@ -46,7 +46,7 @@ def restore(settings: Settings, name: str, target: Target, table: str = "", *, p
         there = kept(line, seal)
         placing.room(one.path, max((known.bytes for known in there.snapshots), default=0))
         reached = rebuild(line, seal, there, target, partial)
-        found = placing.checked(partial)
+        found = checks.rows_of_sound(partial)
         said = {**_told(reached), "rows": found, "seconds": 0.0, "warnings": list(there.broken)}
         if not plan:
             said |= placing.put(one, partial, table, snapshot=reached.snapshot, to=stamp(reached.at), tx=reached.tx)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import struct
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,12 +23,12 @@ from typing import Any
 from agents.base import clock, files
 from agents.base.errors import AgentError
 from agents.jobs import proofs
-from agents.sqlite import records
+from agents.sqlite import copying, records
+from agents.sqlite.manifest import PIECE
 from agents.sqlite.records import Header
 
 STREAMS, SNAPSHOTS, PROOFS, PARTIAL = "streams", "snapshots", "proofs.jsonl", ".partial-"
 MANIFEST, DATA = "manifest.json", "data"
-_PIECE = struct.Struct(">I")
 MOST = 8 << 20  # bytes in one answer
 
 
@@ -124,16 +123,12 @@ class Shelf:
         if self._bytes() > self._max_bytes:
             raise AgentError("its room for SQLite's snapshots is full")
         with self._partial(said).joinpath(DATA).open("ab") as out:
-            out.write(_PIECE.pack(len(data)) + data)
+            out.write(PIECE.pack(len(data)) + data)
         return {}
 
     def _publish(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
         partial = self._partial(said)
-        handle = os.open(partial / DATA, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        copying.sync(partial / DATA)
         files.new(partial / MANIFEST, json.dumps(said["manifest"]), 0o600)
         files.publish(partial, self.folder / SNAPSHOTS / str(said["label"]))
         self._size = None
