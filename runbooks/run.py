@@ -30,6 +30,7 @@ from runbooks.procedures.postgresql.start_cluster import START_CLUSTER, StartClu
 from runbooks.procedures.postgresql.switchover import SWITCHOVER, SwitchoverOptions
 from runbooks.procedures.reconcile import RECONCILE, ReconcileOptions
 from runbooks.procedures.replay_outbox import REPLAY_OUTBOX, ReplayOutboxOptions
+from runbooks.procedures.sqlite.restore import SQLITE_RESTORE, SqliteRestoreOptions
 from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
 from runbooks.procedures.tdengine.rejoin import TDENGINE_REJOIN, TdengineRejoinOptions
 from runbooks.procedures.tdengine.restart import TDENGINE_RESTART, TdengineRestartOptions
@@ -63,6 +64,7 @@ PROCEDURES: Mapping[str, Known] = {
         Known(MEND_ARCHIVE, MendArchiveOptions),
         Known(REPLAY_OUTBOX, ReplayOutboxOptions),
         Known(RECONCILE, ReconcileOptions),
+        Known(SQLITE_RESTORE, SqliteRestoreOptions),
         Known(TDENGINE_RESTART, TdengineRestartOptions),
         Known(TDENGINE_REJOIN, TdengineRejoinOptions),
         Known(TDENGINE_RESTORE, TdengineRestoreOptions),
