@@ -103,6 +103,12 @@ def _backups(status: Status) -> Iterator[Sample]:
     newest = status.repository.newest if status.repository else None
     if newest is not None:
         yield Sample("backup_newest_timestamp_seconds", newest.stopped_at, {"store": "postgresql"})
+    for host, ones in status.sqlite.items():
+        for one in ones:
+            labels = {"host": host, "database": one.name}
+            yield Sample("sqlite_protected", one.protected, labels)
+            if one.snapshot_age_s is not None:
+                yield Sample("sqlite_snapshot_timestamp_seconds", status.at - one.snapshot_age_s, labels)
     if status.tdengine_backups:
         taken = taken_at(status.tdengine_backups[-1])
         yield Sample("backup_newest_timestamp_seconds", taken, {"store": "tdengine"})
