@@ -27,7 +27,7 @@ _AGAIN_S = 0.5
 
 
 def trade(settings: Settings, out: TextIO, rate: float, first: int, *, believes: bool) -> None:
-    """For ever. `believes`: take a commit for protected, as whoever does not ask does. Raises AgentError, sqlite3.Error."""
+    """For ever. `believes`: take a commit for protected without asking. Raises AgentError, sqlite3.Error."""
     number = first
     with closing(TradingDatabase(settings=settings)) as database:
         while True:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inventories.catalog.load import load_databases
+from inventories.catalog.sqlite.databases import Kind
 from inventories.catalog.sqlite.export import exported
 from runbooks.probes.sqlite import databases as probe
 from tests.verify.subject import Seen, Subject
@@ -47,15 +48,21 @@ def test_key_and_certificate_are_readable_by_the_writers_only(trader: Subject, s
         assert (found.user, oct(found.mode)) == ("mystocks", oct(0o600)), path
 
 
-def test_every_database_is_whole_and_closed_to_others(trader: Subject, names: tuple[str, ...]) -> None:
-    """A file that nobody has used yet is not there."""
+def test_every_database_is_whole(trader: Subject, names: tuple[str, ...]) -> None:
+    """An outbox that nobody has used yet has no file."""
     for name in names:
         found = probe.status(trader.host, name)
-        file = trader.machine.file(found.path)
-        if not file.exists and load_databases().databases[name].kind.value == "outbox":
+        if not found.there and load_databases().databases[name].kind is Kind.OUTBOX:
             continue
         assert found.whole, found.why
-        assert (file.user, file.mode & 0o007) == ("mystocks", 0), name
+        assert trader.machine.file(found.path).user == "mystocks"
+
+
+def test_the_trading_database_is_closed_to_others(trader: Subject, names: tuple[str, ...]) -> None:
+    for name in names:
+        if load_databases().databases[name].kind is Kind.TRADING:
+            folder = trader.machine.file(probe.status(trader.host, name).path.rpartition("/")[0])
+            assert (folder.user, oct(folder.mode)) == ("mystocks", oct(0o750)), name
 
 
 def test_all_that_is_committed_is_on_the_backup_host(trader: Subject, names: tuple[str, ...]) -> None:

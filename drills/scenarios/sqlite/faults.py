@@ -76,14 +76,19 @@ def _restored(stage: Stage, **said: object) -> Result:
     return result
 
 
-def _is_whole(stage: Stage) -> tuple[Check, ...]:
+def _look(stage: Stage) -> None:
+    """While somebody trades: in the end nobody does, and there may be no trading database any more."""
     trader(stage).more(1)
     found = databases.status(stage.estate.app, NAME)
     missing, told = trader(stage).missing(found.path)
-    return (
+    trader(stage).found = (
         check(PROTECTED, told > 0 and not missing, f"{missing:,} of {told:,} are missing"),
         check("the trading database is whole", found.whole, found.why or "every page and reference"),
     )
+
+
+def _found(stage: Stage) -> tuple[Check, ...]:
+    return trader(stage).found or (check(PROTECTED, False, "nobody looked: it was not restored"),)
 
 
 # ---- sqlite-corruption
@@ -166,7 +171,8 @@ def _replaced_late(stage: Stage) -> Result:
 
 
 def _delete(stage: Stage) -> None:
-    """Somebody restores the first snapshot in place of the newest, then every backup is deleted."""
+    """Trading stops, the first snapshot is restored in place of the newest, then every backup is deleted."""
+    trader(stage).stand_still()
     first = databases.listed(stage.estate.app, NAME).snapshots[-1].label
     options = SqliteRestoreOptions(yes=True, database=NAME, backup=first)
     wrong = execute(SQLITE_RESTORE, _estate(stage), options, stage.say, runs=stage.run_dir / "mistake")
@@ -186,7 +192,13 @@ def _gone(stage: Stage) -> str:
 
 
 def _from_aside(stage: Stage) -> Result:
-    return _restored(stage, file=f"{stage.told(SAFETY)}/{NAME}.db")
+    return _and_trading(stage, f"{stage.told(SAFETY)}/{NAME}.db")
+
+
+def _and_trading(stage: Stage, file: str) -> Result:
+    result = _restored(stage, file=file)
+    trader(stage).start()
+    return result
 
 
 def _from_a_copy_of_the_wrong_one(stage: Stage) -> Result:
@@ -195,12 +207,13 @@ def _from_a_copy_of_the_wrong_one(stage: Stage) -> Result:
     copy = f"{path}.copy"
     stage.later("the copy", lambda: app.run("rm -f %s", copy))
     app.run("sqlite3 %s %s", path, f".backup {copy}", user="mystocks")
-    return _restored(stage, file=copy)
+    return _and_trading(stage, copy)
 
 
 def _scenario(name: str, summary: str, **parts: Any) -> Scenario:
     return Scenario(
-        name=name, summary=summary, prepare=_trading, rate=RATE, check=_is_whole, new_timeline=False, **parts
+        name=name, summary=summary, prepare=_trading, rate=RATE, restore=_look, check=_found, new_timeline=False,
+        **parts,
     )
 
 

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from drills.judging.result import Check
 from runbooks.engine.budgets import budget
 from runbooks.engine.wait import until
 from runbooks.hosts import Host
@@ -33,6 +34,7 @@ class Trader:
     host: Host
     path: Path  # where they are kept here
     told: list[str] = field(default_factory=list)
+    found: tuple[Check, ...] = ()  # what was seen after the recovery
     _tail: subprocess.Popen[bytes] | None = None
 
     def start(self, believes: bool = False) -> None:
@@ -46,6 +48,10 @@ class Trader:
     def go_on(self) -> None:
         """The host is another one."""
         self.start()
+
+    def stand_still(self) -> None:
+        """Until `start`: what is written in between would be on the wrong side of a restore."""
+        self.host.run("systemctl stop %s", UNIT)
 
     def more(self, trades: int) -> None:
         """So many more are protected. Raises TimedOut."""

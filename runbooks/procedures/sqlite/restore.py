@@ -239,7 +239,8 @@ def restore(context: Run, state: SqliteRestore) -> SqliteRestore:
     if state.table:
         what = f"{state.table}: {done.restored:,} rows in the place of {done.before:,}; {kept}"
     else:
-        what = f"{state.database} is that of transaction {done.tx or '?'}: {_rows(done.rows)}; {kept}"
+        which = f"transaction {done.tx:,}" if done.tx is not None else done.source
+        what = f"{state.database} is that of {which}: {_rows(done.rows)}; {kept}"
     return tell(context, state, what)
 
 
