@@ -283,8 +283,8 @@ def the_primary(nodes: Iterable[Node]) -> Node:
 def way_to_a_primary(nodes: Iterable[Node]) -> str:
     """What to run while nobody takes writes: every refusal and every finding says the same."""
     nodes = tuple(nodes)
-    if any(node.is_standby for node in nodes):
-        return "./dr failover --yes promotes the standby"
+    if able := [node for node in nodes if node.is_standby and node.host.entry.synchronous]:
+        return f"./dr failover --yes promotes the standby{' that has most' if len(able) > 1 else ''}"
     if hanging := [node.name for node in nodes if node.hangs]:
         return (
             f"see in PostgreSQL's log and on its disk what holds it up on {' and '.join(hanging)}; "

@@ -62,7 +62,7 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
     primaries = [node for node in nodes if node.is_primary and node.name != wanted]
     if not primaries:
         _not_the_primary_itself(nodes, wanted)
-    primary = server.the_primary(primaries)
+    primary = server.the_primary(primaries or nodes)  # a refusal tells of every node, and where that leads
     if not out:
         raise Refused(
             f"{wanted or 'every other node'} streams from {primary.name} already: there is nothing to rejoin",
