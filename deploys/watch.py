@@ -156,6 +156,8 @@ def _entry(node: estate.Node) -> dict[str, Any]:
     }  # fmt: skip
     if there and there.data.get("synchronous") is False:
         found["synchronous"] = False  # never promoted, whoever runs the failover
+    if there and there.data.get("apply_delay"):
+        found["apply_delay"] = str(there.data.get("apply_delay"))
     fence = there and (there.data.get("watch_fence_command") or there.data.get("fence_command"))
     return {**found, "fence_command": list(fence)} if fence else found
 

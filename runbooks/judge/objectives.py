@@ -207,10 +207,10 @@ def _servers(status: Status) -> Iterator[Finding]:
         elif not node.online:
             measured = "fenced" if node.fenced else "PostgreSQL is down"
             yield Finding(f"{node.name} as a standby", measured, "streaming", _down(status, node))
-        elif node.replay_paused and node.name not in status.promotions:
+        elif node.replay_paused and (node.host.entry.delay_s or node.name not in status.promotions):
             hint = f"psql -c 'select pg_wal_replay_resume()' on {node.name}"
             yield Finding(f"replay of {node.name}", "paused", "goes on", hint)
-        elif not node.streams and status.primaries:
+        elif not node.follows and status.primaries:
             hint = f"./dr rejoin {node.name} --yes, if it does not find its primary by itself"
             yield Finding(f"{node.name} as a standby", "does not stream", "streaming", hint)
     for node in status.nodes:
@@ -241,7 +241,10 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
     if loss.wal_bytes is None or loss.wal_bytes > limits.max_loss_bytes:
         measured = "unbounded" if loss.wal_bytes is None else size(loss.wal_bytes)
         yield Finding("possible loss", measured, size(limits.max_loss_bytes), hint)
+    delayed = {node.name for node in status.nodes if node.host.entry.delay_s}
     for standby in _ours(status, primary):
+        if standby.name in delayed:
+            continue  # it is behind on purpose
         behind = lag_bytes(primary, standby.replayed)
         if behind is not None and behind > limits.max_replication_lag_bytes:
             hint = f"look at the load of {standby.name} and at the line between the two"

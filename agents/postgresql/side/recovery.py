@@ -75,6 +75,8 @@ def recover(
             return Reached(stop.group(1), time.monotonic() - began)
         if "insufficient parameter settings" in text and demanded(text):
             raise NeedsMore(demanded(text))
+        if place.is_standby and "waiting for WAL to become available" in text:
+            raise _not_reached(target, _read_until(place), None, None)
         if target.kind == "latest":
             damaged = _broken(place, text)
             if damaged and text.count(damaged) > 1:  # a standby asks for the same segment for ever

@@ -27,10 +27,14 @@ select json_build_object(
           (select timeline_id from pg_control_checkpoint()), (select max(('x' || substr(name, 1, 8))::bit(32)::int)
             from pg_ls_waldir() where name ~ '^[0-9A-F]{24}$'))))
       else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int end,
+  'heard', (select coalesce(max(('x' || substr(name, 1, 8))::bit(32)::int), 0) from pg_ls_waldir()
+      where name ~ '^[0-9A-F]{8}\\.history$'),
   'written', case when r.rec then pg_last_wal_receive_lsn() else pg_current_wal_lsn() end,
   'replayed', case when r.rec then pg_last_wal_replay_lsn() end,
   'replay_age_s', case when r.rec then extract(epoch from now() - pg_last_xact_replay_timestamp()) end,
   'replay_paused', case when r.rec then pg_is_wal_replay_paused() else false end,
+  'delaying', exists (select from pg_stat_activity
+    where backend_type = 'startup' and wait_event = 'RecoveryApplyDelay'),
   'receiving_from', (select sender_host from pg_stat_wal_receiver where status = 'streaming'),
   'synchronous', current_setting('synchronous_standby_names') <> '',
   'names', current_setting('synchronous_standby_names'),
@@ -129,6 +133,8 @@ class Node:
     replayed: int | None = None
     replay_age_s: float | None = None
     replay_paused: bool = False
+    heard: int = 0  # the newest timeline whose history it has
+    delaying: bool = False  # what it would replay next is younger than recovery_min_apply_delay lets it
     receiving_from: str | None = None
     synchronous: bool = False
     waits_for: Quorum | None = None  # whom its commits wait for, where that can be told
@@ -175,6 +181,19 @@ class Node:
     @property
     def streams(self) -> bool:
         return self.is_standby and self.receiving_from is not None
+
+    @property
+    def follows(self) -> bool:
+        """It streams, or it is a delayed standby that waits: after a start that asks for no more before it has replayed
+        what it has.
+        """
+        return self.streams or (self.is_standby and self.host.entry.delay_s > 0 and self.delaying)
+
+    def follows_on(self, timeline: int) -> bool:
+        """The same, and onto this timeline."""
+        if self.streams:
+            return self.timeline == timeline
+        return self.follows and max(self.timeline or 0, self.heard) == timeline
 
 
 def version(estate: Estate) -> int:
@@ -425,6 +444,8 @@ def _node(host: Host, said: dict[str, Any], patience: float = 0) -> Node:
         "timeline",
         "replay_age_s",
         "replay_paused",
+        "heard",
+        "delaying",
         "receiving_from",
         "synchronous",
         "archived_age_s",

@@ -28,7 +28,7 @@ class SideCluster:
     `phase` is ready only for one that was restored and reached its target; `lsn`, `timeline` and `last_commit_at`
     (PostgreSQL's text, with zone) say where it stands, `reached` where recovery had stopped, `stopped` is what its log
     says of the stop. `socket` is a directory that only postgres may enter, `collations` say where text is ordered
-    otherwise than it was in production.
+    otherwise than it was in production, `standby`: it is the host's own delayed standby, opened where it lies.
     """
 
     name: str
@@ -52,6 +52,7 @@ class SideCluster:
     sentence: str | None
     collations: tuple[str, ...] = ()
     reached: str = ""
+    standby: bool = False
 
     @property
     def ready(self) -> bool:
@@ -94,7 +95,7 @@ def parse(said: Any) -> SideCluster:
             bytes=said["bytes"] or 0, wal_bytes=said["wal_bytes"], lsn=said["lsn"] or "",
             timeline=said["timeline"] or 0, last_commit_at=said["last_commit_at"], stopped=said["stopped"] or "",
             sentence=said["sentence"], collations=tuple(said.get("collations") or ()),
-            reached=said.get("reached") or said["lsn"] or "",
+            reached=said.get("reached") or said["lsn"] or "", standby=bool(said.get("standby")),
         )  # fmt: skip
     except (KeyError, TypeError) as error:
         raise TargetFailed(f"no description of a side cluster: {error!r}", "./dr deploy brings the agents") from error

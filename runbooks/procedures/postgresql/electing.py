@@ -113,13 +113,17 @@ def _follows(context: Run, state: Roles, host: Host) -> bool:
         context.say(f"{host} is out ({node.why or server.told((node,))})")
         return False
     try:
-        if node.timeline != state.timeline:
+        if host.entry.delay_s and not node.follows_on(state.timeline):
+            # It may have received more than was promoted, and not replayed it: a start finds where the two part.
+            act.stop(host, layout(context))
+            act.start(host, layout(context))
+        elif node.timeline != state.timeline:
             act.look_for_primary(host)
         until(
             lambda: server.look(host, layout(context).version),
             min(budget("standby.catch_up"), context.remaining()) / 2,
             what=f"{host} to stream from {state.primary} on timeline {state.timeline}",
-            accept=lambda node: node.streams and node.timeline == state.timeline,
+            accept=lambda node: node.follows_on(state.timeline),
         )  # fmt: skip
     except DrError as error:
         context.say(f"WARNING: {error}; ./dr rejoin {host} --yes")

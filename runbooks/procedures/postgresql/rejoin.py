@@ -122,7 +122,7 @@ def _is_out(node: server.Node, wanted: str) -> bool:
     """One that receives and has paused replays nothing: it is brought back where it is named."""
     if node.name == wanted:
         return not node.streams or node.replay_paused
-    return not node.streams and not wanted and not node.is_primary
+    return not node.follows and not wanted and not node.is_primary
 
 
 def _not_the_one_to_keep(context: Run, node: server.Node, primary: server.Node) -> None:

@@ -156,7 +156,7 @@ def _archive(context: Run) -> Archive | None:
 def _nobody_writes(context: Run, nodes: tuple[server.Node, ...], writes_to: str | None) -> None:
     alive = [node for node in nodes if node.is_primary]
     if alive:
-        others = [node.name for node in nodes if node is not alive[0] and not node.streams]
+        others = [node.name for node in nodes if node is not alive[0] and not node.follows]
         raise Refused(
             f"{alive[0].name} is a primary that answers and takes writes, so the cluster is not down",
             f"./dr rejoin {others[0]} --yes brings the other back" if others else "./dr status shows what is missing",

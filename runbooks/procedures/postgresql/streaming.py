@@ -65,7 +65,7 @@ def follows_soon(context: Run, state: Roles) -> None:
         lambda: server.look(other_of(context, state), layout(context).version),
         context.remaining(),
         what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
-        accept=lambda node: node.streams and node.timeline == state.timeline,
+        accept=lambda node: node.follows_on(state.timeline),
     )
 
 
@@ -84,7 +84,7 @@ def follows(context: Run, state: Roles) -> None:
         lambda: server.look(other_of(context, state), version),
         "rejoin.stream",
         what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
-        accept=lambda node: node.streams and node.timeline == state.timeline,
+        accept=lambda node: node.follows_on(state.timeline),
         far=behind, least=server.SEGMENT_BYTES, granted=context.granted.add, clock=context.clock,
     )  # fmt: skip
 

@@ -1,0 +1,249 @@
+"""A delayed standby as the source of a restore: it is stopped, replayed to just before the target and read there.
+
+Nothing is restored, so that it takes seconds whatever the size. It is never promoted: what a transaction in flight at
+the target has locked, such as a table that it drops, is read just before it was locked, which nobody else could change
+in between. Afterwards it goes on as the delayed standby that it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from inventories.errors import BadInput, DrError, Refused, VerificationFailed
+from runbooks.actions.postgresql import server as act
+from runbooks.actions.postgresql import side as sides
+from runbooks.hosts import Host, Run
+from runbooks.long_work.work import Asker
+from runbooks.probes.postgresql import server, window
+from runbooks.probes.postgresql import side as side_probe
+from runbooks.procedures.postgresql import beside
+from runbooks.procedures.postgresql.pitr_state import RestorePitr, side_of
+from runbooks.procedures.postgresql.roles import layout
+
+DELAYED, REPOSITORY = "delayed", "repository"  # the words of --from that go with a target
+_INSTEAD = "leave --from out, and it is restored from the repository"
+
+
+def standbys(context: Run) -> tuple[Host, ...]:
+    """Those that are delayed by declaration."""
+    return tuple(host for host in context.estate.postgres if host.entry.delay_s)
+
+
+def fitting(context: Run) -> None:
+    """Raises BadInput where --from and another option ask for two different things."""
+    said = context.options
+    if said.source != DELAYED:
+        return
+    if not standbys(context):
+        hint = 'declare a further standby with "apply_delay": "1h", then ./dr deploy'
+        raise BadInput(f"inventory {context.estate.inventory} has no delayed standby", hint)
+    if words := _asks_for_repository(context):
+        raise BadInput(f"--from delayed and {words} were both given", "a delayed standby is no backup: give one")
+
+
+def _asks_for_repository(context: Run) -> str:
+    """The option that names a backup, or needs one that can be promoted; empty for none."""
+    said = context.options
+    asked = {
+        "--swap": getattr(said, "swap", False), "--set": said.backup_set, "--repo": said.repo != 1, "--on": said.on,
+        "--timeline": said.timeline,
+    }  # fmt: skip
+    return next((name for name, value in asked.items() if value), "")
+
+
+def found(context: Run, state: RestorePitr, tables: Sequence[str] = ()) -> RestorePitr:
+    """Where a delayed standby has the target still before it, that one is the source: `delayed` says which.
+
+    `tables`: those that will be read. Raises Refused where nothing but a delayed standby was asked for.
+    """
+    if context.options.source == REPOSITORY or _asks_for_repository(context):
+        return state
+    reasons = []
+    for host in standbys(context):
+        try:
+            return _on(context, state, host, tables)
+        except DrError as error:
+            reasons.append(f"{host}: {error}")
+    if reasons and context.options.source == DELAYED:
+        raise Refused(f"no delayed standby can give {state.target}: {'; '.join(reasons)}", _INSTEAD)
+    for reason in reasons:
+        context.say(f"from the repository, and not from a delayed standby: {reason}")
+    return state
+
+
+def _on(context: Run, state: RestorePitr, host: Host, tables: Sequence[str]) -> RestorePitr:
+    """Raises Refused with the reason why this one cannot give the target."""
+    host.must_answer()
+    _is_free(context, host)
+    node = server.look(host, layout(context).version)
+    if not node.is_standby:
+        raise Refused(f"it is no standby that answers ({server.told((node,))})")
+    there = window.look(host)
+    if state.target.at is not None and (there.since is None or state.target.at.timestamp() <= there.since):
+        raise Refused(f"{state.target} lies before its window, which is {reach(there)}")
+    target = state.target
+    place = window.locate(
+        host, there.replayed, state.goal, layout(context).version, target.kind, target.value, target.inclusive,
+        context.remaining(),
+    )  # fmt: skip
+    if place.times > 1:
+        raise Refused(f"{target} stands {place.times} times in its window")
+    if place.stop is None or place.stop < there.replayed:
+        raise Refused(f"{target} is not in its window, which is {reach(there)}")
+    stop = _before_locks(context, host, place, tables) if tables else place.stop
+    if stop < there.replayed:
+        raise Refused(f"what locks the tables at {target} had done so before its window, which is {reach(there)}")
+    context.say(
+        f"{host}, {host.entry.apply_delay} behind, has {target} before it: it is opened at {server.as_lsn(stop)}"
+    )
+    return state.model_copy(
+        update={
+            "delayed": host.name, "at": host.name, "label": DELAYED, "stop_lsn": stop,
+            "before": tuple(str(one) for one in (place.before,) if one),
+            "after": tuple(str(one) for one in (place.after,) if one),
+        }
+    )  # fmt: skip
+
+
+def _before_locks(context: Run, host: Host, place: window.Place, tables: Sequence[str]) -> int:
+    """The stop, or where the first of these tables was locked against reading by who had not ended at the stop.
+
+    Raises Refused where other tables of these went on being written after that.
+    """
+    assert place.stop is not None
+    if not place.locks:
+        return place.stop
+    families, database = window.relations(host, str(context.estate.data["database"]), tables)
+    locks = {
+        name: [one for one in place.locks if one.database == database and (one.relation in family or not family)]
+        for name, family in families.items()
+    }
+    found = [one for name in tables for one in locks[name]]
+    if not found:
+        return place.stop
+    first = min(found, key=lambda one: one.position)
+    free = [name for name in tables if not any(one.commits == first.commits for one in locks[name])]
+    if free and first.commits:
+        locked = [name for name in tables if name not in free]
+        raise Refused(
+            f"transaction {first.xid} had locked {' and '.join(locked)} when others still wrote {' and '.join(free)}",
+            f"--tables {','.join(locked)} by itself",
+        )
+    context.say(f"transaction {first.xid} had locked it before: what is read is of just before that lock")
+    return first.position
+
+
+def reach(there: window.Window) -> str:
+    """The window of a delayed standby, in words."""
+    if there.since is None:
+        return "unknown: it has replayed no commit since its start"
+    return f"{datetime.fromtimestamp(there.since, UTC):%Y-%m-%d %H:%M:%S+00} to now"
+
+
+def _is_free(context: Run, host: Host) -> None:
+    """Raises Refused where it is open already; --replace gives that one back."""
+    seen = next((one for one in side_probe.every(host) if one.standby and one.running), None)
+    if seen is None:
+        return
+    if not context.options.replace:
+        raise Refused(f"it is open as side cluster {seen.name} already; --replace gives that back first")
+    sides.drop(host, seen.name, 120)
+    act.start(host, layout(context))
+
+
+def opened(context: Run, state: RestorePitr) -> RestorePitr:
+    """Stop it and open it at the target; where that fails it is a delayed standby again. Raises DrError."""
+    host, paths = beside.host_of(context, state), layout(context)
+    there = side_probe.look(host, state.side)
+    if there is None or not there.running:
+        _hold_still(context, state, host)
+        act.stop(host, paths)
+    target = state.stop
+    request = sides.SideRequest(
+        name=state.side, kind=target.kind, target=target.value, timeline=str(state.goal), listen=host.address,
+        readers=beside.readers(context),
+    )  # fmt: skip
+    began = context.clock()
+    try:
+        sides.open_standby(host, request, Asker.of(context))
+        seen = side_of(context, state)
+    except BaseException:
+        _go_on(context, state, host)
+        raise
+    return state.model_copy(
+        update={"side_lsn": server.lsn(seen.reached) or 0, "replay_s": round(context.clock() - began, 3)}
+    )
+
+
+def _hold_still(context: Run, state: RestorePitr, host: Host) -> None:
+    """It may be about to replay the target. Raises Refused where it just has."""
+    host.execute("SELECT pg_wal_replay_pause();")
+    there = window.look(host)
+    if there.replayed > state.stop_lsn:
+        host.execute("SELECT pg_wal_replay_resume();")
+        raise Refused(f"{host} has replayed {state.target} by now, its window is {reach(there)}", _INSTEAD)
+
+
+def reached(context: Run, state: RestorePitr) -> None:
+    """It stands at the stop: what committed before is in it, and what comes next is not. Raises VerificationFailed."""
+    seen = side_of(context, state)
+    if not seen.ready or not seen.paused:
+        raise VerificationFailed(f"the side cluster is {seen.phase}, not paused at {state.target}: {seen.sentence}")
+    if not 0 < state.side_lsn <= state.stop_lsn:
+        raise VerificationFailed(
+            f"the side cluster stands at {server.as_lsn(state.side_lsn)}, and {state.target} is at "
+            f"{server.as_lsn(state.stop_lsn)}"
+        )
+    context.say(
+        f"{state.delayed} stands at {server.as_lsn(state.side_lsn)} after {state.replay_s:.1f} s; "
+        f"last commit before: {''.join(state.before) or 'none in its window'}; "
+        f"first one behind: {''.join(state.after) or 'none yet'}"
+    )
+
+
+def closed(context: Run, state: RestorePitr) -> None:
+    """It is the delayed standby that it was. Harmless when repeated."""
+    host = beside.host_of(context, state)
+    with suppress(DrError):
+        beside.leave(context, state)
+    _go_on(context, state, host)
+
+
+def _go_on(context: Run, state: RestorePitr, host: Host) -> None:
+    sides.drop(host, state.side, 120)
+    act.start(host, layout(context))
+
+
+def follows(context: Run, state: RestorePitr) -> None:
+    """Raises VerificationFailed unless it is a standby again."""
+    node = server.ask(beside.host_of(context, state), layout(context).version, 10)
+    if not node.is_standby:
+        raise VerificationFailed(
+            f"{node.name} is no standby again ({server.told((node,))})", f"./dr rejoin {node.name} --yes"
+        )
+
+
+@contextmanager
+def given_back(context: Run, state: RestorePitr | None) -> Iterator[None]:
+    """Whatever goes wrong meanwhile, it goes on being a delayed standby."""
+    try:
+        yield
+    except BaseException:
+        if state is not None and state.delayed:
+            closed(replace(context, deadline=context.clock() + 180), state)
+        raise
+
+
+def closing(name: str, unit: str) -> str:
+    """The command that gives it back, on its host."""
+    drop = f"sudo -u postgres python3 -m agents.postgresql.side.cluster drop --name {name}"
+    return f"cd /opt/mystocks-dr && {drop} && sudo systemctl start {unit}"
+
+
+__all__ = [
+    "DELAYED", "REPOSITORY", "closed", "closing", "fitting", "follows", "found", "given_back", "opened",
+    "reach", "reached", "standbys",
+]  # fmt: skip
