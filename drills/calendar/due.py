@@ -29,8 +29,8 @@ _TWO = 2  # PostgreSQL hosts of a lab that nobody wanted otherwise
 @dataclass(frozen=True)
 class Ground:
     """What the calendar is held against. `places`: those that are here; `nodes`: PostgreSQL hosts that may be primary;
-    `ticks`: TDengine is deployed; `behind`: a standby is delayed; `versions`: None where nobody says, and `versions_says` from where they are if not
-    from the hosts.
+    `ticks`: TDengine is deployed; `behind`: a standby is delayed; `versions`: None where nobody says, and
+    `versions_says` from where they are if not from the hosts.
     """
 
     places: tuple[str, ...]

@@ -200,6 +200,9 @@ def _servers(status: Status) -> Iterator[Finding]:
                     "place, and ./dr deploy clones the primary"
                 )
             yield Finding(f"{node.name} as a standby", f"not reachable ({node.why})", "streaming", hint)
+        elif node.opened and not node.online:
+            hint = f"./dr rejoin {node.name} --yes lets it go on, when nobody reads it any more"
+            yield Finding(f"{node.name} as a delayed standby", f"open as {node.opened}", "follows, and is behind", hint)
         elif node.hangs:
             yield Finding(f"{node.name} as a standby", node.why, "streaming", _hung(status, node))
         elif not node.installed:

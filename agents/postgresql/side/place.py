@@ -37,6 +37,8 @@ SESSION = " ".join(
     }.items()
 )  # fmt: skip
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_SETTING = re.compile(r"^([\w.]+) = '(.*)'$", re.MULTILINE)
+_ONE, _TWO = "'", "''"
 _STATE = re.compile(r"^(?:psql:.*?)?(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5}): ", re.MULTILINE)
 
 
@@ -154,10 +156,17 @@ class Place:
             return subprocess.Popen(
                 [
                     *(() if self.is_standby else GIVES_WAY), self.program("postgres"), "-D", self.data, "-c",
-                    f"config_file={self.folder}/postgresql.conf",
+                    f"config_file={self.folder}/postgresql.conf", *self._outranking(),
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
             )  # fmt: skip
+
+    def _outranking(self) -> list[str]:
+        """A standby's own ALTER SYSTEM settings stay in its data, and would outrank the file: words outrank those."""
+        if not self.is_standby:
+            return []
+        found = _SETTING.findall((self.folder / "postgresql.conf").read_text())
+        return [word for name, value in found for word in ("-c", f"{name}={value.replace(_TWO, _ONE)}")]
 
     def halt(self, mode: str = "fast", timeout: int = 120) -> None:
         """Stop the server; one that does not stop is killed with everything it started."""

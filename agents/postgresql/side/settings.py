@@ -116,6 +116,7 @@ def write(
         "track_commit_timestamp": control.get("track_commit_timestamp setting", "off"),
         "hot_standby": "on",
         "wal_retrieve_retry_interval": "500ms",
+        "recovery_min_apply_delay": "0",
         # Nothing that acts on the world: no archive, no replication, no job of an extension, no vacuum.
         "archive_mode": "off",
         "archive_command": "",

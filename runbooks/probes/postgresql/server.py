@@ -62,6 +62,10 @@ fenced=$(plain 2>/dev/null < /etc/mystocks-dr/fenced)
 test -e /etc/mystocks-dr/fenced && fenced=${fenced:-no reason given}
 data=/var/lib/postgresql/%s/main
 standby=$(test -e $data/standby.signal && echo true || echo false)
+opened=
+for one in /var/lib/postgresql/%s/side-*.d/delayed; do
+  test -e "$one" && opened=${one#*/side-} && opened=${opened%%.d/delayed}
+done
 installed=$(test -x /usr/lib/postgresql/%s/bin/postgres && echo true || echo false)
 runs= error=
 if test $ended -ne 0; then
@@ -72,8 +76,10 @@ if test $ended -ne 0; then
   test $ended -ne 137 && test -n "$runs" &&
     error=$(runuser -u postgres -- timeout 1 psql -X -d postgres -c '' 2>&1 | plain)
 fi
-printf '{"standby_signal": %%s, "installed": %%s, "fenced": "%%s", "runs": "%%s", "error": "%%s", "server": %%s}\n' \
-  "$standby" "$installed" "$fenced" "$runs" "$error" "${answer:-null}"
+printf '{"standby_signal": %%s, "opened": "%%s", "installed": %%s, "fenced": "%%s", ' \\
+  "$standby" "$opened" "$installed" "$fenced"
+printf '"runs": "%%s", "error": "%%s", "server": %%s}\\n' \\
+  "$runs" "$error" "${answer:-null}"
 """
 
 
@@ -124,6 +130,7 @@ class Node:
     runs: bool = False  # a server, whether or not it answered
     fenced: str = ""
     standby_signal: bool = False
+    opened: str = ""  # the side cluster as which it is open, a delayed standby that a restore reads
     installed: bool = True
     online: bool = False
     system: str = ""  # the database system's identifier
@@ -207,7 +214,8 @@ def look(host: Host, pg_version: int, timeout: float = 8) -> Node:
         return Node(host, ssh=False, why=host.no_answer(door))
     patience = min(budget("server.answer"), timeout / 2)
     try:
-        said = host.run(_LOOK, host.session, _SQL, f"{patience:.2f}", pg_version, pg_version, timeout=timeout).json()
+        words = (host.session, _SQL, f"{patience:.2f}", *[pg_version] * 3)
+        said = host.run(_LOOK, *words, timeout=timeout).json()
     except TimedOut as error:
         return Node(host, ssh=False, slow=True, why=str(error))
     except DrError as error:
@@ -434,6 +442,7 @@ def _node(host: Host, said: dict[str, Any], patience: float = 0) -> Node:
     server = said["server"]
     common: dict[str, Any] = {
         "ssh": True, "fenced": said["fenced"].strip(), "standby_signal": said["standby_signal"],
+        "opened": said.get("opened", ""),
         "installed": said["installed"], "runs": bool(said["runs"]) or server is not None,
     }  # fmt: skip
     if server is None:

@@ -64,6 +64,12 @@ class SideCluster:
         return ("-h", self.socket, "-p", str(self.port))
 
 
+def closing(name: str, version: int) -> str:
+    """The command, on its host, that lets a delayed standby go on which is open as this side cluster."""
+    drop = f"sudo -u postgres python3 -m agents.postgresql.side.cluster drop --name {name}"
+    return f"cd /opt/mystocks-dr && {drop} && sudo systemctl start postgresql@{version}-main"
+
+
 def look(host: Host, name: str, timeout: float | None = None) -> SideCluster | None:
     """The side cluster of this name; None where there is none. Raises DrError when the host does not answer."""
     return next((one for one in every(host, timeout) if one.name == name), None)

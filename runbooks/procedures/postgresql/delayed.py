@@ -237,13 +237,7 @@ def given_back(context: Run, state: RestorePitr | None) -> Iterator[None]:
         raise
 
 
-def closing(name: str, unit: str) -> str:
-    """The command that gives it back, on its host."""
-    drop = f"sudo -u postgres python3 -m agents.postgresql.side.cluster drop --name {name}"
-    return f"cd /opt/mystocks-dr && {drop} && sudo systemctl start {unit}"
-
-
 __all__ = [
-    "DELAYED", "REPOSITORY", "closed", "closing", "fitting", "follows", "found", "given_back", "opened",
+    "DELAYED", "REPOSITORY", "closed", "fitting", "follows", "found", "given_back", "opened",
     "reach", "reached", "standbys",
 ]  # fmt: skip

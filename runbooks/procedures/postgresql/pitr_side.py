@@ -130,7 +130,7 @@ def ways_on(context: Run, state: RestorePitr, seen: side_probe.SideCluster) -> t
         return (
             f"look at it as postgres: psql {' '.join(seen.connection)}",
             f"{beside.host_of(context, state)} is no delayed standby meanwhile; there, "
-            f"{delayed.closing(state.side, layout(context).unit)} lets it go on",
+            f"{side_probe.closing(state.side, layout(context).version)} lets it go on",
         )
     swap = "" if state.at not in ("", state.primary) else "; --swap --yes puts it in the primary's place"
     return (

@@ -491,7 +491,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             when=opens_standby, when_says="a delayed standby was opened",
             says="Let it go on as the delayed standby that it was.",
             evidence=Evidence("it is a standby again", follows),
-            commands=(delayed.closing(SIDE, "postgresql@17-main"),),
+            commands=(sides.closing(SIDE, 17),),
         ),
     ),
 )  # fmt: skip
