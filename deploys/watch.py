@@ -28,8 +28,8 @@ ROOMS = ("agents", "deploys", "doors", "inventories", "lab", "runbooks", "templa
 _VALUES = estate.ROOT / "inventories" / "group_data" / "all.py"
 # What of a room is brought, where not all is: the operator's inventories lie there too, and are nobody else's to read.
 ONLY = {"inventories": (
-    "__init__.py", "addresses.py", "catalog", "errors.py", f"{_VALUES.parent.name}/{_VALUES.name}", "inventory.py",
-    "lab.py", "quorum.py", "secrets.py", "ssh_config.py", "whoami.py",
+    "__init__.py", "addresses.py", "catalog", "delay.py", "errors.py", f"{_VALUES.parent.name}/{_VALUES.name}",
+    "inventory.py", "lab.py", "quorum.py", "secrets.py", "ssh_config.py", "whoami.py",
 )}  # fmt: skip
 KEY, INVENTORY = f"{ETC}/id_ed25519", f"{ETC}/inventory.py"
 _UNIT_FILE = f"/etc/systemd/system/{UNIT}.service"

@@ -37,9 +37,7 @@ def cells(status: Status, node: Node) -> tuple[str, ...]:
 
 def _window(status: Status, node: Node) -> str:
     """From which moment on a restore can take a delayed standby."""
-    if node.replay_age_s is None:
-        return "window unknown yet"
-    return f"window from {datetime.fromtimestamp(status.at - node.replay_age_s, UTC):%m-%d %H:%M:%S+00} to now"
+    return f"window from {datetime.fromtimestamp(status.at - (node.since_s or 0), UTC):%m-%d %H:%M:%S+00} to now"
 
 
 def _position(lsn: int | None) -> str:

@@ -105,10 +105,10 @@ class Pair:
         scratch.mkdir()
         _give(scratch)
         words = (self.standby.data, self.standby.version, timeline, self.replayed, kind, value)
-        return _said(_WINDOW, *words, "yes" if inclusive else "no", scratch)
+        return _json(_WINDOW, *words, "yes" if inclusive else "no", scratch)
 
     def open(self, value: str, *, kind: str = "lsn", name: str = "t", timeline: int = 1) -> dict[str, Any]:
-        return _said(_OPEN, self.root, name, kind, value, timeline)
+        return _json(_OPEN, self.root, name, kind, value, timeline)
 
     def drop(self, name: str = "t") -> None:
         _said(_DROP, self.root, name)
@@ -131,6 +131,12 @@ def _as_postgres(words: list[str]) -> list[str]:
 def _give(path: Path) -> None:
     if os.geteuid() == 0:
         shutil.chown(path, "postgres", "postgres")
+
+
+def _json(script: str, *words: object) -> dict[str, Any]:
+    said = _said(script, *words)
+    assert isinstance(said, dict)
+    return said
 
 
 def _said(script: str, *words: object) -> Any:

@@ -43,7 +43,7 @@ def bad(pair: Pair) -> Iterator[dict[str, Any]]:
 
 def _in_one(pair: Pair, *statements: str) -> int:
     """Its number, of statements in one transaction."""
-    words = {"host": "127.0.0.1", "port": pair.primary.port, "user": "postgres", "dbname": DATABASE}
+    words: dict[str, Any] = {"host": "127.0.0.1", "port": pair.primary.port, "user": "postgres", "dbname": DATABASE}
     with psycopg2.connect(**words) as one, one.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)

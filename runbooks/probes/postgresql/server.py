@@ -32,6 +32,9 @@ select json_build_object(
   'written', case when r.rec then pg_last_wal_receive_lsn() else pg_current_wal_lsn() end,
   'replayed', case when r.rec then pg_last_wal_replay_lsn() end,
   'replay_age_s', case when r.rec then extract(epoch from now() - pg_last_xact_replay_timestamp()) end,
+  -- No commit in it is later: where it has replayed none since its start, they are all in the checkpoint it began with.
+  'since_s', case when r.rec then extract(epoch from now() - coalesce(pg_last_xact_replay_timestamp(),
+      (select checkpoint_time from pg_control_checkpoint()))) end,
   'replay_paused', case when r.rec then pg_is_wal_replay_paused() else false end,
   'delaying', exists (select from pg_stat_activity
     where backend_type = 'startup' and wait_event = 'RecoveryApplyDelay'),
@@ -139,6 +142,7 @@ class Node:
     written: int | None = None  # standby: received; primary: written
     replayed: int | None = None
     replay_age_s: float | None = None
+    since_s: float | None = None  # no commit that it has replayed is younger
     replay_paused: bool = False
     heard: int = 0  # the newest timeline whose history it has
     delaying: bool = False  # what it would replay next is younger than recovery_min_apply_delay lets it
@@ -452,6 +456,7 @@ def _node(host: Host, said: dict[str, Any], patience: float = 0) -> Node:
         "in_recovery",
         "timeline",
         "replay_age_s",
+        "since_s",
         "replay_paused",
         "heard",
         "delaying",

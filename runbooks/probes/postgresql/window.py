@@ -14,7 +14,8 @@ from runbooks.probes.postgresql.server import as_lsn, lsn
 from runbooks.table_copy.names import literal, qualified
 
 _SQL = """
-select pg_last_wal_replay_lsn()::text as replayed, extract(epoch from pg_last_xact_replay_timestamp()) as last_commit_at
+select pg_last_wal_replay_lsn()::text as replayed, extract(epoch from coalesce(pg_last_xact_replay_timestamp(),
+  (select checkpoint_time from pg_control_checkpoint()))) as since
 """
 # A table with what is read along with it: its partitions or chunks, their indexes and what is kept beside their rows.
 _RELATIONS = """
@@ -33,10 +34,10 @@ select distinct relation::bigint as oid from pg_locks where mode = 'AccessExclus
 
 @dataclass(frozen=True)
 class Window:
-    """`replayed`: the LSN up to which it has replayed, `since`: the last commit in it, unix seconds."""
+    """`replayed`: the LSN up to which it has replayed; `since`: no commit in it is later, unix seconds."""
 
     replayed: int
-    since: float | None
+    since: float
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Place:
 def look(host: Host) -> Window:
     """Raises DrError while its server does not answer."""
     row = host.query(_SQL)[0]
-    return Window(lsn(row["replayed"]) or 0, row["last_commit_at"])
+    return Window(lsn(row["replayed"]) or 0, float(row["since"]))
 
 
 def locate(

@@ -17,8 +17,9 @@ from runbooks.actions.postgresql import server as act
 from runbooks.actions.postgresql import side as sides
 from runbooks.hosts import Host, Run
 from runbooks.long_work.work import Asker
-from runbooks.probes.postgresql import server, window
+from runbooks.probes.postgresql import server, table_copy, window
 from runbooks.probes.postgresql import side as side_probe
+from runbooks.probes.postgresql.tables import Server
 from runbooks.procedures.postgresql import beside
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, side_of
 from runbooks.procedures.postgresql.roles import layout
@@ -82,7 +83,7 @@ def _on(context: Run, state: RestorePitr, host: Host, tables: Sequence[str]) -> 
     if not node.is_standby:
         raise Refused(f"it is no standby that answers ({server.told((node,))})")
     there = window.look(host)
-    if state.target.at is not None and (there.since is None or state.target.at.timestamp() <= there.since):
+    if state.target.at is not None and state.target.at.timestamp() <= there.since:
         raise Refused(f"{state.target} lies before its window, which is {reach(there)}")
     target = state.target
     place = window.locate(
@@ -138,8 +139,6 @@ def _before_locks(context: Run, host: Host, place: window.Place, tables: Sequenc
 
 def reach(there: window.Window) -> str:
     """The window of a delayed standby, in words."""
-    if there.since is None:
-        return "unknown: it has replayed no commit since its start"
     return f"{datetime.fromtimestamp(there.since, UTC):%Y-%m-%d %H:%M:%S+00} to now"
 
 
@@ -204,6 +203,15 @@ def reached(context: Run, state: RestorePitr) -> None:
     )
 
 
+def readable(copy: Server, names: Sequence[str]) -> None:
+    """Raises Refused where who had not ended at the target has locked one of them: nobody could read it there."""
+    if held := table_copy.locked_of(copy, names):
+        raise Refused(
+            f"{' and '.join(held)} had been locked by a transaction in flight at the target, and a standby lets nobody "
+            "read that", "--from repository restores one that can be promoted to undo it",
+        )  # fmt: skip
+
+
 def closed(context: Run, state: RestorePitr) -> None:
     """It is the delayed standby that it was. Harmless when repeated."""
     host = beside.host_of(context, state)
@@ -239,5 +247,5 @@ def given_back(context: Run, state: RestorePitr | None) -> Iterator[None]:
 
 __all__ = [
     "DELAYED", "REPOSITORY", "closed", "fitting", "follows", "found", "given_back", "opened",
-    "reach", "reached", "standbys",
+    "reach", "reached", "readable", "standbys",
 ]  # fmt: skip

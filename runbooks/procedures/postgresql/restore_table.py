@@ -231,7 +231,7 @@ def _compared(context: Run, state: RestoreTable) -> RestoreTable:
     live, source = live_server(context, state), source_of(context, state)
     copy = Server(live.host, live.database, source.connect)
     if opens_standby(context, state):
-        copying.readable(copy, state.tables)
+        delayed.readable(copy, state.tables)
     elif copies.locked(copy):
         context.say(f"a transaction in flight at the target has locked tables: {state.side} is promoted to undo it")
         side_act.promote(beside.host_of(context, state), state.side, context.remaining())

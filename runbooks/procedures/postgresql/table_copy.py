@@ -65,15 +65,6 @@ def _letters(name: str) -> str:
     return "".join(letter for letter in name if not letter.isdigit())
 
 
-def readable(copy: Server, names: Sequence[str]) -> None:
-    """Raises Refused where who had not ended at the target has locked one of them: nobody could read it there."""
-    if held := table_copy.locked_of(copy, names):
-        raise Refused(
-            f"{' and '.join(held)} had been locked by a transaction in flight at the target, and a standby lets nobody "
-            "read that", "--from repository restores one that can be promoted to undo it",
-        )  # fmt: skip
-
-
 def free_names(names: Sequence[str], mode: Mode, keep: bool, live: Server) -> None:
     """Raises Refused when the table that this mode leaves behind is there from an earlier time."""
     suffix = RESTORED if mode is Mode.BESIDE else REPLACED if mode is Mode.REPLACE and keep else ""
