@@ -57,7 +57,6 @@ class Stage:
     target: Target | None = None
     safe_at: float | None = None
     bad_xid: str = ""  # the transaction that a restore has to stop before
-    last_spoiled: int = 0  # event id of the last row that a bad statement spoiled
     structure: str = ""  # what a table was before it was dropped
     damaged: str = ""  # label of the backup in which a byte was flipped
     outages: dict[str, int] = field(default_factory=dict)  # of each feed, before the fault

@@ -10,6 +10,7 @@ from drills.scenarios.common import RATE, check, drop_side, primary_now
 from drills.scenarios.parts import Result, Scenario, Twin
 from drills.stage import Stage
 from inventories.errors import DrError
+from runbooks.engine.outcome import Outcome
 from runbooks.engine.procedure import Procedure, replace_step
 from runbooks.engine.wait import until
 from runbooks.hosts import Host, Run
@@ -18,7 +19,8 @@ from runbooks.procedures.postgresql import delayed, restore_pitr, restore_table
 from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, RestorePitrOptions
 from runbooks.procedures.postgresql.restore_table import RESTORE_TABLE, RestoreTable, RestoreTableOptions
 from runbooks.procedures.postgresql.roles import primary_of
-from runbooks.table_copy.counts import Mode
+from runbooks.table_copy import names
+from runbooks.table_copy.counts import RESTORED, Mode
 
 DROPPED, SPOILED = "order_records", "position_records"
 BAD_STATEMENT = "bad statement"
@@ -161,6 +163,15 @@ def _undone(stage: Stage) -> tuple[Check, ...]:
 
 # ---- both, from a delayed standby
 
+_COPY = names.beside(SPOILED, RESTORED)
+# The same row as then has the same event.
+_MEND = f"""
+UPDATE public.{SPOILED} AS live SET quantity = copy.quantity FROM public.{_COPY} AS copy
+WHERE (live.account_id, live.symbol, live.record_date, live.event_id)
+  = (copy.account_id, copy.symbol, copy.record_date, copy.event_id);
+DROP TABLE public.{_COPY};
+"""  # noqa: S608 - our own tables
+
 
 def _restore_from_delayed(stage: Stage) -> Result:
     options = RestoreTableOptions(yes=True, tables=(DROPPED,), to_xid=stage.bad_xid, source=delayed.DELAYED)
@@ -170,17 +181,19 @@ def _restore_from_delayed(stage: Stage) -> Result:
 def _spoil_rows(stage: Stage) -> None:
     """What is committed later stays, so that nothing is rolled back."""
     _spoil(stage)
-    assert stage.target is not None
-    stage.last_spoiled, stage.target = (stage.run_number << 32) + stage.target.last[SPOILED], None
+    stage.target = None
 
 
 def _rows_from_delayed(stage: Stage) -> Result:
-    """The rows that there were; those that were written since are none of them."""
+    """What somebody has written since is no longer spoiled, and stays: the copy is laid beside, and gives the rest."""
     options = RestoreTableOptions(
-        yes=True, tables=(SPOILED,), to_xid=stage.bad_xid, source=delayed.DELAYED, mode=Mode.REPLACE,
-        where=f"event_id <= {stage.last_spoiled}", keep_replaced=False,
-    )  # fmt: skip
-    return _told(stage, stage.run(RESTORE_TABLE, options))
+        yes=True, tables=(SPOILED,), to_xid=stage.bad_xid, source=delayed.DELAYED, mode=Mode.BESIDE
+    )
+    stage.later("the copy beside", lambda: _psql(stage, primary_now(stage), f"DROP TABLE IF EXISTS public.{_COPY};"))
+    result = _told(stage, stage.run(RESTORE_TABLE, options))
+    if result.outcome is Outcome.PASSED:
+        _psql(stage, primary_now(stage), _MEND)
+    return result
 
 
 def _told(stage: Stage, result: Result) -> Result:
