@@ -86,7 +86,7 @@ def look(estate: Estate | None, checked: Checked) -> Ground:
     asked = os.environ.get("DR_LAB_POSTGRES", "")
     nodes = len(estate.candidates) if estate else int(asked) if asked.isdigit() else _TWO
     ticks = bool(estate.groups.get("tdengine")) if estate else bool(os.environ.get(PACKAGE))
-    behind = any(host.entry.delay_s for host in estate.postgres) if estate else bool(os.environ.get("DR_LAB_DELAY"))
+    behind = bool(estate.delayed) if estate else bool(os.environ.get("DR_LAB_DELAY"))
     return Ground(_places(estate), nodes, ticks, versions or None, says, behind)
 
 

@@ -98,7 +98,7 @@ class Scenario:
 
     def fitting(self, estate: Estate) -> Scenario:
         """What it is in this estate. Raises Refused where the estate is too small for it."""
-        if self.delayed and not any(host.entry.delay_s for host in estate.postgres):
+        if self.delayed and not estate.delayed:
             raise Refused(
                 f"{self.name} takes a delayed standby, and the estate has none",
                 f"DR_LAB_POSTGRES=3 DR_LAB_DELAY=1h ./dr drill --scenario {self.name}, on a new lab or after "

@@ -61,7 +61,7 @@ def sizes(estate: Estate) -> Sizes:
 
 def _behind(estate: Estate) -> int:
     """Seconds of the standby that is furthest behind by declaration; 0 without one."""
-    return max(host.entry.delay_s for host in estate.postgres)
+    return max((host.entry.delay_s for host in estate.delayed), default=0)
 
 
 def _ticks_there(estate: Estate) -> int:

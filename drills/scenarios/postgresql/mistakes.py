@@ -208,7 +208,7 @@ def _told(stage: Stage, result: Result) -> Result:
 def _exactly_before(stage: Stage) -> tuple[Check, ...]:
     """The first commit that is not in it is the bad statement's, and the standby is behind again."""
     behind = stage.told(BEHIND)
-    again = [server.look(host, server.version(stage.estate)) for host in stage.estate.postgres if host.entry.delay_s]
+    again = [server.look(host, server.version(stage.estate)) for host in stage.estate.delayed]
     return (
         check("it was opened just before the bad statement", f"transaction {stage.bad_xid} " in behind, behind),
         check(

@@ -28,17 +28,12 @@ DELAYED, REPOSITORY = "delayed", "repository"  # the words of --from that go wit
 _INSTEAD = "leave --from out, and it is restored from the repository"
 
 
-def standbys(context: Run) -> tuple[Host, ...]:
-    """Those that are delayed by declaration."""
-    return tuple(host for host in context.estate.postgres if host.entry.delay_s)
-
-
 def fitting(context: Run) -> None:
     """Raises BadInput where --from and another option ask for two different things."""
     said = context.options
     if said.source != DELAYED:
         return
-    if not standbys(context):
+    if not context.estate.delayed:
         hint = 'declare a further standby with "apply_delay": "1h", then ./dr deploy'
         raise BadInput(f"inventory {context.estate.inventory} has no delayed standby", hint)
     if words := _asks_for_repository(context):
@@ -63,7 +58,7 @@ def found(context: Run, state: RestorePitr, tables: Sequence[str] = ()) -> Resto
     if context.options.source == REPOSITORY or _asks_for_repository(context):
         return state
     reasons = []
-    for host in standbys(context):
+    for host in context.estate.delayed:
         try:
             return _on(context, state, host, tables)
         except DrError as error:
@@ -247,5 +242,5 @@ def given_back(context: Run, state: RestorePitr | None) -> Iterator[None]:
 
 __all__ = [
     "DELAYED", "REPOSITORY", "closed", "fitting", "follows", "found", "given_back", "opened",
-    "reach", "reached", "readable", "standbys",
+    "reach", "reached", "readable",
 ]  # fmt: skip
