@@ -59,6 +59,18 @@ class HostEntry(BaseModel):
         return delay.seconds(self.apply_delay)
 
     @property
+    def never_promoted(self) -> str:
+        """Why it is neither waited for nor promoted, in words; empty where it may be."""
+        if self.delay_s:
+            return "delayed by declaration"
+        return "" if self.synchronous else "asynchronous by declaration"
+
+    @property
+    def lets_in(self) -> str:
+        """What has to go from its entry so that it may be."""
+        return "`apply_delay`" if self.delay_s else "`synchronous`"
+
+    @property
     def hops(self) -> tuple[str, ...]:
         """Host names of the bastions, without user and port."""
         jumps = self.ssh_proxy_jump.split(",") if self.ssh_proxy_jump else []

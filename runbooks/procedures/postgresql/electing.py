@@ -25,11 +25,11 @@ def electable(nodes: Sequence[server.Node]) -> list[server.Node]:
     standbys = [node for node in nodes if node.is_standby]
     found = [node for node in standbys if node.host.entry.synchronous]
     if standbys and not found:
-        names = " and ".join(node.name for node in standbys)
+        names, entry = " and ".join(node.name for node in standbys), standbys[0].host.entry
         raise Refused(
-            f"only {names} answers, asynchronous by declaration: no commit has waited for it, and it is not promoted",
-            "bring back the primary or another standby, then ./dr status; take `synchronous` off it in the inventory "
-            "if it is all that is left",
+            f"only {names} answers, {entry.never_promoted}: no commit has waited for it, and it is not promoted",
+            f"bring back the primary or another standby, then ./dr status; take {entry.lets_in} off it in the "
+            "inventory if it is all that is left",
         )
     return found
 

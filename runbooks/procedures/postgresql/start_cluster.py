@@ -72,12 +72,17 @@ class StartCluster(Failover):
 
 
 def wanted(context: Run) -> StartCluster:
-    """Raises BadInput for a host that is none of PostgreSQL's."""
+    """Raises BadInput for a host that is none of PostgreSQL's, Refused for one that never takes writes."""
     name, candidates = context.options.host, [host.name for host in context.estate.postgres]
     if name and name not in candidates:
         raise BadInput(
             f"{name!r} is no PostgreSQL host of inventory {context.estate.inventory}",
             f"its PostgreSQL hosts are {' and '.join(candidates)}",
+        )
+    if name and context.estate.host(name).entry.delay_s:
+        raise Refused(
+            f"{name} is {context.estate.host(name).entry.never_promoted}, and is not the one to start first",
+            f"./dr start-cluster --host {' or '.join(host.name for host in context.estate.candidates)}",
         )
     nobody_works(context, DATA)  # what is being restored or rewound is nothing to choose from, nor to start
     return StartCluster()

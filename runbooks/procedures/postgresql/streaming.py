@@ -116,7 +116,7 @@ def _quorum_waits(context: Run, state: R) -> R:
     """The same with more than one standby: every candidate that streams is let in, and the other host with them."""
     primary, other = primary_of(context, state), other_of(context, state)
     if not other.entry.synchronous:
-        context.say(f"{other} is asynchronous by declaration: no commit waits for it")
+        context.say(f"{other} is {other.entry.never_promoted}: no commit waits for it")
         return state
     until_it_is(context, state, f"up with {primary.name}", lambda standby: True)
     return only_these(context, state, _who_streams(context, primary, other))
