@@ -142,7 +142,7 @@ def _json(script: str, *words: object) -> dict[str, Any]:
 def _said(script: str, *words: object) -> Any:
     command = _as_postgres(["/usr/bin/python3", "-c", script, *map(str, words)])
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=40, cwd="/", check=False,
+        command, capture_output=True, text=True, timeout=100, cwd="/", check=False,
         env={**os.environ, "PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     if done.returncode:
