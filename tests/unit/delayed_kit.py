@@ -42,7 +42,8 @@ from agents.base.errors import run
 from agents.postgresql.side import window
 from agents.postgresql.side.target import Target
 from agents.postgresql.wal.archive_map import lsn
-data, version, timeline, start, kind, value, inclusive, scratch = sys.argv[1:]
+data, version, timeline, start, kind, value, inclusive, scratch, at_once = sys.argv[1:]
+window._AT_ONCE = int(at_once)
 def main():
     wal = window.Wal(Path(data), int(version), int(timeline), Path(scratch))
     found = window.find(wal.records(lsn(start)), Target(kind, value, inclusive == "yes", timeline))
@@ -99,13 +100,15 @@ class Pair:
     def replayed(self) -> str:
         return str(self.standby.sql("select pg_last_wal_replay_lsn()")[0][0])
 
-    def window(self, kind: str, value: str, *, inclusive: bool = False, timeline: int = 1) -> dict[str, Any]:
+    def window(
+        self, kind: str, value: str, *, inclusive: bool = False, timeline: int = 1, at_once: int = 16
+    ) -> dict[str, Any]:
         scratch = self.root / "scratch"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         _give(scratch)
         words = (self.standby.data, self.standby.version, timeline, self.replayed, kind, value)
-        return _json(_WINDOW, *words, "yes" if inclusive else "no", scratch)
+        return _json(_WINDOW, *words, "yes" if inclusive else "no", scratch, at_once)
 
     def open(self, value: str, *, kind: str = "lsn", name: str = "t", timeline: int = 1) -> dict[str, Any]:
         return _json(_OPEN, self.root, name, kind, value, timeline)

@@ -86,6 +86,15 @@ def test_a_moment_a_restore_point_and_a_position_lead_to_the_same_rows(
         assert pair.ask(pair.open(place["stop"]), COUNT) == "3"
 
 
+def test_the_wal_is_looked_through_a_few_segments_at_a_time(pair: Pair, bad: dict[str, Any]) -> None:
+    for _ in range(3):
+        pair.primary.sql("insert into other values (3)", "select pg_switch_wal()")
+    last = _in_one(pair, "insert into other values (4)")
+    pair.arrived()
+    for xid in (bad["xid"], str(last)):
+        assert pair.window("xid", xid, at_once=1) == pair.window("xid", xid)
+
+
 def test_with_the_target_included_the_rows_are_gone(pair: Pair, bad: dict[str, Any]) -> None:
     place = pair.window("xid", bad["xid"], inclusive=True)
     assert str(place["before"]["xid"]) == bad["xid"]

@@ -38,6 +38,7 @@ _LOCK = re.compile(r"xid (\d+) db (\d+) rel (\d+)")
 _SUBXACTS = re.compile(r"subxacts:((?: \d+)+)")
 _ENDS = ("COMMIT", "COMMIT_PREPARED", "ABORT", "ABORT_PREPARED")
 _LOW = 1 << 32
+_AT_ONCE = 16  # segments
 
 
 @dataclass
@@ -56,16 +57,29 @@ class Wal:
         self.left = {parent: at // self.have.segment_bytes for parent, at in self._ancestors()}
 
     def records(self, start: int) -> Iterator[Record]:
-        """Ends of transactions, restore points and locks from `start` on, in order."""
+        """Ends of transactions, restore points and locks from `start` on, in order. Raises AgentError without any WAL.
+
+        A few segments at a time: what is behind the target need not be fetched.
+        """
         size = self.have.segment_bytes
-        number = start // size
+        first = number = start // size
         while self._put(number):
             number += 1
+            if number - first > _AT_ONCE:  # one more than is told of: a record may end in it
+                yield from self._dumped(max(start, first * size), number, (number - 1) * size)
+                for one in range(first, number - 1):
+                    (self.scratch / name(self.timeline, one, size)).unlink()
+                first = number = number - 1
         if number == start // size:
             raise AgentError(f"The standby's WAL from {as_lsn(start)} on is neither here nor in the archive.")
+        yield from self._dumped(max(start, first * size), number, number * size)
+
+    def _dumped(self, start: int, behind: int, end: int) -> Iterator[Record]:
+        """What begins from `start` on and before `end`, of segments that are there up to the one `behind` them."""
         words = [
             f"/usr/lib/postgresql/{self.version}/bin/pg_waldump", f"--path={self.scratch}",
-            f"--timeline={self.timeline}", f"--start={as_lsn(start)}", f"--end={as_lsn(number * size)}",
+            f"--timeline={self.timeline}", f"--start={as_lsn(start)}",
+            f"--end={as_lsn(behind * self.have.segment_bytes)}",
             "--rmgr=Transaction", "--rmgr=Standby", "--rmgr=XLOG",
         ]  # fmt: skip
         with subprocess.Popen(
@@ -75,8 +89,8 @@ class Wal:
             assert dumped.stdout is not None
             for line in dumped.stdout:
                 match = _RECORD.search(line)
-                if match:
-                    yield Record(lsn(match[2]), int(match[1]), match[3], match[4])
+                if match and (at := lsn(match[2])) < end:
+                    yield Record(at, int(match[1]), match[3], match[4])
 
     def _put(self, number: int) -> bool:
         """One segment under a name of our timeline, as pg_waldump follows one only; False where nobody has it."""
@@ -84,6 +98,8 @@ class Wal:
         owner = next((parent for parent, end in sorted(self.left.items()) if number < end), self.timeline)
         stored, target = name(owner, number, size), self.scratch / name(self.timeline, number, size)
         here = self.data / "pg_wal" / stored
+        if target.exists():
+            return True
         if stored in self.have.whole:
             target.symlink_to(here)
         elif not self._fetched(stored, target):
