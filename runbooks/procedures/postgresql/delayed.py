@@ -1,6 +1,7 @@
 """A delayed standby as the source of a restore: it is stopped, replayed to just before the target and read there.
 
-Nothing is restored, so that it takes seconds whatever the size. It is never promoted: what a transaction in flight at
+Nothing is restored, so that it takes seconds whatever the size. Recovery goes forward alone: its window begins at the
+target from then on, and what lies before is the repository's. It is never promoted: what a transaction in flight at
 the target has locked, such as a table that it drops, is read just before it was locked, which nobody else could change
 in between. Afterwards it goes on as the delayed standby that it was.
 """
@@ -93,7 +94,8 @@ def _on(context: Run, state: RestorePitr, host: Host, tables: Sequence[str]) -> 
     if stop < there.replayed:
         raise Refused(f"what locks the tables at {target} had done so before its window, which is {reach(there)}")
     context.say(
-        f"{host}, {host.entry.apply_delay} behind, has {target} before it: it is opened at {server.as_lsn(stop)}"
+        f"{host}, {host.entry.apply_delay} behind, has {target} before it: it is opened at {server.as_lsn(stop)}, and "
+        "gives nothing of before that afterwards, which the repository does"
     )
     return state.model_copy(
         update={
