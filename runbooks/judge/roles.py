@@ -15,6 +15,8 @@ def cells(status: Status, node: Node) -> tuple[str, ...]:
     """What stands below HEADINGS behind the host's name."""
     if not node.ssh:
         return ("unknown" if node.slow else "unreachable", "", "", "", "")
+    if node.opened and not node.online:
+        return (f"standby, open as {node.opened}", "", "", "", "")
     if node.hangs:
         return ("hangs", "", "", "", "")
     if not node.online:
