@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import agents, app, base, copies, estate, jobs, offsite, watch
+from deploys import agents, app, base, copies, estate, heard, jobs, offsite, watch
 from deploys.postgresql import pgbackrest, schema
 from deploys.postgresql import server as postgres
 from deploys.postgresql.operations import stage
@@ -41,6 +41,7 @@ else:
     watch.gone()
 if "app" in host.groups:
     reads = app.deploy()
+    heard.deploy()
     if has_tdengine:
         tdengine.writer(*reads, *tdengine.client())
 if is_tdengine:

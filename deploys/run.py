@@ -21,7 +21,8 @@ from typing import IO, Any
 from deploys.tdengine import package
 from deploys.text import DOWNGRADE, NOT_EMPTY, OTHER_MACHINE
 from inventories import secrets, ssh_config
-from inventories.catalog.load import load_recovery, load_tables
+from inventories.catalog import channels
+from inventories.catalog.load import load_alarms, load_recovery, load_tables
 from inventories.errors import BadInput, DrError, Refused, TargetFailed
 from inventories.inventory import inventory_path, read_inventory
 
@@ -123,6 +124,8 @@ def require_sound_files(inventory: str | None) -> None:
     load_recovery()
     if "secrets_file" in found.data:
         secrets.load(str(found.data["secrets_file"]))
+    if found.data.get("alarm_channels"):
+        channels.routes(found.data, load_alarms().recipients)
     where, digest = package.named(found.data)
     if where and found.groups.get("tdengine"):
         package.fetch(where, digest, package.cache(str(found.data["pki_dir"])))

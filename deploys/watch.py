@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pyinfra import host, inventory
 from pyinfra.operations import files, server, systemd
 from pyinfra.operations.util import any_changed
@@ -20,6 +22,7 @@ from deploys.placed import Place, Placed, folder, placed, rendered
 from deploys.postgresql.operations import known_host, packages
 from deploys.text import MANAGED
 from deploys.tree import tree
+from inventories.catalog import channels
 
 GROUP, USER = "watch", "mystocks-watch"
 HOME, ETC = "/var/lib/mystocks-watch", "/etc/mystocks-dr/watch"
@@ -33,6 +36,8 @@ ONLY = {"inventories": (
 )}  # fmt: skip
 KEY, INVENTORY = f"{ETC}/id_ed25519", f"{ETC}/inventory.py"
 _UNIT_FILE = f"/etc/systemd/system/{UNIT}.service"
+ALARMS, ALARM_SECRETS = "mystocks-alarms", f"{ETC}/alarm-secrets.yaml"
+_ALARMS_FILE = f"/etc/systemd/system/{ALARMS}.service"
 _WAY_IN, _SUDOERS = f"{HOME}/.ssh/authorized_keys", "/etc/sudoers.d/mystocks-watch"
 # What runs a failover, its verification too, of the release's own: Debian 13 has them as new as is needed.
 PACKAGES = (
@@ -40,6 +45,7 @@ PACKAGES = (
     "python3-psycopg2", "python3-pydantic", "python3-pytest", "python3-pytest-timeout", "python3-rich",
     "python3-testinfra", "python3-yaml",
 )  # fmt: skip
+ALARM_PACKAGES = ("apprise", "tzdata")  # quiet hours are those of a time zone
 REACHED = ("app", "pg_primary", "pg_standby", "backup")  # the groups on whose hosts a failover works
 _NOT_ITS_BUSINESS = ("operator_keys", "client_networks")
 
@@ -53,7 +59,7 @@ def way_in() -> None:
     """The account on a host that a failover works on; without a watch in the inventory its rights go."""
     watches = estate.nodes(GROUP)
     if not watches:
-        _away("no watch comes in", _WAY_IN, _SUDOERS)
+        away("no watch comes in", _WAY_IN, _SUDOERS)
         return
     server.user(name="watch's user", user=USER, home=HOME, shell="/bin/sh", system=True, ensure_home=False)  # noqa: S604
     key = _key().public.read_text().strip()
@@ -71,7 +77,7 @@ def way_in() -> None:
 
 def deploy() -> None:
     """Code, key and inventory on the watch's host. It is started when every host is ready for it."""
-    packages(name="watch's packages", names=list(PACKAGES))
+    packages(name="watch's packages", names=[*PACKAGES, *(ALARM_PACKAGES if alarms() else ())])
     server.user(name="watch's account", user=USER, home=HOME, shell="/bin/sh", system=True, ensure_home=False)  # noqa: S604
     placed(
         name="watch's key and inventory",
@@ -83,6 +89,7 @@ def deploy() -> None:
             folder(f"{ETC}/known", "0755"),
             Place(KEY, "0600", USER, _key().private.read_text()),
             Place(INVENTORY, "0640", "root", _inventory(), group=USER),
+            *([Place(ALARM_SECRETS, "0600", USER, _alarm_secrets())] if alarms() else []),
         ],
     )
     for node in _nodes():
@@ -107,16 +114,61 @@ def service() -> None:
     # Its account may not write there, and would compile all of it at each start.
     server.shell(name="watch's code is compiled", commands=[f"python3 -m compileall -q {CODE}"], _if=changed)
     systemd.service(name="the watch runs what is here", service=UNIT, restarted=True, _if=changed)
+    _alarming(changed)
+
+
+def alarms() -> bool:
+    """Whether this host raises the alarms: the first watch's, once the inventory has channels."""
+    if not host.data.get("alarm_channels"):
+        return False
+    there = estate.nodes(GROUP)
+    return bool(there) and there[0].name == host.name
+
+
+def _alarming(changed: Callable[[], bool]) -> None:
+    if not alarms():
+        _no_alarms()
+        return
+    unit = placed(name="alarms' unit", places=[Place(_ALARMS_FILE, "0644", text=_alarms_unit())])
+    systemd.daemon_reload(name="systemd reads the alarms", _if=unit.did_change)
+    systemd.service(name="the alarms are raised", service=ALARMS, running=True, enabled=True)
+    systemd.service(
+        name="the alarms are raised by what is here", service=ALARMS, restarted=True,
+        _if=lambda: changed() or unit.did_change(),
+    )  # fmt: skip
+
+
+def _no_alarms() -> None:
+    if host.get_fact(Placed, paths=(_ALARMS_FILE,)):
+        systemd.service(name="no alarms are raised here", service=ALARMS, running=False, enabled=False)
+    away("nothing of the alarms is here", _ALARMS_FILE, ALARM_SECRETS)
+
+
+def _alarms_unit() -> str:
+    """With other channels or secrets it is another unit, and started anew."""
+    read = hashlib.sha256(f"{_inventory()}{_alarm_secrets()}".encode()).hexdigest()
+    return rendered(
+        "watch", "mystocks-alarms.service.j2", managed=MANAGED, user=USER, code=CODE, home=HOME, inventory=INVENTORY,
+        read=read,
+    )  # fmt: skip
+
+
+def _alarm_secrets() -> str:
+    """Those of the channels alone: a watch's host has no business with any other. Raises BadInput."""
+    found = channels.secrets_of({name: host.data.get(name) for name in ("alarm_channels", "secrets_file")})
+    return yaml.safe_dump({name: value.get_secret_value() for name, value in found.items()})
 
 
 def gone() -> None:
     """On a host that is no watch's: one that was declared here before does not act any more."""
     if host.get_fact(Placed, paths=(_UNIT_FILE,)):
         systemd.service(name="no watch runs here", service=UNIT, running=False, enabled=False)
-    _away("nothing of a watch is here", _UNIT_FILE, KEY, INVENTORY, CODE)
+    _no_alarms()
+    away("nothing of a watch is here", _UNIT_FILE, KEY, INVENTORY, CODE)
 
 
-def _away(name: str, *paths: str) -> None:
+def away(name: str, *paths: str) -> None:
+    """Remove what is there of these files and folders."""
     for path, (kind, *_) in host.get_fact(Placed, paths=paths).items():
         remove = files.directory if kind == "directory" else files.file
         remove(name=f"{name}: {path}", path=path, present=False)
@@ -141,12 +193,12 @@ def _inventory() -> str:
 
 
 def _shared() -> dict[str, Any]:
-    known = {name: value for name, value in runpy.run_path(str(_VALUES)).items() if not name.startswith("_")}
-    values = {name: host.data.get(name) for name in known if name != "annotations" and name not in _NOT_ITS_BUSINESS}
-    return {
-        **values, "watch_key": True, "ssh_user": USER, "ssh_key": KEY,
-        "ssh_strict_host_key_checking": "yes",
+    every = {name: value for name, value in runpy.run_path(str(_VALUES)).items() if not name.startswith("_")}
+    values = {name: host.data.get(name) for name in every if name != "annotations" and name not in _NOT_ITS_BUSINESS}
+    known = {
+        **values, "watch_key": True, "ssh_user": USER, "ssh_key": KEY, "ssh_strict_host_key_checking": "yes",
     }  # fmt: skip
+    return known | {"secrets_file": ALARM_SECRETS} if alarms() else known
 
 
 def _entry(node: estate.Node) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from invoke.collection import Collection
 from invoke.tasks import Task
 
 from doors import (
+    alarms,
     backup,
     bench,
     calendar,
@@ -37,13 +38,14 @@ from doors.tdengine import runbooks as tdengine
 ns = Collection()
 for _doors in (
     drills, history, page, demo, estate, runbooks, restores, mark, tdengine, tdengine_restores, validation, prove, plan,
-    bench, checks,
+    bench, checks, alarms,
 ):  # fmt: skip
     for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
 for _module in (backup, keys, lab, outbox, secrets):
     ns.add_collection(Collection.from_module(_module))
 ns.collections["outbox"].add_task(cast("Task[Any]", takeover.take_over))
+ns.add_collection(alarms.collection)
 ns.add_collection(calendar.collection)
 ns.add_collection(evidence.collection)
 ns.add_collection(catalogue.collection)

@@ -32,6 +32,8 @@ _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option
         "noise": "with --watch: so many episodes during which the primary serves and no watch may act",
         "hasty": "with --watch --noise: the twin, a watch without patience, which must act",
         "patroni": "measure Patroni from Debian's packages instead, in a lab of its own: --runs crashes each way",
+        "nodes": "measure what a third node costs instead, on a lab of three or more that stays (DR_LAB_POSTGRES=3); "
+        "--runs rounds",
         "validation": "measure the hashes of ./dr validate beside bare expressions instead; --runs rounds",
         "page": "measure the page of a year of made-up drills instead, without a lab; --runs rounds",
         "rows": "with --tdengine: ticks in the database; with --client: rows of each way (default 60,000); with "
@@ -51,14 +53,14 @@ _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option
 def bench(
     c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, targets: int = 20, restore: bool = False,
     gib: float = 5.0, tdengine: bool = False, client: bool = False, watch: bool = False, noise: int = 0,
-    hasty: bool = False, patroni: bool = False, validation: bool = False, page: bool = False, rows: int = 0,
-    readme: bool = False, gate: bool = False, figures: str = "",
+    hasty: bool = False, patroni: bool = False, nodes: bool = False, validation: bool = False, page: bool = False,
+    rows: int = 0, readme: bool = False, gate: bool = False, figures: str = "",
     tolerance: float = 1 / 3, tries: int = 1, record: bool = False, reason: str = "", lab: str = "bench",
 ) -> None:  # fmt: skip
     """Measure what was promised; --gate holds it to its record."""
-    if sum((restore, tdengine, client, watch, patroni, validation, page, gate)) > 1:
-        named = "--restore, --tdengine, --client, --watch, --patroni, --validation, --page and --gate"
-        raise BadInput(f"{named} are eight benchmarks", "name one of them")
+    if sum((restore, tdengine, client, watch, patroni, nodes, validation, page, gate)) > 1:
+        named = "--restore, --tdengine, --client, --watch, --patroni, --nodes, --validation, --page and --gate"
+        raise BadInput(f"{named} are nine benchmarks", "name one of them")
     if (noise or hasty) and not watch:
         raise BadInput("--noise and --hasty belong to the watch", "./dr bench --watch --noise 20")
     asked = {"--figures": figures, "--record": record, "--reason": reason, "--tries": tries != 1}
@@ -73,6 +75,9 @@ def bench(
         return
     if patroni:
         _patroni(runs, readme, f"{lab}-patroni")
+        return
+    if nodes:
+        _nodes(runs, readme, lab)
         return
     if page:
         _page(runs, rows or 1000, readme)
@@ -101,6 +106,16 @@ def _patroni(runs: int, readme: bool, lab: str) -> None:
     with progress() as say:
         found = crashing.bench(lab, runs, say)
     _kept(found, "", f"{runs} crashes of the primary's host each way, Patroni acting")
+
+
+def _nodes(runs: int, readme: bool, lab: str) -> None:
+    from drills.benches import nodes
+
+    if readme:
+        raise BadInput("README has no table of further nodes", "./dr bench --nodes --runs 5")
+    with progress() as say:
+        found = nodes.bench(lab, runs, say)
+    _kept(found, "", f"the rows a second of further nodes beside those of two, {runs} rounds")
 
 
 def _page(runs: int, drills: int, readme: bool) -> None:

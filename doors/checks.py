@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SHELL_SCRIPTS = ("dr", ".ci/run", "lab/recipe/customise.sh")
 HOSTS_PYTHON = "3.10"  # of the oldest distribution that hosts may have
 ON_HOSTS = (
-    "agents.client", "agents.feed", "agents.guard", "agents.jobs", "agents.offsite", "agents.postgresql",
-    "agents.watch", "agents.writing", "mystocks_dr",
+    "agents.alarms", "agents.client", "agents.feed", "agents.guard", "agents.jobs", "agents.offsite",
+    "agents.postgresql", "agents.sqlite", "agents.watch", "agents.writing", "mystocks_dr",
 )  # fmt: skip
 SUITES = ("tests/unit", "tests/plan", "tests/drills")  # tests/verify needs an estate: ./dr verify
 NO_LAB = "not lab"
@@ -39,7 +39,7 @@ _NOTHING_RAN = 5
 @task
 @door
 def lint(c: Context) -> None:
-    """Check style, types and shell scripts."""
+    """Check style, types, shell scripts and alarms' rules."""
     _lint()
 
 
@@ -143,10 +143,23 @@ def _lint() -> None:
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
             if done.returncode:
                 failed.append(f"{done.stdout}{done.stderr}".strip() or f"{name} ended with {done.returncode}.")
+    failed += _misnamed()
     for sentence in _outdated():
         print(f"WARNING: {sentence}")
     if failed:
         raise Exit("\n".join(failed), code=int(ExitCode.FAILED))
+
+
+def _misnamed() -> list[str]:
+    """A rule of the alarms that names a figure which nobody exports would be silent for ever."""
+    from inventories.catalog.load import load_alarms
+    from runbooks.alarms.evaluating import require_known
+
+    try:
+        require_known(load_alarms())
+    except DrError as error:
+        return [error.render()]
+    return []
 
 
 def _outdated() -> tuple[str, ...]:

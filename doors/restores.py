@@ -10,6 +10,7 @@ from invoke.tasks import task
 from doors.mark import TO_MARK_HELP, to_the_mark
 from doors.runbooks import HELP, run_procedure
 from doors.support import door
+from doors.tdengine.restores import names
 
 TARGET_HELP = {
     "to_time": "the moment, with its zone: 2026-11-21 10:00:00+08",
@@ -122,9 +123,32 @@ def restore_table(
     run_procedure("restore-table", options, plan, resume, json, inventory)
 
 
+@task(
+    help={
+        **HELP,
+        "store": "postgresql or tdengine (default: both)",
+        "since": "rows acknowledged from this moment on, with its zone (default: all that the shadow keeps)",
+        "tables": "only these, with commas between them",
+    }
+)
+@door
+def reconcile(
+    c: Context, store: str = "", since: str = "", tables: str = "", plan: bool = False, resume: bool = False,
+    yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+) -> None:  # fmt: skip
+    """Find acknowledged rows that a store has not; send them again.
+
+    After a failover that may have lost rows. Without --yes it names what is lacking and writes nothing.
+    """
+    from runbooks.procedures.reconcile import ReconcileOptions
+
+    options = ReconcileOptions(yes=yes, store=store, since=since, tables=names(tables))
+    run_procedure("reconcile", options, plan, resume, json, inventory)
+
+
 def _said(**words: Any) -> dict[str, Any]:
     """Those that were said: a resumed run tells a word from a default."""
     return {name: value for name, value in words.items() if value}
 
 
-TOP_LEVEL = (restore_pitr, restore_cluster, restore_table)
+TOP_LEVEL = (restore_pitr, restore_cluster, restore_table, reconcile)

@@ -15,6 +15,8 @@ from doors.tdengine.restores import SELECTION_HELP, names
 from inventories.errors import BadInput, ExitCode
 
 STORES = ("tdengine", "postgresql")
+# Words that are no mark's name, and mean nothing to a store.
+_OTHERS = {"tdengine": ("standby", "restored", "baseline", "backup"), "postgresql": ("backup",)}
 _OF_TDENGINE = ("label", "into", "symbols", "from", "to")
 
 
@@ -24,7 +26,9 @@ _OF_TDENGINE = ("label", "into", "symbols", "from", "to")
         "store": "tdengine (the default) or postgresql",
         "tables": SELECTION_HELP["tables"],
         "level": "PostgreSQL: quick (structure, completeness, freshness) or full (also what the rules say of rows)",
-        "against": "PostgreSQL: standby, restored (a side cluster) or baseline, row by row where hashes differ",
+        "against": "PostgreSQL: standby, restored (a side cluster) or baseline, row by row where hashes differ; or, of "
+        "both stores, a mark's name: what was acknowledged by then is there",
+        "since": "only what is of that moment's day or later, with its zone; of a mark, acknowledged since",
         "side": "PostgreSQL: which side cluster, if there are several",
         "baseline": "PostgreSQL: the file of the baseline (default: the estate's own)",
         "save-baseline": "PostgreSQL: keep the hashes of every table, for --against baseline",
@@ -36,7 +40,7 @@ _OF_TDENGINE = ("label", "into", "symbols", "from", "to")
 def validate(
     c: Context, store: str = "tdengine", tables: str = "", level: str = "", label: str = "", into: str = "",
     symbols: str = "", from_: str = "", to: str = "", against: str = "", side: str = "", baseline: str = "",
-    save_baseline: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+    save_baseline: bool = False, since: str = "", json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Hold a store against the catalogue, or a backup.
 
@@ -44,14 +48,17 @@ def validate(
     that must not be missing. PostgreSQL against the catalogue. Reads only; ends with 1 when something is not as it
     should be, or when a check went over nothing.
     """
-    of_postgresql = {"level": level, "against": against, "side": side, "baseline": baseline}
+    of_postgresql = {"level": level, "side": side, "baseline": baseline}
     of_tdengine = dict(zip(_OF_TDENGINE, (label, into, symbols, from_, to), strict=True))
+    if against in _OTHERS.get(store, ()):
+        raise BadInput(f"nothing of {store} is compared with {against!r}", "./dr help validate tells what is")
+    of_both = {"tables": tables, "against": against, "since": since, "inventory": inventory}
     if store == "tdengine":
         _refuse(store, of_postgresql | {"save-baseline": "yes" if save_baseline else ""})
-        sound = _tdengine(tables, of_tdengine, json, inventory)
+        sound = _tdengine(of_both | of_tdengine, json)
     elif store == "postgresql":
         _refuse(store, of_tdengine)
-        sound = _postgresql(tables, of_postgresql, save_baseline, json, inventory)
+        sound = _postgresql(of_both | of_postgresql, save_baseline, json)
     else:
         raise BadInput(f"there is no store {store!r} that is validated", f"--store {' or '.join(STORES)}")
     if not sound:
@@ -64,37 +71,49 @@ def _refuse(store: str, given: Mapping[str, str]) -> None:
             raise BadInput(f"--{name} means nothing to a validation of {store}", "./dr help validate tells which do")
 
 
-def _tdengine(tables: str, given: Mapping[str, str], json: bool, inventory: str) -> bool:
+def _tdengine(given: Mapping[str, str], json: bool) -> bool:
     from runbooks import hosts
     from runbooks.backups import tdengine_validation
     from runbooks.tdengine.selection import TdSelection
 
+    if given["since"] and given["from"]:
+        raise BadInput("--since and --from were given, and mean the same", "leave one of them out")
+    if given["against"] and given["label"]:
+        raise BadInput("--against and --label were given: a mark names a backup itself", "leave one of them out")
     selection = TdSelection(
-        label=given["label"], into=given["into"], tables=names(tables), symbols=names(given["symbols"]),
-        since=given["from"], until=given["to"],
+        label=given["label"], into=given["into"], tables=names(given["tables"]), symbols=names(given["symbols"]),
+        since=given["from"] or given["since"], until=given["to"],
     )  # fmt: skip
     with progress() as say:
         say("Holding TDengine's tables against the backup")
-        found = tdengine_validation.validate(hosts.load(inventory or None), selection)
+        estate = hosts.load(given["inventory"] or None)
+        if given["against"]:
+            found = tdengine_validation.against_mark(estate, selection, given["against"])
+        else:
+            found = tdengine_validation.validate(estate, selection)
     print(jsonlib.dumps(asdict(found)) if json else found.render())
     return found.sound
 
 
-def _postgresql(tables: str, given: Mapping[str, str], save: bool, json: bool, inventory: str) -> bool:
+def _postgresql(given: Mapping[str, str], save: bool, json: bool) -> bool:
     from runbooks import hosts
+    from runbooks.procedures.postgresql import targets
     from runbooks.validation import run
 
-    level = given["level"] or ("full" if given["against"] else "quick")
+    against = given["against"]
+    level = given["level"] or ("full" if against in list(run.Against) else "quick")
     if level not in list(run.Level):
         raise BadInput(f"there is no level {level!r}", f"--level {', '.join(run.Level)}")
-    if given["against"] and given["against"] not in list(run.Against):
-        raise BadInput(f"nothing is compared with {given['against']!r}", f"--against {', '.join(run.Against)}")
+    if given["since"] and not against:
+        raise BadInput("--since narrows a comparison, and nothing is compared", f"--against {', '.join(run.Against)}")
     options = run.Options(
-        run.Level(level), names(tables), run.Against(given["against"]) if given["against"] else None, given["side"],
-        caller_path(given["baseline"]) if given["baseline"] else None, save,
+        run.Level(level), names(given["tables"]), run.Against(against) if against in list(run.Against) else None,
+        given["side"], caller_path(given["baseline"]) if given["baseline"] else None, save,
+        "" if against in list(run.Against) else against,
+        targets.moment(given["since"]) if given["since"] else None,
     )  # fmt: skip
     with progress() as say:
-        found = run.validate(hosts.load(inventory or None), options, say)
+        found = run.validate(hosts.load(given["inventory"] or None), options, say)
     print(jsonlib.dumps(found.as_json()) if json else "\n".join(found.lines()))
     return found.sound
 

@@ -65,7 +65,7 @@ def on(
         rights.require(estate)
     with kept.held(estate.name, bool(act)) as mine:
         watching = _watching(estate, load_recovery().watch, bool(act), _voice(json), beat)
-        with _ended_by_signal() as over:
+        with ended_by_signal() as over:
             watching.acts = write = _writer(mine, watching)
             threading.Thread(target=_writes, args=(write, over), daemon=True).start()
             watching.run(over)
@@ -116,7 +116,7 @@ def _line(told: Mapping[str, object]) -> None:
 
 
 @contextmanager
-def _ended_by_signal() -> Iterator[threading.Event]:
+def ended_by_signal() -> Iterator[threading.Event]:
     """A watch has no other end; one that comes while it acts interrupts the runbook, as an operator's Ctrl-C would."""
     over = threading.Event()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from inventories.catalog.recovery import Watch
 from runbooks.hosts import Estate
+from runbooks.watch.sights import Sight
 from runbooks.watch.watching import Say, Watching
 
 BEAT, BEAT_S = "beat", 0.2
@@ -16,7 +17,8 @@ class Beating(Watching):
     """For whoever has to prove that it looked: a watch that is dead acts on nothing either.
 
     `beat` hears, `every_s` seconds or a judgement apart, the moment of each pair of eyes' newest look. It is told after
-    a judgement and by the thread that judges, so that eyes that look for a judge who hangs prove nothing.
+    a judgement and by the thread that judges, so that eyes that look for a judge who hangs prove nothing. Eyes that are
+    blind have not looked, however often they were asked.
     """
 
     def __init__(
@@ -30,7 +32,8 @@ class Beating(Watching):
         super().step(now)
         if now >= self._beat_at:
             self._beat_at = now + self._every_s
-            self._beat({track.eye: round(track.until, 4) for track in self.seen.now()})
+            seeing = [track for track in self.seen.now() if track.sight is not Sight.BLIND]
+            self._beat({track.eye: round(track.until, 4) for track in seeing})
 
 
 def line(looked: Mapping[str, float]) -> dict[str, object]:

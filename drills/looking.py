@@ -26,10 +26,13 @@ class Word:
     looked: dict[str, float] = field(default_factory=dict)
 
 
-def unproven(words: Iterable[Word], eyes: int, since: float, until: float) -> str:
-    """Why nothing proves that it looked before, during and after a fault of these moments; empty where all does."""
+def unproven(words: Iterable[Word], eyes: int, since: float, until: float, closed: int = 0) -> str:
+    """Why nothing proves that it looked before, during and after a fault of these moments; empty where all does.
+
+    `closed`: so many pairs of eyes the fault itself closes while it lasts.
+    """
     told = tuple(words)
-    meanwhile = eyes if until - since >= NEAR_S else 1
+    meanwhile = eyes - closed if until - since >= NEAR_S else 1
     return (
         blind(told, eyes, since - NEAR_S, since, "before the fault")
         or blind(told, meanwhile, since, until, "while the fault lasted")

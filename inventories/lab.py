@@ -1,9 +1,11 @@
 """The lab's hosts, as `./dr lab.up` left them; DR_LAB chooses among labs.
 
 DR_LAB_SYNCHRONOUS says how many standbys a commit waits for, DR_LAB_DELAY ("1h") by how much the last one of three or
-more PostgreSQL hosts is behind.
+more PostgreSQL hosts is behind, DR_LAB_ALARMS on which channels alarms leave: JSON of alarm_channels, everybody being
+told on all of them.
 """
 
+import json as _json
 import os as _os
 import sys as _sys
 from pathlib import Path as _Path
@@ -23,7 +25,7 @@ _STANDBYS = ("pg2", "pg3", "pg4", "pg5")
 _name = _os.environ.get("DR_LAB") or "lab"
 _made = _state.load(_name)
 _files = _state.files(_name)
-_SHARED = {
+_SHARED: dict[str, _Any] = {
     "ssh_user": "root",
     "ssh_key": str(_files.key),
     "ssh_known_hosts_file": str(_files.known_hosts),
@@ -43,7 +45,7 @@ def _delayed(name: str) -> dict[str, str]:
     return {"apply_delay": delay} if delay and standbys[-1:] == [name] else {}
 
 
-def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, int | str]]:
+def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, _Any]]:
     members: list[tuple[str, dict[str, _Any]]] = [
         (
             name,
@@ -80,4 +82,7 @@ offsite = _group("offsite1")
 _watches = _os.environ.get("DR_LAB_WATCH", "")
 _SHARED["watch_act"] = "" if _watches == "look" else _watches
 watch = _group(*(["backup1"] if _watches else []))
+_channels = _json.loads(_os.environ.get("DR_LAB_ALARMS") or "{}")
+_SHARED["alarm_channels"] = _channels
+_SHARED["alarm_people"] = {name: list(_channels) for name in ("operators", "lead") if _channels}
 tdengine = _group("tsdb1", "tsdb2", "tsdb3")

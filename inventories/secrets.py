@@ -44,6 +44,11 @@ def load(path: str | Path) -> dict[str, SecretStr]:
     return found
 
 
+def stored(path: Path) -> dict[str, object]:
+    """What a secrets file has, whatever it lacks; nothing where there is none. Raises BadInput."""
+    return _read(path.expanduser())
+
+
 def key_id(secret: SecretStr) -> str:
     """The id under which a backup names the key that it was encrypted with: tells keys apart, and none of them."""
     return hashlib.sha256(secret.get_secret_value().encode()).hexdigest()[:12]

@@ -82,11 +82,15 @@ says until
 
 @dataclass(frozen=True)
 class InForce:
-    """From when to when trouble was there, by this machine's monotonic clock. `watch_still`: the watch itself stood."""
+    """From when to when trouble was there, by this machine's monotonic clock.
+
+    `watch_still`: the watch itself stood. `closed`: through so many hosts nobody could look meanwhile.
+    """
 
     since: float
     until: float
     watch_still: bool = False
+    closed: int = 0
 
 
 def freeze(lab: str, host: str, unit: str, seconds: float) -> InForce:

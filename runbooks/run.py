@@ -28,6 +28,7 @@ from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, RestorePit
 from runbooks.procedures.postgresql.restore_table import RESTORE_TABLE, RestoreTableOptions
 from runbooks.procedures.postgresql.start_cluster import START_CLUSTER, StartClusterOptions
 from runbooks.procedures.postgresql.switchover import SWITCHOVER, SwitchoverOptions
+from runbooks.procedures.reconcile import RECONCILE, ReconcileOptions
 from runbooks.procedures.replay_outbox import REPLAY_OUTBOX, ReplayOutboxOptions
 from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
 from runbooks.procedures.tdengine.rejoin import TDENGINE_REJOIN, TdengineRejoinOptions
@@ -61,6 +62,7 @@ PROCEDURES: Mapping[str, Known] = {
         Known(ABANDON, AbandonOptions),
         Known(MEND_ARCHIVE, MendArchiveOptions),
         Known(REPLAY_OUTBOX, ReplayOutboxOptions),
+        Known(RECONCILE, ReconcileOptions),
         Known(TDENGINE_RESTART, TdengineRestartOptions),
         Known(TDENGINE_REJOIN, TdengineRejoinOptions),
         Known(TDENGINE_RESTORE, TdengineRestoreOptions),

@@ -23,6 +23,7 @@ from agents.base import files
 
 PATH = Path("/var/lib/mystocks-dr/proofs.jsonl")
 VERIFY = "verify"
+EMPTY = "no rows"  # the check that a backup of tables without rows fails, and no damaged one
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from agents.base.clock import has_been
 from agents.base.errors import AgentError
 from agents.jobs import config, cron, in_step, leases, proofs
 from agents.jobs.leases import Lease
-from agents.jobs.proofs import Check, Proof
+from agents.jobs.proofs import EMPTY, Check, Proof
 
 _LEASE_S = 6 * 3600.0
 _DAY_S = 86400.0
@@ -90,8 +90,14 @@ def tell(proof: Proof) -> int:
     """Print it. Raises AgentError for one that failed."""
     print(json.dumps(proof.line), flush=True)
     if not proof.passed:
-        raise AgentError(f"{proof.sentence}.", "Take a new full backup; older ones may be sound.")
+        raise AgentError(f"{proof.sentence}.", _way_on(proof))
     return 0
+
+
+def _way_on(proof: Proof) -> str:
+    if {check.name for check in proof.checks if not check.ok} == {EMPTY}:
+        return "Nothing says that it is damaged: one that is taken once there are rows can be proven."
+    return "Take a new full backup; older ones may be sound."
 
 
 def judged(label: str, checks: Sequence[Check], how: str, also: str = "") -> str:

@@ -1,6 +1,7 @@
 """What TDengine's newest backup holds, for a mark: its rows and hashes by table, and a hash of its hours. Prints JSON.
 
     echo go | python3 -m agents.marks.windows          null where there is no TDengine, or no backup of it
+    echo go | python3 -m agents.marks.windows LABEL    of that backup; null where it is not kept any more
 
 It waits for that word, so that it can be ready beforehand and still be the last that is asked.
 Taken from the sealed manifest alone, which was read back when the backup was verified: no row is read here, so that it
@@ -19,14 +20,17 @@ from agents.base.errors import run
 from agents.tdengine.backup import manifest, settings
 
 
-def main(path: Path = settings.PATH) -> int:
+def main(path: Path = settings.PATH, label: str = "") -> int:
     sys.stdin.readline()
-    if not path.exists():
-        print("null")
-        return 0
-    known = settings.load(path)
-    print(json.dumps(held(manifest.newest(known, subtables=False)) if manifest.labels(known) else None))
+    print(json.dumps(_found(settings.load(path), label) if path.exists() else None))
     return 0
+
+
+def _found(known: settings.Settings, label: str) -> dict[str, Any] | None:
+    kept = manifest.labels(known)
+    if not kept or (label and label not in kept):
+        return None
+    return held(manifest.load(label or kept[-1], known, subtables=False))
 
 
 def held(found: manifest.Manifest) -> dict[str, Any]:
@@ -48,4 +52,4 @@ def held(found: manifest.Manifest) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run(lambda: main(label=next(iter(sys.argv[1:]), ""))))

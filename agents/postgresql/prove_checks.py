@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.base.errors import AgentError
-from agents.jobs.proofs import Check
+from agents.jobs.proofs import EMPTY, Check
 from agents.postgresql import rows
 from agents.postgresql.rows import TABLES, Counted
 from agents.postgresql.side.content import collations
@@ -97,6 +97,9 @@ def counts(place: Place, annotation: Mapping[str, str]) -> Check:
         return Check("rows", False, _some(wrong))
     if compared:
         return Check("rows", True, f"{total} rows of {compared} tables lie between the counts around the backup")
+    if restored and not total:
+        told = f"no counts were recorded with this backup, and none of its {len(restored)} tables holds a row"
+        return Check(EMPTY, False, f"{told}: one that had lost them all would look the same")
     held = f"{len(restored)} tables hold {total} rows"
     return Check("rows", total > 0, f"no counts were recorded with this backup; {held}")
 

@@ -9,7 +9,8 @@ A question is a line of JSON on standard input, its answer a line on standard ou
 
 `serves` or `standby`: the server answered in its open session. `alive`: its host answered, or the server said why it
 does not serve. `down`: the host's kernel says that nobody listens. `silent`: nothing came back within `within`
-seconds, from the server's port and from SSH's. An answer that has come while this host was too busy to look counts.
+seconds, from the server's port and from SSH's, nor to what earlier looks had asked. An answer that has come while this
+host was too busy to look counts.
 Ends when its input does, or when nobody has asked for a minute.
 """
 
@@ -31,6 +32,7 @@ from agents.base.config import load_config
 from agents.watch.session import Said, Session
 
 FORSAKEN_S = 60.0
+LATE_S = 2.0  # a watch is patient for less: what answers so late was not lost meanwhile
 KNOCK_AFTER = 1 / 3  # of the time that a look has: a session that answers costs the server no new one
 _CA, _PASSFILE = "/etc/mystocks-dr/ca.crt", "/var/lib/postgresql/.mystocks.pgpass"
 _CLOSED = "its port is closed"
@@ -55,6 +57,10 @@ class Knocks:
             if one in self.open:
                 self._heard(one, one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
+    @property
+    def answered(self) -> bool:
+        return any(word != "silent" for word in self.told.values())
+
     def close(self) -> None:
         for one in self.open:
             one.close()
@@ -68,11 +74,43 @@ class Knocks:
         knocking.close()
 
 
+class Late:
+    """Knocks that nobody had answered when their look was over: a host that is very busy answers them later, a lost one
+    never.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[float, Knocks]] = []
+
+    def keep(self, knocks: Knocks) -> None:
+        self._waiting.append((time.monotonic() + LATE_S, knocks))
+
+    def answered(self) -> bool:
+        """Whether one has been by now, which is told once."""
+        for _, knocks in self._waiting:
+            knocks.ready(select.select([], list(knocks.open), [], 0)[1])
+        if any(knocks.answered for _, knocks in self._waiting):
+            self.forget()
+            return True
+        now = time.monotonic()
+        for end, knocks in self._waiting:
+            if end <= now:
+                knocks.close()
+        self._waiting = [one for one in self._waiting if one[0] > now]
+        return False
+
+    def forget(self) -> None:
+        for _, knocks in self._waiting:
+            knocks.close()
+        self._waiting = []
+
+
 class Eye:
     """`libpq`: whom this host logs in as, and how. One server at a time is looked at."""
 
     def __init__(self, libpq: dict[str, str]) -> None:
         self._libpq = libpq
+        self._late = Late()
         self._session: Session | None = None
         self._target: tuple[str, str, int] | None = None
 
@@ -93,7 +131,14 @@ class Eye:
                 if knocks and knocks.told.get(port) == "refused":
                     return "down", _CLOSED
                 if left <= 0:
-                    return _without_answer(knocks.told if knocks else {}, port, ssh, within)
+                    seen = _without_answer(knocks.told if knocks else {}, port, ssh, within)
+                    if seen[0] != "silent":
+                        return seen
+                    late = self._late.answered()
+                    if knocks:
+                        self._late.keep(knocks)
+                        knocks = None
+                    return ("alive", "its host answers late") if late else seen
                 if session.broken and again:  # once: what breaks at once would be tried without end
                     again = False
                     session.ask()
@@ -107,6 +152,7 @@ class Eye:
         if self._session is None or self._target != (host, address, port):
             if self._session:
                 self._session.close()
+            self._late.forget()
             self._session, self._target = Session(host, address, port, self._libpq), (host, address, port)
         return self._session
 

@@ -7,7 +7,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -15,14 +14,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from deploys import run as deploys
-from drills import feed as feeds
 from drills import gather, prepare
 from drills.benches import moments
+from drills.benches.full_speed import rows_per_s
 from drills.benches.own_lab import own_lab
 from drills.judging.result import DrillResult, Outcome
 from drills.run import Plan, drill
 from drills.scenarios.catalogue import scenario
-from inventories.errors import BadInput, TimedOut
+from inventories.errors import BadInput
 from lab import image, status, up
 from lab.engine import find_engine
 from runbooks import hosts
@@ -134,13 +133,7 @@ def _deploys(say: Callable[[str], None]) -> list[Figure]:
 def _feed(lab: str, rate: float, say: Callable[[str], None]) -> Figure:
     """Rows a second that the store acknowledges when the feed is not held back."""
     say("feed at full speed")
-    estate = hosts.load("lab")
-    folder = new_run_dir("bench-feed")
-    with feeds.running(estate.app, rate, 1, folder) as feed:
-        before, began = feed.ledger.view().by_store, time.monotonic()
-        with suppress(TimedOut):
-            feed.ledger.wait_for(lambda view: view.feed.value == "died", 10.0, "ten seconds")
-        rows = (feed.ledger.view().by_store - before) / (time.monotonic() - began)
+    rows = rows_per_s(hosts.load("lab"), rate, 10.0, new_run_dir("bench-feed"))
     return Figure("feed, rows acknowledged by the synchronous store", "rows/s", (rows,), target=5000, at_least=True)
 
 

@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from drills import by_watch, looking
 from drills import feed as feeds
+from drills.beats import BEAT
 from drills.benches.headline import Figure
-from inventories.errors import BadInput, DrError, VerificationFailed
+from inventories.errors import BadInput, DrError, TargetFailed, TimedOut, VerificationFailed
 from lab import faults, noise
 from lab import state as lab_state
 from lab.noise import InForce
@@ -29,6 +30,7 @@ from runbooks.probes.postgresql import server
 
 RATE = 2000.0
 SETTLES_S = 2.0
+AGAIN_S = 15.0  # a line that was dead for seconds is tried again by TCP after as many, and by SSH later still
 STOPS_S = 0.1  # a process that is in the middle of something stands still a little later
 _DATA = "/var/lib/postgresql/{}"
 
@@ -67,11 +69,14 @@ def _slow_disk(scene: Scene, chance: random.Random) -> InForce:
     return noise.slow_disk(scene.lab, scene.primary.name, folder, chance.uniform(2, 4))
 
 
-def _alone(name: Callable[[Scene], str]) -> Episode:
+def _alone(name: Callable[[Scene], str], closed: int = 1) -> Episode:
+    """`closed`: through that host the watch looks, and cannot meanwhile."""
+
     def cut(scene: Scene, chance: random.Random) -> InForce:
         host = name(scene)
         addresses = [one.address for one in scene.estate.hosts if one.name != host]
-        return noise.blink(scene.lab, host, [*addresses, lab_state.load(scene.lab).gateway], chance.uniform(3, 5))
+        everybody = [*addresses, lab_state.load(scene.lab).gateway]
+        return replace(noise.blink(scene.lab, host, everybody, chance.uniform(3, 5)), closed=closed)
 
     return cut
 
@@ -154,7 +159,7 @@ EPISODES: Mapping[str, Episode] = {
     "30 % packet loss": _loses,
     "slow disk": _slow_disk,
     "application host cut off": _alone(lambda scene: scene.estate.app.name),
-    "backup host cut off": _alone(lambda scene: scene.estate.backup.name),
+    "backup host cut off": _alone(lambda scene: scene.estate.backup.name, closed=0),
     "standby cut off": _alone(
         lambda scene: next(host.name for host in scene.estate.postgres if host.name != scene.primary.name)
     ),
@@ -250,7 +255,9 @@ def _one(scene: Scene, kind: str, chance: random.Random, found: Noise, say: Call
     finally:
         for host in scene.estate.hosts:
             faults.heal(scene.lab, host.name)
+    healed = time.monotonic()
     wait(SETTLES_S)
+    _looks_again(scene, healed)
     acts = scene.watch.said("acts")[len(found.acted) :]
     for word in acts:
         found.acted.append(f"{kind}: {word.says}")
@@ -264,6 +271,18 @@ def _one(scene: Scene, kind: str, chance: random.Random, found: Noise, say: Call
         found.ran[kind] = found.ran.get(kind, 0) + 1
 
 
+def _looks_again(scene: Scene, since: float) -> None:
+    """Wait until it looks through every pair of eyes, or acts; one that never does is told by what is not proven."""
+    eyes = 0 if scene.hasty else by_watch.eyes(scene.estate)
+
+    def looks(word: looking.Word) -> bool:
+        seeing = word.what == BEAT and sum(at > since for at in word.looked.values()) >= eyes
+        return seeing or word.what in ("acts", "declines")
+
+    with suppress(TimedOut, TargetFailed):
+        scene.watch.hears(looks, AGAIN_S, "that it looks through all its eyes", since)
+
+
 def _unproven(scene: Scene, force: InForce, declined: tuple[looking.Word, ...]) -> str:
     """Why nothing proves that a watch which could act looked on and saw no loss; empty where all does."""
     told, eyes = scene.watch.heard(), by_watch.eyes(scene.estate)
@@ -272,7 +291,7 @@ def _unproven(scene: Scene, force: InForce, declined: tuple[looking.Word, ...]) 
     if declined:
         return f"the watch took the primary for lost, and only something else kept it from acting: {declined[0].says}"
     if not force.watch_still:
-        return looking.unproven(told, eyes, force.since, force.until)
+        return looking.unproven(told, eyes, force.since, force.until, force.closed)
     return (
         looking.blind(told, eyes, force.since - looking.NEAR_S, force.since, "before the fault")
         or looking.stood_still(told, force.since, force.until)

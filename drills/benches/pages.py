@@ -76,7 +76,7 @@ PAGES: Mapping[str, Page] = {
     ),
     "validation": Page(
         "./dr bench --validation --readme",
-        ("runbooks/validation/hashing.py", "runbooks/validation/rowchain.py", "runbooks/validation/questions.py",
+        ("runbooks/validation/hashing.py", "runbooks/table_copy/rowchain.py", "runbooks/validation/questions.py",
          "runbooks/table_copy/rowhash.py", "runbooks/table_copy/shape.py"),
     ),
     "figures": Page("./dr bench --gate --record", (*_WRITING, *_PROVISIONING, *_ORDER, *_RESTORING)),

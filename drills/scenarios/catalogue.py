@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from drills.scenarios import application, site, surroundings
 from drills.scenarios.parts import Result, Scenario, Twin, nothing
-from drills.scenarios.postgresql import archive_faults, mistakes, restores, several
+from drills.scenarios.postgresql import archive_faults, asynchronous, mistakes, restores, several
 from drills.scenarios.tdengine import faults
 from drills.scenarios.tdengine import restores as tdengine_restores
 from drills.stage import Stage
@@ -118,6 +118,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             detect=None,
         ),
         several.DOUBLE_LOSS,
+        asynchronous.ASYNC_PRIMARY_LOSS,
         *site.SCENARIOS,
         *surroundings.SCENARIOS,
         *application.SCENARIOS,
@@ -148,6 +149,7 @@ TWINS: Mapping[str, Twin] = {
             forge_ledger=True,
         ),
         *several.TWINS,
+        *asynchronous.TWINS,
         *site.TWINS,
         *surroundings.TWINS,
         *application.TWINS,

@@ -1,4 +1,4 @@
-"""Read tables.yaml and recovery.yaml; a mistake is one sentence (file, dotted path, value) and a hint."""
+"""Read the catalogue's files; a mistake is one sentence (file, dotted path, value) and a hint."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from inventories.catalog.alarms import Alarms
 from inventories.catalog.base import Entry
 from inventories.catalog.quality import Quality
 from inventories.catalog.recovery import Recovery
+from inventories.catalog.sqlite.databases import Databases
 from inventories.catalog.tables import Tables
 from inventories.errors import BadInput
 
@@ -22,6 +24,8 @@ ROOT = HERE.parent.parent
 TABLES = HERE / "tables.yaml"
 RECOVERY = HERE / "recovery.yaml"
 QUALITY = HERE / "quality.yaml"
+ALARMS = HERE / "alarms.yaml"
+DATABASES = HERE / "databases.yaml"
 
 Model = TypeVar("Model", bound=Entry)
 
@@ -42,6 +46,17 @@ def load_recovery(path: Path = RECOVERY) -> Recovery:
 def load_quality(path: Path = QUALITY) -> Quality:
     """What must be true of rows. Raises BadInput."""
     return load_model(path, Quality)
+
+
+@functools.lru_cache(maxsize=8)
+def load_alarms(path: Path = ALARMS) -> Alarms:
+    """What raises an alarm, and who is told. Raises BadInput."""
+    return load_model(path, Alarms)
+
+
+def load_databases(path: Path = DATABASES) -> Databases:
+    """The SQLite databases of the application host. Raises BadInput."""
+    return load_model(path, Databases)
 
 
 class _Strict(yaml.SafeLoader):

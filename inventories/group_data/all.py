@@ -38,6 +38,15 @@ side_host = ""
 # comes on its standard input, one sentence a line. Empty: the journal alone is told.
 alarm_command: list[str] = []
 
+# On which channels alarms leave, by name: a URL of apprise (mailtos://, jsons:// is a webhook, every chat that it
+# knows), a command as a list of words, or "log"; `{secret}` in a URL is alarm_NAME of the secrets file. Whom a rule of
+# inventories/catalog/alarms.yaml tells is a name of alarm_people, with its channels. With both of them and a host of
+# the group `watch` a service there raises the alarms. Each URL and file of alarm_heartbeat gets a sign of life after
+# each look: whoever misses it knows that nobody alarms.
+alarm_channels: dict[str, str | list[str]] = {}
+alarm_people: dict[str, list[str]] = {}
+alarm_heartbeat: list[str] = []
+
 # What the service on a host of the group `watch` may do by itself: "failover", or "" to look and raise the alarm alone.
 # Where fence_command names a program that the watch's host has not, a host's watch_fence_command takes its place there.
 watch_act = "failover"

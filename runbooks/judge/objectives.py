@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from inventories.catalog.load import load_recovery
@@ -30,26 +30,34 @@ class Loss:
 
 def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
     """Everything that is not as promised; empty when all is well."""
-    return (
-        *_primaries(status),
-        *_servers(status),
-        *promotion.findings(status.nodes, status.promotions, status.unknown),
-        *_replication(status, limits),
-        *record.findings(status),
-        *_backups(status, limits),
-        *_jobs(status),
-        *clocks.findings(status.clocks, " ".join(one.sentence for one in _late_clocks(status))),
-        *_archive(status, limits),
-        *_outbox(status, limits),
-        *tdengine.findings(status.tdengine, status.tdengine_backups),
-        *(outbox.findings(status.tdengine_outbox, limits, outbox.TDENGINE) if status.tdengine_outbox else ()),
-        *_shadows(status),
-        *tdengine.backups(status.tdengine_backups, status.jobs, status.at, limits.max_backup_age_h),
-        *_disks(status, limits),
-        *locks.findings(status.locks, limits.max_locks_used_percent),
-        *certificates.findings(status.certificates, status.at, limits.min_certificate_days),
-        *watch.findings(status.watches),
-    )
+    return tuple(one for found in by_part(status, limits).values() for one in found)
+
+
+def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
+    """The same by the part of the estate that it concerns, in the order in which to act; every part has its entry."""
+    late_clocks = " ".join(one.sentence for one in _late_clocks(status))
+    ticks, labels = status.tdengine_outbox, status.tdengine_backups
+    found: dict[str, Iterable[Finding]] = {
+        "writes": _primaries(status),
+        "standbys": _servers(status),
+        "promotion": promotion.findings(status.nodes, status.promotions, status.unknown),
+        "replication": _replication(status, limits),
+        "record": record.findings(status),
+        "backups": _backups(status, limits),
+        "jobs": _jobs(status),
+        "clocks": clocks.findings(status.clocks, late_clocks),
+        "archive": _archive(status, limits),
+        "outbox": _outbox(status, limits),
+        "tdengine": tdengine.findings(status.tdengine, labels),
+        "tdengine-outbox": outbox.findings(ticks, limits, outbox.TDENGINE) if ticks else (),
+        "shadows": _shadows(status),
+        "tdengine-backups": tdengine.backups(labels, status.jobs, status.at, limits.max_backup_age_h),
+        "disks": _disks(status, limits),
+        "locks": locks.findings(status.locks, limits.max_locks_used_percent),
+        "certificates": certificates.findings(status.certificates, status.at, limits.min_certificate_days),
+        "watch": watch.findings(status.watches),
+    }
+    return {part: tuple(some) for part, some in found.items()}
 
 
 def possible_loss(status: Status) -> Loss:

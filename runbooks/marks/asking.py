@@ -50,9 +50,10 @@ def begin(estate: Estate) -> None:
         agent.begin(estate.backup, _WINDOWS)
 
 
-def windows(estate: Estate) -> Windows | None:
-    """None where there is no TDengine, or no backup of it yet. Raises DrError."""
+def windows(estate: Estate, label: str = "") -> Windows | None:
+    """Of TDengine's newest backup, or of one; None where there is no TDengine, or no such backup. Raises DrError."""
     if not estate.groups.get("tdengine"):
         return None
-    said = ask(estate.backup, _WINDOWS, timeout=budget("mark.ask"), stdin="go\n")
+    words = (label,) if label else ()
+    said = ask(estate.backup, _WINDOWS, *words, timeout=budget("mark.ask"), stdin="go\n")
     return None if said is None else Windows.model_validate(said)

@@ -71,6 +71,12 @@ def ground(estate: Estate, now: float) -> Ground:
     return Ground(estate.name, name, system, timeline, now, seen, unsound)
 
 
+def require_past(mark: Mark, there: Ground) -> None:
+    """Raises Refused for a mark that is no past of this cluster: there is nothing to hold it against."""
+    if refused := _foreign(mark, there) or _elsewhere(mark, there):
+        raise Refused(*refused)
+
+
 def reach(mark: Mark, there: Ground) -> Reach:
     """A sentence for each reason why it cannot be restored."""
     refused = _foreign(mark, there) or _elsewhere(mark, there)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from runbooks.table_copy import rowhash
 from runbooks.table_copy.fit import Fit
 from runbooks.table_copy.names import listed, quoted
+from runbooks.table_copy.rowchain import chained
 from runbooks.table_copy.shape import EVENT_ID, FIRST_OF_OURS, UNSENDABLE, Column, ForeignKey, Shape
 from runbooks.table_copy.source import Source
 
@@ -122,7 +123,7 @@ def _time(pair: Pair) -> str:
 
 
 def _hash(pair: Pair, names: Iterable[str], alias: str) -> str:
-    return rowhash.record_hash([column for name in names if (column := pair.column(name))], alias)
+    return chained([column for name in names if (column := pair.column(name))], alias)
 
 
 def filtered(*conditions: str) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from runbooks.table_copy import rowhash
 from runbooks.table_copy.names import literal, quoted
 from runbooks.table_copy.pair import filtered
+from runbooks.table_copy.rowchain import chained
 from runbooks.table_copy.shape import EVENT_ID, Column, Shape
-from runbooks.validation.rowchain import chained
 
 PART_ROWS = 2000  # of a key range, about
 MOST_PARTS = 1 << 14

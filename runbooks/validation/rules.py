@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
 
 from inventories.catalog.quality import Quality, Rule
 from inventories.catalog.tables import Store, Table, Tables
@@ -27,6 +28,21 @@ def questions(tables: Tables, quality: Quality, only: Iterable[str], rules: bool
         if rule.table in chosen:
             asked |= _of_rule(label, rule, tables[rule.table])
     return asked
+
+
+def glances(tables: Tables, there: Container[str]) -> dict[str, str]:
+    """Questions by name, one a table that is there: whether it has a row."""
+    return {
+        f"rows {table.name}": f"SELECT (EXISTS (SELECT FROM {qualified(table.name)}))::int AS n"
+        for table in tables.of(Store.POSTGRESQL) if table.name in there
+    }  # fmt: skip
+
+
+def judge_glance(tables: Tables, quality: Quality, answers: Mapping[str, Answer]) -> Looked:
+    """Of the answers to `glances`: which tables have no row and must have some."""
+    asked = [table for table in tables.of(Store.POSTGRESQL) if f"rows {table.name}" in answers]
+    found = _empty(asked, quality, answers)
+    return replace(found, over="tables", number=len(asked))
 
 
 def _rows(table: Table, quality: Quality, rules: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +17,8 @@ from inventories.errors import BadInput
 from runbooks.engine.budgets import budget
 from runbooks.engine.lock import state_dir
 from runbooks.hosts import Estate
+from runbooks.marks import holding
+from runbooks.probes.outbox import POSTGRESQL
 from runbooks.probes.postgresql import schema, structure
 from runbooks.probes.postgresql.server import survey, the_primary
 from runbooks.probes.postgresql.tables import Server
@@ -24,6 +27,7 @@ from runbooks.validation import structure as judging
 from runbooks.validation.baseline import Baseline
 from runbooks.validation.content import Copies, compare
 from runbooks.validation.difference import Check, Difference, Looked
+from runbooks.validation.narrowed import kept_from, narrowed
 from runbooks.validation.report import Report
 
 Say = Callable[[str], object]
@@ -51,7 +55,11 @@ class Against(StrEnum):
 
 @dataclass(frozen=True)
 class Options:
-    """`tables` are those to look at, all without any; the structure is that of all. `side` names a side cluster."""
+    """`tables` are those to look at, all without any; the structure is that of all. `side` names a side cluster.
+
+    `mark`: content is held against what it bound. `since`: of tables with a time column only days from that moment's on
+    are compared; of a mark what was acknowledged from then on.
+    """
 
     level: Level = Level.QUICK
     tables: tuple[str, ...] = ()
@@ -59,6 +67,8 @@ class Options:
     side: str = ""
     baseline: Path | None = None  # where it is kept, the estate's own place without one
     save_baseline: bool = False
+    mark: str = ""
+    since: datetime | None = None
 
 
 def validate(estate: Estate, options: Options, say: Say) -> Report:
@@ -75,16 +85,25 @@ def validate(estate: Estate, options: Options, say: Say) -> Report:
     kept = options.baseline or state_dir() / "baselines" / f"{quote(estate.name, safe='')}.json"
     if options.against is Against.BASELINE:
         held = baseline.read(kept)
-        content, against = since(server, held, known, names), f"the baseline of {_utc(held.moment.at)}"
+        content = since(server, held, known, names, options.since)
+        against = f"the baseline of {_utc(held.moment.at)}"
     elif options.against is Against.STANDBY:
         pair = copies.standby(nodes, primary, database)
         content, against = _with_copy(pair, known, names, options, say), str(pair.other.host)
     elif options.against is Against.RESTORED:
         pair, name = copies.restored(estate, primary.host, database, options.side)
         content, against = _with_copy(pair, known, names, options, say), f"side cluster {name}"
+    elif options.mark:
+        found = holding.find(estate, options.mark, POSTGRESQL)
+        say("Looking for every row that was acknowledged by the time of the mark")
+        moment = options.since.timestamp() if options.since else 0.0
+        content = holding.acknowledged(found, moment, names if options.tables else ())
+        against = f"mark {options.mark} of {found.mark.moment}"
+    if against and options.since:
+        against += f" since {options.since:%Y-%m-%d %H:%M UTC}"
     checks = look(server, known, quality, names, options.level, say)
     report = Report(
-        "postgresql", primary.name, options.level.value, against, len(names),
+        POSTGRESQL, primary.name, options.level.value, against, len(names),
         (*checks, *([content] if content else [])), time.monotonic() - started,
     )  # fmt: skip
     if options.save_baseline:
@@ -101,14 +120,17 @@ def _utc(at: float) -> str:
 def _with_copy(pair: Copies, known: Tables, names: tuple[str, ...], options: Options, say: Say) -> Looked:
     pair = replace(pair, every_row=options.level is Level.DEEP)
     tables, lacks = copies.hashed(known, names, pair.base, pair.other)
-    found = compare(pair, tables.values(), say)
+    found = compare(pair, narrowed(tables, options.since).values(), say)
     return replace(found, differences=(*lacks, *found.differences))
 
 
-def since(server: Server, held: Baseline, known: Tables, names: tuple[str, ...]) -> Looked:
-    """What differs from a baseline, tables that are gone included."""
-    tables, _ = copies.hashed(known, names, server)
-    found = baseline.compare(held, server, tables, known, budget("validate.look"))
+def since(
+    server: Server, held: Baseline, known: Tables, names: tuple[str, ...], moment: datetime | None = None
+) -> Looked:
+    """What differs from a baseline, tables that are gone included; with `moment` from its day on."""
+    every, _ = copies.hashed(known, names, server)
+    tables = narrowed(every, moment)
+    found = baseline.compare(kept_from(held, tables), server, tables, known, budget("validate.look"))
     gone = [name for name in held.tables if name in names and name not in tables]
     lacks = [Difference(Check.CONTENT, name, "table", "there", "missing") for name in gone]
     return replace(found, differences=(*lacks, *found.differences))

@@ -80,7 +80,7 @@ def scene(estate_lab: Estate) -> Iterator[Scene]:
         backup = side_kit.take(estate_lab, "full")
         point = f"regression-{time.time_ns()}"
         primary.query(f"select pg_create_restore_point('{point}')")
-        opened = dr("restore-pitr", "--to-name", point)
+        opened = dr("restore-pitr", "--to-name", point, "--hurry")
         assert opened.code == 0, opened.err
         known = {name: rows for name, rows in before.items() if rows}
         yield Scene(kit.estate_of(estate_lab), primary, tables, known, live.definitions(), backup)

@@ -34,6 +34,7 @@ RUNBOOKS = {
     "primary-crash": ("failover", "rejoin"),
     "standby-loss": ("detach", "rejoin"),
     "double-loss": ("failover", "rejoin", "rejoin"),
+    "async-primary-loss": ("failover", "reconcile", "rejoin"),
     "primary-partition": ("failover", "rejoin"),
     "primary-partition-unfenced": ("failover",),
     "planned-switchover": ("switchover",),
@@ -59,7 +60,7 @@ RUNBOOKS = {
 # are made of is tried in those.
 LONG = {
     "primary-power-loss", "primary-crash", "standby-loss", "primary-partition", "planned-switchover", "damaged-backup",
-    "offsite-only",
+    "offsite-only", "async-primary-loss", "unreconciled",
     "phantom-row", "skipped-row", "forgotten-shadow", "believed-archiver", "deaf-alarm", "stale-copy",
     "backup-power-loss", "emptied-outbox", "patient-alarm", "copied-yesterday", "offsite-loss", "inclusive-target",
     "silent-archive-failure", "blind-proof", "app-power-loss", "app-disk-loss", "uncopied-outbox", "bad-update",

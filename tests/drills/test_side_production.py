@@ -111,7 +111,7 @@ class TestOnAnotherHost:
         assert side_probe.look(where, "table") is None
         assert primary.run("systemctl list-units --plain --no-legend 'mystocks-bridge-*'", expect=None).text == ""
 
-    def test_a_point_in_time_is_looked_at_there_and_no_swap_takes_it(self, whole: Estate) -> None:
+    def test_a_point_in_time_is_looked_at_there_and_taken_by_no_swap_and_no_primary(self, whole: Estate) -> None:
         primary = kit.primary(whole)
         standby = next(host for host in whole.postgres if host.name != primary.name)
         point = f"there-{time.time_ns()}"
@@ -122,6 +122,8 @@ class TestOnAnotherHost:
         assert found is not None and found.paused
         refused = dr("restore-pitr", "--to-name", point, "--on", standby.name, "--swap", "--yes")
         refused.assert_told(2, "--swap renames", hint="--on")
+        unread = dr("restore-table", "--tables", "order_records", "--from", "pitr", "--on", standby.name)
+        unread.assert_told(3, f"lets nobody in from {primary.name}", hint="without --from")
 
     def test_a_side_cluster_gives_way(self, whole: Estate) -> None:
         primary = kit.primary(whole)

@@ -53,7 +53,7 @@ def scene(estate_lab: Estate, tmp_path_factory: pytest.TempPathFactory) -> Itera
     found.look()
     side_kit.take(estate_lab, "incr")  # else every copy of the database that earlier tests made is replayed beside
     primary.query(f"select pg_create_restore_point('{found.point}')")
-    opened = dr("restore-pitr", "--to-name", found.point)
+    opened = dr("restore-pitr", "--to-name", found.point, "--hurry")
     assert opened.code == 0, opened.err
     yield found
     side_act.drop(found.primary, SIDE, 60)
@@ -117,7 +117,7 @@ class TestCluster:
         self, scene: LabScene, apart: Database
     ) -> None:
         assert "lie between the counts" in told_by(proven(scene.estate, "incr"), "rows")
-        opened = dr("restore-pitr", "--to-name", scene.point, "--replace")
+        opened = dr("restore-pitr", "--to-name", scene.point, "--replace", "--hurry")
         assert opened.code == 0, opened.err
 
     @pytest.mark.parametrize("apart", ["many_chunks"], indirect=True)

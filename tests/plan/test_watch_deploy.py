@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from deploys import tree, watch
+from inventories.errors import BadInput
 from inventories.inventory import HERE
 
 ONLY = watch.ONLY["inventories"]
@@ -108,3 +109,75 @@ def test_without_a_watch_nobody_has_its_rights(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(watch.estate, "nodes", lambda *_: ())
     watch.way_in()
     assert deploy.removed == rights
+
+
+class Alarming(Deploy):
+    """The first watch's host of an inventory that has channels, one of them with a secret."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str = "backup1", *there: str) -> None:
+        super().__init__(monkeypatch, *there)
+        self.name = name
+        self.values: dict[str, Any] = {
+            "alarm_channels": {"mail": "mailtos://dr:{secret}@mail.example.org", "journal": "log"},
+            "pki_dir": "/nowhere",
+        }
+        self.data = SimpleNamespace(get=self.values.get)
+        self.placed: dict[str, Any] = {}
+        nodes = tuple(SimpleNamespace(name=one, address="192.0.2.31") for one in ("backup1", "control2"))
+        monkeypatch.setattr(watch.estate, "nodes", lambda *groups: nodes if groups == (watch.GROUP,) else ())
+        monkeypatch.setattr(watch, "placed", self._put)
+        monkeypatch.setattr(watch, "known_host", lambda **_: None)
+        for module, called in ((watch.systemd, "daemon_reload"), (watch.server, "user")):
+            monkeypatch.setattr(module, called, lambda **_: None)
+        monkeypatch.setattr(watch, "packages", lambda names, **_: setattr(self, "packages", names))
+        key = SimpleNamespace(public=Path(__file__), private=Path(__file__))
+        monkeypatch.setattr(watch, "_key", lambda: key)
+        monkeypatch.setenv("DR_SECRET_ALARM_MAIL", "s3cret-of-mail")
+
+    def _put(self, places: list[Any], **_: object) -> SimpleNamespace:
+        self.placed |= {place.path: place for place in places}
+        return SimpleNamespace(did_change=lambda: False)
+
+
+def test_first_watch_raises_the_alarms_and_alone_knows_their_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy = Alarming(monkeypatch)
+    watch.deploy()
+    watch._alarming(lambda: False)
+    secrets = deploy.placed[watch.ALARM_SECRETS]
+    assert (secrets.mode, secrets.owner, secrets.text) == ("0600", watch.USER, "alarm_mail: s3cret-of-mail\n")
+    inventory = deploy.placed[watch.INVENTORY].text
+    assert "{secret}" in inventory and "s3cret-of-mail" not in inventory
+    assert f"'secrets_file': '{watch.ALARM_SECRETS}'" in inventory
+    assert "apprise" in deploy.packages
+    unit = deploy.placed[watch._ALARMS_FILE].text
+    assert "doors.main alarms.on" in unit and "s3cret" not in unit
+    assert [one["service"] for one in deploy.services if one.get("running")] == [watch.ALARMS]
+
+
+def test_second_watch_raises_none_and_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy = Alarming(monkeypatch, "control2", watch._ALARMS_FILE, watch.ALARM_SECRETS)
+    watch.deploy()
+    watch._alarming(lambda: False)
+    assert watch.ALARM_SECRETS not in deploy.placed and "apprise" not in deploy.packages
+    assert deploy.removed == [watch._ALARMS_FILE, watch.ALARM_SECRETS]
+    assert [(one["service"], one["running"]) for one in deploy.services] == [(watch.ALARMS, False)]
+
+
+@pytest.mark.parametrize("changed", ["secret", "channels"])
+def test_another_channel_or_secret_starts_the_alarms_anew(monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    deploy = Alarming(monkeypatch)
+    before = watch._alarms_unit()
+    assert watch._alarms_unit() == before
+    if changed == "secret":
+        monkeypatch.setenv("DR_SECRET_ALARM_MAIL", "another-one")
+    else:
+        deploy.values["alarm_channels"] = {"journal": "log"}
+    assert watch._alarms_unit() != before
+
+
+def test_secret_that_is_nowhere_is_told_before_anything_is_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy = Alarming(monkeypatch)
+    monkeypatch.delenv("DR_SECRET_ALARM_MAIL")
+    with pytest.raises(BadInput, match="the channel mail needs the secret alarm_mail"):
+        watch.deploy()
+    assert deploy.placed == {}

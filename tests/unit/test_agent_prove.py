@@ -117,6 +117,23 @@ def test_a_failed_proof_is_printed_and_ends_with_its_reasons(capsys: pytest.Capt
     assert tell(Proof("1F", 5, True, checks=checks[:1], sentence=sound)) == 0
 
 
+@pytest.mark.parametrize(
+    ("failed", "hint"),
+    [((), "once there are rows"), (("amcheck",), "Take a new full backup")],
+)
+def test_a_backup_of_tables_without_rows_is_not_called_damaged(
+    failed: tuple[str, ...], hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The native engine counts nothing beforehand: a copy of what is new and one that lost all are alike."""
+    check = counted(Restored(rows=0), monkeypatch)
+    assert not check.ok
+    assert "none of its 1 tables holds a row" in check.detail
+    checks = (Check("structure", True, "as declared"), check, *(Check(name, False, "broken") for name in failed))
+    with pytest.raises(AgentError) as told:
+        tell(Proof("1F", 5, False, checks=checks, sentence=judged("1F", checks, "")))
+    assert hint in str(told.value.hint)
+
+
 def test_rows_lie_between_the_counts_around_the_backup() -> None:
     before, after = {"t": Counted(5, "a", "c")}, {"t": Counted(9, "a", "e")}
     assert rows.differences(before, after, {"t": Counted(7, "a", "d")}) == (1, [])
@@ -137,8 +154,8 @@ class Restored:
     name, folder, log = "proof", Path("/nowhere"), "/log"
     environment: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, refused: Unanswered | None = None, collations: str = "") -> None:
-        self.refused, self.collations = refused, collations
+    def __init__(self, refused: Unanswered | None = None, collations: str = "", rows: int = 7) -> None:
+        self.refused, self.collations, self.rows = refused, collations, rows
 
     def program(self, name: str) -> str:
         return name
@@ -146,7 +163,7 @@ class Restored:
     def query(self, sql: str, database: str = "postgres") -> str:
         if self.refused is not None:
             raise self.refused
-        return self.collations if "datcollversion" in sql else '[7, null, null]' if "count" in sql else ""
+        return self.collations if "datcollversion" in sql else f"[{self.rows}, null, null]" if "count" in sql else ""
 
 
 def counted(place: Restored, monkeypatch: pytest.MonkeyPatch) -> Check:

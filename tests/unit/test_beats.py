@@ -45,9 +45,20 @@ def test_beat_says_when_each_pair_of_eyes_has_looked(
 
     monkeypatch.setattr(Watching, "step", judges)
     watch.seen.add("app1", Look("app1", Kind.APPLICATION, Sight.SERVES, 9.0, 9.1))
-    watch.seen.add("pg1", Look("the watch", Kind.OWN, Sight.BLIND, 9.0, 9.3))
+    watch.seen.add("pg1", Look("the watch", Kind.OWN, Sight.SILENT, 9.0, 9.3))
     watch.step(10.0)
     assert heard == [{"app1": 9.1, "the watch": 9.3}]
+
+
+def test_blind_pair_of_eyes_has_not_looked(
+    watch: Beating, heard: list[Mapping[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked four times a second all the same: a watch whose sessions are gone would prove everything."""
+    monkeypatch.setattr(Watching, "step", lambda *_: None)
+    watch.seen.add("app1", Look("app1", Kind.APPLICATION, Sight.SERVES, 9.0, 9.1))
+    watch.seen.add("pg2", Look("pg2", Kind.STANDBY, Sight.BLIND, 9.0, 9.2, "it does not answer"))
+    watch.step(10.0)
+    assert heard == [{"app1": 9.1}]
 
 
 def test_command_beats_in_lines_of_json_when_asked(

@@ -159,6 +159,27 @@ def test_a_cluster_that_is_down_is_judged_by_the_same_rule(unseen: tuple[str, ..
 def looks(monkeypatch: pytest.MonkeyPatch, *nodes: Node) -> None:
     seen = {one.name: one for one in nodes}
     monkeypatch.setattr(server, "look", lambda host, *_: seen[host.name])
+    monkeypatch.setattr(server, "ask", lambda host, *_: seen[host.name])
+
+
+def test_standbys_that_are_too_busy_to_answer_at_once_are_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old primary is fenced, and nobody may be awake: one silence of a second must not leave nobody promoted."""
+    looks(monkeypatch, node("pg2", 100), node("pg3", 101))
+    monkeypatch.setattr(server, "look", lambda host, *_: Node(host, ssh=True, runs=True, why="did not answer"))
+    assert electing.elected(context(FailoverOptions()), known().record, BOTH, False).name == "pg3"
+
+
+def test_nobody_is_asked_twice_where_enough_have_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks(monkeypatch, node("pg2", 100), Node(estate().host("pg3"), ssh=False, why="no answer"))
+    monkeypatch.setattr(server, "ask", lambda host, *_: pytest.fail(f"{host} was asked again"))
+    assert electing.elected(context(FailoverOptions()), known().record, BOTH, True).name == "pg2"
+    assert electing.elected(context(FailoverOptions()), known(quorum=None).record, BOTH, False).name == "pg2"
+
+
+def test_those_who_are_gone_are_named_in_a_whole_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks(monkeypatch, *(Node(estate().host(name), ssh=False, why="no answer") for name in BOTH))
+    with pytest.raises(TargetFailed, match="pg2 and pg3 do not say any more how far their WAL reaches"):
+        electing.elected(context(FailoverOptions()), known().record, BOTH, False)
 
 
 def test_who_got_further_until_the_fence_is_promoted(monkeypatch: pytest.MonkeyPatch) -> None:

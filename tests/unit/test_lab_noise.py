@@ -86,8 +86,11 @@ def test_server_that_goes_on_was_not_stopped(program: Callable[[str, str], None]
 
 
 def test_server_whose_every_process_stands_still_was_stopped(program: Callable[[str, str], None]) -> None:
-    server = subprocess.Popen(["sh", "-c", "sleep 30 & sleep 30"], start_new_session=True)
+    # It says when its child runs: stopped in the middle of a fork, a shell waits for it in a state of its own.
+    script = "sleep 30 & echo up; wait"
+    server = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
     try:
+        assert server.stdout and server.stdout.readline() == b"up\n"
         kill = f'[ "$2" = --signal=STOP ] && kill -STOP -{server.pid} || kill -CONT -{server.pid}'
         program("systemctl", f'case $1 in show) echo {server.pid};; kill) {kill};; esac')
         force = noise.freeze("toy", "pg1", "postgresql@17-main", 0.2)

@@ -23,9 +23,11 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.base": ("agents.base",),
     "agents.guard": ("agents.base", "agents.guard"),
     "agents.watch": ("agents.base", "agents.watch"),
+    "agents.alarms": ("agents.base", "agents.alarms"),
     # Each program of theirs asks one store's room; what keeps them asks none.
     "agents.marks": ("agents.base", "agents.marks", "agents.writing", _TDENGINE),
     "agents.marks.keep": ("agents.base",),
+    "agents.reconcile": ("agents.base", "agents.reconcile", "agents.writing", _POSTGRESQL),
     "agents.offsite": ("agents.base", "agents.jobs", "agents.offsite", _POSTGRESQL, _TDENGINE),
     "agents.jobs": ("agents.base", "agents.jobs"),
     # The hourly alarm asks each store what would hold a promotion up.
@@ -36,6 +38,7 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.feed.yardstick": ("agents.base", "agents.feed", "agents.writing", "agents.postgresql"),
     "agents.feed.client_rates": ("agents.base", "agents.client", "agents.feed", "agents.writing", "agents.postgresql"),
     _POSTGRESQL: ("agents.base", "agents.jobs", "agents.writing", _POSTGRESQL),
+    "agents.sqlite": ("agents.base", "agents.jobs", "agents.writing", "agents.sqlite"),
     _TDENGINE: ("agents.base", "agents.jobs", "agents.writing", _TDENGINE),
     "agents": (),
     "inventories": ("inventories",),
@@ -54,6 +57,10 @@ _RULES: dict[str, tuple[str, ...]] = {
     "runbooks.actions.provision": ("runbooks.actions", "deploys.run", *_HOSTS),
     "runbooks.procedures": (
         "runbooks.procedures", "runbooks.actions", "runbooks.probes", "runbooks.record", *_HOSTS,
+    ),
+    # What a recovery ends with is what ./dr validate asks.
+    "runbooks.procedures.postgresql.validating": (
+        "runbooks.procedures", "runbooks.probes", "runbooks.validation", *_HOSTS,
     ),
     # What every procedure keeps; of the hosts it asks who is primary.
     "runbooks.record": ("runbooks.record", "runbooks.probes", *_HOSTS),

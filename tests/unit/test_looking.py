@@ -53,6 +53,14 @@ def test_during_a_fault_of_less_than_a_look_one_pair_of_eyes_has_to_have_looked(
     assert "while the fault lasted" in looking.unproven(told, 3, 100.0, 100.7)
 
 
+def test_eyes_that_the_fault_itself_closes_are_missed_only_before_and_after_it() -> None:
+    told = [*beats((95, 100)), *beats((100.1, 103), eyes=EYES[1:]), *beats((103.2, 106))]
+    assert "while the fault lasted" in looking.unproven(told, 3, SINCE, UNTIL)
+    assert looking.unproven(told, 3, SINCE, UNTIL, closed=1) == ""
+    never_again = [*beats((95, 100)), *beats((100.1, 106), eyes=EYES[1:])]
+    assert "after the fault" in looking.unproven(never_again, 3, SINCE, UNTIL, closed=1)
+
+
 def test_watch_that_went_on_has_not_stood_still() -> None:
     assert "went on" in looking.stood_still(beats((95, 106)), SINCE, UNTIL)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from drills.beats import BEAT
 from drills.benches import noise
 from drills.benches.noise import InForce, Noise, Scene
 from drills.looking import Word
-from inventories.errors import BadInput, TargetFailed, VerificationFailed
+from inventories.errors import BadInput, TargetFailed, TimedOut, VerificationFailed
 
 KIND = "30 % packet loss"
 EYES = ("app1", "pg2", "the watch")
@@ -33,6 +34,7 @@ class Watch:
         self.words: list[Word] = []
         self.code: int | None = None
         self.process = SimpleNamespace(pid=0)
+        self.waited: list[tuple[float, list[bool]]] = []
 
     def beats(self, since: float, until: float) -> None:
         at = since
@@ -45,6 +47,10 @@ class Watch:
 
     def said(self, what: str, since: float = 0.0) -> tuple[Word, ...]:
         return tuple(word for word in self.words if word.what == what and word.at >= since)
+
+    def hears(self, wanted: Callable[[Word], bool], seconds: float, what: str, since: float = 0.0) -> Word:
+        self.waited.append((since, [wanted(word) for word in self.words]))
+        raise TimedOut(f"the watch has not said {what} within {seconds:g} s")
 
     def ended(self) -> str:
         return "" if self.code is None else f"the watch has ended by itself with {self.code}"
@@ -80,6 +86,43 @@ def test_episode_that_a_living_watch_saw_counts(scene: Scene, watch: Watch, monk
     watch.beats(95, 106)
     found = play(scene, monkeypatch, lambda *_: force())
     assert (found.ran, found.unproven, found.wrong(hasty=False)) == ({KIND: 1}, [], ())
+
+
+def test_next_episode_waits_until_the_watch_looks_through_all_its_eyes_again(
+    scene: Scene, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that was dead is heard of seconds after it was healed; a blind eye sees nothing meanwhile."""
+    healed = time.monotonic()
+    later = healed + 60
+    watch.words = [
+        Word(later, BEAT, "", {"app1": later, "pg2": later, "the watch": healed - 1}),
+        Word(later, BEAT, "", {"app1": later, "the watch": later}),
+        Word(later, BEAT, "", dict.fromkeys(EYES, later)),
+        Word(later, "acts", "failover begins by itself: pg1 is lost"),
+    ]
+    play(scene, monkeypatch, lambda *_: force())
+    ((since, enough),) = watch.waited
+    assert healed <= since <= time.monotonic()
+    assert enough == [False, False, True, True]
+
+
+def test_cut_closes_the_eyes_of_the_host_that_it_cuts_off(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = [SimpleNamespace(name=name, address=name) for name in ("app1", "pg1", "pg2", "backup1")]
+    toy: Any = SimpleNamespace(hosts=hosts, app=hosts[0], backup=hosts[3], postgres=hosts[1:3])
+    cut: list[tuple[str, list[str]]] = []
+
+    def blink(_: str, host: str, others: list[str], __: float) -> InForce:
+        cut.append((host, others))
+        return force()
+
+    monkeypatch.setattr(noise.noise, "blink", blink)
+    monkeypatch.setattr(noise.lab_state, "load", lambda _: SimpleNamespace(gateway="here"))
+    there = replace(scene, estate=toy, primary=toy.postgres[0])
+    closed = {kind: noise.EPISODES[f"{kind} cut off"](there, QUIET).closed for kind in (
+        "application host", "backup host", "standby"
+    )}  # fmt: skip
+    assert closed == {"application host": 1, "backup host": 0, "standby": 1}
+    assert cut[2] == ("pg2", ["app1", "pg1", "backup1", "here"])
 
 
 def test_trouble_that_was_not_in_force_is_not_survived(

@@ -13,7 +13,7 @@ from runbooks.procedures.postgresql import beside, pitr_target, restore_table, t
 from runbooks.table_copy import counts, fit
 from tests.torture import refusals
 
-MODULES = (restore_table, table_plan, table_copy, pitr_target, targets, beside.chosen)
+MODULES = (restore_table, table_plan, table_copy, pitr_target, targets, beside.chosen, beside.socket_of)
 SAID = (
     counts.orphaned, counts.bereaved, counts.collided, counts.chosen_live, table_plan._unlike,
     table_plan._other_key, fit._needs,

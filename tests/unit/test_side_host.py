@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,8 @@ from agents.postgresql import engines
 from agents.postgresql.side import bridge, cluster
 from agents.postgresql.side.bridge import Far
 from agents.postgresql.side.place import BadRequest, Place
-from agents.postgresql.side.restore import Request
-from agents.postgresql.side.settings import Served
+from agents.postgresql.side.restore import Request, describe
+from agents.postgresql.side.settings import NOBODY, Served
 from agents.postgresql.side.target import Target
 from deploys import pki
 from inventories.errors import BadInput, Refused, Unreachable
@@ -27,6 +28,7 @@ from runbooks.actions.postgresql.side import SideRequest
 from runbooks.engine.context import Context
 from runbooks.hosts import Run
 from runbooks.long_work.work import Asker, Work
+from runbooks.probes.postgresql import side as side_probe
 from runbooks.probes.postgresql.side import SideCluster
 from runbooks.procedures.postgresql import beside, pitr_side, restore_table
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, RestorePitrOptions
@@ -136,6 +138,35 @@ def test_the_inventory_names_a_host_with_postgresql_or_none() -> None:
     with pytest.raises(BadInput, match="side_host is 'app1'") as told:
         _side_host(Path("lab.py"), "app1", groups)
     assert "pg1, pg2, backup1" in told.value.hint
+
+
+def described(folder: Path, patch: pytest.MonkeyPatch, served: Served = NOBODY) -> SideCluster:
+    """As its host tells of one that was restored with these words."""
+    patch.setattr(Place, "running", lambda _: False)
+    place = Place("pitr", 17, folder)
+    place.folder.mkdir(parents=True)
+    place.note(phase="ready", request=Request("pitr", Target("immediate"), served=served).key, set="x")
+    return side_probe.parse(json.loads(json.dumps(describe(place))))
+
+
+def test_one_that_was_opened_to_be_looked_at_is_refused_where_the_primary_must_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """restore-pitr --on pg2, then restore-table --from pitr --on pg2: a bridge was laid to what listens to nobody."""
+    monkeypatch.setattr(beside.bridge, "open_to", lambda host, name, at, port: f"{host}: {name} on {at}")
+    state = RestoreTable(tables=("far",), primary="pg1", side="pitr", at="pg2")
+    own = described(tmp_path, monkeypatch)
+    assert own.readers == ()
+    with pytest.raises(Refused, match="pitr on pg2 lets nobody in from pg1") as told:
+        beside.socket_of(run(), state, own)
+    assert "without --from and with --on pg2" in told.value.hint
+    assert beside.socket_of(run(), state.model_copy(update={"at": "pg1"}), own) == own.socket
+    for readers in (("pg1", "pg2"), None):  # None: an earlier release's agent, which does not tell
+        assert beside.socket_of(run(), state, replace(own, readers=readers)) == "pg1: pitr on pg2"
+
+
+def test_the_readers_of_a_served_one_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert described(tmp_path, monkeypatch, SERVED).readers == ("pg1", "pg2")
 
 
 # ---- who may read it ----

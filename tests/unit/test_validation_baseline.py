@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from inventories.catalog import load_tables
 from inventories.errors import BadInput, Refused
-from runbooks.validation import baseline, copies
+from runbooks.validation import baseline, copies, run
 from runbooks.validation.difference import Looked
 from tests.unit.postgres_server import Server
 from tests.unit.validation_kit import COLUMNS, Validated, validated
@@ -103,3 +104,20 @@ def test_a_baseline_of_no_row_is_refused(database: Validated) -> None:
     tables, _ = copies.hashed(load_tables(), ("fund_flow",), database.asked)
     with pytest.raises(BadInput, match="a baseline of none proves nothing"):
         baseline.take(database.asked, "test", tables, 60)
+
+
+def test_since_compares_that_day_and_later_ones_alone(database: Validated, tmp_path: Path) -> None:
+    """A table without a time column is compared whole."""
+    kept = baseline.read(save(database, tmp_path / "kept.json"))
+    database.sql(
+        "DELETE FROM order_records WHERE order_time < now() - interval '3 days'",
+        "DELETE FROM realtime_quotes WHERE event_id = 3",
+    )
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    found = run.since(database.asked, kept, load_tables(), NAMES, yesterday)
+    assert [one.table for one in found.differences] == ["realtime_quotes"]
+    assert 20 < found.number < 500
+    database.sql("DELETE FROM order_records WHERE event_id = (SELECT max(event_id) FROM order_records WHERE "
+                 "order_time > now() - interval '20 hours')")
+    found = run.since(database.asked, kept, load_tables(), NAMES, yesterday)
+    assert [one.table for one in found.differences] == ["order_records", "realtime_quotes"]

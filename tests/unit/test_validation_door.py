@@ -13,11 +13,18 @@ from tests.unit.test_tasks_support import run
     [
         (("--store", "redis"), "there is no store 'redis' that is validated"),
         (("--store", "postgresql", "--level", "slow"), "there is no level 'slow'"),
-        (("--store", "postgresql", "--against", "backup"), "nothing is compared with 'backup'"),
+        (("--store", "postgresql", "--against", "backup"), "nothing of postgresql is compared with 'backup'"),
+        (("--store", "postgresql", "--since", "2026-11-28 10:00:00Z"), "--since narrows a comparison, and nothing is "
+         "compared"),
+        (("--store", "postgresql", "--against", "baseline", "--since", "2026-11-28 10:00:00"), "'2026-11-28 10:00:00' "
+         "has no time zone, so it is another moment on every machine"),
+        (("--since", "2026-11-28 10:00:00Z", "--from", "2026-11-28 10:00:00Z"), "--since and --from were given, and "
+         "mean the same"),
+        (("--against", "etl", "--label", "x"), "--against and --label were given: a mark names a backup itself"),
         (("--store", "postgresql", "--symbols", "600000"), "--symbols means nothing to a validation of postgresql"),
         (("--level", "full"), "--level means nothing to a validation of tdengine"),
         (("--save-baseline",), "--save-baseline means nothing to a validation of tdengine"),
-        (("--against", "standby"), "--against means nothing to a validation of tdengine"),
+        (("--against", "standby"), "nothing of tdengine is compared with 'standby'"),
     ],
 )
 def test_what_means_nothing_is_bad_input(

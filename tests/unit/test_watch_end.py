@@ -56,7 +56,7 @@ def test_service_that_is_started_again_comes_back_after_a_boot(monkeypatch: pyte
 def test_signal_that_is_ignored_ends_no_watch() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with door._ended_by_signal() as over:
+        with door.ended_by_signal() as over:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not over.is_set()
             os.kill(os.getpid(), signal.SIGTERM)

@@ -126,3 +126,56 @@ def test_silence_takes_no_longer_than_its_time(eye: Eye, full: int) -> None:
     began = time.monotonic()
     assert see(eye, full, ssh=full) == "silent"
     assert time.monotonic() - began < WITHIN + 0.2
+
+
+def test_answer_that_comes_after_its_look_tells_a_busy_host_from_a_lost_one(eye: Eye) -> None:
+    """The kernel of a host that is very busy answers a SYN when it gets to it, or the next one a second later."""
+    with Busy() as busy:
+        assert see(eye, busy.port, ssh=busy.port) == "silent"
+        busy.answers()
+        busy.is_busy()
+        assert see(eye, busy.port, ssh=busy.port) == "alive"
+        assert see(eye, busy.port, ssh=busy.port) == "silent", "one answer is told once"
+
+
+def test_knock_that_is_never_answered_is_given_up(eye: Eye, full: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.watch.eye.LATE_S", WITHIN)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert [see(eye, full, ssh=full) for _ in range(6)] == ["silent"] * 6
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= 5  # the session's, and the knocks of two looks
+
+
+class Busy:
+    """A port whose queue is full, until somebody takes from it, and full again."""
+
+    def __init__(self) -> None:
+        self._listening = socket.socket()
+        self._listening.bind(("127.0.0.1", 0))
+        self._listening.listen(0)
+        self.port: int = self._listening.getsockname()[1]
+        self._others: list[socket.socket] = []
+        self.is_busy()
+
+    def __enter__(self) -> Busy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in (*self._others, self._listening):
+            one.close()
+
+    def is_busy(self) -> None:
+        for _ in range(2):
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", self.port))
+            self._others.append(waiting)
+
+    def answers(self) -> None:
+        """Whoever knocks now, or tries again meanwhile, is let in; then nobody is any more."""
+        self._listening.settimeout(2.5)
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            try:
+                self._others.append(self._listening.accept()[0])
+            except TimeoutError:
+                return

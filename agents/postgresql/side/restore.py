@@ -154,12 +154,12 @@ def describe(place: Place) -> dict[str, Any]:
     if now:
         # After a restart nothing was replayed, and nobody remembers the last commit but the state.
         now["last_commit_at"] = now["last_commit_at"] or state.get("last_commit_at")
-    segments = wal_served(place)
+    segments, asked = wal_served(place), state.get("request", {})
     return {
         "name": place.name, "data": str(place.data), "socket": str(place.folder), "port": PORT,
         "version": place.version, "phase": state.get("phase", "failed"), "running": running,
         "set": state.get("set"), "engine": state.get("engine"), "target": state.get("target"),
-        "repo": state.get("request", {}).get("repo"),
+        "repo": asked.get("repo"), "readers": [name for name, _ in asked.get("served", {}).get("readers", ())],
         "restore_s": state.get("restore_s"), "replay_s": state.get("replay_s"), "bytes": state.get("bytes"),
         "wal_segments": segments, "wal_bytes": segments * SEGMENT_BYTES, "stopped": state.get("stopped"),
         "lsn": state.get("lsn"), "timeline": state.get("timeline"), "last_commit_at": state.get("last_commit_at"),

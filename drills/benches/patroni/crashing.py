@@ -7,8 +7,6 @@ are counted. Every crash comes at a random moment between two looks of Patroni's
 
 What flatters it: etcd is one node that never fails, and the client tries both hosts at the same time on connections
 that are open. What does not: nothing is set but its three clocks.
-
-It is new and has not been run against a lab yet: what is known is that Patroni's own validator takes the settings.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ class SideCluster:
     (PostgreSQL's text, with zone) say where it stands, `reached` where recovery had stopped, `stopped` is what its log
     says of the stop. `socket` is a directory that only postgres may enter, `collations` say where text is ordered
     otherwise than it was in production, `standby`: it is the host's own delayed standby, opened where it lies.
+    `readers` are the other hosts that may read it; None: its agent is of an earlier release, which does not tell.
     """
 
     name: str
@@ -53,6 +54,7 @@ class SideCluster:
     collations: tuple[str, ...] = ()
     reached: str = ""
     standby: bool = False
+    readers: tuple[str, ...] | None = None
 
     @property
     def ready(self) -> bool:
@@ -102,6 +104,7 @@ def parse(said: Any) -> SideCluster:
             timeline=said["timeline"] or 0, last_commit_at=said["last_commit_at"], stopped=said["stopped"] or "",
             sentence=said["sentence"], collations=tuple(said.get("collations") or ()),
             reached=said.get("reached") or said["lsn"] or "", standby=bool(said.get("standby")),
+            readers=tuple(said["readers"]) if "readers" in said else None,
         )  # fmt: skip
     except (KeyError, TypeError) as error:
         raise TargetFailed(f"no description of a side cluster: {error!r}", "./dr deploy brings the agents") from error

@@ -68,10 +68,19 @@ def readers(context: Run) -> tuple[tuple[str, str], ...]:
 
 
 def socket_of(context: Run, state: Placed, there: SideCluster) -> str:
-    """The folder of a socket on the primary's host that leads to the side cluster, wherever it is."""
+    """The folder of a socket on the primary's host that leads to the side cluster, wherever it is.
+
+    Raises Refused for one that was opened to be looked at where it is: restore-pitr lets nobody in from elsewhere.
+    """
     host, primary = host_of(context, state), context.estate.host(state.primary)
     if host == primary:
         return there.socket
+    if there.readers is not None and primary.name not in there.readers:
+        raise Refused(
+            f"the side cluster {state.side} on {host} lets nobody in from {primary}",
+            f"its target again, without --from and with --on {host}, opens one that {primary} may read; "
+            "what is restored by hand takes --listen and --reader for that",
+        )
     return bridge.open_to(primary, state.side, host, there.port)
 
 

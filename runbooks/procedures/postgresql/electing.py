@@ -6,7 +6,7 @@ old primary is fenced: until then it may have confirmed a row to whoever was beh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from inventories.errors import DrError, Refused, TargetFailed
@@ -16,7 +16,7 @@ from runbooks.engine.wait import until
 from runbooks.hosts import Host, Run
 from runbooks.probes.postgresql import progress, server
 from runbooks.procedures.postgresql import streaming
-from runbooks.procedures.postgresql.roles import R, Roles, further_of, layout
+from runbooks.procedures.postgresql.roles import R, Roles, asked, further_of, layout
 from runbooks.record.types import Answer, Record, Unknown
 
 
@@ -80,16 +80,37 @@ def why_unknown(record: Record, best: str, known: Collection[str]) -> str:
 
 def elected(context: Run, record: Record, rivals: Sequence[str], accept_loss: bool) -> server.Node:
     """The one with most by now. Raises TargetFailed where one is needed that does not answer any more."""
-    with ThreadPoolExecutor(len(rivals)) as pool:
-        looked = pool.map(lambda name: server.look(context.estate.host(name), layout(context).version), rivals)
-        standbys = [node for node in looked if node.is_standby]
-    lacking = record.lacks([node.name for node in standbys])
-    if not standbys or (lacking and not accept_loss):
-        away = " and ".join(lacking or rivals)
+    hosts = [context.estate.host(name) for name in rivals]
+    found = _standbys(hosts, lambda host: server.look(host, layout(context).version))
+    if _missing(record, rivals, found, accept_loss):
+        # The old primary is fenced by now: one silence of a busy host must not be the end of it.
+        found = _standbys(hosts, lambda host: asked(context, host))
+    if left := _missing(record, rivals, found, accept_loss):
+        away = " and ".join(left)
+        does, its, it = ("does", "its", "it") if len(left) == 1 else ("do", "their", "them")
         raise TargetFailed(
-            f"nobody is promoted: {away} does not say any more how far its WAL reaches",
-            f"bring {away} back, then ./dr failover --resume --yes; ./dr failover --yes --accept-loss does without it",
+            f"nobody is promoted: {away} {does} not say any more how far {its} WAL reaches",
+            f"bring {away} back, then ./dr failover --resume --yes; ./dr failover --yes --accept-loss leaves {it} out",
         )
+    return _most(record, found)
+
+
+def _standbys(hosts: Sequence[Host], ask: Callable[[Host], server.Node]) -> list[server.Node]:
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        return [node for node in pool.map(ask, hosts) if node.is_standby]
+
+
+def _missing(
+    record: Record, rivals: Sequence[str], standbys: Sequence[server.Node], accept_loss: bool
+) -> tuple[str, ...]:
+    """Who is needed and has not answered: where nobody has, all of them."""
+    if not standbys:
+        return tuple(rivals)
+    return () if accept_loss else record.lacks([node.name for node in standbys])
+
+
+def _most(record: Record, standbys: Sequence[server.Node]) -> server.Node:
+    """On the record's timeline before any other."""
     right = [node for node in standbys if node.timeline == record.timeline]
     return max(right or standbys, key=lambda node: node.position)
 

@@ -29,6 +29,7 @@ from runbooks.procedures.postgresql import (
     guards,
     promoting,
     recording,
+    validating,
     verifying,
     writing,
 )
@@ -449,6 +450,7 @@ FAILOVER: Procedure[Failover] = Procedure(
         ),
         archiving.ARCHIVE,
         writing.DRAIN,
+        validating.GLANCE,
         verifying.verification(without="fenced"),
         archiving.BACKUP,
     ),

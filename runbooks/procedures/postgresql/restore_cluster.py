@@ -31,7 +31,17 @@ from runbooks.long_work.work import Asker
 from runbooks.probes import app as app_probes
 from runbooks.probes import durations
 from runbooks.probes.postgresql import ground, pgbackrest, progress
-from runbooks.procedures.postgresql import ahead, gates, guards, promoting, recording, streaming, verifying, writing
+from runbooks.procedures.postgresql import (
+    ahead,
+    gates,
+    guards,
+    promoting,
+    recording,
+    streaming,
+    validating,
+    verifying,
+    writing,
+)
 from runbooks.procedures.postgresql import restore_ground as begin
 from runbooks.procedures.postgresql.restore_ground import RestoreCluster, RestoreClusterOptions, aside
 from runbooks.procedures.postgresql.roles import layout, others_of, primary_of
@@ -379,6 +389,7 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             commands=("./dr deploy",),
         ),
         writing.DRAIN,
+        validating.GLANCE,
         verifying.verification(),
         Step(
             name="end", role="backup", budget="ssh.command", action=end,

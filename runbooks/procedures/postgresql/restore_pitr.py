@@ -9,7 +9,7 @@ from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.hosts import Run
 from runbooks.layout import DATA
-from runbooks.procedures.postgresql import archiving, delayed, gates, guards, streaming, verifying, writing
+from runbooks.procedures.postgresql import archiving, delayed, gates, guards, streaming, validating, verifying, writing
 from runbooks.procedures.postgresql import pitr_side as beside
 from runbooks.procedures.postgresql import pitr_swap as inplace
 from runbooks.procedures.postgresql import pitr_target as beforehand
@@ -166,6 +166,7 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
             _after(streaming.SYNCHRONOUS),
             when=lambda context, state: state.rebuilt, when_says="the standby was rebuilt",
         ),
+        _after(validating.GLANCE),
         _after(verifying.verification(without=lambda state: "" if state.rebuilt else "lost")),
         Step(
             name="finish", role="backup", budget="restore.swap", action=inplace.finish,

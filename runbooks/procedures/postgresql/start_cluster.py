@@ -36,6 +36,7 @@ from runbooks.procedures.postgresql import (
     recording,
     start_choice,
     streaming,
+    validating,
     verifying,
     writing,
 )
@@ -392,6 +393,7 @@ START_CLUSTER: Procedure[StartCluster] = Procedure(
             ),
         ),
         writing.DRAIN,
+        validating.GLANCE,
         verifying.verification(without=lambda state: state.fate, backup_may_be_away=True),
     ),
 )  # fmt: skip

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from runbooks.table_copy.rowchain import MOST_LINKS, chained
 from runbooks.table_copy.shape import Column
-from runbooks.validation.rowchain import MOST_LINKS, chained
 from tests.unit.postgres_server import Server
 
 TYPES = {

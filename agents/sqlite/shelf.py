@@ -1,0 +1,231 @@
+"""What the receiver keeps of one database: streams of changes, snapshots, and what was found out about them.
+
+    FOLDER/streams/20261128-220000S/0000000001.wal       records of one epoch, see agents/sqlite/records.py
+    FOLDER/snapshots/20261128-220000F/manifest.json      what it holds, sealed; beside it `data`, locked pieces
+    FOLDER/proofs.jsonl                                  see agents/jobs/proofs.py
+
+What is said to be kept is on the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from agents.base import clock, files
+from agents.base.errors import AgentError
+from agents.jobs import proofs
+from agents.sqlite import records
+from agents.sqlite.records import Header
+
+STREAMS, SNAPSHOTS, PROOFS, PARTIAL = "streams", "snapshots", "proofs.jsonl", ".partial-"
+MANIFEST, DATA = "manifest.json", "data"
+_PIECE = struct.Struct(">I")
+MOST = 8 << 20  # bytes in one answer
+
+
+class Shelf:
+    """Of one database of one client. Methods named as messages; `said` is the message, the answer (JSON, bytes)."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.folder, self._max_bytes = folder, max_bytes
+        for name in (STREAMS, SNAPSHOTS):
+            (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        files.sync_folder(folder)
+        self._lock = Lock()
+        self._stream = max(_names(folder / STREAMS), default="")
+        self._tx = 0  # how far transactions are counted
+        self._last = self._trimmed()
+
+    def answer(self, said: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        """Raises AgentError, KeyError, TypeError, ValueError, OSError."""
+        with self._lock:
+            done = {
+                "state": self._state, "begin": self._begin, "keep": self._keep, "start": self._start, "put": self._put,
+                "publish": self._publish, "proven": self._proven, "list": self._list, "epochs": self._epochs,
+                "read": self._read,
+            }[str(said["do"])](said, data)  # fmt: skip
+        return done if isinstance(done, tuple) else (done, b"")
+
+    def _state(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+        return {
+            "stream": self._stream, "last": asdict(self._last) if self._last else None, "based": self._based(),
+            "snapshot_at": max((one["at"] for one in self._manifests()), default=0.0),
+        }  # fmt: skip
+
+    def _based(self) -> bool:
+        """Whether there is a snapshot on which the changes of the newest stream can be laid."""
+        return any(one.get("stream") == self._stream for one in self._manifests())
+
+    def _begin(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+        """A new stream; transactions are counted on."""
+        tx = self._last.tx if self._last else self._tx
+        name = clock.label(_names(self.folder / STREAMS)) + "S"
+        (self.folder / STREAMS / name).mkdir(mode=0o700)
+        files.sync_folder(self.folder / STREAMS)
+        self._stream, self._last = name, None
+        files.replace(self.folder / STREAMS / name / "begin.json", json.dumps({"tx": tx, "at": time.time()}))
+        return {"stream": name, "tx": tx}
+
+    def _keep(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+        one = records.header(said["header"])
+        if said["stream"] != self._stream or one.no != (self._last.no if self._last else 0) + 1:
+            raise AgentError("it is not the next record of the newest stream")
+        if shutil.disk_usage(self.folder).free < len(data) + _room(self.folder) or self._bytes() > self._max_bytes:
+            raise AgentError("its room for SQLite's changes is full")
+        path = self._path(self._stream, one.epoch)
+        new = not path.exists()
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            end = os.fstat(handle).st_size
+            try:
+                _write(handle, records.packed(one, data))
+                os.fdatasync(handle)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(handle, end)
+                raise
+        finally:
+            os.close(handle)
+        if new:
+            files.sync_folder(path.parent)
+            self._size = None
+        self._last, self._tx = one, one.tx
+        return {"no": one.no}
+
+    _size: tuple[float, int] | None = None
+
+    def _bytes(self) -> int:
+        """Bytes on this shelf, counted now and then."""
+        if self._size is None or time.monotonic() - self._size[0] > 60:
+            used = sum(one.stat().st_size for one in self.folder.rglob("*") if one.is_file())
+            self._size = (time.monotonic(), used)
+        return self._size[1]
+
+    def _start(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+        """A snapshot is to come; what an earlier one left half done goes."""
+        place = self.folder / SNAPSHOTS
+        for torn in place.glob(f"{PARTIAL}*"):
+            shutil.rmtree(torn)
+        label = clock.label(_names(place)) + "F"
+        (place / f"{PARTIAL}{label}").mkdir(mode=0o700)
+        return {"label": label}
+
+    def _put(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+        if self._bytes() > self._max_bytes:
+            raise AgentError("its room for SQLite's snapshots is full")
+        with self._partial(said).joinpath(DATA).open("ab") as out:
+            out.write(_PIECE.pack(len(data)) + data)
+        return {}
+
+    def _publish(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+        partial = self._partial(said)
+        handle = os.open(partial / DATA, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        files.new(partial / MANIFEST, json.dumps(said["manifest"]), 0o600)
+        files.publish(partial, self.folder / SNAPSHOTS / str(said["label"]))
+        self._size = None
+        return {}
+
+    def _partial(self, said: Mapping[str, Any]) -> Path:
+        return _below(self.folder / SNAPSHOTS, f"{PARTIAL}{said['label']}")
+
+    def _proven(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+        """What became of a restore of a snapshot, from here, by the host that restores."""
+        ok, sentence = bool(said["ok"]), str(said["sentence"])
+        label, seconds = str(said["label"]), float(said["seconds"])
+        damaged = () if ok else (sentence,)
+        one = proofs.Proof(label, time.time(), ok, damaged, "full", 1, seconds, sentence=sentence)
+        proofs.append(one, self.folder / PROOFS)
+        return {}
+
+    def _list(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+        known = proofs.verdicts(proofs.read(self.folder / PROOFS))
+        told = {label: [one.passed, one.proven_at, one.sentence] for label, one in known.items()}
+        return {
+            "snapshots": self._manifests(), "streams": _names(self.folder / STREAMS), "proofs": told,
+            "last": asdict(self._last) if self._last else None,
+        }  # fmt: skip
+
+    def _manifests(self) -> list[dict[str, Any]]:
+        found = []
+        for name in _names(self.folder / SNAPSHOTS):
+            with suppress(OSError, ValueError):
+                found.append(json.loads((self.folder / SNAPSHOTS / name / MANIFEST).read_text()))
+        return found
+
+    def _epochs(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+        """Of one stream, oldest first: number, whether it is whole, header of the first and of the last record."""
+        found = []
+        for path in sorted(_below(self.folder / STREAMS, said["stream"]).glob("*.wal")):
+            ones = list(records.headers(path))
+            whole = bool(ones) and ones[-1][1] == path.stat().st_size
+            ends = {"first": asdict(ones[0][0]), "last": asdict(ones[-1][0])} if ones else {}
+            found.append({"epoch": int(path.stem), "whole": whole, **ends})
+        return {"epochs": found}
+
+    def _read(self, said: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        """A part of a file: a snapshot's data by its `label`, an epoch's records by `stream` and `epoch`."""
+        if "label" in said:
+            path = _below(self.folder / SNAPSHOTS, said["label"]) / DATA
+        else:
+            path = self._path(str(said["stream"]), int(said["epoch"]))
+        with path.open("rb") as source:
+            source.seek(int(said["offset"]))
+            return {"bytes": path.stat().st_size}, source.read(MOST)
+
+    def _path(self, stream: str, epoch: int) -> Path:
+        return _below(self.folder / STREAMS, stream) / f"{epoch:010d}.wal"
+
+    def _trimmed(self) -> Header | None:
+        """The newest record; what was torn behind it by a crash, and never confirmed, is cut off.
+
+        None where there is none, and where it cannot be gone on behind it, because a record before others is damaged.
+        """
+        paths = sorted((self.folder / STREAMS / self._stream).glob("*.wal")) if self._stream else []
+        for path in reversed(paths):
+            last, end = None, 0
+            for one, ends in records.headers(path):
+                last, end = one, ends
+            self._tx = max(self._tx, last.tx if last else 0)
+            if end < path.stat().st_size:
+                if not records.is_torn(path, end):
+                    return None
+                os.truncate(path, end)
+            if last is not None:
+                return last
+            path.unlink()
+        return None
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
+
+
+def _below(folder: Path, name: object) -> Path:
+    """Raises ValueError for a name that leads elsewhere."""
+    if not isinstance(name, str) or "/" in name or name.startswith("..") or not name:
+        raise ValueError(f"{name!r} is no name")
+    return folder / name
+
+
+def _room(folder: Path) -> int:
+    """Bytes that stay free on the disk for others."""
+    return min(256 << 20, shutil.disk_usage(folder).total // 20)
+
+
+def _write(handle: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(handle, data) :]

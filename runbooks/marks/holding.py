@@ -1,0 +1,140 @@
+"""Hold a store against what a mark bound of it: what had been acknowledged by then is there. Reads only.
+
+A mark has positions, no hashes of PostgreSQL's rows: those would be read every five minutes. What was acknowledged by
+the time of the mark is known all the same, by the shadow and the outbox of the application hosts, for as long as these
+keep it; of TDengine the mark has the hashes of the backup that was the newest one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from inventories.errors import BadInput, Refused
+from runbooks.engine.budgets import budget
+from runbooks.hosts import Estate
+from runbooks.marks import asking, keeping, names, reaching, resolving
+from runbooks.marks.types import Mark, Numbers, Position
+from runbooks.probes import reconcile
+from runbooks.probes.outbox import NAMES, Box, boxes
+from runbooks.probes.reconcile import Lacking
+from runbooks.validation.difference import Check, Difference, Looked
+
+NAMED = 5  # rows of one table
+CANNOT = (
+    "a mark has no hashes of PostgreSQL's rows: whether a value was altered since is told by ./dr restore-pitr "
+    "--to-mark {name}, then --against restored"
+)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A mark that is a past of this cluster, and the outboxes of one store that it bound."""
+
+    mark: Mark
+    there: tuple[tuple[Box, Position], ...]
+
+
+def find(estate: Estate, name: str, store: str) -> Held:
+    """Raises BadInput for a name of no mark, Refused for one that is no past of this cluster or binds nothing."""
+    names.check(name)
+    kept = keeping.look(estate.backup)
+    mark = resolving.one(name, kept)
+    reaching.require_past(mark, reaching.ground(estate, kept.now))
+    ours = {box.host.name: box for box in boxes(estate, store)}
+    bound = [one for one in mark.positions if one.store == store]
+    gone = [one.host for one in bound if one.host not in ours]
+    if gone:
+        raise Refused(f"mark {name} binds {gone[0]}, which is no application host of this inventory")
+    if not bound:
+        why = f": {'; '.join(mark.lacks)}" if mark.lacks else ""
+        raise Refused(f"mark {name} binds no outbox and no shadow of {NAMES[store]}{why}", "./dr mark takes another")
+    return Held(mark, tuple((ours[one.host], one) for one in bound))
+
+
+def acknowledged(held: Held, since: float, tables: Sequence[str]) -> Looked:
+    """Rows that the store had acknowledged by the mark (and at `since`, unix seconds, or later) are there.
+
+    Raises Refused where nothing of before the mark is kept any more: that nobody can tell.
+    """
+    differences: list[Difference] = []
+    notes: list[str] = []
+    looked = 0
+    for box, then in held.there:
+        now = asking.position(box)
+        note, found = _numbers(box, then.outbox, now.outbox)
+        notes += note
+        differences += found
+        rows = _rows(box, then, now, since, tables)
+        looked += rows.looked
+        differences += _lacking(rows)
+        if rows.since is not None:
+            notes.append(f"{box.host} keeps what was acknowledged from {_utc(rows.since)} on")
+    if not looked:
+        raise Refused(
+            f"of what was acknowledged before mark {held.mark.name} of {held.mark.moment} no application host keeps "
+            "anything any more, so nobody can tell whether it is there",
+            f"./dr restore-pitr --to-mark {held.mark.name}, then ./dr validate --store postgresql --against restored",
+        )
+    notes.append(CANNOT.format(name=held.mark.name))
+    return Looked(Check.CONTENT, "rows acknowledged by the mark", looked, "; ".join(notes), tuple(differences))
+
+
+def _numbers(box: Box, then: Numbers | None, now: Numbers | None) -> tuple[list[str], list[Difference]]:
+    """What an outbox's numbers say: they only grow, as long as it is the same file."""
+    if then is None:
+        return [], []
+    what = f"outbox of {box.store} on {box.host}"
+    if now is None or (then.file and now.file != then.file):
+        if not then.pending_rows:
+            return [f"{box} is another file than at the mark, and nothing waited in that"], []
+        waited = f"{then.pending_rows:,} rows that waited"
+        return [], [Difference(Check.CONTENT, what, "its file", f"the mark's, with {waited}", "another one")]
+    found = []
+    for name, was, has in (
+        ("newest record", then.newest, now.newest), ("newest application", then.applied_no, now.applied_no),
+    ):  # fmt: skip
+        if has < was:
+            found.append(Difference(Check.CONTENT, what, name, f"at least {was}", str(has)))
+    return [], found
+
+
+def _rows(box: Box, then: Position, now: Position, since: float, tables: Sequence[str]) -> Lacking:
+    same = bool(then.outbox and now.outbox and then.outbox.file == now.outbox.file)
+    applied = then.outbox.applied_no if then.outbox and same else 0
+    bounds = {"applied_no": applied, "shadow": dict(then.shadow or {})}
+    return reconcile.lacking(box, since, tables, budget("reconcile.look"), bounds)
+
+
+def _lacking(found: Lacking) -> Iterable[Difference]:
+    for name, one in found.tables.items():
+        for event in one.events[:NAMED]:
+            yield Difference(Check.CONTENT, name, f"row event_id={event}", "there, or a newer one", "no such row")
+        if one.rows > NAMED:
+            more = f"{one.rows - NAMED:,} that are not there"
+            yield Difference(Check.CONTENT, name, "further rows", "there, or newer ones", more)
+
+
+def backup_of(estate: Estate, mark: Mark) -> str:
+    """The label of the backup of TDengine that it bound, which is still what it was. Raises BadInput, Refused."""
+    if mark.tdengine is None:
+        why = f": {'; '.join(mark.lacks)}" if mark.lacks else ", as there was none"
+        raise BadInput(f"mark {mark.name} binds no backup of TDengine{why}", "another mark, or ./dr validate alone")
+    now = asking.windows(estate, mark.tdengine.label)
+    if now is None:
+        raise Refused(
+            f"mark {mark.name} binds backup {mark.tdengine.label} of TDengine, which is not kept any more: of its rows "
+            "the mark has numbers and hashes by table, which say nothing row by row",
+            "./dr validate compares with the newest backup",
+        )
+    if now.windows != mark.tdengine.windows:
+        raise Refused(
+            f"backup {now.label} of TDengine is not what mark {mark.name} bound: its hours have other hashes",
+            "./dr backup.run --store tdengine --type verify tells what is wrong with it",
+        )
+    return now.label
+
+
+def _utc(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

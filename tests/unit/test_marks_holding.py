@@ -1,0 +1,195 @@
+"""A store held against a mark: what had been acknowledged by then is there; what a mark cannot tell is said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from agents.base.config import load_config
+from agents.writing import shadow
+from agents.writing.outbox import Outbox
+from agents.writing.writer import By, Writer
+from inventories.errors import BadInput, Refused
+from runbooks.hosts import Estate, Host
+from runbooks.marks import asking, holding, reaching, taking
+from runbooks.marks.types import Mark, Numbers, Windows
+from runbooks.probes.outbox import POSTGRESQL, TDENGINE, Box
+from runbooks.probes.postgresql import server as nodes
+from runbooks.probes.postgresql.server import Node
+from runbooks.validation.difference import Looked
+from tests.unit.agent_fixtures import config_file, orders, tables
+from tests.unit.marks_kit import estate, host
+from tests.unit.postgres_server import Server, folder_for_server
+from tests.unit.test_marks import a_mark, archive
+from tests.unit.test_marks import there as ground_of
+
+BOUND = Windows(label="20261128T1", database="market", ended_at=1.0, rows=5, windows="aa", tables={})
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with folder_for_server() as folder:
+        made = Server(folder)
+        made.create()
+        yield made
+        made.stop()
+
+
+@pytest.fixture
+def here(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Estate]:
+    """One primary, an application host whose writer writes there, and a backup host."""
+    hosts = [{"name": "127.0.0.1", "address": "127.0.0.1", "port": server.port}]
+    config_file(tmp_path, hosts=hosts, shadow={"path": str(tmp_path / "shadow")})
+    made = estate(host("pg1", tmp_path, server), host("app1", tmp_path), host("backup1", tmp_path))
+    node = Node(made.host("pg1"), ssh=True, online=True, in_recovery=False, timeline=1)
+    monkeypatch.setattr(nodes, "survey", lambda _: (node,))
+    system = str(server.sql("SELECT system_identifier FROM pg_control_system()")[0][0])
+    monkeypatch.setattr(
+        reaching, "ground", lambda estate, now: ground_of(archive(), now=now, system=system, primary="pg1")
+    )
+    yield made
+    server.sql("TRUNCATE order_records")
+
+
+def write(folder: Path, first: int, last: int) -> None:
+    config, known = load_config(folder / "agent.json"), tables(folder)
+    outbox = Outbox(config.outbox.path)
+    writer = Writer(config, known, outbox, 7)
+    assert writer.write(orders(known, first, last)).by is By.STORE
+    writer.close()
+    outbox.close()
+
+
+def held(here: Estate, name: str, since: float = 0.0, tables: tuple[str, ...] = ()) -> Looked:
+    return holding.acknowledged(holding.find(here, name, POSTGRESQL), since, tables)
+
+
+def told(found: Looked) -> list[str]:
+    return [str(one) for one in found.differences]
+
+
+def test_what_was_acknowledged_by_the_mark_is_there_and_later_rows_are_none_of_its_business(
+    here: Estate, server: Server, tmp_path: Path
+) -> None:
+    write(tmp_path, 1, 20)
+    taking.take(here, "etl")
+    write(tmp_path, 21, 30)
+    server.sql("DELETE FROM order_records WHERE event_id > 20")
+    found = held(here, "etl")
+    assert (told(found), found.number, found.sound) == ([], 20, True)
+    assert "whether a value was altered since is told by ./dr restore-pitr --to-mark etl" in found.undecided
+
+
+def test_rows_that_are_gone_are_named(here: Estate, server: Server, tmp_path: Path) -> None:
+    write(tmp_path, 1, 20)
+    taking.take(here, "etl")
+    server.sql("DELETE FROM order_records WHERE event_id IN (3, 5, 7, 9, 11, 13, 15)")
+    found = told(held(here, "etl"))
+    assert found[0] == "content: order_records: row event_id=3: expected there, or a newer one, found no such row"
+    assert found[-1].endswith("further rows: expected there, or newer ones, found 2 that are not there")
+    assert len(found) == holding.NAMED + 1
+
+
+def test_since_and_tables_take_less(here: Estate, server: Server, tmp_path: Path) -> None:
+    write(tmp_path, 1, 10)
+    between = time.time()
+    time.sleep(0.01)
+    write(tmp_path, 11, 20)
+    taking.take(here, "etl")
+    server.sql("DELETE FROM order_records WHERE event_id IN (3, 13)")
+    found = held(here, "etl", between)
+    assert (found.number, [one.what for one in found.differences]) == (10, ["row event_id=13"])
+    with pytest.raises(Refused, match="keeps anything any more"):
+        held(here, "etl", tables=("daily_kline",))
+
+
+def test_where_nothing_of_before_the_mark_is_kept_nobody_can_tell(here: Estate, tmp_path: Path) -> None:
+    write(tmp_path, 1, 20)
+    taking.take(here, "old")
+    for file in shadow.segments(tmp_path / "shadow"):
+        file.unlink()
+    with pytest.raises(Refused, match=r"before mark old of .* no application host keeps anything any more") as refused:
+        held(here, "old")
+    assert refused.value.hint.startswith("./dr restore-pitr --to-mark old")
+
+
+def test_an_outbox_that_went_back_is_told(here: Estate, tmp_path: Path) -> None:
+    config, known = load_config(tmp_path / "agent.json"), tables(tmp_path)
+    outbox = Outbox(config.outbox.path)
+    outbox.enqueue(orders(known, 51, 60), known, 7)
+    outbox.close()
+    write_waits(tmp_path)
+    taking.take(here, "etl")
+    for path in tmp_path.glob("outbox.db*"):
+        path.unlink()
+    Outbox(config.outbox.path).close()
+    found = told(held(here, "etl"))
+    assert found == ["content: outbox of postgresql on app1: newest record: expected at least 1, found 0"]
+
+
+def test_an_outbox_whose_file_is_another_one_is_a_loss_where_rows_waited_in_the_first() -> None:
+    box = Box(cast(Host, host("app1", Path())), POSTGRESQL)
+    then = Numbers(file="a", newest=9, applied_no=4, pending_rows=10, dead_rows=0)
+    notes, found = holding._numbers(box, then, then.model_copy(update={"file": "b"}))
+    assert [str(one) for one in found] == [
+        "content: outbox of postgresql on app1: its file: expected the mark's, with 10 rows that waited, found another "
+        "one"
+    ]
+    notes, found = holding._numbers(box, then.model_copy(update={"pending_rows": 0}), None)
+    assert found == [] and "another file than at the mark, and nothing waited" in notes[0]
+    assert holding._numbers(box, None, then) == ([], [])
+
+
+def write_waits(folder: Path) -> None:
+    """Past the outbox, in which something waits: as another process does."""
+    config, known = load_config(folder / "agent.json"), tables(folder)
+    beside = Outbox(folder / "other.db")
+    writer = Writer(config, known, beside, 8)
+    assert writer.write(orders(known, 1, 5)).by is By.STORE
+    writer.close()
+    beside.close()
+
+
+def test_a_mark_of_another_cluster_is_refused_and_one_that_is_not_there_is_bad_input(
+    here: Estate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write(tmp_path, 1, 2)
+    taking.take(here, "etl")
+    with pytest.raises(BadInput, match="there is no mark 'nobody'"):
+        held(here, "nobody")
+    with pytest.raises(BadInput, match="is no name of a mark"):
+        held(here, "no name")
+    monkeypatch.setattr(reaching, "ground", lambda estate, now: ground_of(now=now, system="78"))
+    with pytest.raises(Refused, match="it is no past of this cluster"):
+        held(here, "etl")
+
+
+def test_a_mark_that_lacks_the_application_host_says_so(here: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = a_mark(lacks=("PostgreSQL's outbox on app1: it cannot be reached",))
+    monkeypatch.setattr(holding.resolving, "one", lambda name, kept: lacking)
+    monkeypatch.setattr(holding.reaching, "require_past", lambda mark, there: None)
+    with pytest.raises(Refused, match=r"binds no outbox and no shadow of PostgreSQL: .* cannot be reached"):
+        held(here, "etl")
+
+
+@pytest.mark.parametrize(
+    ("mark", "now", "error", "words"),
+    [
+        (a_mark(), BOUND, BadInput, "binds no backup of TDengine, as there was none"),
+        (a_mark(tdengine=BOUND), None, Refused, "20261128T1 of TDengine, which is not kept any more"),
+        (a_mark(tdengine=BOUND), BOUND.model_copy(update={"windows": "bb"}), Refused, "is not what mark etl bound"),
+    ],
+)
+def test_the_backup_that_a_mark_bound_is_the_one_that_is_compared_with(
+    here: Estate, monkeypatch: pytest.MonkeyPatch, mark: Mark, now: Any, error: type[Exception], words: str
+) -> None:
+    monkeypatch.setattr(asking, "windows", lambda estate, label="": now)
+    with pytest.raises(error, match=words):
+        holding.backup_of(here, mark)
+    monkeypatch.setattr(asking, "windows", lambda estate, label="": BOUND)
+    assert holding.backup_of(here, a_mark(tdengine=BOUND)) == "20261128T1"
+    assert TDENGINE in holding.NAMES
