@@ -81,8 +81,10 @@ def possible_loss(status: Status) -> Loss:
 
 
 def _ours(status: Status, primary: Node) -> list[Standby]:
-    """Without whoever else reads its WAL: a backup, an archive, a logical subscriber holds no copy that is promoted."""
-    names = {node.name for node in status.nodes}
+    """Without whoever else reads its WAL: a backup, an archive, a subscriber holds no copy that is promoted, nor
+    does a delayed standby, which is behind on purpose.
+    """
+    names = {node.name for node in status.nodes if not node.host.entry.delay_s}
     return [standby for standby in primary.standbys if standby.name in names]
 
 
@@ -252,10 +254,7 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
     if loss.wal_bytes is None or loss.wal_bytes > limits.max_loss_bytes:
         measured = "unbounded" if loss.wal_bytes is None else size(loss.wal_bytes)
         yield Finding("possible loss", measured, size(limits.max_loss_bytes), hint)
-    delayed = {node.name for node in status.nodes if node.host.entry.delay_s}
     for standby in _ours(status, primary):
-        if standby.name in delayed:
-            continue  # it is behind on purpose
         behind = lag_bytes(primary, standby.replayed)
         if behind is not None and behind > limits.max_replication_lag_bytes:
             hint = f"look at the load of {standby.name} and at the line between the two"
