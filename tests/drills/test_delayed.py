@@ -1,5 +1,5 @@
-"""A delayed standby in a lab of its own, DR_TEST_DELAYED_LAB (default t-delayed): what it gives back, exactly, that it is
-behind again afterwards, and that it follows its primary wherever that goes.
+"""A delayed standby in a lab of its own, DR_TEST_DELAYED_LAB (default t-delayed): what it gives back, exactly, that it
+is behind again afterwards, and that it follows its primary wherever that goes.
 """
 
 from __future__ import annotations
@@ -92,13 +92,11 @@ def test_twenty_targets_are_reached_exactly_and_nothing_is_copied(behind: Estate
     primary, database = server.the_primary(server.survey(behind)).host, str(behind.data["database"])
     primary.execute("CREATE TABLE IF NOT EXISTS public.delayed_marks (n int); TRUNCATE public.delayed_marks;", database)
     with seen.load(behind, tmp_path):
+        script = "BEGIN; SELECT pg_current_xact_id(); INSERT INTO public.delayed_marks VALUES ({}); COMMIT;"
         xids = [
-            primary.query(
-                f"WITH made AS (INSERT INTO public.delayed_marks VALUES ({n}) RETURNING 1) "  # noqa: S608 - a number
-                "SELECT pg_current_xact_id()::text AS xid FROM made", database,
-            )[0]["xid"]
+            primary.run("psql -qAtX -d %s", database, user="postgres", stdin=script.format(n)).text
             for n in range(TARGETS)
-        ]  # fmt: skip
+        ]
         for n, xid in enumerate(xids):
             options = RestorePitrOptions(to_xid=xid, source="delayed", replace=True)
             passed = execute(RESTORE_PITR, behind, options, quiet)
