@@ -16,7 +16,7 @@ from runbooks.engine.context import Context
 from runbooks.hosts import Host, Run
 from runbooks.probes.postgresql import server, side, window
 from runbooks.probes.postgresql.archive import Commit
-from runbooks.probes.postgresql.window import Lock, Place, Window
+from runbooks.probes.postgresql.window import Family, Lock, Place, Window
 from runbooks.procedures.postgresql import delayed, restore_table
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, RestorePitrOptions
 from runbooks.procedures.postgresql.restore_table import RestoreTableOptions
@@ -26,6 +26,7 @@ AT = datetime(2026, 11, 28, 12, tzinfo=UTC)
 BEFORE, BAD = Commit(0x6000000, 742, AT), Commit(0x6000100, 743, AT.replace(hour=13))
 FOUND = Place(stop=0x6000100, times=1, before=BEFORE, after=BAD)
 LOCK = Lock(0x60000F0, 743, 16384, 500, 0)
+ORDERS, OTHER = (Family(frozenset({n}), frozenset({n})) for n in (500, 600))
 
 
 def host(name: str) -> Host:
@@ -136,15 +137,15 @@ def test_what_a_transaction_in_flight_has_locked_is_read_just_before_its_lock(
     said: list[str], there: dict[str, Any]
 ) -> None:
     there["place"] = replace(FOUND, locks=(LOCK,))
-    there["families"] = {"public.orders": frozenset({499, 500})}
+    there["families"] = {"public.orders": Family(frozenset({500}), frozenset({499, 500}))}
     assert delayed.found(run(said, None, "pg3"), aim(**XID), ("public.orders",)).stop_lsn == 0x60000F0
-    there["families"] = {"public.other": frozenset({600})}
+    there["families"] = {"public.other": OTHER}
     assert delayed.found(run(said, None, "pg3"), aim(**XID), ("public.other",)).stop_lsn == 0x6000100
     assert delayed.found(run(said, None, "pg3"), aim(**XID)).stop_lsn == 0x6000100, "to look at, it is as asked for"
 
 
 def test_a_table_that_is_not_there_yet_may_be_any_that_is_locked(said: list[str], there: dict[str, Any]) -> None:
-    there.update(place=replace(FOUND, locks=(LOCK,)), families={"public.new": frozenset()})
+    there.update(place=replace(FOUND, locks=(LOCK,)), families={"public.new": Family()})
     assert delayed.found(run(said, None, "pg3"), aim(**XID), ("public.new",)).stop_lsn == 0x60000F0
 
 
@@ -153,10 +154,10 @@ def test_tables_that_others_wrote_while_one_of_them_was_locked_are_refused_toget
 ) -> None:
     there.update(
         place=replace(FOUND, locks=(replace(LOCK, commits=3),)),
-        families={"public.orders": frozenset({500}), "public.fills": frozenset({600})},
+        families={"public.orders": ORDERS, "public.fills": OTHER},
     )
     options = RestorePitrOptions(source="delayed")
-    with pytest.raises(Refused, match=r"had locked public\.orders when others still wrote public\.fills"):
+    with pytest.raises(Refused, match=r"when others still wrote public\.fills, and both cannot be read"):
         delayed.found(run(said, options, "pg3"), aim(**XID), ("public.orders", "public.fills"))
     there["place"] = replace(FOUND, locks=(LOCK,))  # nobody committed in between
     assert delayed.found(run(said, options, "pg3"), aim(**XID), ("public.orders", "public.fills")).stop_lsn == 0x60000F0
@@ -207,3 +208,15 @@ def test_it_is_given_back_whatever_goes_wrong_while_it_is_read(
     with delayed.given_back(context, opened):
         pass
     assert closed == ["pg3", "pg3"]
+
+
+def test_a_partition_that_was_locked_alone_tells_nothing_of_the_rest_of_its_table(
+    said: list[str], there: dict[str, Any]
+) -> None:
+    """As drop_chunks does it: others go on writing the table's other partitions."""
+    there["families"] = {"public.orders": Family(frozenset({400}), frozenset({400, 500}))}
+    there["place"] = replace(FOUND, locks=(replace(LOCK, commits=2),))
+    with pytest.raises(Refused, match=r"still wrote public\.orders"):
+        delayed.found(run(said, RestorePitrOptions(source="delayed"), "pg3"), aim(**XID), ("public.orders",))
+    there["place"] = replace(FOUND, locks=(LOCK,))
+    assert delayed.found(run(said, None, "pg3"), aim(**XID), ("public.orders",)).stop_lsn == 0x60000F0

@@ -57,7 +57,7 @@ def locked_of(copy: Server, names: Sequence[str]) -> tuple[str, ...]:
     if not held:
         return ()
     families = window.families(copy.query, names)
-    return tuple(name for name in names if families[name] & held)
+    return tuple(name for name in names if families[name].whole & held)
 
 
 def accepts(copy: Server, rows: str, expression: str) -> None:

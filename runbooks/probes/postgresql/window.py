@@ -23,8 +23,9 @@ with recursive named(oid) as (values {values}),
 family(oid) as (
   select oid from named union select i.inhrelid from pg_inherits i join family f on i.inhparent = f.oid
 )
-select oid::bigint as oid from family union select indexrelid::bigint from pg_index join family on indrelid = family.oid
-union select reltoastrelid::bigint from pg_class join family using (oid) where reltoastrelid <> 0
+select oid::bigint as oid, oid in (select oid from named) as itself from family
+union select indexrelid::bigint, false from pg_index join family on indrelid = family.oid
+union select reltoastrelid::bigint, false from pg_class join family using (oid) where reltoastrelid <> 0
 """
 LOCKED = """
 select distinct relation::bigint as oid from pg_locks where mode = 'AccessExclusiveLock' and granted
@@ -38,6 +39,14 @@ class Window:
 
     replayed: int
     since: float
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is read of a table: `itself` and everything that goes with it, by number; both are empty where it is not."""
+
+    itself: frozenset[int] = frozenset()
+    whole: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -88,16 +97,19 @@ def _commit(said: dict[str, Any] | None) -> Commit | None:
     return Commit(lsn(said["lsn"]) or 0, said["xid"], datetime.fromisoformat(said["at"])) if said else None
 
 
-def relations(host: Host, database: str, names: Sequence[str]) -> tuple[dict[str, frozenset[int]], int]:
-    """Each table's relations by its name, empty where it is not there, and the database's number."""
+def relations(host: Host, database: str, names: Sequence[str]) -> tuple[dict[str, Family], int]:
+    """Each table's relations by its name, and the database's number."""
     number = host.query("select oid::bigint as oid from pg_database where datname = current_database()", database)
     return families(lambda sql: host.query(sql, database), names), int(number[0]["oid"])
 
 
-def families(query: Callable[[str], list[dict[str, Any]]], names: Sequence[str]) -> dict[str, frozenset[int]]:
+def families(query: Callable[[str], list[dict[str, Any]]], names: Sequence[str]) -> dict[str, Family]:
     """The same of whatever answers this query."""
     found = {}
     for name in names:
         rows = query(_RELATIONS.format(values=f"(to_regclass({literal(qualified(name))})::oid)"))
-        found[name] = frozenset(row["oid"] for row in rows if row["oid"])
+        there = [row for row in rows if row["oid"]]
+        found[name] = Family(
+            frozenset(row["oid"] for row in there if row["itself"]), frozenset(row["oid"] for row in there)
+        )
     return found

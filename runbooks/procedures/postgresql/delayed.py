@@ -115,23 +115,27 @@ def _before_locks(context: Run, host: Host, place: window.Place, tables: Sequenc
     if not place.locks:
         return place.stop
     families, database = window.relations(host, str(context.estate.data["database"]), tables)
-    locks = {
-        name: [one for one in place.locks if one.database == database and (one.relation in family or not family)]
-        for name, family in families.items()
-    }
-    found = [one for name in tables for one in locks[name]]
+    here = [one for one in place.locks if one.database == database]
+    found = [one for one in here if any(_reads(family, one) for family in families.values())]
     if not found:
         return place.stop
     first = min(found, key=lambda one: one.position)
-    free = [name for name in tables if not any(one.commits == first.commits for one in locks[name])]
+    # Locked itself since then it was written by nobody; of one of its partitions that says nothing.
+    kept = [one for one in here if one.commits == first.commits]
+    free = [name for name in tables if not any(one.relation in families[name].itself for one in kept)]
+    free = [name for name in free if families[name].whole]  # of what is not there yet anything may be it
     if free and first.commits:
-        locked = [name for name in tables if name not in free]
         raise Refused(
-            f"transaction {first.xid} had locked {' and '.join(locked)} when others still wrote {' and '.join(free)}",
-            f"--tables {','.join(locked)} by itself",
+            f"transaction {first.xid} had locked something of {' and '.join(tables)} when others still wrote "
+            f"{' and '.join(free)}, and both cannot be read as they were at one moment"
         )
     context.say(f"transaction {first.xid} had locked it before: what is read is of just before that lock")
     return first.position
+
+
+def _reads(family: window.Family, lock: window.Lock) -> bool:
+    """Whether who reads this table would wait for that lock; of a table that is not there yet anything may be it."""
+    return lock.relation in family.whole or not family.whole
 
 
 def reach(there: window.Window) -> str:
