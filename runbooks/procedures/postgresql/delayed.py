@@ -26,6 +26,7 @@ from runbooks.procedures.postgresql.pitr_state import RestorePitr, side_of
 from runbooks.procedures.postgresql.roles import layout
 
 DELAYED, REPOSITORY = "delayed", "repository"  # the words of --from that go with a target
+_CLOSING_S = 240.0  # a shutdown writes what it has replayed, a start reads it again
 _INSTEAD = "leave --from out, and it is restored from the repository"
 
 
@@ -150,7 +151,7 @@ def _is_free(context: Run, host: Host) -> None:
         return
     if not context.options.replace:
         raise Refused(f"it is open as side cluster {seen.name} already; --replace gives that back first")
-    sides.drop(host, seen.name, 120)
+    sides.drop(host, seen.name, _CLOSING_S / 2)
     act.start(host, layout(context))
 
 
@@ -171,7 +172,7 @@ def opened(context: Run, state: RestorePitr) -> RestorePitr:
         sides.open_standby(host, request, Asker.of(context))
         seen = side_of(context, state)
     except BaseException:
-        _go_on(context, state, host)
+        _after_trouble(context, state)
         raise
     return state.model_copy(
         update={"side_lsn": server.lsn(seen.reached) or 0, "replay_s": round(context.clock() - began, 3)}
@@ -218,11 +219,7 @@ def closed(context: Run, state: RestorePitr) -> None:
     host = beside.host_of(context, state)
     with suppress(DrError):
         beside.leave(context, state)
-    _go_on(context, state, host)
-
-
-def _go_on(context: Run, state: RestorePitr, host: Host) -> None:
-    sides.drop(host, state.side, 120)
+    sides.drop(host, state.side, _CLOSING_S / 2)
     act.start(host, layout(context))
 
 
@@ -242,8 +239,16 @@ def given_back(context: Run, state: RestorePitr | None) -> Iterator[None]:
         yield
     except BaseException:
         if state is not None and state.delayed:
-            closed(replace(context, deadline=context.clock() + 180), state)
+            _after_trouble(context, state)
         raise
+
+
+def _after_trouble(context: Run, state: RestorePitr) -> None:
+    """Closed in a time of its own; where that fails, too, what went wrong first is what is told."""
+    try:
+        closed(replace(context, deadline=context.clock() + _CLOSING_S), state)
+    except DrError as error:
+        context.say(f"WARNING: {state.delayed} is not behind again ({error}): ./dr rejoin {state.delayed} --yes")
 
 
 __all__ = [
