@@ -43,7 +43,7 @@ def said() -> list[str]:
 def there(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the delayed standbys say; a test changes it."""
     world: dict[str, Any] = {
-        "window": Window(0x5000000, AT.timestamp()), "place": FOUND, "sides": (), "away": "", "families": {},
+        "window": Window(0x5000000, AT.timestamp(), 740), "place": FOUND, "sides": (), "away": "", "families": {},
     }  # fmt: skip
 
     def answers(one: Host) -> None:
@@ -108,11 +108,13 @@ def test_who_asks_for_a_backup_gets_one(said: list[str], there: dict[str, Any], 
     ("world", "target", "why"),
     [
         ({"away": "pg3"}, XID, "pg3 does not answer"),
+        ({}, {"to_xid": str(743 + (1 << 32))}, "is not in its window"),
+        ({"sides": (SimpleNamespace(name="pitr", standby=False, ready=True),)}, XID, "a side cluster pitr of a backup"),
         ({"place": Place(None)}, XID, "is not in its window, which is 2026-11-28 12:00:00+00 to now"),
         ({"place": replace(FOUND, stop=0x4000000)}, XID, "is not in its window"),
         ({"place": replace(FOUND, times=2)}, {"to_name": "etl"}, "stands 2 times in its window"),
         ({}, {"to_time": "2026-11-28 12:00:00Z"}, "lies before its window, which is 2026-11-28 12:00:00+00 to now"),
-        ({"sides": (SimpleNamespace(name="pitr", standby=True, running=True),)}, XID, "open as side cluster pitr"),
+        ({"sides": (SimpleNamespace(name="t", standby=True, running=True, ready=True),)}, XID, "open as side cluster t"),
     ],
 )
 def test_why_it_cannot_give_the_target_is_said_and_the_repository_is_taken_unless_only_it_was_asked_for(
@@ -178,6 +180,12 @@ def test_from_delayed_goes_with_no_word_for_a_backup(
         delayed.fitting(run(said, RestorePitrOptions(source="delayed", **options), *names))
     assert refused.value.hint
     delayed.fitting(run(said, RestorePitrOptions(**options), *names))
+
+
+def test_from_names_nothing_else(said: list[str]) -> None:
+    with pytest.raises(BadInput, match="--from pitr names no source"):
+        delayed.fitting(run(said, RestorePitrOptions(source="pitr"), "pg3"))
+    delayed.fitting(run(said, RestoreTableOptions(source="pitr"), "pg3"), is_open=True)
 
 
 def test_from_names_a_source_with_a_target_and_a_side_cluster_without(said: list[str]) -> None:

@@ -108,6 +108,18 @@ def test_what_is_not_ahead_of_it_has_no_place(pair: Pair, bad: dict[str, Any]) -
     assert pair.window("time", "2100-01-01 00:00:00+00")["stop"] is None
 
 
+def test_what_was_rolled_back_has_no_place(pair: Pair, bad: dict[str, Any]) -> None:
+    connection = psycopg2.connect(host="127.0.0.1", port=pair.primary.port, user="postgres", dbname=DATABASE)
+    with connection.cursor() as cursor:
+        cursor.execute("insert into kept values (9)")
+        cursor.execute("select pg_current_xact_id()::text")
+        row = cursor.fetchone()
+    connection.rollback()
+    connection.close()
+    pair.arrived()
+    assert row is not None and pair.window("xid", str(row[0]))["stop"] is None
+
+
 def test_a_restore_point_that_stands_twice_is_counted(pair: Pair, bad: dict[str, Any]) -> None:
     pair.primary.sql("select pg_create_restore_point('before')")
     pair.arrived()

@@ -30,6 +30,8 @@ def open_standby(request: Request, root: Path = ROOT) -> dict[str, Any]:
             if known.state().get("request") != request.key:
                 raise BadRequest(f"The standby is open as {request.name} for another request.", "Drop that first.")
             return describe(known)
+        if known is not None and not known.is_standby and known.state().get("phase") == "ready":
+            raise BadRequest(f"The side cluster {request.name} was restored from a backup.", "Drop it, or use another.")
         if known is not None:
             known.remove()
         place = Place(request.name, _version(root), root)

@@ -224,6 +224,8 @@ def _stop(record: Record, target: Target) -> int | None:
         said = (record.at or "").replace("T", " ")
         passed = said > wanted if target.inclusive else said >= wanted
         return record.position if said and passed else None
+    if not record.what.startswith("COMMIT"):
+        return None  # what was rolled back has changed nothing
     low = int(target.value) % _LOW
     if low != record.transaction and low not in _parts(record):
         return None

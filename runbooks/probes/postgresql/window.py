@@ -14,7 +14,8 @@ from runbooks.probes.postgresql.server import as_lsn, lsn
 from runbooks.table_copy.names import literal, qualified
 
 _SQL = """
-select pg_last_wal_replay_lsn()::text as replayed, extract(epoch from coalesce(pg_last_xact_replay_timestamp(),
+select pg_last_wal_replay_lsn()::text as replayed,
+  pg_snapshot_xmax(pg_current_snapshot())::text as next_xid, extract(epoch from coalesce(pg_last_xact_replay_timestamp(),
   (select checkpoint_time from pg_control_checkpoint()))) as since
 """
 # A table with what is read along with it: its partitions or chunks, their indexes and what is kept beside their rows.
@@ -35,10 +36,17 @@ select distinct relation::bigint as oid from pg_locks where mode = 'AccessExclus
 
 @dataclass(frozen=True)
 class Window:
-    """`replayed`: the LSN up to which it has replayed; `since`: no commit in it is later, unix seconds."""
+    """`replayed`: the LSN up to which it has replayed; `since`: no commit in it is later, unix seconds; `next_xid`: no
+    transaction in it has this number or a greater one, all 64 bits.
+    """
 
     replayed: int
     since: float
+    next_xid: int = 0
+
+    def may_hold(self, xid: int) -> bool:
+        """Whether the WAL before it, which has 32 bits of a number, can mean this one."""
+        return abs(xid - self.next_xid) < 1 << 31
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ class Place:
 def look(host: Host) -> Window:
     """Raises DrError while its server does not answer."""
     row = host.query(_SQL)[0]
-    return Window(lsn(row["replayed"]) or 0, float(row["since"]))
+    return Window(lsn(row["replayed"]) or 0, float(row["since"]), int(row["next_xid"]))
 
 
 def locate(

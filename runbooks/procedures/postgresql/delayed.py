@@ -30,9 +30,14 @@ _CLOSING_S = 240.0  # a shutdown writes what it has replayed, a start reads it a
 _INSTEAD = "leave --from out, and it is restored from the repository"
 
 
-def fitting(context: Run) -> None:
-    """Raises BadInput where --from and another option ask for two different things."""
+def fitting(context: Run, *, is_open: bool = False) -> None:
+    """Raises BadInput where --from is no source, or it and another option ask for two different things.
+
+    `is_open`: it names a side cluster.
+    """
     said = context.options
+    if said.source not in ("", DELAYED, REPOSITORY) and not is_open:
+        raise BadInput(f"--from {said.source} names no source", f"--from {DELAYED} or --from {REPOSITORY}")
     if said.source != DELAYED:
         return
     if not context.estate.delayed:
@@ -75,7 +80,7 @@ def found(context: Run, state: RestorePitr, tables: Sequence[str] = ()) -> Resto
 def _on(context: Run, state: RestorePitr, host: Host, tables: Sequence[str]) -> RestorePitr:
     """Raises Refused with the reason why this one cannot give the target."""
     host.must_answer()
-    _is_free(context, host)
+    _is_free(context, state, host)
     node = server.look(host, layout(context).version)
     if not node.is_standby:
         raise Refused(f"it is no standby that answers ({server.told((node,))})")
@@ -83,6 +88,8 @@ def _on(context: Run, state: RestorePitr, host: Host, tables: Sequence[str]) -> 
     if state.target.at is not None and state.target.at.timestamp() <= there.since:
         raise Refused(f"{state.target} lies before its window, which is {reach(there)}")
     target = state.target
+    if target.kind == "xid" and not there.may_hold(int(target.value)):
+        raise Refused(f"{target} is not in its window, which is {reach(there)}")
     place = window.locate(
         host, there.replayed, state.goal, layout(context).version, target.kind, target.value, target.inclusive,
         context.remaining(),
@@ -144,9 +151,12 @@ def reach(there: window.Window) -> str:
     return f"{datetime.fromtimestamp(there.since, UTC):%Y-%m-%d %H:%M:%S+00} to now"
 
 
-def _is_free(context: Run, host: Host) -> None:
-    """Raises Refused where it is open already; --replace gives that one back."""
-    seen = next((one for one in side_probe.every(host) if one.standby and one.running), None)
+def _is_free(context: Run, state: RestorePitr, host: Host) -> None:
+    """Raises Refused where it is open already; --replace gives that one back. So where a backup has its name there."""
+    there = side_probe.every(host)
+    if any(one.name == state.side and one.ready and not one.standby for one in there):
+        raise Refused(f"a side cluster {state.side} of a backup is there already; there, {beside.dropping(state)}")
+    seen = next((one for one in there if one.standby and one.running), None)
     if seen is None:
         return
     if not context.options.replace:
@@ -158,10 +168,6 @@ def _is_free(context: Run, host: Host) -> None:
 def opened(context: Run, state: RestorePitr) -> RestorePitr:
     """Stop it and open it at the target; where that fails it is a delayed standby again. Raises DrError."""
     host, paths = beside.host_of(context, state), layout(context)
-    there = side_probe.look(host, state.side)
-    if there is None or not there.running:
-        _hold_still(context, state, host)
-        act.stop(host, paths)
     target = state.stop
     request = sides.SideRequest(
         name=state.side, kind=target.kind, target=target.value, timeline=str(state.goal), listen=host.address,
@@ -169,6 +175,10 @@ def opened(context: Run, state: RestorePitr) -> RestorePitr:
     )  # fmt: skip
     began = context.clock()
     try:
+        there = side_probe.look(host, state.side)
+        if there is None or not there.running:
+            _hold_still(context, state, host)
+            act.stop(host, paths)
         sides.open_standby(host, request, Asker.of(context))
         seen = side_of(context, state)
     except BaseException:
@@ -184,7 +194,6 @@ def _hold_still(context: Run, state: RestorePitr, host: Host) -> None:
     host.execute("SELECT pg_wal_replay_pause();")
     there = window.look(host)
     if there.replayed > state.stop_lsn:
-        host.execute("SELECT pg_wal_replay_resume();")
         raise Refused(f"{host} has replayed {state.target} by now, its window is {reach(there)}", _INSTEAD)
 
 
@@ -219,6 +228,8 @@ def closed(context: Run, state: RestorePitr) -> None:
     host = beside.host_of(context, state)
     with suppress(DrError):
         beside.leave(context, state)
+    with suppress(DrError):  # where its own server runs still, it was told to pause, and has no target of its own
+        host.execute("SELECT pg_wal_replay_resume();")
     sides.drop(host, state.side, _CLOSING_S / 2)
     act.start(host, layout(context))
 

@@ -107,7 +107,7 @@ def tables_of(text: str) -> tuple[str, ...]:
 def begins(context: Run) -> RestoreTable:
     """What was asked for. Raises BadInput, and Refused while another run does the same."""
     state = wanted(context)
-    delayed.fitting(context)
+    delayed.fitting(context, is_open=state.aim is None)
     nobody_works(context, f"side-{SIDE}")
     return state
 
