@@ -75,6 +75,8 @@ def aim(**target: Any) -> RestorePitr:
 
 
 XID = {"to_xid": "743"}
+OPEN = SimpleNamespace(name="t", standby=True, running=True, ready=True)
+OF_A_BACKUP = SimpleNamespace(name="pitr", standby=False, ready=True)
 
 
 def test_a_target_before_a_delayed_standby_is_opened_there_and_that_is_said(
@@ -109,12 +111,12 @@ def test_who_asks_for_a_backup_gets_one(said: list[str], there: dict[str, Any], 
     [
         ({"away": "pg3"}, XID, "pg3 does not answer"),
         ({}, {"to_xid": str(743 + (1 << 32))}, "is not in its window"),
-        ({"sides": (SimpleNamespace(name="pitr", standby=False, ready=True),)}, XID, "a side cluster pitr of a backup"),
+        ({"sides": (OF_A_BACKUP,)}, XID, "a side cluster pitr of a backup"),
         ({"place": Place(None)}, XID, "is not in its window, which is 2026-11-28 12:00:00+00 to now"),
         ({"place": replace(FOUND, stop=0x4000000)}, XID, "is not in its window"),
         ({"place": replace(FOUND, times=2)}, {"to_name": "etl"}, "stands 2 times in its window"),
         ({}, {"to_time": "2026-11-28 12:00:00Z"}, "lies before its window, which is 2026-11-28 12:00:00+00 to now"),
-        ({"sides": (SimpleNamespace(name="t", standby=True, running=True, ready=True),)}, XID, "open as side cluster t"),
+        ({"sides": (OPEN,)}, XID, "open as side cluster t"),
     ],
 )
 def test_why_it_cannot_give_the_target_is_said_and_the_repository_is_taken_unless_only_it_was_asked_for(
