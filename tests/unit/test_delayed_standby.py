@@ -10,6 +10,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from runbooks.probes.postgresql import window
 from tests.unit.delayed_kit import Failed, Pair, delayed_pair
 from tests.unit.postgres_server import DATABASE
 
@@ -170,3 +171,34 @@ def test_killed_while_it_is_open_it_starts_as_the_delayed_standby(pair: Pair, ba
     assert pair.standby.sql("select pg_is_in_recovery(), current_setting('recovery_min_apply_delay')") == [(True, "1h")]
     pair.drop()
     assert pair.standby.sql("select pg_is_in_recovery()") == [(True,)], "dropping stopped a server that is not its own"
+
+
+def test_it_tells_how_far_it_is_and_since_when(pair: Pair, bad: dict[str, Any]) -> None:
+    replayed, next_xid, since = pair.standby.sql(window._SQL)[0]
+    assert str(replayed) == pair.replayed
+    assert int(str(next_xid)) <= int(bad["xid"]) and float(str(since)) < time.time()
+    assert window.Window(0, 0.0, int(str(next_xid))).may_hold(int(bad["xid"]))
+    assert not window.Window(0, 0.0, int(str(next_xid))).may_hold(int(bad["xid"]) + (1 << 32))
+
+
+def test_a_table_is_read_with_its_partitions_their_indexes_and_what_is_kept_beside(
+    pair: Pair, bad: dict[str, Any]
+) -> None:
+    pair.primary.sql(
+        "create table parted (n int primary key, t text) partition by range (n)",
+        "create table parted_1 partition of parted for values from (0) to (9)",
+    )
+    pair.fresh()
+
+    def query(sql: str) -> list[dict[str, Any]]:
+        return list(pair.standby.sql(f"select coalesce(json_agg(q), '[]') from ({sql}) q")[0][0])  # type: ignore[call-overload]
+
+    def number(name: str) -> int:
+        return int(str(pair.standby.sql(f"select '{name}'::regclass::oid::bigint")[0][0]))
+
+    found = window.families(query, ("public.parted", "public.nobody"))
+    assert found["public.nobody"] == window.Family()
+    assert found["public.parted"].itself == {number("parted")}
+    names = ("parted", "parted_1", "parted_pkey", "parted_1_pkey")
+    assert {number(name) for name in names} < found["public.parted"].whole
+    assert query(window.LOCKED) == []
