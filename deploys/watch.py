@@ -139,9 +139,7 @@ def _alarming(changed: Callable[[], bool]) -> None:
 
 
 def _no_alarms() -> None:
-    if host.get_fact(Placed, paths=(_ALARMS_FILE,)):
-        systemd.service(name="no alarms are raised here", service=ALARMS, running=False, enabled=False)
-    away("nothing of the alarms is here", _ALARMS_FILE, ALARM_SECRETS)
+    away("nothing of the alarms is here", _ALARMS_FILE, ALARM_SECRETS, service=ALARMS)
 
 
 def _alarms_unit() -> str:
@@ -161,15 +159,16 @@ def _alarm_secrets() -> str:
 
 def gone() -> None:
     """On a host that is no watch's: one that was declared here before does not act any more."""
-    if host.get_fact(Placed, paths=(_UNIT_FILE,)):
-        systemd.service(name="no watch runs here", service=UNIT, running=False, enabled=False)
     _no_alarms()
-    away("nothing of a watch is here", _UNIT_FILE, KEY, INVENTORY, CODE)
+    away("nothing of a watch is here", _UNIT_FILE, KEY, INVENTORY, CODE, service=UNIT)
 
 
-def away(name: str, *paths: str) -> None:
-    """Remove what is there of these files and folders."""
-    for path, (kind, *_) in host.get_fact(Placed, paths=paths).items():
+def away(name: str, *paths: str, service: str = "") -> None:
+    """Remove what is there of these files and folders; a service, whose unit is the first of them, is ended before."""
+    there = host.get_fact(Placed, paths=paths)
+    if service and paths[0] in there:
+        systemd.service(name=f"{name}: {service}", service=service, running=False, enabled=False)
+    for path, (kind, *_) in there.items():
         remove = files.directory if kind == "directory" else files.file
         remove(name=f"{name}: {path}", path=path, present=False)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from invoke.collection import Collection
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
@@ -54,6 +55,11 @@ class DrProgram(Program):
         self.config.set_project_location(str(Path(doors.__file__).parent.parent))
         self.config.load_project()
         self.collection = doors.ns
+
+    def _make_pairs(self, coll: Collection, ancestors: list[str] | None = None) -> list[tuple[str, str | None]]:
+        """Names and what they do, as they are typed: a collection's default task by the collection's name alone."""
+        named = super()._make_pairs(coll, ancestors)
+        return [(name.partition("(")[2].rstrip(")") or name, says) for name, says in named]
 
     def execute(self) -> None:
         try:

@@ -136,7 +136,7 @@ def reconcile(
     c: Context, store: str = "", since: str = "", tables: str = "", plan: bool = False, resume: bool = False,
     yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
-    """Find acknowledged rows that a store has not; send them again.
+    """Find acknowledged rows that a store lacks; send them.
 
     After a failover that may have lost rows. Without --yes it names what is lacking and writes nothing.
     """

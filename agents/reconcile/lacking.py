@@ -84,10 +84,14 @@ class Search:
         assert self.config.shadow is not None
         began, reach = time.monotonic(), shadow.reaching(self.config.shadow, self.outbox, since)
         read = Replayed()
+
+        def damaged() -> None:
+            read.damaged_segments += 1
+
         if bounds is None:
             batches = acknowledged(self.config.shadow, self.outbox, reach, read)
         else:
-            batches = marked.acknowledged(self.config, bounds, reach)
+            batches = marked.acknowledged(self.config, bounds, reach, damaged)
         for at, parts in _together(batches):
             for part in merged(parts):
                 if part.table not in self.tables:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,20 +46,31 @@ def read(text: str) -> Bounds:
         raise BadConfig(f"These are no positions of a mark: {error!r}.", "./dr mark NAME --json shows some.") from error
 
 
-def acknowledged(config: Config, bounds: Bounds, since: float) -> Iterator[Timed]:
-    """Batches and their times (unix seconds): what went past the outbox, then what it applied."""
+def acknowledged(config: Config, bounds: Bounds, since: float, damaged: Callable[[], None]) -> Iterator[Timed]:
+    """Batches and their times (unix seconds): what went past the outbox, then what it applied.
+
+    `damaged` is called for each segment of the shadow whose end cannot be read.
+    """
     assert config.shadow is not None
     newest = max(bounds.shadow, default="")
     for file in shadow.segments(config.shadow.path):
         if file.name <= newest:  # their names are in the order in which they were begun
-            yield from (timed for timed in _frames(file, bounds.shadow.get(file.name)) if timed[0] >= since)
+            frames = _frames(file, bounds.shadow.get(file.name), damaged)
+            yield from (timed for timed in frames if timed[0] >= since)
     if config.outbox.path.exists():
         yield from (timed for timed in _applied(config.outbox.path, bounds.applied_no) if timed[0] >= since)
 
 
-def _frames(file: Path, size: int | None) -> Iterator[Timed]:
+def _frames(file: Path, size: int | None, damaged: Callable[[], None]) -> Iterator[Timed]:
+    def cut() -> None:
+        """The mark may have come in the middle of a frame, which is whole by now."""
+        deque(shadow.frames(file, damaged), maxlen=0)
+
     with suppress(FileNotFoundError):  # too old, or covered by a backup meanwhile
-        yield from shadow.frames(file if size is None else cast(Path, _Beginning(file, size)))
+        if size is None:
+            yield from shadow.frames(file, damaged)
+        else:
+            yield from shadow.frames(cast(Path, _Beginning(file, size)), cut)
 
 
 @dataclass(frozen=True)

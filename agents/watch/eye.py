@@ -127,6 +127,7 @@ class Eye:
                 _wait(session, knocks, left if knocks else left - within * (1 - KNOCK_AFTER))
                 answer = session.step()
                 if answer is not None:
+                    self._late.forget()  # what was knocked before it served says nothing of a loss after that
                     return ("standby" if answer else "serves"), ""
                 if knocks and knocks.told.get(port) == "refused":
                     return "down", _CLOSED

@@ -69,6 +69,9 @@ def acknowledged(held: Held, since: float, tables: Sequence[str]) -> Looked:
         rows = _rows(box, then, now, since, tables)
         looked += rows.looked
         differences += _lacking(rows)
+        if rows.damaged_segments:  # nobody can tell whether what was acknowledged there is in the store
+            what = f"{rows.damaged_segments} files whose end cannot be read"
+            differences.append(Difference(Check.CONTENT, f"shadow on {box.host}", "its files", "whole", what))
         if rows.since is not None:
             notes.append(f"{box.host} keeps what was acknowledged from {_utc(rows.since)} on")
     if not looked:

@@ -45,6 +45,7 @@ def test_a_forgotten_stop_on_the_backup_host_is_named_and_lifted(backup: Host) -
     ok("backup.check")
 
 
+@pytest.mark.long  # the backup host's, above, is the same
 def test_a_forgotten_stop_on_the_primary_is_lifted_too(estate_lab: Estate) -> None:
     host = primary(estate_lab)
     host.run(PGBACKREST + "stop", user="postgres")

@@ -135,6 +135,7 @@ class TestTargets:
     def test_restore_point(self, whole: Estate, marks: tuple[Mark, ...]) -> None:
         assert opened(whole, "--to-name", POINT) == 3
 
+    @pytest.mark.long  # the torture schema has such a point too, in every run
     def test_restore_point_that_stands_twice_is_told_with_both_and_either_is_reached(
         self, whole: Estate, marks: tuple[Mark, ...]
     ) -> None:

@@ -89,7 +89,7 @@ class TestEventTriggers:
 
 
 class TestOnAnotherHost:
-    @pytest.mark.parametrize("on", ["standby", "backup"])
+    @pytest.mark.parametrize("on", ["standby", pytest.param("backup", marks=pytest.mark.long)])
     def test_tables_come_back_from_a_copy_on_another_host(self, whole: Estate, on: str) -> None:
         primary = kit.primary(whole)
         where = whole.backup if on == "backup" else next(h for h in whole.postgres if h.name != primary.name)

@@ -34,7 +34,7 @@ def hook(machine: Machine) -> Iterator[Hook]:
 
 
 def dr(machine: Machine, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = machine.dr(*words, "--inventory", machine.inventory)
+    done = machine.dr(*words, "--inventory", machine.inventory, COLUMNS="200")
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done

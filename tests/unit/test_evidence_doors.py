@@ -289,7 +289,7 @@ def test_what_is_no_drill_of_the_calendar_is_not_taken_in(kept: History, product
 def test_a_page_is_made_on_a_machine_that_never_drilled(kept: History, dr: Run, tmp_path: Path) -> None:
     ended = dr("page", "--out", str(tmp_path / "shown"))
     assert ended.code == 0
-    assert re.match(r"Not safe\. 18 promises never drilled: ", ended.out)
+    assert re.match(r"Not safe\. \d\d promises never drilled: ", ended.out)
     html = (tmp_path / "shown" / "index.html").read_text()
     assert "there is no lab, and no inventory was named" in html
     assert str(tmp_path / "shown" / "index.html") in ended.out

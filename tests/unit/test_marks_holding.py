@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,9 +16,9 @@ from agents.writing.outbox import Outbox
 from agents.writing.writer import By, Writer
 from inventories.errors import BadInput, Refused
 from runbooks.hosts import Estate, Host
-from runbooks.marks import asking, holding, reaching, taking
+from runbooks.marks import asking, holding, reaching, resolving, taking
 from runbooks.marks.types import Mark, Numbers, Windows
-from runbooks.probes.outbox import POSTGRESQL, TDENGINE, Box
+from runbooks.probes.outbox import NAMES, POSTGRESQL, TDENGINE, Box
 from runbooks.probes.postgresql import server as nodes
 from runbooks.probes.postgresql.server import Node
 from runbooks.validation.difference import Looked
@@ -92,6 +93,31 @@ def test_rows_that_are_gone_are_named(here: Estate, server: Server, tmp_path: Pa
     assert found[0] == "content: order_records: row event_id=3: expected there, or a newer one, found no such row"
     assert found[-1].endswith("further rows: expected there, or newer ones, found 2 that are not there")
     assert len(found) == holding.NAMED + 1
+
+
+def test_shadow_that_cannot_be_read_to_its_end_is_no_good_news(here: Estate, tmp_path: Path) -> None:
+    write(tmp_path, 1, 10)
+    write(tmp_path, 11, 20)
+    taking.take(here, "etl")
+    segment = shadow.segments(tmp_path / "shadow")[-1]
+    data = bytearray(segment.read_bytes())
+    data[-1] ^= 1
+    segment.write_bytes(data)
+    found = held(here, "etl")
+    assert told(found) == ["content: shadow on app1: its files: expected whole, found 1 files whose end cannot be read"]
+    assert not found.sound
+
+
+def test_mark_in_the_middle_of_a_frame_is_no_damage(here: Estate, tmp_path: Path) -> None:
+    write(tmp_path, 1, 10)
+    taking.take(here, "etl")
+    write(tmp_path, 11, 20)
+    mark = holding.find(here, "etl", POSTGRESQL)
+    ((box, then),) = mark.there
+    cut = {name: size + 9 for name, size in (then.shadow or {}).items()}
+    later = replace(mark, there=((box, then.model_copy(update={"shadow": cut})),))
+    found = holding.acknowledged(later, 0.0, ())
+    assert (told(found), found.number) == ([], 10)
 
 
 def test_since_and_tables_take_less(here: Estate, server: Server, tmp_path: Path) -> None:
@@ -170,8 +196,8 @@ def test_a_mark_of_another_cluster_is_refused_and_one_that_is_not_there_is_bad_i
 
 def test_a_mark_that_lacks_the_application_host_says_so(here: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = a_mark(lacks=("PostgreSQL's outbox on app1: it cannot be reached",))
-    monkeypatch.setattr(holding.resolving, "one", lambda name, kept: lacking)
-    monkeypatch.setattr(holding.reaching, "require_past", lambda mark, there: None)
+    monkeypatch.setattr(resolving, "one", lambda name, kept: lacking)
+    monkeypatch.setattr(reaching, "require_past", lambda mark, there: None)
     with pytest.raises(Refused, match=r"binds no outbox and no shadow of PostgreSQL: .* cannot be reached"):
         held(here, "etl")
 
@@ -192,4 +218,4 @@ def test_the_backup_that_a_mark_bound_is_the_one_that_is_compared_with(
         holding.backup_of(here, mark)
     monkeypatch.setattr(asking, "windows", lambda estate, label="": BOUND)
     assert holding.backup_of(here, a_mark(tdengine=BOUND)) == "20261128T1"
-    assert TDENGINE in holding.NAMES
+    assert TDENGINE in NAMES

@@ -14,7 +14,7 @@ _PUBLIC = {"deploys/postgresql/repositories.py"}
 _FORBIDDEN = {
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
     "a cloud's access key": r"\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b",
-    "a package index": r"--(?:extra-)?index-url|--trusted-host|\bindex-url\s*=|/simple/?[\"'\s]|://[^/\s]*:[^/\s]*@",
+    "a package index": r"--(?:extra-)?index-url|--trusted-host|\bindex-url\s*=|/simple/?[\"'\s]|\bhttps?://[^/\s]*:[^/\s]*@",
     "a path of one machine": r"/var/tmp/\w+/|(?<![\w.])/work/",
 }
 # Values made up for a test are not secrets, and a test may say what it looks for.

@@ -115,6 +115,23 @@ def test_who_cannot_be_asked_ends_no_recovery(monkeypatch: pytest.MonkeyPatch, c
     assert "nobody could look" in context.say.__self__[0]  # type: ignore[attr-defined]
 
 
+def test_questions_that_hang_leave_the_step_some_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Late is failed: a step that had used up all its time would end the recovery after all."""
+    clock = [100.0]
+    monkeypatch.setattr("runbooks.validation.glance.time.monotonic", lambda: clock[0])
+
+    class Slow:
+        def query(self, sql: str, timeout: float) -> list[dict[str, Any]]:
+            clock[0] += min(timeout, 9.0)
+            if timeout < 9.0:
+                raise TimedOut("it hangs")
+            return [{"there": False}] if "as there" in sql else []
+
+    with pytest.raises(TimedOut, match="it hangs"):
+        glance(cast(Asked, Slow()), load_tables(), load_quality(), 30.0)
+    assert clock[0] - 100.0 <= 25.0
+
+
 ENDING = (FAILOVER, RESTORE_CLUSTER, RESTORE_PITR, START_CLUSTER)
 
 

@@ -48,12 +48,12 @@ def test_server_that_answers_serves_and_keeps_its_session(server: Server, eye: E
     assert rows == [(1,)]
 
 
-def test_look_costs_milliseconds(server: Server, eye: Eye) -> None:
+def test_look_costs_milliseconds_of_a_processor(server: Server, eye: Eye) -> None:
     see(eye, server.port)
-    began = time.monotonic()
+    began = time.process_time()  # whoever else wants the machine makes a look no dearer
     for _ in range(50):
         see(eye, server.port)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_server_whose_processes_stand_still_is_alive_and_serves_again(server: Server, eye: Eye) -> None:
@@ -143,6 +143,36 @@ def test_knock_that_is_never_answered_is_given_up(eye: Eye, full: int, monkeypat
     before = len(list(Path("/proc/self/fd").iterdir()))
     assert [see(eye, full, ssh=full) for _ in range(6)] == ["silent"] * 6
     assert len(list(Path("/proc/self/fd").iterdir())) - before <= 5  # the session's, and the knocks of two looks
+
+
+class Scripted:
+    """A session whose server answers, or does not."""
+
+    writes = broken = False
+    serves = False
+
+    def ask(self) -> None:
+        """It was asked."""
+
+    def step(self) -> bool | None:
+        return False if self.serves else None
+
+    def fileno(self) -> int:
+        return -1
+
+
+def test_answer_from_before_it_served_again_is_none_after_its_loss(eye: Eye) -> None:
+    """A hiccup an hour ago, whose knock was answered too late for its look: nobody has asked for that answer since."""
+    with Busy() as busy:
+        session = Scripted()
+        eye._session, eye._target = session, ("localhost", "127.0.0.1", busy.port)  # type: ignore[assignment]
+        assert see(eye, busy.port, ssh=busy.port) == "silent"
+        busy.answers()
+        busy.is_busy()
+        session.serves = True
+        assert see(eye, busy.port, ssh=busy.port) == "serves"
+        session.serves = False
+        assert see(eye, busy.port, ssh=busy.port) == "silent"
 
 
 class Busy:
