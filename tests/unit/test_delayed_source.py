@@ -71,7 +71,7 @@ def run(said: list[str], options: Any = None, *names: str) -> Run:
 
 
 def aim(**target: Any) -> RestorePitr:
-    return RestorePitr(target=parse(**target), primary="pg1", goal=2)
+    return RestorePitr(target=parse(**target), primary="pg1", goal=2, old_timeline=2)
 
 
 XID = {"to_xid": "743"}
@@ -98,7 +98,6 @@ def test_without_one_nothing_is_said_and_the_repository_is_taken(said: list[str]
     "options",
     [
         {"source": "repository"}, {"swap": True}, {"backup_set": "full"}, {"repo": 2}, {"on": "backup1"},
-        {"timeline": 1},
     ],
 )
 def test_who_asks_for_a_backup_gets_one(said: list[str], there: dict[str, Any], options: dict[str, Any]) -> None:
@@ -129,6 +128,15 @@ def test_why_it_cannot_give_the_target_is_said_and_the_repository_is_taken_unles
     with pytest.raises(Refused, match="no delayed standby can give") as refused:
         delayed.found(run(said, RestorePitrOptions(source="delayed"), "pg3"), state)
     assert why in str(refused.value) and "repository" in refused.value.hint
+
+
+def test_along_another_timeline_than_its_own_it_gives_nothing(said: list[str], there: dict[str, Any]) -> None:
+    """As a mark names one, which is its own as a rule."""
+    options = RestorePitrOptions(timeline=2)
+    assert delayed.found(run(said, options, "pg3"), aim(**XID)).delayed == "pg3"
+    state = aim(**XID).model_copy(update={"goal": 1})
+    assert delayed.found(run(said, options, "pg3"), state) == state
+    assert "it follows timeline 2, and timeline 1 was asked for" in said[-1]
 
 
 def test_of_two_the_one_that_can_give_it_is_taken(said: list[str], there: dict[str, Any]) -> None:
@@ -172,7 +180,7 @@ def test_tables_that_others_wrote_while_one_of_them_was_locked_are_refused_toget
     [
         ({}, (), "has no delayed standby"), ({"swap": True}, ("pg3",), "--from delayed and --swap"),
         ({"backup_set": "full"}, ("pg3",), "--from delayed and --set"), ({"on": "pg1"}, ("pg3",), "and --on"),
-        ({"repo": 2}, ("pg3",), "and --repo"), ({"timeline": 1}, ("pg3",), "and --timeline"),
+        ({"repo": 2}, ("pg3",), "and --repo"),
     ],
 )
 def test_from_delayed_goes_with_no_word_for_a_backup(

@@ -52,7 +52,6 @@ def _asks_for_repository(context: Run) -> str:
     said = context.options
     asked = {
         "--swap": getattr(said, "swap", False), "--set": said.backup_set, "--repo": said.repo != 1, "--on": said.on,
-        "--timeline": said.timeline,
     }  # fmt: skip
     return next((name for name, value in asked.items() if value), "")
 
@@ -79,6 +78,8 @@ def found(context: Run, state: RestorePitr, tables: Sequence[str] = ()) -> Resto
 
 def _on(context: Run, state: RestorePitr, host: Host, tables: Sequence[str]) -> RestorePitr:
     """Raises Refused with the reason why this one cannot give the target."""
+    if state.goal != state.old_timeline:
+        raise Refused(f"it follows timeline {state.old_timeline}, and timeline {state.goal} was asked for")
     host.must_answer()
     _is_free(context, state, host)
     node = server.look(host, layout(context).version)
