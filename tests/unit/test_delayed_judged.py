@@ -69,7 +69,7 @@ def test_it_is_no_copy_that_anybody_promotes() -> None:
 def test_its_window_is_told_from_the_last_commit_that_it_has_replayed() -> None:
     role, _, _, _, window = roles.cells(status(THIRD, SEEN), THIRD)
     assert role == "standby, 1h behind"
-    assert window == "window from 09-21 12:13:20+00 to now" and NOW == 1_790_000_000.0
+    assert window == "window from 09-21 13:13:20+00 to now" and NOW == 1_790_000_000.0
 
 
 def test_it_follows_onto_the_timeline_whose_history_it_has() -> None:

@@ -134,10 +134,8 @@ def _follows(context: Run, state: Roles, host: Host) -> bool:
         context.say(f"{host} is out ({node.why or server.told((node,))})")
         return False
     try:
-        if host.entry.delay_s and not node.follows_on(state.timeline):
-            # It may have received more than was promoted, and not replayed it: a start finds where the two part.
-            act.stop(host, layout(context))
-            act.start(host, layout(context))
+        if host.entry.delay_s:
+            _restarted(context, state, node)
         elif node.timeline != state.timeline:
             act.look_for_primary(host)
         until(
@@ -150,3 +148,12 @@ def _follows(context: Run, state: Roles, host: Host) -> bool:
         context.say(f"WARNING: {error}; ./dr rejoin {host} --yes")
         return False
     return True
+
+
+def _restarted(context: Run, state: Roles, node: server.Node) -> None:
+    """A delayed standby may have received more than was promoted, and not replayed it: a start finds where the two
+    part. One that has found that already is left alone.
+    """
+    if not node.follows_on(state.timeline):
+        act.stop(node.host, layout(context))
+        act.start(node.host, layout(context))
