@@ -481,7 +481,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
         ),
         Step(
             name="drop-side", role="primary", budget="ssh.command", action=drop_side, option="yes",
-            when=restores_backup, when_says="the side cluster is this run's own",
+            when=restores_backup, when_says="a backup was restored",
             says="Remove the side cluster.",
             evidence=Evidence("it is gone", dropped),
             commands=(beside.dropping(RestoreTable()),),
