@@ -22,7 +22,7 @@ def history(commits: int) -> History:
 @pytest.mark.parametrize("seed", range(20))
 def test_each_target_has_a_commit_between_it_and_the_one_before(seed: int) -> None:
     """A standby that stands at one cannot go back, and tells which commit is the last before the next."""
-    aims = delayed.forward(history(60), 20, random.Random(seed))  # noqa: S311 - moments, no secrets
+    aims = delayed.forward(history(60), 20, random.Random(seed))
     before = [aimed.before for aimed in aims]
     assert len(aims) == 20 and before == sorted(set(before))
 

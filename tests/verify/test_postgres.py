@@ -64,7 +64,9 @@ def test_exactly_one_host_takes_writes(whole: Seen, expected: Expected) -> None:
 
 
 def test_every_server_is_on_the_primarys_timeline(whole: Seen) -> None:
-    timelines = {host.name: whole.nodes[host.name].timeline for host in whole.databases}
+    """A delayed standby replays the end of the old one later: what it is to follow is held below."""
+    keep_up = [host for host in whole.databases if not host.entry.delay_s]
+    timelines = {host.name: whole.nodes[host.name].timeline for host in keep_up}
     assert timelines
     assert len(set(timelines.values())) == 1, timelines
     assert None not in timelines.values()
