@@ -15,6 +15,7 @@ from runbooks.judge import feasibility, objectives, roles
 from runbooks.judge.feasibility import Measured, Sample, Sizes, Verdict
 from runbooks.judge.finding import Finding
 from runbooks.look.status import Status
+from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql.server import Node, Standby
 from tests.unit.test_objectives import LIMITS, NOW, PRIMARY, STREAMS, WHOLE
 
@@ -40,6 +41,11 @@ def found(third: Node, *seen: Standby) -> tuple[Finding, ...]:
 def test_what_it_is_behind_and_that_it_receives_later_is_as_promised(third: Node) -> None:
     assert found(third, SEEN) == () and third.follows
     assert objectives.degraded(status(third, SEEN)) == ()
+
+
+def test_that_it_waits_for_its_delay_is_said_of_it_and_not_that_it_does_not_stream() -> None:
+    assert server.told((RESTARTED,)) == "pg3: a standby that waits for its delay"
+    assert server.told((replace(RESTARTED, delaying=False),)) == "pg3: a standby that does not stream"
 
 
 def test_one_that_neither_streams_nor_waits_for_its_delay_is_found() -> None:

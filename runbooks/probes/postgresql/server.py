@@ -353,7 +353,8 @@ def _state(node: Node) -> str:
         return "fenced" if node.fenced else "PostgreSQL is down"
     if node.is_primary:
         return f"primary on timeline {node.timeline}"
-    return f"a standby that {'streams' if node.streams else 'does not stream'}"
+    waits = "waits for its delay" if node.follows else "does not stream"
+    return f"a standby that {'streams' if node.streams else waits}"
 
 
 def lsn(text: str | None) -> int | None:
