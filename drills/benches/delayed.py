@@ -78,7 +78,7 @@ def measure(estate: Estate, targets: int, folder: Path, say: Say) -> Measured:
     estate.backup.run("pgbackrest --stanza=%s --type=full backup", estate.data["stanza"], user="postgres",
                       timeout=_LIMIT_S)  # fmt: skip
     dice = random.Random(int(time.time()))  # noqa: S311 - moments, no secrets
-    hits, back = [], []
+    hits, back, others = [], [], []
     with feeds.running(estate.app, 1000.0, 1, folder):
         seen = moments.record(estate, max(40, 4 * targets), dice)
         aims = forward(seen, targets, dice)
@@ -86,9 +86,9 @@ def measure(estate: Estate, targets: int, folder: Path, say: Say) -> Measured:
             hits.append(moments.restored(estate, seen, aimed, folder, DELAYED))
             back.append(_give_back(estate, host))
             _say(say, f"{nr} of {targets}", hits[-1])
-        others = [moments.restored(estate, seen, aimed, folder, REPOSITORY) for aimed in aims[:BESIDE]]
-        for nr, hit in enumerate(others, 1):
-            _say(say, f"{nr} of {len(others)} from the repository", hit)
+        for nr, aimed in enumerate(aims[:BESIDE], 1):
+            others.append(moments.restored(estate, seen, aimed, folder, REPOSITORY))
+            _say(say, f"{nr} from the repository", others[-1])
     side.drop(server.the_primary(server.survey(estate)).host, SIDE, 60)
     return Measured(tuple(hits), tuple(back), tuple(others))
 
