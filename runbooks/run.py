@@ -27,6 +27,7 @@ from runbooks.procedures.tdengine.rejoin import TDENGINE_REJOIN, TdengineRejoinO
 from runbooks.procedures.tdengine.restart import TDENGINE_RESTART, TdengineRestartOptions
 from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineRestoreOptions
 
+
 @dataclass(frozen=True)
 class Known:
     """A procedure and what the operator may say to it."""

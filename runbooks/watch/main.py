@@ -6,17 +6,14 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from inventories.errors import DrError, ExitCode
-from runbooks.engine.signals import interruptible
+from runbooks.engine.signals import ended_by_signal, interruptible
 from runbooks.watch import kept
 from runbooks.watch.handed import Handed, received
 from runbooks.watch.watching import Say, Watching, What
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     from runbooks.watch.kept import Mine
 
 WRITES_EVERY_S = 2.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def served(handed: Handed, make: Callable[[Handed, Say], Watching]) -> int:
@@ -91,29 +87,8 @@ def _write(line: str) -> None:
     sys.stdout.flush()
 
 
-@contextmanager
-def ended_by_signal(interrupt: Callable[[], None] = lambda: None) -> Iterator[threading.Event]:
-    """A watch has no other end; one that comes while it acts interrupts the runbook, as an operator's Ctrl-C would."""
-    over = threading.Event()
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        over.set()
-        interrupt()
-
-    # A signal that the caller ignores (nohup) stays ignored.
-    heard = [sig for sig in _SIGNALS if signal.getsignal(sig) is not signal.SIG_IGN]
-    before = {sig: signal.signal(sig, end) for sig in heard}
-    try:
-        yield over
-    finally:
-        for sig, handler in before.items():
-            signal.signal(sig, handler)
-
-
 def main(arguments: Sequence[str]) -> int:
-    return served(
-        received(arguments[0]), lambda told, say: Watching(told.estate, told.settings, told.act, say)
-    )
+    return served(received(arguments[0]), lambda told, say: Watching(told.estate, told.settings, told.act, say))
 
 
 if __name__ == "__main__":

@@ -169,7 +169,9 @@ def test_program_runs_the_failover_that_a_person_would(
 
 
 # What a runbook, a door or a catalogue needs, and a watch that looks does not.
-_HEAVY = ("invoke", "jinja2", "psycopg2", "pytest", "rich", "yaml", "doors", "inventories.catalog", "runbooks.procedures")
+_HEAVY = (
+    "invoke", "jinja2", "psycopg2", "pytest", "rich", "yaml", "doors", "inventories.catalog", "runbooks.procedures",
+)  # fmt: skip
 
 
 def test_process_that_looks_has_nothing_in_memory_that_only_acting_needs() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from inventories.inventory import HostEntry
+from runbooks.engine.signals import ended_by_signal
 from runbooks.hosts import Estate, Host, Ran
 from runbooks.watch import kept, main, service
 
@@ -55,7 +56,7 @@ def test_service_that_is_started_again_comes_back_after_a_boot(monkeypatch: pyte
 def test_signal_that_is_ignored_ends_no_watch() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with main.ended_by_signal() as over:
+        with ended_by_signal() as over:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not over.is_set()
             os.kill(os.getpid(), signal.SIGTERM)

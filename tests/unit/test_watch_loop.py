@@ -22,8 +22,8 @@ from inventories.inventory import HostEntry
 from runbooks.engine.outcome import Outcome
 from runbooks.hosts import Estate, Host
 from runbooks.watch import alarms, eyes, watching
-from runbooks.watch.desk import Desk
 from runbooks.watch.deputy import Deed
+from runbooks.watch.desk import Desk
 from runbooks.watch.settings import Settings
 from runbooks.watch.sights import Look, Sight
 from runbooks.watch.watching import Watching, What
