@@ -129,7 +129,7 @@ class Watching:
         found = judge(self.primary.name, self.seen.now(), now, self._patience, self.seen.since)
         if found is not None and found != self.verdict:
             self._told(found)
-        if found is None and self.act:
+        if found is None and self.act and not self._tried:
             self._expect(self.primary, now)
         lost = self.verdict is not None and self.verdict.word in ACT_ON and found is not None
         if lost and not self._tried and now >= self._look_again_at:
