@@ -137,7 +137,7 @@ class Watching:
         self._deputy.rest(now)
 
     def _expect(self, primary: Host, now: float) -> None:
-        """Everything is silent: whoever acts is begun, and makes ready what a failover asks first, while patience lasts."""
+        """Everything is silent: whoever acts is begun, and makes ready what a failover asks while patience lasts."""
         none = replace(self._patience, silence_s=0.0, restart_s=0.0)
         found = judge(primary.name, self.seen.now(), now, none, self.seen.since)
         if found is not None and found.word in ACT_ON:
