@@ -251,6 +251,11 @@ class Estate:
         return tuple(host for host in self.postgres if host.entry.synchronous)
 
     @property
+    def delayed(self) -> tuple[Host, ...]:
+        """Standbys that are behind by declaration, in the inventory's order."""
+        return tuple(host for host in self.postgres if host.entry.delay_s)
+
+    @property
     def least(self) -> int:
         """How many standbys a commit waits for, by declaration."""
         return int(self.data.get("synchronous_standbys", 1))

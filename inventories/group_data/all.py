@@ -25,7 +25,7 @@ archive_timeout_s = 60
 
 # With more than one standby a commit waits until so many of them have it, whichever are first. One less than there are,
 # and a lost standby stops no commit; as many as there are, and each alone has every row. A standby with
-# "synchronous": False in the inventory is never waited for and never promoted.
+# "synchronous": False or an "apply_delay" in the inventory is never waited for and never promoted.
 synchronous_standbys = 1
 
 backup_processes = 2
