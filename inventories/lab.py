@@ -1,7 +1,7 @@
 """The lab's hosts, as `./dr lab.up` left them; DR_LAB chooses among labs.
 
-DR_LAB_SYNCHRONOUS says how many standbys a commit waits for, DR_LAB_ALARMS on which channels alarms leave: JSON of
-alarm_channels, everybody being told on all of them.
+DR_LAB_SYNCHRONOUS says how many standbys a commit waits for, or "none", DR_LAB_ALARMS on which channels alarms leave:
+JSON of alarm_channels, everybody being told on all of them.
 """
 
 import json as _json

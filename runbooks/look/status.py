@@ -51,6 +51,7 @@ class Status:
     clocks: Mapping[str, float] = field(default_factory=dict)  # seconds ahead of ours, by host that answered
     promotions: Mapping[str, Outlook] = field(default_factory=dict)  # by the name of a node whose server answered
     locks: Mapping[str, LockRoom] = field(default_factory=dict)  # by the name of a node whose server answered
+    asynchronous: bool = False  # commits wait for nobody, by the inventory's own word
     record: Pages | None = None  # the estate record, as each host that keeps one has it
     jobs: Jobs | None = None  # what the backup host's scheduled jobs have come to
     tdengine: tuple[Server, ...] = ()
@@ -173,6 +174,7 @@ def _look(estate: Estate, patience: float) -> Status:
             repository=_answer(repository, "repository", unknown),
             outbox=_answer(waiting, "outbox", unknown),
             record=_answer(noted, "record", unknown),
+            asynchronous=not estate.least,
             jobs=_answer(scheduled, "jobs", unknown),
             tdengine=tuple(_server(host, answer) for host, answer in servers.items()),
             tdengine_outbox=_answer(ticks, "", {}) if servers else None,
