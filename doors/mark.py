@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from invoke.context import Context
@@ -27,9 +28,19 @@ _OTHER_TARGETS = {
 TO_MARK_HELP = "a mark that ./dr mark has taken: its LSN and timeline, and nothing that was committed after it"
 
 
-@task(help={"name": "what to call it", "json": "print JSON", "inventory": INVENTORY_HELP, "lab": LAB_HELP})
+@task(
+    help={
+        "name": "what to call it",
+        "scheduled": "for a timer: its moment comes behind the name, and after a day one of these an hour is kept",
+        "json": "print JSON",
+        "inventory": INVENTORY_HELP,
+        "lab": LAB_HELP,
+    }
+)
 @door
-def mark(c: Context, name: str, json: bool = False, inventory: str = "", lab: str = "") -> None:
+def mark(
+    c: Context, name: str, scheduled: bool = False, json: bool = False, inventory: str = "", lab: str = ""
+) -> None:
     """Bind this moment of every store to a name.
 
     Ends with 1 when something that is there could not be bound: the mark is kept, and says what it lacks.
@@ -38,7 +49,8 @@ def mark(c: Context, name: str, json: bool = False, inventory: str = "", lab: st
     from runbooks.marks import expiring, taking
 
     estate = hosts.load(inventory or None)
-    taken = taking.take(estate, name)
+    name = taking.scheduled_name(name, time.time()) if scheduled else name
+    taken = taking.take(estate, name, scheduled=scheduled)
     found, warnings = taken.mark, list(taken.mark.lacks)
     gone: tuple[Mark, ...] = ()
     try:

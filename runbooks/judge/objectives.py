@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Limits
 from inventories.quorum import DECLARED_ASYNCHRONOUS, NOBODY
-from runbooks.judge import certificates, clocks, locks, outbox, promotion, record, shadow, tdengine, watch
+from runbooks.judge import certificates, clocks, locks, marks, outbox, promotion, record, shadow, tdengine, watch
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import SLOW, Status
@@ -57,6 +57,7 @@ def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
         "locks": locks.findings(status.locks, limits.max_locks_used_percent),
         "certificates": certificates.findings(status.certificates, status.at, limits.min_certificate_days),
         "watch": watch.findings(status.watches),
+        "marks": marks.findings(status.marks, status.mark_timers, load_recovery().marks.every_min, status.at),
     }
     return {part: tuple(some) for part, some in found.items()}
 
