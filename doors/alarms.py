@@ -82,6 +82,7 @@ def on(c: Context, once: bool = False, inventory: str = "", lab: str = "") -> No
     from runbooks.alarms.alarming import Alarming, estate_source
     from runbooks.alarms.heartbeat import Heartbeat
     from runbooks.alarms.held import held
+    from runbooks.alarms.listing import look
     from runbooks.alarms.sending import Sender
     from runbooks.alarms.spool import path_of
 
@@ -99,8 +100,8 @@ def on(c: Context, once: bool = False, inventory: str = "", lab: str = "") -> No
             return
         alarming.once()
         through = alarming.settle(_SETTLES_S)
-        firing = int(desk.spool.value("select count(*) from alarm where fired_at is not null and resolved_at is null"))
-        waiting = int(desk.spool.value("select count(*) from message where sent_at is null"))
+        found = look(desk.spool, desk.alarms.every_s, True, time.time())
+    firing, waiting = len(found.firing), sum(one["messages_waiting"] for one in found.alarms)
     print(f"{firing or 'No'} alarms fire; {waiting or 'no'} messages wait.")
     if firing or waiting or not through:
         raise Exit(code=int(ExitCode.FAILED))

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
@@ -30,6 +31,7 @@ from agents.sqlite import session
 from agents.sqlite import settings as sqlite_settings
 from agents.sqlite.database import TradingDatabase
 from agents.sqlite.holding import Hold
+from agents.sqlite.protecting import Protected
 from agents.sqlite.seal import Seal
 from agents.sqlite.settings import Database, Settings
 from agents.sqlite.stream import Gap, Position, Stream
@@ -121,10 +123,8 @@ class Protector:
         if position is None:
             said: dict[str, object] = {"error": self._away or "the receiver is not reached"}
         else:
-            said = {
-                "stream": position.stream, "epoch": position.epoch, "salts": position.salts.hex(),
-                "frame": position.frame, "tx": position.tx, "at": position.at, "based": self._stream.based,
-            }  # fmt: skip
+            where = position.epoch, position.salts.hex(), position.frame, position.tx
+            said = asdict(Protected(position.stream, *where, position.at, self._stream.based))
         text = json.dumps(said).encode() + b"\n"
         for one in tuple(self._asking):
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Annotated, Literal, Self
@@ -10,9 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from inventories.catalog.base import Entry, Identifier, Label, contradiction
-
-_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+from inventories.catalog.base import Entry, Identifier, Label, contradiction, seconds
 
 
 class Severity(IntEnum):
@@ -41,13 +38,6 @@ Clock = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9
 Word = Literal["info", "warning", "critical"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
-
-
-def seconds(span: str) -> float:
-    """`5s`, `15min`, `2h`, `30d`."""
-    found = re.fullmatch(r"([0-9]+)([a-z]+)", span)
-    assert found is not None  # the pattern of its type
-    return float(int(found[1]) * _UNITS[found[2]])
 
 
 class Escalation(Entry):

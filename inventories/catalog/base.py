@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -17,6 +18,15 @@ class Entry(BaseModel):
 # Lower case, so that quoting an identifier never changes its meaning; 63 bytes is PostgreSQL's limit.
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")]
+
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+
+
+def seconds(span: str) -> int:
+    """`5s`, `15min`, `2h`, `30d`."""
+    found = re.fullmatch(r"([0-9]+)([a-z]+)", span)
+    assert found is not None  # the pattern of its type
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def contradiction(at: str, value: object, why: str, hint: str) -> PydanticCustomError:

@@ -9,9 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from inventories.catalog.base import Entry, Label, contradiction
+from inventories.catalog.base import Entry, Label, contradiction, seconds
 
-_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _CRON_PART = re.compile(r"(?P<first>\*|[0-9]+)(?:-(?P<last>[0-9]+))?(?:/(?P<step>[0-9]+))?")
 
@@ -71,13 +70,7 @@ class DisasterRecovery(Entry):
 
     @property
     def recovery_time_objective_s(self) -> int:
-        return _seconds(self.recovery_time_objective)
-
-
-def _seconds(duration: str) -> int:
-    match = re.fullmatch(r"([0-9]+)([a-z]+)", duration)
-    assert match is not None  # the pattern of its type
-    return int(match[1]) * _UNITS[match[2]]
+        return seconds(self.recovery_time_objective)
 
 
 class Objectives(Entry):
@@ -273,7 +266,7 @@ class Drilled(Entry):
 
     @property
     def every_s(self) -> int:
-        return _seconds(self.every)
+        return seconds(self.every)
 
 
 class Trend(Entry):
@@ -292,7 +285,7 @@ class Drills(Entry):
 
     @property
     def twins_s(self) -> int:
-        return _seconds(self.twins)
+        return seconds(self.twins)
 
     @model_validator(mode="after")
     def _breaks_nothing_outside_the_lab(self) -> Self:

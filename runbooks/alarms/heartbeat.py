@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from inventories.errors import BadInput, DrError
+from runbooks import files
 from runbooks.hosts import Host
 
 _ANSWER_S = 10.0
@@ -57,7 +58,6 @@ class Heartbeat:
                     self._say(f"WARNING: nobody takes the sign of life at {target.partition('?')[0]}: {error}")
                 self._failing.add(target)
 
-
     def _touch(self) -> None:
         """A host that does not answer is a finding of its own."""
         if time.monotonic() - self._touched < _TOUCH_EVERY_S:
@@ -71,9 +71,7 @@ class Heartbeat:
 
 def _sign(target: str, at: float) -> None:
     if target.startswith("/"):
-        fresh = Path(f"{target}.new")
-        fresh.write_text(f"{at:.0f}\n")
-        fresh.replace(target)
+        files.put(Path(target), f"{at:.0f}\n")
         return
     with urllib.request.urlopen(target, timeout=_ANSWER_S) as answer:  # noqa: S310 - http and https alone come here
         answer.read(1024)

@@ -8,7 +8,7 @@ from typing import Any
 from inventories.catalog.alarms import Severity
 from inventories.errors import BadInput
 from runbooks.alarms import silencing
-from runbooks.alarms.spool import Row, Spool
+from runbooks.alarms.spool import Row, Spool, waiting
 
 _LATE_LOOKS = 6  # so many looks that did not come, and nobody looks
 
@@ -35,12 +35,16 @@ def look(spool: Spool, every_s: float, everything: bool, now: float) -> Listing:
     silences = silencing.in_force(spool, now)
     open_only = "" if everything else "where resolved_at is null "
     rows = spool.rows(f"select * from alarm {open_only}order by resolved_at is not null, severity desc, id desc")
+    of_alarms, of_channels = waiting(spool, "alarm"), waiting(spool, "channel")
     last = spool.rows("select * from look")
     looked = last[0]["at"] if last else None
     return Listing(
         at=now,
-        alarms=tuple(_alarm(spool, row, silences) for row in rows),
-        channels=tuple(_channel(spool, row) for row in spool.rows("select * from channel order by name")),
+        alarms=tuple(_alarm(row, silences, of_alarms.get(row["id"], 0)) for row in rows),
+        channels=tuple(
+            _channel(row, of_channels.get(row["name"], 0))
+            for row in spool.rows("select * from channel order by name")
+        ),
         silences=tuple(asdict(one) for one in silences),
         looked_at=looked,
         late=looked is None or now - looked > _LATE_LOOKS * every_s,
@@ -48,9 +52,8 @@ def look(spool: Spool, every_s: float, everything: bool, now: float) -> Listing:
     )
 
 
-def _alarm(spool: Spool, row: Row, silences: tuple[silencing.Silence, ...]) -> dict[str, Any]:
-    waiting = spool.value("select count(*) from message where alarm = ? and sent_at is null", row["id"])
-    known = {**dict(row), "severity": Severity(row["severity"]).word, "messages_waiting": waiting}
+def _alarm(row: Row, silences: tuple[silencing.Silence, ...], messages: int) -> dict[str, Any]:
+    known = {**dict(row), "severity": Severity(row["severity"]).word, "messages_waiting": messages}
     return {**known, "state": _state(row, silences)}
 
 
@@ -64,9 +67,8 @@ def _state(row: Row, silences: tuple[silencing.Silence, ...]) -> str:
     return "silenced" if any(one.covers(row["rule"], row["subject"]) for one in silences) else "fires"
 
 
-def _channel(spool: Spool, row: Row) -> dict[str, Any]:
-    waiting = spool.value("select count(*) from message where channel = ? and sent_at is null", row["name"])
-    return {**{key: value for key, value in dict(row).items() if not key.startswith("code")}, "waiting": waiting}
+def _channel(row: Row, messages: int) -> dict[str, Any]:
+    return {**{key: value for key, value in dict(row).items() if not key.startswith("code")}, "waiting": messages}
 
 
 def acknowledge(spool: Spool, number: int, by: str, note: str, close: bool, now: float) -> str:

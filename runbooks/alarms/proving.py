@@ -16,6 +16,7 @@ from inventories.errors import BadInput
 from runbooks.alarms.channels import Text, deliver
 from runbooks.alarms.moving import Desk
 from runbooks.alarms.sending import note_failure, note_success
+from runbooks.alarms.spool import know
 
 _LETTERS = "ACDEFHJKMNPRTWXY34679"  # none that is taken for another on a bad screen
 _VALID_S = 7 * 86400
@@ -43,7 +44,7 @@ def test(desk: Desk, only: str, by: str, now: float) -> tuple[Proof, ...]:
     codes = {one.name: "".join(secrets.choice(_LETTERS) for _ in range(6)) for one in chosen}
     with desk.spool.change():  # before it is sent: whoever is quick confirms at once
         for one in chosen:
-            desk.spool.run("insert or ignore into channel (name, known_at) values (?, ?)", one.name, now)
+            know(desk.spool, one.name, now)
             desk.spool.run("update channel set code = ?, code_at = ? where name = ?", codes[one.name], now, one.name)
     with ThreadPoolExecutor(len(chosen)) as pool:
         whys = list(pool.map(lambda one: _send(desk, one, codes[one.name], by), chosen))
@@ -52,7 +53,7 @@ def test(desk: Desk, only: str, by: str, now: float) -> tuple[Proof, ...]:
             if why:
                 note_failure(desk.spool, one, why, now)
             else:
-                note_success(desk.spool, one, now, one.proves)
+                note_success(desk.spool, one, now)
     return tuple(
         Proof(one.name, one.kind.value, why, not why and not one.proves) for one, why in zip(chosen, whys, strict=True)
     )

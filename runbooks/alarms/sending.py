@@ -15,7 +15,7 @@ from inventories.catalog.alarms import Sending, Severity
 from inventories.catalog.channels import Channel, Routes
 from runbooks.alarms import wording
 from runbooks.alarms.channels import Text, deliver
-from runbooks.alarms.spool import Row, Spool
+from runbooks.alarms.spool import Row, Spool, know
 
 _AGAIN = "(Sent again: the first attempt was interrupted, and may have arrived.)"
 _MOST_DOUBLINGS = 20
@@ -30,7 +30,7 @@ order by due_at, message.id limit 1
 
 
 class Sender:
-    """`say` hears of a channel that fails, and of one that works again."""
+    """`say` hears of a channel that fails from now on."""
 
     def __init__(
         self, path: Path, sending: Sending, routes: Routes, say: Callable[[str], None],
@@ -83,7 +83,7 @@ class Sender:
             else:
                 sent = "update message set sent_at = ?, error = '' where id = ?"
                 spool.run(sent, self._clock(), claimed["id"])
-                note_success(spool, channel, self._clock(), channel.proves)
+                note_success(spool, channel, self._clock())
         return not why
 
     def _claim(self, spool: Spool, channel: Channel, now: float) -> Row | None:
@@ -104,17 +104,17 @@ class Sender:
             self._say(f"WARNING: the channel {channel.name} fails: {why}")
 
 
-def note_success(spool: Spool, channel: Channel, now: float, proved: bool) -> None:
-    """Of a message that was taken; `proved` where that says that it arrived."""
-    spool.run("insert or ignore into channel (name, known_at) values (?, ?)", channel.name, now)
+def note_success(spool: Spool, channel: Channel, now: float) -> None:
+    """Of a message that was taken, which proves some channels."""
+    know(spool, channel.name, now)
     spool.run("update channel set ok_at = ?, failing_since = null, error = '' where name = ?", now, channel.name)
-    if proved:
+    if channel.proves:
         spool.run("update channel set proved_at = ? where name = ?", now, channel.name)
 
 
 def note_failure(spool: Spool, channel: Channel, why: str, now: float) -> bool:
     """Whether it worked until now."""
-    spool.run("insert or ignore into channel (name, known_at) values (?, ?)", channel.name, now)
+    know(spool, channel.name, now)
     known = spool.value("select failing_since from channel where name = ?", channel.name)
     spool.run(
         "update channel set failing_since = coalesce(failing_since, ?), error = ? where name = ?",

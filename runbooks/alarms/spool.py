@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from inventories.errors import BadInput, TargetFailed
@@ -62,13 +62,11 @@ class Spool:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with _usable(path):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             self._db.row_factory = sqlite3.Row
             self._prepare()
-        except sqlite3.Error as error:
-            raise _unusable(path, error) from error
 
     def _prepare(self) -> None:
         for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on"):
@@ -88,7 +86,7 @@ class Spool:
     @contextmanager
     def change(self) -> Iterator[None]:
         """All of it or nothing. Raises TargetFailed where the disk takes nothing."""
-        try:
+        with _usable(self.path):
             self._db.execute("begin immediate")
             try:
                 yield
@@ -96,26 +94,32 @@ class Spool:
                 self._db.execute("rollback")
                 raise
             self._db.execute("commit")
-        except sqlite3.Error as error:
-            raise _unusable(self.path, error) from error
 
     def run(self, sql: str, *values: object) -> int:
         """Execute one statement; how many rows it changed."""
-        try:
+        with _usable(self.path):
             return self._db.execute(sql, values).rowcount
-        except sqlite3.Error as error:
-            raise _unusable(self.path, error) from error
 
     def rows(self, sql: str, *values: object) -> list[Row]:
-        try:
+        with _usable(self.path):
             return self._db.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise _unusable(self.path, error) from error
 
     def value(self, sql: str, *values: object) -> Any:
         """The first value of the first row; None without one."""
         found = self.rows(sql, *values)
         return found[0][0] if found else None
+
+
+def know(spool: Spool, channel: str, now: float) -> None:
+    """The channel has a row from now on."""
+    spool.run("insert or ignore into channel (name, known_at) values (?, ?)", channel, now)
+
+
+def waiting(spool: Spool, by: Literal["alarm", "channel"]) -> dict[Any, int]:
+    """How many messages wait, by the alarm that they are of or the channel that they are for; where none does, none."""
+    return {row[0]: row[1] for row in spool.rows(
+        f"select {by}, count(*) from message where sent_at is null group by {by}"
+    )}  # fmt: skip
 
 
 def open_or_aside(path: Path) -> tuple[Spool, str]:
@@ -135,6 +139,11 @@ def open_or_aside(path: Path) -> tuple[Spool, str]:
         return Spool(path), f"the spool of the alarms was damaged ({damaged.__cause__}); it lies aside as {aside}"
 
 
-def _unusable(path: Path, error: sqlite3.Error) -> TargetFailed:
-    hint = "is the disk full (df -h), or the file another user's? A damaged one is moved aside by ./dr alarms.on"
-    return TargetFailed(f"the spool of the alarms, {path}, cannot be used: {error}", hint)
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """Raises TargetFailed for whatever SQLite says is wrong."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        hint = "is the disk full (df -h), or the file another user's? A damaged one is moved aside by ./dr alarms.on"
+        raise TargetFailed(f"the spool of the alarms, {path}, cannot be used: {error}", hint) from error

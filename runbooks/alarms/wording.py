@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from inventories.catalog.alarms import Severity
 from runbooks.judge.objectives import duration
+from runbooks.probes.durations import utc
 
 FIRES, RESOLVED, ESCALATED = "fires", "resolved", "escalated"
 _TITLES = {FIRES: "{severity}", RESOLVED: "RESOLVED", ESCALATED: "ESCALATED {severity}"}
@@ -33,10 +33,6 @@ def body(estate: str, what: str, alarm: Mapping[str, Any], now: float) -> str:
         lines.append(f"./dr alarms.ack {alarm['id']} says that somebody is at it.")
     lines.append(f"Alarm {alarm['id']} of {estate}, rule {alarm['rule']}; {what}.")
     return "\n".join(lines)
-
-
-def utc(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
 def _first_part(says: str) -> str:

@@ -7,7 +7,6 @@ keep it; of TDengine the mark has the hashes of the backup that was the newest o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from runbooks.hosts import Estate
 from runbooks.marks import asking, keeping, names, reaching, resolving
 from runbooks.marks.types import Mark, Numbers, Position
 from runbooks.probes import reconcile
+from runbooks.probes.durations import utc
 from runbooks.probes.outbox import NAMES, Box, boxes
 from runbooks.probes.reconcile import Lacking
 from runbooks.validation.difference import Check, Difference, Looked
@@ -73,7 +73,7 @@ def acknowledged(held: Held, since: float, tables: Sequence[str]) -> Looked:
             what = f"{rows.damaged_segments} files whose end cannot be read"
             differences.append(Difference(Check.CONTENT, f"shadow on {box.host}", "its files", "whole", what))
         if rows.since is not None:
-            notes.append(f"{box.host} keeps what was acknowledged from {_utc(rows.since)} on")
+            notes.append(f"{box.host} keeps what was acknowledged from {utc(rows.since)} on")
     if not looked:
         raise Refused(
             f"of what was acknowledged before mark {held.mark.name} of {held.mark.moment} no application host keeps "
@@ -137,7 +137,3 @@ def backup_of(estate: Estate, mark: Mark) -> str:
             "./dr backup.run --store tdengine --type verify tells what is wrong with it",
         )
     return now.label
-
-
-def _utc(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

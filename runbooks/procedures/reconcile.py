@@ -8,7 +8,6 @@ superseded meanwhile changes nothing, and a run may be repeated.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
@@ -20,6 +19,7 @@ from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Gate, Grows, Step
 from runbooks.hosts import Run
 from runbooks.probes import reconcile as probe
+from runbooks.probes.durations import utc
 from runbooks.probes.outbox import Box
 from runbooks.probes.reconcile import Lacking
 from runbooks.procedures.postgresql import targets
@@ -105,14 +105,14 @@ def _tell(context: Run, box: Box, found: Lacking) -> None:
         context.say(f"WARNING: {box} keeps nothing that was acknowledged in that time, so nobody can tell what is gone")
         return
     context.say(
-        f"{box}: {found.looked:,} rows that were acknowledged from {_utc(found.since)} to {_utc(found.until or 0)} "
+        f"{box}: {found.looked:,} rows that were acknowledged from {utc(found.since)} to {utc(found.until or 0)} "
         f"were looked for in {found.seconds:.1f} s; {found.lacking:,} are not there"
     )
     for name, one in found.tables.items():
         events = ", ".join(map(str, one.events[:NAMED]))
         more = f" and {one.rows - NAMED:,} more" if one.rows > NAMED else ""
         context.say(
-            f"  {one.rows:,} rows of {name}, acknowledged from {_utc(one.first)} to {_utc(one.last)}: "
+            f"  {one.rows:,} rows of {name}, acknowledged from {utc(one.first)} to {utc(one.last)}: "
             f"event {events}{more}"
         )
     if found.damaged_segments:
@@ -123,10 +123,6 @@ def _tell(context: Run, box: Box, found: Lacking) -> None:
         path = context.run_dir / f"lacking-{box.host.name}-{box.store}.json"
         path.write_text(json.dumps({name: one.events for name, one in found.tables.items()}), encoding="utf-8")
         context.say(f"  their event ids are in {path}")
-
-
-def _utc(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
 def send(context: Run, state: Reconcile) -> Reconcile:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inventories.catalog.tables import OnConflict, Tables
 from inventories.errors import BadInput, Refused
+from runbooks import files
 from runbooks.probes.postgresql.tables import Server
 from runbooks.table_copy.rowhash import EPOCH
 from runbooks.validation import yielding
@@ -73,9 +74,7 @@ def take(server: Server, estate: str, tables: Mapping[str, Hashed], timeout: flo
 
 def write(made: Baseline, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    beside.write_text(made.model_dump_json(), encoding="utf-8")
-    beside.replace(path)
+    files.put(path, made.model_dump_json())
 
 
 def read(path: Path) -> Baseline:

@@ -15,6 +15,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from inventories.errors import Refused
+from runbooks import files
 from runbooks.engine.lock import state_dir
 from runbooks.engine.wait import until
 
@@ -34,10 +35,8 @@ class Mine:
 
     def write(self, seen: dict[str, Any]) -> None:
         """What is seen now; a full disk does not end a watch."""
-        fresh = self.path.with_suffix(".new")
         with suppress(OSError):
-            fresh.write_text(json.dumps({**self.beginning, **seen, "at": time.time()}))
-            fresh.replace(self.path)
+            files.put(self.path, json.dumps({**self.beginning, **seen, "at": time.time()}))
 
 
 @contextmanager

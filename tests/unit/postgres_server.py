@@ -112,6 +112,18 @@ def folder_for_server() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def fresh_server() -> Iterator[Server]:
+    """A server with our tables and nothing in them, and gone afterwards."""
+    with folder_for_server() as folder:
+        server = Server(folder)
+        server.create()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
 class CuttingProxy:
     """Forwards a TCP port; after the client has sent `cut_after` the server acts but its answer is hidden."""
 

@@ -12,16 +12,13 @@ from agents.base.config import Config, load_config
 from agents.base.errors import AgentError
 from agents.feed import yardstick
 from tests.unit.agent_fixtures import config_file
-from tests.unit.postgres_server import Server, folder_for_server
+from tests.unit.postgres_server import Server, fresh_server
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with folder_for_server() as folder:
-        server = Server(folder)
-        server.create()
+    with fresh_server() as server:
         yield server
-        server.stop()
 
 
 @pytest.fixture

@@ -25,16 +25,13 @@ from inventories.catalog import load_tables as load_catalogue
 from inventories.catalog.postgresql import ddl
 from tests.unit.agent_fixtures import config_file
 from tests.unit.client_kit import NODE, order, setting
-from tests.unit.postgres_server import Server, folder_for_server
+from tests.unit.postgres_server import Server, fresh_server
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with folder_for_server() as folder:
-        server = Server(folder)
-        server.create()
+    with fresh_server() as server:
         yield server
-        server.stop()
 
 
 @pytest.fixture(autouse=True)

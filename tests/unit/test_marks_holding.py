@@ -24,7 +24,7 @@ from runbooks.probes.postgresql.server import Node
 from runbooks.validation.difference import Looked
 from tests.unit.agent_fixtures import config_file, orders, tables
 from tests.unit.marks_kit import estate, host
-from tests.unit.postgres_server import Server, folder_for_server
+from tests.unit.postgres_server import Server, fresh_server
 from tests.unit.test_marks import a_mark, archive
 from tests.unit.test_marks import there as ground_of
 
@@ -33,11 +33,8 @@ BOUND = Windows(label="20261128T1", database="market", ended_at=1.0, rows=5, win
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with folder_for_server() as folder:
-        made = Server(folder)
-        made.create()
+    with fresh_server() as made:
         yield made
-        made.stop()
 
 
 @pytest.fixture

@@ -69,16 +69,14 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "runbooks/actions/postgresql/restore.py": ({"pgbackrest restore"}, "the kind of a unit"),
     "runbooks/actions/postgresql/server.py": ({"mv", "rm -r"}, "archive_status; a copy of WAL that was kept"),
     "runbooks/actions/postgresql/side.py": ({"pgbackrest restore"}, "the verb of the side clusters' program"),
-    "runbooks/alarms/heartbeat.py": ({"replace()"}, "a sign of life"),
     "runbooks/alarms/spool.py": ({"rename()"}, "the spool of alarms"),
+    "runbooks/files.py": ({"replace()"}, "small files of ours: baselines, signs of life, what the watch saw"),
     "runbooks/engine/lock.py": ({"replace()"}, "the operator's own lock file"),
     "runbooks/engine/runner.py": ({"rmdir()"}, "an empty run directory of the operator's"),
     "runbooks/judge/feasibility.py": ({"pgbackrest restore"}, "the name of a rate"),
     "runbooks/look/measurements.py": ({"pgbackrest restore"}, "the name of a step in a journal"),
     "runbooks/long_work/scripts.py": ({"mv", "rm -r"}, "what a unit left: its words and its outcome"),
     "runbooks/procedures/postgresql/rejoin.py": ({"pg_rewind"}, "what the journal calls it"),
-    "runbooks/validation/baseline.py": ({"replace()"}, "a file of hashes of the operator's"),
-    "runbooks/watch/kept.py": ({"replace()"}, "the watch's own note of what it saw"),
     "runbooks/record/breaking.py": ({"rmdir()"}, "an empty run directory of the operator's"),
 }
 

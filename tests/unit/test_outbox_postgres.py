@@ -18,7 +18,7 @@ from agents.writing.replayer import Replayer, drain_once
 from agents.writing.writer import By, Writer
 from tests.unit.agent_fixtures import config_file, order, orders, setting, tables
 from tests.unit.fake_store import until
-from tests.unit.postgres_server import DATABASE, Server, folder_for_server
+from tests.unit.postgres_server import DATABASE, Server, fresh_server
 
 REFUSE = """
 CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -28,11 +28,8 @@ BEGIN IF NEW.event_id % {} = 0 THEN RAISE EXCEPTION 'no order % today', NEW.even
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with folder_for_server() as folder:
-        server = Server(folder)
-        server.create()
+    with fresh_server() as server:
         yield server
-        server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from agents.writing.letters import Letters
 from agents.writing.outbox import Outbox
 from tests.unit.agent_fixtures import config_file
 from tests.unit.fake_store import until
-from tests.unit.postgres_server import Server, folder_for_server
+from tests.unit.postgres_server import Server, fresh_server
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITERS, KEYS, KILLS = 4, 20, 40
@@ -56,11 +56,8 @@ while True:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with folder_for_server() as folder:
-        server = Server(folder)
-        server.create()
+    with fresh_server() as server:
         yield server
-        server.stop()
 
 
 class Crew:

@@ -20,16 +20,13 @@ from agents.writing.outbox import Outbox
 from agents.writing.replayer import Replayer, drain_once
 from agents.writing.writer import By, Writer
 from tests.unit.agent_fixtures import config_file, orders, setting, tables
-from tests.unit.postgres_server import Server, folder_for_server
+from tests.unit.postgres_server import Server, fresh_server
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with folder_for_server() as folder:
-        server = Server(folder)
-        server.create()
+    with fresh_server() as server:
         yield server
-        server.stop()
 
 
 @pytest.fixture(autouse=True)

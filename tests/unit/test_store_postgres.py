@@ -30,7 +30,7 @@ from agents.writing.outbox import Outbox
 from agents.writing.replayer import Replayer, drain_once
 from agents.writing.writer import By, Writer
 from tests.unit.agent_fixtures import config_file, order, orders, setting, tables
-from tests.unit.postgres_server import CuttingProxy, Server, folder_for_server
+from tests.unit.postgres_server import CuttingProxy, Server, folder_for_server, fresh_server
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ("order_records", "transaction_records", "position_records", "daily_kline")
@@ -38,11 +38,8 @@ TABLES = ("order_records", "transaction_records", "position_records", "daily_kli
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with folder_for_server() as folder:
-        server = Server(folder)
-        server.create()
+    with fresh_server() as server:
         yield server
-        server.stop()
 
 
 @pytest.fixture(autouse=True)

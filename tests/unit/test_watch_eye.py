@@ -13,18 +13,15 @@ from pathlib import Path
 import pytest
 
 from agents.watch.eye import Eye
-from tests.unit.postgres_server import Server, folder_for_server
+from tests.unit.postgres_server import Server, folder_for_server, fresh_server
 
 WITHIN = 0.4
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with folder_for_server() as folder:
-        made = Server(folder)
-        made.create()
+    with fresh_server() as made:
         yield made
-        made.stop()
 
 
 @pytest.fixture
