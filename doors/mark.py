@@ -158,4 +158,33 @@ def to_the_mark(options: O, name: str, inventory: str, resume: bool) -> O:
     return options.model_copy(update={"to_lsn": goal.lsn, "timeline": goal.timeline})
 
 
+def backup_at_the_mark(name: str, label: str, inventory: str, resume: bool) -> str:
+    """The backup of TDengine that was the newest one at a mark; `label` where none is named. Raises BadInput beside
+    that, and Refused where the backup is not what the mark bound; a run that is resumed was begun with one that was.
+    """
+    if not name:
+        return label
+    if label:
+        raise BadInput(
+            f"two targets were given: --to-mark {name} and --label {label}", "leave --label or --to-mark out"
+        )
+    from runbooks import hosts
+    from runbooks.marks import holding, keeping, names, resolving
+
+    names.check(name)
+    estate = hosts.load(inventory or None)
+    with progress() as say:
+        found = resolving.one(name, keeping.look(estate.backup))
+        if found.estate != estate.name:
+            raise BadInput(f"mark {name} is of estate {found.estate}, and this one is {estate.name}", "./dr marks")
+        if resume and found.tdengine:
+            return found.tdengine.label
+        label = holding.backup_of(estate, found, "./dr tdengine-restore without --to-mark takes the newest backup")
+        say(
+            f"mark {name} of {found.moment}: backup {label}. What TDengine acknowledged after that began is in the "
+            "shadow of the application hosts: ./dr reconcile --store tdengine names it, and with --yes sends it again"
+        )
+    return label
+
+
 TOP_LEVEL = (mark, marks)
