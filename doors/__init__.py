@@ -20,6 +20,7 @@ from doors import (
     keys,
     lab,
     mark,
+    metrics,
     outbox,
     page,
     plan,
@@ -46,6 +47,7 @@ for _module in (backup, keys, lab, outbox, secrets):
     ns.add_collection(Collection.from_module(_module))
 ns.collections["outbox"].add_task(cast("Task[Any]", takeover.take_over))
 ns.add_collection(alarms.collection)
+ns.add_collection(metrics.collection)
 ns.add_collection(calendar.collection)
 ns.add_collection(evidence.collection)
 ns.add_collection(catalogue.collection)

@@ -253,6 +253,11 @@ class Estate:
         return tuple(host for host in self.postgres if host.entry.synchronous)
 
     @property
+    def delayed(self) -> tuple[Host, ...]:
+        """Standbys that are behind by declaration, in the inventory's order."""
+        return tuple(host for host in self.postgres if host.entry.delay_s)
+
+    @property
     def least(self) -> int:
         """How many standbys a commit waits for, by declaration; 0 in an estate that is asynchronous by choice."""
         return least_of(self.data.get("synchronous_standbys", 1))

@@ -48,6 +48,8 @@ RUNBOOKS = {
     "disk-full": ("make-room",),
     "dropped-table": ("restore-table",),
     "bad-update": ("restore-pitr",),
+    "dropped-table-delayed": ("restore-table",),
+    "bad-update-delayed": ("restore-table",),
     "cluster-loss": ("restore-cluster",),
     "offsite-only": ("restore-cluster",),
     "tdengine-crash": ("tdengine-restart",),
@@ -69,7 +71,8 @@ LONG = {
 # These go through the command line, as rounds do; the others through the code behind it.
 BY_COMMAND = ("primary-crash", "leaky-fence", "phantom-row")
 ROUNDS = ("primary-power-loss", "planned-switchover", "primary-crash")
-OF_TWO = [name for name, known in SCENARIOS.items() if known.nodes == 2]  # the others: test_three_nodes.py
+OF_TWO = [name for name, known in SCENARIOS.items() if known.nodes == 2 and not known.delayed]
+# The others: test_three_nodes.py and test_delayed.py.
 TWINS_OF_TWO = [name for name, known in TWINS.items() if known.scenario in OF_TWO]
 SEED = 4  # a power loss and a rewind, a switchover, a crash and a re-clone
 

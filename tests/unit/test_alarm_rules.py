@@ -111,6 +111,10 @@ def drilled(folder: Path, what: str) -> Reading:
         kept.add(board_kit.told("bad-update", 1, outcome=Outcome.PASSED))
         kept.files.history.write_text(kept.files.history.read_text().replace("bad-update", "bad-updat3"))
         return of_drills.reading(board_kit.facts(kept))
+    if what == "unknown":  # one that is dated ahead of this clock
+        kept = history(folder)
+        kept.add(board_kit.told("bad-update", -1))
+        return of_drills.reading(board_kit.facts(kept))
     return of_drills.reading(facts[what](folder))
 
 
@@ -122,6 +126,7 @@ FIRES: dict[str, Callable[[Path], Reading]] = {
     "channel-unproved": lambda folder: unproved(folder, proved_at=NOW - 31 * 86400),
     "history": lambda folder: drilled(folder, "history"),
     "drill-due": lambda folder: drilled(folder, "due"),
+    "drill-unknown": lambda folder: drilled(folder, "unknown"),
     "drill-slower": lambda folder: drilled(folder, "slower"),
     "drill-stale": lambda folder: drilled(folder, "stale"),
     "too-slow": lambda folder: drilled(folder, "too-slow"),

@@ -50,6 +50,7 @@ ROLES: dict[str, Callable[[Seen], Sequence[hosts.Host]]] = {
     "database": lambda s: s.databases,
     "primary": lambda s: s.primaries,
     "standby": lambda s: s.standbys,
+    "delayed": lambda s: s.delayed,
     "repository": _group("backup"),
     "pgbackrest": lambda s: [*s.estate.group("backup"), *s.databases],
     "application": _group("app"),
@@ -104,6 +105,8 @@ def _parameters(role: str, members: Sequence[hosts.Host]) -> list[object]:
         why = "no host is expected to be fenced"
     elif role == "offsite" and not members:
         why = "the estate has no off-site host"
+    elif role == "delayed" and not members:
+        why = "the estate has no delayed standby"
     elif role == "watcher" and not members:
         why = "the estate has no watch"
     elif role in ("tsdb", "ticker") and not members:
