@@ -34,6 +34,8 @@ _SHARED: dict[str, _Any] = {
     "secrets_file": str(_files.secrets),
     "pki_dir": str(_files.root / "pki"),
     "outbox_copy": _os.environ.get("DR_LAB_OUTBOX_COPY", ""),
+    "sqlite_writers": {"trading": ["mystocks-trader"]},  # who trades in drills
+    "sqlite_databases": [one for one in _os.environ.get("DR_LAB_SQLITE", "").split(",") if one],
     "offsite_kind": _os.environ.get("DR_OFFSITE_KIND") or "sftp",
     "synchronous_standbys": _number("DR_LAB_SYNCHRONOUS", 1),
 }

@@ -65,6 +65,12 @@ outbox_max_mb = 2048
 # backup host away the outbox acknowledges by itself; "": no copies.
 outbox_copy = ""
 
+# Which SQLite databases of the catalogue (databases.yaml) this estate has; the systemd units that write to each, which
+# a restore stops and starts again, as {"trading": ["trader.service"]}; how much the backup host keeps of each.
+sqlite_databases: list[str] = []
+sqlite_writers: dict[str, list[str]] = {}
+sqlite_max_mb = 8192
+
 # TDengine's server package: path or URL, and its SHA-256 (or a file PACKAGE.sha256 beside it). TDENGINE_PACKAGE and
 # TDENGINE_PACKAGE_SHA256 in the environment do as well. Without one nothing of TDengine is deployed.
 tdengine_package = ""

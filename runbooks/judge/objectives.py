@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Limits
 from inventories.quorum import DECLARED_ASYNCHRONOUS, NOBODY
-from runbooks.judge import certificates, clocks, locks, marks, outbox, promotion, record, shadow, tdengine, watch
+from runbooks.judge import (
+    certificates, clocks, locks, marks, outbox, promotion, record, shadow, sqlite, tdengine, watch,
+)  # fmt: skip
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import SLOW, Status
@@ -53,6 +55,7 @@ def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
         "tdengine-outbox": outbox.findings(ticks, limits, outbox.TDENGINE) if ticks else (),
         "shadows": _shadows(status),
         "tdengine-backups": tdengine.backups(labels, status.jobs, status.at, limits.max_backup_age_h),
+        "sqlite": sqlite.findings(status.sqlite, limits.max_sqlite_snapshot_age_h),
         "disks": _disks(status, limits),
         "locks": locks.findings(status.locks, limits.max_locks_used_percent),
         "certificates": certificates.findings(status.certificates, status.at, limits.min_certificate_days),

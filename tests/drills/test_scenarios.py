@@ -57,6 +57,9 @@ RUNBOOKS = {
     "tdengine-host-loss": ("tdengine-rebuild",),
     "tdengine-dropped-supertable": ("tdengine-restore",),
     "tdengine-late-rows": ("tdengine-restore",),
+    "sqlite-corruption": ("sqlite-restore",),
+    "sqlite-host-loss": ("sqlite-restore",),
+    "backup-deleted": ("sqlite-restore",),
 }
 # Left to ./dr test --all and to the weekly drills, which run every one: their likes are tried each time. What rounds
 # are made of is tried in those.
@@ -67,6 +70,7 @@ LONG = {
     "backup-power-loss", "emptied-outbox", "patient-alarm", "copied-yesterday", "offsite-loss", "inclusive-target",
     "silent-archive-failure", "blind-proof", "app-power-loss", "app-disk-loss", "uncopied-outbox", "bad-update",
     "both-stores-down", "tdengine-late-rows", "phantom-tick", "forgotten-ticks", "unqueued-ticks",
+    "sqlite-host-loss", "backup-deleted", "old-snapshot", "believed-commit", "copied-mistake",
 }  # fmt: skip
 # These go through the command line, as rounds do; the others through the code behind it.
 BY_COMMAND = ("primary-crash", "leaky-fence", "phantom-row")

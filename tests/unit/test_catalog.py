@@ -76,7 +76,7 @@ def test_every_scenario_of_the_drills_has_its_objectives_and_no_loss_is_promised
         "dropped-table", "bad-update", "dropped-table-delayed", "bad-update-delayed", "cluster-loss", "offsite-only",
         "silent-archive-failure", "damaged-backup", "disk-full",
         "tdengine-crash", "both-stores-down", "tdengine-host-loss", "tdengine-dropped-supertable",
-        "tdengine-late-rows",
+        "tdengine-late-rows", "sqlite-corruption", "sqlite-host-loss", "backup-deleted",
     }  # fmt: skip
     assert {objectives.rpo_rows for objectives in scenarios.values()} == {0}
     assert scenarios["primary-power-loss"].rto_s == 5
