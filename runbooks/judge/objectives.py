@@ -9,7 +9,17 @@ from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Limits
 from inventories.quorum import DECLARED_ASYNCHRONOUS, NOBODY
 from runbooks.judge import (
-    certificates, clocks, locks, marks, outbox, promotion, record, shadow, sqlite, tdengine, watch,
+    certificates,
+    clocks,
+    locks,
+    marks,
+    outbox,
+    promotion,
+    record,
+    shadow,
+    sqlite,
+    tdengine,
+    watch,
 )  # fmt: skip
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
