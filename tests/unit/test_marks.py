@@ -277,6 +277,7 @@ def newest(age_s: float, **more: Any) -> Marks:
         (newest(200, lacks=("app1 is away",)), NOW - 9000, "lacks app1 is away"),
         (None, NOW - 9000, ""),  # the backup host is silent, which is a finding of its own
     ],
+    ids=["fresh", "old", "just-begun", "never", "just-switched-on", "no-timer", "lacking", "backup-host-silent"],
 )
 def test_marks_that_do_not_come_are_told(found: Marks | None, since: float, told: str) -> None:
     findings = list(judged.findings(found, {"backup1": since}, 5, NOW))
