@@ -196,9 +196,15 @@ class Limits(Entry):
 
 
 class Marks(Entry):
-    """`keep_days`: a mark goes after so many days, or sooner, with the last backup that leads to it."""
+    """`keep_days`: a mark goes after so many days, or sooner, with the last backup that leads to it.
+
+    `every_min`: the first host of the group `watch` takes one so often, 0 never. Of those, after `dense_h` hours one an
+    hour stays; what somebody has named stays as long as there are days.
+    """
 
     keep_days: Annotated[int, Field(ge=1)] = 28
+    every_min: Literal[0, 1, 2, 5, 10, 15, 20, 30, 60] = 5
+    dense_h: Annotated[int, Field(ge=1)] = 24
 
 
 class Watch(Entry):

@@ -38,4 +38,4 @@ def _parts(status: Status) -> Iterator[str]:
         yield "locks"
     # Which hosts there are the look does not say; where one that has a server is silent, another may be, too.
     if status.unknown or any(not node.ssh for node in status.nodes):
-        yield from ("disks", "clocks", "certificates", "watch", "standbys")
+        yield from ("disks", "clocks", "certificates", "watch", "marks", "standbys")

@@ -7,7 +7,20 @@ from dataclasses import dataclass
 
 from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Limits
-from runbooks.judge import certificates, clocks, locks, outbox, promotion, record, shadow, sqlite, tdengine, watch
+from inventories.quorum import DECLARED_ASYNCHRONOUS, NOBODY
+from runbooks.judge import (
+    certificates,
+    clocks,
+    locks,
+    marks,
+    outbox,
+    promotion,
+    record,
+    shadow,
+    sqlite,
+    tdengine,
+    watch,
+)  # fmt: skip
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import SLOW, Status
@@ -57,6 +70,7 @@ def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
         "locks": locks.findings(status.locks, limits.max_locks_used_percent),
         "certificates": certificates.findings(status.certificates, status.at, limits.min_certificate_days),
         "watch": watch.findings(status.watches),
+        "marks": marks.findings(status.marks, status.mark_timers, load_recovery().marks.every_min, status.at),
     }
     return {part: tuple(some) for part, some in found.items()}
 
@@ -120,7 +134,9 @@ def _degraded(status: Status) -> Iterator[str]:
         if node.name in status.archiving and status.archiving[node.name].failing:
             yield f"The archiver of {node.name} failed at its last attempt."
     primary = status.primary
-    if primary and not primary.synchronous:
+    if primary and not primary.synchronous and status.asynchronous:
+        yield f"ASYNCHRONOUS BY CHOICE: {price(primary.name)}."
+    elif primary and not primary.synchronous:
         known = record.record(status)
         why = f" It is recorded as {known.mode} since {known.since}: {known.why}." if known else ""
         yield f"Replication is asynchronous: {primary.name} acknowledges rows that nobody else has.{why}"
@@ -137,6 +153,14 @@ def _degraded(status: Status) -> Iterator[str]:
     box = status.outbox
     if box and box.pending_rows:
         yield f"The outbox holds {box.pending_rows} rows, the oldest for {duration(box.oldest_age_s or 0)}."
+
+
+def price(primary: str) -> str:
+    """What it costs that commits wait for nobody by declaration."""
+    return (
+        f"{DECLARED_ASYNCHRONOUS}. With {primary} go the rows that no standby has yet; no watch fails over by itself, "
+        "./dr failover asks for --accept-loss, and ./dr reconcile sends again what the applications' shadow has kept"
+    )
 
 
 def _hangs(primary: Node) -> bool:
@@ -252,9 +276,14 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
     streams = any(standby.streams for standby in _ours(status, primary))
     rejoin = "; ".join(f"./dr rejoin {node.name} --yes" for node in status.nodes if node is not primary)
     hint = "./dr deploy makes commits wait for the standby" if streams else rejoin
-    if loss.wal_bytes is None or loss.wal_bytes > limits.max_loss_bytes:
+    allowed = limits.max_loss_bytes
+    if status.asynchronous:  # chosen, and said in any case; what is not chosen is a standby that falls behind
+        allowed = max(allowed, limits.max_replication_lag_bytes)
+        hint = f'the standby is too far behind; or wait for it: a number instead of "{NOBODY}" in synchronous_standbys'
+        hint = hint if streams else rejoin
+    if loss.wal_bytes is None or loss.wal_bytes > allowed:
         measured = "unbounded" if loss.wal_bytes is None else size(loss.wal_bytes)
-        yield Finding("possible loss", measured, size(limits.max_loss_bytes), hint)
+        yield Finding("possible loss", measured, size(allowed), hint)
     for standby in _ours(status, primary):
         behind = lag_bytes(primary, standby.replayed)
         if behind is not None and behind > limits.max_replication_lag_bytes:

@@ -27,6 +27,7 @@ from runbooks.look.status import Status
 from runbooks.probes.certificates import Certificate
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Late
+from runbooks.probes.marks import Marks
 from runbooks.probes.postgresql.locks import LockRoom
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.sqlite.databases import Glance
@@ -84,6 +85,7 @@ STATUSES: dict[str, Status] = {
     "disks": replace(SOUND, disks={"pg1": (Disk("/", 100, 1),)}),
     "locks": replace(SOUND, locks={"pg1": LockRoom(1000, "t", 900, 900)}),
     "certificates": replace(SOUND, certificates={"pg1": (Certificate("PostgreSQL", NOW + 86400, NOW + 86400),)}),
+    "marks": replace(SOUND, marks=Marks(0, None), mark_timers={"backup1": NOW - 3600}),
     "unknown": replace(SOUND, unknown={"jobs": "did not answer in time"}),
 }  # fmt: skip
 
@@ -193,7 +195,7 @@ def test_every_part_is_judged_and_whole() -> None:
     ("status", "parts"),
     [
         (replace(SOUND, jobs=None), {"jobs", "shadows"}),
-        (replace(SOUND, nodes=(PRIMARY, OFF)), {"disks", "clocks", "certificates", "watch", "standbys"}),
+        (replace(SOUND, nodes=(PRIMARY, OFF)), {"disks", "clocks", "certificates", "watch", "marks", "standbys"}),
         (replace(SOUND, archiving={}), {"archive"}),
         (
             replace(SOUND, sqlite={}, unknown={"SQLite on app1": "did not answer in time"}),
