@@ -148,8 +148,8 @@ def known_shelves(settings: Settings) -> dict[str, Any]:
     except restic.NoRepository:
         newest = []
     if newest and str(settings.sqlite) in newest[0]["paths"]:
-        found = shelves.listed(settings, restic.run(settings.offsite, "ls", str(newest[0]["id"]), str(settings.sqlite),
-                                                    "--recursive"))  # fmt: skip
+        nodes = restic.run(settings.offsite, "ls", str(newest[0]["id"]), str(settings.sqlite), "--recursive")
+        found = shelves.listed(settings, nodes)
     return {"host": settings.offsite.host, "shelves": found}
 
 

@@ -34,6 +34,7 @@ _LOOKS = ("list", "status", "verify", "history")
         "tx": "to this transaction",
         "backup": "to a snapshot as it is, by its label",
         "file": "from a file on that host, such as what an earlier restore kept in pre_restore",
+        "offsite": "first fetch what the backup host has lost of it from the off-site copy",
         "table": "bring back this table alone; the others stay, and others go on writing",
         "list": "show what there is to restore; touch nothing",
         "status": "show whether it is whole, and all of it protected; ends with 1 where not",
@@ -45,7 +46,7 @@ _LOOKS = ("list", "status", "verify", "history")
 def sqlite_restore(
     c: Context, database: str = "trading", host: str = "", latest: bool = False, to: str = "", tx: int = 0,
     backup: str = "", file: str = "", table: str = "", list_: bool = False, status: bool = False, verify: bool = False,
-    history: bool = False, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False,
+    history: bool = False, offsite: bool = False, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False,
     inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Restore a SQLite database, or a table of it, to any moment.
@@ -55,7 +56,7 @@ def sqlite_restore(
     from runbooks.procedures.sqlite.restore import SqliteRestoreOptions
 
     asked = [name for name, said in zip(_LOOKS, (list_, status, verify, history), strict=True) if said]
-    if len(asked) > 1 or (asked and (yes or plan or resume)):
+    if len(asked) > 1 or (asked and (yes or plan or resume or offsite)):
         raise BadInput(f"--{asked[0]} only looks", "leave the other switches out")
     if latest and (to or tx or backup or file):
         raise BadInput("--latest and another target were given", "one target at a time")
@@ -63,7 +64,8 @@ def sqlite_restore(
         _look(asked[0], database, host, backup, json, inventory)
         return
     options = SqliteRestoreOptions(
-        yes=yes, database=database, host=host, to=to, tx=tx, backup=backup, file=file, table=table
+        yes=yes, database=database, host=host, to=to, tx=tx, backup=backup, file=file, table=table,
+        offsite=offsite,
     )
     run_procedure("sqlite-restore", options, plan, resume, json, inventory)
 
