@@ -27,31 +27,35 @@ _LOOK_S = 10.0
 def gate(estate: Estate, stores: Collection[Store] = ()) -> tuple[Host, Host]:
     """(primary, standby) of a whole estate. Raises Refused naming what is not whole."""
     nodes = postgres.survey(estate)
-    wrong = _nodes_wrong(nodes) or _surroundings_wrong(estate) or "; ".join(filter(None, map(_of(estate), stores)))
+    wrong = _nodes_wrong(nodes, estate.least) or _surroundings_wrong(estate)
+    wrong = wrong or "; ".join(filter(None, map(_of(estate), stores)))
     if wrong:
         raise Refused(
             f"the estate is not whole, so a drill would prove nothing: {wrong}",
             "./dr status tells more; ./dr rejoin --yes brings a node back, ./dr deploy provisions what is missing",
         )
-    return next(node.host for node in nodes if node.is_primary), next(node.host for node in nodes if node.streams)
+    return next(node.host for node in nodes if node.is_primary), next(
+        node.host for node in nodes if node.streams and node.host.entry.synchronous
+    )
 
 
 def _of(estate: Estate) -> Callable[[Store], str]:
     return lambda store: store.wrong(estate)
 
 
-def _nodes_wrong(nodes: tuple[postgres.Node, ...]) -> str:
+def _nodes_wrong(nodes: tuple[postgres.Node, ...], least: int) -> str:
+    """`least`: how many standbys commits wait for by declaration; for none, whom they wait for is nobody's concern."""
     down = [f"{node.name} does not answer ({node.why or 'PostgreSQL is down'})" for node in nodes if not node.online]
     if down:
         return "; ".join(down)
     primaries = [node for node in nodes if node.is_primary]
-    streaming = [node for node in nodes if node.streams]
+    streaming = [node for node in nodes if node.follows]
     if len(primaries) != 1 or len(streaming) < max(1, len(nodes) - 1):
         return f"it has {len(primaries)} primaries and {len(streaming)} streaming standbys"
     if paused := [node.name for node in streaming if node.replay_paused]:
         return f"{', '.join(paused)} receives and replays nothing: it has paused"
     waits = primaries[0].waits_for
-    if sum(one.sync in ("sync", "quorum") for one in primaries[0].standbys) < (waits.least if waits else 1):
+    if least and sum(one.sync in ("sync", "quorum") for one in primaries[0].standbys) < (waits.least if waits else 1):
         return f"{primaries[0].name} waits for no standby"
     return ""
 
@@ -60,7 +64,7 @@ def _surroundings_wrong(estate: Estate) -> str:
     record = read(estate)
     if not isinstance(record, Known):
         return f"the estate record is unknown: {record.why}"
-    if record.carry or not record.record.steady or not record.record.synchronous:
+    if record.carry or not record.record.steady or (estate.least and not record.record.synchronous):
         return f"the estate record says that {record.record.says}"
     rows = app.outbox(estate.app).pending_rows
     return f"{rows:,} rows wait in the outbox" if rows else ""
@@ -105,7 +109,7 @@ def _follow_again(stage: Stage) -> None:
 
 def _out(nodes: tuple[postgres.Node, ...]) -> tuple[str, ...]:
     """Who has to rejoin; of two nodes nobody need be named."""
-    return tuple(n.name for n in nodes if not n.is_primary and not n.streams) if len(nodes) > 2 else ("",)
+    return tuple(n.name for n in nodes if not n.is_primary and not n.follows) if len(nodes) > 2 else ("",)
 
 
 def _serve_again(stage: Stage) -> None:
@@ -126,4 +130,4 @@ def _serve_again(stage: Stage) -> None:
 
 
 def _all_follow(nodes: tuple[postgres.Node, ...]) -> bool:
-    return any(node.is_primary for node in nodes) and all(node.is_primary or node.streams for node in nodes)
+    return any(node.is_primary for node in nodes) and all(node.is_primary or node.follows for node in nodes)

@@ -184,6 +184,7 @@ class Limits(Entry):
     max_proof_age_h: Seconds
     max_full_proof_age_d: Seconds = 14
     max_offsite_age_h: Seconds
+    max_sqlite_snapshot_age_h: Seconds
     max_archive_lag_s: Seconds
     max_outbox_rows: Annotated[int, Field(ge=0)]
     max_outbox_fill_percent: Annotated[float, Field(gt=0, le=100)] = 50
@@ -195,9 +196,15 @@ class Limits(Entry):
 
 
 class Marks(Entry):
-    """`keep_days`: a mark goes after so many days, or sooner, with the last backup that leads to it."""
+    """`keep_days`: a mark goes after so many days, or sooner, with the last backup that leads to it.
+
+    `every_min`: the first host of the group `watch` takes one so often, 0 never. Of those, after `dense_h` hours one an
+    hour stays; what somebody has named stays as long as there are days.
+    """
 
     keep_days: Annotated[int, Field(ge=1)] = 28
+    every_min: Literal[0, 1, 2, 5, 10, 15, 20, 30, 60] = 5
+    dense_h: Annotated[int, Field(ge=1)] = 24
 
 
 class Watch(Entry):

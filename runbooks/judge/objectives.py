@@ -7,7 +7,20 @@ from dataclasses import dataclass
 
 from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Limits
-from runbooks.judge import certificates, clocks, locks, outbox, promotion, record, shadow, tdengine, watch
+from inventories.quorum import DECLARED_ASYNCHRONOUS, NOBODY
+from runbooks.judge import (
+    certificates,
+    clocks,
+    locks,
+    marks,
+    outbox,
+    promotion,
+    record,
+    shadow,
+    sqlite,
+    tdengine,
+    watch,
+)  # fmt: skip
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import SLOW, Status
@@ -52,10 +65,12 @@ def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
         "tdengine-outbox": outbox.findings(ticks, limits, outbox.TDENGINE) if ticks else (),
         "shadows": _shadows(status),
         "tdengine-backups": tdengine.backups(labels, status.jobs, status.at, limits.max_backup_age_h),
+        "sqlite": sqlite.findings(status.sqlite, limits.max_sqlite_snapshot_age_h),
         "disks": _disks(status, limits),
         "locks": locks.findings(status.locks, limits.max_locks_used_percent),
         "certificates": certificates.findings(status.certificates, status.at, limits.min_certificate_days),
         "watch": watch.findings(status.watches),
+        "marks": marks.findings(status.marks, status.mark_timers, load_recovery().marks.every_min, status.at),
     }
     return {part: tuple(some) for part, some in found.items()}
 
@@ -81,8 +96,10 @@ def possible_loss(status: Status) -> Loss:
 
 
 def _ours(status: Status, primary: Node) -> list[Standby]:
-    """Without whoever else reads its WAL: a backup, an archive, a logical subscriber holds no copy that is promoted."""
-    names = {node.name for node in status.nodes}
+    """Without whoever else reads its WAL: a backup, an archive, a subscriber holds no copy that is promoted, nor
+    does a delayed standby, which is behind on purpose.
+    """
+    names = {node.name for node in status.nodes if not node.host.entry.delay_s}
     return [standby for standby in primary.standbys if standby.name in names]
 
 
@@ -117,7 +134,9 @@ def _degraded(status: Status) -> Iterator[str]:
         if node.name in status.archiving and status.archiving[node.name].failing:
             yield f"The archiver of {node.name} failed at its last attempt."
     primary = status.primary
-    if primary and not primary.synchronous:
+    if primary and not primary.synchronous and status.asynchronous:
+        yield f"ASYNCHRONOUS BY CHOICE: {price(primary.name)}."
+    elif primary and not primary.synchronous:
         known = record.record(status)
         why = f" It is recorded as {known.mode} since {known.since}: {known.why}." if known else ""
         yield f"Replication is asynchronous: {primary.name} acknowledges rows that nobody else has.{why}"
@@ -134,6 +153,14 @@ def _degraded(status: Status) -> Iterator[str]:
     box = status.outbox
     if box and box.pending_rows:
         yield f"The outbox holds {box.pending_rows} rows, the oldest for {duration(box.oldest_age_s or 0)}."
+
+
+def price(primary: str) -> str:
+    """What it costs that commits wait for nobody by declaration."""
+    return (
+        f"{DECLARED_ASYNCHRONOUS}. With {primary} go the rows that no standby has yet; no watch fails over by itself, "
+        "./dr failover asks for --accept-loss, and ./dr reconcile sends again what the applications' shadow has kept"
+    )
 
 
 def _hangs(primary: Node) -> bool:
@@ -208,6 +235,9 @@ def _servers(status: Status) -> Iterator[Finding]:
                     "place, and ./dr deploy clones the primary"
                 )
             yield Finding(f"{node.name} as a standby", f"not reachable ({node.why})", "streaming", hint)
+        elif node.opened and not node.online:
+            hint = f"./dr rejoin {node.name} --yes lets it go on, when nobody reads it any more"
+            yield Finding(f"{node.name} as a delayed standby", f"open as {node.opened}", "follows, and is behind", hint)
         elif node.hangs:
             yield Finding(f"{node.name} as a standby", node.why, "streaming", _hung(status, node))
         elif not node.installed:
@@ -215,10 +245,10 @@ def _servers(status: Status) -> Iterator[Finding]:
         elif not node.online:
             measured = "fenced" if node.fenced else "PostgreSQL is down"
             yield Finding(f"{node.name} as a standby", measured, "streaming", _down(status, node))
-        elif node.replay_paused and node.name not in status.promotions:
+        elif node.replay_paused and (node.host.entry.delay_s or node.name not in status.promotions):
             hint = f"psql -c 'select pg_wal_replay_resume()' on {node.name}"
             yield Finding(f"replay of {node.name}", "paused", "goes on", hint)
-        elif not node.streams and status.primaries:
+        elif not node.follows and status.primaries:
             hint = f"./dr rejoin {node.name} --yes, if it does not find its primary by itself"
             yield Finding(f"{node.name} as a standby", "does not stream", "streaming", hint)
     for node in status.nodes:
@@ -246,9 +276,14 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
     streams = any(standby.streams for standby in _ours(status, primary))
     rejoin = "; ".join(f"./dr rejoin {node.name} --yes" for node in status.nodes if node is not primary)
     hint = "./dr deploy makes commits wait for the standby" if streams else rejoin
-    if loss.wal_bytes is None or loss.wal_bytes > limits.max_loss_bytes:
+    allowed = limits.max_loss_bytes
+    if status.asynchronous:  # chosen, and said in any case; what is not chosen is a standby that falls behind
+        allowed = max(allowed, limits.max_replication_lag_bytes)
+        hint = f'the standby is too far behind; or wait for it: a number instead of "{NOBODY}" in synchronous_standbys'
+        hint = hint if streams else rejoin
+    if loss.wal_bytes is None or loss.wal_bytes > allowed:
         measured = "unbounded" if loss.wal_bytes is None else size(loss.wal_bytes)
-        yield Finding("possible loss", measured, size(limits.max_loss_bytes), hint)
+        yield Finding("possible loss", measured, size(allowed), hint)
     for standby in _ours(status, primary):
         behind = lag_bytes(primary, standby.replayed)
         if behind is not None and behind > limits.max_replication_lag_bytes:

@@ -14,17 +14,19 @@ from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
 from runbooks.long_work.seen import Begun
 from runbooks.long_work.work import at_work
-from runbooks.probes import app, certificates, disk, jobs, watch
+from runbooks.probes import app, certificates, disk, jobs, marks, watch
 from runbooks.probes.app import Outbox
 from runbooks.probes.certificates import Certificate
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Jobs
+from runbooks.probes.marks import Marks
 from runbooks.probes.postgresql import locks, pgbackrest, promotion
 from runbooks.probes.postgresql import server as postgres
 from runbooks.probes.postgresql.locks import LockRoom
 from runbooks.probes.postgresql.pgbackrest import Archiving, Repository
 from runbooks.probes.postgresql.promotion import Outlook
 from runbooks.probes.postgresql.server import Node
+from runbooks.probes.sqlite import databases as sqlite
 from runbooks.probes.tdengine import backups
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Server
@@ -51,6 +53,7 @@ class Status:
     clocks: Mapping[str, float] = field(default_factory=dict)  # seconds ahead of ours, by host that answered
     promotions: Mapping[str, Outlook] = field(default_factory=dict)  # by the name of a node whose server answered
     locks: Mapping[str, LockRoom] = field(default_factory=dict)  # by the name of a node whose server answered
+    asynchronous: bool = False  # commits wait for nobody, by the inventory's own word
     record: Pages | None = None  # the estate record, as each host that keeps one has it
     jobs: Jobs | None = None  # what the backup host's scheduled jobs have come to
     tdengine: tuple[Server, ...] = ()
@@ -59,6 +62,9 @@ class Status:
     certificates: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)  # by host that answered
     work: Mapping[str, Mapping[str, Begun]] = field(default_factory=dict)  # by host that answered and by unit
     watches: Mapping[str, str] = field(default_factory=dict)  # systemd's word, by host of the watch that answered
+    marks: Marks | None = None  # None also where no timer is declared to take them
+    mark_timers: Mapping[str, float] = field(default_factory=dict)  # since when, by the host that takes them
+    sqlite: Mapping[str, tuple[sqlite.Glance, ...]] = field(default_factory=dict)  # by application host that answered
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -150,8 +156,15 @@ def _look(estate: Estate, patience: float) -> Status:
         }
         working = {h: _ask(pool, h, lambda h: at_work(h, patience)) for h in (*estate.postgres, estate.backup)}
         watching = {h: _ask(pool, h, lambda h: watch.word(h, patience)) for h in watch.hosts(estate)}
+        taker = marks.taker(estate)
+        bound = {estate.backup: _ask(pool, estate.backup, lambda h: marks.look(h, patience))} if taker else {}
+        timers = {taker: _ask(pool, taker, lambda h: marks.since(h, patience))} if taker else {}
+        trading = {
+            h: _ask(pool, h, lambda h: sqlite.glance(h, patience)) for h in estate.group("app") if sqlite.names(estate)
+        }
         everything: list[Future[Any]] = [
-            *watching.values(), *shown.values(), *working.values(),
+            *bound.values(), *timers.values(), *trading.values(), *watching.values(), *shown.values(),
+            *working.values(),
             *nodes.values(), *archivers.values(), *outlooks.values(), *rooms.values(), *full.values(), repository,
             noted, scheduled, waiting, *servers.values(), ticks, labels,
         ]  # fmt: skip
@@ -173,13 +186,21 @@ def _look(estate: Estate, patience: float) -> Status:
             repository=_answer(repository, "repository", unknown),
             outbox=_answer(waiting, "outbox", unknown),
             record=_answer(noted, "record", unknown),
+            asynchronous=not estate.least,
             jobs=_answer(scheduled, "jobs", unknown),
             tdengine=tuple(_server(host, answer) for host, answer in servers.items()),
             tdengine_outbox=_answer(ticks, "", {}) if servers else None,
             tdengine_backups=_answer(labels, "", {}) if servers else None,
             certificates={h.name: ends for h, answer in shown.items() if (ends := _answer(answer, "", {}))},
             work={h.name: units for h, answer in working.items() if (units := _work(h, answer, unknown))},
+            marks=next((_answer(answer, "marks", unknown) for answer in bound.values()), None),
+            mark_timers={
+                h.name: said for h, answer in timers.items() if (said := _answer(answer, "", {})) is not None
+            },
             watches={h.name: word for h, answer in watching.items() if (word := _answer(answer, "", {}))},
+            sqlite={
+                h.name: ones for h, answer in trading.items() if (ones := _answer(answer, f"SQLite on {h}", unknown))
+            },
             unknown=unknown,
             seconds=time.monotonic() - started,
         )

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from inventories.errors import TimedOut, VerificationFailed
-from inventories.quorum import parsed, setting
+from inventories.quorum import DECLARED_ASYNCHRONOUS, parsed, setting
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
 from runbooks.engine.moving import while_it_moves
@@ -65,7 +65,7 @@ def follows_soon(context: Run, state: Roles) -> None:
         lambda: server.look(other_of(context, state), layout(context).version),
         context.remaining(),
         what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
-        accept=lambda node: node.streams and node.timeline == state.timeline,
+        accept=lambda node: node.follows_on(state.timeline),
     )
 
 
@@ -84,7 +84,7 @@ def follows(context: Run, state: Roles) -> None:
         lambda: server.look(other_of(context, state), version),
         "rejoin.stream",
         what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
-        accept=lambda node: node.streams and node.timeline == state.timeline,
+        accept=lambda node: node.follows_on(state.timeline),
         far=behind, least=server.SEGMENT_BYTES, granted=context.granted.add, clock=context.clock,
     )  # fmt: skip
 
@@ -93,9 +93,14 @@ def now_synchronous(context: Run, state: R) -> R:
     """Make the primary wait for its standby again, once that streams, and record that it has every row from now on.
 
     Only once its primary has had nothing left to send: no commit is confirmed by one that still catches up. Of more
-    than two nodes everybody is waited for, as declared, who streams.
+    than two nodes everybody is waited for, as declared, who streams; of an estate that is asynchronous by declaration
+    nobody, and the record says that.
     """
     primary, other = primary_of(context, state), other_of(context, state)
+    if not context.estate.least:
+        context.say(f"{other.name} streams from {primary.name}; {DECLARED_ASYNCHRONOUS}")
+        recorded(context, state, (), DECLARED_ASYNCHRONOUS)
+        return state
     if len(context.estate.postgres) > 2:
         return _quorum_waits(context, state)
     names = tuple(host.name for host in context.estate.postgres)
@@ -116,7 +121,7 @@ def _quorum_waits(context: Run, state: R) -> R:
     """The same with more than one standby: every candidate that streams is let in, and the other host with them."""
     primary, other = primary_of(context, state), other_of(context, state)
     if not other.entry.synchronous:
-        context.say(f"{other} is asynchronous by declaration: no commit waits for it")
+        context.say(f"{other} is {other.entry.never_promoted}: no commit waits for it")
         return state
     until_it_is(context, state, f"up with {primary.name}", lambda standby: True)
     return only_these(context, state, _who_streams(context, primary, other))
