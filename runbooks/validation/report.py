@@ -30,8 +30,17 @@ class Report:
         """A check that went over nothing has failed, and so has a validation without any."""
         return bool(self.checks) and all(check.sound for check in self.checks)
 
+    @property
+    def brief(self) -> str:
+        """One sentence; of differences the first."""
+        more = f", the first: {self.differences[0]}" if self.differences else ""
+        return f"{[*self.lines()][-1].rstrip('.')}{more}"
+
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "sound": self.sound, "differences": [asdict(one) for one in self.differences]}
+
+    def render(self) -> str:
+        return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
         yield from map(str, self.differences)
