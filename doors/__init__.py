@@ -20,6 +20,7 @@ from doors import (
     keys,
     lab,
     mark,
+    metrics,
     outbox,
     page,
     plan,
@@ -32,13 +33,14 @@ from doors import (
     validation,
     watch,
 )
+from doors.sqlite import restores as sqlite_restores
 from doors.tdengine import restores as tdengine_restores
 from doors.tdengine import runbooks as tdengine
 
 ns = Collection()
 for _doors in (
-    drills, history, page, demo, estate, runbooks, restores, mark, tdengine, tdengine_restores, validation, prove, plan,
-    bench, checks, alarms,
+    drills, history, page, demo, estate, runbooks, restores, mark, tdengine, tdengine_restores, sqlite_restores,
+    validation, prove, plan, bench, checks, alarms,
 ):  # fmt: skip
     for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
@@ -46,6 +48,7 @@ for _module in (backup, keys, lab, outbox, secrets):
     ns.add_collection(Collection.from_module(_module))
 ns.collections["outbox"].add_task(cast("Task[Any]", takeover.take_over))
 ns.add_collection(alarms.collection)
+ns.add_collection(metrics.collection)
 ns.add_collection(calendar.collection)
 ns.add_collection(evidence.collection)
 ns.add_collection(catalogue.collection)

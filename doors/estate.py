@@ -11,37 +11,65 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from doors.support import INVENTORY_HELP, LAB_HELP, door, progress
-from inventories.errors import ExitCode
+from inventories.errors import BadInput, ExitCode
 
 if TYPE_CHECKING:
+    from doors.status_watch import Look
     from runbooks.hosts import Estate
 
 LIMIT_HELP = "only these hosts, such as pg1,pg2 (default: all)"
 
 
-@task(help={"inventory": INVENTORY_HELP, "lab": LAB_HELP, "json": "print JSON instead of a screen"})
+@task(
+    help={
+        "inventory": INVENTORY_HELP,
+        "lab": LAB_HELP,
+        "json": "print JSON instead of a screen; with --watch one line a look",
+        "watch": "look again and again, until ctrl-c",
+        "every": "with --watch: seconds from one look to the next (default: 2)",
+    }
+)
 @door
-def status(c: Context, inventory: str = "", lab: str = "", json: bool = False) -> None:
+def status(
+    c: Context, inventory: str = "", lab: str = "", json: bool = False, watch: bool = False, every: str = ""
+) -> None:
     """Show roles, lag, backups, outbox and possible loss.
 
     Ends with 1 when an objective or limit of inventories/catalog/recovery.yaml is not met, and says what to run.
     """
-    from doors import screens
-    from inventories.catalog import load_recovery
+    from doors import screens, status_watch
     from runbooks import hosts
+
+    if every and not watch:
+        raise BadInput("--every belongs to --watch", f"./dr status --watch --every {every}")
+    every_s = status_watch.seconds(every)
+    estate = hosts.load(inventory or None)
+    if watch:
+        failed = status_watch.watch(lambda: _look(estate, None), every_s, json)
+    else:
+        seen = _look(estate, 2)
+        if json:
+            print(seen.line)
+        else:
+            screens.show(seen.shown)
+        failed = seen.failed
+    if failed:
+        raise Exit(code=int(ExitCode.FAILED))
+
+
+def _look(estate: Estate, indent: int | None) -> Look:
+    from doors import screens
+    from doors.status_watch import Look
+    from inventories.catalog import load_recovery
     from runbooks.judge import objectives
     from runbooks.look.status import as_json, look
 
-    seen = look(hosts.load(inventory or None))
+    seen = look(estate)
     found = objectives.findings(seen, load_recovery().limits)
     degraded, loss = objectives.degraded(seen), objectives.possible_loss(seen)
-    if json:
-        judged = {"findings": [asdict(one) for one in found], "degraded": degraded, "possible_loss": asdict(loss)}
-        print(jsonlib.dumps({**as_json(seen), **judged}, indent=2))
-    else:
-        screens.show(screens.status_screen(seen, found, degraded, loss))
-    if found:
-        raise Exit(code=int(ExitCode.FAILED))
+    judged = {"findings": [asdict(one) for one in found], "degraded": degraded, "possible_loss": asdict(loss)}
+    line = jsonlib.dumps({**as_json(seen), **judged}, indent=indent)
+    return Look(screens.status_screen(seen, found, degraded, loss), line, bool(found))
 
 
 @task(help={"inventory": INVENTORY_HELP, "lab": LAB_HELP, "limit": LIMIT_HELP})

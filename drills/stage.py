@@ -66,6 +66,7 @@ class Stage:
     killed: random.Random | None = None
     gone: int = 0
     watch: Watch = field(default_factory=Watch)
+    trader: object = None  # who trades into the SQLite database, in drills of that
 
     @property
     def feed(self) -> Feed:

@@ -51,7 +51,8 @@ def _drill(row: Row, at: float) -> Iterator[Sample]:
         yield Sample("drill_due", 1, labels, says, wanted.command)
     elif not row.good:
         says = f"The proof of {where} is {row.state.value}: {'; '.join(row.shortly)}"
-        yield Sample("drill_stale", 1, labels, says, wanted.command)
+        figure = "drill_unknown" if row.state is State.UNKNOWN else "drill_stale"
+        yield Sample(figure, 1, labels, says, wanted.command)
     if row.grown:
         yield Sample("drill_slower", 1, labels, f"{where} grows slower: {row.grown}", "./dr runs")
 

@@ -40,6 +40,7 @@ def _samples(status: Status, limits: Limits) -> Iterator[Sample]:
         yield from _node(node)
     yield from _archives(status)
     yield from _backups(status)
+    yield from _sqlite(status)
     if status.jobs is not None:
         yield from _jobs(status.jobs)
     for store, box in (("postgresql", status.outbox), ("tdengine", status.tdengine_outbox)):
@@ -49,11 +50,14 @@ def _samples(status: Status, limits: Limits) -> Iterator[Sample]:
 
 
 def _judged(status: Status, limits: Limits) -> Iterator[Sample]:
-    """Two findings of one objective are one sample with both sentences: a name stands once."""
-    parts = objectives.by_part(status, limits)
+    """Two findings of one objective are one sample with both sentences: a name stands once. Of a part of which nobody
+    can tell that nothing was found is no 0.
+    """
+    parts, untold = objectives.by_part(status, limits), blind.parts(status)
     told = {one.measured for found in parts.values() for one in found}
     for part, found in parts.items():
-        yield Sample("findings", len(found), {"part": part})
+        if found or part not in untold:
+            yield Sample("findings", len(found), {"part": part})
         for objective in dict.fromkeys(one.objective for one in found):
             same = [one for one in found if one.objective == objective]
             says = "; ".join(f"{one.measured}, promised {one.limit}" for one in same)
@@ -65,7 +69,8 @@ def _judged(status: Status, limits: Limits) -> Iterator[Sample]:
 
 
 def _roles(status: Status) -> Iterator[Sample]:
-    yield Sample("hosts_taking_writes", len(status.primaries))
+    if status.primaries or not any(node.is_unknown for node in status.nodes):
+        yield Sample("hosts_taking_writes", len(status.primaries))
     lost = objectives.possible_loss(status).wal_bytes
     yield Sample("possible_loss_known", lost is not None)
     if lost is not None:
@@ -84,6 +89,9 @@ def _roles(status: Status) -> Iterator[Sample]:
 
 def _node(node: Node) -> Iterator[Sample]:
     labels = {"host": node.name}
+    yield Sample("server_known", not node.is_unknown, labels)
+    if node.is_unknown:
+        return
     yield Sample("server_up", node.online, labels)
     yield Sample("server_primary", node.is_primary, labels)
     if node.timeline is not None:
@@ -101,12 +109,27 @@ def _archives(status: Status) -> Iterator[Sample]:
 
 
 def _backups(status: Status) -> Iterator[Sample]:
-    newest = status.repository.newest if status.repository else None
-    if newest is not None:
-        yield Sample("backup_newest_timestamp_seconds", newest.stopped_at, {"store": "postgresql"})
-    if status.tdengine_backups:
-        taken = taken_at(status.tdengine_backups[-1])
-        yield Sample("backup_newest_timestamp_seconds", taken, {"store": "tdengine"})
+    """None at all is known, too; a newest one there is only of some."""
+    if status.repository is not None and not status.repository.trouble:
+        labels, newest = {"store": "postgresql"}, status.repository.newest
+        yield Sample("backups", len(status.repository.backups), labels)
+        if newest is not None:
+            yield Sample("backup_newest_timestamp_seconds", newest.stopped_at, labels)
+    if status.tdengine_backups is not None:
+        labels = {"store": "tdengine"}
+        yield Sample("backups", len(status.tdengine_backups), labels)
+        if status.tdengine_backups:
+            yield Sample("backup_newest_timestamp_seconds", taken_at(status.tdengine_backups[-1]), labels)
+
+
+def _sqlite(status: Status) -> Iterator[Sample]:
+    """Of the application hosts that answered; of the others nobody knows."""
+    for host, ones in status.sqlite.items():
+        for one in ones:
+            labels = {"host": host, "database": one.name}
+            yield Sample("sqlite_protected", one.protected, labels)
+            if one.snapshot_age_s is not None:
+                yield Sample("sqlite_snapshot_timestamp_seconds", status.at - one.snapshot_age_s, labels)
 
 
 def _jobs(jobs: Jobs) -> Iterator[Sample]:

@@ -9,21 +9,25 @@ _STATUS = (
     Figure("look_timestamp_seconds", "When the estate was looked at"),
     Figure("look_seconds", "How long that took"),
     Figure("finding", "1 for each thing that is not as promised", ("part", "objective"), only_while=True),
-    Figure("findings", "Things that are not as promised", ("part",)),
+    Figure("findings", "Things of a part that are not as promised", ("part",)),
     Figure("unknown", "1 for each part of which nobody can tell", ("part",), only_while=True),
-    Figure("hosts_taking_writes", "Hosts that take writes; one is right"),
+    Figure("hosts_taking_writes", "Hosts seen to take writes, one is right; absent while one that nobody sees might"),
     Figure("possible_loss_bytes", "WAL that would be lost with the primary's host now"),
     Figure("possible_loss_known", "0 when nobody can tell what would be lost"),
     Figure("replication_synchronous", "1 when the primary's commits wait for a standby"),
     Figure("replication_standbys_streaming", "Standbys that stream from the primary"),
     Figure("replication_lag_bytes", "WAL that a standby has not replayed yet", ("host",)),
-    Figure("server_up", "1 when the host's PostgreSQL answers", ("host",)),
+    Figure("server_known", "0 when nobody can tell what the host's PostgreSQL is", ("host",)),
+    Figure("server_up", "1 when the host's PostgreSQL answers, 0 when none runs there", ("host",)),
     Figure("server_primary", "1 when the host takes writes", ("host",)),
     Figure("server_timeline", "The timeline that the host's PostgreSQL is on", ("host",)),
     Figure("archive_waiting_segments", "WAL segments that are not archived yet", ("host",)),
     Figure("archive_failing", "1 when the archiver failed at its last attempt", ("host",)),
     Figure("archive_oldest_waiting_timestamp_seconds", "Since when the oldest of them waits", ("host",)),
+    Figure("backups", "Backups that the repository holds", ("store",)),
     Figure("backup_newest_timestamp_seconds", "When the newest backup ended", ("store",)),
+    Figure("sqlite_protected", "1 when every commit of a SQLite database is kept elsewhere", ("host", "database")),
+    Figure("sqlite_snapshot_timestamp_seconds", "Of when the newest snapshot of it is", ("host", "database")),
     Figure("job_success_timestamp_seconds", "When a job of the backup host last succeeded", ("job",)),
     Figure("job_failed", "1 when the last run of a job failed", ("job",)),
     Figure("job_late", "1 when the success of a job, a proof or a copy is missed", ("job",)),
@@ -47,6 +51,8 @@ _STATUS = (
 _DRILLS = (
     Figure("drill_due", "1 for a drill that was never run, failed, or is overdue", ("drill", "place"), only_while=True),
     Figure("drill_stale", "1 for a drill whose proof counts no more", ("drill", "place"), only_while=True),
+    Figure("drill_unknown", "1 for a drill of which nobody can tell whether its proof counts", ("drill", "place"),
+           only_while=True),
     Figure("drill_slower", "1 for a drill whose recovery time grows", ("drill", "place"), only_while=True),
     Figure("drill_passed_timestamp_seconds", "When a drill last passed", ("drill", "place")),
     Figure("drill_every_seconds", "How often it is promised", ("drill", "place")),
@@ -64,7 +70,14 @@ _ALARMS = (
            ("channel",), only_while=True),
     Figure("alarm_channel_proved_timestamp_seconds", "When an arrival was last proved; 0: never", ("channel",)),
 )  # fmt: skip
+# Of an exposition itself: what is absent from it either is not so or was not asked, and these two say which.
+_EXPOSITION = (
+    Figure("exposition_timestamp_seconds", "When these figures were written"),
+    Figure("read", "1 for each figure that is there only while it is so, and was asked for", ("figure",)),
+    Figure("blind", "1 for each part of a figure of which nobody can tell whether it is so", ("figure", "part")),
+)
 FIGURES = {figure.name: figure for figure in (*_STATUS, *_DRILLS, *_ALARMS)}
 OF_STATUS = frozenset(figure.name for figure in _STATUS)
 OF_DRILLS = frozenset(figure.name for figure in _DRILLS)
 OF_ALARMS = frozenset(figure.name for figure in _ALARMS)
+EXPORTED = {figure.exported: figure for figure in (*FIGURES.values(), *_EXPOSITION)}

@@ -26,6 +26,7 @@ from runbooks.probes.postgresql.locks import LockRoom
 from runbooks.probes.postgresql.pgbackrest import Archiving, Repository
 from runbooks.probes.postgresql.promotion import Outlook
 from runbooks.probes.postgresql.server import Node
+from runbooks.probes.sqlite import databases as sqlite
 from runbooks.probes.tdengine import backups
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Server
@@ -65,6 +66,7 @@ class Status:
     marks: Marks | None = None  # None also where no timer is declared to take them
     mark_timers: Mapping[str, float] = field(default_factory=dict)  # since when, by the host that takes them
     validations: tuple[Kept, ...] | None = None  # the newest scheduled one of each store; None where nobody can tell
+    sqlite: Mapping[str, tuple[sqlite.Glance, ...]] = field(default_factory=dict)  # by application host that answered
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -160,8 +162,12 @@ def _look(estate: Estate, patience: float) -> Status:
         taker = marks.taker(estate)
         bound = {estate.backup: _ask(pool, estate.backup, lambda h: marks.look(h, patience))} if taker else {}
         timers = {taker: _ask(pool, taker, lambda h: marks.since(h, patience))} if taker else {}
+        trading = {
+            h: _ask(pool, h, lambda h: sqlite.glance(h, patience)) for h in estate.group("app") if sqlite.names(estate)
+        }
         everything: list[Future[Any]] = [
-            *bound.values(), *timers.values(), *watching.values(), *shown.values(), *working.values(),
+            *bound.values(), *timers.values(), *trading.values(), *watching.values(), *shown.values(),
+            *working.values(),
             *nodes.values(), *archivers.values(), *outlooks.values(), *rooms.values(), *full.values(), repository,
             noted, scheduled, waiting, *servers.values(), ticks, labels, validated,
         ]  # fmt: skip
@@ -196,6 +202,9 @@ def _look(estate: Estate, patience: float) -> Status:
             },
             validations=_answer(validated, "validation", unknown),
             watches={h.name: word for h, answer in watching.items() if (word := _answer(answer, "", {}))},
+            sqlite={
+                h.name: ones for h, answer in trading.items() if (ones := _answer(answer, f"SQLite on {h}", unknown))
+            },
             unknown=unknown,
             seconds=time.monotonic() - started,
         )

@@ -30,6 +30,7 @@ from runbooks.probes.jobs import Late
 from runbooks.probes.marks import Marks
 from runbooks.probes.postgresql.locks import LockRoom
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
+from runbooks.probes.sqlite.databases import Glance
 from runbooks.probes.tdengine.servers import Server
 from runbooks.probes.validations import Outcome
 from tests.unit import board_kit
@@ -53,12 +54,13 @@ from tests.unit.test_validation_scheduled import validated
 
 LIMITS = load_recovery().limits
 ROOT = Path(__file__).resolve().parents[2]
+TRADING = Glance("trading", "/t.db", True, True, True, "", 60.0, 60.0, "")
 SOUND = replace(
     WHOLE,
     disks={"pg1": (Disk("/", 100, 80),)}, clocks={"pg1": 0.1},
     locks={name: LockRoom(1000, "t", 10, 10) for name in ("pg1", "pg2")},
     certificates={"pg1": (Certificate("PostgreSQL", NOW + 90 * 86400, NOW + 90 * 86400),)},
-    watches={"backup1": "active"}, validations=(),
+    watches={"backup1": "active"}, validations=(), sqlite={"app1": (TRADING,)},
 )  # fmt: skip
 SHADOWED = replace(OUTBOX, shadow_bytes=2_040 << 20, shadow_since=NOW - 10)
 TAOSD = Server(host("tsdb1"), ssh=True, installed=True, online=False, why="taosd is down")
@@ -80,6 +82,7 @@ STATUSES: dict[str, Status] = {
     "tdengine": replace(SOUND, tdengine=(TAOSD,)),
     "tdengine-outbox": replace(SOUND, tdengine_outbox=replace(OUTBOX, dead_rows=3)),
     "tdengine-backups": replace(SOUND, tdengine_backups=(), jobs=replace(JOBS, jobs=(*JOBS.jobs, TD_FULL))),
+    "sqlite": replace(SOUND, sqlite={"app1": (replace(TRADING, protected=False, why="it is away"),)}),
     "shadows": replace(SOUND, outbox=SHADOWED),
     "disks": replace(SOUND, disks={"pg1": (Disk("/", 100, 1),)}),
     "locks": replace(SOUND, locks={"pg1": LockRoom(1000, "t", 900, 900)}),
@@ -115,6 +118,10 @@ def drilled(folder: Path, what: str) -> Reading:
         kept.add(board_kit.told("bad-update", 1, outcome=Drilled.PASSED))
         kept.files.history.write_text(kept.files.history.read_text().replace("bad-update", "bad-updat3"))
         return of_drills.reading(board_kit.facts(kept))
+    if what == "unknown":  # one that is dated ahead of this clock
+        kept = history(folder)
+        kept.add(board_kit.told("bad-update", -1))
+        return of_drills.reading(board_kit.facts(kept))
     return of_drills.reading(facts[what](folder))
 
 
@@ -126,6 +133,7 @@ FIRES: dict[str, Callable[[Path], Reading]] = {
     "channel-unproved": lambda folder: unproved(folder, proved_at=NOW - 31 * 86400),
     "history": lambda folder: drilled(folder, "history"),
     "drill-due": lambda folder: drilled(folder, "due"),
+    "drill-unknown": lambda folder: drilled(folder, "unknown"),
     "drill-slower": lambda folder: drilled(folder, "slower"),
     "drill-stale": lambda folder: drilled(folder, "stale"),
     "too-slow": lambda folder: drilled(folder, "too-slow"),
@@ -193,6 +201,10 @@ def test_every_part_is_judged_and_whole() -> None:
         (replace(SOUND, jobs=None), {"jobs", "shadows"}),
         (replace(SOUND, nodes=(PRIMARY, OFF)), {"disks", "clocks", "certificates", "watch", "marks", "standbys"}),
         (replace(SOUND, archiving={}), {"archive"}),
+        (
+            replace(SOUND, sqlite={}, unknown={"SQLite on app1": "did not answer in time"}),
+            {"sqlite", "disks", "clocks", "certificates", "watch", "standbys"},
+        ),
         (replace(SOUND, tdengine=(TAOSD,)), {"tdengine", "tdengine-outbox", "tdengine-backups", "shadows"}),
     ],
 )

@@ -1,0 +1,78 @@
+"""Readings as Prometheus reads them: gauges with a name, moments as unix seconds, and nothing of what nobody knows.
+
+Each sample has the estate as a label, so that the files of two estates go into one folder. Prometheus takes a
+series that ends for "not so any more"; of a figure that is there only while it is so, `mystocks_read` and
+`mystocks_blind` say whether that is what its absence means.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from inventories.errors import BadInput, TargetFailed
+from runbooks.figures.kinds import Figure, Reading, Sample
+from runbooks.figures.names import EXPORTED, FIGURES
+
+ESTATE = "estate"
+SUFFIX = ".prom"  # node exporter's textfile collector reads no other file
+_HINT = "give --out a file of the folder that node exporter's --collector.textfile.directory names"
+
+
+def text(estate: str, reading: Reading) -> str:
+    """The exposition of one estate, as the text format has it."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Told(estate, (*reading.samples, *_of_itself(reading))))
+    return generate_latest(registry).decode()
+
+
+def require_textfile(path: Path) -> None:
+    """Raises BadInput for what the textfile collector would never read."""
+    if path.suffix != SUFFIX:
+        raise BadInput(f"{path} does not end in {SUFFIX}, so node exporter would never read it", _HINT)
+    if not path.parent.is_dir():
+        raise BadInput(f"{path.parent} is no folder", _HINT)
+
+
+def write(path: Path, exposition: str) -> None:
+    """Replace the file whole, readable for everybody: a scrape sees the old figures or the new. Raises TargetFailed."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(exposition, encoding="utf-8")
+        draft.chmod(0o644)  # node exporter runs as a user of its own
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        hint = "df -h, and the rights of its folder"
+        raise TargetFailed(f"{path} cannot be written: {error.strerror}", hint) from error
+
+
+def _of_itself(reading: Reading) -> Iterator[Sample]:
+    yield Sample("exposition_timestamp_seconds", reading.at)
+    for name in sorted(reading.read):
+        if FIGURES[name].only_while:
+            yield Sample("read", 1, {"figure": name})
+    for name, labels in reading.blind:
+        yield Sample("blind", 1, {"figure": name, **labels})
+
+
+class _Told(Collector):
+    def __init__(self, estate: str, samples: Iterable[Sample]) -> None:
+        self._estate, self._samples = estate, tuple(samples)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for name, figure in EXPORTED.items():
+            mine = [one for one in self._samples if one.figure == figure.name]
+            if mine:
+                yield self._family(name, figure, mine)
+
+    def _family(self, name: str, figure: Figure, samples: Iterable[Sample]) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(name, figure.help, labels=(ESTATE, *figure.labels))
+        for one in samples:
+            family.add_metric([self._estate, *(one.labels[label] for label in figure.labels)], float(one.value))
+        return family
