@@ -54,8 +54,8 @@ _Look = Callable[["Estate", Say], Found]
         "baseline": "PostgreSQL: the file of the baseline (default: the estate's own)",
         "save-baseline": "PostgreSQL: keep the hashes of every table, for --against baseline",
         **{name: f"TDengine: {SELECTION_HELP[name]}" for name in _OF_TDENGINE},
-        "scheduled": "for cron: of the whole store, PostgreSQL at level full; what it came to is kept on the backup host, "
-        "for ./dr status and its alarms, also where it could not look",
+        "scheduled": "for cron: of the whole store, PostgreSQL at level full; what it came to is kept on the backup "
+        "host, for ./dr status and its alarms, also where it could not look",
         "json": "print JSON", "inventory": INVENTORY_HELP, "lab": LAB_HELP,
     },
 )  # fmt: skip

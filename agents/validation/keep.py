@@ -2,7 +2,7 @@
 
     python3 -m agents.validation.keep < {"store", "outcome", "says", "level", "against", "seconds", "by"}
 
-    <folder>/STORE.json     the same in one line, with `at`, `looked_at` and `sound_at`: unix seconds by this host's clock
+    <folder>/STORE.json     the same in one line, with `at`, `looked_at`, `sound_at`: unix seconds by this host's clock
 
 `outcome` is whole, differs, or failed: nobody could look. `looked_at` is when somebody last could, `sound_at` when the
 store was last found whole; null before that. Exit codes: 0 kept, 2 what came is no such thing.
@@ -36,7 +36,8 @@ class BadRequest(AgentError):  # noqa: N818
 
 def keep(folder: Path, told: Any) -> Json:
     """The record as it lies there now. Raises BadRequest."""
-    if not isinstance(told, dict) or not _STORE.fullmatch(str(told.get("store"))) or told.get("outcome") not in OUTCOMES:
+    fits = isinstance(told, dict) and _STORE.fullmatch(str(told.get("store"))) and told.get("outcome") in OUTCOMES
+    if not fits:
         raise BadRequest(f"That is no outcome of a validation, one of {', '.join(OUTCOMES)} of a store.")
     path, now = folder / f"{told['store']}.json", time.time()
     before = _before(path)

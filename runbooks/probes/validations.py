@@ -48,10 +48,10 @@ def look(backup: Host, timeout: float) -> tuple[Kept, ...]:
 def _kept(line: str) -> Kept:
     try:
         said = json.loads(line)
-        moments = (None if said[name] is None else float(said[name]) for name in ("looked_at", "sound_at"))
-        texts = (str(said[name]) for name in ("says", "level", "against", "by"))
-        return Kept(str(said["store"]), Outcome(said["outcome"]), *texts, float(said["seconds"]), float(said["at"]),
-                    *moments)  # fmt: skip
+        store, says, level, against, by = (str(said[name]) for name in ("store", "says", "level", "against", "by"))
+        looked, sound = (None if said[name] is None else float(said[name]) for name in ("looked_at", "sound_at"))
+        seconds, at = float(said["seconds"]), float(said["at"])
+        return Kept(store, Outcome(said["outcome"]), says, level, against, by, seconds, at, looked, sound)
     except (ValueError, KeyError, TypeError) as error:
         raise TargetFailed(
             f"a record of validations in {FOLDER} cannot be read: {error!r}",

@@ -88,7 +88,7 @@ STATUSES: dict[str, Status] = {
     "locks": replace(SOUND, locks={"pg1": LockRoom(1000, "t", 900, 900)}),
     "certificates": replace(SOUND, certificates={"pg1": (Certificate("PostgreSQL", NOW + 86400, NOW + 86400),)}),
     "marks": replace(SOUND, marks=Marks(0, None), mark_timers={"backup1": NOW - 3600}),
-    "validation": replace(SOUND, validations=(validated(Outcome.DIFFERS, NOW - 60),)),
+    "validation": replace(SOUND, validations=(validated(Outcome.DIFFERS, NOW - 60, sound=NOW - 86400),)),
     "validation-age": replace(SOUND, validations=(validated(Outcome.WHOLE, NOW - 3 * 86400),)),
     "unknown": replace(SOUND, unknown={"jobs": "did not answer in time"}),
 }  # fmt: skip
@@ -203,7 +203,7 @@ def test_every_part_is_judged_and_whole() -> None:
         (replace(SOUND, archiving={}), {"archive"}),
         (
             replace(SOUND, sqlite={}, unknown={"SQLite on app1": "did not answer in time"}),
-            {"sqlite", "disks", "clocks", "certificates", "watch", "standbys"},
+            {"sqlite", "disks", "clocks", "certificates", "watch", "marks", "standbys"},
         ),
         (replace(SOUND, tdengine=(TAOSD,)), {"tdengine", "tdengine-outbox", "tdengine-backups", "shadows"}),
     ],
