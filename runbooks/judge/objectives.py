@@ -19,6 +19,7 @@ from runbooks.judge import (
     shadow,
     sqlite,
     tdengine,
+    validation,
     watch,
 )  # fmt: skip
 from runbooks.judge.finding import Finding as Finding
@@ -48,6 +49,8 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
 
 def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
     """The same by the part of the estate that it concerns, in the order in which to act; every part has its entry."""
+    promised = load_recovery()
+    most_s = promised.disaster_recovery.validation_age_s
     late_clocks = " ".join(one.sentence for one in _late_clocks(status))
     ticks, labels = status.tdengine_outbox, status.tdengine_backups
     found: dict[str, Iterable[Finding]] = {
@@ -70,7 +73,9 @@ def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
         "locks": locks.findings(status.locks, limits.max_locks_used_percent),
         "certificates": certificates.findings(status.certificates, status.at, limits.min_certificate_days),
         "watch": watch.findings(status.watches),
-        "marks": marks.findings(status.marks, status.mark_timers, load_recovery().marks.every_min, status.at),
+        "marks": marks.findings(status.marks, status.mark_timers, promised.marks.every_min, status.at),
+        "validation": validation.findings(status.validations, status.at),
+        "validation-age": validation.late(status.validations, most_s, status.at),
     }
     return {part: tuple(some) for part, some in found.items()}
 
