@@ -261,7 +261,8 @@ class _Going:
 
     def _twin(self) -> NegativeTwin:
         """It holds when the very thing that was done is the only one that is wrong; rounds may have been slow."""
-        held = len(besides_slowness(self.result)) == 1 and (self._row_gone() if self.plan.twin == VANISHED_ROW else self._two())
+        alone = len(besides_slowness(self.result)) == 1
+        held = alone and (self._row_gone() if self.plan.twin == VANISHED_ROW else self._two())
         return NegativeTwin(name=self.plan.twin, held=held, reason="; ".join(self.result.reasons) or "it passed")
 
     def _row_gone(self) -> bool:
