@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from inventories.errors import VerificationFailed
+from inventories.errors import Refused, VerificationFailed
 from runbooks.engine.context import Context
 from runbooks.hosts import Host
 from runbooks.probes.postgresql import server, side, window
@@ -19,6 +19,7 @@ from runbooks.procedures.postgresql import delayed
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
 from runbooks.procedures.postgresql.targets import parse
 from tests.unit.delayed_kit import Failed, Pair, delayed_pair
+from tests.unit.postgres_server import DATABASE
 
 COUNT = "select count(*) from kept"
 
@@ -110,6 +111,46 @@ def test_no_commit_that_it_has_replayed_is_later_than_its_window_begins(pair: Pa
     pair.standby.start()
     assert pair.standby.sql("select pg_last_xact_replay_timestamp()") == [(None,)]
     assert float(str(pair.standby.sql(window._SQL)[0][2])) >= last - 0.1
+
+
+class Asked:
+    """The standby as a host that is asked."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+
+    def query(self, sql: str, database: str = "postgres") -> list[dict[str, Any]]:
+        rows = self.pair.standby.sql(f"select coalesce(json_agg(q), '[]') from ({sql}) q", database=database)
+        return list(rows[0][0])  # type: ignore[call-overload]
+
+
+def test_a_dropped_table_that_was_given_back_is_the_repositorys_before_anything_is_opened(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by whoever looks first and repeats it with --yes: meanwhile it has gone on to the commit, and holds the lock."""
+    pair.primary.sql("create table doomed (n int)", "insert into doomed values (1)")
+    pair.fresh()
+    pair.primary.sql("insert into kept values (4)")
+    bad = str(pair.primary.sql("drop table doomed; select pg_current_xact_id()::text")[0][0])  # one transaction
+    pair.primary.sql("insert into kept values (5)")
+    pair.arrived()
+    first = pair.window("xid", bad)
+    said: list[str] = []
+    assert _stop(pair, monkeypatch, first, said) == server.lsn(first["locks"][0]["lsn"]) and len(said) == 1
+    assert pair.ask(opened(pair, first["locks"][0]["lsn"]), "select count(*) from doomed") == "1"
+    pair.drop()
+    pair.standby.start()
+    pair.until(f"select exists ({window.LOCKED})")
+    with pytest.raises(Refused, match="doomed had been locked before its window"):
+        _stop(pair, monkeypatch, pair.window("xid", bad), said)
+
+
+def _stop(pair: Pair, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], told: list[str]) -> int:
+    monkeypatch.setattr(window.agent, "ask", lambda *_, **__: said)
+    host: Any = Asked(pair)
+    place = window.locate(host, 0, 1, 15, "xid", "743", False, 1)
+    context: Any = SimpleNamespace(estate=SimpleNamespace(data={"database": DATABASE}), say=told.append)
+    return delayed._before_locks(context, host, place, ("public.doomed",))
 
 
 def test_it_is_opened_where_a_run_had_stopped_it_already(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,7 @@ def _before_locks(context: Run, host: Host, place: window.Place, tables: Sequenc
     Raises Refused where other tables of these went on being written after that.
     """
     assert place.stop is not None
+    _not_locked_already(context, host, place, tables)
     if not place.locks:
         return place.stop
     families, database = window.relations(host, str(context.estate.data["database"]), tables)
@@ -140,8 +141,24 @@ def _before_locks(context: Run, host: Host, place: window.Place, tables: Sequenc
             f"transaction {first.xid} had locked something of {' and '.join(tables)} when others still wrote "
             f"{' and '.join(free)}, and both cannot be read as they were at one moment"
         )
-    context.say(f"transaction {first.xid} had locked it before: what is read is of just before that lock")
+    context.say(
+        f"transaction {first.xid} had locked it before: what is read is of just before that lock, which the repository "
+        "alone gives a second time"
+    )
     return first.position
+
+
+def _not_locked_already(context: Run, host: Host, place: window.Place, tables: Sequence[str]) -> None:
+    """Raises Refused where one of these is locked where it stands, and is so at the stop: nobody commits in between.
+
+    So after it was given back, since what is no commit is not put off.
+    """
+    database = str(context.estate.data["database"])
+    if place.before is not None or not (held := {row["oid"] for row in host.query(window.LOCKED, database)}):
+        return
+    families, _ = window.relations(host, database, tables)
+    if names := [name for name in tables if families[name].whole & held]:
+        raise Refused(f"{' and '.join(names)} had been locked before its window, and nobody could read that")
 
 
 def _reads(family: window.Family, lock: window.Lock) -> bool:
