@@ -70,7 +70,8 @@ def test_one_that_a_restore_has_left_open_is_named_and_given_back_by_a_rejoin() 
 def test_where_it_alone_is_left_no_failover_is_named_which_would_refuse(hangs: bool) -> None:
     first = replace(PRIMARY, online=False, in_recovery=None, written=None, standbys=())
     second = replace(WHOLE.nodes[1], online=False, in_recovery=None, receiving_from=None, runs=hangs)
-    seen = replace(status(replace(THIRD, receiving_from=None)), nodes=(first, second, replace(THIRD, receiving_from=None)))
+    third = replace(THIRD, receiving_from=None)
+    seen = replace(status(third), nodes=(first, second, third))
     hints = [one.hint for one in objectives.findings(seen, LIMITS) if one.objective == "pg2 as a standby"]
     assert len(hints) == 1 and "failover" not in hints[0]
 

@@ -13,7 +13,6 @@ import pytest
 
 from inventories.errors import Refused, VerificationFailed
 from runbooks.engine.context import Context
-from runbooks.hosts import Host
 from runbooks.probes.postgresql import server, side, window
 from runbooks.procedures.postgresql import delayed
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
@@ -127,7 +126,7 @@ class Asked:
 def test_a_dropped_table_that_was_given_back_is_the_repositorys_before_anything_is_opened(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As by whoever looks first and repeats it with --yes: meanwhile it has gone on to the commit, and holds the lock."""
+    """As by whoever looks first and repeats it with --yes: meanwhile it went on to the commit, and holds the lock."""
     pair.primary.sql("create table doomed (n int)", "insert into doomed values (1)")
     pair.fresh()
     pair.primary.sql("insert into kept values (4)")
