@@ -210,7 +210,7 @@ def _way_to_a_primary(status: Status) -> str:
 def _down(status: Status, node: Node) -> str:
     """What brings a server back whose host answers."""
     if not status.primaries:
-        first = "./dr failover" if any(other.is_standby for other in status.nodes) else "./dr start-cluster"
+        first = "./dr failover" if _may_be_promoted(status) else "./dr start-cluster"
         return f"{first} comes first, as above; then ./dr status says what is left"
     if node.standby_signal and not node.fenced:
         return f"./dr deploy --limit {node.name} starts it"
@@ -221,9 +221,14 @@ def _hung(status: Status, node: Node) -> str:
     """What is done about a server that runs and does not answer: whatever it is, it is stopped first."""
     if status.primaries:
         return f"./dr rejoin {node.name} --yes stops it and brings it back, if it does not answer again by itself"
-    if any(other.is_standby for other in status.nodes):
+    if _may_be_promoted(status):
         return f"./dr failover --yes stops {node.name} over SSH and promotes the standby"
     return server.way_to_a_primary(status.nodes)
+
+
+def _may_be_promoted(status: Status) -> bool:
+    """Whether a standby answers that failover would take: never one that is behind, or asynchronous, by declaration."""
+    return any(node.is_standby and node.host.entry.synchronous for node in status.nodes)
 
 
 def _servers(status: Status) -> Iterator[Finding]:

@@ -66,6 +66,16 @@ def test_one_that_a_restore_has_left_open_is_named_and_given_back_by_a_rejoin() 
     assert roles.cells(status(left), left)[0] == "standby, open as pitr"
 
 
+@pytest.mark.parametrize("hangs", [False, True])
+def test_where_it_alone_is_left_no_failover_is_named_which_would_refuse(hangs: bool) -> None:
+    first = replace(PRIMARY, online=False, in_recovery=None, written=None, standbys=())
+    second = replace(WHOLE.nodes[1], online=False, in_recovery=None, receiving_from=None, runs=hangs)
+    third = replace(THIRD, receiving_from=None)
+    seen = replace(status(third), nodes=(first, second, third))
+    hints = [one.hint for one in objectives.findings(seen, LIMITS) if one.objective == "pg2 as a standby"]
+    assert len(hints) == 1 and "failover" not in hints[0]
+
+
 def test_it_is_no_copy_that_anybody_promotes() -> None:
     alone = replace(status(THIRD, SEEN).nodes[0], synchronous=False, standbys=(SEEN,))
     loss = objectives.possible_loss(replace(status(THIRD), nodes=(alone, THIRD)))
