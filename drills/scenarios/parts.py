@@ -142,7 +142,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Twin:
-    """A drill made to fail: `reason` is the pattern that each of its reasons must begin with.
+    """A drill made to fail: `reason` is the pattern that each of its reasons must begin with, missed seconds apart.
 
     `prepare`, `recover` and `detect` take the place of the scenario's own. A runbook that does not notice what was done
     to it is meant to pass (`runbook_passes`); ledger or checks must find it then.

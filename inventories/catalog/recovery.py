@@ -58,6 +58,7 @@ Cron = Annotated[str, AfterValidator(_cron)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(s|min|h)$")]
 Days = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(h|d)$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_VALIDATION_GRACE_S = 7200.0
 BudgetName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z_]+)*$")]
 
 
@@ -67,6 +68,11 @@ class DisasterRecovery(Entry):
     backup_strategy: Annotated[Strategy, Field(strict=False)]
     validation_schedule: Literal["hourly", "daily", "weekly"]
     recovery_time_objective: Duration
+
+    @property
+    def validation_age_s(self) -> float:
+        """So old may the newest scheduled validation be: one that takes longer than the last is no missed one."""
+        return {"hourly": 3600, "daily": 86400, "weekly": 604800}[self.validation_schedule] + _VALIDATION_GRACE_S
 
     @property
     def recovery_time_objective_s(self) -> int:

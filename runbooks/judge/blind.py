@@ -24,6 +24,8 @@ def _parts(status: Status) -> Iterator[str]:
         yield "record"
     if status.jobs is None:
         yield "jobs"
+    if status.validations is None:
+        yield from ("validation", "validation-age")
     if status.jobs is None or status.outbox is None or (status.tdengine and status.tdengine_outbox is None):
         yield "shadows"
     if status.tdengine and status.tdengine_outbox is None:

@@ -19,6 +19,7 @@ from runbooks.judge import (
     shadow,
     sqlite,
     tdengine,
+    validation,
     watch,
 )  # fmt: skip
 from runbooks.judge.finding import Finding as Finding
@@ -48,6 +49,8 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
 
 def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
     """The same by the part of the estate that it concerns, in the order in which to act; every part has its entry."""
+    promised = load_recovery()
+    most_s = promised.disaster_recovery.validation_age_s
     late_clocks = " ".join(one.sentence for one in _late_clocks(status))
     ticks, labels = status.tdengine_outbox, status.tdengine_backups
     found: dict[str, Iterable[Finding]] = {
@@ -70,7 +73,9 @@ def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
         "locks": locks.findings(status.locks, limits.max_locks_used_percent),
         "certificates": certificates.findings(status.certificates, status.at, limits.min_certificate_days),
         "watch": watch.findings(status.watches),
-        "marks": marks.findings(status.marks, status.mark_timers, load_recovery().marks.every_min, status.at),
+        "marks": marks.findings(status.marks, status.mark_timers, promised.marks.every_min, status.at),
+        "validation": validation.findings(status.validations, status.at),
+        "validation-age": validation.late(status.validations, most_s, status.at),
     }
     return {part: tuple(some) for part, some in found.items()}
 
@@ -205,7 +210,7 @@ def _way_to_a_primary(status: Status) -> str:
 def _down(status: Status, node: Node) -> str:
     """What brings a server back whose host answers."""
     if not status.primaries:
-        first = "./dr failover" if any(other.is_standby for other in status.nodes) else "./dr start-cluster"
+        first = "./dr failover" if _may_be_promoted(status) else "./dr start-cluster"
         return f"{first} comes first, as above; then ./dr status says what is left"
     if node.standby_signal and not node.fenced:
         return f"./dr deploy --limit {node.name} starts it"
@@ -216,9 +221,14 @@ def _hung(status: Status, node: Node) -> str:
     """What is done about a server that runs and does not answer: whatever it is, it is stopped first."""
     if status.primaries:
         return f"./dr rejoin {node.name} --yes stops it and brings it back, if it does not answer again by itself"
-    if any(other.is_standby for other in status.nodes):
+    if _may_be_promoted(status):
         return f"./dr failover --yes stops {node.name} over SSH and promotes the standby"
     return server.way_to_a_primary(status.nodes)
+
+
+def _may_be_promoted(status: Status) -> bool:
+    """Whether a standby answers that failover would take: never one that is behind, or asynchronous, by declaration."""
+    return any(node.is_standby and node.host.entry.synchronous for node in status.nodes)
 
 
 def _servers(status: Status) -> Iterator[Finding]:
