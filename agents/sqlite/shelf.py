@@ -89,8 +89,10 @@ class Shelf:
         return any(one.get("stream") == self._stream for one in self._manifests())
 
     def _begin(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
-        """A new stream; transactions are counted on."""
-        tx = self._last.tx if self._last else self._tx
+        """A new stream; transactions are counted on. What is there as it begins counts as one: a restore may have put
+        it there, and the number of the last transaction before stays that one's alone.
+        """
+        tx = (self._last.tx if self._last else self._tx) + (1 if self._stream else 0)
         name = clock.label(_names(self.folder / STREAMS)) + "S"
         (self.folder / STREAMS / name).mkdir(mode=0o700)
         files.sync_folder(self.folder / STREAMS)

@@ -27,11 +27,12 @@ _QUIET_S = 5.0  # for what was committed last to be protected, before its protec
 
 class SqliteRestoreOptions(Options):
     """At most one of `to` (a moment with its zone), `tx` (a transaction), `backup` (a snapshot's label) and `file`
-    (a copy on that host); none of them: the newest transaction. `host`: the application host, "" for the first.
-    `offsite`: what the backup host lost comes back from the off-site copy first.
+    (a copy on that host); none of them: the newest transaction. `stream`: beside `tx`, along these changes alone.
+    `host`: the application host, "" for the first. `offsite`: what the backup host lost comes back from the off-site
+    copy first.
     """
 
-    added_later: ClassVar[frozenset[str]] = frozenset({"offsite"})
+    added_later: ClassVar[frozenset[str]] = frozenset({"offsite", "stream"})
     database: str = "trading"
     host: str = ""
     to: str = ""
@@ -40,6 +41,7 @@ class SqliteRestoreOptions(Options):
     file: str = ""
     table: str = ""
     offsite: bool = False
+    stream: str = ""
 
 
 class SqliteRestore(BaseModel):
@@ -52,6 +54,7 @@ class SqliteRestore(BaseModel):
     words: tuple[str, ...] = ()
     table: str = ""
     offsite: bool = False
+    transactions: int = 0  # laid on the snapshot: how long that takes is what ./dr plan reckons with
     writers: tuple[str, ...] = ()
     started: bool = False
     safety: str = ""
@@ -100,7 +103,7 @@ def target(said: SqliteRestoreOptions) -> tuple[str, ...]:
     if said.to:
         return ("--time", moment(said.to).isoformat())
     if said.tx:
-        return ("--tx", str(said.tx))
+        return ("--tx", str(said.tx), *(("--stream", said.stream) if said.stream else ()))
     if said.backup:
         return ("--backup", said.backup)
     return ("--file", said.file) if said.file else ("--latest",)
@@ -141,8 +144,8 @@ def fetch(context: Run, state: SqliteRestore) -> SqliteRestore:
         raise BadInput(f"estate {context.estate.name} has no off-site host", "leave --offsite out")
     shelf = f"{state.host}-{state.database}"
     copy = offsite.restore_sqlite(context.estate.backup, shelf, Asker.of(context))
-    made = datetime.fromtimestamp(copy.made_at, timezone.utc)
-    return tell(context, state, f"what the copy of {made:%Y-%m-%d %H:%M:%S} UTC has of it and the backup host had not is back")
+    made = f"{datetime.fromtimestamp(copy.made_at, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    return tell(context, state, f"what the copy of {made} has of it and the backup host had not is back")
 
 
 def fetched(context: Run, state: SqliteRestore) -> None:
@@ -189,7 +192,7 @@ def build(context: Run, state: SqliteRestore) -> SqliteRestore:
     more = [_brings(found), *found.warnings]
     if not context.options.yes:
         more.append("nothing was changed: repeat with --yes")
-    return tell(context, state, *more)
+    return tell(context, state.model_copy(update={"transactions": found.changes}), *more)
 
 
 def _brings(found: Built) -> str:
