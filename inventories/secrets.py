@@ -57,8 +57,8 @@ def key_id(secret: SecretStr) -> str:
 
 
 def sqlite_key(pgbackrest_cipher: SecretStr) -> SecretStr:
-    """What locks all that is kept of SQLite databases: made of the repository's key, so that it changes with that and
-    with nothing else, and whoever has escrowed that has both.
+    """What locks all that is kept of SQLite databases, as deploys/sqlite/hosts.py makes it of the repository's key: it
+    changes with that and with nothing else, and whoever has escrowed that has both.
     """
     made = hmac.new(pgbackrest_cipher.get_secret_value().encode(), SQLITE_PURPOSE.encode(), hashlib.sha256)
     return SecretStr(made.hexdigest())

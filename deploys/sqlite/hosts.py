@@ -6,6 +6,8 @@ the repository, so that whoever escrows one has both, and an estate that has sec
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from typing import Any
 
@@ -18,7 +20,6 @@ from deploys import estate
 from deploys.placed import Place, Placed, folder, placed, rendered
 from deploys.postgresql.operations import packages
 from deploys.text import MANAGED
-from inventories import secrets
 from inventories.catalog.load import load_databases
 from inventories.catalog.sqlite.export import exported
 from inventories.errors import BadInput
@@ -31,6 +32,7 @@ FOLDER, DATABASES = "/var/lib/mystocks-dr/sqlite", "/var/lib/mystocks-dr/trading
 APP, BACKUP = "mystocks", "postgres"
 PACKAGES = ("python3-cryptography", "sqlite3", "zstd")
 _UNITS = "/etc/systemd/system"
+_PURPOSE = b"mystocks-dr sqlite"
 
 
 def names() -> tuple[str, ...]:
@@ -44,8 +46,9 @@ def names() -> tuple[str, ...]:
 
 
 def key() -> str:
-    """What locks all that leaves an application host."""
-    return secrets.sqlite_key(estate.secret()["pgbackrest_cipher"]).get_secret_value()
+    """Made of the repository's, so that it changes with that and with nothing else."""
+    secret = estate.secret()["pgbackrest_cipher"].get_secret_value().encode()
+    return hmac.new(secret, _PURPOSE, hashlib.sha256).hexdigest()
 
 
 def receiver(programs: OperationMeta) -> None:

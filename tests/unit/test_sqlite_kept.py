@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from agents.sqlite import records, restore
 from agents.sqlite.targets import Target
+from deploys.sqlite import hosts
 from doors.sqlite import backups as screen
 from inventories import secrets
 from inventories.errors import BadInput, Refused
@@ -220,6 +221,11 @@ def test_the_escrows_page_makes_the_key_of_the_repositorys_without_this_tool(tmp
     command = line.replace("{purpose}", secrets.SQLITE_PURPOSE)
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == secrets.sqlite_key(CIPHER).get_secret_value()
+
+
+def test_the_key_that_an_escrow_makes_is_the_one_that_a_deploy_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts.estate, "secret", lambda: {"pgbackrest_cipher": CIPHER})
+    assert hosts.key() == secrets.sqlite_key(CIPHER).get_secret_value()
 
 
 def mark(*databases: Transaction, lacks: tuple[str, ...] = ()) -> Mark:
