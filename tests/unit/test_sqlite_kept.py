@@ -89,9 +89,10 @@ def kit(tmp_path: Path) -> Iterator[Estate]:
     (tmp_path / "cipher").write_text(secrets.sqlite_key(CIPHER).get_secret_value() + "\n")
     with closing(made.database()) as database:
         made.start()
+        protected(made.asking())  # on a snapshot of before
         for number in range(10):
             trade(database, number)
-        protected(made.asking())
+            made.asking().protected()
     until(lambda: any(one.proven for one in kept.look(there(made))[0].snapshots))
     yield made
     made.end()

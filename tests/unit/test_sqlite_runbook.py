@@ -230,11 +230,13 @@ def test_a_run_is_not_resumed_beside_somebody_who_has_begun_to_write(
     with monkeypatch.context() as patched:
         patched.setattr(act, "restore", cut_off)
         assert ran(estate).outcome is Outcome.INTERRUPTED
+    before = len(live(kit))
+    kit.first = 1000
     kit.start("writer")
-    before = len(kit.noted())
+    until(lambda: len(live(kit)) > before)
     found = ran(estate, resume=True)
     assert found.outcome is not Outcome.PASSED and "trading is in use" in found.error
-    until(lambda: len(kit.noted()) > before)
+    assert "writer" in kit.running
 
 
 def test_who_else_has_it_open_is_named_and_what_was_stopped_goes_on(estate: Hosts, kit: Estate) -> None:
