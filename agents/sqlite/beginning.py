@@ -5,12 +5,15 @@ Where the backup host has none it may have been lost, too, so what its off-site 
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from typing import Any
 
 from agents.base.errors import AgentError
 from agents.sqlite.settings import Database, Settings
 from agents.sqlite.wire import Line
+
+PATIENCE_S, EVERY_S = 20.0, 0.25
 
 
 class Lost(AgentError):  # noqa: N818 - named after what happened, as in the rest of the repository
@@ -25,7 +28,7 @@ def check(settings: Settings, one: Database) -> None:
         return
     with closing(Line(settings.receiver, one.name)) as line:
         said, _ = line.ask("state")
-        away: dict[str, Any] = {} if said["snapshots"] else line.ask("offsite")[0]
+        away = {} if said["snapshots"] else _away(line)
     if said["snapshots"]:
         raise Lost(
             f"There is no {one.path}, and {settings.receiver.host} keeps {said['snapshots']} snapshots of it: it was "
@@ -40,3 +43,11 @@ def check(settings: Settings, one: Database) -> None:
             f"{away['snapshots']} snapshots: it was lost, and no empty one is made.",
             "./dr sqlite-restore --offsite --yes brings it back.",
         )
+
+
+def _away(line: Line) -> dict[str, Any]:
+    """What the off-site copy has of it. It is asked beside, and answers after seconds."""
+    ends = time.monotonic() + PATIENCE_S
+    while (said := line.ask("offsite")[0]).get("asking") and time.monotonic() < ends:
+        time.sleep(EVERY_S)
+    return said
