@@ -1,4 +1,4 @@
-"""Whether the off-site copy of this backup host holds a shelf that is empty here: asked beside, since it takes seconds."""
+"""Whether the off-site copy of this backup host holds a shelf that is empty here: asked beside, as it takes seconds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Elsewhere:
         self._why, self._at = "", 0.0
 
     def has(self, shelf: str) -> dict[str, Any]:
-        """{"snapshots", "host"} of it there, or {"asking": True}: ask again. Raises AgentError where nobody can tell."""
+        """{"snapshots", "host"} of it there, or {"asking": True}: ask again. Raises AgentError where nobody knows."""
         if not PATH.exists():
             return {"snapshots": 0, "host": ""}  # no jobs run here, so nothing was ever copied
         with self._lock:

@@ -52,7 +52,7 @@ def restore_tdengine(backup: Host, asker: Asker) -> Copy:
 
 
 def restore_sqlite(backup: Host, shelf: str, asker: Asker) -> Copy:
-    """Bring of one SQLite database's backups (HOST-DATABASE) what is in the newest copy and not there. Raises DrError."""
+    """Bring of a SQLite database's backups (HOST-DATABASE) what is in the newest copy and not there. Raises DrError."""
     backup.run("install -d -o postgres -g postgres -m 0700 %s", SQLITE)
     wanted = agent.work(_PROGRAM, "restore", "--only", f"{SQLITE}/{shelf}", on="sqlite-backups", kind="fetch")
     return _told(backup, agent.run_work(backup, wanted, asker).json())

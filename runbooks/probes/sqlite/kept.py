@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from pydantic import SecretStr
@@ -84,8 +85,7 @@ class Shelf:
         ends = [*((one.stream, one.tx) for one in self.snapshots if one.stream)]
         if self.changes:
             ends.append((self.stream, self.changes[0]))
-        pairs = zip(ends, ends[1:], strict=False)
-        return max((after - before for (of, before), (to, after) in pairs if of == to), default=0)
+        return max((after - before for (of, before), (to, after) in pairwise(ends) if of == to), default=0)
 
 
 def look(estate: Estate, key: SecretStr | None = None) -> tuple[Shelf, ...]:
