@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -21,6 +22,13 @@ from agents.sqlite import restore
 from agents.sqlite.expire import Law
 from agents.sqlite.shelf import Shelf
 from agents.sqlite.targets import Target
+from runbooks import agent
+from runbooks.actions import offsite
+from runbooks.engine.outcome import Outcome
+from runbooks.hosts import Ran
+from runbooks.long_work.work import Work
+from runbooks.procedures import checks
+from tests.unit import test_sqlite_runbook as runbook
 from tests.unit.jobs_kit import BackupHost, backup_host
 from tests.unit.sqlite_kit import Estate, protected, trade, trades, until
 
@@ -98,14 +106,58 @@ def test_both_hosts_lost_come_back_from_the_off_site_copy_to_the_last_transactio
         protected(asking, 60)
 
 
+class Lost(runbook.Hosts):
+    """Its hosts are this machine; the off-site host is a folder."""
+
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {"offsite": ("offsite1",)}
+
+    @property
+    def backup(self) -> runbook.Here:
+        return self.host_
+
+
+@needs_restic
+def test_the_runbook_fetches_first_what_the_backup_host_has_lost(
+    estate: Estate, host: BackupHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Both hosts are blank; one command brings the database back, protected."""
+    with closing(estate.database()) as database:
+        estate.start()
+        for number in range(20):
+            trade(database, number)
+        protected(estate.asking())
+    copies.copy(host.settings)
+    estate.end()
+    shutil.rmtree(estate.kept)
+    shutil.rmtree(estate.path.parent)
+    estate.start()
+
+    def work(where: runbook.Here, wanted: Work, *_: object, **__: object) -> Ran:
+        module, *words = wanted.argv[2:]
+        if module == "agents.offsite.copies":
+            only = words[-1].replace(offsite.SQLITE, str(host.settings.sqlite))
+            return Ran(0, json.dumps(copies.restore(host.settings, "latest", None, only)), "", 0.0)
+        return agent.run(where, module.removeprefix("agents."), *words, timeout=60)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(agent, "run_work", work)
+    monkeypatch.setattr(checks, "passed", lambda *_, **__: None)
+    monkeypatch.setenv("DR_STATE", str(tmp_path / "state"))
+    hosts = Lost(runbook.Here(estate))
+    nothing = runbook.ran(hosts)
+    assert nothing.outcome is Outcome.FAILED and "No snapshot was ever kept" in nothing.error
+    found = runbook.ran(hosts, offsite=True)
+    assert found.outcome is Outcome.PASSED, found.error
+    assert any("and the backup host had not is back" in told for told in found.state.told)
+    assert len(runbook.live(estate)) == 20 and protected(estate.asking()).based
+
+
 @needs_restic
 def test_what_is_there_stays_and_what_was_lost_of_it_comes_beside(estate: Estate, host: BackupHost) -> None:
     """The backup host alone was lost: the new stream goes on, and moments before it can be restored again."""
     with closing(estate.database()) as database:
         estate.start()
         trade(database, 0)
-        tx = protected(estate.asking()).tx
-        before = time.time()
+        known = protected(estate.asking())
         copies.copy(host.settings)
         estate.kill("receiver")
         shutil.rmtree(estate.kept)
@@ -117,8 +169,8 @@ def test_what_is_there_stays_and_what_was_lost_of_it_comes_beside(estate: Estate
         trade(database, 2)
         protected(estate.asking(), 60)
     assert len(restore.listed(estate.settings, "trading")["snapshots"]) == 2
-    found = restore.restore(estate.settings, "trading", Target(at=before), plan=True)
-    assert found["rows"]["trades"] == 1 and found["tx"] == tx
+    found = restore.restore(estate.settings, "trading", Target(at=known.at), plan=True)
+    assert found["rows"]["trades"] == 1 and found["tx"] == known.tx
     assert restore.restore(estate.settings, "trading", Target(), plan=True)["rows"]["trades"] == 3
 
 
