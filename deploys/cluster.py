@@ -12,6 +12,7 @@ from deploys import agents, app, base, copies, estate, heard, jobs, offsite, wat
 from deploys.postgresql import pgbackrest, schema
 from deploys.postgresql import server as postgres
 from deploys.postgresql.operations import stage
+from deploys.sqlite import hosts as sqlite
 from deploys.tdengine import backups
 from deploys.tdengine import server as tdengine
 
@@ -29,6 +30,7 @@ if is_postgres or is_backup:
 if is_backup:
     jobs.deploy()
     copies.server(programs)
+    sqlite.receiver(programs)
     if has_tdengine:
         backups.deploy()
 if "offsite" in host.groups:
@@ -42,6 +44,7 @@ else:
 if "app" in host.groups:
     reads = app.deploy()
     heard.deploy()
+    sqlite.protect(*reads)
     if has_tdengine:
         tdengine.writer(*reads, *tdengine.client())
 if is_tdengine:

@@ -41,9 +41,15 @@ def nodes(*groups: str) -> tuple[Node, ...]:
 
 
 def candidates() -> tuple[Node, ...]:
-    """PostgreSQL nodes that may be primary: all but those that are asynchronous by declaration."""
-    left_out = {h.name for h in inventory if h.data.get("synchronous") is False}
+    """PostgreSQL nodes that may be primary: all but those that are asynchronous, or delayed, by declaration."""
+    left_out = {h.name for h in inventory if h.data.get("synchronous") is False or h.data.get("apply_delay")}
     return tuple(node for node in nodes(*POSTGRES_GROUPS) if node.name not in left_out)
+
+
+def delayed() -> tuple[Node, ...]:
+    """Standbys that are behind by declaration."""
+    behind = {h.name for h in inventory if h.data.get("apply_delay")}
+    return tuple(node for node in nodes(*POSTGRES_GROUPS) if node.name in behind)
 
 
 def _address(member: Host) -> str:

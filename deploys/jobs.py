@@ -109,6 +109,7 @@ def settings() -> dict[str, Any]:
             "hosts": [
                 {"name": node.name, "address": node.address, "port": 5432}
                 for node in estate.nodes(*estate.POSTGRES_GROUPS)
+                if node not in estate.delayed()  # neither primary nor ever promoted
             ],
             "dbname": "postgres",  # where the monitor may close a WAL segment
             "user": "monitor",

@@ -31,8 +31,8 @@ ROOMS = ("agents", "deploys", "doors", "inventories", "lab", "runbooks", "templa
 _VALUES = estate.ROOT / "inventories" / "group_data" / "all.py"
 # What of a room is brought, where not all is: the operator's inventories lie there too, and are nobody else's to read.
 ONLY = {"inventories": (
-    "__init__.py", "addresses.py", "catalog", "errors.py", f"{_VALUES.parent.name}/{_VALUES.name}", "inventory.py",
-    "lab.py", "quorum.py", "secrets.py", "ssh_config.py", "whoami.py",
+    "__init__.py", "addresses.py", "catalog", "delay.py", "errors.py", f"{_VALUES.parent.name}/{_VALUES.name}",
+    "inventory.py", "lab.py", "quorum.py", "secrets.py", "ssh_config.py", "whoami.py",
 )}  # fmt: skip
 KEY, INVENTORY = f"{ETC}/id_ed25519", f"{ETC}/inventory.py"
 _UNIT_FILE = f"/etc/systemd/system/{UNIT}.service"
@@ -207,6 +207,8 @@ def _entry(node: estate.Node) -> dict[str, Any]:
     }  # fmt: skip
     if there and there.data.get("synchronous") is False:
         found["synchronous"] = False  # never promoted, whoever runs the failover
+    if there and there.data.get("apply_delay"):
+        found["apply_delay"] = str(there.data.get("apply_delay"))
     fence = there and (there.data.get("watch_fence_command") or there.data.get("fence_command"))
     return {**found, "fence_command": list(fence)} if fence else found
 

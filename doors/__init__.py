@@ -33,13 +33,14 @@ from doors import (
     validation,
     watch,
 )
+from doors.sqlite import restores as sqlite_restores
 from doors.tdengine import restores as tdengine_restores
 from doors.tdengine import runbooks as tdengine
 
 ns = Collection()
 for _doors in (
-    drills, history, page, demo, estate, runbooks, restores, mark, tdengine, tdengine_restores, validation, prove, plan,
-    bench, checks, alarms,
+    drills, history, page, demo, estate, runbooks, restores, mark, tdengine, tdengine_restores, sqlite_restores,
+    validation, prove, plan, bench, checks, alarms,
 ):  # fmt: skip
     for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task

@@ -77,7 +77,6 @@ def on(c: Context, once: bool = False, inventory: str = "", lab: str = "") -> No
     What is not as promised is what `./dr status` says; what that is worth, and to whom, says
     inventories/catalog/alarms.yaml. Nothing is sent before it is kept, and nothing is given up.
     """
-    from doors.watch import ended_by_signal
     from runbooks import hosts
     from runbooks.alarms.alarming import Alarming, estate_source
     from runbooks.alarms.heartbeat import Heartbeat
@@ -85,6 +84,7 @@ def on(c: Context, once: bool = False, inventory: str = "", lab: str = "") -> No
     from runbooks.alarms.listing import look
     from runbooks.alarms.sending import Sender
     from runbooks.alarms.spool import path_of
+    from runbooks.engine.signals import ended_by_signal
 
     estate = hosts.load(inventory or None)
     with held(path_of(estate.name)):

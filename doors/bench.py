@@ -25,7 +25,9 @@ _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option
         "rate": "rows a second that the unpaced feed asks for",
         "targets": "how many random points in time are restored",
         "restore": "measure restores beside the bare tools instead",
-        "gib": "with --restore: GiB in the database",
+        "gib": "with --restore and --delayed: GiB in the database",
+        "delayed": "measure what a delayed standby gives back beside the repository instead (DR_LAB_POSTGRES=3 "
+        "DR_LAB_DELAY=1h); --targets random points in time",
         "tdengine": "measure TDengine's backups and restores beside its own dump tool instead",
         "client": "measure the client library beside the feed's path and bare statements instead; --runs rounds",
         "watch": "measure the watch instead, nobody awake: --runs drills on a lab that stays",
@@ -54,13 +56,13 @@ def bench(
     c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, targets: int = 20, restore: bool = False,
     gib: float = 5.0, tdengine: bool = False, client: bool = False, watch: bool = False, noise: int = 0,
     hasty: bool = False, patroni: bool = False, nodes: bool = False, validation: bool = False, page: bool = False,
-    rows: int = 0, readme: bool = False, gate: bool = False, figures: str = "",
+    rows: int = 0, readme: bool = False, gate: bool = False, figures: str = "", delayed: bool = False,
     tolerance: float = 1 / 3, tries: int = 1, record: bool = False, reason: str = "", lab: str = "bench",
 ) -> None:  # fmt: skip
     """Measure what was promised; --gate holds it to its record."""
-    if sum((restore, tdengine, client, watch, patroni, nodes, validation, page, gate)) > 1:
-        named = "--restore, --tdengine, --client, --watch, --patroni, --nodes, --validation, --page and --gate"
-        raise BadInput(f"{named} are nine benchmarks", "name one of them")
+    if sum((restore, delayed, tdengine, client, watch, patroni, nodes, validation, page, gate)) > 1:
+        named = "--restore, --delayed, --tdengine, --client, --watch, --patroni, --nodes, --validation, --page, --gate"
+        raise BadInput(f"{named} are ten benchmarks", "name one of them")
     if (noise or hasty) and not watch:
         raise BadInput("--noise and --hasty belong to the watch", "./dr bench --watch --noise 20")
     asked = {"--figures": figures, "--record": record, "--reason": reason, "--tries": tries != 1}
@@ -78,6 +80,9 @@ def bench(
         return
     if nodes:
         _nodes(runs, readme, lab)
+        return
+    if delayed:
+        _delayed(gib, targets, readme, lab)
         return
     if page:
         _page(runs, rows or 1000, readme)
@@ -116,6 +121,16 @@ def _nodes(runs: int, readme: bool, lab: str) -> None:
     with progress() as say:
         found = nodes.bench(lab, runs, say)
     _kept(found, "", f"the rows a second of further nodes beside those of two, {runs} rounds")
+
+
+def _delayed(gib: float, targets: int, readme: bool, lab: str) -> None:
+    from drills.benches import delayed
+
+    if readme:
+        raise BadInput("README has no table of delayed standbys", "./dr bench --delayed --gib 5")
+    with progress() as say:
+        found = delayed.bench(lab, gib, targets, say)
+    _kept(found, "", f"a delayed standby and {gib:g} GiB: {targets} random points in time")
 
 
 def _page(runs: int, drills: int, readme: bool) -> None:

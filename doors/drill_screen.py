@@ -89,14 +89,15 @@ def _show(console: Console, shown: Shown, over: threading.Event) -> None:
     from rich.live import Live
 
     drawn_over = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-    with suppress(OSError), drawn_over or suppress():  # a terminal that is gone hears nothing
-        last = False
-        while not last:
-            last = over.wait(EVERY_S)
-            with suppress(Exception):  # what cannot be shown is not: the drill says by itself what is wrong with it
-                now = shown.turn(console)
-                if drawn_over and now:
-                    drawn_over.update(now, refresh=True)
+    with suppress(OSError, ValueError):  # a terminal that is gone, or closed, hears nothing
+        with drawn_over or suppress():
+            last = False
+            while not last:
+                last = over.wait(EVERY_S)
+                with suppress(Exception):  # what cannot be shown is not: the drill says by itself what is wrong with it
+                    now = shown.turn(console)
+                    if drawn_over and now:
+                        drawn_over.update(now, refresh=True)
         shown.finish(console)
 
 

@@ -35,6 +35,8 @@ TARGET_HELP = {
         "swap": "put what was restored in the primary's place; needs --yes",
         "replace": "drop an open side cluster of another target first",
         "drop_replaced": "delete the replaced data directory after everything was verified",
+        "from": "delayed or repository: only a delayed standby, or only a backup (default: a delayed standby that has "
+        "the target still before it, else a backup)",
     }
 )
 @door
@@ -42,7 +44,7 @@ def restore_pitr(
     c: Context, to_time: str = "", to_lsn: str = "", to_xid: str = "", to_name: str = "", inclusive: bool = False,
     set: str = "", repo: int = 0, timeline: int = 0, on: str = "", swap: bool = False, replace: bool = False,
     drop_replaced: bool = False, hurry: bool = False, plan: bool = False, resume: bool = False, yes: bool = False,
-    json: bool = False, inventory: str = "", lab: str = "", to_mark: str = "",
+    json: bool = False, inventory: str = "", lab: str = "", to_mark: str = "", from_: str = "",
 ) -> None:  # fmt: skip
     """Bring the database back to a point in time.
 
@@ -53,7 +55,7 @@ def restore_pitr(
     options = RestorePitrOptions(
         yes=yes, to_time=to_time, to_lsn=to_lsn, to_xid=to_xid, to_name=to_name, inclusive=inclusive, backup_set=set,
         timeline=timeline, on=on, swap=swap, replace=replace, drop_replaced=drop_replaced, hurry=hurry,
-        **_said(repo=repo),
+        source=from_, **_said(repo=repo),
     )  # fmt: skip
     options = to_the_mark(options, "" if plan else to_mark, inventory, resume)
     run_procedure("restore-pitr", options, plan, resume, json, inventory)
@@ -91,7 +93,8 @@ def restore_cluster(
         "tables": "which tables, with commas between them: NAME, or SCHEMA.NAME",
         "mode": "merge inserts the missing rows (default), replace makes the content the copy's, beside leaves "
         "TABLE_restored",
-        "from": "take a side cluster that is open already, such as pitr, instead of a target",
+        "from": "take a side cluster that is open already, such as pitr, instead of a target; with a target: delayed "
+        "or repository, for only a delayed standby or only a backup",
         "where": "only rows for which this SQL condition holds",
         "keep_replaced": "keep the old content as TABLE_replaced (with --mode replace)",
         "replace": "drop an open side cluster of another target first",

@@ -15,6 +15,7 @@ from runbooks.judge.tdengine import taken_at
 from runbooks.look.status import Status
 from runbooks.probes.app import Outbox
 from runbooks.probes.jobs import Job
+from runbooks.probes.sqlite.databases import Glance
 from runbooks.probes.tdengine import servers
 
 
@@ -95,6 +96,9 @@ def _facts(status: Status) -> Table:
     if status.tdengine_outbox is not None:
         table.add_row("TDengine's shadow", _shadow(status.tdengine_outbox, status.at))
         table.add_row("TDengine's outbox", _outbox(status.tdengine_outbox, ""))
+    for host, ones in status.sqlite.items():
+        for one in ones:
+            table.add_row("SQLite", f"{one.name} on {host}: {_sqlite(one)}")
     if said := servers.abilities(status.tdengine):
         table.add_row("edition", said)
     return table
@@ -107,6 +111,14 @@ def _backup(status: Status) -> str:
     if newest is None:
         return "none"
     return f"{newest.type}, {duration(status.at - newest.stopped_at)} old, timeline {newest.timeline} ({newest.label})"
+
+
+def _sqlite(one: Glance) -> str:
+    if not one.there:
+        return f"there is no {one.path}"
+    kept = "by snapshots alone" if not one.streamed else "every commit" if one.protected else f"NOT: {one.why}"
+    age = "never" if one.snapshot_age_s is None else f"{duration(one.snapshot_age_s)} old"
+    return f"protected: {kept}; snapshot {age}"
 
 
 def _tdengine_backup(labels: Sequence[str], at: float) -> str:

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from invoke.collection import Collection
 from invoke.context import Context
@@ -18,15 +11,6 @@ from invoke.tasks import task
 
 from doors.support import INVENTORY_HELP, LAB_HELP, door
 from inventories.errors import BadInput
-
-if TYPE_CHECKING:
-    from inventories.catalog.recovery import Watch
-    from runbooks.hosts import Estate
-    from runbooks.watch.kept import Mine
-    from runbooks.watch.watching import Watching, What
-
-WRITES_EVERY_S = 2.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @task(
@@ -51,7 +35,9 @@ def on(
     """
     from inventories.catalog.load import load_recovery
     from runbooks import hosts
-    from runbooks.watch import kept, rights
+    from runbooks.watch import rights
+    from runbooks.watch.handed import Handed, become
+    from runbooks.watch.settings import Settings
     from runbooks.watch.watching import require_eyes
 
     if beat and not (json and 0.05 <= beat <= 60):
@@ -63,74 +49,9 @@ def on(
     if estate.data.get("watch_key"):
         rights.require_key(estate)
         rights.require(estate)
-    with kept.held(estate.name, bool(act)) as mine:
-        watching = _watching(estate, load_recovery().watch, bool(act), _voice(json), beat)
-        with ended_by_signal() as over:
-            watching.acts = write = _writer(mine, watching)
-            threading.Thread(target=_writes, args=(write, over), daemon=True).start()
-            watching.run(over)
-
-
-def _watching(estate: Estate, settings: Watch, act: bool, voice: Callable[[What, str], None], beat: float) -> Watching:
-    from runbooks.watch.watching import Watching
-
-    if not beat:
-        return Watching(estate, settings, act, voice)
-    from drills.beats import Beating, line  # a watch's own host has no drills, and needs none
-
-    return Beating(estate, settings, act, voice, beat, lambda looked: _line(line(looked)))
-
-
-def _writer(mine: Mine, watching: Watching) -> Callable[[], None]:
-    """Writes what is seen now; of two threads the later one has looked later, too."""
-    turn = threading.Lock()
-
-    def write() -> None:
-        with turn:
-            mine.write(watching.as_json())
-
-    return write
-
-
-def _writes(write: Callable[[], None], over: threading.Event) -> None:
-    while not over.is_set():
-        write()
-        over.wait(WRITES_EVERY_S)
-
-
-def _voice(json: bool) -> Callable[[What, str], None]:
-    def as_json(what: What, says: str) -> None:
-        _line({"at": round(time.monotonic(), 4), "what": str(what), "says": says})
-
-    def as_line(what: What, says: str) -> None:
-        indent = "  " if what == "runbook" else ""
-        print(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} {indent}{says}", flush=True)
-
-    return as_json if json else as_line
-
-
-def _line(told: Mapping[str, object]) -> None:
-    """In one piece, whichever thread tells it: whoever reads it reads line by line."""
-    sys.stdout.write(f"{jsonlib.dumps(told)}\n")
-    sys.stdout.flush()
-
-
-@contextmanager
-def ended_by_signal() -> Iterator[threading.Event]:
-    """A watch has no other end; one that comes while it acts interrupts the runbook, as an operator's Ctrl-C would."""
-    over = threading.Event()
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        over.set()
-
-    # A signal that the caller ignores (nohup) stays ignored.
-    heard = [sig for sig in _SIGNALS if signal.getsignal(sig) is not signal.SIG_IGN]
-    before = {sig: signal.signal(sig, end) for sig in heard}
-    try:
-        yield over
-    finally:
-        for sig, handler in before.items():
-            signal.signal(sig, handler)
+    settings = Settings(**load_recovery().watch.model_dump())
+    # A watch's own host has no drills, and needs none.
+    become("drills.beats" if beat else "runbooks.watch.main", Handed(estate, settings, bool(act), json, beat))
 
 
 @task(

@@ -1,12 +1,18 @@
-"""A watch that says of itself, several times a second, that it judges and when each pair of eyes has looked last."""
+"""A watch that says of itself, several times a second, that it judges and when each pair of eyes has looked last.
+
+    python -m drills.beats NUMBER        begun by `./dr watch --json --beat`, in the place of runbooks.watch.main
+"""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from inventories.catalog.recovery import Watch
 from runbooks.hosts import Estate
+from runbooks.watch import main as process
+from runbooks.watch.handed import Handed, received
+from runbooks.watch.settings import Settings
 from runbooks.watch.sights import Sight
 from runbooks.watch.watching import Say, Watching
 
@@ -22,7 +28,7 @@ class Beating(Watching):
     """
 
     def __init__(
-        self, estate: Estate, settings: Watch, act: bool, say: Say, every_s: float,
+        self, estate: Estate, settings: Settings, act: bool, say: Say, every_s: float,
         beat: Callable[[Mapping[str, float]], None],
     ) -> None:  # fmt: skip
         super().__init__(estate, settings, act, say)
@@ -40,3 +46,17 @@ def line(looked: Mapping[str, float]) -> dict[str, object]:
     """As `./dr watch --json` prints it; seconds of this machine's monotonic clock."""
     says = f"{len(looked)} pairs of eyes have looked"
     return {"at": round(time.monotonic(), 4), "what": BEAT, "says": says, "looked": dict(looked)}
+
+
+def beating(told: Handed, say: Say) -> Beating:
+    return Beating(
+        told.estate, told.settings, told.act, say, told.beat, lambda looked: process.tell(line(looked))
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    return process.served(received(arguments[0]), beating)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -33,7 +33,9 @@ def gate(estate: Estate, stores: Collection[Store] = ()) -> tuple[Host, Host]:
             f"the estate is not whole, so a drill would prove nothing: {wrong}",
             "./dr status tells more; ./dr rejoin --yes brings a node back, ./dr deploy provisions what is missing",
         )
-    return next(node.host for node in nodes if node.is_primary), next(node.host for node in nodes if node.streams)
+    return next(node.host for node in nodes if node.is_primary), next(
+        node.host for node in nodes if node.streams and node.host.entry.synchronous
+    )
 
 
 def _of(estate: Estate) -> Callable[[Store], str]:
@@ -45,7 +47,7 @@ def _nodes_wrong(nodes: tuple[postgres.Node, ...]) -> str:
     if down:
         return "; ".join(down)
     primaries = [node for node in nodes if node.is_primary]
-    streaming = [node for node in nodes if node.streams]
+    streaming = [node for node in nodes if node.follows]
     if len(primaries) != 1 or len(streaming) < max(1, len(nodes) - 1):
         return f"it has {len(primaries)} primaries and {len(streaming)} streaming standbys"
     if paused := [node.name for node in streaming if node.replay_paused]:
@@ -105,7 +107,7 @@ def _follow_again(stage: Stage) -> None:
 
 def _out(nodes: tuple[postgres.Node, ...]) -> tuple[str, ...]:
     """Who has to rejoin; of two nodes nobody need be named."""
-    return tuple(n.name for n in nodes if not n.is_primary and not n.streams) if len(nodes) > 2 else ("",)
+    return tuple(n.name for n in nodes if not n.is_primary and not n.follows) if len(nodes) > 2 else ("",)
 
 
 def _serve_again(stage: Stage) -> None:
@@ -126,4 +128,4 @@ def _serve_again(stage: Stage) -> None:
 
 
 def _all_follow(nodes: tuple[postgres.Node, ...]) -> bool:
-    return any(node.is_primary for node in nodes) and all(node.is_primary or node.streams for node in nodes)
+    return any(node.is_primary for node in nodes) and all(node.is_primary or node.follows for node in nodes)

@@ -69,7 +69,7 @@ def caught_up(estate: Estate) -> tuple[server.Node, ...]:
     """Every standby, once each has replayed all that the primary had written when this was called. Raises TimedOut."""
     written = server.the_primary(server.survey(estate)).written or 0
     return until(
-        lambda: tuple(node for node in server.survey(estate) if node.streams),
+        lambda: tuple(node for node in server.survey(estate) if node.streams and not node.host.entry.delay_s),
         "standby.catch_up",
         what="a standby that has replayed everything",
         accept=lambda nodes: bool(nodes) and all((node.replayed or 0) >= written for node in nodes),
@@ -120,14 +120,9 @@ def whole(estate: Estate) -> tuple[Check, ...]:
     """Whether the estate is whole in the end, as one check that never depends on what a runbook believed."""
     nodes = server.survey(estate)
     primaries = [node for node in nodes if node.is_primary]
-    streaming = [node for node in nodes if node.streams]
-    good = (
-        len(primaries) == 1
-        and len(streaming) == len(nodes) - 1
-        and all(n.timeline == primaries[0].timeline for n in streaming)
-    )
+    good = len(primaries) == 1 and all(n.is_primary or n.follows_on(primaries[0].timeline or 0) for n in nodes)
     said = ", ".join(
-        f"{n.name}: {'primary' if n.is_primary else 'standby' if n.streams else 'out'} on timeline {n.timeline}"
+        f"{n.name}: {'primary' if n.is_primary else 'standby' if n.follows else 'out'} on timeline {n.timeline}"
         for n in nodes
     )
     return (

@@ -12,12 +12,12 @@ import time
 from collections.abc import Mapping
 
 from drills.beats import BEAT_S, Beating, line
-from inventories.catalog.recovery import Watch
 from runbooks import hosts
+from runbooks.watch.settings import Settings
 from runbooks.watch.watching import What
 
 # Made past the checks that recovery.yaml has to pass.
-SETTINGS = Watch.model_construct(
+SETTINGS = Settings(
     every_s=0.1, look_s=0.1, patience_s=0.0, restart_s=0.0, blind_s=5.0, stall_s=60.0, cooldown_s=3600.0
 )
 

@@ -67,6 +67,7 @@ class Stage:
     gone: int = 0
     watch: Watch = field(default_factory=Watch)
     marked: Callable[[str, float], None] = lambda name, at: None  # hears of each phase as it begins
+    trader: object = None  # who trades into the SQLite database, in drills of that
 
     @property
     def feed(self) -> Feed:

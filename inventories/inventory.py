@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator
 
-from inventories import quorum
+from inventories import delay, quorum
 from inventories.addresses import canonical, is_address
 from inventories.errors import BadInput, DrError
 
@@ -25,7 +25,8 @@ class HostEntry(BaseModel):
     """One host as the inventory declares it. `address` is what other hosts dial, by default what SSH dials.
 
     `ssh_hostname` may be a name; `ssh_proxy_jump` is a bastion, or several with commas, as OpenSSH's ProxyJump.
-    `synchronous` False: a standby that no commit waits for and that is never promoted.
+    `synchronous` False: a standby that no commit waits for and that is never promoted; so is one with an `apply_delay`
+    such as "1h", which replays what it receives so much later.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -41,6 +42,7 @@ class HostEntry(BaseModel):
     db_address: str | None = Field(default=None, alias="address")
     fence_command: tuple[str, ...] | None = None
     synchronous: StrictBool = True  # 0 or "no" would be False here only
+    apply_delay: str = ""
 
     @field_validator("ssh_hostname", "db_address")
     @classmethod
@@ -50,6 +52,23 @@ class HostEntry(BaseModel):
     @property
     def address(self) -> str:
         return self.db_address or self.ssh_hostname
+
+    @property
+    def delay_s(self) -> int:
+        """By how much a delayed standby is behind; 0 for every other host."""
+        return delay.seconds(self.apply_delay)
+
+    @property
+    def never_promoted(self) -> str:
+        """Why it is neither waited for nor promoted, in words; empty where it may be."""
+        if self.delay_s:
+            return "delayed by declaration"
+        return "" if self.synchronous else "asynchronous by declaration"
+
+    @property
+    def lets_in(self) -> str:
+        """What has to go from its entry so that it may be."""
+        return "`apply_delay`" if self.delay_s else "`synchronous`"
 
     @property
     def hops(self) -> tuple[str, ...]:
@@ -112,6 +131,7 @@ def read_inventory(inventory: str | None = None) -> Inventory:
     _contradictions(path, tuple(entries.values()), groups)
     _side_host(path, str(data.get("side_host") or ""), groups)
     _watch(path, str(data.get("watch_act") or ""), groups)
+    delay.check(path, {entry.name: entry.apply_delay for entry in entries.values() if entry.apply_delay}, groups)
     asynchronous = [entry.name for entry in entries.values() if not entry.synchronous]
     quorum.check(path, asynchronous, groups, data.get("synchronous_standbys"))
     return Inventory(path.stem, path, str(data.get("estate", path.stem)), tuple(entries.values()), groups, data)
@@ -226,7 +246,7 @@ _PASSWORDS = ("_sudo_password", "_use_sudo_password", "ssh_password")
 
 def _entry(path: Path, name: str, data: dict[str, Any]) -> HostEntry:
     try:
-        return HostEntry.model_validate({"ssh_hostname": name, **data, "name": name})
+        return HostEntry.model_validate({"ssh_hostname": name, **delay.declared(path, name, data), "name": name})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

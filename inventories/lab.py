@@ -1,7 +1,8 @@
 """The lab's hosts, as `./dr lab.up` left them; DR_LAB chooses among labs.
 
-DR_LAB_SYNCHRONOUS says how many standbys a commit waits for, DR_LAB_ALARMS on which channels alarms leave: JSON of
-alarm_channels, everybody being told on all of them.
+DR_LAB_SYNCHRONOUS says how many standbys a commit waits for, DR_LAB_DELAY ("1h") by how much the last one of three or
+more PostgreSQL hosts is behind, DR_LAB_ALARMS on which channels alarms leave: JSON of alarm_channels, everybody being
+told on all of them.
 """
 
 import json as _json
@@ -20,6 +21,7 @@ def _number(variable: str, default: int) -> int | str:
     return int(text) if text.isdigit() else text
 
 
+_STANDBYS = ("pg2", "pg3", "pg4", "pg5")
 _name = _os.environ.get("DR_LAB") or "lab"
 _made = _state.load(_name)
 _files = _state.files(_name)
@@ -32,14 +34,28 @@ _SHARED: dict[str, _Any] = {
     "secrets_file": str(_files.secrets),
     "pki_dir": str(_files.root / "pki"),
     "outbox_copy": _os.environ.get("DR_LAB_OUTBOX_COPY", ""),
+    "sqlite_writers": {"trading": ["mystocks-trader"]},  # who trades in drills
+    "sqlite_databases": [one for one in _os.environ.get("DR_LAB_SQLITE", "").split(",") if one],
     "offsite_kind": _os.environ.get("DR_OFFSITE_KIND") or "sftp",
     "synchronous_standbys": _number("DR_LAB_SYNCHRONOUS", 1),
 }
 
 
+def _delayed(name: str) -> dict[str, str]:
+    delay = _os.environ.get("DR_LAB_DELAY", "")
+    standbys = [host for host in _STANDBYS if host in _made.hosts]
+    return {"apply_delay": delay} if delay and standbys[-1:] == [name] else {}
+
+
 def _group(*names: str) -> tuple[list[tuple[str, dict[str, _Any]]], dict[str, _Any]]:
     members: list[tuple[str, dict[str, _Any]]] = [
-        (name, {"ssh_hostname": _made.hosts[name].address, "fence_command": _fence(name), **_by_network(name)})
+        (
+            name,
+            {
+                "ssh_hostname": _made.hosts[name].address, "fence_command": _fence(name), **_by_network(name),
+                **_delayed(name),
+            },
+        )
         for name in names
         if name in _made.hosts
     ]
@@ -61,7 +77,7 @@ def _fence(name: str) -> list[str]:
 
 app = _group("app1")
 pg_primary = _group("pg1")
-pg_standby = _group("pg2", "pg3", "pg4", "pg5")
+pg_standby = _group(*_STANDBYS)
 backup = _group("backup1")
 offsite = _group("offsite1")
 # A lab's drills break things on purpose, so there is no watch unless one is asked for.

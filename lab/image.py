@@ -32,7 +32,7 @@ PACKAGES = (
 # Fetched, not installed: a deploy really installs them, yet fast and without a network.
 PREFETCH = (
     *("postgresql-17", "postgresql-17-timescaledb", "postgresql-common", "pgbackrest", "restic"),
-    *("python3-psycopg2", "python3-numpy", "chrony", "sqlite3", "zstd"),
+    *("python3-psycopg2", "python3-numpy", "python3-cryptography", "chrony", "sqlite3", "zstd"),
 )
 _RECIPE = Path(__file__).parent / "recipe"
 _BUILD_BUDGET_S = 1200.0

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from inventories import ssh_config
-from inventories.catalog.postgresql.sessions import unwatched
 from inventories.errors import BadInput, DrError, TargetFailed, TimedOut, Unreachable
 from inventories.inventory import HERE, HostEntry, read_inventory
 from runbooks import begun
@@ -252,6 +251,11 @@ class Estate:
         return tuple(host for host in self.postgres if host.entry.synchronous)
 
     @property
+    def delayed(self) -> tuple[Host, ...]:
+        """Standbys that are behind by declaration, in the inventory's order."""
+        return tuple(host for host in self.postgres if host.entry.delay_s)
+
+    @property
     def least(self) -> int:
         """How many standbys a commit waits for, by declaration."""
         return int(self.data.get("synchronous_standbys", 1))
@@ -270,6 +274,8 @@ Run = Context[Estate, Any]  # what a procedure's steps are given
 
 def load(inventory: str | None = None) -> Estate:
     """The estate of an inventory: a name under inventories/ or a path. Raises BadInput."""
+    from inventories.catalog.postgresql.sessions import unwatched  # its package reads the whole catalogue
+
     entries = read_inventory(inventory)
     config = ssh_config.ours(entries.hosts)
     session = unwatched(int(entries.data["postgres_version"]))

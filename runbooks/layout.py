@@ -51,3 +51,4 @@ class Layout:
 def slot(host: str) -> str:
     """The replication slot's name of a host."""
     return "".join(letter if letter.isalnum() else "_" for letter in host.lower())
+SQLITE_PROGRAM, SQLITE_USER = "sqlite.restore", "mystocks"  # on an application host, see agents/sqlite/restore.py

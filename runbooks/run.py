@@ -1,23 +1,15 @@
-"""Run one procedure on an estate: what the tasks and the drills both call."""
+"""Every procedure there is, by its name: what the tasks and the drills both call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel
-
-from inventories.catalog.load import load_recovery
 from inventories.errors import BadInput
-from runbooks import begun
-from runbooks.engine import runner
-from runbooks.engine.context import Context, Options
-from runbooks.engine.history import open_run
+from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
-from runbooks.engine.result import RunResult
-from runbooks.hosts import Estate
+from runbooks.executing import execute
 from runbooks.procedures.postgresql.abandon import ABANDON, AbandonOptions
 from runbooks.procedures.postgresql.detach import DETACH, DetachOptions
 from runbooks.procedures.postgresql.failover import FAILOVER, FailoverOptions
@@ -30,14 +22,11 @@ from runbooks.procedures.postgresql.start_cluster import START_CLUSTER, StartClu
 from runbooks.procedures.postgresql.switchover import SWITCHOVER, SwitchoverOptions
 from runbooks.procedures.reconcile import RECONCILE, ReconcileOptions
 from runbooks.procedures.replay_outbox import REPLAY_OUTBOX, ReplayOutboxOptions
+from runbooks.procedures.sqlite.restore import SQLITE_RESTORE, SqliteRestoreOptions
 from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebuildOptions
 from runbooks.procedures.tdengine.rejoin import TDENGINE_REJOIN, TdengineRejoinOptions
 from runbooks.procedures.tdengine.restart import TDENGINE_RESTART, TdengineRestartOptions
 from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineRestoreOptions
-from runbooks.record.arbiter import FileOn
-from runbooks.record.lock import RecordLock
-
-S = TypeVar("S", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -63,6 +52,7 @@ PROCEDURES: Mapping[str, Known] = {
         Known(MEND_ARCHIVE, MendArchiveOptions),
         Known(REPLAY_OUTBOX, ReplayOutboxOptions),
         Known(RECONCILE, ReconcileOptions),
+        Known(SQLITE_RESTORE, SqliteRestoreOptions),
         Known(TDENGINE_RESTART, TdengineRestartOptions),
         Known(TDENGINE_REJOIN, TdengineRejoinOptions),
         Known(TDENGINE_RESTORE, TdengineRestoreOptions),
@@ -78,20 +68,4 @@ def known(name: str) -> Known:
     return PROCEDURES[name]
 
 
-def execute(
-    procedure: Procedure[S],
-    estate: Estate,
-    options: Options,
-    say: Callable[[str], None],
-    *,
-    resume: bool = False,
-    runs: Path | None = None,
-) -> RunResult[S]:
-    """Run or resume it, holding the estate's lock here and on the backup host. What it has begun ahead ends with it."""
-    max_age_s = load_recovery().limits.max_resume_age_h * 3600
-    run_dir = open_run(procedure, estate.name, resume=resume, runs=runs, max_age_s=max_age_s)
-    context = Context(estate=estate, options=options, run_dir=run_dir, say=say)
-    try:
-        return runner.run(procedure, context, resume=resume, remote_lock=RecordLock(FileOn(estate.backup), say))
-    finally:
-        begun.drop()
+__all__ = ["PROCEDURES", "Known", "execute", "known"]

@@ -44,10 +44,18 @@ def sound(connection: sqlite3.Connection, path: Path, *, quick: bool = False) ->
         )
 
 
-def tables(connection: sqlite3.Connection) -> list[str]:
+def rows_of_sound(path: Path) -> dict[str, int]:
+    """Rows of each table of a file that nobody else has yet. Raises Damaged, NoDatabase."""
+    with told(path), closing(sqlite3.connect(path)) as connection:
+        sound(connection, path)
+        return counts(connection)
+
+
+def tables(connection: sqlite3.Connection, schema: str = "main") -> list[str]:
     """Names of its tables, SQLite's own left out."""
     found = connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+        f"SELECT name FROM {schema}.sqlite_master "
+        "WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
     )
     return [str(name) for (name,) in found]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from agents.base import files
@@ -31,9 +31,7 @@ def copy(source: sqlite3.Connection, path: Path, partial: Path) -> dict[str, int
         finally:
             if begun:
                 source.execute("COMMIT")
-    with closing(sqlite3.connect(partial)) as copied:
-        checks.sound(copied, partial)
-        there = checks.counts(copied)
+    there = checks.rows_of_sound(partial)
     if there != rows:
         differing = sorted(name for name in {*rows, *there} if rows.get(name) != there.get(name))
         raise Damaged(f"The copy of {path} has other rows in {differing[0]}.", "Take it again; look at the disk.")
@@ -58,6 +56,5 @@ def publish(partial: Path, path: Path) -> None:
 
 def discard(path: Path) -> None:
     """Remove a partial file and what SQLite laid beside it."""
-    for one in (path, *(ground.sidecar(path, ending) for ending in ground.SIDECARS)):
-        with suppress(FileNotFoundError):
-            one.unlink()
+    for one in (path, *ground.sidecars(path)):
+        one.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from typing import Any
 from agents.base import files
 from agents.base.errors import AgentError
 from agents.base.files import give_to_owner_of_folder, is_named
-from agents.sqlite import checks, copying, ground, placing, session
+from agents.sqlite import beginning, checks, copying, ground, placing, session
 from agents.sqlite import settings as sqlite_settings
 from agents.sqlite.protecting import Asking, Protected
 from agents.sqlite.settings import Database, Settings
@@ -33,7 +33,7 @@ _STATS = {"trades_count": "trades", "positions_count": "positions", "signals_cou
 
 
 class TradingDatabase:
-    """Opens the database, and makes it where there is none yet."""
+    """Opens the database, and makes it where there never was one."""
 
     def __init__(self, name: str = "trading", settings: Settings | None = None) -> None:
         self._settings = settings or sqlite_settings.load()
@@ -44,6 +44,7 @@ class TradingDatabase:
 
     def _open(self) -> None:
         if not self.path.exists():
+            beginning.check(self._settings, self._is)
             _make(self._is)
         self._connection = session.connect(self.path)
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agents.base.errors import AgentError
 
-SIDECARS = ("-wal", "-shm", "-journal")
+_SIDECARS = ("-wal", "-shm", "-journal")
 MOUNTS = Path("/proc/self/mountinfo")
 # Locks and shared memory of these are another host's matter, and SQLite relies on both.
 _REMOTE = re.compile(
@@ -42,6 +42,11 @@ class InUse(AgentError):  # noqa: N818
 
 def sidecar(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
+
+
+def sidecars(path: Path) -> tuple[Path, ...]:
+    """Where SQLite lays its own files beside a database; they are not always there."""
+    return tuple(sidecar(path, ending) for ending in _SIDECARS)
 
 
 def check_disk(path: Path, mounts: Path = MOUNTS) -> None:
@@ -133,13 +138,13 @@ def _bits(data: bytes) -> float:
 
 def users(path: Path) -> list[str]:
     """Other processes that have the database or a sidecar of it open: `python3 (pid 17)`; those that we may see."""
-    wanted = {(s.st_dev, s.st_ino) for one in (path, *(sidecar(path, e) for e in SIDECARS)) if (s := _stat(one))}
+    wanted = {(s.st_dev, s.st_ino) for one in (path, *sidecars(path)) if (s := _stat(one))}
     return [f"{_name(pid)} (pid {pid})" for pid in _others() if _opened(pid) & wanted]
 
 
 def _stat(path: Path) -> os.stat_result | None:
     try:
-        return Path(path).stat()
+        return path.stat()
     except OSError:
         return None
 

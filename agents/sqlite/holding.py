@@ -24,7 +24,7 @@ class Hold:
         for one in (self._holder, self._next, self._writer, self._copier):
             one.execute("PRAGMA wal_autocheckpoint = 0")
         session.write_ahead(self._writer, path)
-        _read(self._holder)
+        session.begin_to_read(self._holder)
 
     def close(self) -> None:
         for one in (self._holder, self._next, self._writer, self._copier):
@@ -32,11 +32,11 @@ class Hold:
 
     def look(self) -> None:
         """Have SQLite read the head of the log; it mends what a writer that was killed left half written."""
-        self._copier.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        session.look(self._copier)
 
     def copy_back(self) -> None:
         """Copy pages of what is committed into the database; writers go on, and the WAL goes on too."""
-        _read(self._next)  # this one sees all that there is; from here on the older one may go
+        session.begin_to_read(self._next)  # this one sees all that there is; from here on the older one may go
         self._holder.execute("ROLLBACK")
         self._holder, self._next = self._next, self._holder
         self._copier.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
@@ -56,7 +56,7 @@ class Hold:
             try:
                 busy, frames, copied = self._copier.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             finally:
-                _read(self._holder)
+                session.begin_to_read(self._holder)
             return not busy and frames == copied
         finally:
             self._writer.execute("ROLLBACK")
@@ -64,9 +64,3 @@ class Hold:
     def give_up(self) -> None:
         """Let the WAL begin anew although nobody has it: what comes after needs a new snapshot."""
         self.begin_anew(lambda: True)
-
-
-def _read(connection: sqlite3.Connection) -> None:
-    """Begin to read: a transaction that only began reads nothing yet."""
-    connection.execute("BEGIN")
-    connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()

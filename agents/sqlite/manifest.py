@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from agents.sqlite.seal import Broken, Seal
+
+PIECE = struct.Struct(">I")  # before each locked piece of `data`: its bytes
 
 
 @dataclass(frozen=True)

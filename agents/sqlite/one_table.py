@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agents.base.errors import AgentError
 from agents.sqlite import session
-from agents.sqlite.checks import quoted
+from agents.sqlite.checks import quoted, tables
 
 
 class NotFitting(AgentError):  # noqa: N818 - named after what is wrong, as in the rest of the repository
@@ -35,7 +35,7 @@ def bring(live: Path, side: Path, table: str) -> Brought:
             connection.execute("ATTACH ? AS side", (f"{side.absolute().as_uri()}?immutable=1",))
         wanted = _columns(connection, "side", table)
         if not wanted:
-            names = ", ".join(_tables(connection, "side")) or "none"
+            names = ", ".join(tables(connection, "side")) or "none"
             raise NotFitting(f"The backup has no table {table}.", f"It has {names}.")
         with session.transaction(connection, live):
             connection.execute("PRAGMA defer_foreign_keys = ON")
@@ -87,15 +87,6 @@ def _make(connection: sqlite3.Connection, table: str) -> None:
 def _columns(connection: sqlite3.Connection, schema: str, table: str) -> list[str]:
     found = connection.execute("SELECT name FROM pragma_table_info(?, ?)", (table, schema))
     return [str(name) for (name,) in found]
-
-
-def _tables(connection: sqlite3.Connection, schema: str) -> list[str]:
-    return [
-        str(name)
-        for (name,) in connection.execute(
-            f"SELECT name FROM {schema}.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name"
-        )
-    ]
 
 
 def _count(connection: sqlite3.Connection, schema: str, table: str) -> int:

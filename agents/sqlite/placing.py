@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from agents.base.errors import AgentError
-from agents.sqlite import checks, copying, one_table, session, swap
+from agents.sqlite import copying, one_table, session, swap
 from agents.sqlite.settings import Database
 
 _TIMES_ITS_SIZE = 3  # the new file, the old one that is kept, and the log of it
@@ -22,8 +21,8 @@ def from_file(one: Database, source: Path, table: str = "", *, plan: bool = Fals
     with swap.restoring(one.path) as partial:
         with closing(session.connect(source, readonly=True)) as connection:
             room(one.path, source.stat().st_size)
-            copying.copy(connection, source, partial)
-        said: dict[str, Any] = {"file": str(source.absolute()), "rows": checked(partial)}
+            rows = copying.copy(connection, source, partial)
+        said: dict[str, Any] = {"file": str(source.absolute()), "rows": rows}
         if not plan:
             said |= put(one, partial, table, file=str(source.absolute()))
     return {**said, "seconds": round(time.monotonic() - began, 3)}
@@ -54,12 +53,6 @@ def _kept_whole(path: Path) -> Path:
         return swap.published(folder)
     finally:
         copying.discard(aside)
-
-
-def checked(partial: Path) -> dict[str, int]:
-    with session.told(partial), closing(sqlite3.connect(partial)) as connection:
-        checks.sound(connection, partial)
-        return checks.counts(connection)
 
 
 def room(path: Path, size: int) -> None:

@@ -27,7 +27,7 @@ from types import FrameType
 from agents.base.errors import AgentError, run
 from agents.base.files import is_named
 from agents.base.locks import held
-from agents.sqlite import session
+from agents.sqlite import ground, session
 from agents.sqlite import settings as sqlite_settings
 from agents.sqlite.database import TradingDatabase
 from agents.sqlite.holding import Hold
@@ -42,6 +42,7 @@ EVERY_S = 0.02  # so often it looks for commits that nobody asks about
 RETRY_S = 0.5  # after the receiver was away, or a log could not begin anew
 SNAPSHOT_RETRY_S = 10.0
 _ANSWER_S = 1.0
+_MOST_S = 15.0  # between two looks at a database that cannot be used
 
 
 class Protector:
@@ -205,6 +206,7 @@ def snapshots_only(settings: Settings, one: Database, config: Path) -> None:
     while True:
         wait = SNAPSHOT_RETRY_S
         with suppress(AgentError):
+            ground.check_file(one.path)  # an outbox that nobody has used has none
             said, _ = line.ask("state")
             wait = float(said["snapshot_at"]) + settings.snapshot_every_s - time.time()
             if wait <= 0:
@@ -236,17 +238,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     busy = AgentError(f"{one.name} is protected by another process already.", "systemctl status mystocks-sqlite@*")
     with held(settings.run / f"sqlite-{one.name}.lock", busy, 5.0):
         if one.schema:
-            TradingDatabase(one.name, settings).close()  # made where it is not there, checked where it is
+            _opened(settings, one, ended)
         if one.protect != "stream":
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             snapshots_only(settings, one, options.config)
-        protector = Protector(settings, one, options.config)
-        try:
-            while not ended:
-                protector.turn()
-        finally:
-            protector.close()
+        if not ended:
+            _protect(Protector(settings, one, options.config), ended)
     return 0
+
+
+def _opened(settings: Settings, one: Database, ended: Sequence[int]) -> None:
+    """Made where there never was one, checked where there is; a lost or damaged one is waited for until somebody
+    restored it, less and less often: a check reads all of it.
+    """
+    said, pause = "", RETRY_S
+    while not ended:
+        try:
+            return TradingDatabase(one.name, settings).close()
+        except AgentError as error:
+            if said != str(error):
+                _log(str(error))
+            said = str(error)
+        ends = time.monotonic() + pause
+        pause = min(2 * pause, _MOST_S)
+        while not ended and time.monotonic() < ends:
+            time.sleep(RETRY_S)
+    return None
+
+
+def _protect(protector: Protector, ended: Sequence[int]) -> None:
+    try:
+        while not ended:
+            protector.turn()
+    finally:
+        protector.close()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ SQLite does it: frames are laid beside the file as the log that they were, and i
 from __future__ import annotations
 
 import sqlite3
-import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,14 +17,12 @@ from typing import IO
 from agents.base.errors import AgentError
 from agents.sqlite import ground, records, wal
 from agents.sqlite import manifest as manifests
-from agents.sqlite.manifest import Manifest
+from agents.sqlite.manifest import PIECE, Manifest
 from agents.sqlite.records import Header
 from agents.sqlite.seal import Broken, Seal
 from agents.sqlite.session import told
 from agents.sqlite.targets import Kept, NotReached, Target, choose
 from agents.sqlite.wire import Line
-
-_PIECE = struct.Struct(">I")
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,8 @@ def _pieces(line: Line, label: str) -> Iterator[bytes]:
     rest = b""
     for block in _blocks(line, label=label):
         rest += block
-        while len(rest) >= _PIECE.size and len(rest) >= (end := _PIECE.size + _PIECE.unpack_from(rest)[0]):
-            yield rest[_PIECE.size : end]
+        while len(rest) >= PIECE.size and len(rest) >= (end := PIECE.size + PIECE.unpack_from(rest)[0]):
+            yield rest[PIECE.size : end]
             rest = rest[end:]
     if rest:
         raise Broken(f"{label} is cut off.", "Choose another backup.")

@@ -2,14 +2,15 @@
 
     python3 -m agents.sqlite.receiver --config /etc/mystocks-dr/sqlite-receiver.json
 
-{"folder": ..., "port": 8434, "ca": ..., "certificate": ..., "key": ..., "clients": ["app1"], "max_bytes": ...}. A
-client is who its certificate says; each database of each has a shelf of its own. The key is never here: what is kept is
-locked.
+{"folder": ..., "port": 8434, "ca": ..., "certificate": ..., "key": ..., "clients": ["app1"], "max_bytes": ...,
+"retention": {"full_copies": 2, "days": 28, "every_days": 2}}. A client is who its certificate says; each database of
+each has a shelf of its own. Without retention nothing expires. The key is never here: what is kept is locked.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import socket
 import socketserver
@@ -20,8 +21,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from agents.base.errors import AgentError, run
+from agents.base.errors import AgentError, BadConfig, run
 from agents.sqlite import wire
+from agents.sqlite.expire import Law
 from agents.sqlite.shelf import Shelf
 from agents.writing.copy_server import Server as CopyServer
 from agents.writing.copy_server import ServerSettings, _context, _name_of, load
@@ -64,7 +66,8 @@ class _Client(socketserver.BaseRequestHandler):
 class Server(CopyServer):
     """As that of second copies: who may talk is a matter of certificates."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, law: Law | None = None) -> None:
+        self._law = law
         self._shelves: dict[str, Shelf] = {}
         self._lock = Lock()
         super().__init__(settings)
@@ -78,7 +81,7 @@ class Server(CopyServer):
         with self._lock:
             name = f"{client}-{database}"
             if name not in self._shelves:
-                self._shelves[name] = Shelf(self.settings.folder / name, self.settings.max_bytes)
+                self._shelves[name] = Shelf(self.settings.folder / name, self.settings.max_bytes, self._law)
             return self._shelves[name]
 
 
@@ -86,11 +89,20 @@ def _log(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
+def law(path: Path) -> Law | None:
+    """Of the same file. Raises BadConfig."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8")).get("retention")
+        return None if said is None else Law(**{name: int(value) for name, value in said.items()})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BadConfig(f"{path} has no retention that could be used: {error!r}.", "Deploy this host again.") from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="agents.sqlite.receiver", description="Keep SQLite's changes and snapshots.")
     parser.add_argument("--config", type=Path, default=DEFAULT)
     options = parser.parse_args(arguments)
-    with Server(load(options.config)) as server:
+    with Server(load(options.config), law(options.config)) as server:
         server.serve_forever()
     return 0
 

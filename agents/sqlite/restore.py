@@ -5,7 +5,7 @@
     python3 -m agents.sqlite.restore --tx 4711
     python3 -m agents.sqlite.restore --backup 20261128-100000F
     python3 -m agents.sqlite.restore --file pre_restore/20261128-100000F/trading.db
-    python3 -m agents.sqlite.restore --list | --status | --verify | --history
+    python3 -m agents.sqlite.restore --list | --status | --glance | --verify | --history | --users
 
 It is built beside and checked before anything is touched; whoever has the database open is named, and it is refused.
 The old one stays in pre_restore beside it. --plan ends before the swap. Prints JSON. Exit 0 done, 1 failed (--status:
@@ -19,7 +19,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -27,15 +27,17 @@ from typing import Any
 
 from agents.base import signals
 from agents.base.errors import AgentError, run
-from agents.sqlite import checks, placing, session, snapshot, swap
+from agents.sqlite import checks, ground, placing, session, snapshot, swap
 from agents.sqlite import settings as sqlite_settings
 from agents.sqlite.ground import NoDatabase
-from agents.sqlite.protecting import Asking, NotProtected
+from agents.sqlite.protecting import Asking
 from agents.sqlite.rebuild import Reached, rebuild, stamp
 from agents.sqlite.seal import Seal
-from agents.sqlite.settings import Settings
+from agents.sqlite.settings import Database, Settings
 from agents.sqlite.targets import NotReached, Target, kept
 from agents.sqlite.wire import Line
+
+_ASK_S = 1.0  # for the protector to say what is protected
 
 
 def restore(settings: Settings, name: str, target: Target, table: str = "", *, plan: bool = False) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def restore(settings: Settings, name: str, target: Target, table: str = "", *, p
         there = kept(line, seal)
         placing.room(one.path, max((known.bytes for known in there.snapshots), default=0))
         reached = rebuild(line, seal, there, target, partial)
-        found = placing.checked(partial)
+        found = checks.rows_of_sound(partial)
         said = {**_told(reached), "rows": found, "seconds": 0.0, "warnings": list(there.broken)}
         if not plan:
             said |= placing.put(one, partial, table, snapshot=reached.snapshot, to=stamp(reached.at), tx=reached.tx)
@@ -82,26 +84,44 @@ def listed(settings: Settings, name: str) -> dict[str, Any]:
 def status(settings: Settings, name: str) -> dict[str, Any]:
     """Whether the database is whole, and all that was committed protected now; "protected" decides the exit code."""
     one = settings.database(name)
-    said: dict[str, Any] = {"path": str(one.path), "protected": False}
+    said = _glance(settings, one)
     try:
         with closing(session.connect(one.path, readonly=True)) as connection:
             checks.sound(connection, one.path, quick=True)
             said |= {"whole": True, "rows": checks.counts(connection)}
     except AgentError as error:
-        said |= {"whole": False, "why": str(error)}
-    try:
-        with closing(Line(settings.there(), name)) as line:
-            newest, _ = line.ask("state")
-        said["snapshot_age_s"] = round(time.time() - float(newest["snapshot_at"]), 1)
-        if one.protect == "stream":
-            with closing(Asking(settings.socket(name))) as asking:
-                found = asking.protected()
-            said |= {"stream": found.stream, "tx": found.tx, "protected": True}
-        else:
-            said["protected"] = said["snapshot_age_s"] <= 2 * settings.snapshot_every_s
-    except (NotProtected, AgentError) as error:
-        said["why_not"] = str(error)
+        said |= {"whole": False, "damage": str(error)}
     return said
+
+
+def _glance(settings: Settings, one: Database) -> dict[str, Any]:
+    """What is known of a database without reading it; `why` it is not protected."""
+    said: dict[str, Any] = {
+        "name": one.name, "path": str(one.path), "there": one.path.exists(), "streamed": one.protect == "stream",
+        "protected": False, "why": "", "tx": None, "snapshot_age_s": None, "proven_age_s": None, "damaged": "",
+    }  # fmt: skip
+    try:
+        with closing(Line(settings.there(), one.name)) as line:
+            kept_there, _ = line.ask("state")
+        said |= _ages(kept_there, time.time())
+        if said["streamed"]:
+            with closing(Asking(settings.socket(one.name))) as asking:
+                said |= {"tx": asking.protected(_ASK_S).tx, "protected": True}
+        else:
+            age = said["snapshot_age_s"]
+            said["protected"] = age is not None and age <= 2 * settings.snapshot_every_s
+    except AgentError as error:
+        said["why"] = str(error)
+    return said
+
+
+def _ages(said: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Of the newest snapshot and of the last proof that passed; `damaged`: what the newest proof found."""
+    proven_at, damaged = said["proven_at"], said["damaged"]
+    return {
+        "snapshot_age_s": round(now - said["snapshot_at"], 1) if said["snapshots"] else None,
+        "proven_age_s": round(now - proven_at, 1) if proven_at else None, "damaged": damaged,
+    }  # fmt: skip
 
 
 def verify(settings: Settings, name: str, label: str = "") -> dict[str, Any]:
@@ -139,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default="trading")
     parser.add_argument("--config", type=Path, default=sqlite_settings.PATH)
     what = parser.add_mutually_exclusive_group(required=True)
-    for flag in ("--latest", "--list", "--status", "--history"):
+    for flag in ("--latest", "--list", "--status", "--glance", "--history", "--users"):
         what.add_argument(flag, action="store_true")
     what.add_argument("--time")
     what.add_argument("--tx", type=int)
@@ -153,10 +173,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _answered(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     one = settings.database(options.name)
+    if options.glance:
+        known = [_glance(settings, one) for one in settings.databases.values()]
+        return {"databases": [{key: value for key, value in one.items() if key != "tx"} for one in known]}
     if options.list:
         return listed(settings, one.name)
     if options.status:
         return status(settings, one.name)
+    if options.users:
+        return {"users": ground.users(one.path)}
     if options.history:
         return {"restores": swap.history(one.path)}
     if options.verify is not None:

@@ -71,7 +71,7 @@ def connect(path: Path, busy_s: float = BUSY_S, *, readonly: bool = False) -> sq
         try:
             for pragma in ("foreign_keys = ON", "recursive_triggers = ON", "synchronous = FULL"):
                 connection.execute(f"PRAGMA {pragma}")
-            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+            look(connection)
         except BaseException:
             connection.close()
             raise
@@ -84,6 +84,17 @@ def write_ahead(connection: sqlite3.Connection, path: Path) -> None:
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise NoDatabase(f"{path} stays in {mode} mode: its disk allows no write-ahead log.", "Put it on another disk.")
+
+
+def begin_to_read(connection: sqlite3.Connection) -> None:
+    """See one moment from now on: a transaction that only began reads nothing yet."""
+    connection.execute("BEGIN")
+    look(connection)
+
+
+def look(connection: sqlite3.Connection) -> None:
+    """Have SQLite read the file's head, and that of its log."""
+    connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import struct
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,22 +23,27 @@ from typing import Any
 from agents.base import clock, files
 from agents.base.errors import AgentError
 from agents.jobs import proofs
-from agents.sqlite import records
+from agents.sqlite import copying, expire, records
+from agents.sqlite.expire import Law
+from agents.sqlite.manifest import PIECE
 from agents.sqlite.records import Header
 
-STREAMS, SNAPSHOTS, PROOFS, PARTIAL = "streams", "snapshots", "proofs.jsonl", ".partial-"
+STREAMS, SNAPSHOTS, PROOFS, PARTIAL, GONE = "streams", "snapshots", "proofs.jsonl", ".partial-", ".gone-"
 MANIFEST, DATA = "manifest.json", "data"
-_PIECE = struct.Struct(">I")
 MOST = 8 << 20  # bytes in one answer
+READING_S = 900.0  # so long after a read somebody may still be restoring
 
 
 class Shelf:
     """Of one database of one client. Methods named as messages; `said` is the message, the answer (JSON, bytes)."""
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
-        self.folder, self._max_bytes = folder, max_bytes
+    def __init__(self, folder: Path, max_bytes: int, law: Law | None = None) -> None:
+        self.folder, self._max_bytes, self._law = folder, max_bytes, law
+        self._why, self._read_at = "nothing was proven yet", 0.0
         for name in (STREAMS, SNAPSHOTS):
             (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            for torn in (folder / name).glob(f"{GONE}*"):
+                shutil.rmtree(torn)
         files.sync_folder(folder)
         self._lock = Lock()
         self._stream = max(_names(folder / STREAMS), default="")
@@ -59,8 +63,15 @@ class Shelf:
     def _state(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
         return {
             "stream": self._stream, "last": asdict(self._last) if self._last else None, "based": self._based(),
-            "snapshot_at": max((one["at"] for one in self._manifests()), default=0.0),
+            "snapshot_at": max((one["taken_at"] for one in self._manifests()), default=0.0),
+            "snapshots": len(_names(self.folder / SNAPSHOTS)), **self._newest_proof(),
         }  # fmt: skip
+
+    def _newest_proof(self) -> dict[str, Any]:
+        """When the last one passed, 0 where none did, and what the newest one found."""
+        known = proofs.read(self.folder / PROOFS)
+        passed = next((one.proven_at for one in reversed(known) if one.passed), 0.0)
+        return {"proven_at": passed, "damaged": "" if not known or known[-1].passed else known[-1].sentence}
 
     def _based(self) -> bool:
         """Whether there is a snapshot on which the changes of the newest stream can be laid."""
@@ -80,8 +91,7 @@ class Shelf:
         one = records.header(said["header"])
         if said["stream"] != self._stream or one.no != (self._last.no if self._last else 0) + 1:
             raise AgentError("it is not the next record of the newest stream")
-        if shutil.disk_usage(self.folder).free < len(data) + _room(self.folder) or self._bytes() > self._max_bytes:
-            raise AgentError("its room for SQLite's changes is full")
+        self._make_sure_of_room(len(data))
         path = self._path(self._stream, one.epoch)
         new = not path.exists()
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -111,6 +121,14 @@ class Shelf:
             self._size = (time.monotonic(), used)
         return self._size[1]
 
+    def _make_sure_of_room(self, wanted: int) -> None:
+        """Backups of other stores are on this disk: they are not to be crowded out. Raises AgentError."""
+        free = shutil.disk_usage(self.folder).free
+        if free < wanted + _room(self.folder):
+            raise AgentError(f"its disk has {free >> 20} MiB left, which are not for SQLite")
+        if self._bytes() > self._max_bytes:
+            raise AgentError(f"more than the {self._max_bytes >> 20} MiB that one database may have are kept")
+
     def _start(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
         """A snapshot is to come; what an earlier one left half done goes."""
         place = self.folder / SNAPSHOTS
@@ -121,19 +139,14 @@ class Shelf:
         return {"label": label}
 
     def _put(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
-        if self._bytes() > self._max_bytes:
-            raise AgentError("its room for SQLite's snapshots is full")
+        self._make_sure_of_room(len(data))
         with self._partial(said).joinpath(DATA).open("ab") as out:
-            out.write(_PIECE.pack(len(data)) + data)
+            out.write(PIECE.pack(len(data)) + data)
         return {}
 
     def _publish(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
         partial = self._partial(said)
-        handle = os.open(partial / DATA, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        copying.sync(partial / DATA)
         files.new(partial / MANIFEST, json.dumps(said["manifest"]), 0o600)
         files.publish(partial, self.folder / SNAPSHOTS / str(said["label"]))
         self._size = None
@@ -149,14 +162,42 @@ class Shelf:
         damaged = () if ok else (sentence,)
         one = proofs.Proof(label, time.time(), ok, damaged, "full", 1, seconds, sentence=sentence)
         proofs.append(one, self.folder / PROOFS)
+        if ok and self._law is not None:
+            self._expire(self._law)
         return {}
+
+    def _expire(self, law: Law) -> None:
+        """Let go of what is not needed, unless somebody reads: they may be restoring from it."""
+        if self._read_at and time.monotonic() - self._read_at < READING_S:
+            self._why = "nothing expires: somebody restores"
+            return
+        known = proofs.verdicts(proofs.read(self.folder / PROOFS))
+        going = expire.plan(self._manifests(), _names(self.folder / STREAMS), known, law, time.time())
+        self._why = going.why
+        # What needs another goes first, so that at no time there is a snapshot that cannot be gone on from.
+        for name in going.snapshots:
+            self._remove(self.folder / SNAPSHOTS / name)
+        for name in going.streams:
+            self._remove(self.folder / STREAMS / name)
+        for name, first in going.epochs.items():
+            for path in (self.folder / STREAMS / name).glob("*.wal"):
+                if int(path.stem) < first:
+                    path.unlink()
+        self._size = None
+
+    def _remove(self, path: Path) -> None:
+        """Its name goes at once."""
+        aside = path.with_name(f"{GONE}{path.name}")
+        path.rename(aside)
+        files.sync_folder(path.parent)
+        shutil.rmtree(aside)
 
     def _list(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
         known = proofs.verdicts(proofs.read(self.folder / PROOFS))
         told = {label: [one.passed, one.proven_at, one.sentence] for label, one in known.items()}
         return {
             "snapshots": self._manifests(), "streams": _names(self.folder / STREAMS), "proofs": told,
-            "last": asdict(self._last) if self._last else None,
+            "last": asdict(self._last) if self._last else None, "retention": self._why,
         }  # fmt: skip
 
     def _manifests(self) -> list[dict[str, Any]]:
@@ -180,7 +221,10 @@ class Shelf:
         """A part of a file: a snapshot's data by its `label`, an epoch's records by `stream` and `epoch`."""
         if "label" in said:
             path = _below(self.folder / SNAPSHOTS, said["label"]) / DATA
+            if said["label"] != max(_names(self.folder / SNAPSHOTS), default=""):
+                self._read_at = time.monotonic()  # the newest is read for its proof, and never goes
         else:
+            self._read_at = time.monotonic()
             path = self._path(str(said["stream"]), int(said["epoch"]))
         with path.open("rb") as source:
             source.seek(int(said["offset"]))
@@ -223,7 +267,7 @@ def _below(folder: Path, name: object) -> Path:
 
 def _room(folder: Path) -> int:
     """Bytes that stay free on the disk for others."""
-    return min(256 << 20, shutil.disk_usage(folder).total // 20)
+    return min(1 << 30, shutil.disk_usage(folder).total // 20)
 
 
 def _write(handle: int, data: bytes) -> None:

@@ -90,7 +90,7 @@ def _moment(settings: Settings, one: Database) -> Iterator[tuple[sqlite3.Connect
     with closing(session.connect(one.path)) as source:
         source.execute("PRAGMA wal_autocheckpoint = 0")
         if one.protect != "stream":
-            _look(source)
+            session.begin_to_read(source)
             yield source, _NOWHERE
             return
         with closing(session.connect(one.path)) as writer, closing(Asking(settings.socket(one.name))) as asking:
@@ -108,7 +108,7 @@ def _fixed(source: sqlite3.Connection, writer: sqlite3.Connection, asking: Askin
         with session.told(path):
             writer.execute("BEGIN IMMEDIATE")
             try:
-                _look(source)
+                session.begin_to_read(source)
                 return asking.position(_PAUSE_S)
             except NotProtected as error:
                 failed = error
@@ -117,11 +117,6 @@ def _fixed(source: sqlite3.Connection, writer: sqlite3.Connection, asking: Askin
                 writer.execute("ROLLBACK")
         time.sleep(_PAUSE_S)
     raise failed
-
-
-def _look(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN")
-    connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
 
 
 def _put(line: Line, seal: Seal, one: Database, label: str, path: Path) -> int:

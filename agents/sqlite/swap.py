@@ -21,7 +21,7 @@ from agents.base import clock, files
 from agents.base.errors import AgentError
 from agents.base.locks import held
 from agents.sqlite import copying, ground, session
-from agents.sqlite.ground import MAGIC, SIDECARS, InUse, NoDatabase, sidecar
+from agents.sqlite.ground import MAGIC, InUse, NoDatabase, sidecar, sidecars
 from agents.sqlite.session import Damaged, told
 
 SAFETY = "pre_restore"
@@ -135,10 +135,7 @@ def _over_none(path: Path, new: Path, handle: int) -> Path:
         raise InUse(f"{path} is in use: {'; '.join(who)}.", "Stop what writes there and its protector first.")
     safety = keep(path)
     reached("kept")
-    for ending in SIDECARS:
-        sidecar(path, ending).unlink(missing_ok=True)
-    files.sync_folder(path.parent)
-    reached("bare")
+    _bare(path)
     _rename(new, path)
     reached("renamed")
     _end(handle)
@@ -147,21 +144,25 @@ def _over_none(path: Path, new: Path, handle: int) -> Path:
 
 def _without_database(path: Path) -> Path | None:
     """No file is there; a log that one left would be taken for the new one's."""
-    left = [one for ending in SIDECARS if (one := sidecar(path, ending)).exists()]
-    if not left:
+    if not any(one.exists() for one in sidecars(path)):
         return None
     safety = keep(path)
-    for one in left:
-        one.unlink()
+    _bare(path)
+    return safety
+
+
+def _bare(path: Path) -> None:
+    """Nothing of SQLite's lies beside it any more."""
+    for one in sidecars(path):
+        one.unlink(missing_ok=True)
     files.sync_folder(path.parent)
     reached("bare")
-    return safety
 
 
 def keep(path: Path) -> Path:
     """A copy of the file and of what lies beside it, byte for byte and on the disk: a new folder in pre_restore."""
     partial = new_folder(path)
-    for one in (path, *(sidecar(path, ending) for ending in SIDECARS)):
+    for one in (path, *sidecars(path)):
         if one.exists():
             _copied(one, partial / one.name)
     return published(partial)
@@ -218,11 +219,11 @@ def _back(path: Path, safety: Path | None) -> None:
     copying.discard(path.with_name(f".{path.name}.back"))
     if safety is None or not (safety / path.name).exists():
         return
-    for ending in SIDECARS:
-        sidecar(path, ending).unlink(missing_ok=True)
-    for ending in SIDECARS[:1]:
-        if (one := safety / f"{path.name}{ending}").exists():
-            _copied(one, sidecar(path, ending))
+    for one in sidecars(path):
+        one.unlink(missing_ok=True)
+    log = sidecar(safety / path.name, "-wal")
+    if log.exists():
+        _copied(log, sidecar(path, "-wal"))
     back = path.with_name(f".{path.name}.back")
     _copied(safety / path.name, back)
     _rename(back, path)

@@ -63,7 +63,8 @@ def settings(version: int) -> dict[str, str]:
         # After a failover the standby finds its new primary by asking again; the default of 5 s is most of an RTO.
         "wal_retrieve_retry_interval": "500ms",
         "hot_standby": "on",
-        "recovery_min_apply_delay": "0",  # a promotion replays first what was put off
+        # A promotion replays first what was put off, so only those have one that are never promoted.
+        "recovery_min_apply_delay": str(data.get("apply_delay") or "0"),
         "archive_mode": "on",
         "archive_command": f"pgbackrest --stanza={stanza} archive-push %p",
         "archive_timeout": f"{data.get('archive_timeout_s')}s",

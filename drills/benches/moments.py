@@ -23,6 +23,7 @@ from runbooks.hosts import Estate, Host
 from runbooks.layout import Layout
 from runbooks.probes.postgresql import server
 from runbooks.probes.postgresql import side as side_probe
+from runbooks.procedures.postgresql.delayed import REPOSITORY
 from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, SIDE, RestorePitr, RestorePitrOptions
 from runbooks.run import execute
 
@@ -63,11 +64,14 @@ class Aim:
 
 @dataclass(frozen=True)
 class Hit:
-    """What became of one aim: `wrong` is empty when the side cluster stood exactly there."""
+    """What became of one aim: `wrong` is empty when the side cluster stood exactly there. `seconds` of the whole
+    restore, of which it took `open_s` until the side cluster was open; infinite where it never was.
+    """
 
     aim: Aim
     seconds: float
     wrong: str
+    open_s: float = float("inf")
 
 
 def shoot(estate: Estate, count: int, seed: int, folder: Path, say: Say, *, rate: float = 1000.0) -> tuple[Hit, ...]:
@@ -135,9 +139,11 @@ def aim(seen: History, kind: Literal["time", "lsn", "xid"], dice: random.Random)
     return Aim(kind, moment.isoformat(sep=" ", timespec="microseconds"), before)
 
 
-def restored(estate: Estate, seen: History, aimed: Aim, folder: Path) -> Hit:
-    """Restore one aim beside the primary and compare what is in it with the history."""
-    options = RestorePitrOptions(replace=True, hurry=True, **{f"to_{aimed.kind}": aimed.value})  # type: ignore[arg-type]
+def restored(estate: Estate, seen: History, aimed: Aim, folder: Path, source: str = REPOSITORY) -> Hit:
+    """Restore one aim and compare what is in it with the history. `source` as --from takes it."""
+    options = RestorePitrOptions(
+        replace=True, hurry=True, source=source, **{f"to_{aimed.kind}": aimed.value}  # type: ignore[arg-type]
+    )
     result: RunResult[RestorePitr] = execute(RESTORE_PITR, estate, options, _unheard, runs=folder / "runbooks")
     if result.exit_code is ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
@@ -147,7 +153,8 @@ def restored(estate: Estate, seen: History, aimed: Aim, folder: Path) -> Hit:
         wrong = compare(estate, seen, aimed, result.state)
     except DrError as error:
         wrong = str(error)
-    return Hit(aimed, result.seconds, wrong)
+    opened = next(step for step in result.steps if step.name == "side-restore")
+    return Hit(aimed, result.seconds, wrong, opened.started + opened.seconds - result.started)
 
 
 def compare(estate: Estate, seen: History, aimed: Aim, state: RestorePitr) -> str:
@@ -158,7 +165,8 @@ def compare(estate: Estate, seen: History, aimed: Aim, state: RestorePitr) -> st
         return f"the last commit in it is {told}, not transaction {last.xid}"
     wanted = [seen.marks[commit.xid] for commit in seen.commits[: aimed.before] if commit.xid in seen.marks]
     sql = _REACHED.format(min(seen.marks.values()))
-    there = side_probe.query(_primary(estate), SIDE, str(estate.data["database"]), sql)
+    host = estate.host(state.at) if state.at else _primary(estate)
+    there = side_probe.query(host, SIDE, str(estate.data["database"]), sql)
     numbers = {int(row["n"]) for row in there}
     if numbers != set(wanted):
         return f"{len(set(wanted) - numbers)} marks are missing, {len(numbers - set(wanted))} are too many"
@@ -173,4 +181,4 @@ def _unheard(_: str) -> None:
     """Twenty restores tell too much."""
 
 
-__all__ = ["Aim", "Commit", "History", "Hit", "aim", "compare", "record", "shoot"]
+__all__ = ["Aim", "Commit", "History", "Hit", "aim", "compare", "record", "restored", "shoot"]

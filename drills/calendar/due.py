@@ -29,8 +29,8 @@ _TWO = 2  # PostgreSQL hosts of a lab that nobody wanted otherwise
 @dataclass(frozen=True)
 class Ground:
     """What the calendar is held against. `places`: those that are here; `nodes`: PostgreSQL hosts that may be primary;
-    `ticks`: TDengine is deployed; `versions`: None where nobody says, and `versions_says` from where they are if not
-    from the hosts.
+    `ticks`: TDengine is deployed; `behind`: a standby is delayed; `versions`: None where nobody says, and
+    `versions_says` from where they are if not from the hosts.
     """
 
     places: tuple[str, ...]
@@ -38,6 +38,7 @@ class Ground:
     ticks: bool
     versions: Mapping[str, str] | None
     versions_says: str
+    behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def look(estate: Estate | None, checked: Checked) -> Ground:
     asked = os.environ.get("DR_LAB_POSTGRES", "")
     nodes = len(estate.candidates) if estate else int(asked) if asked.isdigit() else _TWO
     ticks = bool(estate.groups.get("tdengine")) if estate else bool(os.environ.get(PACKAGE))
-    return Ground(_places(estate), nodes, ticks, versions or None, says)
+    behind = bool(estate.delayed) if estate else bool(os.environ.get("DR_LAB_DELAY"))
+    return Ground(_places(estate), nodes, ticks, versions or None, says, behind)
 
 
 def worst_first(found: Due) -> list[Row]:
@@ -144,7 +146,8 @@ def _wanted(drills: Drills, ground: Ground) -> tuple[list[Wanted], list[str]]:
     elsewhere: dict[str, int] = {}
     absent: list[str] = []
     for promise, places in drills.calendar.items():
-        fitting = [way for way in ways(promise) if way.fits(ground.nodes) and (ground.ticks or not way.ticks)]
+        possible = [way for way in ways(promise) if way.fits(ground.nodes, ground.behind)]
+        fitting = [way for way in possible if ground.ticks or not way.ticks]
         if not fitting and ways(promise):
             absent.append(promise)
             continue
@@ -155,7 +158,7 @@ def _wanted(drills: Drills, ground: Ground) -> tuple[list[Wanted], list[str]]:
                 elsewhere[place] = elsewhere.get(place, 0) + 1
     cells += [
         Wanted(name, name, LAB, drills.twins_s, command, twin=True)
-        for name, command in twins(ticks=ground.ticks, nodes=ground.nodes)
+        for name, command in twins(ticks=ground.ticks, nodes=ground.nodes, behind=ground.behind)
     ]
     return cells, list(_left_out(absent, elsewhere))
 

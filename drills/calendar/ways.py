@@ -14,16 +14,19 @@ _SEVERAL = 3  # PostgreSQL hosts of the smallest estate with more than one stand
 
 @dataclass(frozen=True)
 class Way:
-    """One scenario of a promise. It fits estates of `least` to `most` PostgreSQL hosts that may be primary."""
+    """One scenario of a promise. It fits estates of `least` to `most` PostgreSQL hosts that may be primary, with a
+    delayed standby besides where it needs one (`behind`).
+    """
 
     scenario: str
     command: str
     ticks: bool  # needs TDengine
     least: int
     most: int
+    behind: bool = False
 
-    def fits(self, nodes: int) -> bool:
-        return self.least <= nodes <= self.most
+    def fits(self, nodes: int, behind: bool = False) -> bool:
+        return self.least <= nodes <= self.most and (behind or not self.behind)
 
 
 def ways(promise: str) -> tuple[Way, ...]:
@@ -31,11 +34,11 @@ def ways(promise: str) -> tuple[Way, ...]:
     return tuple(_way(one, least, most) for one, least, most in _every() if one.promise == promise)
 
 
-def twins(*, ticks: bool, nodes: int) -> Iterator[tuple[str, str]]:
+def twins(*, ticks: bool, nodes: int, behind: bool = False) -> Iterator[tuple[str, str]]:
     """(name, command) of every negative twin that such an estate can run."""
     for name, twin in TWINS.items():
         way = _way(*next(found for found in _every() if found[0].name == twin.scenario))
-        if way.fits(nodes) and (ticks or not way.ticks):
+        if way.fits(nodes, behind) and (ticks or not way.ticks):
             yield name, way.command.replace(f"--scenario {twin.scenario}", f"--twin {name}")
     for name in ROUND_TWINS:
         yield name, f"./dr drill --rounds 2 --twin {name}"
@@ -54,5 +57,6 @@ def _every() -> Iterator[tuple[Scenario, int, int]]:
 def _way(scenario: Scenario, least: int, most: int) -> Way:
     nodes = f"DR_LAB_POSTGRES={least} " if least > 2 else ""
     waits = f"DR_LAB_SYNCHRONOUS={scenario.synchronous} " if scenario.synchronous > 1 else ""
-    command = f"{nodes}{waits}./dr drill --scenario {scenario.name}"
-    return Way(scenario.name, command, TDENGINE in scenario.stores, least, most)
+    behind = "DR_LAB_POSTGRES=3 DR_LAB_DELAY=1h " if scenario.delayed else ""
+    command = f"{nodes}{waits}{behind}./dr drill --scenario {scenario.name}"
+    return Way(scenario.name, command, TDENGINE in scenario.stores, least, most, scenario.delayed)

@@ -147,6 +147,9 @@ def _step(folder: Path) -> str:
         return ""
     if not records or records[-1].event == journal.Event.FINISHED:
         return ""
-    name = records[0].data.get("procedure", "")
+    name, steps = records[0].data.get("procedure", ""), records[0].data.get("steps", ())
     begun = [record.step for record in records if record.event == journal.Event.STEP_STARTED]
-    return f"{name}: {begun[-1]}" if begun else f"{name}: gate"
+    if not begun:
+        return f"{name}: gate"
+    nr = f" {steps.index(begun[-1]) + 1} of {len(steps)}" if begun[-1] in steps else ""
+    return f"{name}{nr}: {begun[-1]}"

@@ -30,7 +30,7 @@ def appear(estate: Estate, say: Callable[[str], None], runs: Path) -> None:
     """
     nodes = server.survey(estate)
     primary = server.the_primary(nodes).host
-    standby = next(node.host for node in nodes if node.streams)
+    standby = next(node.host for node in nodes if node.streams and node.host.entry.synchronous)
     unit = Layout(server.version(estate)).unit
     say(f"the twin: {standby} is promoted by hand beside {primary}")
     try:

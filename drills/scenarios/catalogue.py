@@ -8,6 +8,7 @@ from dataclasses import replace
 from drills.scenarios import application, site, surroundings
 from drills.scenarios.parts import Result, Scenario, Twin, nothing
 from drills.scenarios.postgresql import archive_faults, asynchronous, mistakes, restores, several
+from drills.scenarios.sqlite import faults as sqlite_faults
 from drills.scenarios.tdengine import faults
 from drills.scenarios.tdengine import restores as tdengine_restores
 from drills.stage import Stage
@@ -127,6 +128,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         *restores.SCENARIOS,
         *faults.SCENARIOS,
         *tdengine_restores.SCENARIOS,
+        *sqlite_faults.SCENARIOS,
     )
 }
 
@@ -158,6 +160,7 @@ TWINS: Mapping[str, Twin] = {
         *restores.TWINS,
         *faults.TWINS,
         *tdengine_restores.TWINS,
+        *sqlite_faults.TWINS,
     )
 }
 

@@ -73,7 +73,7 @@ class Scenario:
     go on once the fault is gone. `rate` bounds the feed's rows a second where a long recovery would fill the outbox.
     `stores` are written to, each by a feed of its own. `darkens`: the application's host loses its power, too.
     `of_several` takes its place where there is more than one standby. `nodes` and `synchronous`: how many PostgreSQL
-    hosts it takes, and how many standbys a commit has to wait for.
+    hosts it takes, and how many standbys a commit has to wait for; `delayed`: it takes a delayed standby besides.
     """
 
     name: str
@@ -92,11 +92,18 @@ class Scenario:
     darkens: bool = False
     by_itself: bool = False  # a watch may act on it: nothing can be lost, and all its eyes see the same
     of_several: Scenario | None = None
+    delayed: bool = False
     nodes: int = 2
     synchronous: int = 1
 
     def fitting(self, estate: Estate) -> Scenario:
         """What it is in this estate. Raises Refused where the estate is too small for it."""
+        if self.delayed and not estate.delayed:
+            raise Refused(
+                f"{self.name} takes a delayed standby, and the estate has none",
+                f"DR_LAB_POSTGRES=3 DR_LAB_DELAY=1h ./dr drill --scenario {self.name}, on a new lab or after "
+                "./dr deploy with the same words",
+            )
         if self.of_several is None and self.nodes == 2:
             return self
         nodes, least = len(estate.candidates), estate.least

@@ -184,6 +184,7 @@ class Limits(Entry):
     max_proof_age_h: Seconds
     max_full_proof_age_d: Seconds = 14
     max_offsite_age_h: Seconds
+    max_sqlite_snapshot_age_h: Seconds
     max_archive_lag_s: Seconds
     max_outbox_rows: Annotated[int, Field(ge=0)]
     max_outbox_fill_percent: Annotated[float, Field(gt=0, le=100)] = 50

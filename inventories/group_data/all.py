@@ -25,7 +25,7 @@ archive_timeout_s = 60
 
 # With more than one standby a commit waits until so many of them have it, whichever are first. One less than there are,
 # and a lost standby stops no commit; as many as there are, and each alone has every row. A standby with
-# "synchronous": False in the inventory is never waited for and never promoted.
+# "synchronous": False or an "apply_delay" in the inventory is never waited for and never promoted.
 synchronous_standbys = 1
 
 backup_processes = 2
@@ -62,6 +62,12 @@ outbox_max_mb = 2048
 # with its disk while the database is away. "required": without that copy nothing is acknowledged; "alone": with the
 # backup host away the outbox acknowledges by itself; "": no copies.
 outbox_copy = ""
+
+# Which SQLite databases of the catalogue (databases.yaml) this estate has; the systemd units that write to each, which
+# a restore stops and starts again, as {"trading": ["trader.service"]}; how much the backup host keeps of each.
+sqlite_databases: list[str] = []
+sqlite_writers: dict[str, list[str]] = {}
+sqlite_max_mb = 8192
 
 # TDengine's server package: path or URL, and its SHA-256 (or a file PACKAGE.sha256 beside it). TDENGINE_PACKAGE and
 # TDENGINE_PACKAGE_SHA256 in the environment do as well. Without one nothing of TDengine is deployed.

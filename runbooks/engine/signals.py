@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -43,6 +43,25 @@ def held_back() -> Iterator[list[str]]:
     finally:
         for sig, handler in before.items():
             signal.signal(sig, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
+def ended_by_signal(interrupt: Callable[[], None] = lambda: None) -> Iterator[threading.Event]:
+    """For what has no other end; `interrupt` hears of it in the signal's handler."""
+    over = threading.Event()
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        over.set()
+        interrupt()
+
+    # A signal that the caller ignores (nohup) stays ignored.
+    heard = [sig for sig in _SIGNALS if signal.getsignal(sig) is not signal.SIG_IGN]
+    before = {sig: signal.signal(sig, end) for sig in heard}
+    try:
+        yield over
+    finally:
+        for sig, handler in before.items():
+            signal.signal(sig, handler)
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

@@ -39,6 +39,7 @@ def _samples(status: Status, limits: Limits) -> Iterator[Sample]:
         yield from _node(node)
     yield from _archives(status)
     yield from _backups(status)
+    yield from _sqlite(status)
     if status.jobs is not None:
         yield from _jobs(status.jobs)
     for store, box in (("postgresql", status.outbox), ("tdengine", status.tdengine_outbox)):
@@ -118,6 +119,16 @@ def _backups(status: Status) -> Iterator[Sample]:
         yield Sample("backups", len(status.tdengine_backups), labels)
         if status.tdengine_backups:
             yield Sample("backup_newest_timestamp_seconds", taken_at(status.tdengine_backups[-1]), labels)
+
+
+def _sqlite(status: Status) -> Iterator[Sample]:
+    """Of the application hosts that answered; of the others nobody knows."""
+    for host, ones in status.sqlite.items():
+        for one in ones:
+            labels = {"host": host, "database": one.name}
+            yield Sample("sqlite_protected", one.protected, labels)
+            if one.snapshot_age_s is not None:
+                yield Sample("sqlite_snapshot_timestamp_seconds", status.at - one.snapshot_age_s, labels)
 
 
 def _jobs(jobs: Jobs) -> Iterator[Sample]:

@@ -26,6 +26,8 @@ _STATUS = (
     Figure("archive_oldest_waiting_timestamp_seconds", "Since when the oldest of them waits", ("host",)),
     Figure("backups", "Backups that the repository holds", ("store",)),
     Figure("backup_newest_timestamp_seconds", "When the newest backup ended", ("store",)),
+    Figure("sqlite_protected", "1 when every commit of a SQLite database is kept elsewhere", ("host", "database")),
+    Figure("sqlite_snapshot_timestamp_seconds", "Of when the newest snapshot of it is", ("host", "database")),
     Figure("job_success_timestamp_seconds", "When a job of the backup host last succeeded", ("job",)),
     Figure("job_failed", "1 when the last run of a job failed", ("job",)),
     Figure("job_late", "1 when the success of a job, a proof or a copy is missed", ("job",)),

@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from inventories.catalog.alarms import Alarms, Rule, seconds
+from inventories.catalog.alarms import Alarms, Rule
+from inventories.catalog.base import seconds
 from runbooks.figures.exposition import ESTATE
 from runbooks.figures.kinds import PREFIX, Figure
 from runbooks.figures.names import FIGURES, OF_ALARMS, OF_STATUS

@@ -32,6 +32,8 @@ def _parts(status: Status) -> Iterator[str]:
         yield "tdengine-backups"
     if any(not server.online for server in status.tdengine):
         yield "tdengine"
+    if any(part.startswith("SQLite on ") for part in status.unknown):
+        yield "sqlite"
     if servers - set(status.locks):
         yield "locks"
     # Which hosts there are the look does not say; where one that has a server is silent, another may be, too.

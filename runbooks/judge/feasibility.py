@@ -27,6 +27,7 @@ class Way(StrEnum):
 
     PROVISIONED = "fail over or go on"  # no data is moved: the drills have measured it as a whole
     SIDE = "restore beside, then copy or swap"
+    DELAYED = "open the delayed standby, then copy"
     CLUSTER = "restore both hosts"
     OFFSITE = "fetch the repository, restore both hosts"
     ROWS = "restore TDengine's rows"
@@ -36,6 +37,8 @@ class Way(StrEnum):
 WAYS: Mapping[str, Way] = {
     "dropped-table": Way.SIDE,
     "bad-update": Way.SIDE,
+    "dropped-table-delayed": Way.DELAYED,
+    "bad-update-delayed": Way.DELAYED,
     "cluster-loss": Way.CLUSTER,
     "offsite-only": Way.OFFSITE,
     "tdengine-dropped-supertable": Way.ROWS,
@@ -45,6 +48,8 @@ WAYS: Mapping[str, Way] = {
 RUNBOOKS: Mapping[str, str] = {
     "dropped-table": "restore-table",
     "bad-update": "restore-pitr",
+    "dropped-table-delayed": "restore-table",
+    "bad-update-delayed": "restore-table",
     "cluster-loss": "restore-cluster",
     "offsite-only": "restore-cluster",
     "tdengine-dropped-supertable": "tdengine-restore",
@@ -69,7 +74,8 @@ class Sample:
 @dataclass(frozen=True)
 class Sizes:
     """Today's amounts in bytes. `wal`: the most WAL that lay between two backups, or lies behind the newest one now;
-    `wal_every_s`: the seconds in which that was written. `ticks`: rows of TDengine's newest backup.
+    `wal_every_s`: the seconds in which that was written. `ticks`: rows of TDengine's newest backup. `behind_s`: by how
+    much the delayed standby is behind, 0 without one.
     """
 
     restore: int
@@ -77,6 +83,12 @@ class Sizes:
     wal_every_s: float
     repository: int
     ticks: int = 0
+    behind_s: int = 0
+
+    @property
+    def behind(self) -> int:
+        """Bytes of WAL that a delayed standby has before it, at the rate of that interval."""
+        return int(self.wal * self.behind_s / max(self.wal_every_s, 1.0))
 
 
 @dataclass(frozen=True)
@@ -144,6 +156,9 @@ def _parts(scenario: str, way: Way, sizes: Sizes, measured: Measured) -> tuple[P
     if way in (Way.ROWS, Way.BLANK):
         fixed = _worst("fixed", measured.fixed.get(RUNBOOKS[scenario], ()), f"runs of {RUNBOOKS[scenario]}")
         return (_moving("rows", sizes.ticks, measured.ticks, unit=ROWS), fixed)
+    if way is Way.DELAYED:
+        fixed = _worst("fixed", measured.fixed.get(RUNBOOKS[scenario], ()), f"runs of {RUNBOOKS[scenario]}")
+        return (_moving("catching up", sizes.behind, measured.replay, ", all that the delay holds back"), fixed)
     moved = (
         _moving("restore", sizes.restore, measured.restore),
         _moving("replay", sizes.wal, measured.replay, ", the most between two backups"),
@@ -195,6 +210,7 @@ def _lever(parts: Sequence[Part], over: float, sizes: Sizes) -> str:
     allowed = f"it may take {max(seconds - over, 0):.0f} s"
     return {
         "rows": f"{allowed}: more --jobs, faster disks, a shorter KEEP, or three nodes",
+        "catching up": f"{allowed}: a shorter apply_delay of the delayed standby",
         "restore": f"{allowed}: more processes, a faster line to the repository, faster disks",
         "fetch": f"{allowed}: a faster line off-site, or a second backup host",
         "provision": "keep spare hosts provisioned (./dr deploy with them in the inventory)",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Limits
-from runbooks.judge import certificates, clocks, locks, outbox, promotion, record, shadow, tdengine, watch
+from runbooks.judge import certificates, clocks, locks, outbox, promotion, record, shadow, sqlite, tdengine, watch
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import SLOW, Status
@@ -52,6 +52,7 @@ def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
         "tdengine-outbox": outbox.findings(ticks, limits, outbox.TDENGINE) if ticks else (),
         "shadows": _shadows(status),
         "tdengine-backups": tdengine.backups(labels, status.jobs, status.at, limits.max_backup_age_h),
+        "sqlite": sqlite.findings(status.sqlite, limits.max_sqlite_snapshot_age_h),
         "disks": _disks(status, limits),
         "locks": locks.findings(status.locks, limits.max_locks_used_percent),
         "certificates": certificates.findings(status.certificates, status.at, limits.min_certificate_days),
@@ -81,8 +82,10 @@ def possible_loss(status: Status) -> Loss:
 
 
 def _ours(status: Status, primary: Node) -> list[Standby]:
-    """Without whoever else reads its WAL: a backup, an archive, a logical subscriber holds no copy that is promoted."""
-    names = {node.name for node in status.nodes}
+    """Without whoever else reads its WAL: a backup, an archive, a subscriber holds no copy that is promoted, nor
+    does a delayed standby, which is behind on purpose.
+    """
+    names = {node.name for node in status.nodes if not node.host.entry.delay_s}
     return [standby for standby in primary.standbys if standby.name in names]
 
 
@@ -208,6 +211,9 @@ def _servers(status: Status) -> Iterator[Finding]:
                     "place, and ./dr deploy clones the primary"
                 )
             yield Finding(f"{node.name} as a standby", f"not reachable ({node.why})", "streaming", hint)
+        elif node.opened and not node.online:
+            hint = f"./dr rejoin {node.name} --yes lets it go on, when nobody reads it any more"
+            yield Finding(f"{node.name} as a delayed standby", f"open as {node.opened}", "follows, and is behind", hint)
         elif node.hangs:
             yield Finding(f"{node.name} as a standby", node.why, "streaming", _hung(status, node))
         elif not node.installed:
@@ -215,10 +221,10 @@ def _servers(status: Status) -> Iterator[Finding]:
         elif not node.online:
             measured = "fenced" if node.fenced else "PostgreSQL is down"
             yield Finding(f"{node.name} as a standby", measured, "streaming", _down(status, node))
-        elif node.replay_paused and node.name not in status.promotions:
+        elif node.replay_paused and (node.host.entry.delay_s or node.name not in status.promotions):
             hint = f"psql -c 'select pg_wal_replay_resume()' on {node.name}"
             yield Finding(f"replay of {node.name}", "paused", "goes on", hint)
-        elif not node.streams and status.primaries:
+        elif not node.follows and status.primaries:
             hint = f"./dr rejoin {node.name} --yes, if it does not find its primary by itself"
             yield Finding(f"{node.name} as a standby", "does not stream", "streaming", hint)
     for node in status.nodes:

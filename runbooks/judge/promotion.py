@@ -16,6 +16,8 @@ def findings(
 ) -> Iterator[Finding]:
     """A standby of which nobody can tell is told as well: silence is no promise."""
     for node in nodes:
+        if node.host.entry.delay_s:
+            continue  # never promoted
         outlook = outlooks.get(node.name)
         if outlook is not None:
             for one in outlook.hindrances:

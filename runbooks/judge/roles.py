@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from runbooks.judge.objectives import duration, lag_bytes, size
 from runbooks.look.status import Status
 from runbooks.probes.postgresql.server import Node
@@ -13,6 +15,8 @@ def cells(status: Status, node: Node) -> tuple[str, ...]:
     """What stands below HEADINGS behind the host's name."""
     if not node.ssh:
         return ("unknown" if node.slow else "unreachable", "", "", "", "")
+    if node.opened and not node.online:
+        return (f"standby, open as {node.opened}", "", "", "", "")
     if node.hangs:
         return ("hangs", "", "", "", "")
     if not node.online:
@@ -28,7 +32,14 @@ def cells(status: Status, node: Node) -> tuple[str, ...]:
     lag = lag_bytes(primary, node.replayed) if primary else None
     shown = "" if lag is None else f"{size(lag)}, {duration(seen.lag_s if seen and seen.lag_s else 0)}"
     role = "standby" if node.streams else "standby, not streaming"
+    if delay := node.host.entry.apply_delay:
+        return (f"standby, {delay} behind", timeline, _position(node.replayed), shown, _window(status, node))
     return (role, timeline, _position(node.replayed), shown, seen.sync if seen else "")
+
+
+def _window(status: Status, node: Node) -> str:
+    """From which moment on a restore can take a delayed standby."""
+    return f"window from {datetime.fromtimestamp(status.at - (node.since_s or 0), UTC):%m-%d %H:%M:%S+00} to now"
 
 
 def _position(lsn: int | None) -> str:

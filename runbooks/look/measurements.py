@@ -56,7 +56,12 @@ def sizes(estate: Estate) -> Sizes:
     end = pgbackrest.archive_end(estate.backup, stanza, repository)
     wal, seconds = most_wal(repository, end.at if end else newest.stopped_at)
     used = estate.backup.run("du -sb %s | cut -f1", disk.REPOSITORY, timeout=60).text
-    return Sizes(newest.size_bytes, wal, seconds, int(used), _ticks_there(estate))
+    return Sizes(newest.size_bytes, wal, seconds, int(used), _ticks_there(estate), _behind(estate))
+
+
+def _behind(estate: Estate) -> int:
+    """Seconds of the standby that is furthest behind by declaration; 0 without one."""
+    return max((host.entry.delay_s for host in estate.delayed), default=0)
 
 
 def _ticks_there(estate: Estate) -> int:

@@ -25,6 +25,7 @@ from runbooks.probes.postgresql.locks import LockRoom
 from runbooks.probes.postgresql.pgbackrest import Archiving, Repository
 from runbooks.probes.postgresql.promotion import Outlook
 from runbooks.probes.postgresql.server import Node
+from runbooks.probes.sqlite import databases as sqlite
 from runbooks.probes.tdengine import backups
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Server
@@ -59,6 +60,7 @@ class Status:
     certificates: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)  # by host that answered
     work: Mapping[str, Mapping[str, Begun]] = field(default_factory=dict)  # by host that answered and by unit
     watches: Mapping[str, str] = field(default_factory=dict)  # systemd's word, by host of the watch that answered
+    sqlite: Mapping[str, tuple[sqlite.Glance, ...]] = field(default_factory=dict)  # by application host that answered
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -150,8 +152,11 @@ def _look(estate: Estate, patience: float) -> Status:
         }
         working = {h: _ask(pool, h, lambda h: at_work(h, patience)) for h in (*estate.postgres, estate.backup)}
         watching = {h: _ask(pool, h, lambda h: watch.word(h, patience)) for h in watch.hosts(estate)}
+        trading = {
+            h: _ask(pool, h, lambda h: sqlite.glance(h, patience)) for h in estate.group("app") if sqlite.names(estate)
+        }
         everything: list[Future[Any]] = [
-            *watching.values(), *shown.values(), *working.values(),
+            *trading.values(), *watching.values(), *shown.values(), *working.values(),
             *nodes.values(), *archivers.values(), *outlooks.values(), *rooms.values(), *full.values(), repository,
             noted, scheduled, waiting, *servers.values(), ticks, labels,
         ]  # fmt: skip
@@ -180,6 +185,9 @@ def _look(estate: Estate, patience: float) -> Status:
             certificates={h.name: ends for h, answer in shown.items() if (ends := _answer(answer, "", {}))},
             work={h.name: units for h, answer in working.items() if (units := _work(h, answer, unknown))},
             watches={h.name: word for h, answer in watching.items() if (word := _answer(answer, "", {}))},
+            sqlite={
+                h.name: ones for h, answer in trading.items() if (ones := _answer(answer, f"SQLite on {h}", unknown))
+            },
             unknown=unknown,
             seconds=time.monotonic() - started,
         )

@@ -19,7 +19,7 @@ from runbooks.validation.hashing import Hashed
 
 def standby(nodes: Sequence[Node], primary: Node, database: str) -> Copies:
     """The primary and the standby that follows it. Raises Refused where none does."""
-    standbys = [node for node in nodes if node.is_standby]
+    standbys = [node for node in nodes if node.is_standby and not node.host.entry.delay_s]
     if not standbys:
         raise Refused("no standby answers", "./dr status shows what each host is")
     node = next((one for one in standbys if one.streams), standbys[0])

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from inventories.catalog.recovery import Watch
 from inventories.errors import DrError, Unreachable
 from runbooks.hosts import Estate, Host
 from runbooks.knock import Door, knock
 from runbooks.watch.channel import Channel
+from runbooks.watch.settings import Settings
 from runbooks.watch.sights import Kind, Look, Sight
 
 OWN = "the watch"
@@ -55,7 +55,7 @@ class Eyes:
     """All of them, looking at whoever `primary` says until `over`; each look is handed to `tell`."""
 
     def __init__(
-        self, estate: Estate, settings: Watch, primary: Callable[[], Host | None], tell: Callable[[str, Look], None]
+        self, estate: Estate, settings: Settings, primary: Callable[[], Host | None], tell: Callable[[str, Look], None]
     ) -> None:
         self._settings, self._primary, self._tell = settings, primary, tell
         self._over = threading.Event()

@@ -1,42 +1,46 @@
-"""Run the failover by itself: the same runbook with the same gates, and never a word of acceptance."""
+"""Run the failover by itself: the same runbook with the same gates, and never a word of acceptance.
+
+    python -m runbooks.watch.failing_over
+
+The process that runbooks/watch/deputy.py begins. Its input: the estate and the primary's name, then a line for each
+thing to do, `ready` or `act`. It answers `act` in lines of JSON; where its input ends, so does it, and a failover that
+is under way is interrupted.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import pickle
 import re
-import secrets
+import signal
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from inventories.errors import DrError
-from runbooks.engine import process
+from runbooks import begun
 from runbooks.engine.context import Context
 from runbooks.engine.outcome import Outcome, StepOutcome, exit_code_of, outcome_of
 from runbooks.engine.result import RunResult
+from runbooks.engine.signals import interruptible
+from runbooks.executing import execute
 from runbooks.hosts import Estate, Host, Run
 from runbooks.procedures.postgresql import ahead
 from runbooks.procedures.postgresql.failover import FAILOVER, FailoverOptions
 from runbooks.record.arbiter import FileOn
-from runbooks.run import execute
-from runbooks.watch.desk import Declines, Desk
+from runbooks.watch.deputy import ACT, READY, Deed
 
 OPTIONS = FailoverOptions(yes=True)  # consent to its steps; what a person accepts on top of it nobody accepts here
 AFRESH = "./dr failover --yes looks at everything afresh; ./dr runbook.abandon --yes takes back what was begun"
 _OBSERVES = frozenset(step.name for step in FAILOVER.steps if step.observes)
 _STEP = re.compile(r"\d+/\d+ ([\w-]+): ")  # how a run says that a step begins
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Deed:
-    """How it ended, in one sentence without its end, and what a person may do next (empty: nothing)."""
-
-    outcome: Outcome
-    says: str
-    hint: str = ""
 
 
 def get_ready(estate: Estate, primary: Host) -> None:
@@ -53,42 +57,6 @@ def get_ready(estate: Estate, primary: Host) -> None:
             pool.submit(ahead.get_ready, context, primary, standbys[0], ())
 
 
-class Notes:
-    """That this watch acts, noted where every watch looks. What could not be taken back yet is owed."""
-
-    def __init__(self, desk: Desk, say: Say) -> None:
-        self._desk, self._say = desk, say
-        self._owed: list[str] = []
-
-    def act(self, primary: str, cooldown_s: float) -> str:
-        """Its token. Raises Declines; TargetFailed where nobody answers: what is noted all the same is taken back."""
-        token = secrets.token_hex(8)
-        request = {"token": token, "cooldown_s": cooldown_s, "by": process.user_at_machine(), "primary": primary}
-        try:
-            self._desk.change("act", request)
-        except Declines:
-            raise
-        except DrError:
-            self.back(token)
-            raise
-        return token
-
-    def back(self, token: str) -> None:
-        """Nothing was touched: it does not count."""
-        self._owed.append(token)
-        self.settle()
-
-    def settle(self) -> None:
-        """Take back what is owed. Never raises."""
-        while self._owed:
-            try:
-                self._desk.change("back", {"token": self._owed[0]})
-            except DrError as error:
-                self._say(f"WARNING: what touched nothing counts as done until the cooldown is over: {error}")
-                return
-            self._owed.pop(0)
-
-
 class _Heard:
     """Passes on what a run says; `touched`: it has begun steps, by name, that change something."""
 
@@ -103,28 +71,77 @@ class _Heard:
         self._say(sentence)
 
 
-def fail_over(estate: Estate, notes: Notes, token: str, say: Say) -> Deed:
-    """Run it, having noted it by that token; what ended before anything was touched does not count."""
+def fail_over(estate: Estate, say: Say, begins: Callable[[], None] = lambda: None) -> Deed:
+    """Run it to its end. Never raises: what a signal interrupts has ended so. `begins`: from then on one does."""
     heard = _Heard(say)
     try:
-        result = execute(FAILOVER, estate, OPTIONS, heard)
+        with interruptible():
+            begins()
+            result = execute(FAILOVER, estate, OPTIONS, heard)
     except (DrError, OSError) as error:
         code = exit_code_of(error)
-        deed, touched = Deed(outcome_of(code), str(error), getattr(error, "hint", "")), bool(heard.touched)
+        deed = Deed(outcome_of(code), str(error), getattr(error, "hint", ""), bool(heard.touched))
+    except KeyboardInterrupt:
+        deed = Deed(Outcome.INTERRUPTED, "the failover was interrupted", AFRESH, bool(heard.touched))
     else:
         if result.outcome is Outcome.PASSED:
             passed = f"failover passed: {result.state.primary} is primary, run {result.run_dir.name}"
             return Deed(result.outcome, passed)
-        deed, touched = Deed(result.outcome, result.error, result.hint), _touched(heard.touched, result)
-    if not touched:
-        notes.back(token)
-    elif deed.outcome is Outcome.REFUSED:
-        deed = replace(deed, outcome=Outcome.FAILED)
+        deed = Deed(result.outcome, result.error, result.hint, _touched(heard.touched, result))
+    refused = deed.outcome is Outcome.REFUSED and deed.touched
     # Its journal is on this host, and whoever reads this is on another.
-    return replace(deed, hint=AFRESH) if "--resume" in deed.hint else deed
+    hint = AFRESH if "--resume" in deed.hint else deed.hint
+    return Deed(Outcome.FAILED if refused else deed.outcome, deed.says, hint, deed.touched)
 
 
 def _touched(begun: Sequence[str], result: RunResult[Any]) -> bool:
     """A step that changes something was done, or left half way; a step that refuses has touched nothing."""
     refused = result.steps[-1].name if result.steps and result.steps[-1].outcome is StepOutcome.REFUSED else ""
     return bool(begun) and list(begun) != [refused]
+
+
+class _Words:
+    """Lines to the watch, which may have died: the journal knows what it does not hear."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a step's program prints is no word of ours
+
+    def tell(self, **word: object) -> None:
+        with suppress(OSError):
+            self._out.write(json.dumps(word) + "\n")
+            self._out.flush()
+
+
+def _ends_with_its_input() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: None)  # it would end this process before its deed is told
+    words = _Words()
+    estate, name = pickle.load(sys.stdin.buffer)  # noqa: S301 - the watch's own, over a pipe
+    primary = estate.host(name)
+
+    def begins() -> None:
+        threading.Thread(target=_ends_with_its_input, daemon=True).start()
+        words.tell(begins=True)
+
+    def ready() -> None:
+        threading.Thread(target=get_ready, args=(estate, primary), name="ready", daemon=True).start()
+
+    ready()
+    for line in sys.stdin.buffer:
+        if line == READY:
+            ready()
+        elif line == ACT:
+            words.tell(deed=asdict(fail_over(estate, lambda sentence: words.tell(says=sentence), begins)))
+            return 0
+    begun.drop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,21 +9,20 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from inventories.catalog.recovery import Watch
 from inventories.errors import BadInput, DrError
 from runbooks.engine.outcome import Outcome
 from runbooks.hosts import Estate, Host
-from runbooks.probes.postgresql import server
 from runbooks.record.types import Unknown
 from runbooks.watch.alarms import Alarms
 from runbooks.watch.deciding import BY_HAND, declines
+from runbooks.watch.deputy import Deed, Deputy
 from runbooks.watch.desk import Desk
 from runbooks.watch.eyes import OWED_S, Eyes
-from runbooks.watch.failing_over import Deed, Notes, fail_over, get_ready
+from runbooks.watch.notes import Notes
+from runbooks.watch.settings import Settings
 from runbooks.watch.sights import Kind, Look, Track, followed
 from runbooks.watch.verdict import ACT_ON, Patience, Verdict, Word, judge
 
-READY_S = 20.0  # what was begun ahead waits longer, see runbooks/begun.py
 AGAIN_S = 1.0  # what keeps it from acting is looked at so often while the primary is lost
 
 
@@ -43,7 +42,7 @@ class What(StrEnum):
 Say = Callable[[What, str], None]
 
 
-def patience_of(settings: Watch) -> Patience:
+def patience_of(settings: Settings) -> Patience:
     return Patience(settings.patience_s, settings.restart_s, settings.blind_s)
 
 
@@ -77,7 +76,7 @@ class Seen:
 class Watching:
     """`say` hears what has changed. `act` is whether a failover may be run by itself."""
 
-    def __init__(self, estate: Estate, settings: Watch, act: bool, say: Say) -> None:
+    def __init__(self, estate: Estate, settings: Settings, act: bool, say: Say) -> None:
         self.estate, self.settings, self.act, self._say = estate, settings, act, say
         self.verdict: Verdict | None = None
         self.primary: Host | None = None
@@ -89,10 +88,10 @@ class Watching:
         self._eyes = Eyes(estate, settings, lambda: self.primary, self.seen.add)
         self._alarms = Alarms(estate.backup, lambda sentence: say(What.WARNING, sentence))
         self._notes = Notes(self._desk, self._runbook)
+        self._deputy = Deputy(estate, self._runbook)
         self._declined = ""
         self._tried = False  # in this loss: what the runbook refused once is not begun again by itself
         self._look_again_at = 0.0
-        self._ready_until = 0.0
 
     def run(self, over: threading.Event) -> None:
         """Until `over`. Raises BadInput where there are no three pairs of eyes."""
@@ -115,7 +114,12 @@ class Watching:
         finally:
             self._eyes.end()
             self._desk.end()
+            self._deputy.dismiss()
             self._alarms.end()
+
+    def interrupt(self) -> None:
+        """The failover, where one is run; a signal's handler may call it."""
+        self._deputy.interrupt()
 
     def step(self, now: float) -> None:
         """Judge what is seen at `now`, and act on it."""
@@ -125,21 +129,19 @@ class Watching:
         found = judge(self.primary.name, self.seen.now(), now, self._patience, self.seen.since)
         if found is not None and found != self.verdict:
             self._told(found)
-        if found is None and self.act:
+        if found is None and self.act and not self._tried:
             self._expect(self.primary, now)
         lost = self.verdict is not None and self.verdict.word in ACT_ON and found is not None
         if lost and not self._tried and now >= self._look_again_at:
             self._consider(self.primary)
+        self._deputy.rest(now)
 
     def _expect(self, primary: Host, now: float) -> None:
-        """Half of patience is over and everything is silent: what a failover asks first is made ready meanwhile."""
-        if now < self._ready_until:
-            return
-        half = replace(self._patience, silence_s=self._patience.silence_s / 2, restart_s=self._patience.restart_s / 2)
-        found = judge(primary.name, self.seen.now(), now, half, self.seen.since)
+        """Everything is silent: whoever acts is begun, and makes ready what a failover asks while patience lasts."""
+        none = replace(self._patience, silence_s=0.0, restart_s=0.0)
+        found = judge(primary.name, self.seen.now(), now, none, self.seen.since)
         if found is not None and found.word in ACT_ON:
-            self._ready_until = now + READY_S
-            threading.Thread(target=get_ready, args=(self.estate, primary), name="ready", daemon=True).start()
+            self._deputy.expect(primary, now)
 
     def _told(self, found: Verdict) -> None:
         before, self.verdict = self.verdict, found
@@ -169,9 +171,10 @@ class Watching:
         self._acts(True)
         self._say(What.ACTS, f"failover begins by itself: {self.verdict.says if self.verdict else ''}")
         try:
-            deed = fail_over(self.estate, self._notes, token, self._runbook)
+            deed = self._deputy.fail_over(primary)
         finally:
             self._acts(False)
+        self._notes.judge(token, deed)
         self._done(deed)
         if deed.outcome is Outcome.INTERRUPTED:
             raise KeyboardInterrupt(deed.says)
@@ -248,6 +251,8 @@ def _for_a_person(deed: Deed) -> str:
 
 
 def _survey(estate: Estate) -> str:
+    from runbooks.probes.postgresql import server  # asked where there is no record, and never otherwise
+
     try:
         return server.the_primary(server.survey(estate)).name
     except DrError:

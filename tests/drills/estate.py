@@ -97,7 +97,7 @@ def rejoin(estate: Estate) -> None:
     nodes = server.survey(estate)
     named = [node.name for node in nodes if node.replay_paused]
     if len(nodes) > 2:
-        named = [node.name for node in nodes if node.replay_paused or not (node.is_primary or node.streams)]
+        named = [node.name for node in nodes if node.replay_paused or not (node.is_primary or node.follows)]
     for name in named or [""]:
         execute(REJOIN, estate, RejoinOptions(yes=True, host=name), quiet)
 

@@ -48,6 +48,8 @@ RUNBOOKS = {
     "disk-full": ("make-room",),
     "dropped-table": ("restore-table",),
     "bad-update": ("restore-pitr",),
+    "dropped-table-delayed": ("restore-table",),
+    "bad-update-delayed": ("restore-table",),
     "cluster-loss": ("restore-cluster",),
     "offsite-only": ("restore-cluster",),
     "tdengine-crash": ("tdengine-restart",),
@@ -55,6 +57,9 @@ RUNBOOKS = {
     "tdengine-host-loss": ("tdengine-rebuild",),
     "tdengine-dropped-supertable": ("tdengine-restore",),
     "tdengine-late-rows": ("tdengine-restore",),
+    "sqlite-corruption": ("sqlite-restore",),
+    "sqlite-host-loss": ("sqlite-restore",),
+    "backup-deleted": ("sqlite-restore",),
 }
 # Left to ./dr test --all and to the weekly drills, which run every one: their likes are tried each time. What rounds
 # are made of is tried in those.
@@ -65,11 +70,13 @@ LONG = {
     "backup-power-loss", "emptied-outbox", "patient-alarm", "copied-yesterday", "offsite-loss", "inclusive-target",
     "silent-archive-failure", "blind-proof", "app-power-loss", "app-disk-loss", "uncopied-outbox", "bad-update",
     "both-stores-down", "tdengine-late-rows", "phantom-tick", "forgotten-ticks", "unqueued-ticks",
+    "sqlite-host-loss", "backup-deleted", "old-snapshot", "believed-commit", "copied-mistake",
 }  # fmt: skip
 # These go through the command line, as rounds do; the others through the code behind it.
 BY_COMMAND = ("primary-crash", "leaky-fence", "phantom-row")
 ROUNDS = ("primary-power-loss", "planned-switchover", "primary-crash")
-OF_TWO = [name for name, known in SCENARIOS.items() if known.nodes == 2]  # the others: test_three_nodes.py
+OF_TWO = [name for name, known in SCENARIOS.items() if known.nodes == 2 and not known.delayed]
+# The others: test_three_nodes.py and test_delayed.py.
 TWINS_OF_TWO = [name for name, known in TWINS.items() if known.scenario in OF_TWO]
 SEED = 4  # a power loss and a rewind, a switchover, a crash and a re-clone
 

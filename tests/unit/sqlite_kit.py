@@ -20,7 +20,7 @@ from agents.sqlite.database import TradingDatabase
 from agents.sqlite.protecting import Asking, NotProtected, Protected
 from agents.sqlite.seal import Seal
 from agents.sqlite.settings import Settings, load
-from agents.sqlite.wire import Line
+from agents.sqlite.wire import Away, Line
 from deploys.pki import issue
 from inventories.catalog.load import load_databases
 from inventories.catalog.sqlite.export import exported
@@ -102,7 +102,16 @@ class Estate:
         return self.settings.database("trading").path
 
     def database(self) -> TradingDatabase:
+        """The first time it is made, once the receiver has said that no backups of a lost one are there."""
+        if not self.path.exists():
+            self.start("receiver")
+            until(self._is_received)
         return TradingDatabase(settings=self.settings)
+
+    def _is_received(self) -> bool:
+        with closing(self.line()) as line, suppress(Away):
+            return bool(line.ask("state"))
+        return False
 
     def line(self) -> Line:
         return Line(self.settings.there(), "trading")
@@ -120,6 +129,8 @@ class Estate:
             "protector": ("agents.sqlite.protector", "--name", "trading", "--config", str(self.config)),
         }
         for name in names or ("receiver", "protector"):
+            if name in self.running:
+                continue
             log = (self.folder / f"{name}.log").open("ab")
             self.running[name] = subprocess.Popen(
                 [sys.executable, "-m", *commands[name]], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

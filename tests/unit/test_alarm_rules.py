@@ -29,6 +29,7 @@ from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Late
 from runbooks.probes.postgresql.locks import LockRoom
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
+from runbooks.probes.sqlite.databases import Glance
 from runbooks.probes.tdengine.servers import Server
 from tests.unit import board_kit
 from tests.unit.alarms_kit import rules, ways
@@ -50,12 +51,13 @@ from tests.unit.test_objectives import (
 
 LIMITS = load_recovery().limits
 ROOT = Path(__file__).resolve().parents[2]
+TRADING = Glance("trading", "/t.db", True, True, True, "", 60.0, 60.0, "")
 SOUND = replace(
     WHOLE,
     disks={"pg1": (Disk("/", 100, 80),)}, clocks={"pg1": 0.1},
     locks={name: LockRoom(1000, "t", 10, 10) for name in ("pg1", "pg2")},
     certificates={"pg1": (Certificate("PostgreSQL", NOW + 90 * 86400, NOW + 90 * 86400),)},
-    watches={"backup1": "active"},
+    watches={"backup1": "active"}, sqlite={"app1": (TRADING,)},
 )  # fmt: skip
 SHADOWED = replace(OUTBOX, shadow_bytes=2_040 << 20, shadow_since=NOW - 10)
 TAOSD = Server(host("tsdb1"), ssh=True, installed=True, online=False, why="taosd is down")
@@ -77,6 +79,7 @@ STATUSES: dict[str, Status] = {
     "tdengine": replace(SOUND, tdengine=(TAOSD,)),
     "tdengine-outbox": replace(SOUND, tdengine_outbox=replace(OUTBOX, dead_rows=3)),
     "tdengine-backups": replace(SOUND, tdengine_backups=(), jobs=replace(JOBS, jobs=(*JOBS.jobs, TD_FULL))),
+    "sqlite": replace(SOUND, sqlite={"app1": (replace(TRADING, protected=False, why="it is away"),)}),
     "shadows": replace(SOUND, outbox=SHADOWED),
     "disks": replace(SOUND, disks={"pg1": (Disk("/", 100, 1),)}),
     "locks": replace(SOUND, locks={"pg1": LockRoom(1000, "t", 900, 900)}),
@@ -192,6 +195,10 @@ def test_every_part_is_judged_and_whole() -> None:
         (replace(SOUND, jobs=None), {"jobs", "shadows"}),
         (replace(SOUND, nodes=(PRIMARY, OFF)), {"disks", "clocks", "certificates", "watch", "standbys"}),
         (replace(SOUND, archiving={}), {"archive"}),
+        (
+            replace(SOUND, sqlite={}, unknown={"SQLite on app1": "did not answer in time"}),
+            {"sqlite", "disks", "clocks", "certificates", "watch", "standbys"},
+        ),
         (replace(SOUND, tdengine=(TAOSD,)), {"tdengine", "tdengine-outbox", "tdengine-backups", "shadows"}),
     ],
 )

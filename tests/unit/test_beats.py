@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from doors import watch as door
-from drills.beats import Beating
+from drills.beats import Beating, beating
 from inventories.catalog.recovery import Watch
 from inventories.inventory import HostEntry
 from runbooks.hosts import Estate, Host
+from runbooks.watch.handed import Handed
+from runbooks.watch.settings import Settings
 from runbooks.watch.sights import Kind, Look, Sight
 from runbooks.watch.watching import Watching
+
+SETTINGS = Settings(**Watch().model_dump())
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def estate() -> Estate:
 
 @pytest.fixture
 def watch(estate: Estate, heard: list[Mapping[str, float]]) -> Beating:
-    made = Beating(estate, Watch(), False, lambda *_: None, 0.2, heard.append)
+    made = Beating(estate, SETTINGS, False, lambda *_: None, 0.2, heard.append)
     made.seen.since = 0.0
     return made
 
@@ -65,13 +68,12 @@ def test_command_beats_in_lines_of_json_when_asked(
     estate: Estate, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Watching, "step", lambda *_: None)
-    made = door._watching(estate, Watch(), False, lambda *_: None, 0.2)
+    made = beating(Handed(estate, SETTINGS, False, True, 0.2), lambda *_: None)
     made.seen.since = 0.0
     made.seen.add("app1", Look("app1", Kind.APPLICATION, Sight.SERVES, 9.0, 9.1))
     made.step(10.0)
     told = json.loads(capsys.readouterr().out)
     assert (told["what"], told["looked"]) == ("beat", {"app1": 9.1})
-    assert type(door._watching(estate, Watch(), False, lambda *_: None, 0.0)) is Watching
 
 
 def test_beats_are_apart(

@@ -17,7 +17,9 @@ from inventories.errors import BadInput, Unreachable
 from tests.unit import board_kit as kit
 from tests.unit.evidence_kit import VERSIONS, History, history, told
 
-ESTATE: Any = SimpleNamespace(name="lab-lab", inventory="lab", data={}, groups={}, candidates=("pg1", "pg2"))
+ESTATE: Any = SimpleNamespace(
+    name="lab-lab", inventory="lab", data={}, groups={}, candidates=("pg1", "pg2"), delayed=()
+)
 
 
 @pytest.fixture

@@ -73,10 +73,10 @@ def test_every_scenario_of_the_drills_has_its_objectives_and_no_loss_is_promised
         "primary-power-loss", "primary-crash", "standby-loss", "primary-partition", "planned-switchover",
         "standby-loss-of-several", "double-loss", "async-primary-loss",
         "site-power-loss", "app-power-loss", "app-disk-loss", "backup-power-loss", "offsite-loss",
-        "dropped-table", "bad-update", "cluster-loss", "offsite-only",
+        "dropped-table", "bad-update", "dropped-table-delayed", "bad-update-delayed", "cluster-loss", "offsite-only",
         "silent-archive-failure", "damaged-backup", "disk-full",
         "tdengine-crash", "both-stores-down", "tdengine-host-loss", "tdengine-dropped-supertable",
-        "tdengine-late-rows",
+        "tdengine-late-rows", "sqlite-corruption", "sqlite-host-loss", "backup-deleted",
     }  # fmt: skip
     assert {objectives.rpo_rows for objectives in scenarios.values()} == {0}
     assert scenarios["primary-power-loss"].rto_s == 5

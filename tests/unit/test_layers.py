@@ -66,8 +66,8 @@ _RULES: dict[str, tuple[str, ...]] = {
     "runbooks.record": ("runbooks.record", "runbooks.probes", *_HOSTS),
     # Sees and decides; what it runs is the same runbook.
     "runbooks.watch": (
-        "runbooks.watch", "runbooks.record", "runbooks.run", "runbooks.files", "runbooks.procedures", "runbooks.probes",
-        *_HOSTS,
+        "runbooks.watch", "runbooks.record", "runbooks.executing", "runbooks.files", "runbooks.procedures",
+        "runbooks.probes", *_HOSTS,
     ),
     "runbooks.layout": (),
     "runbooks.knock": ("inventories.errors",),

@@ -167,10 +167,10 @@ def test_the_step_of_the_runbook_that_runs_is_told(tmp_path: Path) -> None:
     folder = drill.folder / "runbooks" / "20261129T031520Z-failover"
     folder.mkdir(parents=True)
     with Journal(folder) as journal:
-        journal.write(Event.OPENED, procedure="failover")
+        journal.write(Event.OPENED, procedure="failover", steps=["assess", "fence", "promote"])
         assert follower.look().step == "failover: gate"
         journal.write(Event.STEP_STARTED, "fence")
-        assert follower.look().step == "failover: fence"
+        assert follower.look().step == "failover 2 of 3: fence"
         journal.write(Event.FINISHED)
         assert follower.look().step == ""
 

@@ -278,8 +278,8 @@ def test_axe_finds_nothing_in_a_running_drill(hub: Hub, runs: Path, tab: Browser
     drill.rows(live_kit.ledger()[0])
     drill.writer.mark("fault", time.monotonic())
     with served(hub) as server:
-        tab.scheme(scheme)
         tab.go(server.address)
+        tab.scheme(scheme)
         tab.until("document.getElementById('live-rows') && document.getElementById('live-rows').innerText")
         tab.ask("Page.setBypassCSP", enabled=True)
         tab.js(AXE.read_text() + "; 0")

@@ -32,6 +32,7 @@ LIMITS = Limits(
     max_disk_used_percent=90, max_promotion_delay_s=2,
     max_proof_age_h=26,
     max_offsite_age_h=26,
+    max_sqlite_snapshot_age_h=3,
 )
 NOW = 1_790_000_000.0
 

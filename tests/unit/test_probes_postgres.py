@@ -18,6 +18,7 @@ from runbooks.probes.postgresql import server
 SERVER = {
     "system": "7712820265723870263",
     "in_recovery": False, "timeline": 3, "written": "1/2000060", "replayed": None, "replay_age_s": None,
+    "since_s": None, "heard": 0, "delaying": False,
     "replay_paused": False,
     "receiving_from": None, "synchronous": True, "archived_age_s": 1.5, "archive_failing": False, "lost_slots": [],
     "logical_slots": [], "pending_restart": ["max_connections"],

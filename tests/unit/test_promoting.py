@@ -85,7 +85,8 @@ class World:
         server = {
             "system": "7712", "in_recovery": not self.primary, "timeline": 4 if self.primary else 3,
             "written": f"0/{self.position:X}",
-            "replayed": f"0/{self.position:X}", "replay_age_s": 0, "replay_paused": self.paused,
+            "replayed": f"0/{self.position:X}", "replay_age_s": 0,
+            "since_s": 0, "heard": 0, "delaying": False, "replay_paused": self.paused,
             "receiving_from": None, "synchronous": False, "archived_age_s": None, "archive_failing": False,
             "lost_slots": [], "logical_slots": [], "pending_restart": [], "standbys": [],
         }  # fmt: skip

@@ -39,7 +39,10 @@ def test_an_alarm_is_promised_exactly_where_the_store_does_not_fall_silent(name:
     if promise.detect_s is not None:
         assert scenario.detect not in (None, store_lost)
     elif scenario.detect not in (None, store_lost):
-        looked = ("bad-update", "site-power-loss", "app-power-loss", "app-disk-loss")
+        looked = (
+            "bad-update", "bad-update-delayed", "site-power-loss", "app-power-loss", "app-disk-loss",
+            "sqlite-host-loss",
+        )  # fmt: skip
         assert name in looked, "its alarm is somebody who looks: nobody can promise when"
 
 

@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from agents.sqlite import checks
+from agents.sqlite import checks, restore
+from agents.sqlite.beginning import Lost
+from agents.sqlite.database import TradingDatabase
 from agents.sqlite.protecting import NotProtected
 from agents.sqlite.rebuild import Reached, rebuild
 from agents.sqlite.seal import Broken, Seal
 from agents.sqlite.snapshot import take
 from agents.sqlite.targets import NotReached, Target, kept
+from agents.sqlite.wire import Away
 from tests.unit.sqlite_kit import Estate, protected, trade, trades, until
 
 SMALL = {"wal_bytes": 64 << 10}  # the log begins anew every few dozen transactions
@@ -102,6 +105,50 @@ def _answers(estate: Estate) -> bool:
 def trades_live(estate: Estate) -> list[str]:
     with closing(estate.database()) as database:
         return [one for (one,) in database._get_connection().execute("SELECT trade_id FROM trades")]
+
+
+def test_a_lost_database_is_not_begun_anew_beside_its_backups_and_is_protected_once_it_is_restored(
+    estate: Estate,
+) -> None:
+    """An empty one in its place would be the newest that there is to restore."""
+    database = estate.database()
+    estate.start()
+    trade(database, 1)
+    protected(estate.asking())
+    database.close()
+    estate.kill("protector")
+    shutil.rmtree(estate.path.parent)
+    estate.path.parent.mkdir()
+    with pytest.raises(Lost, match=r"keeps \d+ snapshots of it: it was lost"):
+        estate.database()
+    estate.start("protector")
+    until(lambda: "it was lost" in estate.log("protector"))
+    assert not estate.path.exists() and estate.running["protector"].poll() is None
+    restore.restore(estate.settings, "trading", Target())
+    assert protected(estate.asking()).based
+    assert trades(estate.path) == ["t-00000001"]
+
+
+def test_nothing_is_made_while_nobody_can_say_whether_there_are_backups(estate: Estate) -> None:
+    with pytest.raises(Away):
+        TradingDatabase(settings=estate.settings)
+    assert not estate.path.exists()
+    estate.start("protector")
+    until(lambda: "does not keep" in estate.log("protector"))
+    estate.start("receiver")
+    assert protected(estate.asking()).based
+
+
+def test_a_protector_of_a_damaged_database_waits_and_ends_when_it_is_told(estate: Estate) -> None:
+    estate.database().close()
+    content = bytearray(estate.path.read_bytes())
+    content[4096 : 2 * 4096] = b"\xff" * 4096
+    estate.path.write_bytes(content)
+    estate.start("protector")
+    until(lambda: "is damaged" in estate.log("protector"))
+    assert estate.running["protector"].poll() is None
+    estate.running["protector"].terminate()
+    assert estate.running.pop("protector").wait(5) == 0
 
 
 def test_no_kill_loses_what_was_protected(estate: Estate) -> None:
@@ -272,6 +319,21 @@ def test_a_record_that_was_torn_by_a_crash_is_cut_off_and_sent_again(estate: Est
     estate.start("receiver")
     protected(asking)
     assert restored(estate)[1] == ["t-00000001", "t-00000002"]
+
+
+def test_an_idle_database_is_snapshotted_by_the_hour_too_and_no_more(tmp_path: Path) -> None:
+    """Its newest transaction is old, whenever the last snapshot was taken."""
+    estate = Estate(tmp_path, tmp_path / "pki", {"snapshot_every_s": 3.0})
+    try:
+        trade(estate.database(), 1)
+        estate.start()
+        protected(estate.asking())
+        until(lambda: len(list(estate.kept.glob("*/snapshots/2*"))) == 2)
+        began = time.monotonic()
+        until(lambda: len(list(estate.kept.glob("*/snapshots/2*"))) == 4)
+        assert time.monotonic() - began > 4.5
+    finally:
+        estate.end()
 
 
 def test_a_second_protector_is_refused(estate: Estate) -> None:

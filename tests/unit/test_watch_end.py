@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from doors import watch as door
 from inventories.inventory import HostEntry
+from runbooks.engine.signals import ended_by_signal
 from runbooks.hosts import Estate, Host, Ran
-from runbooks.watch import kept, service
+from runbooks.watch import kept, main, service
 
 
 class Systemd:
@@ -56,7 +56,7 @@ def test_service_that_is_started_again_comes_back_after_a_boot(monkeypatch: pyte
 def test_signal_that_is_ignored_ends_no_watch() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with door.ended_by_signal() as over:
+        with ended_by_signal() as over:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not over.is_set()
             os.kill(os.getpid(), signal.SIGTERM)
@@ -69,5 +69,5 @@ def test_signal_that_is_ignored_ends_no_watch() -> None:
 def test_what_is_written_is_what_is_seen_then(tmp_path: Path) -> None:
     mine = kept.Mine(tmp_path / "watch.json", {"pid": 1})
     watching: Any = SimpleNamespace(as_json=lambda: {"acting": True})
-    door._writer(mine, watching)()
+    main.writer(mine, watching)()
     assert json.loads(mine.path.read_text())["acting"] is True

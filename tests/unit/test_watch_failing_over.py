@@ -22,8 +22,10 @@ from runbooks.engine.step import Evidence
 from runbooks.hosts import Estate, Host
 from runbooks.procedures.postgresql.failover import FAILOVER, Failover
 from runbooks.watch import failing_over
+from runbooks.watch.deputy import Deed
 from runbooks.watch.desk import Desk
-from runbooks.watch.failing_over import AFRESH, Deed, Notes, fail_over
+from runbooks.watch.failing_over import AFRESH, fail_over
+from runbooks.watch.notes import Notes
 
 ROOT = Path(__file__).resolve().parents[2]
 _SERVES = "import sys, pathlib; from agents.guard import notes; sys.exit(notes.serve(pathlib.Path(sys.argv[1])))"
@@ -62,7 +64,10 @@ class Watch:
 
     def acts(self) -> Deed:
         estate = Estate("toy", "toy", (HOST,), {"backup": ("backup1",)}, {})
-        return fail_over(estate, self.notes, self.notes.act("pg1", 3600), self.said.append)
+        token = self.notes.act("pg1", 3600)
+        deed = fail_over(estate, self.said.append)
+        self.notes.judge(token, deed)
+        return deed
 
     @property
     def noted(self) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,14 +22,15 @@ from inventories.inventory import HostEntry
 from runbooks.engine.outcome import Outcome
 from runbooks.hosts import Estate, Host
 from runbooks.watch import alarms, eyes, watching
+from runbooks.watch.deputy import Deed
 from runbooks.watch.desk import Desk
-from runbooks.watch.failing_over import Deed
+from runbooks.watch.settings import Settings
 from runbooks.watch.sights import Look, Sight
 from runbooks.watch.watching import Watching, What
 from tests.unit.record_kit import a_record
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = Watch(every_s=0.1, look_s=0.1, patience_s=0.5, restart_s=0.7, blind_s=1.0)
+SETTINGS = Settings(**Watch(every_s=0.1, look_s=0.1, patience_s=0.5, restart_s=0.7, blind_s=1.0).model_dump())
 _SEES = """
 import json, pathlib, sys, time
 for line in sys.stdin:
@@ -79,15 +81,22 @@ class Scene:
         argv = [sys.executable, "-c", program, str(what)]
         return subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT)
 
-    def fail_over(self, _estate: Estate, _notes: Any, token: str, _say: object) -> Deed:
-        acted = notes.show(self.folder)["acted"]
-        assert acted["token"] == token
-        self.acted.append(acted["primary"])
+    def fail_over(self, primary: Host) -> Deed:
+        assert notes.show(self.folder)["acted"]["primary"] == primary.name
+        self.acted.append(primary.name)
         if self.outcome is Outcome.REFUSED:
-            return Deed(self.outcome, "pg1 cannot be fenced", "make sure by hand")
+            return Deed(self.outcome, "pg1 cannot be fenced", "make sure by hand", touched=False)
         self.write(primary="pg2", timeline=2, mode="degraded", synchronous=(), why="failover")
         self.see("serves")
         return Deed(self.outcome, "failover passed")
+
+    def deputy(self, _estate: Estate, _say: object) -> Any:
+        """In the place of the process that would run the runbook."""
+        nothing: Any = lambda *_: None  # noqa: E731
+        return SimpleNamespace(
+            expect=lambda primary, _: self.readied.append(primary.name), fail_over=self.fail_over, rest=nothing,
+            dismiss=nothing, interrupt=nothing,
+        )  # fmt: skip
 
     def hears(self, what: What, words: str, seconds: float = 8.0) -> float:
         """When it was said. Fails the test where it is not."""
@@ -107,8 +116,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     made.write()
     monkeypatch.setattr(Host, "start", lambda host, command, *_, **more: made.start(host, command, **more))
     monkeypatch.setattr(eyes, "_knocked", lambda *_: (Sight((tmp_path / "pg1").read_text()), ""))
-    monkeypatch.setattr(watching, "fail_over", made.fail_over)
-    monkeypatch.setattr(watching, "get_ready", lambda _estate, primary: made.readied.append(primary.name))
+    monkeypatch.setattr(watching, "Deputy", made.deputy)
     monkeypatch.setattr(alarms.agent, "run", lambda *_, stdin, **__: made.rung.append(stdin))
     return made
 

@@ -3,7 +3,7 @@
 A test asks for its hosts by the name of its argument: `machine` (every host), `database` (every PostgreSQL host that
 should run), `primary`, `standby`, `repository`, `pgbackrest` (repository and databases), `application`, `offsite`,
 `fenced`, `watcher` (the watch's host), `tsdb` (every TDengine host), `ticker` (the application host, where there is a
-TDengine).
+TDengine), `trader` and `keeper` (application and backup host, where SQLite databases are protected).
 It then runs once for each, with the host's name in its id. DR_INVENTORY and DR_LAB choose the estate,
 DR_VERIFY_LIMIT (host names, comma separated) a part of it, DR_VERIFY_EXPECT (runbooks/expect.py) a state that is not
 whole. A role that nobody has, though somebody should, is a failure and not an empty list.
@@ -22,6 +22,7 @@ from inventories.errors import DrError
 from runbooks import hosts
 from runbooks.expect import Expected, from_environment
 from runbooks.probes.postgresql import server
+from runbooks.probes.sqlite import databases
 from runbooks.probes.tdengine import servers
 from tests.verify.subject import Seen, Subject
 
@@ -50,6 +51,7 @@ ROLES: dict[str, Callable[[Seen], Sequence[hosts.Host]]] = {
     "database": lambda s: s.databases,
     "primary": lambda s: s.primaries,
     "standby": lambda s: s.standbys,
+    "delayed": lambda s: s.delayed,
     "repository": _group("backup"),
     "pgbackrest": lambda s: [*s.estate.group("backup"), *s.databases],
     "application": _group("app"),
@@ -57,6 +59,8 @@ ROLES: dict[str, Callable[[Seen], Sequence[hosts.Host]]] = {
     "watcher": lambda s: [host for host in s.estate.hosts if host.name in s.estate.groups.get("watch", ())],
     "tsdb": lambda s: servers.hosts(s.estate) if s.has_tdengine else (),
     "ticker": lambda s: s.estate.group("app") if s.has_tdengine else (),
+    "trader": lambda s: s.estate.group("app") if databases.names(s.estate) else (),
+    "keeper": lambda s: s.estate.group("backup") if databases.names(s.estate) else (),
     "fenced": lambda s: [s.estate.host(name) for name in s.expected.fenced],
 }
 
@@ -104,10 +108,14 @@ def _parameters(role: str, members: Sequence[hosts.Host]) -> list[object]:
         why = "no host is expected to be fenced"
     elif role == "offsite" and not members:
         why = "the estate has no off-site host"
+    elif role == "delayed" and not members:
+        why = "the estate has no delayed standby"
     elif role == "watcher" and not members:
         why = "the estate has no watch"
     elif role in ("tsdb", "ticker") and not members:
         why = "no TDengine is deployed"
+    elif role in ("trader", "keeper") and not members:
+        why = "no SQLite database is protected here"
     elif members:
         why = f"expected to be off: {', '.join(host.name for host in members)}"
     else:

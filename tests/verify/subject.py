@@ -55,5 +55,10 @@ class Seen:
 
     @property
     def standbys(self) -> tuple[hosts.Host, ...]:
-        """Everyone who should be a standby, whether or not they are one."""
-        return tuple(host for host in self.databases if host not in self.primaries)
+        """Everyone who should be a standby that keeps up, whether or not they are one."""
+        return tuple(host for host in self.databases if host not in (*self.primaries, *self.delayed))
+
+    @property
+    def delayed(self) -> tuple[hosts.Host, ...]:
+        """Standbys that are behind by declaration."""
+        return tuple(host for host in self.databases if host.entry.delay_s)

@@ -64,7 +64,9 @@ def test_exactly_one_host_takes_writes(whole: Seen, expected: Expected) -> None:
 
 
 def test_every_server_is_on_the_primarys_timeline(whole: Seen) -> None:
-    timelines = {host.name: whole.nodes[host.name].timeline for host in whole.databases}
+    """A delayed standby replays the end of the old one later: what it is to follow is held below."""
+    keep_up = [host for host in whole.databases if not host.entry.delay_s]
+    timelines = {host.name: whole.nodes[host.name].timeline for host in keep_up}
     assert timelines
     assert len(set(timelines.values())) == 1, timelines
     assert None not in timelines.values()
@@ -278,3 +280,32 @@ def test_standby_is_no_smaller_than_the_primary(standby: Subject, whole: Seen) -
     sizes = {row["name"]: row["size"] for row in standby.host.query(sql)}
     assert len(needed) == len(AT_LEAST_THE_PRIMARYS)
     assert {name: size for name, size in sizes.items() if size < needed[name]} == {}
+
+
+# ---- delayed standbys
+
+
+def test_delayed_standby_follows_its_primary(delayed: Subject, whole: Seen) -> None:
+    node = delayed.node
+    assert node.is_standby
+    assert node.standby_signal
+    assert not node.replay_paused, "./dr status says what lets it go on"
+    assert node.follows_on(whole.nodes[whole.primaries[0].name].timeline or 0)
+
+
+def test_delayed_standby_is_behind_as_declared(delayed: Subject) -> None:
+    """And a transaction that it holds back holds no row back from vacuum on the primary."""
+    row = delayed.host.query(
+        "select current_setting('hot_standby_feedback') as feedback, (select setting::bigint / 1000 from pg_settings "
+        "where name = 'recovery_min_apply_delay') as seconds"
+    )[0]
+    assert (row["seconds"], row["feedback"]) == (delayed.host.entry.delay_s, "off")
+
+
+def test_nobody_waits_for_a_delayed_standby(delayed: Subject, primary: Subject) -> None:
+    waits = quorum.parsed(primary.host.query("select current_setting('synchronous_standby_names') as it")[0]["it"])
+    assert waits is None or delayed.name not in waits.names
+
+
+def test_delayed_standby_refuses_writes(delayed: Subject) -> None:
+    assert delayed.host.query("select current_setting('transaction_read_only') as it")[0]["it"] == "on"

@@ -3,6 +3,7 @@
 Run as postgres on the host where the side cluster is to be; prints one JSON object, sentences go to standard error.
 
     python3 -m agents.postgresql.side.cluster restore --name N --type time --target "2026-11-21 10:00:00+08"
+    python3 -m agents.postgresql.side.cluster open --name N --type lsn --target 0/3000060    # a standby that is stopped
     python3 -m agents.postgresql.side.cluster show|promote|stop|start|release|drop --name N
     python3 -m agents.postgresql.side.cluster sql --name N --database D     # statements on standard input, rows as JSON
     python3 -m agents.postgresql.side.cluster list
@@ -21,7 +22,8 @@ from typing import Any
 from agents.base.errors import AgentError
 from agents.base.errors import run as run_main
 from agents.postgresql import engines, pgbackrest
-from agents.postgresql.side.place import BadRequest, Place, every, find
+from agents.postgresql.side import opened
+from agents.postgresql.side.place import STANDBY, BadRequest, Place, every, find
 from agents.postgresql.side.release import release
 from agents.postgresql.side.restore import Request, describe, restore, resume
 from agents.postgresql.side.settings import Served
@@ -52,6 +54,14 @@ def _restore(options: argparse.Namespace) -> Any:
     return restore(request, options.replace)
 
 
+def _open(options: argparse.Namespace) -> Any:
+    target = Target(options.type, options.target, options.inclusive, options.timeline)
+    request = Request(
+        options.name, target, STANDBY, options.repo, options.config, patience=options.patience, served=_served(options)
+    )
+    return opened.open_standby(request)
+
+
 def _served(options: argparse.Namespace) -> Served:
     """Raises BadRequest for a reader that is not NAME=ADDRESS."""
     readers = tuple(tuple(reader.partition("=")[::2]) for reader in options.reader)
@@ -75,7 +85,7 @@ def _show(options: argparse.Namespace) -> Any:
 
 def _promote(options: argparse.Namespace) -> Any:
     """End recovery here; one that is promoted already stays so."""
-    place = _known(options.name)
+    place = _restored(options.name)
     with place.locked(options.patience):
         resume(place)
         done = place.query(
@@ -104,7 +114,7 @@ def _start(options: argparse.Namespace) -> Any:
 
 
 def _release(options: argparse.Namespace) -> Any:
-    place = _known(options.name)
+    place = _restored(options.name)
     with place.locked(options.patience):
         return release(place)
 
@@ -138,9 +148,19 @@ def _known(name: str) -> Place:
     return place
 
 
+def _restored(name: str) -> Place:
+    """One that has data of its own."""
+    place = _known(name)
+    if place.is_standby:
+        raise BadRequest(
+            f"The side cluster {name} is this host's own standby, and stays one.", "Restore one from the repository."
+        )
+    return place
+
+
 _COMMANDS = {
-    "restore": _restore, "show": _show, "promote": _promote, "stop": _stop, "start": _start, "release": _release,
-    "drop": _drop, "sql": _sql, "list": _list,
+    "restore": _restore, "open": _open, "show": _show, "promote": _promote, "stop": _stop, "start": _start,
+    "release": _release, "drop": _drop, "sql": _sql, "list": _list,
 }  # fmt: skip
 
 
@@ -158,24 +178,30 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--wait", type=float, default=0, help="seconds to wait for another process")
         if name == "sql":
             command.add_argument("--database", default="postgres")
+    _of_recovery(commands.choices["restore"])
+    _of_recovery(commands.choices["open"])
     command = commands.choices["restore"]
     command.add_argument("--set", default="", help="label of the backup (default: the newest before the target)")
-    command.add_argument("--repo", type=int, default=1)
-    command.add_argument("--type", choices=KINDS, default="immediate")
-    command.add_argument("--target", default="")
-    command.add_argument("--inclusive", action="store_true", help="apply what the target names, too")
-    command.add_argument("--timeline", default="latest", help="latest, current or a number")
     command.add_argument("--processes", type=int, default=0, help="parallel workers (default: one a core)")
     command.add_argument(
         "--gives-way", action="store_true", help="in short turns, on a quarter of the cores: production lives here"
     )
     command.add_argument("--accept-gap", action="store_true", help="with latest: stop where the archive has a gap")
     command.add_argument("--engine", choices=engines.NAMES, default="pgbackrest")
+    command.add_argument("--replace", action="store_true", help="drop a side cluster of this name first")
+    return parser
+
+
+def _of_recovery(command: argparse.ArgumentParser) -> None:
+    """Where it stops, where its WAL comes from, and who may read it."""
+    command.add_argument("--repo", type=int, default=1)
+    command.add_argument("--type", choices=KINDS, default="immediate")
+    command.add_argument("--target", default="")
+    command.add_argument("--inclusive", action="store_true", help="apply what the target names, too")
+    command.add_argument("--timeline", default="latest", help="latest, current or a number")
     command.add_argument("--listen", default="", help="address for readers on other hosts (default: none)")
     command.add_argument("--reader", action="append", default=[], metavar="NAME=ADDRESS", help="who may read there")
-    command.add_argument("--replace", action="store_true", help="drop a side cluster of this name first")
     command.add_argument("--config", default=str(pgbackrest.CONFIG))
-    return parser
 
 
 if __name__ == "__main__":

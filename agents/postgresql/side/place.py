@@ -26,6 +26,7 @@ from agents.postgresql.directory.change import discard_side
 
 ROOT = Path("/var/lib/postgresql")
 PORT = 5433
+STANDBY = "delayed"  # of which backup a side cluster is that is the host's own standby, and a file in its folder
 # What production has set for a database or a role would count here too: a library that this host does not have, an
 # isolation that no standby knows, a limit or a role that was meant for others.
 SESSION = " ".join(
@@ -36,6 +37,8 @@ SESSION = " ".join(
     }.items()
 )  # fmt: skip
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_SETTING = re.compile(r"^([\w.]+) = '(.*)'$", re.MULTILINE)
+_ONE, _TWO = "'", "''"
 _STATE = re.compile(r"^(?:psql:.*?)?(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5}): ", re.MULTILINE)
 
 
@@ -70,16 +73,27 @@ class Place:
 
     @property
     def data(self) -> Path:
-        return self.root / str(self.version) / f"side-{self.name}"
+        return self._beside.with_name("main") if self.is_standby else self._beside
+
+    @property
+    def is_standby(self) -> bool:
+        """Whether it is the host's own delayed standby, opened where it lies: nothing of its data is ever deleted, and
+        it is never promoted.
+        """
+        return (self.folder / STANDBY).exists()
 
     @property
     def folder(self) -> Path:
         """Configuration, socket, log and state; 0700."""
-        return self.data.with_name(f"{self.data.name}.d")
+        return self._beside.with_name(f"{self._beside.name}.d")
 
     @property
     def tablespaces(self) -> Path:
-        return self.data.with_name(f"{self.data.name}.tablespaces")
+        return self._beside.with_name(f"{self._beside.name}.tablespaces")
+
+    @property
+    def _beside(self) -> Path:
+        return self.root / str(self.version) / f"side-{self.name}"
 
     @property
     def log(self) -> Path:
@@ -119,27 +133,44 @@ class Place:
     # ---- process ----
 
     def running(self) -> bool:
+        if self.is_standby and not self._holds_data():
+            return False
         done = subprocess.run([self.program("pg_ctl"), "-D", self.data, "status"], capture_output=True, check=False)
         return done.returncode == 0
+
+    def _holds_data(self) -> bool:
+        """Whether the server on a standby's data directory is this one, by its socket, and not the host's own."""
+        with suppress(OSError, IndexError):
+            return (self.data / "postmaster.pid").read_text().splitlines()[4].strip() == str(self.folder)
+        return False
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the server without waiting for it; it outlives us. The process tells when it has ended.
 
-        Whoever else wants the host's processors and disk comes first: production may live here.
+        Whoever else wants the host's processors and disk comes first: production may live here. A standby's own host
+        has nothing else to do, and PostgreSQL itself looks whether somebody runs on its data.
         """
-        (self.data / "postmaster.pid").unlink(missing_ok=True)  # of a host that lost its power
+        if not self.is_standby:
+            (self.data / "postmaster.pid").unlink(missing_ok=True)  # of a host that lost its power
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [
-                    *GIVES_WAY, self.program("postgres"), "-D", self.data, "-c",
-                    f"config_file={self.folder}/postgresql.conf",
+                    *(() if self.is_standby else GIVES_WAY), self.program("postgres"), "-D", self.data, "-c",
+                    f"config_file={self.folder}/postgresql.conf", *self._outranking(),
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
             )  # fmt: skip
 
+    def _outranking(self) -> list[str]:
+        """A standby's own ALTER SYSTEM settings stay in its data, and would outrank the file: words outrank those."""
+        if not self.is_standby:
+            return []
+        found = _SETTING.findall((self.folder / "postgresql.conf").read_text())
+        return [word for name, value in found for word in ("-c", f"{name}={value.replace(_TWO, _ONE)}")]
+
     def halt(self, mode: str = "fast", timeout: int = 120) -> None:
         """Stop the server; one that does not stop is killed with everything it started."""
-        if not (self.data / "postmaster.pid").exists():
+        if not (self.data / "postmaster.pid").exists() or (self.is_standby and not self._holds_data()):
             return
         done = subprocess.run(
             [self.program("pg_ctl"), "-D", self.data, "-s", "-m", mode, "-t", str(timeout), "-w", "stop"],
@@ -174,6 +205,11 @@ class Place:
 
     def remove(self, keep_log: bool = False) -> None:
         """Stop the server and delete the data; the folder with the log too, unless it is to be kept."""
+        if self.is_standby:
+            self.halt()
+            if not keep_log:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            return
         self.halt("immediate", 20)
         discard_side(self.data, self.tablespaces, Path(self.program("")))
         if not keep_log:

@@ -16,6 +16,7 @@ from agents.postgresql.side.target import Target
 from agents.postgresql.wal.archive_map import SEGMENT_BYTES
 from agents.postgresql.wal.archive_map import lsn as position
 
+_ROUNDS = 6  # of questions for one segment, of one or more timelines; what is there is asked for once
 _STOP = re.compile(r"LOG:\s+(recovery stopping .*)")
 _LAST = re.compile(r"last completed transaction was at log time (.+)")
 
@@ -75,6 +76,8 @@ def recover(
             return Reached(stop.group(1), time.monotonic() - began)
         if "insufficient parameter settings" in text and demanded(text):
             raise NeedsMore(demanded(text))
+        if place.is_standby and "ready to accept read-only connections" in text and _in_vain(place):
+            raise _not_reached(target, _read_until(place), None, None)
         if target.kind == "latest":
             damaged = _broken(place, text)
             if damaged and text.count(damaged) > 1:  # a standby asks for the same segment for ever
@@ -87,6 +90,12 @@ def recover(
                 f"Recovery of {label} made no progress for {patience:g} s.", f"Its log is {place.log}."
             )
         time.sleep(0.05)
+
+
+def _in_vain(place: Place) -> bool:
+    """Whether a standby asks for the same segment again and again: there is no more, and it would wait for ever."""
+    asked = re.findall(r"^[0-9A-F]{8}([0-9A-F]{16}) \d+$", _read(place.wal_log, 4096), re.MULTILINE)[-_ROUNDS:]
+    return len(asked) == _ROUNDS and len(set(asked)) == 1
 
 
 def _at_the_end(place: Place, text: str) -> bool:

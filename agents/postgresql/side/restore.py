@@ -164,7 +164,8 @@ def describe(place: Place) -> dict[str, Any]:
         "wal_segments": segments, "wal_bytes": segments * SEGMENT_BYTES, "stopped": state.get("stopped"),
         "lsn": state.get("lsn"), "timeline": state.get("timeline"), "last_commit_at": state.get("last_commit_at"),
         "paused": False, "promoted": state.get("promoted", False), "sentence": state.get("sentence"),
-        "collations": state.get("collations", []), "reached": state.get("reached"), **now,
+        "collations": state.get("collations", []), "reached": state.get("reached"),
+        "standby": place.is_standby, **now,
     }  # fmt: skip
 
 

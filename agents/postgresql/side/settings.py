@@ -29,7 +29,10 @@ LOCKS = 160_000
 
 # A missing file is 1 to pgBackRest and to PostgreSQL. Anything else would be taken for the end of the archive as well,
 # and recovery would end early without a word: so it is tried again, then said with a code that PostgreSQL stops at.
+# What a standby has whole on its own disk needs no archive (`local`); where none answers, what it received so far
+# (`begun`) may do.
 _FETCH = """#!/bin/sh
+grep -qsx "$1" {folder}/local && exit 1
 for try in 1 2 3; do
   {command} archive-get "$1" "$2" 2>>{folder}/wal.err
   code=$?
@@ -38,6 +41,7 @@ for try in 1 2 3; do
 done
 echo "$1 $code" >>{folder}/wal.log
 case $code in 0|1) exit $code;; esac
+grep -qsx "$1" {folder}/begun && exit 1
 exit 126
 """
 
@@ -112,6 +116,7 @@ def write(
         "track_commit_timestamp": control.get("track_commit_timestamp setting", "off"),
         "hot_standby": "on",
         "wal_retrieve_retry_interval": "500ms",
+        "recovery_min_apply_delay": "0",
         # Nothing that acts on the world: no archive, no replication, no job of an extension, no vacuum.
         "archive_mode": "off",
         "archive_command": "",

@@ -23,6 +23,7 @@ from runbooks.look import status
 from runbooks.probes import disk
 from runbooks.probes.postgresql import pgbackrest
 from runbooks.procedures.postgresql import restore_pitr
+from runbooks.procedures.postgresql.delayed import REPOSITORY
 from runbooks.procedures.postgresql.mend_archive import MEND_ARCHIVE, MendArchiveOptions
 from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, RestorePitrOptions
 
@@ -233,7 +234,8 @@ def _restore_from_older(stage: Stage) -> Result:
     """Somebody needs what was there a moment ago; then the damaged backup is replaced by a sound one."""
     now = str(stage.primary.query("select clock_timestamp()::text as now")[0]["now"])
     stage.later("the side cluster", lambda: drop_side(stage, restore_pitr.SIDE))
-    restored = stage.run(RESTORE_PITR, RestorePitrOptions(yes=True, to_time=now, replace=True, hurry=True))
+    options = RestorePitrOptions(yes=True, to_time=now, replace=True, hurry=True, source=REPOSITORY)
+    restored = stage.run(RESTORE_PITR, options)
     stage.fact("restored from", restored.state.label)
     for sentence in restored.state.skipped:
         stage.fact("passed over", sentence)

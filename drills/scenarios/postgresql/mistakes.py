@@ -10,17 +10,21 @@ from drills.scenarios.common import RATE, check, drop_side, primary_now
 from drills.scenarios.parts import Result, Scenario, Twin
 from drills.stage import Stage
 from inventories.errors import DrError
+from runbooks.engine.outcome import Outcome
 from runbooks.engine.procedure import Procedure, replace_step
 from runbooks.engine.wait import until
 from runbooks.hosts import Host, Run
 from runbooks.probes.postgresql import server
-from runbooks.procedures.postgresql import restore_pitr, restore_table
+from runbooks.procedures.postgresql import delayed, restore_pitr, restore_table
 from runbooks.procedures.postgresql.restore_pitr import RESTORE_PITR, RestorePitrOptions
 from runbooks.procedures.postgresql.restore_table import RESTORE_TABLE, RestoreTable, RestoreTableOptions
 from runbooks.procedures.postgresql.roles import primary_of
+from runbooks.table_copy import names
+from runbooks.table_copy.counts import RESTORED, Mode
 
 DROPPED, SPOILED = "order_records", "position_records"
 BAD_STATEMENT = "bad statement"
+OPENED, BEHIND = "the delayed standby was opened", "first commit that is not in it"
 NOTICED_S = 10.0
 
 # What an operator sees of a table besides its rows.
@@ -62,7 +66,10 @@ def _drop(stage: Stage) -> None:
 
 
 def _restore_table(stage: Stage, procedure: Procedure[RestoreTable] = RESTORE_TABLE) -> Result:
-    options = RestoreTableOptions(yes=True, tables=(DROPPED,), to_xid=stage.bad_xid, replace=True, hurry=True)
+    options = RestoreTableOptions(
+        yes=True, tables=(DROPPED,), to_xid=stage.bad_xid, replace=True, hurry=True,
+        source=delayed.REPOSITORY,
+    )  # fmt: skip
     result = stage.run(procedure, options)
     for table, verb, count in result.state.rows:
         stage.fact("restored", f"{table}: {count:,} rows {verb}, from backup {_label(result.state)}")
@@ -154,6 +161,63 @@ def _undone(stage: Stage) -> tuple[Check, ...]:
     return (check("the bad statement is undone", not rows, f"{rows:,} rows of {SPOILED} are still spoiled"),)
 
 
+# ---- both, from a delayed standby
+
+_COPY = names.beside(SPOILED, RESTORED)
+# The same row as then has the same event.
+_MEND = f"""
+UPDATE public.{SPOILED} AS live SET quantity = copy.quantity FROM public.{_COPY} AS copy
+WHERE (live.account_id, live.symbol, live.record_date, live.event_id)
+  = (copy.account_id, copy.symbol, copy.record_date, copy.event_id);
+DROP TABLE public.{_COPY};
+"""  # noqa: S608 - our own tables
+
+
+def _restore_from_delayed(stage: Stage) -> Result:
+    options = RestoreTableOptions(yes=True, tables=(DROPPED,), to_xid=stage.bad_xid, source=delayed.DELAYED)
+    return _told(stage, stage.run(RESTORE_TABLE, options))
+
+
+def _spoil_rows(stage: Stage) -> None:
+    """What is committed later stays, so that nothing is rolled back."""
+    _spoil(stage)
+    stage.target = None
+
+
+def _rows_from_delayed(stage: Stage) -> Result:
+    """What somebody has written since is no longer spoiled, and stays: the copy is laid beside, and gives the rest."""
+    options = RestoreTableOptions(
+        yes=True, tables=(SPOILED,), to_xid=stage.bad_xid, source=delayed.DELAYED, mode=Mode.BESIDE
+    )
+    stage.later("the copy beside", lambda: _psql(stage, primary_now(stage), f"DROP TABLE IF EXISTS public.{_COPY};"))
+    result = _told(stage, stage.run(RESTORE_TABLE, options))
+    if result.outcome is Outcome.PASSED:
+        _psql(stage, primary_now(stage), _MEND)
+    return result
+
+
+def _told(stage: Stage, result: Result) -> Result:
+    aim = result.state.aim
+    stage.fact(OPENED, f"{aim.delayed or 'no standby'} in {aim.replay_s:.1f} s" if aim else "nothing")
+    stage.fact(BEHIND, "; ".join(aim.after) if aim else "nothing")
+    for table, verb, count in result.state.rows:
+        stage.fact("restored", f"{table}: {count:,} rows {verb}")
+    return result
+
+
+def _exactly_before(stage: Stage) -> tuple[Check, ...]:
+    """The first commit that is not in it is the bad statement's, and the standby is behind again."""
+    behind = stage.told(BEHIND)
+    again = [server.look(host, server.version(stage.estate)) for host in stage.estate.delayed]
+    return (
+        check("it was opened just before the bad statement", f"transaction {stage.bad_xid} " in behind, behind),
+        check(
+            "the delayed standby follows again", bool(again) and all(node.follows for node in again),
+            server.told(again),
+        ),
+    )  # fmt: skip
+
+
 SCENARIOS = (
     Scenario(
         name="dropped-table",
@@ -173,6 +237,28 @@ SCENARIOS = (
         detect=_noticed,
         recover=_restore_to_before,
         check=_undone,
+    ),
+    Scenario(
+        name="dropped-table-delayed",
+        summary=f"{DROPPED} is dropped under load, and a delayed standby still has it.",
+        rate=RATE,
+        prepare=_note_structure,
+        fault=_drop,
+        recover=_restore_from_delayed,
+        check=lambda stage: (*_same_structure(stage), *_exactly_before(stage)),
+        new_timeline=False,
+        delayed=True,
+    ),
+    Scenario(
+        name="bad-update-delayed",
+        summary=f"An UPDATE without WHERE spoils every row of {SPOILED}, and a delayed standby still has them.",
+        rate=RATE,
+        fault=_spoil_rows,
+        detect=_noticed,
+        recover=_rows_from_delayed,
+        check=lambda stage: (*_undone(stage), *_exactly_before(stage)),
+        new_timeline=False,
+        delayed=True,
     ),
 )
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from inventories.catalog.base import Entry, Identifier, Label, contradiction
+from inventories.catalog.recovery import Retention
 
 AUDIT = ("event_type", "old_values", "new_values", "timestamp")  # what a table must have to take an audit trail
 Names = Annotated[tuple[Identifier, ...], Field(min_length=1, strict=False)]
@@ -106,10 +107,17 @@ class Database(Entry):
             raise contradiction(at, audit, f"that table has no column {lacking[0]}", f"Give it {', '.join(wanted)}.")
 
 
+class Keeping(Retention):
+    """Retention as of every store; every snapshot of the last `every_days` stays, of older ones one a day."""
+
+    every_days: Annotated[int, Field(ge=1)]
+
+
 class Databases(Entry):
     """The whole of databases.yaml, in the order of the file."""
 
     version: Literal[1]
+    retention: Keeping
     databases: Annotated[dict[Identifier, Database], Field(min_length=1)]
 
     @model_validator(mode="before")

@@ -71,6 +71,16 @@ def restore(host: Host, request: SideRequest, asker: Asker, expects: str = "") -
     agent.run_work(host, wanted, asker)
 
 
+def open_standby(host: Host, request: SideRequest, asker: Asker) -> None:
+    """Open this host's own, stopped standby at the target; the same request again takes what is there.
+
+    Raises as `restore` does; then nothing runs on its data.
+    """
+    words = (*request.words(),)
+    wanted = agent.work(_PROGRAM, "open", *words, on=f"side-{request.name}", kind="open", leaves=True)
+    agent.run_work(host, wanted, asker)
+
+
 def promote(host: Host, name: str, timeout: float) -> None:
     """End recovery; the side cluster takes writes from then on, on a timeline of its own."""
     agent.run(host, _PROGRAM, "promote", "--name", name, "--patience", f"{timeout:g}", timeout=timeout + 10)

@@ -27,10 +27,17 @@ select json_build_object(
           (select timeline_id from pg_control_checkpoint()), (select max(('x' || substr(name, 1, 8))::bit(32)::int)
             from pg_ls_waldir() where name ~ '^[0-9A-F]{24}$'))))
       else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int end,
+  'heard', (select coalesce(max(('x' || substr(name, 1, 8))::bit(32)::int), 0) from pg_ls_waldir()
+      where name ~ '^[0-9A-F]{8}\\.history$'),
   'written', case when r.rec then pg_last_wal_receive_lsn() else pg_current_wal_lsn() end,
   'replayed', case when r.rec then pg_last_wal_replay_lsn() end,
   'replay_age_s', case when r.rec then extract(epoch from now() - pg_last_xact_replay_timestamp()) end,
+  -- No commit in it is later: where it has replayed none since its start, they are all in the checkpoint it began with.
+  'since_s', case when r.rec then extract(epoch from now() - coalesce(pg_last_xact_replay_timestamp(),
+      (select checkpoint_time from pg_control_checkpoint()))) end,
   'replay_paused', case when r.rec then pg_is_wal_replay_paused() else false end,
+  'delaying', exists (select from pg_stat_activity
+    where backend_type = 'startup' and wait_event = 'RecoveryApplyDelay'),
   'receiving_from', (select sender_host from pg_stat_wal_receiver where status = 'streaming'),
   'synchronous', current_setting('synchronous_standby_names') <> '',
   'names', current_setting('synchronous_standby_names'),
@@ -58,6 +65,10 @@ fenced=$(plain 2>/dev/null < /etc/mystocks-dr/fenced)
 test -e /etc/mystocks-dr/fenced && fenced=${fenced:-no reason given}
 data=/var/lib/postgresql/%s/main
 standby=$(test -e $data/standby.signal && echo true || echo false)
+opened=
+for one in /var/lib/postgresql/%s/side-*.d/delayed; do
+  test -e "$one" && opened=${one#*/side-} && opened=${opened%%.d/delayed}
+done
 installed=$(test -x /usr/lib/postgresql/%s/bin/postgres && echo true || echo false)
 runs= error=
 if test $ended -ne 0; then
@@ -68,8 +79,10 @@ if test $ended -ne 0; then
   test $ended -ne 137 && test -n "$runs" &&
     error=$(runuser -u postgres -- timeout 1 psql -X -d postgres -c '' 2>&1 | plain)
 fi
-printf '{"standby_signal": %%s, "installed": %%s, "fenced": "%%s", "runs": "%%s", "error": "%%s", "server": %%s}\n' \
-  "$standby" "$installed" "$fenced" "$runs" "$error" "${answer:-null}"
+printf '{"standby_signal": %%s, "opened": "%%s", "installed": %%s, "fenced": "%%s", ' \\
+  "$standby" "$opened" "$installed" "$fenced"
+printf '"runs": "%%s", "error": "%%s", "server": %%s}\\n' \\
+  "$runs" "$error" "${answer:-null}"
 """
 
 
@@ -120,6 +133,7 @@ class Node:
     runs: bool = False  # a server, whether or not it answered
     fenced: str = ""
     standby_signal: bool = False
+    opened: str = ""  # the side cluster as which it is open, a delayed standby that a restore reads
     installed: bool = True
     online: bool = False
     system: str = ""  # the database system's identifier
@@ -128,7 +142,10 @@ class Node:
     written: int | None = None  # standby: received; primary: written
     replayed: int | None = None
     replay_age_s: float | None = None
+    since_s: float | None = None  # no commit that it has replayed is younger
     replay_paused: bool = False
+    heard: int = 0  # the newest timeline whose history it has
+    delaying: bool = False  # what it would replay next is younger than recovery_min_apply_delay lets it
     receiving_from: str | None = None
     synchronous: bool = False
     waits_for: Quorum | None = None  # whom its commits wait for, where that can be told
@@ -176,6 +193,19 @@ class Node:
     def streams(self) -> bool:
         return self.is_standby and self.receiving_from is not None
 
+    @property
+    def follows(self) -> bool:
+        """It streams, or it is a delayed standby that waits: after a start that asks for no more before it has replayed
+        what it has.
+        """
+        return self.streams or (self.is_standby and self.host.entry.delay_s > 0 and self.delaying)
+
+    def follows_on(self, timeline: int) -> bool:
+        """The same, and onto this timeline."""
+        if self.streams:
+            return self.timeline == timeline
+        return self.follows and max(self.timeline or 0, self.heard) == timeline
+
 
 def version(estate: Estate) -> int:
     return int(estate.data["postgres_version"])
@@ -188,7 +218,8 @@ def look(host: Host, pg_version: int, timeout: float = 8) -> Node:
         return Node(host, ssh=False, why=host.no_answer(door))
     patience = min(budget("server.answer"), timeout / 2)
     try:
-        said = host.run(_LOOK, host.session, _SQL, f"{patience:.2f}", pg_version, pg_version, timeout=timeout).json()
+        words = (host.session, _SQL, f"{patience:.2f}", *[pg_version] * 3)
+        said = host.run(_LOOK, *words, timeout=timeout).json()
     except TimedOut as error:
         return Node(host, ssh=False, slow=True, why=str(error))
     except DrError as error:
@@ -283,8 +314,8 @@ def the_primary(nodes: Iterable[Node]) -> Node:
 def way_to_a_primary(nodes: Iterable[Node]) -> str:
     """What to run while nobody takes writes: every refusal and every finding says the same."""
     nodes = tuple(nodes)
-    if any(node.is_standby for node in nodes):
-        return "./dr failover --yes promotes the standby"
+    if able := [node for node in nodes if node.is_standby and node.host.entry.synchronous]:
+        return f"./dr failover --yes promotes the standby{' that has most' if len(able) > 1 else ''}"
     if hanging := [node.name for node in nodes if node.hangs]:
         return (
             f"see in PostgreSQL's log and on its disk what holds it up on {' and '.join(hanging)}; "
@@ -322,7 +353,8 @@ def _state(node: Node) -> str:
         return "fenced" if node.fenced else "PostgreSQL is down"
     if node.is_primary:
         return f"primary on timeline {node.timeline}"
-    return f"a standby that {'streams' if node.streams else 'does not stream'}"
+    waits = "waits for its delay" if node.follows else "does not stream"
+    return f"a standby that {'streams' if node.streams else waits}"
 
 
 def lsn(text: str | None) -> int | None:
@@ -415,6 +447,7 @@ def _node(host: Host, said: dict[str, Any], patience: float = 0) -> Node:
     server = said["server"]
     common: dict[str, Any] = {
         "ssh": True, "fenced": said["fenced"].strip(), "standby_signal": said["standby_signal"],
+        "opened": said.get("opened", ""),
         "installed": said["installed"], "runs": bool(said["runs"]) or server is not None,
     }  # fmt: skip
     if server is None:
@@ -424,7 +457,10 @@ def _node(host: Host, said: dict[str, Any], patience: float = 0) -> Node:
         "in_recovery",
         "timeline",
         "replay_age_s",
+        "since_s",
         "replay_paused",
+        "heard",
+        "delaying",
         "receiving_from",
         "synchronous",
         "archived_age_s",

@@ -28,8 +28,8 @@ class SideCluster:
     `phase` is ready only for one that was restored and reached its target; `lsn`, `timeline` and `last_commit_at`
     (PostgreSQL's text, with zone) say where it stands, `reached` where recovery had stopped, `stopped` is what its log
     says of the stop. `socket` is a directory that only postgres may enter, `collations` say where text is ordered
-    otherwise than it was in production. `readers` are the other hosts that may read it; None: its agent is of an
-    earlier release, which does not tell.
+    otherwise than it was in production, `standby`: it is the host's own delayed standby, opened where it lies.
+    `readers` are the other hosts that may read it; None: its agent is of an earlier release, which does not tell.
     """
 
     name: str
@@ -53,6 +53,7 @@ class SideCluster:
     sentence: str | None
     collations: tuple[str, ...] = ()
     reached: str = ""
+    standby: bool = False
     readers: tuple[str, ...] | None = None
 
     @property
@@ -63,6 +64,12 @@ class SideCluster:
     def connection(self) -> tuple[str, ...]:
         """Options for psql, pg_dump and the like, run as postgres on the same host."""
         return ("-h", self.socket, "-p", str(self.port))
+
+
+def closing(name: str, version: int) -> str:
+    """The command, on its host, that lets a delayed standby go on which is open as this side cluster."""
+    drop = f"sudo -u postgres python3 -m agents.postgresql.side.cluster drop --name {name}"
+    return f"cd /opt/mystocks-dr && {drop} && sudo systemctl start postgresql@{version}-main"
 
 
 def look(host: Host, name: str, timeout: float | None = None) -> SideCluster | None:
@@ -96,7 +103,7 @@ def parse(said: Any) -> SideCluster:
             bytes=said["bytes"] or 0, wal_bytes=said["wal_bytes"], lsn=said["lsn"] or "",
             timeline=said["timeline"] or 0, last_commit_at=said["last_commit_at"], stopped=said["stopped"] or "",
             sentence=said["sentence"], collations=tuple(said.get("collations") or ()),
-            reached=said.get("reached") or said["lsn"] or "",
+            reached=said.get("reached") or said["lsn"] or "", standby=bool(said.get("standby")),
             readers=tuple(said["readers"]) if "readers" in said else None,
         )  # fmt: skip
     except (KeyError, TypeError) as error:

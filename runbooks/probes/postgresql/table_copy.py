@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from inventories.errors import TargetFailed, VerificationFailed
+from runbooks.probes.postgresql import window
 from runbooks.probes.postgresql.tables import Server
 from runbooks.table_copy import compare as sql
 from runbooks.table_copy import definition
@@ -48,6 +49,15 @@ def locked(copy: Server) -> bool:
     """
     held = "SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND locktype = 'relation'"
     return copy.ask(f"SELECT pg_is_in_recovery() AND EXISTS ({held});") == "t"
+
+
+def locked_of(copy: Server, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of these tables that are locked against reading, or one of whose partitions, indexes or toast is."""
+    held = set(json.loads(copy.ask(f"SELECT coalesce(json_agg(oid), '[]') FROM ({window.LOCKED}) q;")))
+    if not held:
+        return ()
+    families = window.families(copy.query, names)
+    return tuple(name for name in names if families[name].whole & held)
 
 
 def accepts(copy: Server, rows: str, expression: str) -> None:

@@ -25,11 +25,11 @@ def electable(nodes: Sequence[server.Node]) -> list[server.Node]:
     standbys = [node for node in nodes if node.is_standby]
     found = [node for node in standbys if node.host.entry.synchronous]
     if standbys and not found:
-        names = " and ".join(node.name for node in standbys)
+        names, entry = " and ".join(node.name for node in standbys), standbys[0].host.entry
         raise Refused(
-            f"only {names} answers, asynchronous by declaration: no commit has waited for it, and it is not promoted",
-            "bring back the primary or another standby, then ./dr status; take `synchronous` off it in the inventory "
-            "if it is all that is left",
+            f"only {names} answers, {entry.never_promoted}: no commit has waited for it, and it is not promoted",
+            f"bring back the primary or another standby, then ./dr status; take {entry.lets_in} off it in the "
+            "inventory if it is all that is left",
         )
     return found
 
@@ -134,15 +134,26 @@ def _follows(context: Run, state: Roles, host: Host) -> bool:
         context.say(f"{host} is out ({node.why or server.told((node,))})")
         return False
     try:
-        if node.timeline != state.timeline:
+        if host.entry.delay_s:
+            _restarted(context, state, node)
+        elif node.timeline != state.timeline:
             act.look_for_primary(host)
         until(
             lambda: server.look(host, layout(context).version),
             min(budget("standby.catch_up"), context.remaining()) / 2,
             what=f"{host} to stream from {state.primary} on timeline {state.timeline}",
-            accept=lambda node: node.streams and node.timeline == state.timeline,
+            accept=lambda node: node.follows_on(state.timeline),
         )  # fmt: skip
     except DrError as error:
         context.say(f"WARNING: {error}; ./dr rejoin {host} --yes")
         return False
     return True
+
+
+def _restarted(context: Run, state: Roles, node: server.Node) -> None:
+    """A delayed standby may have received more than was promoted, and not replayed it: a start finds where the two
+    part. One that has found that already is left alone.
+    """
+    if not node.follows_on(state.timeline):
+        act.stop(node.host, layout(context))
+        act.start(node.host, layout(context))

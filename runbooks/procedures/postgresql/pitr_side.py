@@ -13,7 +13,7 @@ from runbooks.long_work.work import Asker
 from runbooks.probes import durations
 from runbooks.probes.postgresql import archive, content, server
 from runbooks.probes.postgresql import side as side_probe
-from runbooks.procedures.postgresql import beside
+from runbooks.procedures.postgresql import beside, delayed
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, is_same, side_of
 from runbooks.procedures.postgresql.roles import asked, layout, primary_of
 from runbooks.procedures.postgresql.targets import Target
@@ -21,6 +21,8 @@ from runbooks.procedures.postgresql.targets import Target
 
 def side_restore(context: Run, state: RestorePitr) -> RestorePitr:
     """Restore and recover beside the primary, on its file system, so that a swap is a rename; or on another host."""
+    if state.delayed:
+        return delayed.opened(context, state)
     host = beside.host_of(context, state)
     _clear_leftover(context, state, host)
     request = sides.SideRequest(
@@ -93,8 +95,7 @@ def inspect(context: Run, state: RestorePitr) -> RestorePitr:
     tables = content.look(lambda sql: side_probe.query(host, state.side, database, sql, context.remaining()))
     written = asked(context, primary).written or 0
     told = (
-        f"side cluster {state.side} on {host}: backup {state.label}, restored in {state.restore_s:.1f} s, "
-        f"{state.wal_bytes >> 20} MiB of WAL replayed in {state.replay_s:.1f} s, at {server.as_lsn(state.side_lsn)}",
+        _what_it_is(state, host),
         *(f"commit before the target, in it: {commit}" for commit in near.before),
         *(f"commit after the target, not in it: {commit}" for commit in near.after),
         *(f"table {table}" for table in tables),
@@ -111,10 +112,26 @@ def inspect(context: Run, state: RestorePitr) -> RestorePitr:
     )  # fmt: skip
 
 
+def _what_it_is(state: RestorePitr, host: Host) -> str:
+    at = server.as_lsn(state.side_lsn)
+    if state.delayed:
+        return f"side cluster {state.side} is {host} itself, opened in {state.replay_s:.1f} s at {at}"
+    return (
+        f"side cluster {state.side} on {host}: backup {state.label}, restored in {state.restore_s:.1f} s, "
+        f"{state.wal_bytes >> 20} MiB of WAL replayed in {state.replay_s:.1f} s, at {at}"
+    )
+
+
 def ways_on(context: Run, state: RestorePitr, seen: side_probe.SideCluster) -> tuple[str, ...]:
     """What can be done with it where it is; nothing where it is about to be the primary."""
     if context.options.swap:
         return ()
+    if state.delayed:
+        return (
+            f"look at it as postgres: psql {' '.join(seen.connection)}",
+            f"{beside.host_of(context, state)} is no delayed standby meanwhile; there, "
+            f"{side_probe.closing(state.side, layout(context).version)} lets it go on",
+        )
     swap = "" if state.at not in ("", state.primary) else "; --swap --yes puts it in the primary's place"
     return (
         f"look at it as postgres: psql {' '.join(seen.connection)}{swap}",

@@ -20,7 +20,8 @@ class RestorePitrOptions(Options):
     """One of the four targets, exclusive unless `inclusive`. Empty `backup_set` chooses the backup, `timeline` 0
     follows the primary's own. `on`: the host to restore on, empty for the inventory's `side_host`. `swap`: put the side
     cluster in the primary's place. `replace`: drop an open side cluster of another request. `hurry`: give way to
-    nobody. `drop_replaced`: delete the replaced data directory once everything is verified.
+    nobody. `drop_replaced`: delete the replaced data directory once everything is verified. `source`: "delayed" for a
+    delayed standby alone, "repository" for a backup alone; empty takes the first where it can give the target.
     """
 
     added_later: ClassVar[frozenset[str]] = frozenset({"swap", "replace", "drop_replaced", "hurry"})
@@ -38,6 +39,7 @@ class RestorePitrOptions(Options):
     hurry: bool = False
     swap: bool = False
     drop_replaced: bool = False
+    source: str = ""
 
 
 class RestorePitr(Roles):
@@ -54,6 +56,8 @@ class RestorePitr(Roles):
     was_synchronous: bool = True
     covered: bool = False
     located: int | None = None
+    delayed: str = ""  # the delayed standby that is opened; empty: a backup is restored
+    stop_lsn: int = 0  # before the record at which it stops
     label: str = ""
     skipped: tuple[str, ...] = ()
     side_lsn: int = 0
@@ -75,6 +79,8 @@ class RestorePitr(Roles):
         """What recovery is told. A name may stand twice in the WAL and PostgreSQL stops at the first; of a transaction
         id it reads half, and of a part of a transaction nothing: the position of what was found means one thing.
         """
+        if self.delayed:
+            return Target(kind="lsn", value=as_lsn(self.stop_lsn))
         if self.located is None:
             return self.target
         inclusive = self.target.kind == "name" or self.target.inclusive

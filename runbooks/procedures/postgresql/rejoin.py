@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from inventories.errors import BadInput, Refused, TargetFailed, TimedOut, VerificationFailed
+from contextlib import suppress
+
+from inventories.errors import BadInput, DrError, Refused, TargetFailed, TimedOut, VerificationFailed
 from runbooks.actions.postgresql import directory
 from runbooks.actions.postgresql import server as act
+from runbooks.actions.postgresql import side as sides
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Grows, Step
@@ -12,6 +15,7 @@ from runbooks.hosts import Host, Run
 from runbooks.layout import DATA, KEPT
 from runbooks.long_work.work import Asker, Overtaken
 from runbooks.probes.postgresql import server
+from runbooks.probes.postgresql import side as side_probe
 from runbooks.probes.postgresql import stopped as files
 from runbooks.procedures.postgresql import gates, guards, rebuilding, streaming, verifying
 from runbooks.procedures.postgresql.fitting import fit
@@ -62,7 +66,7 @@ def assess(context: Run, state: Rejoin) -> Rejoin:
     primaries = [node for node in nodes if node.is_primary and node.name != wanted]
     if not primaries:
         _not_the_primary_itself(nodes, wanted)
-    primary = server.the_primary(primaries)
+    primary = server.the_primary(primaries or nodes)  # a refusal tells of every node, and where that leads
     if not out:
         raise Refused(
             f"{wanted or 'every other node'} streams from {primary.name} already: there is nothing to rejoin",
@@ -122,7 +126,7 @@ def _is_out(node: server.Node, wanted: str) -> bool:
     """One that receives and has paused replays nothing: it is brought back where it is named."""
     if node.name == wanted:
         return not node.streams or node.replay_paused
-    return not node.streams and not wanted and not node.is_primary
+    return not node.follows and not wanted and not node.is_primary
 
 
 def _not_the_one_to_keep(context: Run, node: server.Node, primary: server.Node) -> None:
@@ -149,8 +153,19 @@ def as_assessed(context: Run, state: Rejoin) -> None:
 
 
 def stop(context: Run, state: Rejoin) -> Rejoin:
+    _no_longer_open(context, other_of(context, state))
     act.fence(other_of(context, state), layout(context), f"rejoin, run {context.run_dir.name}")
     return _as_it_parted(context, state)
+
+
+def _no_longer_open(context: Run, host: Host) -> None:
+    """A delayed standby that a restore has left open ends cleanly; the fence would kill it."""
+    if not host.entry.delay_s:
+        return
+    with suppress(DrError):
+        for one in side_probe.every(host):
+            if one.standby:
+                sides.drop(host, one.name, min(60, context.remaining()))
 
 
 def _as_it_parted(context: Run, state: Rejoin) -> Rejoin:

@@ -9,7 +9,7 @@ from runbooks.engine.procedure import Procedure
 from runbooks.engine.step import Evidence, Grows, Step
 from runbooks.hosts import Run
 from runbooks.layout import DATA
-from runbooks.procedures.postgresql import archiving, gates, guards, streaming, validating, verifying, writing
+from runbooks.procedures.postgresql import archiving, delayed, gates, guards, streaming, validating, verifying, writing
 from runbooks.procedures.postgresql import pitr_side as beside
 from runbooks.procedures.postgresql import pitr_swap as inplace
 from runbooks.procedures.postgresql import pitr_target as beforehand
@@ -20,8 +20,15 @@ from runbooks.procedures.postgresql.working import nobody_works
 def begins(context: Run) -> RestorePitr:
     """What was asked for. Raises BadInput, and Refused while another run does the same."""
     state = wanted(context)
+    delayed.fitting(context)
     nobody_works(context, f"side-{SIDE}", *([DATA] if context.options.swap else []))
     return state
+
+
+def choose(context: Run, state: RestorePitr) -> RestorePitr:
+    """A delayed standby that has the target still before it, or the backup that leads to it."""
+    state = delayed.found(context, state)
+    return state if state.delayed else beforehand.choose(context, state)
 
 
 def _after(step: Step[Any]) -> Step[Any]:
@@ -66,9 +73,9 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
             commands=("psql -c 'select pg_current_xact_id()' -c 'select pg_switch_wal()'",),
         ),
         Step(
-            name="choose", role="backup", budget="restore.locate", action=beforehand.choose, observes=True,
-            says="Find the target in the archive and the newest good backup that ended before it.",
-            evidence=Evidence("a sound backup is named, and its WAL is whole up to the target and a commit behind it"),
+            name="choose", role="backup", budget="restore.locate", action=choose, observes=True,
+            says="Find the target before a delayed standby, else in the archive with the newest good backup before it.",
+            evidence=Evidence("a standby has it before it, or a sound backup's WAL is whole up to a commit behind it"),
             commands=(
                 "pgbackrest --stanza=main info",
                 "pgbackrest repo-ls --recurse archive/main",
@@ -77,6 +84,7 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
         ),
         Step(
             name="hold", role="backup", budget="ssh.command", action=beforehand.hold,
+            when=lambda context, state: not state.delayed, when_says="a backup is restored",
             says="Take a lease on the repository, so that nothing in it expires meanwhile.",
             evidence=Evidence("the lease is written and the backup is still there", beforehand.still_there),
             still=Evidence("in the repository, as long as it is needed", beforehand.still_needed),
@@ -84,7 +92,7 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
         Step(
             name="side-restore", role="primary", budget="restore.side", action=beside.side_restore,
             grows=Grows.RESTORE,
-            says="Restore the backup beside the primary, cut off from the world, and recover it to the target.",
+            says="Open the delayed standby at the target, or restore the backup beside the primary up to it.",
             evidence=Evidence("it stands paused at the target", beside.stands),
             still=Evidence("the side cluster of this target, until it is promoted", beside.there),
             commands=(

@@ -19,7 +19,7 @@ from runbooks.probes.postgresql import schema, server, tables
 from runbooks.probes.postgresql import side as sides
 from runbooks.probes.postgresql import table_copy as copies
 from runbooks.probes.postgresql.tables import Server
-from runbooks.procedures.postgresql import beside, gates, guards, pitr_side, pitr_target
+from runbooks.procedures.postgresql import beside, delayed, gates, guards, pitr_side, pitr_target
 from runbooks.procedures.postgresql import table_copy as copying
 from runbooks.procedures.postgresql.pitr_state import RestorePitr
 from runbooks.procedures.postgresql.pitr_state import wanted as pitr_wanted
@@ -36,7 +36,8 @@ SIDE = "table"
 
 
 class RestoreTableOptions(Options):
-    """A target as restore-pitr takes it, or `source`, the name of a side cluster that is open already.
+    """A target as restore-pitr takes it, or `source`, the name of a side cluster that is open already; with a target
+    "delayed" or "repository", as there.
 
     `where` restricts both the copy and the live table. `replace` drops an open side cluster of another target,
     `hurry` gives way to nobody.
@@ -106,6 +107,7 @@ def tables_of(text: str) -> tuple[str, ...]:
 def begins(context: Run) -> RestoreTable:
     """What was asked for. Raises BadInput, and Refused while another run does the same."""
     state = wanted(context)
+    delayed.fitting(context, is_open=state.aim is None)
     nobody_works(context, f"side-{SIDE}")
     return state
 
@@ -118,12 +120,16 @@ def wanted(context: Run) -> RestoreTable:
     twice = sorted({name for name in said.tables if said.tables.count(name) > 1})
     if twice:
         raise BadInput(f"{', '.join(twice)} is named twice in --tables", "name each table once")
-    if said.source and any((said.to_time, said.to_lsn, said.to_xid, said.to_name)):
-        raise BadInput("a target and --from were both given", "an open side cluster stands where it was stopped")
-    aim = None if said.source else pitr_wanted(context).model_copy(update={"side": SIDE, "served": True})
+    is_open = said.source not in ("", delayed.DELAYED, delayed.REPOSITORY)
+    if is_open and any((said.to_time, said.to_lsn, said.to_xid, said.to_name)):
+        raise BadInput(
+            "a target and --from were both given",
+            "an open side cluster stands where it was stopped; --from delayed and --from repository go with a target",
+        )
+    aim = None if is_open else pitr_wanted(context).model_copy(update={"side": SIDE, "served": True})
     return RestoreTable(
         tables=said.tables, mode=said.mode, where=said.where.strip(), keep_replaced=said.keep_replaced,
-        side=said.source or SIDE, aim=aim,
+        side=said.source if is_open else SIDE, aim=aim,
     )  # fmt: skip
 
 
@@ -143,10 +149,21 @@ def from_target(context: Run, state: RestoreTable) -> bool:
     return state.aim is not None
 
 
+def opens_standby(context: Run, state: RestoreTable) -> bool:
+    return state.aim is not None and bool(state.aim.delayed)
+
+
+def restores_backup(context: Run, state: RestoreTable) -> bool:
+    return state.aim is not None and not state.aim.delayed
+
+
 def cover(context: Run, state: RestoreTable) -> RestoreTable:
-    """As restore-pitr: the archive must lead to the target and to a commit behind it; then choose the backup."""
+    """As restore-pitr: a commit must be behind the target; a delayed standby before it, or a backup leads to it."""
     assert state.aim is not None
-    return state.model_copy(update={"aim": pitr_target.choose(context, pitr_target.cover(context, state.aim))})
+    aim = delayed.found(context, pitr_target.cover(context, state.aim), state.tables)
+    if aim.delayed:
+        return state.model_copy(update={"aim": aim, "at": aim.at})
+    return state.model_copy(update={"aim": pitr_target.choose(context, aim)})
 
 
 def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
@@ -155,6 +172,8 @@ def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
     The lease keeps the repository from expiring meanwhile; once recovery stands at its target nothing more is read.
     """
     assert state.aim is not None
+    if state.aim.delayed:
+        return state.model_copy(update={"aim": delayed.opened(context, state.aim)})
     backup, name = context.estate.backup, context.run_dir.name
     why = f"restoring {', '.join(state.tables)} from {state.aim.label} to {state.aim.target}"
     lease.hold(backup, name, user_at_machine(), why, lease.RESTORE_S, state.aim.label)
@@ -175,6 +194,9 @@ def side_restore(context: Run, state: RestoreTable) -> RestoreTable:
 def reached(context: Run, state: RestoreTable) -> None:
     """The same proof as restore-pitr's: the commits on either side of where recovery stopped, from the archive."""
     assert state.aim is not None
+    if state.aim.delayed:
+        delayed.reached(context, state.aim)
+        return
     pitr_side.stands(context, state.aim)
     pitr_side.reached(context, state.aim)
     context.say(
@@ -201,9 +223,16 @@ def source_of(context: Run, state: RestoreTable) -> Source:
 
 def compare(context: Run, state: RestoreTable) -> RestoreTable:
     """Both shapes, the way from one to the other, and the counts; everything that can be refused is refused here."""
+    with delayed.given_back(context, state.aim):
+        return _compared(context, state)
+
+
+def _compared(context: Run, state: RestoreTable) -> RestoreTable:
     live, source = live_server(context, state), source_of(context, state)
     copy = Server(live.host, live.database, source.connect)
-    if copies.locked(copy):
+    if opens_standby(context, state):
+        delayed.readable(copy, state.tables)
+    elif copies.locked(copy):
         context.say(f"a transaction in flight at the target has locked tables: {state.side} is promoted to undo it")
         side_act.promote(beside.host_of(context, state), state.side, context.remaining())
     plans, making = planner(context, state, copy).plan(state.tables)
@@ -238,7 +267,7 @@ def _told(context: Run, state: RestoreTable, plans: tuple[TablePlan, ...], fired
         told += [f"what is replaced is kept as {', '.join(kept)}"] if kept else []
     if not context.options.yes:
         beside.leave(context, state)
-    if not context.options.yes or state.aim is None:
+    if (not context.options.yes or state.aim is None) and not opens_standby(context, state):
         told.append(
             f"the side cluster {state.side} stays open on {beside.host_of(context, state)} "
             f"({_megabytes(plans)} MiB in these tables); there, {beside.dropping(state)} removes it"
@@ -277,6 +306,11 @@ def _proved(plan: TablePlan) -> tuple[ForeignKey, ...]:
 
 def write(context: Run, state: RestoreTable) -> RestoreTable:
     """One transaction. A run that was cut off in it finds by its mark whether it was committed."""
+    with delayed.given_back(context, state.aim):
+        return _written(context, state)
+
+
+def _written(context: Run, state: RestoreTable) -> RestoreTable:
     live, mark = live_server(context, state), copying.mark_of(context)
     act.end_sessions(live.host, live.database)
     until(lambda: copies.sessions(live), 30, what="the sessions of an earlier run to end", accept=lambda n: n == 0)
@@ -300,7 +334,8 @@ def is_committed(context: Run, state: RestoreTable) -> None:
 
 def check(context: Run, state: RestoreTable) -> RestoreTable:
     """Every row of the copy is live with the same values, or was superseded; what was made is as declared."""
-    found = _compared_again(context, state)
+    with delayed.given_back(context, state.aim):
+        found = _compared_again(context, state)
     beside.leave(context, state)
     told = tuple(held(counts) for counts in found)
     for line in told:
@@ -360,6 +395,17 @@ def drop_side(context: Run, state: RestoreTable) -> RestoreTable:
     return state
 
 
+def give_back(context: Run, state: RestoreTable) -> RestoreTable:
+    assert state.aim is not None
+    delayed.closed(context, state.aim)
+    return state
+
+
+def follows(context: Run, state: RestoreTable) -> None:
+    assert state.aim is not None
+    delayed.follows(context, state.aim)
+
+
 def dropped(context: Run, state: RestoreTable) -> None:
     if sides.look(host := beside.host_of(context, state), state.side):
         raise VerificationFailed(f"the side cluster {state.side} is still on {host}")
@@ -387,8 +433,8 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
         Step(
             name="cover", role="primary and backup", budget="restore.locate", action=cover, observes=True,
             when=from_target, when_says="the side cluster is this run's own",
-            says="Close the WAL segment, find the target in the archive and the newest good backup that ended before.",
-            evidence=Evidence("a sound backup is named, and its WAL is whole up to the target and a commit behind it"),
+            says="Close the WAL segment; find the target ahead of a delayed standby, else a good backup before it.",
+            evidence=Evidence("a standby has it before it, or a sound backup's WAL is whole up to a commit behind it"),
             commands=(
                 "psql -c 'select pg_current_xact_id()' -c 'select pg_switch_wal()'", "pgbackrest --stanza=main info",
             ),
@@ -397,7 +443,7 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
             name="side-restore", role="primary", budget="restore.side", action=side_restore, observes=True,
             grows=Grows.RESTORE,
             when=from_target, when_says="the side cluster is this run's own",
-            says="Restore a side cluster beside the live one, up to the target, cut off from the world.",
+            says="Open the delayed standby at the target, or restore a side cluster up to it, cut off from the world.",
             evidence=Evidence("the last commit in it lies before the target and the next one after it", reached),
             commands=(
                 "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.postgresql.side.cluster restore "
@@ -435,10 +481,17 @@ RESTORE_TABLE: Procedure[RestoreTable] = Procedure(
         ),
         Step(
             name="drop-side", role="primary", budget="ssh.command", action=drop_side, option="yes",
-            when=from_target, when_says="the side cluster is this run's own",
+            when=restores_backup, when_says="a backup was restored",
             says="Remove the side cluster.",
             evidence=Evidence("it is gone", dropped),
             commands=(beside.dropping(RestoreTable()),),
+        ),
+        Step(
+            name="give-back", role="delayed standby", budget="restore.swap", action=give_back, observes=True,
+            when=opens_standby, when_says="a delayed standby was opened",
+            says="Let it go on as the delayed standby that it was.",
+            evidence=Evidence("it is a standby again", follows),
+            commands=(sides.closing(SIDE, 17),),
         ),
     ),
 )  # fmt: skip

@@ -73,12 +73,17 @@ class StartCluster(Failover):
 
 
 def wanted(context: Run) -> StartCluster:
-    """Raises BadInput for a host that is none of PostgreSQL's."""
+    """Raises BadInput for a host that is none of PostgreSQL's, Refused for one that never takes writes."""
     name, candidates = context.options.host, [host.name for host in context.estate.postgres]
     if name and name not in candidates:
         raise BadInput(
             f"{name!r} is no PostgreSQL host of inventory {context.estate.inventory}",
             f"its PostgreSQL hosts are {' and '.join(candidates)}",
+        )
+    if name and context.estate.host(name).entry.delay_s:
+        raise Refused(
+            f"{name} is {context.estate.host(name).entry.never_promoted}, and is not the one to start first",
+            f"./dr start-cluster --host {' or '.join(host.name for host in context.estate.candidates)}",
         )
     nobody_works(context, DATA)  # what is being restored or rewound is nothing to choose from, nor to start
     return StartCluster()
@@ -157,7 +162,7 @@ def _archive(context: Run) -> Archive | None:
 def _nobody_writes(context: Run, nodes: tuple[server.Node, ...], writes_to: str | None) -> None:
     alive = [node for node in nodes if node.is_primary]
     if alive:
-        others = [node.name for node in nodes if node is not alive[0] and not node.streams]
+        others = [node.name for node in nodes if node is not alive[0] and not node.follows]
         raise Refused(
             f"{alive[0].name} is a primary that answers and takes writes, so the cluster is not down",
             f"./dr rejoin {others[0]} --yes brings the other back" if others else "./dr status shows what is missing",

@@ -65,7 +65,7 @@ def follows_soon(context: Run, state: Roles) -> None:
         lambda: server.look(other_of(context, state), layout(context).version),
         context.remaining(),
         what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
-        accept=lambda node: node.streams and node.timeline == state.timeline,
+        accept=lambda node: node.follows_on(state.timeline),
     )
 
 
@@ -84,7 +84,7 @@ def follows(context: Run, state: Roles) -> None:
         lambda: server.look(other_of(context, state), version),
         "rejoin.stream",
         what=f"{state.other} to stream from {state.primary} on timeline {state.timeline}",
-        accept=lambda node: node.streams and node.timeline == state.timeline,
+        accept=lambda node: node.follows_on(state.timeline),
         far=behind, least=server.SEGMENT_BYTES, granted=context.granted.add, clock=context.clock,
     )  # fmt: skip
 
@@ -116,7 +116,7 @@ def _quorum_waits(context: Run, state: R) -> R:
     """The same with more than one standby: every candidate that streams is let in, and the other host with them."""
     primary, other = primary_of(context, state), other_of(context, state)
     if not other.entry.synchronous:
-        context.say(f"{other} is asynchronous by declaration: no commit waits for it")
+        context.say(f"{other} is {other.entry.never_promoted}: no commit waits for it")
         return state
     until_it_is(context, state, f"up with {primary.name}", lambda standby: True)
     return only_these(context, state, _who_streams(context, primary, other))

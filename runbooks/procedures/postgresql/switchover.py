@@ -101,9 +101,9 @@ def wanted(context: Run) -> Switchover:
         )
     if name and not hosts[name].entry.synchronous:
         raise Refused(
-            f"{name} is asynchronous by declaration, and is not promoted",
+            f"{name} is {hosts[name].entry.never_promoted}, and is not promoted",
             f"./dr switchover --host {' or '.join(host.name for host in context.estate.candidates)}; or take "
-            "`synchronous` off it in the inventory, then ./dr deploy",
+            f"{hosts[name].entry.lets_in} off it in the inventory, then ./dr deploy",
         )
     return Switchover()
 

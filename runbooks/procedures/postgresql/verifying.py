@@ -62,4 +62,4 @@ def _out(context: Run, state: Roles) -> list[str]:
     """Further standbys that are out already: they are none of this procedure's business."""
     further = further_of(context, state)
     with ThreadPoolExecutor(max(1, len(further))) as pool:
-        return [node.name for node in pool.map(lambda host: asked(context, host), further) if not node.streams]
+        return [node.name for node in pool.map(lambda host: asked(context, host), further) if not node.follows]

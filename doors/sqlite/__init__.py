@@ -1,0 +1,1 @@
+"""Doors to the SQLite databases of the application hosts."""

@@ -1,0 +1,1 @@
+"""What is broken of SQLite databases, and how they come back."""

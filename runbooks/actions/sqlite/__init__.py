@@ -1,0 +1,1 @@
+"""Changes to SQLite databases of the application hosts."""
