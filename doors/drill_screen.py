@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -90,7 +90,7 @@ def _show(console: Console, shown: Shown, over: threading.Event) -> None:
 
     drawn_over = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
     with suppress(OSError, ValueError):  # a terminal that is gone, or closed, hears nothing
-        with drawn_over or suppress():
+        with drawn_over or nullcontext():
             last = False
             while not last:
                 last = over.wait(EVERY_S)

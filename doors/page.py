@@ -99,8 +99,10 @@ def _unasked(estate: Estate | None) -> Facts:
     from drills.board.facts import gather
     from drills.evidence.files import files
 
-    why = {name: _NOT_ASKED for name in ("why_not_seen", "why_no_plan", "why_no_backups")}
-    return replace(gather(None, files()), estate=estate.name if estate else "", **why)
+    return replace(
+        gather(None, files()), estate=estate.name if estate else "", why_not_seen=_NOT_ASKED, why_no_plan=_NOT_ASKED,
+        why_no_backups=_NOT_ASKED,
+    )  # fmt: skip
 
 
 TOP_LEVEL = (page,)

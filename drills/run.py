@@ -30,7 +30,6 @@ from runbooks.engine.rundir import new_run_dir
 from runbooks.engine.signals import held_back, interruptible
 from runbooks.probes.tdengine import servers
 
-
 Begun = Callable[[Stage, Writer], object]
 
 

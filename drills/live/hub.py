@@ -1,4 +1,4 @@
-"""What everybody who looks at the served page is told, found out once for all of them, and only while somebody looks."""
+"""What all who look at the served page are told: found out once for all of them, and only while somebody looks."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ PORT = 8850
 # Of whoever forwards the port, too. Under another name a foreign page may have led the browser here.
 _NAMES = ("127.0.0.1", "localhost")
 _ALIVE_EVERY_S = 15.0
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 _HEADERS = {
     "Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin", "X-Frame-Options": "DENY",

@@ -18,8 +18,9 @@ RUN = "20261129T031500Z-drill-primary-power-loss"
 
 def past(runs: Path, name: str = "20261128T120000Z-drill-primary-power-loss", **changes: object) -> DrillResult:
     """One that passed: the fault 10 s after its beginning, noticed 2 s later, over after a minute."""
-    at = {"normal": 0.0, "fault": 10.0, "detected": 12.0, "fence": 12.5, "drain": 20.0, "compare": 25.0, "restore": 40.0}
-    marks = [Mark(name, seconds) for name, seconds in at.items()]
+    begins = (0.0, 10.0, 12.0, 12.5, 20.0, 25.0, 40.0)
+    names = ("normal", "fault", "detected", "fence", "drain", "compare", "restore")
+    marks = [Mark(name, seconds) for name, seconds in zip(names, begins, strict=True)]
     told = {"duration_s": 60.0, "phases": phases(marks, 60.0), "negative_twin": None, **changes}
     result = power_loss()[0].model_copy(update=told)
     (runs / name).mkdir(parents=True)
@@ -50,7 +51,8 @@ class Running:
         raise AssertionError("what was said is not on disk")
 
     def end(self, outcome: Outcome = Outcome.PASSED) -> None:
-        write_result(power_loss()[0].model_copy(update={"outcome": outcome, "reasons": (), "negative_twin": None}), self.folder)
+        told = {"outcome": outcome, "reasons": (), "negative_twin": None}
+        write_result(power_loss()[0].model_copy(update=told), self.folder)
         self.writer.close()
 
 

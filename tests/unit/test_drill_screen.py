@@ -33,7 +33,8 @@ from tests.unit.test_drill_ends import Machine, machine
 __all__ = ["machine"]
 SEEN = Snapshot(
     run="r", scenario="primary-power-loss", summary="the primary's host loses power", phase="noticed; recovery runs",
-    elapsed_s=83.2, since_fault_s=1.26, rows=(Rows("PostgreSQL", 165_251, 1203, 203, "outbox"),), left_s=33.2, share=0.6,
+    elapsed_s=83.2, since_fault_s=1.26, rows=(Rows("PostgreSQL", 165_251, 1203, 203, "outbox"),), left_s=33.2,
+    share=0.6,
 )  # fmt: skip
 
 
@@ -79,7 +80,8 @@ def test_this_process_takes_what_it_holds_and_reads_no_file(tmp_path: Path) -> N
     drill.writer.mark("fault", time.monotonic() - 5)
     seen = own.look()
     assert seen and seen.rows == (Rows("PostgreSQL", 3, 2, 2, "outbox"),)
-    assert seen.since_fault_s == pytest.approx(5, abs=1) and seen.left_s == 48, "it was noticed after 2 s, the last time"
+    assert seen.since_fault_s == pytest.approx(5, abs=1)
+    assert seen.left_s == 48, "it was noticed after 2 s, the last time"
     drill.writer.close()
     assert own.look() is None
 
@@ -87,7 +89,9 @@ def test_this_process_takes_what_it_holds_and_reads_no_file(tmp_path: Path) -> N
 # ---- a drill never waits for it
 
 
-def test_what_cannot_be_shown_ends_no_drill(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_shown_ends_no_drill(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full() -> Snapshot:
         raise TargetFailed("The ledger cannot be written: No space left on device.")
 
@@ -119,7 +123,9 @@ def test_a_terminal_that_stands_still_holds_no_drill_up(monkeypatch: pytest.Monk
     os.close(ours)
 
 
-def test_the_drill_hands_over_what_it_goes_on_with(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_drill_hands_over_what_it_goes_on_with(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks: list[Snapshot | None] = []
 
     def go(course: Course) -> None:
@@ -164,7 +170,8 @@ print("passed")
 
 
 def test_in_a_pipe_there_are_plain_lines() -> None:
-    ran = subprocess.run([sys.executable, "-c", _SCRIPT], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    command = [sys.executable, "-c", _SCRIPT]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout == "passed\n"
     assert ran.stderr.splitlines() == ["the feed writes", "fault: it has no power", line(SEEN)]
 

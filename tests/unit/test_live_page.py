@@ -6,6 +6,8 @@ import http.client
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ from drills.live.serve import Server
 from inventories.errors import BadInput, TargetFailed
 from tests.unit import board_kit, live_kit
 from tests.unit.browser_kit import CHROMIUM, Browser, browser
-from tests.unit.test_bad_input import Machine, assert_told, machine
+from tests.unit.test_bad_input import ROOT, Machine, assert_told, machine
 from tests.unit.test_board import AXE, dom
 
 __all__ = ["machine"]
@@ -119,7 +121,7 @@ def test_a_drill_that_has_ended_has_the_page_made_anew_at_once(
     assert json.loads(hub.drill())["outcome"] == "failed", "how it ended stands until another begins"
 
 
-def test_a_page_that_cannot_be_made_leaves_the_one_before(hub: Hub, estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_cannot_be_made_leaves_the_one_before(hub: Hub, estate: Estate) -> None:
     before, estate.trouble = hub.page, "the history cannot be read"
     hub._made = -60.0
     waited(hub, 2, estate)
@@ -151,7 +153,9 @@ def test_it_serves_the_page_to_this_machine_alone(hub: Hub) -> None:
         assert asked(server, "/", method="POST").status == 501
 
 
-def test_events_are_told_as_they_come_and_survive_one_who_goes(hub: Hub, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_are_told_as_they_come_and_survive_one_who_goes(
+    hub: Hub, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("drills.live.serve.LOOKS_EVERY_S", 0.05)
     with served(hub) as server:
         asked(server, "/events").close()
@@ -183,8 +187,45 @@ def test_a_port_that_cannot_be_had_is_bad_input() -> None:
         (["--serve", "--out", "there"], ["--out belongs to a page that is written"], "--serve"),
     ],
 )
-def test_a_mistake_is_told_before_anybody_is_asked(machine: Machine, words: list[str], told: list[str], hint: str) -> None:
+def test_a_mistake_is_told_before_anybody_is_asked(
+    machine: Machine, words: list[str], told: list[str], hint: str
+) -> None:
     assert_told(machine.dr("page", *words, "--inventory", machine.inventory), 2, *told, hint=hint)
+
+
+def test_the_command_serves_until_it_is_ended_and_asks_no_estate_beside_a_drill(machine: Machine) -> None:
+    drill = live_kit.running(machine.folder / "runs")
+    with begun(machine) as (process, address):
+        connection = http.client.HTTPConnection(address, timeout=30)
+        connection.request("GET", "/")
+        html = connection.getresponse().read().decode()
+        assert "a drill runs, and asking would change what it measures" in dom(html).one("main").text
+        assert dom(html).one("html").attrs["data-title"] == "Estate nobodys"
+        connection.request("GET", "/events")
+        told = connection.getresponse()
+        assert told.readline() == b"event: drill\n"
+        assert json.loads(told.readline().decode().removeprefix("data: "))["run"] == drill.folder.name
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+@contextmanager
+def begun(machine: Machine) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """./dr page --serve on a free port, with host and port of its address."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("DR_")}
+    ours = {"DR_STATE": str(machine.folder / "state"), "DR_RUNS": str(machine.folder / "runs")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "doors.main", "page", "--serve", "--port", "0", "--inventory", machine.inventory],
+        cwd=ROOT, env={**clean, **ours}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("page: http://127.0.0.1:"), line
+        yield process, line.split("//")[1].split("/")[0]
+    finally:
+        process.kill()
+        process.wait()
 
 
 # ---- the page
@@ -284,6 +325,8 @@ def test_axe_finds_nothing_in_a_running_drill(hub: Hub, runs: Path, tab: Browser
         tab.ask("Page.setBypassCSP", enabled=True)
         tab.js(AXE.read_text() + "; 0")
         wanted = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
-        found = tab.js(f"axe.run(document, {{runOnly: {json.dumps(wanted)}}}).then(found => [found.passes.length, "
-                       "...found.violations.map(one => one.id + ': ' + one.nodes.map(node => node.html).join(' | '))])")  # fmt: skip
+        found = tab.js(
+            f"axe.run(document, {{runOnly: {json.dumps(wanted)}}}).then(found => [found.passes.length, "
+            "...found.violations.map(one => one.id + ': ' + one.nodes.map(node => node.html).join(' | '))])"
+        )
         assert found[0] > 10 and found[1:] == []
