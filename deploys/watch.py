@@ -23,6 +23,7 @@ from deploys.postgresql.operations import known_host, packages
 from deploys.text import MANAGED
 from deploys.tree import tree
 from inventories.catalog import channels
+from inventories.catalog.load import load_recovery
 
 GROUP, USER = "watch", "mystocks-watch"
 HOME, ETC = "/var/lib/mystocks-watch", "/etc/mystocks-dr/watch"
@@ -38,6 +39,8 @@ KEY, INVENTORY = f"{ETC}/id_ed25519", f"{ETC}/inventory.py"
 _UNIT_FILE = f"/etc/systemd/system/{UNIT}.service"
 ALARMS, ALARM_SECRETS = "mystocks-alarms", f"{ETC}/alarm-secrets.yaml"
 _ALARMS_FILE = f"/etc/systemd/system/{ALARMS}.service"
+MARK = "mystocks-mark"
+_MARK_FILES = tuple(f"/etc/systemd/system/{MARK}.{kind}" for kind in ("timer", "service"))
 _WAY_IN, _SUDOERS = f"{HOME}/.ssh/authorized_keys", "/etc/sudoers.d/mystocks-watch"
 # What runs a failover, its verification too, of the release's own: Debian 13 has them as new as is needed.
 PACKAGES = (
@@ -115,6 +118,31 @@ def service() -> None:
     server.shell(name="watch's code is compiled", commands=[f"python3 -m compileall -q {CODE}"], _if=changed)
     systemd.service(name="the watch runs what is here", service=UNIT, restarted=True, _if=changed)
     _alarming(changed)
+    _marking()
+
+
+def _marking() -> None:
+    """The first watch's host takes the scheduled marks: it has a way to every host that is asked for one."""
+    every = load_recovery().marks.every_min
+    if not every or estate.nodes(GROUP)[0].name != host.name:
+        _no_marks()
+        return
+    values = {"managed": MANAGED, "user": USER, "code": CODE, "home": HOME, "inventory": INVENTORY, "every_min": every}
+    units = placed(
+        name="marks' units",
+        places=[
+            Place(path, "0644", text=rendered("watch", f"{Path(path).name}.j2", **values)) for path in _MARK_FILES
+        ],
+    )
+    systemd.daemon_reload(name="systemd reads the marks", _if=units.did_change)
+    systemd.service(name="marks are taken", service=f"{MARK}.timer", running=True, enabled=True)
+    systemd.service(
+        name="marks are taken as often as declared", service=f"{MARK}.timer", restarted=True, _if=units.did_change
+    )
+
+
+def _no_marks() -> None:
+    away("no marks are taken here", *_MARK_FILES, service=f"{MARK}.timer")
 
 
 def alarms() -> bool:
@@ -160,6 +188,7 @@ def _alarm_secrets() -> str:
 def gone() -> None:
     """On a host that is no watch's: one that was declared here before does not act any more."""
     _no_alarms()
+    _no_marks()
     away("nothing of a watch is here", _UNIT_FILE, KEY, INVENTORY, CODE, service=UNIT)
 
 
@@ -195,7 +224,8 @@ def _shared() -> dict[str, Any]:
     every = {name: value for name, value in runpy.run_path(str(_VALUES)).items() if not name.startswith("_")}
     values = {name: host.data.get(name) for name in every if name != "annotations" and name not in _NOT_ITS_BUSINESS}
     known = {
-        **values, "watch_key": True, "ssh_user": USER, "ssh_key": KEY, "ssh_strict_host_key_checking": "yes",
+        **values, "watch_key": True, "tdengine_beside": bool(estate.nodes("tdengine")), "ssh_user": USER,
+        "ssh_key": KEY, "ssh_strict_host_key_checking": "yes",
     }  # fmt: skip
     return known | {"secrets_file": ALARM_SECRETS} if alarms() else known
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from invoke.context import Context
@@ -27,9 +28,19 @@ _OTHER_TARGETS = {
 TO_MARK_HELP = "a mark that ./dr mark has taken: its LSN and timeline, and nothing that was committed after it"
 
 
-@task(help={"name": "what to call it", "json": "print JSON", "inventory": INVENTORY_HELP, "lab": LAB_HELP})
+@task(
+    help={
+        "name": "what to call it",
+        "scheduled": "for a timer: its moment comes behind the name, and after a day one of these an hour is kept",
+        "json": "print JSON",
+        "inventory": INVENTORY_HELP,
+        "lab": LAB_HELP,
+    }
+)
 @door
-def mark(c: Context, name: str, json: bool = False, inventory: str = "", lab: str = "") -> None:
+def mark(
+    c: Context, name: str, scheduled: bool = False, json: bool = False, inventory: str = "", lab: str = ""
+) -> None:
     """Bind this moment of every store to a name.
 
     Ends with 1 when something that is there could not be bound: the mark is kept, and says what it lacks.
@@ -38,7 +49,8 @@ def mark(c: Context, name: str, json: bool = False, inventory: str = "", lab: st
     from runbooks.marks import expiring, taking
 
     estate = hosts.load(inventory or None)
-    taken = taking.take(estate, name)
+    name = taking.scheduled_name(name, time.time()) if scheduled else name
+    taken = taking.take(estate, name, scheduled=scheduled)
     found, warnings = taken.mark, list(taken.mark.lacks)
     gone: tuple[Mark, ...] = ()
     try:
@@ -144,6 +156,35 @@ def to_the_mark(options: O, name: str, inventory: str, resume: bool) -> O:
         goal = resolve(hosts.load(inventory or None), name, resumed=resume)
         say(f"mark {name} of {goal.mark.moment}: LSN {goal.lsn}, along timeline {goal.timeline}")
     return options.model_copy(update={"to_lsn": goal.lsn, "timeline": goal.timeline})
+
+
+def backup_at_the_mark(name: str, label: str, inventory: str, resume: bool) -> str:
+    """The backup of TDengine that was the newest one at a mark; `label` where none is named. Raises BadInput beside
+    that, and Refused where the backup is not what the mark bound; a run that is resumed was begun with one that was.
+    """
+    if not name:
+        return label
+    if label:
+        raise BadInput(
+            f"two targets were given: --to-mark {name} and --label {label}", "leave --label or --to-mark out"
+        )
+    from runbooks import hosts
+    from runbooks.marks import holding, keeping, names, resolving
+
+    names.check(name)
+    estate = hosts.load(inventory or None)
+    with progress() as say:
+        found = resolving.one(name, keeping.look(estate.backup))
+        if found.estate != estate.name:
+            raise BadInput(f"mark {name} is of estate {found.estate}, and this one is {estate.name}", "./dr marks")
+        if resume and found.tdengine:
+            return found.tdengine.label
+        label = holding.backup_of(estate, found, "./dr tdengine-restore without --to-mark takes the newest backup")
+        say(
+            f"mark {name} of {found.moment}: backup {label}. What TDengine acknowledged after that began is in the "
+            "shadow of the application hosts: ./dr reconcile --store tdengine names it, and with --yes sends it again"
+        )
+    return label
 
 
 TOP_LEVEL = (mark, marks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -29,11 +30,13 @@ def plan(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> 
     """
     from runbooks import hosts
     from runbooks.engine.rundir import runs_dir
-    from runbooks.judge import feasibility
+    from runbooks.judge import feasibility, objectives
     from runbooks.look import plan as planning
 
     estate = hosts.load(inventory or None)
     found = planning.answers(estate, runs_dir(), _drills(estate.name))
+    if not estate.least:  # a time may hold where rows do not
+        print(f"WARNING: ASYNCHRONOUS BY CHOICE: {objectives.price('the primary')}.", file=sys.stderr)
     if json:
         print(jsonlib.dumps([{**asdict(one), "total_s": one.total_s} for one in found], indent=2))
     else:

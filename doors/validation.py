@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from invoke.context import Context
 from invoke.exceptions import Exit
@@ -14,10 +15,30 @@ from doors.support import INVENTORY_HELP, LAB_HELP, caller_path, door, progress
 from doors.tdengine.restores import SELECTION_HELP, names
 from inventories.errors import BadInput, ExitCode
 
+if TYPE_CHECKING:
+    from runbooks.hosts import Estate
+
 STORES = ("tdengine", "postgresql")
 # Words that are no mark's name, and mean nothing to a store.
 _OTHERS = {"tdengine": ("standby", "restored", "baseline", "backup"), "postgresql": ("backup",)}
 _OF_TDENGINE = ("label", "into", "symbols", "from", "to")
+
+
+Say = Callable[[str], object]
+
+
+class Found(Protocol):
+    """What a validation of either store found; `brief` is one sentence of it."""
+
+    @property
+    def sound(self) -> bool: ...
+    @property
+    def brief(self) -> str: ...
+    def as_json(self) -> dict[str, Any]: ...
+    def render(self) -> str: ...
+
+
+_Look = Callable[["Estate", Say], Found]
 
 
 @task(
@@ -33,6 +54,8 @@ _OF_TDENGINE = ("label", "into", "symbols", "from", "to")
         "baseline": "PostgreSQL: the file of the baseline (default: the estate's own)",
         "save-baseline": "PostgreSQL: keep the hashes of every table, for --against baseline",
         **{name: f"TDengine: {SELECTION_HELP[name]}" for name in _OF_TDENGINE},
+        "scheduled": "for cron: of the whole store, PostgreSQL at level full; what it came to is kept on the backup "
+        "host, for ./dr status and its alarms, also where it could not look",
         "json": "print JSON", "inventory": INVENTORY_HELP, "lab": LAB_HELP,
     },
 )  # fmt: skip
@@ -40,7 +63,8 @@ _OF_TDENGINE = ("label", "into", "symbols", "from", "to")
 def validate(
     c: Context, store: str = "tdengine", tables: str = "", level: str = "", label: str = "", into: str = "",
     symbols: str = "", from_: str = "", to: str = "", against: str = "", side: str = "", baseline: str = "",
-    save_baseline: bool = False, since: str = "", json: bool = False, inventory: str = "", lab: str = "",
+    save_baseline: bool = False, since: str = "", scheduled: bool = False, json: bool = False, inventory: str = "",
+    lab: str = "",
 ) -> None:  # fmt: skip
     """Hold a store against the catalogue, or a backup.
 
@@ -52,16 +76,22 @@ def validate(
     of_tdengine = dict(zip(_OF_TDENGINE, (label, into, symbols, from_, to), strict=True))
     if against in _OTHERS.get(store, ()):
         raise BadInput(f"nothing of {store} is compared with {against!r}", "./dr help validate tells what is")
-    of_both = {"tables": tables, "against": against, "since": since, "inventory": inventory}
+    of_both = {"tables": tables, "against": against, "since": since}
+    if scheduled:
+        _refuse("the whole store", of_tdengine | of_both | {"against": "", "side": side})
     if store == "tdengine":
         _refuse(store, of_postgresql | {"save-baseline": "yes" if save_baseline else ""})
-        sound = _tdengine(of_both | of_tdengine, json)
+        look: _Look = _tdengine(of_both | of_tdengine)
     elif store == "postgresql":
         _refuse(store, of_tdengine)
-        sound = _postgresql(of_both | of_postgresql, save_baseline, json)
+        of_postgresql["level"] = level or ("full" if scheduled else "")
+        look = _postgresql(of_both | of_postgresql, save_baseline)
     else:
         raise BadInput(f"there is no store {store!r} that is validated", f"--store {' or '.join(STORES)}")
-    if not sound:
+    what = {"store": store, "level": of_postgresql["level"], "against": against}
+    found = _looked(look, what if scheduled else None, inventory)
+    print(jsonlib.dumps(found.as_json()) if json else found.render())
+    if not found.sound:
         raise Exit(code=int(ExitCode.FAILED))
 
 
@@ -71,8 +101,16 @@ def _refuse(store: str, given: Mapping[str, str]) -> None:
             raise BadInput(f"--{name} means nothing to a validation of {store}", "./dr help validate tells which do")
 
 
-def _tdengine(given: Mapping[str, str], json: bool) -> bool:
+def _looked(look: _Look, scheduled: Mapping[str, str] | None, inventory: str) -> Found:
     from runbooks import hosts
+    from runbooks.validation.scheduled import kept
+
+    estate = hosts.load(inventory or None)
+    with progress() as say:
+        return kept(estate.backup, scheduled, partial(look, estate, say)) if scheduled else look(estate, say)
+
+
+def _tdengine(given: Mapping[str, str]) -> _Look:
     from runbooks.backups import tdengine_validation
     from runbooks.tdengine.selection import TdSelection
 
@@ -84,19 +122,17 @@ def _tdengine(given: Mapping[str, str], json: bool) -> bool:
         label=given["label"], into=given["into"], tables=names(given["tables"]), symbols=names(given["symbols"]),
         since=given["from"] or given["since"], until=given["to"],
     )  # fmt: skip
-    with progress() as say:
+
+    def look(estate: Estate, say: Say) -> Found:
         say("Holding TDengine's tables against the backup")
-        estate = hosts.load(given["inventory"] or None)
         if given["against"]:
-            found = tdengine_validation.against_mark(estate, selection, given["against"])
-        else:
-            found = tdengine_validation.validate(estate, selection)
-    print(jsonlib.dumps(asdict(found)) if json else found.render())
-    return found.sound
+            return tdengine_validation.against_mark(estate, selection, given["against"])
+        return tdengine_validation.validate(estate, selection)
+
+    return look
 
 
-def _postgresql(given: Mapping[str, str], save: bool, json: bool) -> bool:
-    from runbooks import hosts
+def _postgresql(given: Mapping[str, str], save: bool) -> _Look:
     from runbooks.procedures.postgresql import targets
     from runbooks.validation import run
 
@@ -112,10 +148,7 @@ def _postgresql(given: Mapping[str, str], save: bool, json: bool) -> bool:
         "" if against in list(run.Against) else against,
         targets.moment(given["since"]) if given["since"] else None,
     )  # fmt: skip
-    with progress() as say:
-        found = run.validate(hosts.load(given["inventory"] or None), options, say)
-    print(jsonlib.dumps(found.as_json()) if json else "\n".join(found.lines()))
-    return found.sound
+    return lambda estate, say: run.validate(estate, options, say)
 
 
 TOP_LEVEL = (validate,)

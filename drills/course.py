@@ -116,7 +116,7 @@ class Course:
         return stack.enter_context(watch)
 
     def _by_operator(self) -> tuple[float | None, Result]:
-        detected = self._detect()
+        detected = self.detect()
         recover = self.twin.recover if self.twin and self.twin.recover else self.scenario.recover
         return detected, recover(self.stage)
 
@@ -155,15 +155,19 @@ class Course:
         prepare(self.stage)
         self.stage.mark("normal")
 
-    def _detect(self) -> float | None:
-        """Wait for the alarm. One that stays away is recorded, and judged, where an alarm was promised."""
+    def detect(self) -> float | None:
+        """Wait for the alarm. One that stays away is recorded, and judged, where an alarm was promised.
+
+        What a twin's own waits for is its fault: one that does not show proves nothing. Raises TimedOut.
+        """
         detect = (self.twin and self.twin.detect) or self.scenario.detect
         if detect is None:
             return None
         try:
             alarm = detect(self.stage)
         except (TimedOut, VerificationFailed) as silent:
-            if self.result.objectives.detection_s is None:
+            unseen = isinstance(silent, TimedOut) and self.twin is not None and self.twin.detect is not None
+            if unseen or self.result.objectives.detection_s is None:
                 raise
             self.stage.fact("no alarm", str(silent))
             self.stage.mark("undetected")

@@ -27,7 +27,8 @@ _LOOK_S = 10.0
 def gate(estate: Estate, stores: Collection[Store] = ()) -> tuple[Host, Host]:
     """(primary, standby) of a whole estate. Raises Refused naming what is not whole."""
     nodes = postgres.survey(estate)
-    wrong = _nodes_wrong(nodes) or _surroundings_wrong(estate) or "; ".join(filter(None, map(_of(estate), stores)))
+    wrong = _nodes_wrong(nodes, estate.least) or _surroundings_wrong(estate)
+    wrong = wrong or "; ".join(filter(None, map(_of(estate), stores)))
     if wrong:
         raise Refused(
             f"the estate is not whole, so a drill would prove nothing: {wrong}",
@@ -42,7 +43,8 @@ def _of(estate: Estate) -> Callable[[Store], str]:
     return lambda store: store.wrong(estate)
 
 
-def _nodes_wrong(nodes: tuple[postgres.Node, ...]) -> str:
+def _nodes_wrong(nodes: tuple[postgres.Node, ...], least: int) -> str:
+    """`least`: how many standbys commits wait for by declaration; for none, whom they wait for is nobody's concern."""
     down = [f"{node.name} does not answer ({node.why or 'PostgreSQL is down'})" for node in nodes if not node.online]
     if down:
         return "; ".join(down)
@@ -53,7 +55,7 @@ def _nodes_wrong(nodes: tuple[postgres.Node, ...]) -> str:
     if paused := [node.name for node in streaming if node.replay_paused]:
         return f"{', '.join(paused)} receives and replays nothing: it has paused"
     waits = primaries[0].waits_for
-    if sum(one.sync in ("sync", "quorum") for one in primaries[0].standbys) < (waits.least if waits else 1):
+    if least and sum(one.sync in ("sync", "quorum") for one in primaries[0].standbys) < (waits.least if waits else 1):
         return f"{primaries[0].name} waits for no standby"
     return ""
 
@@ -62,7 +64,7 @@ def _surroundings_wrong(estate: Estate) -> str:
     record = read(estate)
     if not isinstance(record, Known):
         return f"the estate record is unknown: {record.why}"
-    if record.carry or not record.record.steady or not record.record.synchronous:
+    if record.carry or not record.record.steady or (estate.least and not record.record.synchronous):
         return f"the estate record says that {record.record.says}"
     rows = app.outbox(estate.app).pending_rows
     return f"{rows:,} rows wait in the outbox" if rows else ""

@@ -133,7 +133,7 @@ def _with_surroundings(result: DrillResult, stage: Stage, began: float, twin: Tw
         }
     )
     result = _with_pressure(result, stage, ended)
-    return verdict.judge(_with_twin(result, twin))
+    return verdict.judge(with_twin(result, twin))
 
 
 def _with_pressure(result: DrillResult, stage: Stage, ended: float) -> DrillResult:
@@ -147,13 +147,18 @@ def _with_pressure(result: DrillResult, stage: Stage, ended: float) -> DrillResu
     return result.model_copy(update={"pressure": during, "pressure_before": before})
 
 
-def _with_twin(result: DrillResult, twin: Twin | None) -> DrillResult:
-    """A twin holds when the drill fails for the reason it was built for, and for no other."""
+def with_twin(result: DrillResult, twin: Twin | None) -> DrillResult:
+    """A twin holds when its fault happened and the drill fails for the reason it was built for.
+
+    Seconds that were missed may stand beside that reason. Anything else that is wrong was not asked for.
+    """
     if twin is None:
         return result
     judged = verdict.judge(result)
     told = "; ".join(judged.reasons) or "it passed"
-    held = judged.outcome is Outcome.FAILED and twin.is_why(judged.reasons)
+    slow = verdict.slow(judged)
+    wrong = [reason for reason in judged.reasons if reason not in slow]
+    held = judged.outcome is Outcome.FAILED and judged.fault_at is not None and twin.is_why(wrong)
     return result.model_copy(update={"negative_twin": NegativeTwin(name=twin.name, held=held, reason=told)})
 
 

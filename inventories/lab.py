@@ -1,8 +1,8 @@
 """The lab's hosts, as `./dr lab.up` left them; DR_LAB chooses among labs.
 
-DR_LAB_SYNCHRONOUS says how many standbys a commit waits for, DR_LAB_DELAY ("1h") by how much the last one of three or
-more PostgreSQL hosts is behind, DR_LAB_ALARMS on which channels alarms leave: JSON of alarm_channels, everybody being
-told on all of them.
+DR_LAB_SYNCHRONOUS says how many standbys a commit waits for, or "none", DR_LAB_DELAY ("1h") by how much the last one of
+three or more PostgreSQL hosts is behind, DR_LAB_ALARMS on which channels alarms leave: JSON of alarm_channels,
+everybody being told on all of them.
 """
 
 import json as _json

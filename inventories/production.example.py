@@ -35,6 +35,7 @@ pg_primary = (
 # One to four standbys. With more than one a commit waits for whichever is first (synchronous_standbys = 1 of them),
 # so that the loss of one stops nothing; "synchronous": False makes one that is never waited for and never promoted, and
 # "apply_delay": "1h" one that is behind besides, from which a bad statement of the last hour is taken back in seconds.
+# synchronous_standbys = "none" makes the estate asynchronous, which inventories/group_data/all.py says the price of.
 pg_standby = (
     [("pg2", {"ssh_hostname": "192.0.2.22", "fence_command": ["/usr/local/sbin/fence-host", "off", "pg2"]})],
     _SSH,

@@ -15,6 +15,8 @@ from typing import Any
 from inventories.errors import BadInput
 
 MOST_STANDBYS = 4
+NOBODY = "none"  # an estate that is asynchronous by choice says so in this word; a number left empty or 0 is a mistake
+DECLARED_ASYNCHRONOUS = f'commits wait for no standby, as the inventory declares (synchronous_standbys = "{NOBODY}")'
 _SETTING = re.compile(r"\s*(?:(FIRST|ANY)\s+)?(?:(\d+)\s*)?\((.*)\)\s*|([^()]+)", re.IGNORECASE | re.DOTALL)
 
 
@@ -39,6 +41,11 @@ def setting(names: Sequence[str], least: int) -> str:
 def line(names: Sequence[str], least: int) -> str:
     """The same as a line of a configuration file."""
     return f"synchronous_standby_names = '{setting(names, least)}'"
+
+
+def least_of(declared: Any) -> int:
+    """How many standbys a commit waits for by what the inventory says; 0 for none, by the word for it."""
+    return 0 if declared == NOBODY else int(declared)
 
 
 def fitting(names: Sequence[str], least: int) -> int:
@@ -75,12 +82,15 @@ def check(path: Path, asynchronous: Sequence[str], groups: Mapping[str, tuple[st
         raise BadInput(
             f"{path}: every standby ({', '.join(standbys)}) is asynchronous by declaration, so every loss of the "
             "primary would lose rows",
-            "leave `synchronous` off one of them at least",
+            "leave `synchronous` off one of them at least; where no commit shall wait, "
+            f'synchronous_standbys = "{NOBODY}" says that of all, and they can still be promoted',
         )
+    if least == NOBODY:
+        return
     if isinstance(least, bool) or not isinstance(least, int) or least < 1:
         raise BadInput(
             f"{path}: synchronous_standbys is {least!r}, and it is a whole number of standbys, 1 or more",
-            "1 is the default: a commit waits for whichever standby is first",
+            f'1 is the default: a commit waits for whichever standby is first; "{NOBODY}" makes it asynchronous',
         )
     if waited and least > len(waited):
         raise BadInput(

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
-def put(path: Path, text: str) -> None:
-    """Whoever reads it sees what was there before, or all of this."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
+def put(path: Path, text: str, mode: int | None = None) -> None:
+    """Whoever reads it sees what was there before, or all of this. Raises OSError, leaving nothing beside it."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        if mode is not None:
+            fresh.chmod(mode)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise

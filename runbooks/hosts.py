@@ -19,6 +19,7 @@ from typing import Any
 from inventories import ssh_config
 from inventories.errors import BadInput, DrError, TargetFailed, TimedOut, Unreachable
 from inventories.inventory import HERE, HostEntry, read_inventory
+from inventories.quorum import least_of
 from runbooks import begun
 from runbooks.engine.budgets import budget
 from runbooks.engine.context import Context
@@ -257,8 +258,8 @@ class Estate:
 
     @property
     def least(self) -> int:
-        """How many standbys a commit waits for, by declaration."""
-        return int(self.data.get("synchronous_standbys", 1))
+        """How many standbys a commit waits for, by declaration; 0 in an estate that is asynchronous by choice."""
+        return least_of(self.data.get("synchronous_standbys", 1))
 
     @property
     def backup(self) -> Host:

@@ -1,5 +1,7 @@
 """Let standbys that stream by now confirm commits, with the record made to hold for that first: how a deploy ends.
 
+Where the inventory has become asynchronous, let go of whoever is waited for, with the record told first, too.
+
 pyinfra knows no record. It makes commits wait where they wait for nobody, of which no record says that anybody has
 every row; whom they wait for besides is changed here, where it is known who streams at this moment.
 """
@@ -9,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from inventories.errors import BadInput
-from inventories.quorum import Quorum, parsed, setting
+from inventories.quorum import DECLARED_ASYNCHRONOUS, Quorum, parsed, setting
 from runbooks.actions.postgresql import server as act
 from runbooks.hosts import Estate
 from runbooks.layout import Layout
 from runbooks.probes.postgresql import server
-from runbooks.record.keep import Keeper
+from runbooks.record.keep import Keeper, Truth
 from runbooks.record.read import Pages, pages
 from runbooks.record.types import Answer, Unknown
 
@@ -29,6 +31,8 @@ def let_in(keeper: Keeper, only: Collection[str] = ()) -> str:
     if len(primaries) != 1 or (only and primaries[0].name not in only):
         return ""
     primary = primaries[0]
+    if not estate.least:
+        return _let_go(keeper, primary) if primary.synchronous else ""
     wanted = due(estate, primary)
     if wanted is None:
         return ""
@@ -42,9 +46,31 @@ def let_in(keeper: Keeper, only: Collection[str] = ()) -> str:
     return f"Commits on {primary.name} wait for {wanted.least} of {' and '.join(others)} from now on"
 
 
+def _let_go(keeper: Keeper, primary: server.Node) -> str:
+    """The estate has become asynchronous by declaration: the record says so before the first commit that is alone."""
+    found = pages(keeper.estate)
+    why = _why_not(found) or _of_nobody(keeper, found.answer, primary)
+    if why:
+        keeper.say(f"WARNING: commits on {primary.name} go on waiting for a standby: {why}")
+        return ""
+    act.synchronous_off(primary.host, Layout(server.version(keeper.estate)))
+    return f"Commits on {primary.name} wait for nobody from now on: {DECLARED_ASYNCHRONOUS}"
+
+
+def _of_nobody(keeper: Keeper, answer: Answer, primary: server.Node) -> str:
+    """Have the record say that nobody has every row; why it cannot."""
+    if isinstance(answer, Unknown):
+        return ""
+    if not answer.record.steady:
+        return f"the estate record says that {answer.record.says}"
+    keeper.settled(answer, Truth(primary.system, primary.name, primary.timeline or 0, (), DECLARED_ASYNCHRONOUS))
+    return ""
+
+
 def due(estate: Estate, primary: server.Node) -> Quorum | None:
     """Whom commits that wait for somebody are to wait for instead; None where it is as declared, or nobody can say.
 
+    None, too, in an estate that is asynchronous by declaration: `let_in` itself lets go of whoever is waited for there.
     All that are declared, once all of them stream: nobody could tell what another one has. Where somebody is waited for
     who is none of the estate's any more, whoever streams.
     """
@@ -52,7 +78,7 @@ def due(estate: Estate, primary: server.Node) -> Quorum | None:
     stream = {standby.name for standby in primary.standbys if standby.streams} & names - {primary.name}
     now = primary.waits_for
     strangers = now is not None and not names.issuperset(now.names)
-    if not primary.synchronous or not stream or not (strangers or stream == names - {primary.name}):
+    if not estate.least or not primary.synchronous or not stream or not (strangers or stream == names - {primary.name}):
         return None
     there = tuple(host.name for host in estate.candidates if host.name in stream or host.name == primary.name)
     wanted = parsed(setting(there, estate.least))

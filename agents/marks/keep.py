@@ -1,6 +1,7 @@
 """The marks, on the backup host beside the estate record: a file for each, so that damage takes one and no other.
 
     python3 -m agents.marks.keep show              every mark, what is damaged, and this host's clock
+    python3 -m agents.marks.keep newest            the newest of those that a timer takes, and how many there are of all
     python3 -m agents.marks.keep add  < MARK       keep one; refused for a name that stands already
     python3 -m agents.marks.keep drop < [FILE, ..] let these go
 
@@ -59,6 +60,19 @@ def show(folder: Path, _request: Any = None) -> Json:
         except (OSError, ValueError, RecursionError) as error:
             damaged.append({"file": path.name, "name": named[1] if named else path.stem, "why": str(error)})
     return {"now": time.time(), "marks": sorted(marks, key=lambda mark: float(mark["at"])), "damaged": damaged}
+
+
+def newest(folder: Path, _request: Any = None) -> Json:
+    """By the moments in the files' names, so that one file is read, or few. `newest` is None where there is none."""
+    there = [path for path in folder.glob("*.json") if _FILE.fullmatch(path.name)] if folder.is_dir() else []
+    for path in sorted(there, key=lambda one: one.name.rpartition("@")[2], reverse=True):
+        try:
+            mark = _read(path)
+        except (OSError, ValueError, RecursionError):
+            continue  # ./dr marks tells
+        if mark.get("scheduled"):
+            return {"now": time.time(), "count": len(there), "newest": mark}
+    return {"now": time.time(), "count": len(there), "newest": None}
 
 
 def _read(path: Path) -> Json:
@@ -128,15 +142,16 @@ def drop(folder: Path, names: Any) -> Json:
     return {"dropped": len(names)}
 
 
-VERBS: dict[str, Callable[[Path, Any], Json]] = {"show": show, "add": add, "drop": drop}
+VERBS: dict[str, Callable[[Path, Any], Json]] = {"show": show, "newest": newest, "add": add, "drop": drop}
+_READ = ("show", "newest")  # each file is whole whenever it is read
 
 
 def main(argv: list[str], stdin: Callable[[], str], folder: Path = FOLDER) -> int:
     verb = argv[0] if argv else ""
     if verb not in VERBS:
         raise BadRequest(f"There is no verb {verb!r}; they are {', '.join(VERBS)}.")
-    try:  # each file is whole whenever it is read
-        print(json.dumps(show(folder) if verb == "show" else _changed(folder, verb, stdin())))
+    try:
+        print(json.dumps(VERBS[verb](folder, None) if verb in _READ else _changed(folder, verb, stdin())))
     except OSError as error:
         raise AgentError(f"{error.filename or folder}: {error.strerror}.", "Is its disk full? df -h") from error
     return 0

@@ -327,8 +327,12 @@ def pg_synchronous(version: int, path: str, names: Sequence[str], least: int) ->
 
     Of several only those are named that stream: nobody could tell what another one has. Where commits wait for somebody
     already, others are let in once the estate record holds for that, which is not known here. Whoever else reads WAL,
-    a backup or an archive, is no standby: commits would wait for nobody, and hang.
+    a backup or an archive, is no standby: commits would wait for nobody, and hang. `least` 0: nobody is waited for by
+    declaration; who is so far is let go by what knows the record, too.
     """
+    if not least:
+        host.noop("commits wait for nobody, as declared")
+        return
     if not _is_primary(version):
         host.noop("not the primary")
         return

@@ -29,6 +29,7 @@ from deploys.postgresql.operations import (
 )
 from deploys.postgresql.settings import CERTIFICATES, NEVER_ALTERED, settings
 from deploys.text import MANAGED, as_file, cidr, network
+from inventories.quorum import least_of
 
 _MINE: dict[str, Any] = {"user": "postgres", "group": "postgres"}
 
@@ -100,7 +101,7 @@ def synchronous() -> None:
     version = host.data.get("postgres_version")
     pg_synchronous(
         name="synchronous replication", version=version, path=f"{_etc(version)}/conf.d/90-synchronous.conf",
-        names=[node.name for node in estate.candidates()], least=int(host.data.get("synchronous_standbys")),
+        names=[node.name for node in estate.candidates()], least=least_of(host.data.get("synchronous_standbys")),
         _su_user="postgres",
     )  # fmt: skip
     pg_reset_overrides(

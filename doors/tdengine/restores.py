@@ -5,6 +5,7 @@ from __future__ import annotations
 from invoke.context import Context
 from invoke.tasks import task
 
+from doors.mark import backup_at_the_mark
 from doors.runbooks import HELP, run_procedure
 from doors.support import door
 
@@ -31,6 +32,7 @@ def names(text: str) -> tuple[str, ...]:
         **SELECTION_HELP,
         "mode": "missing (the default) writes what is not there, overwrite also what is there with other content",
         "jobs": "files of the backup at the same time",
+        "to-mark": "the backup that was the newest one at a mark of ./dr mark",
         "accept-lost-columns": "restore rows without columns that have no place in their table any more",
     },
 )
@@ -38,7 +40,7 @@ def names(text: str) -> tuple[str, ...]:
 def tdengine_restore(
     c: Context, label: str = "", into: str = "", tables: str = "", symbols: str = "", from_: str = "", to: str = "",
     mode: str = "", jobs: int = 2, accept_lost_columns: bool = False, plan: bool = False, resume: bool = False,
-    yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+    yes: bool = False, json: bool = False, inventory: str = "", lab: str = "", to_mark: str = "",
 ) -> None:  # fmt: skip
     """Restore TDengine's rows into the same or a side database.
 
@@ -47,6 +49,7 @@ def tdengine_restore(
     from runbooks.procedures.tdengine.restore import TdengineRestoreOptions
     from runbooks.tdengine.selection import mode_of
 
+    label = label if plan else backup_at_the_mark(to_mark, label, inventory, resume)
     options = TdengineRestoreOptions(
         yes=yes, label=label, into=into, tables=names(tables), symbols=names(symbols), since=from_, until=to,
         jobs=jobs, accept_lost_columns=accept_lost_columns, **({"mode": mode_of(mode)} if mode else {}),

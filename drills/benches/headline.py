@@ -133,7 +133,7 @@ def _deploys(say: Callable[[str], None]) -> list[Figure]:
 def _feed(lab: str, rate: float, say: Callable[[str], None]) -> Figure:
     """Rows a second that the store acknowledges when the feed is not held back."""
     say("feed at full speed")
-    rows = rows_per_s(hosts.load("lab"), rate, 10.0, new_run_dir("bench-feed"))
+    rows = rows_per_s(hosts.load("lab"), rate, 10.0, new_run_dir("bench-feed"), say)
     return Figure("feed, rows acknowledged by the synchronous store", "rows/s", (rows,), target=5000, at_least=True)
 
 

@@ -41,7 +41,7 @@ def bench(lab: str, rounds: int, say: Say) -> Bench:
         )
     folder, pairs = new_run_dir("bench-nodes"), []
     for nr in range(1, rounds + 1):
-        pairs.append(_round(estate, folder, nr))
+        pairs.append(_round(estate, folder, nr, say))
         say(f"round {nr} of {rounds}: {pairs[-1][1]:,.0f} rows/s with all, {pairs[-1][0]:,.0f} rows/s with two")
     prepare.settled(estate)
     return Bench(figures(len(estate.candidates), pairs), gather.versions(estate))
@@ -57,15 +57,15 @@ def figures(nodes: int, pairs: Sequence[tuple[float, float]]) -> tuple[Figure, .
     )
 
 
-def _round(estate: Estate, folder: Path, nr: int) -> tuple[float, float]:
+def _round(estate: Estate, folder: Path, nr: int, say: Say) -> tuple[float, float]:
     """(two, all), one first in odd rounds and the other in even ones. Raises DrError."""
 
     def two() -> float:
         with _without(estate, _further(estate)):
-            return _measured(estate, folder / f"{nr}-two", 1)
+            return _measured(estate, folder / f"{nr}-two", 1, say)
 
     def every() -> float:
-        return _measured(estate, folder / f"{nr}-all", len(estate.candidates) - 1)
+        return _measured(estate, folder / f"{nr}-all", len(estate.candidates) - 1, say)
 
     if nr % 2:
         first = two()
@@ -74,11 +74,11 @@ def _round(estate: Estate, folder: Path, nr: int) -> tuple[float, float]:
     return two(), last
 
 
-def _measured(estate: Estate, folder: Path, standbys: int) -> float:
+def _measured(estate: Estate, folder: Path, standbys: int, say: Say) -> float:
     """Raises VerificationFailed where not so many standbys stream before it and after it."""
     folder.mkdir()
     _require(estate, standbys)
-    rate = rows_per_s(estate, RATE, LASTS_S, folder)
+    rate = rows_per_s(estate, RATE, LASTS_S, folder, say)
     _require(estate, standbys)
     gather.caught_up(estate)  # what is still to be replayed is nothing that the next one pays for
     return rate

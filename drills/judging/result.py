@@ -120,7 +120,7 @@ class StoreResult(_Frozen):
 
 
 class NegativeTwin(_Frozen):
-    """A twin holds when it failed, and for the reason it was built for."""
+    """A twin holds when its fault happened and it failed for the reason it was built for."""
 
     name: str
     held: bool

@@ -65,6 +65,19 @@ def objectives(result: DrillResult) -> tuple[Objective, ...]:
     )
 
 
+def slow(result: DrillResult) -> frozenset[str]:
+    """What of its reasons is that it took longer than promised: a busy machine does that to any drill.
+
+    What was not measured at all is none of them, and no row is ever late.
+    """
+    return frozenset(
+        promise.failure
+        for promise in objectives(result)
+        if promise.unit in ("s", "rows/s") and promise.measured is not None and not promise.met
+        and not promise.key.startswith("rpo_")
+    )  # fmt: skip
+
+
 def _still(key: str, result: DrillResult) -> str:
     """A slow machine is no excuse, but a reason to look there first. It loses no rows."""
     return "" if key.startswith("rpo_") else result.stood_still

@@ -19,7 +19,7 @@ from drills.evidence import results
 from drills.judging.result import DrillResult, NegativeTwin, Outcome
 from drills.rounds import report, second_primary, witness
 from drills.rounds import rows as rounds_rows
-from drills.rounds.result import Round, RoundsResult, judge, round_of, write_rounds
+from drills.rounds.result import Round, RoundsResult, besides_slowness, judge, round_of, write_rounds
 from drills.run import Begun, Plan, drill, even_unheard, nobody
 from drills.scenarios.catalogue import REJOINED, ROUND_TWINS, SCENARIOS, SECOND_PRIMARY, TWINS, VANISHED_ROW
 from drills.scenarios.parts import nothing
@@ -261,8 +261,9 @@ class _Going:
         results.kept(lambda: results.record_rounds(self.result, self.folder), self.say)
 
     def _twin(self) -> NegativeTwin:
-        """It holds when the very thing that was done is the only one that is wrong."""
-        held = len(self.result.reasons) == 1 and (self._row_gone() if self.plan.twin == VANISHED_ROW else self._two())
+        """It holds when the very thing that was done is the only one that is wrong; rounds may have been slow."""
+        alone = len(besides_slowness(self.result)) == 1
+        held = alone and (self._row_gone() if self.plan.twin == VANISHED_ROW else self._two())
         return NegativeTwin(name=self.plan.twin, held=held, reason="; ".join(self.result.reasons) or "it passed")
 
     def _row_gone(self) -> bool:

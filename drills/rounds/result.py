@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -41,6 +41,7 @@ class Round(_Frozen):
     rejoined: str = ""  # how it did
     reasons: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()  # objectives, each as a sentence
+    slow: tuple[str, ...] = ()  # those of them that a busy machine misses, whatever is drilled
     duration_s: float = 0.0
     rto_s: float | None = None
     promised_s: float | None = None
@@ -57,6 +58,11 @@ class Round(_Frozen):
     @property
     def passed(self) -> bool:
         return self.outcome is Outcome.PASSED
+
+    @property
+    def only_slow(self) -> bool:
+        """Whether it failed, and for nothing but the time that it took."""
+        return self.outcome is Outcome.FAILED and bool(self.slow) and set(self.reasons) <= set(self.slow)
 
     @property
     def stood_still(self) -> str:
@@ -271,7 +277,7 @@ def round_of(
     return Round(
         nr=nr, scenario=result.scenario, outcome=result.outcome, folder=folder, run_id=result.run_id,
         primary=result.host, killed=killed, darkens=darkens, rejoin=rejoin, rejoined=rejoined,
-        reasons=result.reasons, missed=missed,
+        reasons=result.reasons, missed=missed, slow=tuple(sorted(verdict.slow(result))),
         duration_s=result.duration_s, rto_s=result.rto_s, promised_s=result.objectives.rto_s,
         rto_from_failover_s=result.rto_from_failover_s, max_ack_gap_s=result.max_ack_gap_s, acked=result.acked,
         lost=result.lost, duplicated=result.duplicated, replayed=result.replayed, verify=result.verify,
@@ -286,9 +292,14 @@ def judge(result: RoundsResult, *, interrupted: bool = False) -> RoundsResult:
     return result.model_copy(update={"outcome": outcome, "reasons": reasons})
 
 
-def _reasons(result: RoundsResult) -> Iterator[str]:
+def besides_slowness(result: RoundsResult) -> tuple[str, ...]:
+    """Its reasons, without the rounds that only took longer than promised."""
+    return tuple(_reasons(result, but=lambda one: one.only_slow))
+
+
+def _reasons(result: RoundsResult, but: Callable[[Round], bool] = lambda one: False) -> Iterator[str]:
     for one in result.rounds:
-        if not one.passed:
+        if not one.passed and not but(one):
             why = " ".join(one.reasons) or "No reason was recorded."
             yield f"Round {one.nr} ({one.scenario}) {_ended(one.outcome)}: {why}"
     if result.stopped:

@@ -16,6 +16,7 @@ from drills.measuring.tally import LedgerView, Tally, Writing
 from drills.stage import Stage
 from drills.stores import POSTGRESQL, TDENGINE, Store
 from inventories.errors import Refused
+from inventories.quorum import DECLARED_ASYNCHRONOUS
 from runbooks.engine.budgets import budget
 from runbooks.engine.result import RunResult
 from runbooks.hosts import Estate
@@ -73,7 +74,8 @@ class Scenario:
     go on once the fault is gone. `rate` bounds the feed's rows a second where a long recovery would fill the outbox.
     `stores` are written to, each by a feed of its own. `darkens`: the application's host loses its power, too.
     `of_several` takes its place where there is more than one standby. `nodes` and `synchronous`: how many PostgreSQL
-    hosts it takes, and how many standbys a commit has to wait for; `delayed`: it takes a delayed standby besides.
+    hosts it takes, and how many standbys a commit has to wait for; 0: none, so that it may lose rows and find them;
+    `delayed`: it takes a delayed standby besides.
     """
 
     name: str
@@ -97,7 +99,12 @@ class Scenario:
     synchronous: int = 1
 
     def fitting(self, estate: Estate) -> Scenario:
-        """What it is in this estate. Raises Refused where the estate is too small for it."""
+        """What it is in this estate. Raises Refused where the estate is too small for it, or promises less."""
+        if self.synchronous and not estate.least:
+            raise Refused(
+                f"{self.name} promises what commits that wait for a standby give, and {DECLARED_ASYNCHRONOUS}",
+                "./dr drill --scenario async-primary-loss is this estate's own",
+            )
         if self.delayed and not estate.delayed:
             raise Refused(
                 f"{self.name} takes a delayed standby, and the estate has none",
@@ -135,7 +142,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Twin:
-    """A drill made to fail: `reason` is the pattern that each of its reasons must begin with.
+    """A drill made to fail: `reason` is the pattern that each of its reasons must begin with, missed seconds apart.
 
     `prepare`, `recover` and `detect` take the place of the scenario's own. A runbook that does not notice what was done
     to it is meant to pass (`runbook_passes`); ledger or checks must find it then.

@@ -58,6 +58,7 @@ Cron = Annotated[str, AfterValidator(_cron)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(s|min|h)$")]
 Days = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(h|d)$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_VALIDATION_GRACE_S = 7200.0
 BudgetName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z_]+)*$")]
 
 
@@ -67,6 +68,11 @@ class DisasterRecovery(Entry):
     backup_strategy: Annotated[Strategy, Field(strict=False)]
     validation_schedule: Literal["hourly", "daily", "weekly"]
     recovery_time_objective: Duration
+
+    @property
+    def validation_age_s(self) -> float:
+        """So old may the newest scheduled validation be: one that takes longer than the last is no missed one."""
+        return {"hourly": 3600, "daily": 86400, "weekly": 604800}[self.validation_schedule] + _VALIDATION_GRACE_S
 
     @property
     def recovery_time_objective_s(self) -> int:
@@ -196,9 +202,15 @@ class Limits(Entry):
 
 
 class Marks(Entry):
-    """`keep_days`: a mark goes after so many days, or sooner, with the last backup that leads to it."""
+    """`keep_days`: a mark goes after so many days, or sooner, with the last backup that leads to it.
+
+    `every_min`: the first host of the group `watch` takes one so often, 0 never. Of those, after `dense_h` hours one an
+    hour stays; what somebody has named stays as long as there are days.
+    """
 
     keep_days: Annotated[int, Field(ge=1)] = 28
+    every_min: Literal[0, 1, 2, 5, 10, 15, 20, 30, 60] = 5
+    dense_h: Annotated[int, Field(ge=1)] = 24
 
 
 class Watch(Entry):

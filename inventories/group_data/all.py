@@ -25,8 +25,10 @@ archive_timeout_s = 60
 
 # With more than one standby a commit waits until so many of them have it, whichever are first. One less than there are,
 # and a lost standby stops no commit; as many as there are, and each alone has every row. A standby with
-# "synchronous": False or an "apply_delay" in the inventory is never waited for and never promoted.
-synchronous_standbys = 1
+# "synchronous": False or an "apply_delay" in the inventory is never waited for and never promoted. "none": no commit
+# waits for anybody. The loss of the primary then loses rows until ./dr reconcile sends again what the applications'
+# shadow has kept; no watch fails over by itself, and ./dr failover asks for --accept-loss.
+synchronous_standbys: int | str = 1
 
 backup_processes = 2
 

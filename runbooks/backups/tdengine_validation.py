@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from inventories.errors import BadInput
 from runbooks.engine.budgets import budget
@@ -34,6 +35,15 @@ class Validation:
     def sound(self) -> bool:
         held = self.acknowledged is None or self.acknowledged.sound
         return self.comparison.sound and not self.dead and held
+
+    @property
+    def brief(self) -> str:
+        """One sentence."""
+        dead = f"; {self.dead:,} dead letters" if self.dead else ""
+        return f"{self.comparison.sentence}{dead}"
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
 
     def render(self) -> str:
         """A line for each supertable, then a sentence."""

@@ -13,6 +13,7 @@ from runbooks.look.status import Status
 from runbooks.probes.app import Outbox
 from runbooks.probes.jobs import Jobs
 from runbooks.probes.postgresql.server import Node
+from runbooks.probes.validations import Outcome
 
 _UNKNOWN_HINT = "./dr status asks again"
 
@@ -170,5 +171,11 @@ def _surroundings(status: Status) -> Iterator[Sample]:
             if one.file_ends is not None:
                 labels = {"host": host, "service": one.service}
                 yield Sample("certificate_end_timestamp_seconds", one.file_ends, labels)
+    for last in status.validations or ():
+        labels = {"store": last.store}
+        yield Sample("validation_failed", last.outcome is not Outcome.WHOLE, labels)
+        yield Sample("validation_seconds", last.seconds, labels)
+        if last.sound_at is not None:
+            yield Sample("validation_sound_timestamp_seconds", last.sound_at, labels)
     for host, word in status.watches.items():
         yield Sample("watch_up", word == "active", {"host": host})

@@ -7,7 +7,6 @@ series that ends for "not so any more"; of a figure that is there only while it 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from prometheus_client.registry import Collector
 from inventories.errors import BadInput, TargetFailed
 from runbooks.figures.kinds import Figure, Reading, Sample
 from runbooks.figures.names import EXPORTED, FIGURES
+from runbooks.files import put
 
 ESTATE = "estate"
 SUFFIX = ".prom"  # node exporter's textfile collector reads no other file
@@ -41,13 +41,9 @@ def require_textfile(path: Path) -> None:
 
 def write(path: Path, exposition: str) -> None:
     """Replace the file whole, readable for everybody: a scrape sees the old figures or the new. Raises TargetFailed."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(exposition, encoding="utf-8")
-        draft.chmod(0o644)  # node exporter runs as a user of its own
-        draft.replace(path)
+        put(path, exposition, 0o644)  # node exporter runs as a user of its own
     except OSError as error:
-        draft.unlink(missing_ok=True)
         hint = "df -h, and the rights of its folder"
         raise TargetFailed(f"{path} cannot be written: {error.strerror}", hint) from error
 

@@ -43,6 +43,9 @@ _STATUS = (
     Figure("disk_free_bytes", "What an ordinary user may still take of it", ("host", "mount")),
     Figure("clock_offset_seconds", "By how much a host's clock is ahead of the one that looks", ("host",)),
     Figure("certificate_end_timestamp_seconds", "When a certificate ends", ("host", "service")),
+    Figure("validation_sound_timestamp_seconds", "When a scheduled validation last found the store whole", ("store",)),
+    Figure("validation_failed", "1 when the newest of them did not find it whole, or could not look", ("store",)),
+    Figure("validation_seconds", "How long the newest of them took", ("store",)),
     Figure("watch_up", "1 when a watch looks at the primary", ("host",)),
 )  # fmt: skip
 _DRILLS = (

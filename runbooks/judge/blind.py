@@ -24,6 +24,8 @@ def _parts(status: Status) -> Iterator[str]:
         yield "record"
     if status.jobs is None:
         yield "jobs"
+    if status.validations is None:
+        yield from ("validation", "validation-age")
     if status.jobs is None or status.outbox is None or (status.tdengine and status.tdengine_outbox is None):
         yield "shadows"
     if status.tdengine and status.tdengine_outbox is None:
@@ -38,4 +40,4 @@ def _parts(status: Status) -> Iterator[str]:
         yield "locks"
     # Which hosts there are the look does not say; where one that has a server is silent, another may be, too.
     if status.unknown or any(not node.ssh for node in status.nodes):
-        yield from ("disks", "clocks", "certificates", "watch", "standbys")
+        yield from ("disks", "clocks", "certificates", "watch", "marks", "standbys")

@@ -7,7 +7,21 @@ from dataclasses import dataclass
 
 from inventories.catalog.load import load_recovery
 from inventories.catalog.recovery import Limits
-from runbooks.judge import certificates, clocks, locks, outbox, promotion, record, shadow, sqlite, tdengine, watch
+from inventories.quorum import DECLARED_ASYNCHRONOUS, NOBODY
+from runbooks.judge import (
+    certificates,
+    clocks,
+    locks,
+    marks,
+    outbox,
+    promotion,
+    record,
+    shadow,
+    sqlite,
+    tdengine,
+    validation,
+    watch,
+)  # fmt: skip
 from runbooks.judge.finding import Finding as Finding
 from runbooks.layout import slot as slot_of
 from runbooks.look.status import SLOW, Status
@@ -35,6 +49,8 @@ def findings(status: Status, limits: Limits) -> tuple[Finding, ...]:
 
 def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
     """The same by the part of the estate that it concerns, in the order in which to act; every part has its entry."""
+    promised = load_recovery()
+    most_s = promised.disaster_recovery.validation_age_s
     late_clocks = " ".join(one.sentence for one in _late_clocks(status))
     ticks, labels = status.tdengine_outbox, status.tdengine_backups
     found: dict[str, Iterable[Finding]] = {
@@ -57,6 +73,9 @@ def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
         "locks": locks.findings(status.locks, limits.max_locks_used_percent),
         "certificates": certificates.findings(status.certificates, status.at, limits.min_certificate_days),
         "watch": watch.findings(status.watches),
+        "marks": marks.findings(status.marks, status.mark_timers, promised.marks.every_min, status.at),
+        "validation": validation.findings(status.validations, status.at),
+        "validation-age": validation.late(status.validations, most_s, status.at),
     }
     return {part: tuple(some) for part, some in found.items()}
 
@@ -120,7 +139,9 @@ def _degraded(status: Status) -> Iterator[str]:
         if node.name in status.archiving and status.archiving[node.name].failing:
             yield f"The archiver of {node.name} failed at its last attempt."
     primary = status.primary
-    if primary and not primary.synchronous:
+    if primary and not primary.synchronous and status.asynchronous:
+        yield f"ASYNCHRONOUS BY CHOICE: {price(primary.name)}."
+    elif primary and not primary.synchronous:
         known = record.record(status)
         why = f" It is recorded as {known.mode} since {known.since}: {known.why}." if known else ""
         yield f"Replication is asynchronous: {primary.name} acknowledges rows that nobody else has.{why}"
@@ -137,6 +158,14 @@ def _degraded(status: Status) -> Iterator[str]:
     box = status.outbox
     if box and box.pending_rows:
         yield f"The outbox holds {box.pending_rows} rows, the oldest for {duration(box.oldest_age_s or 0)}."
+
+
+def price(primary: str) -> str:
+    """What it costs that commits wait for nobody by declaration."""
+    return (
+        f"{DECLARED_ASYNCHRONOUS}. With {primary} go the rows that no standby has yet; no watch fails over by itself, "
+        "./dr failover asks for --accept-loss, and ./dr reconcile sends again what the applications' shadow has kept"
+    )
 
 
 def _hangs(primary: Node) -> bool:
@@ -181,7 +210,7 @@ def _way_to_a_primary(status: Status) -> str:
 def _down(status: Status, node: Node) -> str:
     """What brings a server back whose host answers."""
     if not status.primaries:
-        first = "./dr failover" if any(other.is_standby for other in status.nodes) else "./dr start-cluster"
+        first = "./dr failover" if _may_be_promoted(status) else "./dr start-cluster"
         return f"{first} comes first, as above; then ./dr status says what is left"
     if node.standby_signal and not node.fenced:
         return f"./dr deploy --limit {node.name} starts it"
@@ -192,9 +221,14 @@ def _hung(status: Status, node: Node) -> str:
     """What is done about a server that runs and does not answer: whatever it is, it is stopped first."""
     if status.primaries:
         return f"./dr rejoin {node.name} --yes stops it and brings it back, if it does not answer again by itself"
-    if any(other.is_standby for other in status.nodes):
+    if _may_be_promoted(status):
         return f"./dr failover --yes stops {node.name} over SSH and promotes the standby"
     return server.way_to_a_primary(status.nodes)
+
+
+def _may_be_promoted(status: Status) -> bool:
+    """Whether a standby answers that failover would take: never one that is behind, or asynchronous, by declaration."""
+    return any(node.is_standby and node.host.entry.synchronous for node in status.nodes)
 
 
 def _servers(status: Status) -> Iterator[Finding]:
@@ -252,9 +286,14 @@ def _replication(status: Status, limits: Limits) -> Iterator[Finding]:
     streams = any(standby.streams for standby in _ours(status, primary))
     rejoin = "; ".join(f"./dr rejoin {node.name} --yes" for node in status.nodes if node is not primary)
     hint = "./dr deploy makes commits wait for the standby" if streams else rejoin
-    if loss.wal_bytes is None or loss.wal_bytes > limits.max_loss_bytes:
+    allowed = limits.max_loss_bytes
+    if status.asynchronous:  # chosen, and said in any case; what is not chosen is a standby that falls behind
+        allowed = max(allowed, limits.max_replication_lag_bytes)
+        hint = f'the standby is too far behind; or wait for it: a number instead of "{NOBODY}" in synchronous_standbys'
+        hint = hint if streams else rejoin
+    if loss.wal_bytes is None or loss.wal_bytes > allowed:
         measured = "unbounded" if loss.wal_bytes is None else size(loss.wal_bytes)
-        yield Finding("possible loss", measured, size(limits.max_loss_bytes), hint)
+        yield Finding("possible loss", measured, size(allowed), hint)
     for standby in _ours(status, primary):
         behind = lag_bytes(primary, standby.replayed)
         if behind is not None and behind > limits.max_replication_lag_bytes:

@@ -82,6 +82,9 @@ def _of_node(estate: Estate, node: Node) -> Iterator[Difference]:
 
 
 def _waits(estate: Estate, primary: Node) -> Iterator[Difference]:
+    if not estate.least and primary.synchronous:
+        detail = f"{primary.name}: commits wait for a standby, and by the inventory they wait for nobody."
+        yield Difference("commits wait for nobody", primary.name, detail)
     wanted = due(estate, primary)
     if wanted:
         others = " and ".join(wanted.others(primary.name))

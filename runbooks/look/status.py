@@ -14,11 +14,12 @@ from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
 from runbooks.long_work.seen import Begun
 from runbooks.long_work.work import at_work
-from runbooks.probes import app, certificates, disk, jobs, watch
+from runbooks.probes import app, certificates, disk, jobs, marks, validations, watch
 from runbooks.probes.app import Outbox
 from runbooks.probes.certificates import Certificate
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Jobs
+from runbooks.probes.marks import Marks
 from runbooks.probes.postgresql import locks, pgbackrest, promotion
 from runbooks.probes.postgresql import server as postgres
 from runbooks.probes.postgresql.locks import LockRoom
@@ -29,6 +30,7 @@ from runbooks.probes.sqlite import databases as sqlite
 from runbooks.probes.tdengine import backups
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Server
+from runbooks.probes.validations import Kept
 from runbooks.record.read import Pages, pages
 from runbooks.record.types import Copy, Unknown
 
@@ -52,6 +54,7 @@ class Status:
     clocks: Mapping[str, float] = field(default_factory=dict)  # seconds ahead of ours, by host that answered
     promotions: Mapping[str, Outlook] = field(default_factory=dict)  # by the name of a node whose server answered
     locks: Mapping[str, LockRoom] = field(default_factory=dict)  # by the name of a node whose server answered
+    asynchronous: bool = False  # commits wait for nobody, by the inventory's own word
     record: Pages | None = None  # the estate record, as each host that keeps one has it
     jobs: Jobs | None = None  # what the backup host's scheduled jobs have come to
     tdengine: tuple[Server, ...] = ()
@@ -60,6 +63,9 @@ class Status:
     certificates: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)  # by host that answered
     work: Mapping[str, Mapping[str, Begun]] = field(default_factory=dict)  # by host that answered and by unit
     watches: Mapping[str, str] = field(default_factory=dict)  # systemd's word, by host of the watch that answered
+    marks: Marks | None = None  # None also where no timer is declared to take them
+    mark_timers: Mapping[str, float] = field(default_factory=dict)  # since when, by the host that takes them
+    validations: tuple[Kept, ...] | None = None  # the newest scheduled one of each store; None where nobody can tell
     sqlite: Mapping[str, tuple[sqlite.Glance, ...]] = field(default_factory=dict)  # by application host that answered
     unknown: Mapping[str, str] = field(default_factory=dict)
 
@@ -130,7 +136,7 @@ def _was_slow(seen: Status) -> bool:
 def _look(estate: Estate, patience: float) -> Status:
     started, at = time.monotonic(), time.time()
     version, stanza = postgres.version(estate), str(estate.data["stanza"])
-    pool = ThreadPoolExecutor(7 * len(estate.hosts))
+    pool = ThreadPoolExecutor(8 * len(estate.hosts))
     try:
         nodes = {h: pool.submit(postgres.look, h, version, patience) for h in estate.postgres}
         archivers = {h: _ask(pool, h, lambda h: pgbackrest.archiving(h, timeout=patience)) for h in estate.postgres}
@@ -152,13 +158,18 @@ def _look(estate: Estate, patience: float) -> Status:
         }
         working = {h: _ask(pool, h, lambda h: at_work(h, patience)) for h in (*estate.postgres, estate.backup)}
         watching = {h: _ask(pool, h, lambda h: watch.word(h, patience)) for h in watch.hosts(estate)}
+        validated = _ask(pool, estate.backup, lambda h: validations.look(h, patience))
+        taker = marks.taker(estate)
+        bound = {estate.backup: _ask(pool, estate.backup, lambda h: marks.look(h, patience))} if taker else {}
+        timers = {taker: _ask(pool, taker, lambda h: marks.since(h, patience))} if taker else {}
         trading = {
             h: _ask(pool, h, lambda h: sqlite.glance(h, patience)) for h in estate.group("app") if sqlite.names(estate)
         }
         everything: list[Future[Any]] = [
-            *trading.values(), *watching.values(), *shown.values(), *working.values(),
+            *bound.values(), *timers.values(), *trading.values(), *watching.values(), *shown.values(),
+            *working.values(),
             *nodes.values(), *archivers.values(), *outlooks.values(), *rooms.values(), *full.values(), repository,
-            noted, scheduled, waiting, *servers.values(), ticks, labels,
+            noted, scheduled, waiting, *servers.values(), ticks, labels, validated,
         ]  # fmt: skip
         wait(everything, timeout=patience + _reach_s(estate) + _SLACK_S)
         unknown: dict[str, str] = {}
@@ -178,12 +189,18 @@ def _look(estate: Estate, patience: float) -> Status:
             repository=_answer(repository, "repository", unknown),
             outbox=_answer(waiting, "outbox", unknown),
             record=_answer(noted, "record", unknown),
+            asynchronous=not estate.least,
             jobs=_answer(scheduled, "jobs", unknown),
             tdengine=tuple(_server(host, answer) for host, answer in servers.items()),
             tdengine_outbox=_answer(ticks, "", {}) if servers else None,
             tdengine_backups=_answer(labels, "", {}) if servers else None,
             certificates={h.name: ends for h, answer in shown.items() if (ends := _answer(answer, "", {}))},
             work={h.name: units for h, answer in working.items() if (units := _work(h, answer, unknown))},
+            marks=next((_answer(answer, "marks", unknown) for answer in bound.values()), None),
+            mark_timers={
+                h.name: said for h, answer in timers.items() if (said := _answer(answer, "", {})) is not None
+            },
+            validations=_answer(validated, "validation", unknown),
             watches={h.name: word for h, answer in watching.items() if (word := _answer(answer, "", {}))},
             sqlite={
                 h.name: ones for h, answer in trading.items() if (ones := _answer(answer, f"SQLite on {h}", unknown))

@@ -46,14 +46,19 @@ def point(primary: Host, name: str) -> dict[str, Any]:
 
 def begin(estate: Estate) -> None:
     """Have what reads TDengine's manifest ready; it reads none before it is told to."""
-    if estate.groups.get("tdengine"):
+    if _has_tdengine(estate):
         agent.begin(estate.backup, _WINDOWS)
 
 
 def windows(estate: Estate, label: str = "") -> Windows | None:
     """Of TDengine's newest backup, or of one; None where there is no TDengine, or no such backup. Raises DrError."""
-    if not estate.groups.get("tdengine"):
+    if not _has_tdengine(estate):
         return None
     words = (label,) if label else ()
     said = ask(estate.backup, _WINDOWS, *words, timeout=budget("mark.ask"), stdin="go\n")
     return None if said is None else Windows.model_validate(said)
+
+
+def _has_tdengine(estate: Estate) -> bool:
+    """Its manifests are on the backup host, so that also a watch reads them, whose inventory has no host of it."""
+    return bool(estate.groups.get("tdengine") or estate.data.get("tdengine_beside"))

@@ -119,17 +119,20 @@ def _lacking(found: Lacking) -> Iterable[Difference]:
             yield Difference(Check.CONTENT, name, "further rows", "there, or newer ones", more)
 
 
-def backup_of(estate: Estate, mark: Mark) -> str:
-    """The label of the backup of TDengine that it bound, which is still what it was. Raises BadInput, Refused."""
+def backup_of(estate: Estate, mark: Mark, otherwise: str = "./dr validate compares with the newest backup") -> str:
+    """The label of the backup of TDengine that it bound, which is still what it was. Raises BadInput, Refused.
+
+    `otherwise`: what can be done without it, for a hint.
+    """
     if mark.tdengine is None:
         why = f": {'; '.join(mark.lacks)}" if mark.lacks else ", as there was none"
-        raise BadInput(f"mark {mark.name} binds no backup of TDengine{why}", "another mark, or ./dr validate alone")
+        raise BadInput(f"mark {mark.name} binds no backup of TDengine{why}", f"take another mark; {otherwise}")
     now = asking.windows(estate, mark.tdengine.label)
     if now is None:
         raise Refused(
             f"mark {mark.name} binds backup {mark.tdengine.label} of TDengine, which is not kept any more: of its rows "
             "the mark has numbers and hashes by table, which say nothing row by row",
-            "./dr validate compares with the newest backup",
+            otherwise,
         )
     if now.windows != mark.tdengine.windows:
         raise Refused(

@@ -34,19 +34,24 @@ class Taken:
     kept: Kept
 
 
-def take(estate: Estate, name: str) -> Taken:
+def scheduled_name(prefix: str, at: float) -> str:
+    """What a scheduled mark is called: nobody is there to name it, and its moment says which one it is."""
+    return f"{prefix}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(at))}"
+
+
+def take(estate: Estate, name: str, *, scheduled: bool = False) -> Taken:
     """Raises BadInput for a name that is none, Refused for one that stands or without a primary, DrError.
 
     Of an application host, or a backup of TDengine, that does not answer the mark says that it lacks it.
     """
     check(name)
     try:
-        return _taken(estate, name)
+        return _taken(estate, name, scheduled)
     finally:
         begun.drop()
 
 
-def _taken(estate: Estate, name: str) -> Taken:
+def _taken(estate: Estate, name: str, scheduled: bool) -> Taken:
     began = time.monotonic()
     boxes = outbox.boxes(estate)
     with ThreadPoolExecutor(len(boxes) + 4) as pool:
@@ -58,14 +63,17 @@ def _taken(estate: Estate, name: str) -> Taken:
         node, known = primary.result(), there.result()
         wait(ready)
     _free(name, known)
+    before = time.monotonic()
     point = asking.point(node.host, name)
+    point_s = time.monotonic() - before
     windows, trouble = _lacking(partial(asking.windows, estate))
     lacks = [f"{box}: {why}" for box, _, why in answers if why]
     mark = Mark(
         name=name, at=float(point["at"]), estate=estate.name, system=point["system"], primary=node.name,
         timeline=point["timeline"], lsn=point["lsn"], tdengine=windows,
         positions=tuple(found for _, found, _ in answers if found is not None),
-        lacks=(*lacks, *([f"TDengine's backup: {trouble}"] if trouble else [])),
+        lacks=(*lacks, *([f"TDengine's backup: {trouble}"] if trouble else [])), scheduled=scheduled,
+        took_ms=round((time.monotonic() - began) * 1000), point_ms=round(point_s * 1000),
     )  # fmt: skip
     kept = keeping.keep(estate.backup, mark)
     return Taken(kept, time.monotonic() - began, known.model_copy(update={"marks": (*known.marks, kept)}))

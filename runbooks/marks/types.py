@@ -65,7 +65,9 @@ class Windows(_Part):
 class Mark(_Part):
     """`at`: unix seconds by the clock of `primary`; `lsn`: where the restore point of this name ends: whatever begins
     there or later is not in a restore to it. `tdengine` is None where there is none, or no backup of it; `sqlite` until
-    the estate takes snapshots of one. `lacks`: why something that is there is not bound.
+    the estate takes snapshots of one. `lacks`: why something that is there is not bound. `scheduled`: nobody has named
+    it. What it cost, in milliseconds: `took_ms` until it was handed over to be kept, `point_ms` of these for the
+    restore point with its commit; None of one that an earlier version took.
     """
 
     name: str
@@ -79,6 +81,9 @@ class Mark(_Part):
     tdengine: Windows | None = None
     sqlite: None = None
     lacks: tuple[str, ...] = ()
+    scheduled: bool = False
+    took_ms: int | None = None
+    point_ms: int | None = None
     file: str = ""  # as it is kept
 
     @property

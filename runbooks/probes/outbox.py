@@ -69,8 +69,8 @@ class Proof:
 
 
 def boxes(estate: Estate, store: str = "") -> tuple[Box, ...]:
-    """Every outbox of the estate, or those of one store."""
-    stores = [POSTGRESQL, *([TDENGINE] if servers.hosts(estate) else [])]
+    """Every outbox of the estate, or those of one store. A watch's inventory has no TDengine host, and says of one."""
+    stores = [POSTGRESQL, *([TDENGINE] if servers.hosts(estate) or estate.data.get("tdengine_beside") else [])]
     return tuple(Box(host, one) for host in estate.group("app") for one in stores if store in ("", one))
 
 

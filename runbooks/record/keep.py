@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from inventories.errors import DrError, Refused, TargetFailed, TimedOut, Unreachable
+from inventories.quorum import DECLARED_ASYNCHRONOUS
 from runbooks.engine.lock import Held, LockLost, Owner
 from runbooks.hosts import Estate, Host, Run
 from runbooks.record.arbiter import Conflict, FileOn, NotBelieved
@@ -80,6 +81,8 @@ class Keeper:
         old = answer.record
         grown = (old.primary, old.timeline) != (truth.primary, truth.timeline)
         since = {} if old.mode is mode and not grown else {"since": now(), "why": truth.why}
+        if truth.why == DECLARED_ASYNCHRONOUS:  # a standby that came back is no news of it, and "is out" no more true
+            since |= {"why": truth.why}
         new = old.model_copy(update={**fields, **since, "epoch": old.epoch + grown})
         return self._write(answer, new, "settle", anew=anew)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from inventories.errors import DrError, Refused, TimedOut, Unreachable
+from inventories.quorum import DECLARED_ASYNCHRONOUS
 from runbooks.engine.budgets import budget
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate
@@ -100,6 +101,8 @@ def _truth(estate: Estate, primary: server.Node, answer: Answer) -> Truth:
         have = _waited_for(answer, primary)
     streams = "streams" if len(have.names) == 1 else "stream"
     why = f"{' and '.join(have.names)} {streams} from {primary.name}" if have.names else "no commit waits for a standby"
+    if not have.names and not seen.synchronous and not estate.least:
+        why = DECLARED_ASYNCHRONOUS
     return Truth(primary.system, primary.name, primary.timeline or 0, have.names, why, have.quorum)
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inventories.catalog.tables import OnConflict, Tables
 from inventories.errors import BadInput, Refused
@@ -26,6 +26,7 @@ from runbooks.validation.hashing import Hashed
 from runbooks.validation.questions import Answer
 from runbooks.validation.snapshot import NAME, QUESTION, Snapshot, snapshot_of
 
+_NONE: Mapping[str, float] = {}
 Sum = tuple[int, str, str]  # rows, the sum and the XOR of their hashes
 
 
@@ -51,13 +52,16 @@ class Baseline(BaseModel):
     estate: str
     moment: Snapshot
     tables: Mapping[str, Kept]
+    samples: Mapping[str, float] = Field(default_factory=dict)  # what sample queries took, in milliseconds
 
     @property
     def rows(self) -> int:
         return sum(n for table in self.tables.values() for n, *_ in table.days.values())
 
 
-def take(server: Server, estate: str, tables: Mapping[str, Hashed], timeout: float) -> Baseline:
+def take(
+    server: Server, estate: str, tables: Mapping[str, Hashed], timeout: float, samples: Mapping[str, float] = _NONE
+) -> Baseline:
     """Every table in one snapshot. Raises BadInput where they have no row, DrError."""
     asked = {NAME: QUESTION, **{name: one.buckets() for name, one in tables.items()}}
     said = yielding.ask(server, asked, timeout)
@@ -66,7 +70,7 @@ def take(server: Server, estate: str, tables: Mapping[str, Hashed], timeout: flo
         name: Kept(columns=_columns(one), nullable=_nullable(one), days=_days(said, name))
         for name, one in tables.items()
     }
-    made = Baseline(estate=estate, moment=moment, tables=kept)
+    made = Baseline(estate=estate, moment=moment, tables=kept, samples=samples)
     if not made.rows:
         raise BadInput("these tables have no row, and a baseline of none proves nothing", "fill them first")
     return made
@@ -88,6 +92,15 @@ def read(path: Path) -> Baseline:
     if found.form != Baseline.model_fields["form"].default:
         raise BadInput(f"{path} is a baseline of form {found.form}, which nothing reads", "save a new one")
     return found
+
+
+def took(path: Path, estate: str) -> Mapping[str, float]:
+    """What sample queries took when that estate's baseline was saved, in milliseconds; empty without one."""
+    try:
+        found = read(path)
+    except BadInput:
+        return _NONE
+    return found.samples if found.estate == estate else _NONE
 
 
 def compare(

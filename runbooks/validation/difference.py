@@ -15,6 +15,7 @@ class Check(StrEnum):
     FRESHNESS = "freshness"
     CONTENT = "content"
     RULE = "rule"
+    SAMPLE = "sample"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from runbooks.validation.difference import Difference, Looked
@@ -11,7 +11,7 @@ from runbooks.validation.difference import Difference, Looked
 
 @dataclass(frozen=True)
 class Report:
-    """`against` is what content was held against, empty without any."""
+    """`against` is what content was held against, empty without any; `samples`: milliseconds of each sample query."""
 
     store: str
     host: str
@@ -20,6 +20,7 @@ class Report:
     tables: int
     checks: tuple[Looked, ...]
     seconds: float
+    samples: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -30,8 +31,17 @@ class Report:
         """A check that went over nothing has failed, and so has a validation without any."""
         return bool(self.checks) and all(check.sound for check in self.checks)
 
+    @property
+    def brief(self) -> str:
+        """One sentence; of differences the first."""
+        more = f", the first: {self.differences[0]}" if self.differences else ""
+        return f"{[*self.lines()][-1].rstrip('.')}{more}"
+
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "sound": self.sound, "differences": [asdict(one) for one in self.differences]}
+
+    def render(self) -> str:
+        return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
         yield from map(str, self.differences)

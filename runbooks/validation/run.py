@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -22,7 +22,7 @@ from runbooks.probes.outbox import POSTGRESQL
 from runbooks.probes.postgresql import schema, structure
 from runbooks.probes.postgresql.server import survey, the_primary
 from runbooks.probes.postgresql.tables import Server
-from runbooks.validation import baseline, copies, rules, yielding
+from runbooks.validation import baseline, copies, rules, samples, yielding
 from runbooks.validation import structure as judging
 from runbooks.validation.baseline import Baseline
 from runbooks.validation.content import Copies, compare
@@ -102,15 +102,28 @@ def validate(estate: Estate, options: Options, say: Say) -> Report:
     if against and options.since:
         against += f" since {options.since:%Y-%m-%d %H:%M UTC}"
     checks = look(server, known, quality, names, options.level, say)
+    sampled, ms = _sampled(server, known, names, checks, baseline.took(kept, estate.name))
     report = Report(
         POSTGRESQL, primary.name, options.level.value, against, len(names),
-        (*checks, *([content] if content else [])), time.monotonic() - started,
+        (*checks, *sampled, *([content] if content else [])), time.monotonic() - started, ms,
     )  # fmt: skip
     if options.save_baseline:
         say("Saving a baseline")
         tables, _ = copies.hashed(known, names, server)
-        baseline.write(baseline.take(server, estate.name, tables, budget("validate.look")), kept)
+        baseline.write(baseline.take(server, estate.name, tables, budget("validate.look"), ms), kept)
     return report
+
+
+def _sampled(
+    server: Server, known: Tables, names: tuple[str, ...], checks: Iterable[Looked], before: Mapping[str, float]
+) -> tuple[tuple[Looked, ...], Mapping[str, float]]:
+    """The check of the sample queries, none where no table of theirs is looked at, and their milliseconds."""
+    fits = samples.fitting(known, names)
+    if not fits:
+        return (), {}
+    asked = samples.ask(server, known, fits, budget("validate.look"))
+    spoilt = {one.table for check in checks if check.check is Check.STRUCTURE for one in check.differences}
+    return (samples.judge(asked, before, spoilt),), asked.ms
 
 
 def _utc(at: float) -> str:

@@ -152,8 +152,7 @@ def test_the_twin_misses_the_rows_that_the_lost_two_alone_had(for_both: Estate) 
     twin = TWINS["third-let-go"]
     result, _ = drill(SCENARIOS[twin.scenario], LAB, quiet, SHORT, twin)
     assert result.negative_twin is not None and result.lost
-    reasons = [reason for reason in faults(result) if not reason.startswith("The negative twin")]
-    assert twin.is_why(reasons), told(result)  # on a busy machine its seconds are missed, too
+    assert result.negative_twin.held, told(result)
 
 
 def test_where_commits_wait_for_one_the_drill_of_both_is_refused(three: Estate) -> None:

@@ -67,6 +67,7 @@ def test_service_brings_no_more_of_the_inventories(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(watch, "placed", lambda **_: SimpleNamespace(did_change=None))
     monkeypatch.setattr(watch, "any_changed", lambda *_: None)
     monkeypatch.setattr(watch, "_unit", lambda: "")
+    monkeypatch.setattr(watch, "_marking", lambda: None)
     for module, name in ((watch.systemd, "daemon_reload"), (watch.server, "shell")):
         monkeypatch.setattr(module, name, lambda **_: None)
     watch.service()
@@ -152,6 +153,37 @@ def test_first_watch_raises_the_alarms_and_alone_knows_their_secrets(monkeypatch
     unit = deploy.placed[watch._ALARMS_FILE].text
     assert "doors.main alarms.on" in unit and "s3cret" not in unit
     assert [one["service"] for one in deploy.services if one.get("running")] == [watch.ALARMS]
+
+
+def test_first_watch_takes_the_marks_as_often_as_the_catalogue_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy = Alarming(monkeypatch)
+    watch._marking()
+    timer, service = (deploy.placed[path].text for path in watch._MARK_FILES)
+    assert "OnCalendar=*:0/5\n" in timer
+    assert "doors.main mark auto --scheduled\n" in service and f"User={watch.USER}" in service
+    assert [one["service"] for one in deploy.services if one.get("enabled")] == ["mystocks-mark.timer"]
+
+
+def test_second_watch_takes_no_mark_and_none_is_taken_where_that_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy = Alarming(monkeypatch, "control2", *watch._MARK_FILES)
+    watch._marking()
+    assert deploy.placed == {} and deploy.removed == list(watch._MARK_FILES)
+    assert [(one["service"], one["running"]) for one in deploy.services] == [("mystocks-mark.timer", False)]
+    never = SimpleNamespace(marks=SimpleNamespace(every_min=0))
+    monkeypatch.setattr(watch, "load_recovery", lambda: never)
+    deploy = Alarming(monkeypatch, "backup1", *watch._MARK_FILES)
+    watch._marking()
+    assert deploy.removed == list(watch._MARK_FILES)
+
+
+def test_a_watch_knows_of_a_tdengine_that_it_does_not_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its backups' manifests are on the backup host, and a mark binds them."""
+    Alarming(monkeypatch)
+    assert "'tdengine_beside': False" in watch._inventory()
+    there = watch.estate.nodes
+    tdengine = (SimpleNamespace(name="tsdb1", address="192.0.2.41"),)
+    monkeypatch.setattr(watch.estate, "nodes", lambda *groups: tdengine if groups == ("tdengine",) else there(*groups))
+    assert "'tdengine_beside': True" in watch._inventory()
 
 
 def test_second_watch_raises_none_and_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,19 @@ def test_marks_are_kept_oldest_first_and_let_go(tmp_path: Path) -> None:
     assert [mark["name"] for mark in keep.show(tmp_path)["marks"]] == ["b"]
 
 
+def test_the_newest_is_that_which_a_timer_took_and_whose_file_is_whole(tmp_path: Path) -> None:
+    """Somebody's own mark does not hide that the timer has stopped."""
+    assert keep.newest(tmp_path / "none")["newest"] is None
+    for name, age, scheduled in (("auto-1", 50, True), ("auto-2", 40, True), ("etl", 30, False), ("auto-3", 10, True)):
+        keep.add(tmp_path, a_mark(name, at=time.time() - age, scheduled=scheduled, took_ms=200, point_ms=7))
+    next(tmp_path.glob("auto-3@*")).write_text("{")
+    found = keep.newest(tmp_path)
+    assert (found["newest"]["name"], found["newest"]["point_ms"], found["count"]) == ("auto-2", 7, 4)
+    done = keep.main(["newest"], lambda: "", tmp_path)
+    assert done == 0, "it is a verb that takes no input and no lock"
+    assert not (tmp_path / keep.GUARD).exists()
+
+
 def test_a_name_stands_once(tmp_path: Path) -> None:
     keep.add(tmp_path, a_mark("etl"))
     keep.add(tmp_path, a_mark("etl-2"))

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from drills.board import figures as of_drills
-from drills.judging.result import Outcome
+from drills.judging.result import Outcome as Drilled
 from inventories.catalog.alarms import Alarms, Severity
 from inventories.catalog.load import load_alarms, load_model, load_recovery
 from inventories.errors import BadInput, Unreachable
@@ -27,10 +27,12 @@ from runbooks.look.status import Status
 from runbooks.probes.certificates import Certificate
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Late
+from runbooks.probes.marks import Marks
 from runbooks.probes.postgresql.locks import LockRoom
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.sqlite.databases import Glance
 from runbooks.probes.tdengine.servers import Server
+from runbooks.probes.validations import Outcome
 from tests.unit import board_kit
 from tests.unit.alarms_kit import rules, ways
 from tests.unit.evidence_kit import history
@@ -48,6 +50,7 @@ from tests.unit.test_objectives import (
     WHOLE,
     host,
 )
+from tests.unit.test_validation_scheduled import validated
 
 LIMITS = load_recovery().limits
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +60,7 @@ SOUND = replace(
     disks={"pg1": (Disk("/", 100, 80),)}, clocks={"pg1": 0.1},
     locks={name: LockRoom(1000, "t", 10, 10) for name in ("pg1", "pg2")},
     certificates={"pg1": (Certificate("PostgreSQL", NOW + 90 * 86400, NOW + 90 * 86400),)},
-    watches={"backup1": "active"}, sqlite={"app1": (TRADING,)},
+    watches={"backup1": "active"}, validations=(), sqlite={"app1": (TRADING,)},
 )  # fmt: skip
 SHADOWED = replace(OUTBOX, shadow_bytes=2_040 << 20, shadow_since=NOW - 10)
 TAOSD = Server(host("tsdb1"), ssh=True, installed=True, online=False, why="taosd is down")
@@ -84,6 +87,9 @@ STATUSES: dict[str, Status] = {
     "disks": replace(SOUND, disks={"pg1": (Disk("/", 100, 1),)}),
     "locks": replace(SOUND, locks={"pg1": LockRoom(1000, "t", 900, 900)}),
     "certificates": replace(SOUND, certificates={"pg1": (Certificate("PostgreSQL", NOW + 86400, NOW + 86400),)}),
+    "marks": replace(SOUND, marks=Marks(0, None), mark_timers={"backup1": NOW - 3600}),
+    "validation": replace(SOUND, validations=(validated(Outcome.DIFFERS, NOW - 60, sound=NOW - 86400),)),
+    "validation-age": replace(SOUND, validations=(validated(Outcome.WHOLE, NOW - 3 * 86400),)),
     "unknown": replace(SOUND, unknown={"jobs": "did not answer in time"}),
 }  # fmt: skip
 
@@ -109,7 +115,7 @@ def drilled(folder: Path, what: str) -> Reading:
         return of_drills.reading(board_kit.facts(history(folder), plan=board_kit.plan(board_kit.Verdict.TOO_SLOW)))
     if what == "history":
         kept = history(folder)
-        kept.add(board_kit.told("bad-update", 1, outcome=Outcome.PASSED))
+        kept.add(board_kit.told("bad-update", 1, outcome=Drilled.PASSED))
         kept.files.history.write_text(kept.files.history.read_text().replace("bad-update", "bad-updat3"))
         return of_drills.reading(board_kit.facts(kept))
     if what == "unknown":  # one that is dated ahead of this clock
@@ -193,11 +199,11 @@ def test_every_part_is_judged_and_whole() -> None:
     ("status", "parts"),
     [
         (replace(SOUND, jobs=None), {"jobs", "shadows"}),
-        (replace(SOUND, nodes=(PRIMARY, OFF)), {"disks", "clocks", "certificates", "watch", "standbys"}),
+        (replace(SOUND, nodes=(PRIMARY, OFF)), {"disks", "clocks", "certificates", "watch", "marks", "standbys"}),
         (replace(SOUND, archiving={}), {"archive"}),
         (
             replace(SOUND, sqlite={}, unknown={"SQLite on app1": "did not answer in time"}),
-            {"sqlite", "disks", "clocks", "certificates", "watch", "standbys"},
+            {"sqlite", "disks", "clocks", "certificates", "watch", "marks", "standbys"},
         ),
         (replace(SOUND, tdengine=(TAOSD,)), {"tdengine", "tdengine-outbox", "tdengine-backups", "shadows"}),
     ],

@@ -66,6 +66,16 @@ def test_one_that_a_restore_has_left_open_is_named_and_given_back_by_a_rejoin() 
     assert roles.cells(status(left), left)[0] == "standby, open as pitr"
 
 
+@pytest.mark.parametrize("hangs", [False, True])
+def test_where_it_alone_is_left_no_failover_is_named_which_would_refuse(hangs: bool) -> None:
+    first = replace(PRIMARY, online=False, in_recovery=None, written=None, standbys=())
+    second = replace(WHOLE.nodes[1], online=False, in_recovery=None, receiving_from=None, runs=hangs)
+    third = replace(THIRD, receiving_from=None)
+    seen = replace(status(third), nodes=(first, second, third))
+    hints = [one.hint for one in objectives.findings(seen, LIMITS) if one.objective == "pg2 as a standby"]
+    assert len(hints) == 1 and "failover" not in hints[0]
+
+
 def test_it_is_no_copy_that_anybody_promotes() -> None:
     alone = replace(status(THIRD, SEEN).nodes[0], synchronous=False, standbys=(SEEN,))
     loss = objectives.possible_loss(replace(status(THIRD), nodes=(alone, THIRD)))
@@ -87,9 +97,9 @@ def test_it_follows_onto_the_timeline_whose_history_it_has() -> None:
 def test_a_drill_takes_an_estate_with_it_for_whole() -> None:
     sync = replace(STREAMS, name="pg2")
     nodes = (replace(PRIMARY, standbys=(sync,)), WHOLE.nodes[1], RESTARTED)
-    assert gate._nodes_wrong(nodes) == "" and gate._all_follow(nodes)
+    assert gate._nodes_wrong(nodes, least=1) == "" and gate._all_follow(nodes)
     out = (*nodes[:2], replace(RESTARTED, delaying=False))
-    assert gate._nodes_wrong(out) and gate._out(out) == ("pg3",)
+    assert gate._nodes_wrong(out, least=1) and gate._out(out) == ("pg3",)
 
 
 def test_the_plan_reckons_with_the_wal_that_it_has_before_it() -> None:

@@ -19,8 +19,9 @@ from runbooks.probes.postgresql.archive import Commit
 from runbooks.probes.postgresql.window import Family, Lock, Place, Window
 from runbooks.procedures.postgresql import delayed, restore_table
 from runbooks.procedures.postgresql.pitr_state import RestorePitr, RestorePitrOptions
-from runbooks.procedures.postgresql.restore_table import RestoreTableOptions
+from runbooks.procedures.postgresql.restore_table import RestoreTable, RestoreTableOptions
 from runbooks.procedures.postgresql.targets import parse
+from runbooks.table_copy.counts import Counts, TablePlan
 
 AT = datetime(2026, 11, 28, 12, tzinfo=UTC)
 BEFORE, BAD = Commit(0x6000000, 742, AT), Commit(0x6000100, 743, AT.replace(hour=13))
@@ -238,3 +239,19 @@ def test_a_partition_that_was_locked_alone_tells_nothing_of_the_rest_of_its_tabl
         delayed.found(run(said, RestorePitrOptions(source="delayed"), "pg3"), aim(**XID), ("public.orders",))
     there["place"] = replace(FOUND, locks=(LOCK,))
     assert delayed.found(run(said, None, "pg3"), aim(**XID), ("public.orders",)).stop_lsn == 0x60000F0
+
+
+def test_a_run_that_gave_it_back_is_told_to_start_afresh_and_of_nothing_that_stays_open(
+    said: list[str], there: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restore_table.beside, "host_of", lambda *_: host("pg3"))
+    opened = delayed.found(run(said, None, "pg3"), aim(**XID))
+    state = RestoreTable(tables=("orders",), primary="pg1", at="pg3", aim=opened)
+    with pytest.raises(Refused) as refused:
+        restore_table.source_of(run(said, None, "pg3"), state)
+    assert refused.value.hint == "start afresh, without --resume"
+    counts = Counts(table="orders", live=1, restored=2, missing=1)
+    plan = TablePlan.model_construct(name="orders", counts=None, live=None)
+    with pytest.raises(VerificationFailed) as failed:
+        restore_table._all_there(state.model_copy(update={"plans": (plan,)}), (counts,))
+    assert "pg3 was given back" in failed.value.hint and "open" not in failed.value.hint

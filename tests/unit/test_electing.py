@@ -35,7 +35,7 @@ NAMES = ("pg1", "pg2", "pg3")
 BOTH = ("pg2", "pg3")
 
 
-def estate(*asynchronous: str, least: int = 1) -> Estate:
+def estate(*asynchronous: str, least: int | str = 1) -> Estate:
     def host(name: str) -> Host:
         entry = HostEntry(name=name, ssh_hostname="192.0.2.1", synchronous=name not in asynchronous)
         return Host(name, entry, Path("/nowhere"))
@@ -57,7 +57,7 @@ def known(**changes: Any) -> Known:
     return Known(a_record(**{"synchronous": BOTH, "quorum": 1, **changes}), "backup1", 1)
 
 
-def context(options: Any, *asynchronous: str, least: int = 1) -> Any:
+def context(options: Any, *asynchronous: str, least: int | str = 1) -> Any:
     return Context(estate(*asynchronous, least=least), options, Path("/runs/20260101T000000Z-run"))
 
 
@@ -297,6 +297,17 @@ def test_two_of_two_are_waited_for_where_that_is_declared(monkeypatch: pytest.Mo
     primary = Primary(monkeypatch, "pg1", "pg3")
     streaming.now_synchronous(context(FailoverOptions(), least=2), ROLES)
     assert primary.done[-2:] == ['ANY 2 ("pg1", "pg2", "pg3")', "('pg1', 'pg3'), None"]
+
+
+def test_nobody_is_waited_for_in_an_estate_that_is_asynchronous_by_declaration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the record says that no standby has every row, so that nothing promotes one unasked."""
+    primary = Primary(monkeypatch, "pg1", "pg3")
+    said: list[str] = []
+    streaming.now_synchronous(replace(context(FailoverOptions(), least="none"), say=said.append), ROLES)
+    assert primary.done == ["(), None"]
+    assert 'synchronous_standbys = "none"' in said[0]
 
 
 def test_nobody_waits_for_one_that_is_asynchronous_by_declaration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from inventories.errors import BadInput
 from inventories.quorum import parsed, setting
 from runbooks.actions.postgresql import server as act
 from runbooks.hosts import Estate, Host
+from runbooks.layout import Layout
 from runbooks.letting_in import due, let_in
 from runbooks.look import drift
 from runbooks.probes.postgresql import server
@@ -67,7 +68,7 @@ class Let:
         monkeypatch.setattr(server, "survey", lambda _: (primary(OF_TWO), *map(node, BOTH)))
         monkeypatch.setattr(act, "synchronous_on", self.on)
 
-    def on(self, host: Host, _layout: object, names: tuple[str, ...], _least: int) -> None:
+    def on(self, host: Host, _layout: object, names: tuple[str, ...], _least: int = 1) -> None:
         said = self.desk.answer
         assert isinstance(said, Known) and host.name == "pg1"
         self.set.append((names, (said.record.synchronous, said.record.quorum)))
@@ -101,6 +102,55 @@ def test_nobody_is_let_in_where_the_record_cannot_say_so(
         monkeypatch.setattr(Keeper, "widened", lambda *_: (_ for _ in ()).throw(BadInput("unknown field: quorum")))
     assert let_in(letting.keeper) == "" and letting.set == []
     assert "not pg2 and pg3" in letting.desk.heard[-1]
+
+
+@pytest.fixture
+def chosen(letting: Let, monkeypatch: pytest.MonkeyPatch) -> Let:
+    """The same estate, asynchronous by declaration from now on."""
+    letting.keeper = replace(letting.keeper, estate=estate(least="none"))
+    monkeypatch.setattr(act, "synchronous_off", lambda host, _: letting.on(host, None, (), 0))
+    return letting
+
+
+def test_the_record_says_that_nobody_has_every_row_before_the_first_commit_that_is_alone(chosen: Let) -> None:
+    assert 'wait for nobody from now on: commits wait for no standby' in let_in(chosen.keeper)
+    assert chosen.set == [((), ((), None))]
+    said = chosen.desk.answer
+    assert isinstance(said, Known) and 'synchronous_standbys = "none"' in said.record.why
+
+
+@pytest.mark.parametrize("how", ["away", "damaged", "under way"])
+def test_commits_go_on_waiting_where_the_record_cannot_say_that_nobody_has_them(chosen: Let, how: str) -> None:
+    if how == "away":
+        chosen.desk.away.add("backup1")
+    elif how == "damaged":
+        chosen.desk.document("backup1").write_text("{ nope")
+    else:
+        chosen.desk.everywhere(a_record(changing={"procedure": "failover", "run": "r", "to": "pg2"}, revision=9))
+    assert let_in(chosen.keeper) == "" and chosen.set == []
+    assert "go on waiting" in chosen.desk.heard[-1]
+
+
+def test_nobody_is_let_go_twice_nor_by_a_deploy_of_other_hosts(chosen: Let, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert let_in(chosen.keeper, ("pg3",)) == ""
+    monkeypatch.setattr(server, "survey", lambda _: (primary(""), *map(node, BOTH)))
+    assert let_in(chosen.keeper) == "" and chosen.set == []
+
+
+def test_a_start_of_such_an_estate_writes_nobody_down() -> None:
+    """start-cluster and switchover write whom commits wait for before it is known who streams."""
+    done: list[str] = []
+    host: Any = type("Heard", (), {"run": lambda _self, command, *_: done.append(command)})()
+    act.write_names(host, Layout(17), NAMES, 0)
+    assert done == ["rm -f %s"]
+    act.write_names(host, Layout(17), NAMES, 1)
+    assert "tee" in done[1]
+
+
+def test_drift_tells_commits_that_wait_in_an_asynchronous_estate() -> None:
+    (found,) = drift._waits(estate(least="none"), primary(OF_TWO))
+    assert found.host == "pg1" and "by the inventory they wait for nobody" in found.detail
+    assert list(drift._waits(estate(least="none"), primary(""))) == []
 
 
 def test_a_record_of_another_primary_vouches_for_nobody_here(letting: Let) -> None:

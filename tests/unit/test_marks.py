@@ -15,10 +15,13 @@ from doors.main import DrProgram, arguments
 from doors.mark import to_the_mark
 from inventories.errors import BadInput, ExitCode, Refused
 from runbooks import hosts
-from runbooks.hosts import Estate
+from runbooks.hosts import Estate, Ran
+from runbooks.judge import marks as judged
 from runbooks.marks import expiring, keeping, reaching, resolving
 from runbooks.marks.reaching import Ground, State, reach
 from runbooks.marks.types import Mark
+from runbooks.probes import marks as probe
+from runbooks.probes.marks import Marks, Newest
 from runbooks.probes.postgresql.archive import Archive, Covered, Line, Reach
 from runbooks.probes.postgresql.pgbackrest import Backup, Repository
 from runbooks.procedures.postgresql.restore_pitr import RestorePitrOptions
@@ -240,3 +243,64 @@ def test_no_mark_goes_for_want_of_a_backup_where_there_is_none_or_by_another_clu
     assert expiring.overdue((mark,), repository(), 28, NOW) == ()
     other = a_mark(lsn="0/9000000", system="78")
     assert expiring.overdue((other,), repository("00000001000000000000000A"), 28, NOW) == ()
+
+
+def test_of_scheduled_marks_one_an_hour_is_left_after_a_day_and_every_one_that_was_named() -> None:
+    start = NOW // 3600 * 3600
+    every = [a_mark(f"auto-{n}", scheduled=True, at=start - n * 300) for n in range(2 * 24 * 12)]
+    named = a_mark("etl", at=start - 30 * 3600 - 60)
+    gone = expiring.thinned((*every, named), 24, start)
+    left = [mark for mark in every if mark not in gone]
+    assert named not in gone
+    assert [mark for mark in left if start - mark.at <= 24 * 3600] == every[: 24 * 12 + 1], "none of the last day goes"
+    old = [mark.at for mark in left if start - mark.at > 24 * 3600]
+    assert len(old) == 24 and len({at // 3600 for at in old}) == 24
+    assert expiring.thinned((*left, named), 24, start) == (), "what was left stays"
+
+
+# ---- the timer's ----
+
+
+def newest(age_s: float, **more: Any) -> Marks:
+    return Marks(7, Newest("auto-1", NOW - age_s, 210, 9, **{"lacks": (), **more}))
+
+
+@pytest.mark.parametrize(
+    ("found", "since", "told"),
+    [
+        (newest(200), NOW - 9000, ""),
+        (newest(1000), NOW - 9000, "the newest is 17 min old"),
+        (newest(9000), NOW - 100, ""),  # it has been switched on again just now
+        (Marks(3, None), NOW - 9000, "none was ever taken"),
+        (Marks(0, None), NOW - 100, ""),
+        (newest(200), 0.0, "mystocks-mark.timer does not run"),
+        (newest(200, lacks=("app1 is away",)), NOW - 9000, "lacks app1 is away"),
+        (None, NOW - 9000, ""),  # the backup host is silent, which is a finding of its own
+    ],
+    ids=["fresh", "old", "just-begun", "never", "just-switched-on", "no-timer", "lacking", "backup-host-silent"],
+)
+def test_marks_that_do_not_come_are_told(found: Marks | None, since: float, told: str) -> None:
+    findings = list(judged.findings(found, {"backup1": since}, 5, NOW))
+    assert [one.measured for one in findings] == ([told] if told else [])
+    assert all(one.hint for one in findings)
+
+
+def test_status_says_what_a_mark_costs() -> None:
+    assert judged.sentence(newest(90), NOW) == "newest 90 s old, took 210 ms, 9 ms of it for the restore point; 7 kept"
+    assert judged.sentence(Marks(2, None), NOW) == "2 kept, none by a timer"
+
+
+@pytest.mark.parametrize(
+    ("said", "at"), [("active\n@1790000000\n", 1790000000.0), ("inactive\n\n", 0.0), ("inactive\n@0\n", 0.0)]
+)
+def test_since_when_a_timer_runs_is_systemds_word(tmp_path: Path, said: str, at: float) -> None:
+    asked: Any = host("backup1", tmp_path)
+    object.__setattr__(asked, "run", lambda *_, **__: Ran(0, said, "", 0.0))
+    assert probe.since(asked, 1.0) == at
+
+
+def test_first_watch_takes_them(here: Estate) -> None:
+    assert probe.taker(here) is None
+    both = replace(here, groups={**here.groups, "watch": ("backup1", "app1")})
+    taker = probe.taker(both)
+    assert taker is not None and taker.name == "app1", "by name, as a deploy chooses"

@@ -14,10 +14,12 @@ from agents.base.config import load_config
 from agents.writing import shadow
 from agents.writing.outbox import Outbox
 from agents.writing.writer import By, Writer
+from doors.mark import backup_at_the_mark
 from inventories.errors import BadInput, Refused
+from runbooks import hosts
 from runbooks.hosts import Estate, Host
-from runbooks.marks import asking, holding, reaching, resolving, taking
-from runbooks.marks.types import Mark, Numbers, Windows
+from runbooks.marks import asking, holding, keeping, reaching, resolving, taking
+from runbooks.marks.types import Kept, Mark, Numbers, Windows
 from runbooks.probes.outbox import NAMES, POSTGRESQL, TDENGINE, Box
 from runbooks.probes.postgresql import server as nodes
 from runbooks.probes.postgresql.server import Node
@@ -40,8 +42,8 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def here(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Estate]:
     """One primary, an application host whose writer writes there, and a backup host."""
-    hosts = [{"name": "127.0.0.1", "address": "127.0.0.1", "port": server.port}]
-    config_file(tmp_path, hosts=hosts, shadow={"path": str(tmp_path / "shadow")})
+    servers = [{"name": "127.0.0.1", "address": "127.0.0.1", "port": server.port}]
+    config_file(tmp_path, hosts=servers, shadow={"path": str(tmp_path / "shadow")})
     made = estate(host("pg1", tmp_path, server), host("app1", tmp_path), host("backup1", tmp_path))
     node = Node(made.host("pg1"), ssh=True, online=True, in_recovery=False, timeline=1)
     monkeypatch.setattr(nodes, "survey", lambda _: (node,))
@@ -215,4 +217,27 @@ def test_the_backup_that_a_mark_bound_is_the_one_that_is_compared_with(
         holding.backup_of(here, mark)
     monkeypatch.setattr(asking, "windows", lambda estate, label="": BOUND)
     assert holding.backup_of(here, a_mark(tdengine=BOUND)) == "20261128T1"
+
+
+def test_tdengine_restore_takes_the_backup_that_the_mark_bound(
+    here: Estate, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = (a_mark(tdengine=BOUND), a_mark("other", tdengine=BOUND, estate="another"), a_mark("none"))
+    monkeypatch.setattr(hosts, "load", lambda *_: here)
+    monkeypatch.setattr(keeping, "look", lambda _: Kept(now=time.time(), marks=there, damaged=()))
+    monkeypatch.setattr(asking, "windows", lambda estate, label="": BOUND if label == BOUND.label else None)
+    assert backup_at_the_mark("", "20260101T1", "", False) == "20260101T1"
+    assert backup_at_the_mark("etl", "", "", False) == BOUND.label
+    assert "./dr reconcile --store tdengine" in capsys.readouterr().err
+    for name, label, says in (
+        ("etl", "20260101T1", "two targets"), ("other", "", "of estate another"), ("none", "", "binds no backup"),
+        ("gone", "", "there is no mark"), ("no/name", "", "no name of a mark"),
+    ):  # fmt: skip
+        with pytest.raises(BadInput, match=says):
+            backup_at_the_mark(name, label, "", False)
+    monkeypatch.setattr(asking, "windows", lambda estate, label="": None)
+    with pytest.raises(Refused, match="not kept any more") as told:
+        backup_at_the_mark("etl", "", "", False)
+    assert "tdengine-restore without --to-mark" in told.value.hint
+    assert backup_at_the_mark("etl", "", "", True) == BOUND.label, "a run that is resumed goes on with what it has"
     assert TDENGINE in NAMES

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from drills.benches import full_speed, nodes
-from drills.measuring.tally import Feed
-from inventories.errors import BadInput, Refused, TargetFailed, TimedOut, VerificationFailed
+from drills.benches import nodes
+from inventories.errors import BadInput, Refused, VerificationFailed
 
 
 class Toy:
@@ -97,35 +96,3 @@ def test_commits_that_wait_for_both_would_hang_without_one(monkeypatch: pytest.M
 def test_bench_of_no_round_is_none() -> None:
     with pytest.raises(BadInput):
         nodes.bench("toy", 0, lambda _: None)
-
-
-class Fed:
-    """A feed that runs on, or has died."""
-
-    def __init__(self, died: bool) -> None:
-        self.ledger, self.died, self.by_store = self, died, 0
-
-    def __enter__(self) -> Fed:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def view(self) -> Any:
-        self.by_store += 500
-        return SimpleNamespace(by_store=self.by_store, feed=Feed.DIED if self.died else Feed.RUNNING)
-
-    def wait_for(self, wanted: Any, seconds: float, _: str) -> Any:
-        if not wanted(self.view()):
-            raise TimedOut("time is over")
-
-
-@pytest.mark.parametrize("died", [False, True])
-def test_feed_that_died_was_not_fast(died: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(full_speed.feeds, "running", lambda *_: Fed(died))
-    anything: Any = SimpleNamespace(app="app1")
-    if died:
-        with pytest.raises(TargetFailed, match="the feed on app1 died"):
-            full_speed.rows_per_s(anything, 1.0, 0.0, tmp_path)
-    else:
-        assert full_speed.rows_per_s(anything, 1.0, 0.0, tmp_path) > 0

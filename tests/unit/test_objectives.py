@@ -512,3 +512,32 @@ def test_commits_that_wait_for_both_hang_when_one_is_lost() -> None:
 def test_several_standbys_are_brought_back_by_a_command_each() -> None:
     status = replace(DEGRADED, nodes=(ALONE, OFF, replace(OFF, host=host("pg3"))))
     assert named(status)["possible loss"].hint == "./dr rejoin pg2 --yes; ./dr rejoin pg3 --yes"
+
+
+# ---- asynchronous by declaration
+
+BY_CHOICE = replace(
+    WHOLE, asynchronous=True, record=alone("by declaration"),
+    nodes=(replace(PRIMARY, synchronous=False, standbys=(replace(STREAMS, sync="async"),)), STANDBY),
+)  # fmt: skip
+
+
+def test_what_was_chosen_is_no_finding_and_its_price_is_said_aloud() -> None:
+    assert objectives.findings(BY_CHOICE, LIMITS) == ()
+    (said,) = objectives.degraded(BY_CHOICE)
+    assert said.startswith("ASYNCHRONOUS BY CHOICE") and "--accept-loss" in said and "./dr reconcile" in said
+    assert objectives.degraded(replace(BY_CHOICE, asynchronous=False))[0].startswith("Replication is asynchronous")
+
+
+@pytest.mark.parametrize(("behind", "told"), [(LIMITS.max_replication_lag_bytes, 0), (2 << 20, 1)])
+def test_what_was_not_chosen_is_a_standby_that_falls_far_behind(behind: int, told: int) -> None:
+    primary = replace(BY_CHOICE.nodes[0], written=1000 + behind)
+    found = named(replace(BY_CHOICE, nodes=(primary, STANDBY)))
+    assert ("possible loss" in found) is bool(told)
+    if told:
+        assert found["possible loss"].limit == "1.0 MiB" and "too far behind" in found["possible loss"].hint
+
+
+def test_an_asynchronous_estate_without_its_standby_is_a_finding() -> None:
+    lost = replace(BY_CHOICE, nodes=(replace(PRIMARY, synchronous=False, standbys=()), OFF), archiving={})
+    assert named(lost)["possible loss"].measured == "unbounded"

@@ -67,9 +67,19 @@ def test_one_to_four_standbys_are_an_estate(tmp_path: Path, standbys: int, least
     assert len(read_inventory(estate(tmp_path, standbys, least=least)).groups["pg_standby"]) == standbys
 
 
+@pytest.mark.parametrize("standbys", [1, 2, 4])
+def test_an_estate_is_asynchronous_by_one_word_alone(tmp_path: Path, standbys: int) -> None:
+    """Its standbys can be promoted all the same, which one with `synchronous` False cannot."""
+    declared = read_inventory(estate(tmp_path, standbys, least="none"))
+    assert quorum.least_of(declared.data["synchronous_standbys"]) == 0
+    assert all(host.synchronous for host in declared.hosts)
+
+
 @pytest.mark.parametrize(
     ("standbys", "least", "asynchronous", "says"),
     [
+        (1, "none", ("pg2",), "every standby .* is asynchronous"),
+        (1, "None", (), "synchronous_standbys is 'None'"),
         (5, 1, (), r"pg_standby has 5 hosts \(pg2, pg3, pg4, pg5, pg6\)"),
         (2, 3, (), r"synchronous_standbys is 3, and commits can wait for 2 \(pg2, pg3\)"),
         (2, 2, ("pg3",), r"synchronous_standbys is 2, and commits can wait for 1 \(pg2\)"),

@@ -12,6 +12,7 @@ import pytest
 
 from agents.guard import record as program
 from inventories.errors import Refused, TargetFailed
+from inventories.quorum import DECLARED_ASYNCHRONOUS
 from runbooks.acting import acting, while_held
 from runbooks.engine.context import Context, Options
 from runbooks.engine.lock import LockLost, Owner, held, lock_path
@@ -343,6 +344,28 @@ def test_what_the_record_promises_too_much_is_taken_back(
     hosts_are(**changes)
     settle(desk.keeper(acts(desk)))
     assert written(desk, "backup1")["synchronous"] == standbys
+
+
+def test_of_an_asynchronous_estate_the_record_gives_the_declaration_as_the_reason(
+    desk: Desk, hosts_are: Callable[..., None]
+) -> None:
+    """And not the standby that was out a while ago and streams again."""
+    desk.everywhere(a_record())
+    hosts_are(synchronous=False, standbys=())
+    keeper = desk.keeper(acts(desk))
+    settle(keeper)
+    assert written(desk, "backup1")["why"] == "no commit waits for a standby"
+    keeper.settled(desk.answer, Truth(SYSTEM, "pg1", 1, (), DECLARED_ASYNCHRONOUS))
+    assert written(desk, "backup1")["why"] == DECLARED_ASYNCHRONOUS
+
+
+def test_a_deploy_of_an_asynchronous_estate_records_the_declaration(
+    desk: Desk, hosts_are: Callable[..., None]
+) -> None:
+    hosts_are(synchronous=False)
+    keeper = desk.keeper(acts(desk))
+    settle(replace(keeper, estate=replace(ESTATE, data={**ESTATE.data, "synchronous_standbys": "none"})))
+    assert written(desk, "backup1")["why"] == DECLARED_ASYNCHRONOUS
 
 
 def test_a_change_that_nobody_confirmed_is_settled_by_what_the_hosts_are(

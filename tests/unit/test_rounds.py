@@ -109,6 +109,7 @@ class Lab:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     broken: int = 0
     missed: int = 0
+    duplicated: int = 0  # rows, in the round that missed its objective
     interrupted_in: int = 0
     drilled: list[Plan] = field(default_factory=list)
     gone: tuple[Gone, ...] = ()
@@ -152,7 +153,8 @@ class Lab:
         result = power_loss()[0].model_copy(update={"scenario": scenario.name})
         if nr == self.missed:
             strict = result.objectives.model_copy(update={"rto_s": 1.0})
-            return judge(result.model_copy(update={"objectives": strict})), folder
+            twice = [one.model_copy(update={"duplicated": self.duplicated}) for one in result.tables]
+            return judge(result.model_copy(update={"objectives": strict, "tables": tuple(twice)})), folder
         return result.model_copy(update={"outcome": self.outcomes.get(nr, Outcome.PASSED)}), folder
 
     def look(self, _estate: object, every: tuple[Written, ...]) -> LastCheck:
@@ -323,10 +325,17 @@ def test_the_twin_holds_only_for_the_very_row_that_was_taken_out(lab: Lab) -> No
         assert result.negative_twin and not result.negative_twin.held, wrong
 
 
-def test_the_twin_does_not_hold_when_a_round_failed_as_well(lab: Lab) -> None:
+def test_the_twin_holds_where_a_round_was_slow_and_not_where_one_failed_for_more(lab: Lab) -> None:
     lab.gone, lab.missed = (Gone(nr=1, table="order_records", rows=1, numbers="7", hosts=("pg1",)),), 2
     result, _ = go(lab, 2, "vanished-row")
+    assert result.negative_twin and result.negative_twin.held
+    assert "promised was at most 1 s" in result.negative_twin.reason, "what was missed is said all the same"
+    lab.drilled, lab.duplicated = [], 1
+    result, _ = go(lab, 2, "vanished-row")
     assert result.negative_twin and not result.negative_twin.held
+    lab.drilled, lab.missed, lab.outcomes = [], 0, {2: Outcome.FAILED}
+    result, _ = go(lab, 2, "vanished-row")
+    assert result.negative_twin and not result.negative_twin.held, "a round that failed without a reason"
 
 
 def test_two_hosts_that_took_writes_fail_rounds_that_all_passed_and_nobody_seen_does_too(lab: Lab) -> None:

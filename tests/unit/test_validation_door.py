@@ -24,6 +24,9 @@ from tests.unit.test_tasks_support import run
         (("--store", "postgresql", "--symbols", "600000"), "--symbols means nothing to a validation of postgresql"),
         (("--level", "full"), "--level means nothing to a validation of tdengine"),
         (("--save-baseline",), "--save-baseline means nothing to a validation of tdengine"),
+        (("--store", "postgresql", "--scheduled", "--tables", "order_records"), "--tables means nothing to a "
+         "validation of the whole store"),
+        (("--scheduled", "--symbols", "600000"), "--symbols means nothing to a validation of the whole store"),
         (("--against", "standby"), "nothing of tdengine is compared with 'standby'"),
     ],
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.verify.subject import Subject
+from runbooks.probes import marks
+from tests.verify.subject import Seen, Subject
 
 UNIT, USER, ETC = "mystocks-watch", "mystocks-watch", "/etc/mystocks-dr/watch"
 
@@ -25,3 +26,12 @@ def test_key_opens_from_its_own_address_alone(watcher: Subject) -> None:
     lines = watcher.machine.file("/var/lib/mystocks-watch/.ssh/authorized_keys").content_string.splitlines()
     keys = [line for line in lines if line and not line.startswith("#")]
     assert all(line.startswith("restrict,from=") for line in keys), keys
+
+
+def test_marks_are_taken_by_the_first_watch_alone(watcher: Subject, whole: Seen) -> None:
+    taker = marks.taker(whole.estate)
+    timer = watcher.machine.service(marks.TIMER)
+    if taker is not None and taker.name == watcher.name:
+        assert timer.is_running and timer.is_enabled
+    elif watcher.machine.file(f"/etc/systemd/system/{marks.TIMER}").exists:
+        assert not timer.is_running

@@ -214,7 +214,8 @@ def _stop(record: Record, target: Target) -> int | None:
         at = lsn(target.value)
         if record.position < at:
             return None
-        return behind if target.inclusive else at
+        # What lies there may be a record of another kind, and this one, the commit behind it, is not included.
+        return at + 1 if target.inclusive else at
     if target.kind == "name":
         return behind if _is_point(record, target.value) else None
     if record.what not in _ENDS:

@@ -65,6 +65,7 @@ ASYNC_PRIMARY_LOSS = Scenario(
     restore=_rejoin,
     check=_named,
     rate=RATE,
+    synchronous=0,
 )
 
 TWINS = (

@@ -180,7 +180,10 @@ def synchronous_on(host: Host, layout: Layout, names: tuple[str, ...], least: in
 
 
 def write_names(host: Host, layout: Layout, names: tuple[str, ...], least: int = 1) -> None:
-    """Say whom commits wait for, from the server's next start or reload on."""
+    """Say whom commits wait for, from the server's next start or reload on; `least` 0: nobody."""
+    if not least:
+        forget_names(host, layout)
+        return
     line = quorum.line(names, least)
     host.run(f"printf '%%s\\n' %s | runuser -u postgres -- tee {layout.synchronous} >/dev/null", line)
 

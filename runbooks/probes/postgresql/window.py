@@ -13,10 +13,11 @@ from runbooks.probes.postgresql.archive import Commit
 from runbooks.probes.postgresql.server import as_lsn, lsn
 from runbooks.table_copy.names import literal, qualified
 
+# A checkpoint's time is one of whole seconds, rounded down: commits of the same second may be in it.
 _SQL = """
 select pg_last_wal_replay_lsn()::text as replayed, pg_snapshot_xmax(pg_current_snapshot())::text as next_xid,
   extract(epoch from coalesce(pg_last_xact_replay_timestamp(),
-    (select checkpoint_time from pg_control_checkpoint()))) as since
+    (select checkpoint_time + interval '1 s' from pg_control_checkpoint()))) as since
 """
 # A table with what is read along with it: its partitions or chunks, their indexes and what is kept beside their rows.
 _RELATIONS = """

@@ -8,6 +8,7 @@ in between. Afterwards it goes on as the delayed standby that it was.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -28,6 +29,7 @@ from runbooks.procedures.postgresql.roles import layout
 DELAYED, REPOSITORY = "delayed", "repository"  # the words of --from that go with a target
 _CLOSING_S = 240.0  # a shutdown writes what it has replayed, a start reads it again
 _INSTEAD = "leave --from out, and it is restored from the repository"
+_STOPPED = re.compile(r"recovery stopping before WAL location \(LSN\) \"([0-9A-F]+/[0-9A-F]+)\"")
 
 
 def fitting(context: Run, *, is_open: bool = False) -> None:
@@ -121,6 +123,7 @@ def _before_locks(context: Run, host: Host, place: window.Place, tables: Sequenc
     Raises Refused where other tables of these went on being written after that.
     """
     assert place.stop is not None
+    _not_locked_already(context, host, place, tables)
     if not place.locks:
         return place.stop
     families, database = window.relations(host, str(context.estate.data["database"]), tables)
@@ -138,8 +141,24 @@ def _before_locks(context: Run, host: Host, place: window.Place, tables: Sequenc
             f"transaction {first.xid} had locked something of {' and '.join(tables)} when others still wrote "
             f"{' and '.join(free)}, and both cannot be read as they were at one moment"
         )
-    context.say(f"transaction {first.xid} had locked it before: what is read is of just before that lock")
+    context.say(
+        f"transaction {first.xid} had locked it before: what is read is of just before that lock, which the repository "
+        "alone gives a second time"
+    )
     return first.position
+
+
+def _not_locked_already(context: Run, host: Host, place: window.Place, tables: Sequence[str]) -> None:
+    """Raises Refused where one of these is locked where it stands, and is so at the stop: nobody commits in between.
+
+    So after it was given back, since what is no commit is not put off.
+    """
+    database = str(context.estate.data["database"])
+    if place.before is not None or not (held := {row["oid"] for row in host.query(window.LOCKED, database)}):
+        return
+    families, _ = window.relations(host, database, tables)
+    if names := [name for name in tables if families[name].whole & held]:
+        raise Refused(f"{' and '.join(names)} had been locked before its window, and nobody could read that")
 
 
 def _reads(family: window.Family, lock: window.Lock) -> bool:
@@ -178,7 +197,8 @@ def opened(context: Run, state: RestorePitr) -> RestorePitr:
     try:
         there = side_probe.look(host, state.side)
         if there is None or not there.running:
-            _hold_still(context, state, host)
+            if server.look(host, paths.version).online:  # a run that was lost may have stopped it already
+                _hold_still(context, state, host)
             act.stop(host, paths)
         sides.open_standby(host, request, Asker.of(context))
         seen = side_of(context, state)
@@ -199,20 +219,31 @@ def _hold_still(context: Run, state: RestorePitr, host: Host) -> None:
 
 
 def reached(context: Run, state: RestorePitr) -> None:
-    """It stands at the stop: what committed before is in it, and what comes next is not. Raises VerificationFailed."""
-    seen = side_of(context, state)
-    if not seen.ready or not seen.paused:
-        raise VerificationFailed(f"the side cluster is {seen.phase}, not paused at {state.target}: {seen.sentence}")
-    if not 0 < state.side_lsn <= state.stop_lsn:
-        raise VerificationFailed(
-            f"the side cluster stands at {server.as_lsn(state.side_lsn)}, and {state.target} is at "
-            f"{server.as_lsn(state.stop_lsn)}"
-        )
+    """It stands at the stop: what committed before is in it, and what comes next is not. Raises VerificationFailed,
+    and it is a delayed standby again.
+    """
+    with given_back(context, state):
+        _stands(side_of(context, state), state)
     context.say(
         f"{state.delayed} stands at {server.as_lsn(state.side_lsn)} after {state.replay_s:.1f} s; "
         f"last commit before: {''.join(state.before) or 'none in its window'}; "
         f"first one behind: {''.join(state.after) or 'none yet'}"
     )
+
+
+def _stands(seen: side_probe.SideCluster, state: RestorePitr) -> None:
+    """By PostgreSQL's own word: the first record that is not in it begins at the stop or behind it, and what was
+    replayed last, which may have begun before the stop and ends behind it, ends before that one.
+    """
+    if not seen.ready or not seen.paused:
+        raise VerificationFailed(f"the side cluster is {seen.phase}, not paused at {state.target}: {seen.sentence}")
+    said = _STOPPED.search(seen.stopped)
+    left_out = server.lsn(said[1]) if said else None
+    if left_out is None or left_out < state.stop_lsn or not 0 < state.side_lsn <= left_out:
+        raise VerificationFailed(
+            f"the side cluster stands at {server.as_lsn(state.side_lsn)} ({seen.stopped or 'it stopped nowhere'}), and "
+            f"{state.target} is at {server.as_lsn(state.stop_lsn)}"
+        )
 
 
 def readable(copy: Server, names: Sequence[str]) -> None:

@@ -216,7 +216,8 @@ def source_of(context: Run, state: RestoreTable) -> Source:
     there = sides.look(host, state.side)
     if there is None or not there.ready:
         why = f"is {there.phase}: {there.sentence}" if there else "is not there"
-        raise Refused(f"the side cluster {state.side} on {host} {why}", "restore it first, or leave --from out")
+        again = "start afresh, without --resume" if state.aim else "restore it first, or leave --from out"
+        raise Refused(f"the side cluster {state.side} on {host} {why}", again)
     socket = beside.socket_of(context, state, there)
     return Source(layout(context).bin, socket, there.port, str(context.estate.data["database"]))
 
@@ -385,8 +386,14 @@ def _all_there(state: RestoreTable, found: tuple[Counts, ...]) -> None:
             raise VerificationFailed(
                 f"{counts.table}: of {counts.restored} rows of the copy {counts.missing} are missing and "
                 f"{counts.altered - known} hold other values than restored",
-                f"the side cluster {state.side} is still open on {state.at or state.primary}: compare by hand",
+                _where_to_compare(state),
             )
+
+
+def _where_to_compare(state: RestoreTable) -> str:
+    if state.aim and state.aim.delayed:
+        return f"{state.aim.delayed} was given back: the same with --from repository compares again"
+    return f"the side cluster {state.side} is still open on {state.at or state.primary}: compare by hand"
 
 
 def drop_side(context: Run, state: RestoreTable) -> RestoreTable:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from inventories.errors import TimedOut, VerificationFailed
-from inventories.quorum import parsed, setting
+from inventories.quorum import DECLARED_ASYNCHRONOUS, parsed, setting
 from runbooks.actions.postgresql import server as act
 from runbooks.engine.budgets import budget
 from runbooks.engine.moving import while_it_moves
@@ -93,9 +93,14 @@ def now_synchronous(context: Run, state: R) -> R:
     """Make the primary wait for its standby again, once that streams, and record that it has every row from now on.
 
     Only once its primary has had nothing left to send: no commit is confirmed by one that still catches up. Of more
-    than two nodes everybody is waited for, as declared, who streams.
+    than two nodes everybody is waited for, as declared, who streams; of an estate that is asynchronous by declaration
+    nobody, and the record says that.
     """
     primary, other = primary_of(context, state), other_of(context, state)
+    if not context.estate.least:
+        context.say(f"{other.name} streams from {primary.name}; {DECLARED_ASYNCHRONOUS}")
+        recorded(context, state, (), DECLARED_ASYNCHRONOUS)
+        return state
     if len(context.estate.postgres) > 2:
         return _quorum_waits(context, state)
     names = tuple(host.name for host in context.estate.postgres)

@@ -1,0 +1,1 @@
+"""What a validation asks and keeps on the backup host."""
