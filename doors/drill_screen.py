@@ -1,4 +1,4 @@
-"""What `./dr drill` shows while it runs: bars on a terminal, plain lines elsewhere, on standard error.
+"""What `./dr drill` shows while it runs, on standard error: bars on a terminal, elsewhere each sentence on a line.
 
 One thread does all of the writing, so that no drill waits for a terminal, not even for one that stands still, and
 whatever goes wrong with it ends none.
@@ -6,16 +6,20 @@ whatever goes wrong with it ends none.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
+
+from rich.console import Console
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
     from rich.table import Table
 
     from drills.live.course import Writer
@@ -34,7 +38,6 @@ class Shown:
     _said: SimpleQueue[tuple[float, str]] = field(default_factory=SimpleQueue)
     _look: Callable[[], Snapshot | None] = lambda: None
     _current: tuple[float, str] = (0.0, "")
-    _phase: str = ""
 
     def say(self, sentence: str) -> None:
         self._said.put((time.monotonic(), sentence))
@@ -51,13 +54,7 @@ class Shown:
             self._current = (at, sentence)
             if not console.is_terminal:
                 console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-        seen = self._look()
-        if console.is_terminal:
-            return drawn(seen, *self._current)
-        if seen and seen.phase != self._phase:
-            self._phase = seen.phase
-            console.print(line(seen), markup=False, highlight=False, soft_wrap=True)
-        return None
+        return drawn(self._look(), *self._current) if console.is_terminal and self._current[1] else None
 
     def finish(self, console: Console) -> None:
         self._finish(console, time.monotonic())
@@ -70,13 +67,25 @@ class Shown:
             console.print(Text.assemble(f"  {sentence} ", (f"{at - began:.1f} s", "dim")))
 
 
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would take standard output, and so the result, from a drill that nobody listens to any more."""
+        self.quiet = True
+
+
+def _own(stream: IO[str]) -> AbstractContextManager[IO[str]]:
+    """The stream by a file of its own: a thread that cannot write holds no lock that Python waits for at its end."""
+    try:
+        return os.fdopen(os.dup(stream.fileno()), "w", encoding=stream.encoding, errors="replace")
+    except (OSError, ValueError):  # it is closed, or is no file
+        return nullcontext(stream)
+
+
 @contextmanager
 def drilling() -> Iterator[Shown]:
     """Show what a drill says, and how far it is from `begun` on."""
-    from rich.console import Console
-
-    console, shown, over = Console(stderr=True), Shown(), threading.Event()
-    thread = threading.Thread(target=_show, args=(console, shown, over), name="screen", daemon=True)
+    shown, over = Shown(), threading.Event()
+    thread = threading.Thread(target=_show, args=(sys.stderr, shown, over), name="screen", daemon=True)
     thread.start()
     try:
         yield shown
@@ -85,20 +94,29 @@ def drilling() -> Iterator[Shown]:
         thread.join(_CLOSES_S)
 
 
-def _show(console: Console, shown: Shown, over: threading.Event) -> None:
-    from rich.live import Live
-
-    drawn_over = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-    with suppress(OSError, ValueError):  # a terminal that is gone, or closed, hears nothing
-        with drawn_over or nullcontext():
+def _show(stream: IO[str], shown: Shown, over: threading.Event) -> None:
+    with suppress(OSError, ValueError), _own(stream) as file:  # a terminal that is gone, or closed, hears nothing
+        console = _Screen(file=file)
+        with _drawn_over(console) as update:
             last = False
             while not last:
                 last = over.wait(EVERY_S)
                 with suppress(Exception):  # what cannot be shown is not: the drill says by itself what is wrong with it
-                    now = shown.turn(console)
-                    if drawn_over and now:
-                        drawn_over.update(now, refresh=True)
+                    if now := shown.turn(console):
+                        update(now)
         shown.finish(console)
+
+
+@contextmanager
+def _drawn_over(console: Console) -> Iterator[Callable[[RenderableType], None]]:
+    """Give what draws over what it drew before, on a terminal alone; what it drew goes at the end."""
+    from rich.live import Live
+
+    if not console.is_terminal:
+        yield lambda now: None
+        return
+    with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as drawn_over:
+        yield lambda now: drawn_over.update(now, refresh=True)
 
 
 def drawn(seen: Snapshot | None, began: float, sentence: str) -> RenderableType:
@@ -141,13 +159,6 @@ def _share(one: Rows) -> RenderableType:
 def _rows(one: Rows) -> str:
     wait = f", {one.waiting:,} wait" if one.waiting else ""
     return f"{one.by_store:,} by store, {one.by_outbox:,} by outbox{wait}"
-
-
-def line(seen: Snapshot) -> str:
-    """The same on one line, as each phase begins: for a file, or the log of a CI."""
-    fault = "" if seen.since_fault_s is None else f"; fault {_seconds(seen.since_fault_s)} ago"
-    rows = "".join(f"; {one.store} rows {_rows(one)}" for one in seen.rows)
-    return f"[{_seconds(seen.elapsed_s)}] {seen.phase}{fault}{rows}; {_left(seen)}"
 
 
 def _left(seen: Snapshot) -> str:

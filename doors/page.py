@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from drills.board.facts import Facts
     from runbooks.hosts import Estate
 
+_POLITE = 10  # a drill on this machine comes first
 _NOT_ASKED = "a drill runs, and asking would change what it measures; it is asked when the drill is over"
 
 
@@ -85,6 +87,7 @@ def _serve(port: int, estate: Estate | None) -> None:
         return Made(render(facts, live=True), facts.at.isoformat())
 
     server = Server(port)
+    os.nice(_POLITE)
     with progress() as say:
         say("Asking the estate, its backups and the history")
         facts = _unasked(estate) if running(runs_dir()) else gather(estate, files())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from drills.live.course import Writer
-from drills.live.expected import expected
+from drills.live.expected import Expected, expected
 from drills.live.snapshot import Snapshot, snapshot
 
 if TYPE_CHECKING:
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Own:
-    """`look` takes what the drill holds in memory: it reads nothing and asks nobody."""
+    """`look` takes what the drill holds in memory: it asks nobody, and reads past drills at its first time alone."""
 
     stage: Stage
     writer: Writer
 
-    def __post_init__(self) -> None:
-        self._known = expected(self.stage.run_dir.parent, self.writer.head.scenario)
+    @cached_property
+    def _known(self) -> Expected | None:
+        return expected(self.stage.run_dir.parent, self.writer.head.scenario)
 
     def look(self) -> Snapshot | None:
         """None once it is over. Raises TargetFailed where a ledger cannot be written, which ends the drill, too."""

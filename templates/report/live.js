@@ -42,14 +42,22 @@
     rows(drill);
     say("live-says", drill.outcome ? "Its report: " + drill.report : drill.says);
   }
+  function within(selector) { return Array.from(of("board").querySelectorAll(selector)); }
+  function place(fresh) {
+    var opened = within("details").map(function (one) { return one.open; }), reached = "summary, a[href], [tabindex]";
+    var focused = within(reached).indexOf(document.activeElement);
+    ["when", "verdict", "board"].forEach(function (id) { of(id).replaceWith(document.importNode(fresh.getElementById(id), true)); });
+    within("details").forEach(function (one, nr) { one.open = opened[nr] || false; });
+    if (focused >= 0 && within(reached)[focused]) within(reached)[focused].focus({ preventScroll: true });
+  }
   function renew() {
     fetch("/").then(function (answer) { return answer.text(); }).then(function (text) {
       var fresh = new DOMParser().parseFromString(text, "text/html");
       ["made", "stale", "title"].forEach(function (name) { root.dataset[name] = fresh.documentElement.dataset[name]; });
       document.title = fresh.title;
-      ["when", "verdict", "board"].forEach(function (id) { of(id).replaceWith(document.importNode(fresh.getElementById(id), true)); });
+      place(fresh);
       window.look();
-    });
+    }).catch(function () { /* the server has gone, which the stream of events tells */ });
   }
   var heard = new EventSource("/events");
   heard.addEventListener("open", function () { of("lost").hidden = true; });

@@ -205,6 +205,10 @@ def test_the_command_serves_until_it_is_ended_and_asks_no_estate_beside_a_drill(
         told = connection.getresponse()
         assert told.readline() == b"event: drill\n"
         assert json.loads(told.readline().decode().removeprefix("data: "))["run"] == drill.folder.name
+        polite = min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19)
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == polite, "a drill comes first"
+        second = machine.dr("page", "--serve", "--port", address.split(":")[1], "--inventory", machine.inventory)
+        assert_told(second, 2, f"port {address.split(':')[1]} cannot be had: Address already in use", hint="--port 0")
         process.terminate()
         assert process.wait(30) == 0
 
@@ -299,12 +303,17 @@ def test_a_browser_shows_a_page_that_was_made_anew_and_a_server_that_is_gone(
         tab.go(server.address)
         tab.until("document.documentElement && document.documentElement.dataset.title == 'Estate asked-1'")
         assert tab.text("lost") == ""
+        tab.js("document.querySelector('#board details').open = true")
+        tab.js("document.querySelector('#board [tabindex=\"0\"]').focus()")
+        focused = tab.js("document.activeElement.outerHTML")
         hub._made = -60.0
         tab.until("document.documentElement.dataset.title == 'Estate asked-2'")
         tab.until("document.title.includes('asked-2')")
         safe = answer(board_kit.good(estate.root / "again"))
         assert tab.text("verdict").replace("\n", "").replace("\xa0", "") == f"{safe.word}{safe.sentence}"
         assert tab.js("document.querySelectorAll('#board').length") == 1
+        assert tab.js("document.querySelector('#board details').open"), "what somebody reads stays open"
+        assert tab.js("document.activeElement.outerHTML") == focused
         assert tab.js("document.documentElement.dataset.made") == hub.page.at
     tab.until("!document.getElementById('lost').hidden")
     assert "Nobody serves this page any more" in tab.text("lost")
