@@ -202,9 +202,26 @@ def test_in_a_pipe_there_are_the_sentences_alone() -> None:
 
 
 def test_on_a_terminal_the_bars_go_and_what_was_said_stays() -> None:
+    code, text = on_terminal(_SCRIPT)
+    assert code == 0
+    assert text.count("165,251 by store") >= 2 and "about 33 s left" in text
+    *_, last = text.split("165,251 by store")
+    told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last)
+    assert re.search(r"fault: it has no power \d\.\d s\s+passed", told), "and nothing is drawn over what comes after"
+
+
+def test_an_interrupt_leaves_the_terminal_as_it_was() -> None:
+    code, text = on_terminal(_SCRIPT.replace("    time.sleep(1.0)", "    time.sleep(1.0)\n    raise KeyboardInterrupt"))
+    assert code and "KeyboardInterrupt" in text
+    assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l") > 0, "the cursor is seen again"
+    assert text.index("Traceback") > text.rfind("\x1b[?25h")
+
+
+def on_terminal(script: str) -> tuple[int, str]:
+    """How it ended, and everything that the terminal was sent."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", _SCRIPT], cwd=ROOT, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL,
+        [sys.executable, "-c", script], cwd=ROOT, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
     )  # fmt: skip
     os.close(theirs)
@@ -215,8 +232,4 @@ def test_on_a_terminal_the_bars_go_and_what_was_said_stays() -> None:
         except OSError:
             break
     os.close(ours)
-    assert process.wait(30) == 0
-    assert text.count("165,251 by store") >= 2 and "about 33 s left" in text
-    *_, last = text.split("165,251 by store")
-    told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last)
-    assert re.search(r"fault: it has no power \d\.\d s\s+passed", told), "and nothing is drawn over what comes after"
+    return process.wait(30), text
