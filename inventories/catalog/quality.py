@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from inventories.catalog.base import Entry, Identifier, Label, contradiction
+from inventories.catalog.market import Calendar
 from inventories.catalog.tables import Store, Table, Tables
 from inventories.errors import BadInput
 
@@ -61,6 +62,7 @@ class Quality(Entry):
     may_be_empty: Annotated[tuple[Identifier, ...], Field(strict=False)] = ()
     tables: Mapping[Identifier, Expected] = Field(default_factory=dict)
     rules: Mapping[Label, Rule] = Field(default_factory=dict)
+    calendar: Calendar | None = None
 
     def of(self, name: str) -> Expected:
         return self.tables.get(name, Expected())
@@ -77,7 +79,25 @@ class Quality(Entry):
                     raise _unknown(f"tables.{name}", column, "that table has no such column")
         for label, rule in self.rules.items():
             _known(known, rule.table, f"rules.{label}.table")
+        if self.calendar is not None:
+            _fits_calendar(known, self.calendar)
         return self
+
+
+def _fits_calendar(known: dict[str, Table], calendar: Calendar) -> None:
+    _has(_known(known, calendar.table, "calendar.table"), "calendar.table", "exchange", "calendar_date", "is_open")
+    for name, held in calendar.held.items():
+        at = f"calendar.held.{name}"
+        _has(_known(known, name, at), at, held.column, held.symbol)
+        column = known[name].column(held.column)
+        if column is None or column.type not in ("date", "timestamptz"):
+            raise _unknown(at, held.column, "that column is no date and no timestamptz")
+
+
+def _has(table: Table, at: str, *columns: str) -> None:
+    for column in columns:
+        if table.column(column) is None:
+            raise _unknown(at, column, f"{table.name} has no such column")
 
 
 def _known(known: dict[str, Table], name: str, at: str) -> Table:

@@ -22,11 +22,12 @@ from runbooks.probes.outbox import POSTGRESQL
 from runbooks.probes.postgresql import schema, structure
 from runbooks.probes.postgresql.server import survey, the_primary
 from runbooks.probes.postgresql.tables import Server
-from runbooks.validation import baseline, copies, rules, samples, yielding
+from runbooks.validation import baseline, copies, exchange, rules, samples, trading_days, yielding
 from runbooks.validation import structure as judging
 from runbooks.validation.baseline import Baseline
 from runbooks.validation.content import Copies, compare
 from runbooks.validation.difference import Check, Difference, Looked
+from runbooks.validation.known_days import Package
 from runbooks.validation.narrowed import kept_from, narrowed
 from runbooks.validation.report import Report
 
@@ -150,8 +151,9 @@ def since(
 
 
 def look(
-    server: Server, known: Tables, quality: Quality, names: tuple[str, ...], level: Level, say: Say
-) -> tuple[Looked, ...]:
+    server: Server, known: Tables, quality: Quality, names: tuple[str, ...], level: Level, say: Say,
+    package: Package = exchange.days,
+) -> tuple[Looked, ...]:  # fmt: skip
     """The checks that need no second copy of the rows."""
     limit = budget("validate.look")
     say("Holding the structure against the catalogue")
@@ -159,9 +161,11 @@ def look(
     found = judging.judge(known, live, more)
     say("Looking whether rows are there, complete, fresh" + ("" if level is Level.QUICK else ", and as the rules say"))
     asked = rules.questions(known, quality, names, level is not Level.QUICK)
-    said = yielding.ask(server, asked, limit)
+    days = {} if level is Level.QUICK else trading_days.questions(known, quality, names)
+    said = yielding.ask(server, {**asked, **days}, limit)
     return (
-        Looked(Check.STRUCTURE, "tables", len(more.tables), "", found), *rules.judge(known, quality, asked, said)
+        Looked(Check.STRUCTURE, "tables", len(more.tables), "", found), *rules.judge(known, quality, asked, said),
+        *trading_days.judge(quality, said, package),
     )  # fmt: skip
 
 
