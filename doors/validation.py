@@ -55,7 +55,7 @@ _Look = Callable[["Estate", Say], Found]
         "since": "only what is of that moment's day or later, with its zone; of a mark, acknowledged since",
         "side": "PostgreSQL: which side cluster, if there are several",
         "baseline": "the file of the baseline (default: the estate's own)",
-        "save-baseline": "keep what sample queries take; of PostgreSQL also every table's hashes, for --against baseline",
+        "save-baseline": "keep what sample queries take, of PostgreSQL also the hashes for --against baseline",
         **{name: f"TDengine: {SELECTION_HELP[name]}" for name in _OF_TDENGINE},
         "scheduled": "for cron: of the whole store, PostgreSQL at level full; what it came to is kept on the backup "
         "host, for ./dr status and its alarms, also where it could not look",
@@ -72,8 +72,8 @@ def validate(
     """Hold a store against the catalogue, or a backup.
 
     TDengine against its newest backup: rows by hour, where hours differ row by row; events that are there twice, values
-    that must not be missing; what the trading system's queries take. PostgreSQL against the catalogue. Reads only; ends with 1 when something is not as it
-    should be, or when a check went over nothing.
+    that must not be missing; what the trading system's queries take. PostgreSQL against the catalogue. Reads only; ends
+    with 1 when something is not as it should be, or when a check went over nothing.
     """
     of_postgresql = {"level": level, "side": side}
     of_tdengine = dict(zip(_OF_TDENGINE, (label, into, symbols, from_, to), strict=True))

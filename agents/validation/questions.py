@@ -1,11 +1,12 @@
 """Ask TDengine many questions in one session, each for itself: one that is refused ends no other. Reads only.
 
-    python3 -m agents.validation.questions [--config FILE] < {NAME: {"sql": "SELECT ...", "pick": "SELECT ...", "rows": N}}
+    python3 -m agents.validation.questions [--config FILE] < {NAME: {"sql": "SELECT ...", "pick": "SELECT ..."}}
 
-`pick` goes first, if there is one: the values of its first row stand in `sql` for {0}, {1} ..., and {0:-60} for a number
-less 60; without a row there is nothing to ask. Prints {NAME: {"n": rows, "ms": of `sql` alone, "rows": the first N, "why": what the server said}}; `n`
-and `ms` are null where it refused, `ms` where nothing was asked. Exit codes: 0, also where all is refused, 1 nobody
-answers, 2 what came is no such thing.
+`pick` goes first, if there is one: the values of its first row stand in `sql` for {0}, {1} ..., and {0:-60} for a
+number less 60; without a row there is nothing to ask. `rows`: so many of the answer are brought, none by default.
+Prints {NAME: {"n": rows, "ms": of `sql` alone, "rows": the first ones, "why": what the server said}}; `n` and `ms` are
+null where it refused, `ms` where nothing was asked. Exit codes: 0, also where all is refused, 1 nobody answers, 2 what
+came is no such thing.
 """
 
 from __future__ import annotations

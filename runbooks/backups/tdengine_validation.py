@@ -29,8 +29,8 @@ from runbooks.validation.difference import Check, Difference, Looked
 class Validation:
     """`waiting`: rows of the outbox that are not in TDengine yet; `dead`: those that it refused for what they are.
 
-    `acknowledged`: what became of those that had been acknowledged by the time of a mark. `sampled`: the sample queries,
-    `ms` their milliseconds.
+    `acknowledged`: what became of those that had been acknowledged by the time of a mark. `sampled`: the sample
+    queries, `ms` their milliseconds.
     """
 
     comparison: Comparison
