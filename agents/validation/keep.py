@@ -5,8 +5,8 @@
     <folder>/STORE.json     the same in one line, with `at`, `looked_at`, `sound_at`: unix seconds by this host's clock
 
 `warns` is what will be wrong before long. `outcome` is whole, differs, or failed: nobody could look. `looked_at` is
-when somebody last could, `sound_at` when the store was last found whole; null before that. Exit codes: 0 kept, 2 what came
-is no such thing.
+when somebody last could, `sound_at` when the store was last found whole; null before that. Exit codes: 0 kept, 2 what
+came is no such thing.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ class Check(StrEnum):
     CONTENT = "content"
     RULE = "rule"
     CALENDAR = "calendar"
+    AGREEMENT = "agreement"
     SAMPLE = "sample"
 
 

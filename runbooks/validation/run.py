@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,11 +19,14 @@ from runbooks.engine.budgets import budget
 from runbooks.engine.lock import state_dir
 from runbooks.hosts import Estate
 from runbooks.marks import holding
+from runbooks.marks.holding import Held
 from runbooks.probes.outbox import POSTGRESQL
 from runbooks.probes.postgresql import schema, structure
 from runbooks.probes.postgresql.server import survey, the_primary
 from runbooks.probes.postgresql.tables import Server
-from runbooks.validation import baseline, copies, exchange, rules, samples, trading_days, yielding
+from runbooks.probes.tdengine import agreement as ticks
+from runbooks.probes.tdengine import backups as tdengine
+from runbooks.validation import agreement, baseline, copies, exchange, rules, samples, trading_days, yielding
 from runbooks.validation import structure as judging
 from runbooks.validation.baseline import Baseline
 from runbooks.validation.content import Copies, compare
@@ -82,7 +86,7 @@ def validate(estate: Estate, options: Options, say: Say) -> Report:
     primary = the_primary(nodes)
     database = str(estate.data["database"])
     server = Server(primary.host, database)
-    against, content = "", None
+    against, content, agreed = "", None, None
     kept = options.baseline or state_dir() / "baselines" / f"{quote(estate.name, safe='')}.json"
     if options.against is Against.BASELINE:
         held = baseline.read(kept)
@@ -100,13 +104,16 @@ def validate(estate: Estate, options: Options, say: Say) -> Report:
         moment = options.since.timestamp() if options.since else 0.0
         content = holding.acknowledged(found, moment, names if options.tables else ())
         against = f"mark {options.mark} of {found.mark.moment}"
+        if not options.tables:
+            say("Holding orders, fills, ticks and bars of before the mark against one another")
+            agreed = agreed_at(estate, server, known, quality, agreement.Span(moment or _day(found), found.mark.at))
     if against and options.since:
         against += f" since {options.since:%Y-%m-%d %H:%M UTC}"
     checks = look(server, known, quality, names, options.level, say)
     sampled, ms = _sampled(server, known, names, checks, baseline.took(kept, estate.name))
     report = Report(
         POSTGRESQL, primary.name, options.level.value, against, len(names),
-        (*checks, *sampled, *([content] if content else [])), time.monotonic() - started, ms,
+        (*checks, *sampled, *filter(None, [content, agreed])), time.monotonic() - started, ms,
     )  # fmt: skip
     if options.save_baseline:
         say("Saving a baseline")
@@ -125,6 +132,20 @@ def _sampled(
     asked = samples.ask(server, known, fits, budget("validate.look"))
     spoilt = {one.table for check in checks if check.check is Check.STRUCTURE for one in check.differences}
     return (samples.judge(asked, before, spoilt),), asked.ms
+
+
+def _day(held: Held) -> float:
+    """From where the stores are held against one another where nobody said so."""
+    return held.mark.at - agreement.DAY_S
+
+
+def agreed_at(estate: Estate, server: Server, known: Tables, quality: Quality, span: agreement.Span) -> Looked:
+    """Which rows of that time lack what belongs to them in another store."""
+    limit, declared = budget("validate.look"), quality.agreement
+    asked = agreement.questions(declared, span)
+    said = yielding.ask(server, asked, limit) if asked else {}
+    look = partial(ticks.look, estate.backup, timeout=limit) if tdengine.is_there(estate) else None
+    return agreement.judge(declared, known, span, said, look)
 
 
 def _utc(at: float) -> str:
