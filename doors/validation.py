@@ -53,6 +53,7 @@ _Look = Callable[["Estate", Say], Found]
         "against": "PostgreSQL: standby, restored (a side cluster) or baseline, row by row where hashes differ; or, of "
         "both stores, a mark's name: what was acknowledged by then is there",
         "since": "only what is of that moment's day or later, with its zone; of a mark, acknowledged since",
+        "file": "PostgreSQL: hold tables against rows of this SQLite database or Parquet file (of one of --tables)",
         "side": "PostgreSQL: which side cluster, if there are several",
         "baseline": "the file of the baseline (default: the estate's own)",
         "save-baseline": "keep what sample queries take, of PostgreSQL also the hashes for --against baseline",
@@ -67,7 +68,7 @@ def validate(
     c: Context, store: str = "tdengine", tables: str = "", level: str = "", label: str = "", into: str = "",
     symbols: str = "", from_: str = "", to: str = "", against: str = "", side: str = "", baseline: str = "",
     save_baseline: bool = False, since: str = "", scheduled: bool = False, json: bool = False, inventory: str = "",
-    lab: str = "",
+    lab: str = "", file: str = "",
 ) -> None:  # fmt: skip
     """Hold a store against the catalogue, or a backup.
 
@@ -75,13 +76,13 @@ def validate(
     that must not be missing; what the trading system's queries take. PostgreSQL against the catalogue. Reads only; ends
     with 1 when something is not as it should be, or when a check went over nothing.
     """
-    of_postgresql = {"level": level, "side": side}
+    of_postgresql = {"level": level, "side": side, "file": file}
     of_tdengine = dict(zip(_OF_TDENGINE, (label, into, symbols, from_, to), strict=True))
     if against in _OTHERS.get(store, ()):
         raise BadInput(f"nothing of {store} is compared with {against!r}", "./dr help validate tells what is")
     of_both = {"tables": tables, "against": against, "since": since, "baseline": baseline}
     if scheduled:
-        _refuse("the whole store", of_tdengine | of_both | {"against": "", "baseline": "", "side": side})
+        _refuse("the whole store", of_tdengine | of_both | {"against": "", "baseline": "", "side": side, "file": file})
     if store == "tdengine":
         _refuse(store, of_postgresql)
         look: _Look = _tdengine(of_both | of_tdengine, save_baseline)
@@ -145,6 +146,8 @@ def _postgresql(given: Mapping[str, str], save: bool) -> _Look:
     level = given["level"] or ("full" if against in list(run.Against) else "quick")
     if level not in list(run.Level):
         raise BadInput(f"there is no level {level!r}", f"--level {', '.join(run.Level)}")
+    if against and given["file"]:
+        raise BadInput("--against and --file were given, and content is held against one thing", "leave one out")
     if given["since"] and not against:
         raise BadInput("--since narrows a comparison, and nothing is compared", f"--against {', '.join(run.Against)}")
     options = run.Options(
@@ -152,6 +155,7 @@ def _postgresql(given: Mapping[str, str], save: bool) -> _Look:
         given["side"], _file(given), save,
         "" if against in list(run.Against) else against,
         targets.moment(given["since"]) if given["since"] else None,
+        caller_path(given["file"]) if given["file"] else None,
     )  # fmt: skip
     return lambda estate, say: run.validate(estate, options, say)
 

@@ -26,6 +26,9 @@ from tests.unit.test_tasks_support import run
         (("--store", "postgresql", "--scheduled", "--tables", "order_records"), "--tables means nothing to a "
          "validation of the whole store"),
         (("--scheduled", "--symbols", "600000"), "--symbols means nothing to a validation of the whole store"),
+        (("--store", "postgresql", "--against", "standby", "--file", "x.db"), "--against and --file were given, and "
+         "content is held against one thing"),
+        (("--file", "x.db"), "--file means nothing to a validation of tdengine"),
         (("--against", "standby"), "nothing of tdengine is compared with 'standby'"),
     ],
 )
