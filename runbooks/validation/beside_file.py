@@ -82,7 +82,7 @@ def _time(table: Table) -> Column | None:
 
 
 def tables(path: Path, known: Tables, names: Sequence[str], chosen: bool) -> tuple[Table, ...]:
-    """Those of these names that the file has. Raises BadInput for none, and for a Parquet file of nobody knows which."""
+    """Those of these names that the file has. Raises BadInput for none, and for Parquet where nobody named the one."""
     there = file_rows.tables(path)
     if there is None:
         if len(names) != 1 or not chosen:

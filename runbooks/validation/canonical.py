@@ -65,7 +65,8 @@ def text(column: Column, value: Any, zone: str | None) -> str | None:
     try:
         return _KINDS.get(column.type, _other)(column, value, zone)
     except (ValueError, TypeError, ArithmeticError, OverflowError, struct.error) as error:
-        raise NoValue(f"{column.name} is {value!r}, which is no {column.type}: {error or type(error).__name__}") from error
+        why = str(error) or type(error).__name__
+        raise NoValue(f"{column.name} is {value!r}, which is no {column.type}: {why}") from error
 
 
 def _other(column: Column, value: Any, _zone: str | None) -> str:

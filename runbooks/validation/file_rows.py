@@ -29,7 +29,8 @@ def tables(path: Path) -> frozenset[str] | None:
         head = opened.read(len(_SQLITE))
     if head == _SQLITE:
         with closing(_opened(path)) as database:
-            return frozenset(name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"))
+            found = database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            return frozenset(name for (name,) in found)
     if path.suffix in PARQUET and head[:4] == b"PAR1":
         return None
     raise BadInput(f"{path} is neither a SQLite database nor a Parquet file", "--file names one of these")
@@ -52,7 +53,8 @@ def _of_sqlite(path: Path, table: str) -> Iterator[Row]:
             for values in found:
                 yield dict(zip(names, values, strict=True))
         except sqlite3.Error as error:
-            raise BadInput(f"{path} cannot be read: {error}", "sqlite3 FILE 'PRAGMA integrity_check' tells more") from error
+            hint = "sqlite3 FILE 'PRAGMA integrity_check' tells more"
+            raise BadInput(f"{path} cannot be read: {error}", hint) from error
 
 
 def _of_parquet(path: Path) -> Iterator[Row]:
