@@ -29,7 +29,8 @@ _PACKAGE_HINT = "TDENGINE_PACKAGE=PATH-OR-URL, with a file .sha256 beside it, in
         "twin": "run a negative twin, which must fail for its own reason",
         "rounds": "so many drills on one estate, drawn at random, nothing deployed in between",
         "kill": "with --rounds: kill the operator's process in every runbook of every second round, and resume it",
-        "by": "operator (the drill's own, awake; default) or watch: who runs the failover; in rounds, where it may",
+        "by": "watch (nobody is awake; the default where a watch may act) or operator (the drill's own, awake): who "
+        "runs the failover; rounds are the operator's unless --by watch is asked for",
         "rate": "rows a second that the feed writes",
         "seed": "repeat the random moment of an earlier drill, or the rounds of an earlier run (its run_id)",
         "json": "print result.json instead of the summary",
@@ -43,7 +44,7 @@ def drill(
     twin: str = "",
     rounds: str = "",
     kill: bool = False,
-    by: str = "operator",
+    by: str = "",
     rate: float = 6000.0,
     seed: int = 0,
     json: bool = False,
@@ -56,10 +57,10 @@ def drill(
     from drills.scenarios import catalogue as scenarios
     from inventories.errors import BadInput
 
-    if by not in ("operator", "watch"):
+    if by not in ("", "operator", "watch"):
         raise BadInput(f"nobody called {by!r} runs a failover", "--by watch or --by operator")
     if rounds:
-        _rounds(lab, rounds, scenario, twin, rate, seed, json, kill, by)
+        _rounds(lab, rounds, scenario, twin, rate, seed, json, kill, by or "operator")
         return
     if kill:
         raise BadInput("--kill belongs to rounds", "./dr drill --rounds 10 --kill")
@@ -79,17 +80,18 @@ def drill(
 
 
 def _who(by: str, chosen: Scenario, twin: str) -> str:
-    """Raises BadInput for what no watch acts on."""
+    """Nobody is awake where nobody says otherwise. Raises BadInput for what no watch acts on."""
     from drills.scenarios.catalogue import SCENARIOS
     from inventories.errors import BadInput
 
-    if by == "watch" and (twin or not chosen.by_itself):
+    acts = chosen.by_itself and not twin
+    if by == "watch" and not acts:
         acts_on = ", ".join(name for name, one in SCENARIOS.items() if one.by_itself)
         raise BadInput(
             f"no watch acts on {chosen.name}{f' with the twin {twin}' if twin else ''}: it needs a person",
             f"--by watch goes with {acts_on}",
         )
-    return by
+    return by or ("watch" if acts else "operator")
 
 
 def _rounds(

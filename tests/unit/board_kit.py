@@ -50,14 +50,22 @@ def seen(what: Status) -> Seen:
     return Seen(what, objectives.findings(what, limits), objectives.degraded(what), objectives.possible_loss(what))
 
 
+def promised() -> list[tuple[str, float, str]]:
+    """(promise, its RTO, scenario) of what this estate can drill."""
+    return [
+        (promise, one.rto_s, way.scenario)
+        for promise, one in load_recovery().scenarios.items()
+        for way in ways(promise)
+        if way.fits(GROUND.nodes) and not way.ticks
+    ]
+
+
 def every_drill(kept: History, days_ago: float = 1, **other: object) -> list[Told]:
     """One that passed of each promise and each twin that this estate has."""
     rests_on = keep(kept.files, NOTHING)
     fits = [
-        told(way.scenario, days_ago, promise=promise, basis=rests_on, promised_rto_s=one.rto_s, **other)
-        for promise, one in load_recovery().scenarios.items()
-        for way in ways(promise)
-        if way.fits(GROUND.nodes) and not way.ticks
+        told(name, days_ago, promise=promise, basis=rests_on, promised_rto_s=rto_s, **other)
+        for promise, rto_s, name in promised()
     ]
     held = {"held": True, "outcome": Outcome.FAILED}
     return fits + [told(twin=name, days_ago=days_ago, **held) for name, _ in twins(ticks=False, nodes=GROUND.nodes)]

@@ -97,9 +97,9 @@ def test_it_follows_onto_the_timeline_whose_history_it_has() -> None:
 def test_a_drill_takes_an_estate_with_it_for_whole() -> None:
     sync = replace(STREAMS, name="pg2")
     nodes = (replace(PRIMARY, standbys=(sync,)), WHOLE.nodes[1], RESTARTED)
-    assert gate._nodes_wrong(nodes) == "" and gate._all_follow(nodes)
+    assert gate._nodes_wrong(nodes, least=1) == "" and gate._all_follow(nodes)
     out = (*nodes[:2], replace(RESTARTED, delaying=False))
-    assert gate._nodes_wrong(out) and gate._out(out) == ("pg3",)
+    assert gate._nodes_wrong(out, least=1) and gate._out(out) == ("pg3",)
 
 
 def test_the_plan_reckons_with_the_wal_that_it_has_before_it() -> None:

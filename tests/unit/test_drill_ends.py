@@ -57,7 +57,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine
     made = Machine()
     monkeypatch.setenv("DR_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("DR_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr("drills.run.hosts.load", lambda _: SimpleNamespace())
+    monkeypatch.setattr("drills.run.hosts.load", lambda _: SimpleNamespace(least=1, candidates=("pg1", "pg2")))
     monkeypatch.setattr(run, "gate", lambda *_: (SimpleNamespace(name="pg1"), SimpleNamespace(name="pg2")))
     monkeypatch.setattr(run, "new_run_dir", lambda *_: tmp_path)
     monkeypatch.setattr("drills.run.lab_state.load", lambda _: SimpleNamespace(gateway="192.0.2.1"))

@@ -407,7 +407,7 @@ FAILOVER: Procedure[Failover] = Procedure(
         Step(
             name="assess", role="standby", budget="ssh.command", action=assess, observes=True,
             says="Look at every node and at the estate record; choose the standby; state in bytes what may be lost.",
-            evidence=Evidence("no node takes writes, one standby answers, the possible loss is within the objective"),
+            evidence=Evidence("no node takes writes, a standby answers, the possible loss is within the objective"),
             still=Evidence("nobody takes writes but the standby that was chosen, once it is promoted", nobody_writes),
             commands=(
                 "psql -c 'select pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()'",

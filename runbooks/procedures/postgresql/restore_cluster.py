@@ -333,7 +333,9 @@ RESTORE_CLUSTER: Procedure[RestoreCluster] = Procedure(
             name="restore", role="both database hosts", budget="restore.copy", action=copy, grows=Grows.RESTORE,
             says="Restore the backup into both data directories, at the same time where they do not share a machine.",
             evidence=Evidence("pgBackRest has restored the directory of the future primary", copied),
-            commands=("sudo -u postgres pgbackrest --stanza=main --set=LABEL --type=standby restore   # on both",),
+            commands=(
+                "sudo -u postgres pgbackrest --stanza=main --set=LABEL --type=standby restore   # on every standby",
+            ),
         ),
         Step(
             name="replay", role="new primary", budget="restore.replay", action=replay, grows=Grows.WAL,

@@ -41,7 +41,7 @@ _ARCHIVE: Step[RestorePitr] = replace(
         "the repository has room, the new timeline's history and its WAL from the fork on", inplace.archived_whole
     ),
 )
-_PUT_BACK = "Put the old data directory back and start primary and standby as they were."
+_PUT_BACK = "Put the old data directory back and start the primary and every standby as they were."
 
 RESTORE_PITR: Procedure[RestorePitr] = Procedure(
     name="restore-pitr",
@@ -116,13 +116,13 @@ RESTORE_PITR: Procedure[RestorePitr] = Procedure(
             commands=("psql -h /var/lib/postgresql/17/side-pitr.d -p 5433 -c 'select pg_promote(true, 60)'",),
         ),
         Step(
-            name="fence-main", role="primary and standby", budget="restore.swap", action=inplace.fence_main,
+            name="fence-main", role="primary and standbys", budget="restore.swap", action=inplace.fence_main,
             destructive=True, option="swap",
-            says="Note that there is no standby to promote; stop and fence the primary, then the standby.",
-            evidence=Evidence("nothing listens on port 5432 of either", inplace.both_down),
+            says="Note that there is no standby to promote; stop and fence the primary, then every standby.",
+            evidence=Evidence("nothing listens on port 5432 of any of them", inplace.both_down),
             undo=inplace.put_back, undo_says=_PUT_BACK,
             commands=(
-                "echo restore-pitr > /etc/mystocks-dr/fenced; systemctl mask --now postgresql@17-main   # on both",
+                "echo restore-pitr > /etc/mystocks-dr/fenced; systemctl mask --now postgresql@17-main   # on each",
             ),
         ),
         Step(
