@@ -34,8 +34,8 @@ def days(name: str) -> Days:
         package: Any = import_module(PACKAGE)
     except ImportError as error:
         raise Absent(f"{PACKAGE} is not installed ({error})") from None
-    source = f"{PACKAGE} {version(PACKAGE)} ({name})"
     try:
+        source = f"{PACKAGE} {version(PACKAGE)} ({name})"
         # Without both bounds it gives the last twenty years.
         kind = type(package.get_calendar(name))
         first, last = kind.bound_min(), kind.bound_max()
@@ -43,4 +43,4 @@ def days(name: str) -> Days:
         sessions = frozenset(one.date() for one in calendar.sessions)
         return Days(source, calendar.first_session.date(), (last or calendar.last_session).date(), sessions)
     except Exception as error:  # whatever another release of it, or of pandas, makes of this
-        raise Absent(f"{source} does not tell: {error!r}") from error
+        raise Absent(f"{PACKAGE} does not tell {name}: {error!r}") from error

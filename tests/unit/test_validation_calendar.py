@@ -199,7 +199,7 @@ class TestWhatIsInstalled:
     def test_one_that_answers_otherwise_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "exchange_calendars", module(SimpleNamespace))
         monkeypatch.setattr(exchange, "version", lambda name: "9")
-        with pytest.raises(Absent, match=r"exchange_calendars 9 \(XSHG\) does not tell: "):
+        with pytest.raises(Absent, match="exchange_calendars does not tell XSHG: "):
             exchange.days("XSHG")
 
     def test_the_real_one_knows_what_it_is_asked(self) -> None:
