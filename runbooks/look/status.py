@@ -116,8 +116,8 @@ def _node_json(node: Node) -> dict[str, Any]:
 def look(estate: Estate) -> Status:
     """Everything `./dr status` shows. Takes at most the budget `status.host` and what reaching a host may take.
 
-    Where something that can be reached was too slow for that, or let nobody in, everything is asked once more within `status.again`: a
-    busy host is no lost one, and the answers of one moment belong together.
+    Where something that can be reached was too slow for that, or let nobody in, everything is asked once more within
+    `status.again`: a busy host is no lost one, and the answers of one moment belong together.
     """
     seen = _look(estate, budget("status.host"))
     if not _was_slow(seen):

@@ -307,6 +307,11 @@ def test_first_watch_takes_them(here: Estate) -> None:
     assert taker is not None and taker.name == "app1", "by name, as a deploy chooses"
 
 
+def ended(*words: str) -> None:
+    """A restore-cluster that ends well."""
+    DrProgram(name="dr", binary="./dr").run(arguments(["restore-cluster", *words]))
+
+
 class TestRestoreCluster:
     """`restore-cluster --to-mark`: the mark is looked for first and last, and two runs come between."""
 
@@ -330,10 +335,8 @@ class TestRestoreCluster:
         monkeypatch.setattr(restores, "run_procedure", run_procedure)
         return done
 
-    def test_two_runs_with_the_mark_looked_for_before_and_between(
-        self, done: list[str], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        run(capsys, "restore-cluster", "--to-mark", "etl", "--yes")
+    def test_two_runs_with_the_mark_looked_for_before_and_between(self, done: list[str]) -> None:
+        ended("--to-mark", "etl", "--yes")
         assert done == [
             "look for etl", "restore-cluster yes", "look for etl",
             "restore-pitr yes to 0/3000060 along 3, swap True",
@@ -345,15 +348,11 @@ class TestRestoreCluster:
         code, _, err = run(capsys, "restore-cluster", "--to-mark", "gone", "--yes")
         assert (code, done) == (3, []) and "cannot be reached" in err
 
-    def test_a_first_run_that_is_resumed_goes_on_to_the_mark(
-        self, done: list[str], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        run(capsys, "restore-cluster", "--to-mark", "etl", "--yes", "--resume")
+    def test_a_first_run_that_is_resumed_goes_on_to_the_mark(self, done: list[str]) -> None:
+        ended("--to-mark", "etl", "--yes", "--resume")
         assert done[0] == "restore-cluster resume yes" and done[-1].startswith("restore-pitr yes to ")
 
-    def test_without_a_mark_and_as_a_plan_nobody_looks(
-        self, done: list[str], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        run(capsys, "restore-cluster", "--yes")
-        run(capsys, "restore-cluster", "--to-mark", "etl", "--plan")
+    def test_without_a_mark_and_as_a_plan_nobody_looks(self, done: list[str]) -> None:
+        ended("--yes")
+        ended("--to-mark", "etl", "--plan")
         assert done == ["restore-cluster yes", "restore-cluster plan", "restore-pitr plan to  along 0, swap True"]

@@ -95,10 +95,10 @@ class TestTheRule:
     @pytest.mark.parametrize("kind", SAME)
     def test_every_spelling_of_a_value_has_the_servers_text(self, database: Validated, kind: str) -> None:
         for written, others in SAME[kind]:
-            value = f"SELECT {canonical.expression(column(kind))} FROM (SELECT {written}::{kind} AS v) t"
+            value = f"SELECT '<' || {canonical.expression(column(kind))} || '>' FROM (SELECT {written}::{kind} AS v) t"
             said = database.asked.ask(f"{plain_settings()}{value};")
             for other in others:
-                assert canonical.text(column(kind), other, ZONE) == said, (kind, written, other)
+                assert f"<{canonical.text(column(kind), other, ZONE)}>" == said, (kind, written, other)
 
     @pytest.mark.parametrize(("kind", "one", "other"), OTHER)
     def test_other_values_have_other_texts(self, kind: str, one: Any, other: Any) -> None:

@@ -14,6 +14,7 @@ from runbooks.validation.run import Level, chosen
 from tests.unit.postgres_server import Server
 from tests.unit.validation_kit import CALENDAR, COLUMNS, Validated, validated
 
+
 @pytest.fixture(scope="module")
 def module_database(copying_server: Server) -> Iterator[Validated]:
     with validated(copying_server, 400) as made:
