@@ -122,7 +122,7 @@ def _of_ticks(
     except DrError as error:
         return 0, [Difference(Check.AGREEMENT, agreement.ticks.table, "ticks", "an answer", str(error))], []
     tick = f"a tick of it within {agreement.within_min} min in {agreement.ticks.table}"
-    found = []
+    found: list[Difference] = []
     if agreement.fills:
         found += _listed(agreement.fills.table, {one: _fill(row) for one, row in rows.items()}, fills, tick)
     if agreement.bars:

@@ -189,10 +189,10 @@ def _of_key(table: Table, key: Key, file: Sequence[Texts], live: Sequence[Texts]
         yield Difference(Check.CONTENT, table.name, what, had, has)
     elif len(file) == 1:
         for column in table.columns:
-            had, has = file[0][column.name], live[0][column.name]
-            if had != has:
-                expected, there = (_shown(table, column.name, said) for said in (had, has))
-                yield Difference(Check.CONTENT, table.name, f"{what}: {column.name}", expected, there)
+            expected, there = file[0][column.name], live[0][column.name]
+            if expected != there:
+                shown = (_shown(table, column.name, said) for said in (expected, there))
+                yield Difference(Check.CONTENT, table.name, f"{what}: {column.name}", *shown)
 
 
 def _shown(table: Table, name: str, said: str | None) -> str:
