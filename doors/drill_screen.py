@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 
@@ -73,7 +73,7 @@ class _Screen(Console):
         self.quiet = True
 
 
-def _own(stream: IO[str]) -> AbstractContextManager[IO[str]]:
+def _own(stream: TextIO) -> AbstractContextManager[TextIO]:
     """The stream by a file of its own: a thread that cannot write holds no lock that Python waits for at its end."""
     try:
         return os.fdopen(os.dup(stream.fileno()), "w", encoding=stream.encoding, errors="replace")
@@ -94,7 +94,7 @@ def drilling() -> Iterator[Shown]:
         thread.join(_CLOSES_S)
 
 
-def _show(stream: IO[str], shown: Shown, over: threading.Event) -> None:
+def _show(stream: TextIO, shown: Shown, over: threading.Event) -> None:
     with suppress(OSError, ValueError), _own(stream) as file:  # a terminal that is gone, or closed, hears nothing
         console = _Screen(file=file)
         with _drawn_over(console) as update:
