@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import syslog
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from agents.base import files
 from agents.base.locks import FileLock
 from agents.jobs import alarm, untold
 from agents.jobs.config import Settings
@@ -59,7 +61,7 @@ class Pager:
 
 @pytest.fixture
 def pager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pager:
-    monkeypatch.setattr("agents.jobs.alarm.syslog.syslog", lambda priority, text: None)
+    monkeypatch.setattr(syslog, "syslog", lambda priority, text: None)
     return Pager(backup_host(tmp_path))
 
 
@@ -162,7 +164,7 @@ def test_a_disk_that_takes_nothing_keeps_nobody_from_being_told(pager: Pager, mo
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("agents.jobs.untold.files.replace", full)
+    monkeypatch.setattr(files, "replace", full)
     assert alarm.raise_alarm(pager.settings, ["pg1 is lost"]) == ""
     pager.is_out(True)
     assert alarm.raise_alarm(pager.settings, ["pg1 is lost"])
