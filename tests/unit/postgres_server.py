@@ -45,9 +45,13 @@ class Server:
         self._bin = programs()
         self._user = "postgres" if os.geteuid() == 0 else None
 
-    def create(self) -> None:
+    def begin(self) -> None:
+        """With nothing in it, running."""
         self._run("initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "-N", "--locale=C.UTF-8")
         self.start()
+
+    def create(self) -> None:
+        self.begin()
         self.sql("CREATE ROLE writer LOGIN", "CREATE ROLE reader LOGIN", database="postgres")
         self.sql(f"CREATE DATABASE {DATABASE}", database="postgres")
         self.sql(*ddl.database_statements(DATABASE))
