@@ -37,15 +37,16 @@ from agents.offsite import law, restic, shelves
 from agents.postgresql.expire import backups
 
 TAG = "mystocks-dr"
+MONITORING = "monitoring"  # the backups of the monitoring database, below the records
 # The last three are backups and files that are being made or removed.
 _NOT_COPIED = (".backup.lock", "*.pgbackrest.tmp", "*.lock", ".partial-*", ".gone-*", ".*.new")
 
 
 def copied(settings: Settings) -> list[str]:
-    """What a snapshot holds: the backups of all stores, the state of the jobs, the proofs."""
+    """What a snapshot holds: the backups of all stores and of monitoring, the state of the jobs, the proofs."""
     every = (
         settings.repository, settings.states, settings.proofs, settings.td_proofs, *settings.td_folders,
-        settings.sqlite,
+        settings.sqlite, settings.records / MONITORING,
     )  # fmt: skip
     return [str(path) for path in every if path.exists()]
 
