@@ -21,6 +21,7 @@ from doors import (
     lab,
     mark,
     metrics,
+    monitor,
     outbox,
     page,
     plan,
@@ -49,6 +50,7 @@ for _module in (backup, keys, lab, outbox, secrets):
 ns.collections["outbox"].add_task(cast("Task[Any]", takeover.take_over))
 ns.add_collection(alarms.collection)
 ns.add_collection(metrics.collection)
+ns.add_collection(monitor.collection)
 ns.add_collection(calendar.collection)
 ns.add_collection(evidence.collection)
 ns.add_collection(catalogue.collection)

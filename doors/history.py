@@ -1,9 +1,10 @@
-"""What has happened: drills, runs of runbooks, backups, in one list."""
+"""What has happened: drills, runs of runbooks, backups, alarms, in one list."""
 
 from __future__ import annotations
 
 import json as jsonlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,23 @@ from inventories.errors import BadInput, DrError, ExitCode
 
 if TYPE_CHECKING:
     from drills.history import Entry, What
+    from runbooks.hosts import Estate
+
+_HERE = "this machine's files"
+
+
+@dataclass
+class _Told:
+    """What was found, where, and what could not be read or was never kept."""
+
+    source: str
+    entries: list[Entry] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
 
 
 @task(
     help={
-        "what": "drills, runs or backups (default: all)",
+        "what": "drills, runs, backups or alarms (default: all)",
         "since": SINCE_HELP,
         "json": "print JSON instead of a table",
         "inventory": INVENTORY_HELP,
@@ -33,10 +46,12 @@ if TYPE_CHECKING:
 def history(
     c: Context, what: str = "", since: str = "", json: bool = False, inventory: str = "", lab: str = ""
 ) -> None:
-    """List drills, runs and backups, the newest first.
+    """List drills, runs, backups and alarms, the newest first.
 
-    Drills as they were signed, runs as their journals tell, backups as the backup host keeps them now. Ends with 1 when
-    a part cannot be read, or the history of drills does not hold; the rest is shown all the same.
+    From the estate's monitoring database, once what this machine has to tell is there; where there is none, or it does
+    not answer, from this machine's files: drills as they were signed, runs as their journals tell, backups as the
+    backup host keeps them now, alarms where they are raised. It says which. Ends with 1 when a part cannot be read, or
+    the history of drills does not hold; the rest is shown all the same.
     """
     from drills import history as past
     from drills.evidence.since import moment
@@ -44,15 +59,58 @@ def history(
     if what and what not in list(past.What):
         raise BadInput(f"there is no history of {what!r}", f"--what {', '.join(past.What)}")
     begin = moment(since, datetime.now(UTC))
-    troubles: list[str] = []
-    every = [one for kind in past.What if what in ("", kind) for one in _of(kind, inventory, troubles)]
-    found = past.in_order(every, begin)
+    wanted = tuple(kind for kind in past.What if what in ("", kind))
+    told = _told(wanted, begin, inventory)
+    found = past.in_order(told.entries, begin)
     if json:
-        print(jsonlib.dumps({"entries": [one.as_json() for one in found], "troubles": troubles}, indent=2))
+        shown = {"source": told.source, "entries": [one.as_json() for one in found], "troubles": told.troubles}
+        print(jsonlib.dumps(shown, indent=2))
     else:
         _show(found)
-    if troubles:
-        raise Exit("\n".join(f"{one}." for one in troubles), code=int(ExitCode.FAILED))
+        print(f"From {told.source}.")
+    if told.troubles:
+        raise Exit("\n".join(f"{one}." for one in told.troubles), code=int(ExitCode.FAILED))
+
+
+def _told(wanted: tuple[What, ...], begin: datetime | None, inventory: str) -> _Told:
+    from runbooks import hosts
+    from runbooks.monitoring import where
+
+    try:
+        estate = hosts.load(inventory or None)
+        if where.host(estate) is None:
+            return _here(wanted, inventory, [])
+    except DrError:  # told by what needs the estate
+        return _here(wanted, inventory, [])
+    try:
+        return _there(wanted, begin, estate)
+    except DrError as error:
+        return _here(wanted, inventory, [f"the monitoring database does not tell: {error}"])
+
+
+def _there(wanted: tuple[What, ...], begin: datetime | None, estate: Estate) -> _Told:
+    """Raises DrError."""
+    from doors.monitor import sources
+    from drills import history as past
+    from runbooks.monitoring import shipping, where
+
+    there = where.host(estate)
+    assert there is not None, "the caller has asked"
+    troubles = []
+    try:
+        shipping.ship(estate, there, sources(estate))
+    except DrError as error:
+        troubles.append(f"what this machine has to tell is not in it: {error}")
+    told = shipping.past(estate, there, wanted, begin)
+    troubles += [*told["losses"], *([f"{told['rejected']} lines fit no table"] if told["rejected"] else [])]
+    entries = [past.entry(one) for one in told["entries"]]
+    return _Told(f"the monitoring database on {there}", entries, troubles)
+
+
+def _here(wanted: tuple[What, ...], inventory: str, troubles: list[str]) -> _Told:
+    told = _Told(_HERE, troubles=troubles)
+    told.entries += [one for kind in wanted for one in _of(kind, inventory, told.troubles)]
+    return told
 
 
 def _of(what: What, inventory: str, troubles: list[str]) -> Iterator[Entry]:
@@ -61,6 +119,7 @@ def _of(what: What, inventory: str, troubles: list[str]) -> Iterator[Entry]:
     from drills.evidence.checking import check
     from drills.evidence.files import files
     from runbooks import hosts
+    from runbooks.alarms import far
     from runbooks.engine.rundir import runs_dir
 
     if what is past.What.DRILLS:
@@ -71,9 +130,11 @@ def _of(what: What, inventory: str, troubles: list[str]) -> Iterator[Entry]:
         yield from past.runs(runs_dir())
     else:
         try:
-            yield from past.backups(hosts.load(inventory or None))
+            estate = hosts.load(inventory or None)
+            of_backups = what is past.What.BACKUPS
+            yield from past.backups(estate) if of_backups else past.alarms(far.listed(estate), estate.name)
         except DrError as error:
-            troubles.append(f"backups are unknown: {error}")
+            troubles.append(f"{what.value} are unknown: {error}")
 
 
 def _show(found: list[Entry]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -93,7 +94,7 @@ def validate(
     else:
         raise BadInput(f"there is no store {store!r} that is validated", f"--store {' or '.join(STORES)}")
     what = {"store": store, "level": of_postgresql["level"], "against": against}
-    found = _looked(look, what if scheduled else None, inventory)
+    found = _looked(look, store, what if scheduled else None, inventory)
     print(jsonlib.dumps(found.as_json()) if json else found.render())
     if not found.sound:
         raise Exit(code=int(ExitCode.FAILED))
@@ -105,13 +106,17 @@ def _refuse(store: str, given: Mapping[str, str]) -> None:
             raise BadInput(f"--{name} means nothing to a validation of {store}", "./dr help validate tells which do")
 
 
-def _looked(look: _Look, scheduled: Mapping[str, str] | None, inventory: str) -> Found:
+def _looked(look: _Look, store: str, scheduled: Mapping[str, str] | None, inventory: str) -> Found:
     from runbooks import hosts
+    from runbooks.monitoring import quality, shipping
     from runbooks.validation.scheduled import kept
 
     estate = hosts.load(inventory or None)
+    began = time.monotonic()
     with progress() as say:
-        return kept(estate.backup, scheduled, partial(look, estate, say)) if scheduled else look(estate, say)
+        found = kept(estate.backup, scheduled, partial(look, estate, say)) if scheduled else look(estate, say)
+        shipping.noted(estate, quality.lines(found, store, estate.name, time.monotonic() - began), say)
+    return found
 
 
 def _tdengine(given: Mapping[str, str], save: bool) -> _Look:

@@ -1,8 +1,10 @@
-"""What has happened: drills as they were signed, runs of runbooks as their journals tell, backups as they are kept."""
+"""What has happened: drills as they were signed, runs of runbooks as their journals tell, backups as they are kept,
+alarms as they were raised.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,17 +15,17 @@ from typing import Any
 from drills.evidence.chain import Record
 from drills.evidence.results import Kind, Told, read
 from inventories.errors import BadInput
-from runbooks.backups import postgresql, tdengine
-from runbooks.engine import journal
 from runbooks.engine.history import NO_RUNS, History, read_history
 from runbooks.hosts import Estate
-from runbooks.probes.tdengine import backups as td_backups
+from runbooks.monitoring import backups as of_backups
+from runbooks.monitoring.runs import journals, outcome
 
 
 class What(StrEnum):
     DRILLS = "drills"
     RUNS = "runs"
     BACKUPS = "backups"
+    ALARMS = "alarms"
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def drills(records: Sequence[Record]) -> Iterator[Entry]:
 
 def runs(folder: Path) -> Iterator[Entry]:
     """Every run of a runbook, also those within drills."""
-    for path in (*folder.glob(f"*/{journal.FILE_NAME}"), *folder.glob(f"**/runbooks/*/{journal.FILE_NAME}")):
+    for path in journals(folder):
         with suppress(BadInput, KeyError, ValueError):
             past = read_history(path.parent)
             if past and past.procedure not in NO_RUNS:
@@ -63,11 +65,27 @@ def runs(folder: Path) -> Iterator[Entry]:
 
 def backups(estate: Estate) -> Iterator[Entry]:
     """Those that are kept now, of every store. Raises DrError when the backup host does not answer."""
-    for one in postgresql.look(estate).backups:
-        yield _backup(estate.name, f"{one.store} {one.kind}", one)
-    if td_backups.is_there(estate):
-        for ticks in tdengine.look(estate).backups:
-            yield _backup(estate.name, f"tdengine {ticks.kind}", ticks)
+    for one in of_backups.kept(estate):
+        at = datetime.fromtimestamp(one.ended_at, UTC)
+        yield Entry(at, What.BACKUPS, one.name, estate.name, one.outcome, one.seconds, one.says)
+
+
+def alarms(rows: Sequence[Mapping[str, Any]], estate: str) -> Iterator[Entry]:
+    """Of a listing of alarms those that fired."""
+    for row in rows:
+        if row["fired_at"] is not None:
+            at, ended = datetime.fromtimestamp(row["first_at"], UTC), row["resolved_at"] or row["last_at"]
+            acked = f"; acknowledged by {row['acked_by']}" if row["acked_by"] else ""
+            says = f"{row['severity']}: {row['says']}, {row['count']} times{acked}"
+            yield Entry(at, What.ALARMS, row["rule"], estate, row["state"], ended - row["first_at"], says)
+
+
+def entry(told: Mapping[str, Any]) -> Entry:
+    """Of the monitoring database's answer."""
+    return Entry(
+        datetime.fromisoformat(told["at"]), What(told["what"]), told["name"], told["estate"], told["outcome"],
+        told["seconds"], told["says"],
+    )  # fmt: skip
 
 
 def in_order(entries: Sequence[Entry], since: datetime | None) -> list[Entry]:
@@ -95,18 +113,7 @@ def _says(told: Told) -> str:
 
 def _run(past: History, folder: str) -> Entry:
     began, ended = datetime.fromisoformat(past.opened_at), datetime.fromisoformat(past.last_at)
-    outcome = "abandoned" if past.abandoned else past.outcome.value if past.outcome else ""
     says = f"{len(past.done)} of {len(past.steps)} steps, {folder}"
-    return Entry(began, What.RUNS, past.procedure, past.estate, outcome, (ended - began).total_seconds(), says)
-
-
-def _backup(estate: str, name: str, one: postgresql.Listed | tdengine.Listed) -> Entry:
-    proven = f"proven {_utc(one.proven_at)}" if one.proven_at else "never proven"
-    outcome = "damaged" if one.trouble else "passed"
-    at = datetime.fromtimestamp(one.ended_at, UTC)
-    says = f"{one.label}: {one.trouble or proven}"
-    return Entry(at, What.BACKUPS, name, estate, outcome, one.ended_at - one.started_at, says)
-
-
-def _utc(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"
+    return Entry(
+        began, What.RUNS, past.procedure, past.estate, outcome(past), (ended - began).total_seconds(), says
+    )

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from inventories.catalog.load import load_alarms
+from inventories.errors import TargetFailed
+from runbooks.alarms.listing import look
+from runbooks.alarms.spool import Spool, path_of
 from runbooks.hosts import Estate, Host, Ran
 from runbooks.probes.watch import hosts
 
@@ -30,3 +36,19 @@ def run(there: Host, words: Sequence[str]) -> Ran:
     """The same `./dr` command on that host. Raises DrError where it does not answer."""
     there.must_answer()
     return there.run(_DR + " %s" * len(words), *words, user=_USER, expect=None, timeout=_ANSWERS_S)
+
+
+def listed(estate: Estate) -> Sequence[Mapping[str, Any]]:
+    """Every alarm that is kept, those that are over too, see `listing`; none where none was ever raised.
+
+    Raises DrError.
+    """
+    there = host(estate)
+    if there is None:
+        path = path_of(estate.name)
+        return look(Spool(path), load_alarms().every_s, True, time.time()).alarms if path.exists() else ()
+    ran = run(there, ["alarms", "--all", "--json"])
+    if ran.rc not in (0, 1):
+        raise TargetFailed(f"{there}: {ran.stderr.strip().splitlines()[0] if ran.stderr.strip() else 'no answer'}")
+    found: Sequence[Mapping[str, Any]] = ran.json()["alarms"]
+    return found

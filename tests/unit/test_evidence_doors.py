@@ -98,7 +98,7 @@ def test_an_edited_line_is_a_sentence_a_hint_and_code_1(kept: History, dr: Run) 
         ("evidence.verify", "--key", "no-such.pem"),
         ("evidence.export", "--control", "nist"),
         ("evidence.export", "--control", "soc2", "--since", "yesterday"),
-        ("history", "--what", "alarms"),
+        ("history", "--what", "weather"),
         ("history", "--since", "1 week"),
         ("drills.due", "--inventory", "no-such"),
         ("drills.record", "--promise", "planned-switchover", "--inventory", "no-such"),
@@ -142,6 +142,7 @@ def test_runs_come_from_their_journals(kept: History, dr: Run) -> None:
     ran(kept.files.runs / "20261128T110000Z-switchover", "switchover")
     ended = dr("history", "--what", "runs")
     assert ended.code == 0 and re.search(r"runs +switchover +mystocks +passed", ended.out)
+    assert ended.out.splitlines()[-1] == "From this machine's files."
 
 
 # ---- evidence for an auditor

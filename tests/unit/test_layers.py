@@ -31,6 +31,7 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.validation.questions": ("agents.base", _TDENGINE),
     "agents.validation.agreement": ("agents.base", _TDENGINE),
     "agents.reconcile": ("agents.base", "agents.reconcile", "agents.writing", _POSTGRESQL),
+    "agents.monitor": ("agents.base", "agents.jobs.proofs", "agents.monitor", "agents.writing.room"),
     "agents.offsite": ("agents.base", "agents.jobs", "agents.offsite", _POSTGRESQL, _TDENGINE),
     "agents.jobs": ("agents.base", "agents.jobs"),
     # The hourly alarm asks each store what would hold a promotion up.
@@ -72,6 +73,9 @@ _RULES: dict[str, tuple[str, ...]] = {
         "runbooks.watch", "runbooks.record", "runbooks.executing", "runbooks.files", "runbooks.procedures",
         "runbooks.probes", *_HOSTS,
     ),
+    # One spool for the estate's hosts and for the operator's machine: it knows nobody either.
+    "runbooks.monitoring": ("runbooks", "inventories", "agents.base.errors", "agents.monitor"),
+    "drills.telling": ("drills", "runbooks", "inventories", "agents.monitor"),
     "runbooks.layout": (),
     "runbooks.knock": ("inventories.errors",),
     "runbooks.begun": (),
