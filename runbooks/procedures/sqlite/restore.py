@@ -331,7 +331,7 @@ SQLITE_RESTORE: Procedure[SqliteRestore] = Procedure(
             name="fetch", role="backup", budget="restore.fetch", action=fetch, observes=True, grows=Grows.FETCH,
             when=lambda context, state: state.offsite, when_says="the backup host lost what it kept (--offsite)",
             says="Fetch what the off-site copy has of the database, beside what is there.",
-            evidence=Evidence("a snapshot of it is kept", fetched),
+            evidence=Evidence("a snapshot of it is kept", fetched), still=Evidence("a snapshot of it is kept", fetched),
             commands=(
                 "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.offsite.copies restore "
                 "--only /var/lib/mystocks-dr/sqlite/app1-trading",
