@@ -10,7 +10,8 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 from rich.table import Column, Table
 
-from doors.support import LAB_HELP, door, progress, screen
+from doors.drill_screen import drilling
+from doors.support import LAB_HELP, door, screen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,8 @@ _PACKAGE_HINT = "TDENGINE_PACKAGE=PATH-OR-URL, with a file .sha256 beside it, in
         "twin": "run a negative twin, which must fail for its own reason",
         "rounds": "so many drills on one estate, drawn at random, nothing deployed in between",
         "kill": "with --rounds: kill the operator's process in every runbook of every second round, and resume it",
-        "by": "operator (the drill's own, awake; default) or watch: who runs the failover; in rounds, where it may",
+        "by": "watch (nobody is awake; the default where a watch may act) or operator (the drill's own, awake): who "
+        "runs the failover; rounds are the operator's unless --by watch is asked for",
         "rate": "rows a second that the feed writes",
         "seed": "repeat the random moment of an earlier drill, or the rounds of an earlier run (its run_id)",
         "json": "print result.json instead of the summary",
@@ -43,7 +45,7 @@ def drill(
     twin: str = "",
     rounds: str = "",
     kill: bool = False,
-    by: str = "operator",
+    by: str = "",
     rate: float = 6000.0,
     seed: int = 0,
     json: bool = False,
@@ -56,10 +58,10 @@ def drill(
     from drills.scenarios import catalogue as scenarios
     from inventories.errors import BadInput
 
-    if by not in ("operator", "watch"):
+    if by not in ("", "operator", "watch"):
         raise BadInput(f"nobody called {by!r} runs a failover", "--by watch or --by operator")
     if rounds:
-        _rounds(lab, rounds, scenario, twin, rate, seed, json, kill, by)
+        _rounds(lab, rounds, scenario, twin, rate, seed, json, kill, by or "operator")
         return
     if kill:
         raise BadInput("--kill belongs to rounds", "./dr drill --rounds 10 --kill")
@@ -68,9 +70,9 @@ def drill(
     plan = Plan(rate=rate, seed=seed or None, by=_who(by, chosen, twin))
     if chosen.skipped:
         raise Exit(f"{chosen.skipped}\nHINT: {_PACKAGE_HINT}", code=3)
-    with progress() as say:
-        prepare.estate(lab, say, chosen.stores)
-        result, folder = run_drill(chosen, lab, say, plan, made_to_fail)
+    with drilling() as shown:
+        prepare.estate(lab, shown.say, chosen.stores)
+        result, folder = run_drill(chosen, lab, shown.say, plan, made_to_fail, begun=shown.begun)
     if json:
         print(result.model_dump_json(indent=2))
     else:
@@ -79,17 +81,18 @@ def drill(
 
 
 def _who(by: str, chosen: Scenario, twin: str) -> str:
-    """Raises BadInput for what no watch acts on."""
+    """Nobody is awake where nobody says otherwise. Raises BadInput for what no watch acts on."""
     from drills.scenarios.catalogue import SCENARIOS
     from inventories.errors import BadInput
 
-    if by == "watch" and (twin or not chosen.by_itself):
+    acts = chosen.by_itself and not twin
+    if by == "watch" and not acts:
         acts_on = ", ".join(name for name, one in SCENARIOS.items() if one.by_itself)
         raise BadInput(
             f"no watch acts on {chosen.name}{f' with the twin {twin}' if twin else ''}: it needs a person",
             f"--by watch goes with {acts_on}",
         )
-    return by
+    return by or ("watch" if acts else "operator")
 
 
 def _rounds(
@@ -99,9 +102,9 @@ def _rounds(
     from drills.rounds import course as trips
 
     plan = trips.plan(rounds, scenario, twin, rate, seed or None, kill=kill, by=by)
-    with progress() as say:
-        prepare.estate(lab, say)
-        result, folder = trips.run(plan, lab, say)
+    with drilling() as shown:
+        prepare.estate(lab, shown.say)
+        result, folder = trips.run(plan, lab, shown.say, shown.begun)
     if json:
         print(result.model_dump_json(indent=2))
     else:

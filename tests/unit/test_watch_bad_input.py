@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from doors import drills
+from drills.scenarios.catalogue import SCENARIOS
 from inventories.catalog.load import RECOVERY, load_recovery
 from inventories.errors import BadInput, Refused
 from runbooks.watch import kept, maintenance
@@ -120,3 +122,16 @@ def test_file_of_a_watch_that_was_killed_is_no_watch(tmp_path: Path, monkeypatch
         assert kept.read(ESTATE.name) == {"pid": 1}
         with pytest.raises(Refused), kept.held(ESTATE.name, act=False):
             pass
+
+
+@pytest.mark.parametrize(
+    ("asked", "scenario", "twin", "who"),
+    [
+        ("", "primary-power-loss", "", "watch"),
+        ("operator", "primary-power-loss", "", "operator"),
+        ("", "primary-power-loss", "phantom-row", "operator"),
+        ("", "primary-partition", "", "operator"),
+    ],
+)
+def test_nobody_is_awake_in_a_drill_unless_it_needs_a_person(asked: str, scenario: str, twin: str, who: str) -> None:
+    assert drills._who(asked, SCENARIOS[scenario], twin) == who
