@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from pydantic import SecretStr
 from agents.sqlite import records, restore
 from agents.sqlite.targets import Target
 from deploys.sqlite import hosts
+from doors import backup
 from doors.sqlite import backups as screen
 from inventories import secrets
 from inventories.errors import BadInput, Refused
@@ -287,3 +289,10 @@ def test_plan_reckons_with_the_bytes_and_transactions_that_are_kept(kit: Estate)
 def test_jobs_that_sqlite_has_none_of_are_told_with_what_looks_instead(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = dr_fails(capsys, "backup.run", "--store", "sqlite")
     assert code == BadInput.exit_code and "no job does it" in err and "./dr sqlite-restore" in err
+
+
+def test_a_store_that_is_none_is_answered_with_all_that_are_listed() -> None:
+    nothing: Any = SimpleNamespace(data={"sqlite_databases": []})
+    with pytest.raises(BadInput, match="there is no store 'redis'") as told:
+        backup._listed(nothing, "redis")
+    assert told.value.hint == "the stores are postgresql, tdengine, sqlite"
