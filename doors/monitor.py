@@ -49,10 +49,11 @@ def ship(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> 
 def status(c: Context, json: bool = False, inventory: str = "", lab: str = "") -> None:
     """Show what waits here, and what was never taken in.
 
-    Ends with 1 when the database does not answer, has rejected a line, or a spool has let lines go unshipped.
+    Ends with 1 when the database does not answer, has rejected a line, could not be had back whole from its own backup,
+    or a spool has let lines go unshipped.
     """
     from runbooks import hosts
-    from runbooks.monitoring import shipping, where
+    from runbooks.monitoring import own, shipping, where
 
     estate = hosts.load(inventory or None)
     there = _host(estate)
@@ -61,16 +62,17 @@ def status(c: Context, json: bool = False, inventory: str = "", lab: str = "") -
         told, why = shipping.past(estate, there, ("drills",), None), ""
     except DrError as error:
         told, why = {"rejected": None, "losses": []}, str(error)
+    kept = own.look(estate, there)
     if json:
-        known = {"losses": told["losses"], "rejected": told["rejected"]}
+        known = {"losses": told["losses"], "rejected": told["rejected"], "backup": asdict(kept)}
         print(jsonlib.dumps({"waiting": asdict(depth), "database": why or "answers", **known}))
     else:
         since = f", the oldest since {utc(depth.oldest_at)} UTC" if depth.oldest_at else ""
         print(f"{depth.segments} segments ({depth.size_bytes:,} bytes) wait on this machine{since}.")
         print(why or f"The monitoring database on {there} answers; {told['rejected']} lines were rejected.")
-        for loss in told["losses"]:
-            print(f"{loss}.")
-    if why or told["rejected"] or told["losses"]:
+        for sentence in (kept.says, *told["losses"]):
+            print(f"{sentence}.")
+    if why or told["rejected"] or told["losses"] or not kept.safe:
         raise Exit(code=int(ExitCode.FAILED))
 
 
@@ -80,7 +82,7 @@ def restore(c: Context, yes: bool = False, inventory: str = "", lab: str = "") -
     """Restore the lost monitoring database from its own backup.
 
     Into an empty cluster (./dr deploy makes one): the newest backup that counts. What was written since then is told
-    again by every host and machine that keeps it, as soon as each ships. Refuses where there are rows.
+    again by every host and machine that keeps it, as soon as each ships. What is there stays: it adds what is missing.
     """
     from runbooks import hosts
     from runbooks.monitoring import shipping
@@ -91,7 +93,8 @@ def restore(c: Context, yes: bool = False, inventory: str = "", lab: str = "") -
         raise Refused(f"the monitoring database on {there} would be restored from its backup", "say so with --yes")
     told = shipping.restored(estate, there)
     done = shipping.ship(estate, there, sources(estate))
-    print(f"Restored from {told['label']}; this machine told it {done.new:,} lines that it lacked.")
+    added = f" {told['added']:,} rows were added to what was there." if told["added"] else ""
+    print(f"Restored from {told['label']}; this machine told it {done.new:,} lines that it lacked.{added}")
 
 
 def sources(estate: Estate) -> list[Gather]:

@@ -7,8 +7,9 @@
 
 What was written after the newest backup is not lost with the database: every spool keeps what it has shipped for
 longer than from one backup to the next, and ships it again to a database of another incarnation, which a restored one
-is. Run by postgres on the database's host. Prints one JSON object. Exit codes: 0; 1 it failed, or a proof did; 3 there
-is something that a restore would take the place of.
+is. Nor is what was told to a new, empty one before anybody restored: a restore adds, and takes the place of nothing.
+Run by postgres on the database's host. Prints one JSON object. Exit codes: 0; 1 it failed, or a proof did; 3 another
+proof or restore is under way.
 """
 
 from __future__ import annotations
@@ -31,32 +32,34 @@ from psycopg2.extensions import make_dsn
 
 from agents.base import files
 from agents.base.errors import AgentError, run
+from agents.base.locks import held
 from agents.jobs import proofs
 from agents.jobs.proofs import Check, Proof
 from agents.monitor import migrate
 from agents.monitor.content import Content, content, differences
+from agents.monitor.merging import merge
 from agents.monitor.take import CONNECT_S
 
 DATABASE, SIDE = "monitoring", "monitoring_proof"
 KEEP = 7
 _PROOFS = "proofs.jsonl"
-_HELD = ("operation_logs", "runs", "drills", "alert_logs")  # with a row in one of these it is no empty database
 
 
-class InTheWay(AgentError):  # noqa: N818
-    """A restore would take the place of what is there."""
+class Busy(AgentError):  # noqa: N818
+    """The database beside is in use."""
 
     exit_code = 3
 
 
 @dataclass(frozen=True)
 class Backup:
-    """`tables`: what it held when it was taken, at `taken_at` (unix seconds)."""
+    """`tables`: what it held when it was taken, at `taken_at` (unix seconds); `incarnation`: of which database."""
 
     label: str
     taken_at: float
     sha256: str
     tables: Content
+    incarnation: str = ""
 
     @property
     def as_json(self) -> dict[str, Any]:
@@ -74,6 +77,14 @@ class Shelf:
         found = (_read(path) for path in sorted(self.folder.glob("[0-9]*/manifest.json")))
         return [one for one in found if one is not None]
 
+    def listed(self) -> list[dict[str, Any]]:
+        """With `proven`: whether the last proof of it passed; None where there is none."""
+        verdicts = proofs.verdicts(proofs.read(self.folder / _PROOFS))
+        return [
+            {**one.as_json, "proven": verdicts[one.label].passed if one.label in verdicts else None}
+            for one in self.backups()
+        ]
+
     def take(self, label: str = "") -> Backup:
         """Raises AgentError."""
         label = label or time.strftime("%Y%m%d-%H%M%S", time.gmtime())
@@ -82,11 +93,11 @@ class Shelf:
         partial.mkdir(parents=True, mode=0o700)
         with self._connected(DATABASE) as connection, connection.cursor() as cursor:
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            cursor.execute("SELECT pg_export_snapshot()")
-            snapshot = cursor.fetchone()[0]
+            cursor.execute("SELECT pg_export_snapshot(), monitor_incarnation()")
+            snapshot, incarnation = cursor.fetchone()
             dump = partial / "dump"
             self._program("pg_dump", "-Fc", f"--snapshot={snapshot}", "-f", str(dump), "-d", self._to(DATABASE))
-            made = Backup(label, time.time(), _sha256(dump), content(cursor))
+            made = Backup(label, time.time(), _sha256(dump), content(cursor), str(incarnation or ""))
         files.replace(partial / "manifest.json", json.dumps(made.as_json) + "\n")
         files.publish(partial, self.folder / label)
         self._expire()
@@ -94,16 +105,12 @@ class Shelf:
 
     def prove(self) -> Proof:
         """Restore the newest one beside the database, and hold it against what it held. Raises AgentError."""
-        backup = self._newest()
+        backup = self._sound()[-1]
         began = time.monotonic()
-        checks = [Check("bytes", _sha256(self._dump(backup)) == backup.sha256, "the dump is the one that was taken")]
+        checks = [Check("bytes", self._is_as_taken(backup), "the dump is the one that was taken")]
         if checks[0].ok:
-            try:
-                self._load(backup, SIDE)
-                with self._connected(SIDE) as connection, connection.cursor() as cursor:
-                    wrong = differences(backup.tables, content(cursor))
-            finally:
-                self._sql("postgres", f"DROP DATABASE IF EXISTS {SIDE} WITH (FORCE)")
+            with self._beside(backup), self._connected(SIDE) as connection, connection.cursor() as cursor:
+                wrong = differences(backup.tables, content(cursor))
             number = sum(rows for rows, _ in backup.tables.values())
             checks.append(Check("content", not wrong, "; ".join(wrong) or f"{number:,} rows, each as it was"))
             checks.append(Check(proofs.EMPTY, number > 0, f"{number:,} rows"))
@@ -117,55 +124,93 @@ class Shelf:
         return proof
 
     def restore(self, incarnate: bool = True) -> dict[str, Any]:
-        """The newest sound one in the place of a database that is empty or gone. Raises InTheWay, AgentError.
+        """Have the history back: the newest sound backup of each database that there was. Raises AgentError.
 
-        `incarnate`: as another database, to which every spool ships again what it has.
+        The newest of all takes the place of a database that is gone or has no row; every other row is added to what is
+        there. `incarnate`: as another database, to which every spool ships again what it has.
         """
-        self._must_be_free()
-        backup = self._newest()
-        if _sha256(self._dump(backup)) != backup.sha256:
-            raise AgentError(f"{backup.label} is not as it was taken.", "Move it away: then the one before it is next.")
-        self._load(backup, DATABASE)
-        with self._connected(DATABASE) as connection:
-            applied = migrate.migrate(connection, migrate.migrations())
-            if incarnate:
-                with connection, connection.cursor() as cursor:
-                    cursor.execute("UPDATE incarnation SET id = gen_random_uuid(), since = now()")
-        return {"label": backup.label, "taken_at": backup.taken_at, "applied": applied}
+        chosen = self._newest_of_each()
+        for backup in chosen:
+            if not self._is_as_taken(backup):
+                hint = "Move it away: then the one before it is next."
+                raise AgentError(f"{backup.label} is not as it was taken.", hint)
+        newest = chosen[-1]
+        if self._is_empty():
+            self._take_the_place(chosen.pop(), incarnate)
+        return {"label": newest.label, "taken_at": newest.taken_at, "added": sum(map(self._added, chosen))}
 
-    def _newest(self) -> Backup:
-        """Of those that no proof has found damaged."""
+    def _take_the_place(self, backup: Backup, incarnate: bool) -> None:
+        """At once: nobody who ships finds half of it."""
+        with self._beside(backup):
+            with self._connected(SIDE) as connection:
+                migrate.migrate(connection, migrate.migrations())
+                if incarnate:
+                    with connection, connection.cursor() as cursor:
+                        cursor.execute("UPDATE incarnation SET id = gen_random_uuid(), since = now()")
+            self._sql("postgres", f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+            self._sql("postgres", f"ALTER DATABASE {SIDE} RENAME TO {DATABASE}")
+
+    def _added(self, backup: Backup) -> int:
+        """How many of its rows were not there."""
+        with self._beside(backup), self._connected(SIDE) as beside, self._connected(DATABASE) as live:
+            for one in (beside, live):
+                migrate.migrate(one, migrate.migrations())
+            return merge(beside, live)
+
+    def _sound(self) -> list[Backup]:
+        """Those that no proof has found damaged, the oldest first; at least one."""
         verdicts = proofs.verdicts(proofs.read(self.folder / _PROOFS))
         sound = [one for one in self.backups() if one.label not in verdicts or verdicts[one.label].passed]
         if not sound:
             raise AgentError(f"{self.folder} has no backup that counts.", "Take one: agents.monitor.backup take.")
-        return sound[-1]
+        return sound
+
+    def _newest_of_each(self) -> list[Backup]:
+        """Of each database, by its incarnation: what was told to one before it was lost may be in no later one's."""
+        newest = {one.incarnation: one for one in self._sound()}
+        return sorted(newest.values(), key=lambda one: one.label)
 
     def _expire(self) -> None:
-        """The newest KEEP stay, and whatever is the newest that was proven."""
+        """The newest KEEP stay, of each database the newest, and whatever is the newest that was proven."""
         every = self.backups()
         verdicts = proofs.verdicts(proofs.read(self.folder / _PROOFS))
         proven = [one.label for one in every if one.label in verdicts and verdicts[one.label].passed]
+        stay = {*proven[-1:], *(one.label for one in self._newest_of_each())}
         for one in every[:-KEEP]:
-            if one.label not in proven[-1:]:
+            if one.label not in stay:
                 shutil.rmtree(self.folder / one.label)
 
-    def _must_be_free(self) -> None:
+    def _is_empty(self) -> bool:
+        """Or gone."""
         if not self._rows("postgres", f"SELECT FROM pg_database WHERE datname = '{DATABASE}'"):
-            return
-        for table in _HELD:
-            there = self._rows(DATABASE, f"SELECT to_regclass('{table}') IS NOT NULL")[0][0]
-            if there and self._rows(DATABASE, f"SELECT FROM {table} LIMIT 1"):
-                raise InTheWay(f"The monitoring database has rows in {table}.", "A restore is for one that is lost.")
+            return True
+        if not self._rows(DATABASE, "SELECT to_regclass('kinds') IS NOT NULL")[0][0]:
+            return True
+        tables = [name for (name,) in self._rows(DATABASE, "SELECT table_name FROM kinds")]
+        return not any(self._rows(DATABASE, f"SELECT FROM {table} LIMIT 1") for table in (*tables, "rejected"))
 
-    def _load(self, backup: Backup, database: str) -> None:
+    @contextmanager
+    def _beside(self, backup: Backup) -> Iterator[None]:
+        """It is restored beside the database meanwhile. Raises AgentError."""
+        busy = Busy("Another proof or restore is under way.", "Try again when it is over.")
+        with held(self.folder / "side.lock", busy):
+            try:
+                self._load(backup)
+                yield
+            finally:
+                self._sql("postgres", f"DROP DATABASE IF EXISTS {SIDE} WITH (FORCE)")
+
+    def _load(self, backup: Backup) -> None:
         for role in ("recorder", "historian"):
             if not self._rows("postgres", f"SELECT FROM pg_roles WHERE rolname = '{role}'"):
                 self._sql("postgres", f"CREATE ROLE {role}")
-        self._sql("postgres", f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
-        self._sql("postgres", f"CREATE DATABASE {database} TEMPLATE template0")
+        self._sql("postgres", f"DROP DATABASE IF EXISTS {SIDE} WITH (FORCE)")
+        self._sql("postgres", f"CREATE DATABASE {SIDE} TEMPLATE template0")
         dump = str(self._dump(backup))
-        self._program("pg_restore", "--exit-on-error", "--no-owner", "-d", self._to(database), dump)
+        self._program("pg_restore", "--exit-on-error", "--no-owner", "-d", self._to(SIDE), dump)
+
+    def _is_as_taken(self, backup: Backup) -> bool:
+        return _sha256(self._dump(backup)) == backup.sha256
 
     def _dump(self, backup: Backup) -> Path:
         return self.folder / backup.label / "dump"
@@ -206,7 +251,8 @@ def _read(path: Path) -> Backup | None:
     try:
         told = json.loads(path.read_text())
         tables = {name: (int(rows), int(hashed)) for name, (rows, hashed) in told["tables"].items()}
-        return Backup(str(told["label"]), float(told["taken_at"]), str(told["sha256"]), tables)
+        whose = str(told.get("incarnation", ""))
+        return Backup(str(told["label"]), float(told["taken_at"]), str(told["sha256"]), tables, whose)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -234,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(proof.line))
         return 0 if proof.passed else 1
     if given.what == "list":
-        told: Any = {"backups": [one.as_json for one in shelf.backups()]}
+        told: Any = {"backups": shelf.listed()}
     else:
         told = shelf.take().as_json if given.what == "take" else shelf.restore()
     print(json.dumps(told))

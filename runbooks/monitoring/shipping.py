@@ -22,28 +22,41 @@ from runbooks.monitoring import where
 Gather = Callable[[Seen], Iterable[str]]
 
 
-def gathered(spool: Spool, sources: Sequence[Gather]) -> int:
-    """What has happened since the last time, into the spool: how many lines. Raises DrError."""
+def gathered(spool: Spool, sources: Sequence[Gather]) -> list[DrError]:
+    """What has happened since the last time, into the spool; of which source nothing more could be read, and why: it
+    keeps no other back. Raises TargetFailed where the spool takes nothing.
+    """
+    troubles: list[DrError] = []
     try:
         spool.make()
         seen = Seen(spool.folder)
-        lines = [one for source in sources for one in source(seen)]
+        lines: list[str] = []
+        for source in sources:
+            try:
+                lines.extend(source(seen))  # keeps what came before the error, as `seen` does
+            except DrError as error:
+                troubles.append(error)
         spool.put(lines)
         seen.save()
     except OSError as error:
         raise TargetFailed(f"the spool {spool.folder} takes nothing: {error.strerror}", "free space there") from error
-    return len(lines)
+    return troubles
 
 
 def ship(estate: Estate, there: Host, sources: Sequence[Gather]) -> Shipped:
-    """Gather, then ship all that waits. Raises DrError: what was not taken waits in the spool."""
+    """Gather, then ship all that waits.
+
+    Raises DrError: what was not taken waits in the spool; or all is shipped but what a source did not tell.
+    """
     spool = where.spool(estate.name)
-    gathered(spool, sources)
+    troubles = gathered(spool, sources)
     done = _shipped(estate, there, spool)
     if done.began_anew:  # another database, or one that was restored: everything is told to it
-        gathered(spool, sources)
+        troubles = gathered(spool, sources)
         more = _shipped(estate, there, spool)
-        return Shipped(done.lines + more.lines, done.new + more.new, done.rejected + more.rejected, True)
+        done = Shipped(done.lines + more.lines, done.new + more.new, done.rejected + more.rejected, True)
+    if troubles:
+        raise troubles[0]
     return done
 
 
@@ -75,18 +88,16 @@ def past(estate: Estate, there: Host, what: Sequence[str], since: datetime | Non
 def restored(estate: Estate, there: Host) -> dict[str, Any]:
     """From the newest backup, see agents/monitor/backup.py. Raises DrError."""
     there.must_answer()
-    words = ("--dsn", f"port={where.port(estate)}", "--folder", where.BACKUPS)
-    told = ask(there, "monitor.backup", "restore", *words, timeout=budget("monitor.restore"))
+    told = ask(there, "monitor.backup", "restore", *where.shelf(estate), timeout=budget("monitor.restore"))
     assert isinstance(told, dict)
     return told
 
 
 def noted(estate: Estate, lines: Iterable[str], say: Callable[[str], object]) -> None:
     """Lines that nothing else keeps go into the spool, where there is such a database; that they cannot is said."""
-    if not where.port(estate):
-        return
     try:
-        where.spool(estate.name).put(lines)
-    except OSError as error:
+        if where.port(estate):
+            where.spool(estate.name).put(lines)
+    except (OSError, DrError) as error:
         with suppress(DrError):
             say(f"WARNING: this is not in the history of {estate.name}: {error}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from agents.monitor.spool import Spool
+from inventories.errors import BadInput
 from runbooks.engine.lock import state_dir
 from runbooks.hosts import Estate, Host
 
@@ -18,12 +19,21 @@ def host(estate: Estate) -> Host | None:
 
 
 def port(estate: Estate) -> int:
-    return int(estate.data.get("monitoring_port") or 0)
+    """0 where there is none. Raises BadInput."""
+    said = estate.data.get("monitoring_port") or 0
+    if not isinstance(said, int) or isinstance(said, bool) or (said and not 1024 <= said <= 65535):
+        raise BadInput(f"monitoring_port of {estate.name} is {said!r}", "a port such as 5434, or 0 for no database")
+    return said
 
 
 def dsn(estate: Estate) -> str:
     """As postgres on that host says it."""
     return f"dbname={DATABASE} port={port(estate)}"
+
+
+def shelf(estate: Estate) -> tuple[str, ...]:
+    """What agents/monitor/backup.py is told of the server and of its backups."""
+    return ("--dsn", f"port={port(estate)}", "--folder", BACKUPS)
 
 
 def spool(estate: str) -> Spool:

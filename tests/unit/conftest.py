@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.unit.copying_kit import Two
+from tests.unit.monitor_kit import Monitoring, monitoring
 from tests.unit.postgres_server import Server, folder_for_server
 
 
@@ -38,6 +39,19 @@ def two(copying_server: Server) -> Iterator[Two]:
     both.begin()
     yield both
     both.end()
+
+
+@pytest.fixture(scope="session")
+def monitoring_server() -> Iterator[Monitoring]:
+    with monitoring() as made:
+        yield made
+
+
+@pytest.fixture
+def db(monitoring_server: Monitoring) -> Monitoring:
+    """A monitoring database with nothing in it."""
+    monitoring_server.fresh()
+    return monitoring_server
 
 
 @pytest.fixture

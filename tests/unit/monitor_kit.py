@@ -13,7 +13,6 @@ import pytest
 
 from agents.monitor import migrate, store
 from agents.monitor.spool import line
-from doors.main import DrProgram, arguments
 from tests.unit.postgres_server import Server, folder_for_server
 
 NAME = "monitoring"
@@ -83,6 +82,8 @@ def data(text: str) -> dict[str, Any]:
 
 def typed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     """What `./dr` ends with and says."""
+    from doors.main import DrProgram, arguments  # conftest reads this file for every test
+
     code = 0
     try:
         DrProgram(name="dr", binary="./dr").run(arguments(list(words)))

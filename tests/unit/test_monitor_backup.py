@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from agents.base.errors import AgentError
+from agents.base.locks import held
 from agents.jobs import proofs
 from agents.monitor import backup
-from agents.monitor.backup import InTheWay, Shelf
+from agents.monitor.backup import Busy, Shelf
 from agents.monitor.content import differences
 from agents.monitor.shipping import ship
 from agents.monitor.spool import Spool
 from agents.monitor.take import take
-from tests.unit.monitor_kit import NAME, Monitoring, monitoring, operation, run
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Monitoring]:
-    with monitoring() as made:
-        yield made
-
-
-@pytest.fixture
-def db(server: Monitoring) -> Monitoring:
-    server.fresh()
-    return server
+from tests.unit.monitor_kit import NAME, Monitoring, operation, run
 
 
 @pytest.fixture
@@ -88,14 +77,49 @@ def test_nothing_to_restore_from_is_a_sentence(shelf: Shelf) -> None:
         shelf.prove()
 
 
-def test_a_restore_takes_the_place_of_nothing(db: Monitoring, shelf: Shelf) -> None:
+def test_two_do_not_restore_beside_at_once(db: Monitoring, shelf: Shelf) -> None:
     db.put(lines(0, 3))
     shelf.take()
-    with pytest.raises(InTheWay, match="has rows in operation_logs"):
-        shelf.restore()
+    with held(shelf.folder / "side.lock", AssertionError()), pytest.raises(Busy, match="is under way"):
+        shelf.prove()
+
+
+def test_what_a_new_database_was_told_before_the_restore_stays(db: Monitoring, shelf: Shelf) -> None:
+    """Hosts ship every half minute, and a backup is taken every day: they find the new one before anybody restores."""
+    db.put([*lines(0, 2500), run("r", 1, None), "garbage"])
+    shelf.take("20261128-010000")
+    lose(db)
     db.fresh()
-    shelf.restore()
-    assert db.one("select count(*) from operation_logs") == 3
+    db.put([*lines(2490, 2600), run("r", 2, "passed")])
+    shelf.take("20261129-010000")
+    assert shelf.restore()["added"] == 2490 + len(["garbage"])
+    assert db.one("select count(*) from operation_logs") == 2600
+    assert db.sql("select outcome from runs") == [("passed",)]
+    assert db.sql("select line from rejected") == [("garbage",)]
+    assert shelf.restore()["added"] == 0
+
+
+def test_each_database_that_there_was_gives_what_it_had(db: Monitoring, shelf: Shelf) -> None:
+    db.put(lines(0, 10))
+    shelf.take("20261127-010000")
+    db.fresh()
+    db.put(lines(10, 20))
+    shelf.take("20261128-010000")
+    lose(db)
+    told = shelf.restore()
+    assert (told["label"], told["added"]) == ("20261128-010000", 10)
+    assert db.one("select count(*) from operation_logs") == 20
+
+
+def test_months_that_are_kept_no_more_do_not_come_back(db: Monitoring, shelf: Shelf) -> None:
+    old = datetime.now(UTC).replace(day=1) - timedelta(days=70)
+    db.put([operation("old", old.isoformat()), operation("new")])
+    shelf.take()
+    db.fresh()
+    db.sql("update kinds set keep_months = 1 where kind = 'operation'")
+    db.put([run("r", 1, None)])
+    assert shelf.restore()["added"] == 1
+    assert db.sql("select operation_id from operation_logs") == [("new",)]
 
 
 def test_old_backups_go_and_the_newest_proven_one_never(
@@ -108,6 +132,17 @@ def test_old_backups_go_and_the_newest_proven_one_never(
     for day in (2, 3, 4):
         shelf.take(f"202611{day:02}-000000")
     assert [one.label[:8] for one in shelf.backups()] == ["20261101", "20261103", "20261104"]
+
+
+def test_the_newest_of_each_database_never_goes(
+    db: Monitoring, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "KEEP", 1)
+    shelf.take("20261101-000000")
+    db.fresh()
+    for day in (2, 3):
+        shelf.take(f"202611{day:02}-000000")
+    assert [one.label[:8] for one in shelf.backups()] == ["20261101", "20261103"]
 
 
 @pytest.mark.parametrize("twin", [False, True])

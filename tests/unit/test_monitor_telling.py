@@ -22,12 +22,12 @@ from inventories.errors import TargetFailed
 from runbooks.alarms.spool import Spool as AlarmSpool
 from runbooks.alarms.spool import path_of
 from runbooks.hosts import Host
-from runbooks.monitoring import alarms, backups, quality, runs, shipping, where
+from runbooks.monitoring import alarms, backups, own, quality, runs, shipping, where
 from runbooks.validation.difference import Check, Difference, Looked
 from runbooks.validation.report import Report
 from tests.unit.alarms_kit import NOON, finding, ground
 from tests.unit.evidence_kit import History, history, told
-from tests.unit.monitor_kit import Monitoring, data, monitoring
+from tests.unit.monitor_kit import Monitoring, data
 from tests.unit.monitor_kit import typed as dr
 from tests.unit.test_evidence_doors import ran
 
@@ -38,18 +38,6 @@ pg_standby = ([("pg2", {"ssh_hostname": "192.0.2.22"})], _SHARED)
 backup = ([("backup1", {"ssh_hostname": "192.0.2.31"})], _SHARED)
 app = ([("app1", {"ssh_hostname": "192.0.2.11"})], _SHARED)
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Monitoring]:
-    with monitoring() as made:
-        yield made
-
-
-@pytest.fixture
-def db(server: Monitoring) -> Monitoring:
-    server.fresh()
-    return server
 
 
 @pytest.fixture
@@ -189,7 +177,9 @@ class Far:
 @pytest.fixture
 def far(db: Monitoring, kept: History, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Far:
     made = Far(db)
-    monkeypatch.setattr(shipping, "ask", made.ask)
+    for module in (shipping, own):
+        monkeypatch.setattr(module, "ask", made.ask)
+    monkeypatch.setattr(where, "BACKUPS", str(tmp_path / "backups"))
     monkeypatch.setattr(Host, "must_answer", lambda *_: made.must_answer())
     monkeypatch.setattr(backups, "kept", lambda _: iter(()))
     path = tmp_path / "estate.py"
@@ -230,8 +220,44 @@ def test_what_happened_while_the_database_was_away_is_there_afterwards(kept: His
     far.away = ""
     code, out, _ = typed("monitor.ship")
     assert code == 0 and out.startswith("5 lines shipped, 5 of them new.")
-    assert typed("monitor.status")[0] == 0
     assert typed("monitor.ship")[1].startswith("0 lines shipped")
+
+
+def test_a_status_says_whether_the_history_could_be_lost(kept: History, far: Far, typed: Run) -> None:
+    shelf = Shelf(f"host=127.0.0.1 port={far.db.server.port} user=postgres", Path(where.BACKUPS))
+    code, out, _ = typed("monitor.status")
+    assert code == 1 and "It has no backup of its own." in out
+    shelf.take()
+    code, out, _ = typed("monitor.status")
+    assert code == 1 and "none was ever proven by a restore." in out
+    shelf.prove()
+    code, out, _ = typed("monitor.status", "--json")
+    assert code == 0 and json.loads(out)["backup"]["safe"] is True
+    far.away = "backup1 is away"
+    code, out, _ = typed("monitor.status")
+    assert code == 1 and "Whether it has a backup of its own is unknown: backup1 is away." in out
+
+
+def test_a_backup_older_than_what_spools_keep_or_damaged_is_none() -> None:
+    known = {"taken_at": NOON, "proven": True}
+    assert own.judged([known], NOON + 3600).safe
+    assert not own.judged([known], NOON + 49 * 3600).safe
+    assert not own.judged([known, {**known, "proven": False}], NOON + 3600).safe
+    assert own.judged([known, {**known, "proven": None}], NOON + 3600).safe
+
+
+def test_a_source_that_cannot_be_read_keeps_no_other_back(
+    kept: History, far: Far, typed: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(_: object) -> Iterator[backups.Kept]:
+        yield backups.Kept("postgresql full", "F1", 1000.0, "passed", 9.0, "F1: never proven")
+        raise TargetFailed("the repository is damaged")
+
+    monkeypatch.setattr(backups, "kept", damaged)
+    ran(kept.files.runs / "20261128T110000Z-switchover", "switchover")
+    code, _, err = typed("monitor.ship")
+    assert code == 1 and err.startswith("the repository is damaged")
+    assert far.db.one("select count(*) from runs") == 1
 
 
 def test_a_database_that_was_made_anew_is_told_everything(kept: History, far: Far, typed: Run) -> None:
@@ -243,12 +269,11 @@ def test_a_database_that_was_made_anew_is_told_everything(kept: History, far: Fa
 
 
 def test_a_lost_database_is_restored_and_told_the_rest(
-    kept: History, far: Far, typed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: History, far: Far, typed: Run
 ) -> None:
-    monkeypatch.setattr(where, "BACKUPS", str(tmp_path / "backups"))
     ran(kept.files.runs / "20261128T110000Z-switchover", "switchover")
     typed("monitor.ship")
-    Shelf(f"host=127.0.0.1 port={far.db.server.port} user=postgres", tmp_path / "backups").take()
+    Shelf(f"host=127.0.0.1 port={far.db.server.port} user=postgres", Path(where.BACKUPS)).take()
     ran(kept.files.runs / "20261128T120000Z-failover", "failover")
     typed("monitor.ship")
     before = json.loads(typed("history", "--json")[1])["entries"]
@@ -275,6 +300,15 @@ def test_an_estate_without_a_monitoring_database_is_a_sentence(
         code, _, err = typed(*words)
         assert code == 2 and err.splitlines()[0] == "mystocks has no monitoring database" and "HINT: " in err
     assert json.loads(typed("history", "--what", "runs", "--json")[1])["source"] == "this machine's files"
+
+
+@pytest.mark.parametrize("port", ['"5434"', "True", "80"])
+def test_a_port_that_is_none_is_said_by_each(far: Far, typed: Run, tmp_path: Path, port: str) -> None:
+    (tmp_path / "estate.py").write_text(INVENTORY.replace("5434", port))
+    code, _, err = typed("monitor.ship")
+    assert code == 2 and err.startswith("monitoring_port of mystocks is ")
+    code, _, err = typed("history")
+    assert code == 1 and "monitoring_port of mystocks is " in err
 
 
 def test_a_validation_is_kept_for_the_database_and_fails_for_none(far: Far, tmp_path: Path) -> None:
