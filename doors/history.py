@@ -19,7 +19,7 @@ from inventories.errors import BadInput, DrError, ExitCode
 
 if TYPE_CHECKING:
     from drills.history import Entry, What
-    from runbooks.hosts import Estate
+    from runbooks.hosts import Estate, Host
 
 _HERE = "this machine's files"
 
@@ -78,24 +78,21 @@ def _told(wanted: tuple[What, ...], begin: datetime | None, inventory: str) -> _
 
     try:
         estate = hosts.load(inventory or None)
-        if where.host(estate) is None:
-            return _here(wanted, inventory, [])
     except DrError:  # told by what needs the estate
         return _here(wanted, inventory, [])
     try:
-        return _there(wanted, begin, estate)
+        there = where.host(estate)
+        return _there(wanted, begin, estate, there) if there else _here(wanted, inventory, [])
     except DrError as error:
         return _here(wanted, inventory, [f"the monitoring database does not tell: {error}"])
 
 
-def _there(wanted: tuple[What, ...], begin: datetime | None, estate: Estate) -> _Told:
+def _there(wanted: tuple[What, ...], begin: datetime | None, estate: Estate, there: Host) -> _Told:
     """Raises DrError."""
     from doors.monitor import sources
     from drills import history as past
-    from runbooks.monitoring import shipping, where
+    from runbooks.monitoring import shipping
 
-    there = where.host(estate)
-    assert there is not None, "the caller has asked"
     troubles = []
     try:
         shipping.ship(estate, there, sources(estate))
@@ -104,6 +101,8 @@ def _there(wanted: tuple[What, ...], begin: datetime | None, estate: Estate) -> 
     told = shipping.past(estate, there, wanted, begin)
     troubles += [*told["losses"], *([f"{told['rejected']} lines fit no table"] if told["rejected"] else [])]
     entries = [past.entry(one) for one in told["entries"]]
+    if told["cut"]:
+        troubles.append(f"only the newest {len(entries):,} are shown: --what or --since asks for less")
     return _Told(f"the monitoring database on {there}", entries, troubles)
 
 

@@ -56,6 +56,7 @@ def _lines(path: Path, at: int) -> Iterator[tuple[Path, int, bytes]]:
             found = source.read(CHUNK)
     except OSError:
         return
-    whole = found[: found.rfind(b"\n") + 1]
+    # Of a line that is longer than a chunk each chunk is one, so that it stops nothing that comes after it.
+    whole = found[: found.rfind(b"\n") + 1] or (found if len(found) == CHUNK else b"")
     if whole:
         yield path, at, whole

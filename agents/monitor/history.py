@@ -2,9 +2,9 @@
 
     python3 -m agents.monitor.history --dsn "dbname=monitoring port=5434" [--what drills] [--since ISO] [--limit 10000]
 
-Prints {"incarnation", "losses", "rejected", "entries": [{"at", "what", "name", "estate", "outcome", "seconds",
-"says"}]}, the newest first; `losses` are lines that spools let go unshipped, as sentences. Exit codes: 0; 1 it does not
-answer.
+Prints {"incarnation", "losses", "rejected", "cut", "entries": [{"at", "what", "name", "estate", "outcome", "seconds",
+"says"}]}, the newest first; `losses` are lines that spools let go unshipped, as sentences; `cut`: there are older ones,
+beyond the limit. Exit codes: 0; 1 it does not answer.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _LOSSES = (
 
 def read(dsn: str, what: Sequence[str], since: str | None, limit: int) -> dict[str, Any]:
     """As it is printed. Raises AgentError."""
-    given = {"since": since, "limit": limit}
+    given = {"since": since, "limit": limit + 1}
     try:
         with closing(psycopg2.connect(dsn, connect_timeout=CONNECT_S, options="-c timezone=UTC")) as connection:
             connection.set_session(readonly=True)
@@ -89,7 +89,8 @@ def read(dsn: str, what: Sequence[str], since: str | None, limit: int) -> dict[s
         raise AgentError(f"The monitoring database tells nothing: {says}.", HINT) from error
     entries.sort(key=lambda one: one["at"], reverse=True)
     told = [{**one, "at": one["at"].isoformat()} for one in entries[:limit]]
-    return {"incarnation": incarnation, "entries": told, "losses": losses, "rejected": rejected}
+    known = {"incarnation": incarnation, "losses": losses, "rejected": rejected}
+    return {**known, "cut": len(entries) > limit, "entries": told}
 
 
 def _entries(cursor: Any, kind: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -94,11 +94,14 @@ def _ship_segment(spool: Spool, segment: Path, state: _State, deliver: Deliver, 
 
 
 def _is_the_same(spool: Spool, state: _State, receipt: Receipt) -> bool:
-    """Whether the database is the one of last time. Else what was shipped to that waits again, from its beginning."""
+    """Whether the database is the one of last time. Else what was shipped to that waits again, from its beginning;
+    also where nobody knows which one it was.
+    """
     before, state.incarnation = state.incarnation, receipt.incarnation
-    if before in ("", receipt.incarnation):
+    there = sorted(spool.shipped.glob("[0-9]*"))
+    if before == receipt.incarnation or not (before or there):
         return True
-    for segment in sorted(spool.shipped.glob("[0-9]*")):
+    for segment in there:
         segment.replace(spool.folder / segment.name)
     forget(spool.folder)
     state.at.clear()

@@ -79,7 +79,8 @@ def gather(log: Path, host: str, seen: Seen, slow_ms: float = SLOW_MS, warn_ms: 
     """Lines for the spool. Saved is nothing here: `seen` is told how far it came."""
     lines: list[str] = []
     for path, at, data in growing.since(log, seen.get(str(log))):
-        settled = path != log or time.time() - path.stat().st_mtime > _SETTLES_S
+        # Behind half a chunk nothing is waited for: where the log is never quiet it would be read again for ever.
+        settled = path != log or len(data) > growing.CHUNK // 2 or time.time() - path.stat().st_mtime > _SETTLES_S
         found = statements(data, at, settled)
         lines += [one.as_line(host, slow_ms) for one in found.statements if one.ms >= warn_ms]
         if path == log:

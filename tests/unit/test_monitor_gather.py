@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ import pytest
 from agents.base.errors import BadConfig
 from agents.monitor import growing, jobs, main, slow
 from agents.monitor.seen import Seen
-from tests.unit.monitor_kit import Monitoring, data, monitoring
+from tests.unit.monitor_kit import Monitoring, data
 
-PREFIX = "2026-11-29 08:00:00.{:03d} UTC [{}] writer@quant_research feed "
+PREFIX = f"{datetime.now(UTC):%Y-%m-%d}" + " 08:00:00.{:03d} UTC [{}] writer@quant_research feed "
 
 
 def log(path: Path, *entries: str, settled: bool = True) -> Path:
@@ -108,15 +108,8 @@ def test_a_long_log_is_read_in_turns_and_a_rotated_one_to_its_end(
     assert [one["query_sql"] for one in found] == [*(f"SELECT {n}" for n in range(20)), "SELECT 'new'"]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Monitoring]:
-    with monitoring() as made:
-        made.fresh()
-        yield made
-
-
-def test_a_real_server_tells_its_slow_statements(server: Monitoring, seen: Seen) -> None:
-    pg = server.server
+def test_a_real_server_tells_its_slow_statements(db: Monitoring, seen: Seen) -> None:
+    pg = db.server
     pg.sql("LOAD 'auto_explain'", *(f"ALTER SYSTEM SET {setting}" for setting in (
         "session_preload_libraries = 'auto_explain'", "auto_explain.log_min_duration = '200ms'",
         "log_min_duration_statement = '200ms'", "log_line_prefix = '%m [%p] %q%u@%d %a '", "log_timezone = 'UTC'",
@@ -134,8 +127,26 @@ def test_a_real_server_tells_its_slow_statements(server: Monitoring, seen: Seen)
         (statement, True), ("SELECT pg_sleep(0.22)", False),
     ]  # fmt: skip
     assert "Seq Scan on pg_class" in told[0]["execution_plan"] and "Result" in told[1]["execution_plan"]
-    assert server.put(lines).new == 2 and server.put(lines).new == 0
-    assert server.one("select count(*) from query_performance_logs where is_slow_query") == 1
+    assert db.put(lines).new == 2 and db.put(lines).new == 0
+    assert db.one("select count(*) from query_performance_logs where is_slow_query") == 1
+
+
+def test_a_statement_longer_than_a_chunk_stops_nothing(
+    tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growing, "CHUNK", 300)
+    path = log(tmp_path / "log", took(3000, "x" * 1000), took(3000, "SELECT 2"))
+    found = [one["query_sql"] for _ in range(6) for one in gathered(path, seen)]
+    assert len(found) == 2 and found[0].startswith("xxx") and found[1] == "SELECT 2"
+
+
+def test_a_log_that_is_never_quiet_is_read_on(tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cursor's plan waits for a statement that does not come."""
+    monkeypatch.setattr(growing, "CHUNK", 2000)
+    others = [took(3000, f"SELECT {n}", 8, n) for n in range(60)]
+    path = log(tmp_path / "log", plan(3000, "FETCH ALL"), *others, settled=False)
+    found = [one["query_sql"] for _ in range(20) for one in gathered(path, seen)]
+    assert set(found) >= {"FETCH ALL", *(f"SELECT {n}" for n in range(45))}
 
 
 # ---- jobs and proofs
@@ -176,23 +187,22 @@ def test_each_proof_is_told_once(tmp_path: Path, seen: Seen) -> None:
 
 
 def test_a_host_gathers_and_ships_all_of_it(
-    server: Monitoring, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    db: Monitoring, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.fresh()
     state(tmp_path / "jobs", "full", 1000.0)
     path = log(tmp_path / "log", took(3000, "SELECT 1"))
     settings = {
-        "estate": "e", "host": "backup1", "dsn": server.dsn(), "own": str(tmp_path / "own"),
+        "estate": "e", "host": "backup1", "dsn": db.dsn(), "own": str(tmp_path / "own"),
         "jobs": str(tmp_path / "jobs"), "spools": [str(tmp_path / "none")], "server_log": str(path),
     }  # fmt: skip
     config = tmp_path / "monitor.json"
     config.write_text(json.dumps(settings))
     assert main.main(["ship", "--config", str(config)]) == 0
-    assert server.one("select count(*) from job_runs") == 1
-    assert server.one("select count(*) from query_performance_logs") == 1
-    server.fresh()  # lost, and made anew: what is known here is told again
+    assert db.one("select count(*) from job_runs") == 1
+    assert db.one("select count(*) from query_performance_logs") == 1
+    db.fresh()  # lost, and made anew: what is known here is told again
     assert main.main(["ship", "--config", str(config)]) == 0
-    assert server.one("select count(*) from job_runs") == 1
+    assert db.one("select count(*) from job_runs") == 1
     config.write_text(json.dumps(settings | {"dsn": "host=127.0.0.1 port=1"}))
     state(tmp_path / "jobs", "full", 2000.0)
     assert main.main(["ship", "--config", str(config)]) == 1

@@ -7,7 +7,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,21 +19,9 @@ from agents.monitor.shipping import Busy, ship
 from agents.monitor.spool import BULK, Spool, Stream, in_use
 from agents.monitor.store import Receipt
 from agents.monitor.take import take
-from tests.unit.monitor_kit import Monitoring, data, monitoring, operation, run
+from tests.unit.monitor_kit import Monitoring, data, operation, run
 
 Lines = list[str]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Monitoring]:
-    with monitoring() as made:
-        yield made
-
-
-@pytest.fixture
-def db(server: Monitoring) -> Monitoring:
-    server.fresh()
-    return server
 
 
 @pytest.fixture
@@ -305,6 +293,15 @@ def test_how_far_it_came_may_be_forgotten(kept: Spool) -> None:
     ship(kept, taker)
     assert taker.lines == ["a", "a"]
     stream.close()
+
+
+def test_where_nobody_knows_which_database_has_it_all_is_told_again(kept: Spool) -> None:
+    taker = Taker()
+    kept.put(["a"])
+    assert not ship(kept, taker).began_anew, "nothing was shipped before"
+    (kept.folder / shipping.STATE).unlink()
+    assert ship(kept, taker).began_anew and taker.lines == ["a", "a"]
+    assert not ship(kept, taker).began_anew
 
 
 def test_two_do_not_ship_at_once(kept: Spool) -> None:

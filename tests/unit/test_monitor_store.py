@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,20 +12,7 @@ import pytest
 from agents.base.errors import BadConfig
 from agents.monitor import history, migrate, store
 from agents.monitor.spool import line
-from tests.unit.monitor_kit import Monitoring, monitoring, operation, run
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Monitoring]:
-    with monitoring() as made:
-        yield made
-
-
-@pytest.fixture
-def db(server: Monitoring) -> Monitoring:
-    server.fresh()
-    return server
-
+from tests.unit.monitor_kit import Monitoring, operation, run
 
 # ---- migrations
 
@@ -62,7 +48,8 @@ def test_an_applied_migration_that_was_edited_is_refused(db: Monitoring) -> None
 
 
 def test_a_line_that_comes_twice_is_there_once(db: Monitoring) -> None:
-    lines = [operation("a", "2026-11-28T10:00:00+00:00"), operation("b"), operation("a", "2026-11-28T10:00:00+00:00")]
+    at = datetime.now(UTC).isoformat()
+    lines = [operation("a", at), operation("b"), operation("a", at)]
     assert db.put(lines).new == 2
     receipt = db.put(lines)
     assert (receipt.lines, receipt.new, receipt.rejected) == (3, 0, 0)
@@ -178,7 +165,7 @@ def test_a_recorder_brings_lines_and_sees_none(db: Monitoring) -> None:
 
 def test_the_past_is_told_newest_first_with_what_was_lost(db: Monitoring) -> None:
     lost = {"loss_id": "l", "machine": "app1", "number": 7, "why": "the disk was full", "last_at": "2026-11-28 10:00Z"}
-    db.put([run("r", 9, "passed"), operation("o", "2026-11-29T08:00:00+00:00"), line("loss", lost), "garbage"])
+    db.put([run("r", 9, "passed"), operation("o"), line("loss", lost), "garbage"])
     told = history.read(db.dsn(), ["runs", "operations", "drills", "backups", "alarms", "slow", "quality"], None, 99)
     assert [(one["what"], one["name"], one["outcome"]) for one in told["entries"]] == [
         ("operations", "save order_records", "success"), ("runs", "failover", "passed"),
@@ -186,5 +173,13 @@ def test_the_past_is_told_newest_first_with_what_was_lost(db: Monitoring) -> Non
     assert told["entries"][1] | {"estate": "mystocks", "seconds": 5.0, "says": "9 of 9 steps, r"} == told["entries"][1]
     assert told["losses"] == ["app1: 7 lines were let go unshipped by 2026-11-28 10:00 UTC, as the disk was full"]
     assert told["rejected"] == 1
-    since = history.read(db.dsn(), ["runs", "operations"], "2026-11-29T00:00:00+00:00", 99)
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    since = history.read(db.dsn(), ["runs", "operations"], an_hour_ago.isoformat(), 99)
     assert [one["what"] for one in since["entries"]] == ["operations"] and since["losses"] == []
+
+
+def test_a_list_that_was_cut_says_so(db: Monitoring) -> None:
+    db.put([run("a", 1, None), run("b", 1, None), operation("o")])
+    whole, cut = (history.read(db.dsn(), ["runs", "operations"], None, limit) for limit in (3, 2))
+    assert (len(whole["entries"]), whole["cut"]) == (3, False)
+    assert (len(cut["entries"]), cut["cut"], cut["entries"][0]["what"]) == (2, True, "operations")
