@@ -4,6 +4,7 @@
     python3 -m agents.jobs.runner run JOB --scheduled      by cron: jitter, waits for its turn, only when due in UTC
     python3 -m agents.jobs.runner catch-up                hourly and at boot: run what was missed, then raise the alarm,
                                                     also for what would delay or stop a promotion
+    python3 -m agents.jobs.runner tell                     what the alarm command has not taken yet, once more
     python3 -m agents.jobs.runner wanted                   now and then: what must not wait for its time, see WANTED
     python3 -m agents.jobs.runner status                   every job and what is late
     python3 -m agents.jobs.runner arm                      begin to count: a job that never ran is late from then on
@@ -26,7 +27,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from agents.base.errors import AgentError, BadConfig, run
-from agents.jobs import child, cron, in_step
+from agents.jobs import child, cron, in_step, untold
 from agents.jobs import state as jobs_state
 from agents.jobs.alarm import late, raise_alarm
 from agents.jobs.config import PATH, VARIABLE, Settings, load
@@ -181,6 +182,9 @@ def status(settings: Settings) -> dict[str, object]:
         "late": [asdict(one) for one in late(settings, states, now)],
         "offsite": settings.offsite.host if settings.offsite else None,
         "left_out": _left_out(settings),
+        "untold": [
+            {"line": one.line, "age_s": max(0.0, time.time() - one.at)} for one in untold.read(settings.states)
+        ],
     }
 
 
@@ -209,8 +213,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = load(options.config)
     if options.command == "run":
         return _run(settings, options)
-    if options.command == "catch-up":
-        answer: object = {"ran": [asdict(state) for state in catch_up(settings)]}
+    if options.command == "tell":
+        why = raise_alarm(settings, [])
+        answer: object = {"untold": len(untold.read(settings.states)), "why": why}
+    elif options.command == "catch-up":
+        answer = {"ran": [asdict(state) for state in catch_up(settings)]}
     elif options.command == "wanted":
         answer = {"ran": [asdict(state) for state in wanted(settings)]}
     elif options.command == "status":
@@ -258,6 +265,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--set", default="", help="with prove, td-prove, td-verify: this backup")
     running.add_argument("--io-timeout", type=float, default=0.0, help="seconds for a host that is silent")
     commands.add_parser("catch-up", help="run what was missed, then raise the alarm for what is late")
+    commands.add_parser("tell", help="have the alarm command told what it has not taken yet")
     commands.add_parser("wanted", help="run what somebody wants before its time")
     commands.add_parser("status", help="every job as JSON")
     commands.add_parser("arm", help="begin to count")

@@ -1,8 +1,8 @@
 """Alarms that the alarm command has still to tell: a file each, on the disk before the command runs.
 
-What it did not take goes with the next alarm, and with each hourly catch-up, until it is taken; then its file goes. An
-alarm whose teller died between the two is told again. One that is raised anew while it waits is told once, as it was
-said last: an age in it is no other alarm.
+What it did not take goes with the next alarm, and is tried again every other minute, until it is taken; then its file
+goes, and `./dr status` tells of it as long as it is there. An alarm whose teller died between the two is told again.
+One that is raised anew while it waits is told once, as it was said last: an age in it is no other alarm.
 """
 
 from __future__ import annotations

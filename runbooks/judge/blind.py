@@ -23,7 +23,7 @@ def _parts(status: Status) -> Iterator[str]:
     if status.record is None:
         yield "record"
     if status.jobs is None:
-        yield "jobs"
+        yield from ("jobs", "alarm-command")
     if status.validations is None:
         yield from ("validation", "validation-age")
     if status.jobs is None or status.outbox is None or (status.tdengine and status.tdengine_outbox is None):

@@ -19,6 +19,7 @@ from runbooks.judge import (
     shadow,
     sqlite,
     tdengine,
+    untold,
     validation,
     watch,
 )  # fmt: skip
@@ -61,6 +62,7 @@ def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
         "record": record.findings(status),
         "backups": _backups(status, limits),
         "jobs": _jobs(status),
+        "alarm-command": untold.findings(status.jobs),
         "clocks": clocks.findings(status.clocks, late_clocks),
         "archive": _archive(status, limits),
         "outbox": _outbox(status, limits),

@@ -39,15 +39,24 @@ class Late:
 
 
 @dataclass(frozen=True)
+class Untold:
+    """An alarm that the alarm command has not taken, and for how long (seconds)."""
+
+    line: str
+    age_s: float
+
+
+@dataclass(frozen=True)
 class Jobs:
     """All of them; `offsite` names the host that holds the off-site copy, None where the estate has none; `left_out`:
-    (table, why) of what TDengine's newest backup has nothing of.
+    (table, why) of what TDengine's newest backup has nothing of; `untold`: the oldest first.
     """
 
     jobs: tuple[Job, ...]
     late: tuple[Late, ...]
     offsite: str | None
     left_out: tuple[tuple[str, str], ...] = ()
+    untold: tuple[Untold, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,8 +85,9 @@ class Retention:
 def look(backup: Host, timeout: float | None = None) -> Jobs:
     """Asked of the runner itself, which reckons the schedules. Raises DrError."""
     said = backup.run(f"{_AGENTS} agents.jobs.runner status", user="postgres", timeout=timeout).json()
-    late = tuple(Late(**one) for one in said["late"])
-    return Jobs(tuple(map(_job, said["jobs"])), late, said["offsite"], tuple(said.get("left_out", {}).items()))
+    late, untold = (Late(**one) for one in said["late"]), (Untold(**one) for one in said.get("untold", ()))
+    left_out = tuple(said.get("left_out", {}).items())
+    return Jobs(tuple(map(_job, said["jobs"])), tuple(late), said["offsite"], left_out, tuple(untold))
 
 
 def retention(backup: Host, timeout: float = 60) -> Retention:

@@ -129,6 +129,9 @@ def test_backup_schedule_is_the_catalogues() -> None:
     again = [line for line in text.splitlines() if line.endswith("agents.jobs.runner catch-up")]
     assert [line.split(" postgres ")[0] for line in again] == ["50 * * * *", "@reboot"]
     assert {"TZ=UTC", "CRON_TZ=UTC"} <= set(text.splitlines())
+    # What the alarm command did not take is tried again soon, and where nothing waits nothing is started.
+    (tells,) = [line for line in text.splitlines() if line.endswith("agents.jobs.runner tell")]
+    assert tells.startswith("*/2 * * * * postgres cd /opt/mystocks-dr && ls /var/lib/mystocks-dr/jobs/untold-[0-9a-f]* ")
     # In a crontab an unescaped percent sign ends the command; a failure must not be talked away.
     assert "%" not in text
     assert "|| true" not in text

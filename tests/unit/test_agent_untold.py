@@ -142,6 +142,19 @@ def test_the_hourly_catch_up_tells_what_waits(pager: Pager) -> None:
     assert pager.told == ["pg1 is lost."]
 
 
+def test_what_waits_is_in_the_status_and_tried_again_by_itself(pager: Pager) -> None:
+    pager.is_out(True)
+    alarm.raise_alarm(pager.settings, ["pg1 is lost"])
+    answer, _ = pager.host.run("status")
+    (one,) = answer["untold"]
+    assert one["line"] == "pg1 is lost." and 0 <= one["age_s"] < 60
+    answer, _ = pager.host.run("tell")
+    assert answer["untold"] == 1 and "nobody answers" in answer["why"]
+    pager.is_out(False)
+    assert pager.host.run("tell")[0] == {"untold": 0, "why": ""}
+    assert pager.told == ["pg1 is lost."] and pager.host.run("status")[0]["untold"] == []
+
+
 def test_alarms_of_several_at_once_are_each_told_once(pager: Pager) -> None:
     many = [threading.Thread(target=alarm.raise_alarm, args=(pager.settings, [f"pg{nr} is lost"])) for nr in range(8)]
     for one in many:

@@ -26,7 +26,7 @@ from runbooks.judge import blind, objectives
 from runbooks.look.status import Status
 from runbooks.probes.certificates import Certificate
 from runbooks.probes.disk import Disk
-from runbooks.probes.jobs import Late
+from runbooks.probes.jobs import Late, Untold
 from runbooks.probes.marks import Marks
 from runbooks.probes.postgresql.locks import LockRoom
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
@@ -77,6 +77,7 @@ STATUSES: dict[str, Status] = {
     "archive": replace(SOUND, archiving={"pg1": replace(ARCHIVER, failing=True)}),
     "backups": replace(SOUND, repository=replace(REPOSITORY, backups=())),
     "jobs": replace(SOUND, jobs=replace(JOBS, late=(Late("full", "full has not succeeded", 9e5, 1e5),))),
+    "alarm-command": replace(SOUND, jobs=replace(JOBS, untold=(Untold("pg1 is lost.", 300.0),))),
     "clocks": replace(SOUND, clocks={"pg1": 900.0, "pg2": 0.0}),
     "outbox": replace(SOUND, outbox=replace(OUTBOX, replayer_running=False)),
     "tdengine": replace(SOUND, tdengine=(TAOSD,)),
@@ -198,7 +199,7 @@ def test_every_part_is_judged_and_whole() -> None:
 @pytest.mark.parametrize(
     ("status", "parts"),
     [
-        (replace(SOUND, jobs=None), {"jobs", "shadows"}),
+        (replace(SOUND, jobs=None), {"jobs", "alarm-command", "shadows"}),
         (replace(SOUND, nodes=(PRIMARY, OFF)), {"disks", "clocks", "certificates", "watch", "marks", "standbys"}),
         (replace(SOUND, archiving={}), {"archive"}),
         (

@@ -18,7 +18,7 @@ from runbooks.look.status import SLOW, Status, as_json
 from runbooks.probes import disk
 from runbooks.probes.app import Outbox
 from runbooks.probes.disk import Disk
-from runbooks.probes.jobs import Job, Jobs, Late
+from runbooks.probes.jobs import Job, Jobs, Late, Untold
 from runbooks.probes.postgresql.locks import LockRoom
 from runbooks.probes.postgresql.pgbackrest import Archiving, Backup, Repository
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
@@ -373,6 +373,13 @@ def test_success_that_did_not_come_is_told_once_with_what_to_run() -> None:
     assert found["job check"].measured.startswith("check has not succeeded")
     assert "--type prove" in found["age of the newest proof"].hint
     assert "--type offsite" in found["age of the off-site copy"].hint
+
+
+def test_an_alarm_that_nobody_took_is_told_and_one_that_is_being_told_is_not() -> None:
+    waits = (Untold("pg1 is lost.", 720.0), Untold("incr failed.", 65.0), Untold("pg2 is lost.", 20.0))
+    found = named(replace(WHOLE, jobs=replace(JOBS, untold=waits)))["alarm command"]
+    assert found.measured == "not taken for 12 min: pg1 is lost (and 1 more)"
+    assert named(replace(WHOLE, jobs=replace(JOBS, untold=waits[2:]))) == {}
 
 
 def test_what_is_late_of_tdengine_names_the_store_in_its_remedy() -> None:
