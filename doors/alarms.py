@@ -14,11 +14,11 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from doors.support import INVENTORY_HELP, LAB_HELP, door
+from doors.support import INVENTORY_HELP, LAB_HELP, caller_path, door
 from inventories.errors import BadInput, ExitCode
 
 if TYPE_CHECKING:
-    from runbooks.alarms.alarming import Source
+    from runbooks.alarms.alarming import Source, Tell
     from runbooks.alarms.moving import Desk
     from runbooks.alarms.spool import Spool
     from runbooks.hosts import Estate
@@ -66,16 +66,18 @@ def list_(c: Context, json: bool = False, all: bool = False, inventory: str = ""
 @task(
     help={
         "once": "one look, for a cron line; ends when what it had to say is sent, and with 1 while an alarm fires",
+        "figures": "a file ending in .prom: what each look saw, for node exporter's textfile collector",
         "inventory": INVENTORY_HELP,
         "lab": LAB_HELP,
     }
 )
 @door
-def on(c: Context, once: bool = False, inventory: str = "", lab: str = "") -> None:
+def on(c: Context, once: bool = False, figures: str = "", inventory: str = "", lab: str = "") -> None:
     """Look, keep what was seen, send it until it arrived.
 
     What is not as promised is what `./dr status` says; what that is worth, and to whom, says
-    inventories/catalog/alarms.yaml. Nothing is sent before it is kept, and nothing is given up.
+    inventories/catalog/alarms.yaml. Nothing is sent before it is kept, and nothing is given up. Figures that cannot be
+    written are said, and keep no alarm back.
     """
     from runbooks import hosts
     from runbooks.alarms.alarming import Alarming, estate_source
@@ -87,13 +89,14 @@ def on(c: Context, once: bool = False, inventory: str = "", lab: str = "") -> No
     from runbooks.engine.signals import ended_by_signal
 
     estate = hosts.load(inventory or None)
+    tell = _textfile(figures, estate)
     with held(path_of(estate.name)):
         desk = _desk(estate, say=_say)
         sender = Sender(desk.spool.path, desk.alarms.sending, desk.routes, _say)
         listeners = estate.group("app") if estate.data.get("watch_key") else ()  # of the service's host, and no other's
         heartbeat = Heartbeat(list(estate.data.get("alarm_heartbeat") or ()), _say, listeners)
         sources = [estate_source(estate), *_calendar(estate, 0 if once else _CALENDAR_EVERY_S)]
-        alarming = Alarming(desk, sources, sender, heartbeat, _say)
+        alarming = Alarming(desk, sources, sender, heartbeat, _say, tell)
         if not once:
             with ended_by_signal() as over:
                 alarming.run(over)
@@ -249,6 +252,17 @@ def _desk(estate: Estate, say: Callable[[str], None] | None = None) -> Desk:
     if damaged:
         say(f"ALARM: {damaged}.")
     return Desk(estate.name, spool, alarms, ways)
+
+
+def _textfile(figures: str, estate: Estate) -> Tell | None:
+    """Raises BadInput for a name that node exporter would never read."""
+    from runbooks.figures.textfile import Told, require_name
+
+    if not figures:
+        return None
+    path = caller_path(figures)
+    require_name(path)
+    return Told(path, estate.name, _say)
 
 
 def _calendar(estate: Estate, every_s: float) -> list[Source]:

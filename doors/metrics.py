@@ -37,15 +37,15 @@ def write(c: Context, out: str = "", inventory: str = "", lab: str = "") -> None
     machine. Moments are unix seconds; what nobody knows is absent. It is written whatever it says.
     """
     from runbooks import hosts
-    from runbooks.figures import exposition
+    from runbooks.figures import exposition, textfile
 
     path = caller_path(out) if out else None
     if path:
-        exposition.require_textfile(path)
+        textfile.require(path)
     estate = hosts.load(inventory or None)
     text = exposition.text(estate.name, _reading(estate))
     if path:
-        exposition.write(path, text)
+        textfile.write(path, text)
     else:
         print(text, end="")
 

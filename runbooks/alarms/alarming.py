@@ -20,6 +20,7 @@ from runbooks.hosts import Estate
 from runbooks.look import status
 
 Source = Callable[[], Reading]
+Tell = Callable[[Reading], None]
 
 
 def estate_source(estate: Estate) -> Source:
@@ -37,12 +38,14 @@ def estate_source(estate: Estate) -> Source:
 
 
 class Alarming:
-    """One estate's alarms. `sources` are asked at each look, the estate first."""
+    """One estate's alarms. `sources` are asked at each look, the estate first; `tell` hears what they said."""
 
     def __init__(
-        self, desk: Desk, sources: Sequence[Source], sender: Sender, heartbeat: Heartbeat, say: Callable[[str], None]
-    ) -> None:
+        self, desk: Desk, sources: Sequence[Source], sender: Sender, heartbeat: Heartbeat, say: Callable[[str], None],
+        tell: Tell | None = None,
+    ) -> None:  # fmt: skip
         self._desk, self._sources, self._sender, self._heartbeat, self._say = desk, sources, sender, heartbeat, say
+        self._tell = tell
 
     def once(self) -> Seen:
         """One look: what it says is in the spool before anybody is told, and a sign of life follows it.
@@ -56,6 +59,8 @@ class Alarming:
         moving.take(self._desk, seen)
         self._sender.start()
         self._heartbeat.beat(now)
+        if self._tell:
+            self._tell(reading)
         return seen
 
     def run(self, over: threading.Event) -> None:

@@ -8,20 +8,15 @@ series that ends for "not so any more"; of a figure that is there only while it 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from inventories.errors import BadInput, TargetFailed
 from runbooks.figures.kinds import Figure, Reading, Sample
 from runbooks.figures.names import EXPORTED, FIGURES
-from runbooks.files import put
 
 ESTATE = "estate"
-SUFFIX = ".prom"  # node exporter's textfile collector reads no other file
-_HINT = "give --out a file of the folder that node exporter's --collector.textfile.directory names"
 
 
 def text(estate: str, reading: Reading) -> str:
@@ -29,23 +24,6 @@ def text(estate: str, reading: Reading) -> str:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Told(estate, (*reading.samples, *_of_itself(reading))))
     return generate_latest(registry).decode()
-
-
-def require_textfile(path: Path) -> None:
-    """Raises BadInput for what the textfile collector would never read."""
-    if path.suffix != SUFFIX:
-        raise BadInput(f"{path} does not end in {SUFFIX}, so node exporter would never read it", _HINT)
-    if not path.parent.is_dir():
-        raise BadInput(f"{path.parent} is no folder", _HINT)
-
-
-def write(path: Path, exposition: str) -> None:
-    """Replace the file whole, readable for everybody: a scrape sees the old figures or the new. Raises TargetFailed."""
-    try:
-        put(path, exposition, 0o644)  # node exporter runs as a user of its own
-    except OSError as error:
-        hint = "df -h, and the rights of its folder"
-        raise TargetFailed(f"{path} cannot be written: {error.strerror}", hint) from error
 
 
 def _of_itself(reading: Reading) -> Iterator[Sample]:

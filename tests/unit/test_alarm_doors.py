@@ -63,6 +63,17 @@ def test_an_alarm_from_its_first_look_to_its_acknowledgement(machine: Machine, h
     assert "acknowledged by me@here: a new disk" in shown and "hook" in shown
 
 
+def test_each_look_tells_its_figures_and_their_trouble_keeps_no_alarm(machine: Machine, hook: Hook) -> None:
+    path = machine.folder / "mystocks.prom"
+    dr(machine, "alarms.on", "--once", "--figures", str(path))
+    figures = path.read_text()
+    assert 'mystocks_alarms_firing{estate="nobodys",severity="critical"}' in figures and "mystocks_seen{" in figures
+    away = str(machine.folder / "away" / "mystocks.prom")
+    said = machine.dr("alarms.on", "--once", "--figures", away, "--inventory", machine.inventory)
+    assert "no figures are told to Prometheus" in said.stderr and "messages wait" in said.stdout
+    assert "does not end in .prom" in sentence(dr(machine, "alarms.on", "--figures", "mystocks.txt", code=2))
+
+
 def test_a_test_of_the_channels(machine: Machine, hook: Hook) -> None:
     assert "hook (webhook): arrived." in dr(machine, "alarms.test").stdout
     assert "[TEST] nobodys" in hook.titles[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from inventories.errors import BadInput, TargetFailed
 from runbooks.alarms.spool import Spool
 from runbooks.figures import estate as of_estate
-from runbooks.figures import exposition
+from runbooks.figures import exposition, textfile
 from runbooks.figures.kinds import Reading, Sample, together
 from runbooks.figures.names import EXPORTED, FIGURES
 from runbooks.look.status import Status
@@ -128,11 +129,11 @@ def test_labels_may_hold_anything() -> None:
 
 def test_the_textfile_is_replaced_whole_and_everybody_may_read_it(tmp_path: Path) -> None:
     path = tmp_path / "mystocks.prom"
-    exposition.write(path, "one\n")
+    textfile.write(path, "one\n")
     before = path.stat().st_ino
     was = os.umask(0o077)
     try:
-        exposition.write(path, "two\n")
+        textfile.write(path, "two\n")
     finally:
         os.umask(was)
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("two\n", 0o644)
@@ -142,12 +143,27 @@ def test_the_textfile_is_replaced_whole_and_everybody_may_read_it(tmp_path: Path
 def test_what_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     for wrong in (tmp_path / "mystocks.txt", tmp_path / "away" / "mystocks.prom"):
         with pytest.raises(BadInput) as error:
-            exposition.require_textfile(wrong)
+            textfile.require(wrong)
         assert "textfile" in error.value.hint
     (tmp_path / "folder.prom").mkdir()
     with pytest.raises(TargetFailed, match="cannot be written"):
-        exposition.write(tmp_path / "folder.prom", "one\n")
+        textfile.write(tmp_path / "folder.prom", "one\n")
     assert [one.name for one in tmp_path.iterdir()] == ["folder.prom"], "no draft is left"
+
+
+def test_figures_of_a_look_that_cannot_be_written_are_said_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    folder = tmp_path / "collected"
+    tell = textfile.Told(folder / "mystocks.prom", "lab-lab", said.append)
+    for _ in range(3):
+        tell(of(SOUND))
+    assert len(said) == 1 and "no figures are told to Prometheus: " in said[0]
+    folder.mkdir()
+    tell(of(SOUND))
+    assert promtool_kit.check_metrics((folder / "mystocks.prom").read_text()) == ""
+    shutil.rmtree(folder)
+    tell(of(SOUND))
+    assert len(said) == 2, "it had worked meanwhile"
 
 
 def test_an_estate_of_which_no_host_answers_is_told_all_the_same(machine: Machine) -> None:
