@@ -53,7 +53,7 @@ def status(c: Context, json: bool = False, inventory: str = "", lab: str = "") -
     or a spool has let lines go unshipped.
     """
     from runbooks import hosts
-    from runbooks.monitoring import own, shipping, where
+    from runbooks.monitoring import shipping, where
 
     estate = hosts.load(inventory or None)
     there = _host(estate)
@@ -62,17 +62,17 @@ def status(c: Context, json: bool = False, inventory: str = "", lab: str = "") -
         told, why = shipping.past(estate, there, ("drills",), None), ""
     except DrError as error:
         told, why = {"rejected": None, "losses": []}, str(error)
-    kept = own.look(estate, there)
+    backup, safe = _own_backup(estate, there)
     if json:
-        known = {"losses": told["losses"], "rejected": told["rejected"], "backup": asdict(kept)}
+        known = {"losses": told["losses"], "rejected": told["rejected"], "backup": backup, "safe": safe}
         print(jsonlib.dumps({"waiting": asdict(depth), "database": why or "answers", **known}))
     else:
         since = f", the oldest since {utc(depth.oldest_at)} UTC" if depth.oldest_at else ""
         print(f"{depth.segments} segments ({depth.size_bytes:,} bytes) wait on this machine{since}.")
         print(why or f"The monitoring database on {there} answers; {told['rejected']} lines were rejected.")
-        for sentence in (kept.says, *told["losses"]):
+        for sentence in (backup, *told["losses"]):
             print(f"{sentence}.")
-    if why or told["rejected"] or told["losses"] or not kept.safe:
+    if why or told["rejected"] or told["losses"] or not safe:
         raise Exit(code=int(ExitCode.FAILED))
 
 
@@ -95,6 +95,20 @@ def restore(c: Context, yes: bool = False, inventory: str = "", lab: str = "") -
     done = shipping.ship(estate, there, sources(estate))
     added = f" {told['added']:,} rows were added to what was there." if told["added"] else ""
     print(f"Restored from {told['label']}; this machine told it {done.new:,} lines that it lacked.{added}")
+
+
+def _own_backup(estate: Estate, there: Host) -> tuple[str, bool]:
+    """What is known of it, and whether a loss of the database would cost no history; what nobody can tell is not."""
+    from runbooks.engine.budgets import budget
+    from runbooks.judge import monitoring as judge
+    from runbooks.probes import monitoring
+
+    try:
+        there.must_answer()
+        seen = monitoring.look(there, estate, budget("monitor.history"))
+    except DrError as error:
+        return f"Whether it has a backup of its own is unknown: {error}", False
+    return f"The database {judge.sentence(seen)}", not list(judge.findings(seen))
 
 
 def sources(estate: Estate) -> list[Gather]:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from doors.support import screen
-from runbooks.judge import marks, record, roles, validation
+from runbooks.judge import marks, monitoring, record, roles, validation
 from runbooks.judge.objectives import Finding, Loss, duration, size
 from runbooks.judge.tdengine import taken_at
 from runbooks.look.status import Status
@@ -85,6 +85,8 @@ def _facts(status: Status) -> Table:
     table.add_row("jobs", _jobs(status))
     if status.marks is not None:
         table.add_row("marks", marks.sentence(status.marks, status.at))
+    if status.monitoring is not None:
+        table.add_row("monitoring", monitoring.sentence(status.monitoring))
     if status.validations is not None:
         table.add_row("validation", validation.sentence(status.validations, status.at))
     table.add_row("outbox", _outbox(status.outbox, status.unknown.get("outbox", "")))

@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +38,7 @@ from agents.jobs.proofs import Check, Proof
 from agents.monitor import migrate
 from agents.monitor.content import Content, content, differences
 from agents.monitor.merging import merge
+from agents.monitor.shipping import KEEP_S
 from agents.monitor.take import CONNECT_S
 
 DATABASE, SIDE = "monitoring", "monitoring_proof"
@@ -77,13 +78,24 @@ class Shelf:
         found = (_read(path) for path in sorted(self.folder.glob("[0-9]*/manifest.json")))
         return [one for one in found if one is not None]
 
-    def listed(self) -> list[dict[str, Any]]:
-        """With `proven`: whether the last proof of it passed; None where there is none."""
+    def listed(self) -> dict[str, Any]:
+        """As `list` prints it: `trouble`: why the database does not answer; `proven`: whether the last proof of a
+        backup passed, None where there is none; `keep_s`: how long spools keep what they shipped.
+        """
         verdicts = proofs.verdicts(proofs.read(self.folder / _PROOFS))
-        return [
-            {**one.as_json, "proven": verdicts[one.label].passed if one.label in verdicts else None}
+        every = [
+            {"label": one.label, "taken_at": one.taken_at, "incarnation": one.incarnation,
+             "proven": verdicts[one.label].passed if one.label in verdicts else None}
             for one in self.backups()
-        ]
+        ]  # fmt: skip
+        return {"now": time.time(), "trouble": self._trouble(), "keep_s": KEEP_S, "backups": every}
+
+    def _trouble(self) -> str:
+        try:
+            self._rows(DATABASE, "SELECT monitor_incarnation()")
+        except AgentError as error:
+            return str(error)
+        return ""
 
     def take(self, label: str = "") -> Backup:
         """Raises AgentError."""
@@ -279,11 +291,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         proof = shelf.prove()
         print(json.dumps(proof.line))
         return 0 if proof.passed else 1
-    if given.what == "list":
-        told: Any = {"backups": shelf.listed()}
-    else:
-        told = shelf.take().as_json if given.what == "take" else shelf.restore()
-    print(json.dumps(told))
+    does: dict[str, Callable[[], dict[str, Any]]] = {
+        "list": shelf.listed, "take": lambda: shelf.take().as_json, "restore": shelf.restore,
+    }  # fmt: skip
+    print(json.dumps(does[given.what]()))
     return 0
 
 

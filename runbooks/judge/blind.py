@@ -26,6 +26,8 @@ def _parts(status: Status) -> Iterator[str]:
         yield from ("jobs", "alarm-command")
     if status.validations is None:
         yield from ("validation", "validation-age")
+    if "monitoring" in status.unknown:
+        yield "monitoring"
     if status.jobs is None or status.outbox is None or (status.tdengine and status.tdengine_outbox is None):
         yield "shadows"
     if status.tdengine and status.tdengine_outbox is None:

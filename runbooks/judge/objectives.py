@@ -13,6 +13,7 @@ from runbooks.judge import (
     clocks,
     locks,
     marks,
+    monitoring,
     outbox,
     promotion,
     record,
@@ -76,6 +77,7 @@ def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
         "certificates": certificates.findings(status.certificates, status.at, limits.min_certificate_days),
         "watch": watch.findings(status.watches),
         "marks": marks.findings(status.marks, status.mark_timers, promised.marks.every_min, status.at),
+        "monitoring": monitoring.findings(status.monitoring),
         "validation": validation.findings(status.validations, status.at),
         "validation-age": validation.late(status.validations, most_s, status.at),
     }

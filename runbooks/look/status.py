@@ -15,12 +15,13 @@ from runbooks.hosts import Estate, Host
 from runbooks.knock import Door
 from runbooks.long_work.seen import Begun
 from runbooks.long_work.work import at_work
-from runbooks.probes import app, certificates, disk, jobs, marks, validations, watch
+from runbooks.probes import app, certificates, disk, jobs, marks, monitoring, validations, watch
 from runbooks.probes.app import Outbox
 from runbooks.probes.certificates import Certificate
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Jobs
 from runbooks.probes.marks import Marks
+from runbooks.probes.monitoring import Monitoring
 from runbooks.probes.postgresql import locks, pgbackrest, promotion
 from runbooks.probes.postgresql import server as postgres
 from runbooks.probes.postgresql.locks import LockRoom
@@ -66,6 +67,7 @@ class Status:
     watches: Mapping[str, str] = field(default_factory=dict)  # systemd's word, by host of the watch that answered
     marks: Marks | None = None  # None also where no timer is declared to take them
     mark_timers: Mapping[str, float] = field(default_factory=dict)  # since when, by the host that takes them
+    monitoring: Monitoring | None = None  # None also where no such database is declared
     validations: tuple[Kept, ...] | None = None  # the newest scheduled one of each store; None where nobody can tell
     sqlite: Mapping[str, tuple[sqlite.Glance, ...]] = field(default_factory=dict)  # by application host that answered
     unknown: Mapping[str, str] = field(default_factory=dict)
@@ -171,9 +173,13 @@ def _look(estate: Estate, patience: float) -> Status:
         trading = {
             h: _ask(pool, h, lambda h: sqlite.glance(h, patience)) for h in estate.group("app") if sqlite.names(estate)
         }
+        history = {
+            h: _ask(pool, h, lambda h: monitoring.look(h, estate, patience))
+            for h in (estate.backup,) if monitoring.is_there(estate)
+        }  # fmt: skip
         everything: list[Future[Any]] = [
             *bound.values(), *timers.values(), *trading.values(), *watching.values(), *shown.values(),
-            *working.values(),
+            *working.values(), *history.values(),
             *nodes.values(), *archivers.values(), *outlooks.values(), *rooms.values(), *full.values(), repository,
             noted, scheduled, waiting, *servers.values(), ticks, labels, validated,
         ]  # fmt: skip
@@ -206,6 +212,7 @@ def _look(estate: Estate, patience: float) -> Status:
             mark_timers={
                 h.name: said for h, answer in timers.items() if (said := _answer(answer, "", {})) is not None
             },
+            monitoring=next((_answer(answer, "monitoring", unknown) for answer in history.values()), None),
             validations=_answer(validated, "validation", unknown),
             watches={h.name: word for h, answer in watching.items() if (word := _answer(answer, "", {}))},
             sqlite={

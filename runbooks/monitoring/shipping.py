@@ -18,6 +18,7 @@ from runbooks.agent import ask
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
 from runbooks.monitoring import where
+from runbooks.probes import monitoring
 
 Gather = Callable[[Seen], Iterable[str]]
 
@@ -88,7 +89,7 @@ def past(estate: Estate, there: Host, what: Sequence[str], since: datetime | Non
 def restored(estate: Estate, there: Host) -> dict[str, Any]:
     """From the newest backup, see agents/monitor/backup.py. Raises DrError."""
     there.must_answer()
-    told = ask(there, "monitor.backup", "restore", *where.shelf(estate), timeout=budget("monitor.restore"))
+    told = ask(there, "monitor.backup", "restore", *monitoring.shelf(estate), timeout=budget("monitor.restore"))
     assert isinstance(told, dict)
     return told
 
@@ -96,7 +97,7 @@ def restored(estate: Estate, there: Host) -> dict[str, Any]:
 def noted(estate: Estate, lines: Iterable[str], say: Callable[[str], object]) -> None:
     """Lines that nothing else keeps go into the spool, where there is such a database; that they cannot is said."""
     try:
-        if where.port(estate):
+        if monitoring.port(estate):
             where.spool(estate.name).put(lines)
     except (OSError, DrError) as error:
         with suppress(DrError):

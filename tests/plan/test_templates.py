@@ -131,7 +131,8 @@ def test_backup_schedule_is_the_catalogues() -> None:
     assert {"TZ=UTC", "CRON_TZ=UTC"} <= set(text.splitlines())
     # What the alarm command did not take is tried again soon, and where nothing waits nothing is started.
     (tells,) = [line for line in text.splitlines() if line.endswith("agents.jobs.runner tell")]
-    assert tells.startswith("*/2 * * * * postgres cd /opt/mystocks-dr && ls /var/lib/mystocks-dr/jobs/untold-[0-9a-f]* ")
+    waits = "ls /var/lib/mystocks-dr/jobs/untold-[0-9a-f]* "
+    assert tells.startswith(f"*/2 * * * * postgres cd /opt/mystocks-dr && {waits}")
     # In a crontab an unescaped percent sign ends the command; a failure must not be talked away.
     assert "%" not in text
     assert "|| true" not in text

@@ -28,6 +28,7 @@ from runbooks.probes.certificates import Certificate
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Late, Untold
 from runbooks.probes.marks import Marks
+from runbooks.probes.monitoring import Monitoring
 from runbooks.probes.postgresql.locks import LockRoom
 from runbooks.probes.postgresql.promotion import Hindrance, Outlook
 from runbooks.probes.sqlite.databases import Glance
@@ -89,6 +90,7 @@ STATUSES: dict[str, Status] = {
     "locks": replace(SOUND, locks={"pg1": LockRoom(1000, "t", 900, 900)}),
     "certificates": replace(SOUND, certificates={"pg1": (Certificate("PostgreSQL", NOW + 86400, NOW + 86400),)}),
     "marks": replace(SOUND, marks=Marks(0, None), mark_timers={"backup1": NOW - 3600}),
+    "monitoring": replace(SOUND, monitoring=Monitoring("it refuses connections", (), 172_800.0)),
     "validation": replace(SOUND, validations=(validated(Outcome.DIFFERS, NOW - 60, sound=NOW - 86400),)),
     "validation-age": replace(SOUND, validations=(validated(Outcome.WHOLE, NOW - 3 * 86400),)),
     "unknown": replace(SOUND, unknown={"jobs": "did not answer in time"}),
@@ -202,6 +204,10 @@ def test_every_part_is_judged_and_whole() -> None:
         (replace(SOUND, jobs=None), {"jobs", "alarm-command", "shadows"}),
         (replace(SOUND, nodes=(PRIMARY, OFF)), {"disks", "clocks", "certificates", "watch", "marks", "standbys"}),
         (replace(SOUND, archiving={}), {"archive"}),
+        (
+            replace(SOUND, unknown={"monitoring": "did not answer in time"}),
+            {"monitoring", "disks", "clocks", "certificates", "watch", "marks", "standbys"},
+        ),
         (
             replace(SOUND, sqlite={}, unknown={"SQLite on app1": "did not answer in time"}),
             {"sqlite", "disks", "clocks", "certificates", "watch", "marks", "standbys"},

@@ -22,7 +22,9 @@ from inventories.errors import TargetFailed
 from runbooks.alarms.spool import Spool as AlarmSpool
 from runbooks.alarms.spool import path_of
 from runbooks.hosts import Host
-from runbooks.monitoring import alarms, backups, own, quality, runs, shipping, where
+from runbooks.judge import monitoring as judge
+from runbooks.monitoring import alarms, backups, quality, runs, shipping, where
+from runbooks.probes import monitoring as probe
 from runbooks.validation.difference import Check, Difference, Looked
 from runbooks.validation.report import Report
 from tests.unit.alarms_kit import NOON, finding, ground
@@ -177,9 +179,9 @@ class Far:
 @pytest.fixture
 def far(db: Monitoring, kept: History, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Far:
     made = Far(db)
-    for module in (shipping, own):
+    for module in (shipping, probe):
         monkeypatch.setattr(module, "ask", made.ask)
-    monkeypatch.setattr(where, "BACKUPS", str(tmp_path / "backups"))
+    monkeypatch.setattr(probe, "BACKUPS", str(tmp_path / "backups"))
     monkeypatch.setattr(Host, "must_answer", lambda *_: made.must_answer())
     monkeypatch.setattr(backups, "kept", lambda _: iter(()))
     path = tmp_path / "estate.py"
@@ -224,26 +226,36 @@ def test_what_happened_while_the_database_was_away_is_there_afterwards(kept: His
 
 
 def test_a_status_says_whether_the_history_could_be_lost(kept: History, far: Far, typed: Run) -> None:
-    shelf = Shelf(f"host=127.0.0.1 port={far.db.server.port} user=postgres", Path(where.BACKUPS))
+    shelf = Shelf(f"host=127.0.0.1 port={far.db.server.port} user=postgres", Path(probe.BACKUPS))
     code, out, _ = typed("monitor.status")
-    assert code == 1 and "It has no backup of its own." in out
+    assert code == 1 and "The database answers; there is no backup of it." in out
     shelf.take()
     code, out, _ = typed("monitor.status")
     assert code == 1 and "none was ever proven by a restore." in out
     shelf.prove()
     code, out, _ = typed("monitor.status", "--json")
-    assert code == 0 and json.loads(out)["backup"]["safe"] is True
+    assert code == 0 and json.loads(out)["safe"] is True
+    far.db.server.sql("DROP DATABASE monitoring WITH (FORCE)", database="postgres")
+    code, out, _ = typed("monitor.status")
+    assert code == 1 and "The database does not answer; its newest backup is 1 s old, " in out
     far.away = "backup1 is away"
     code, out, _ = typed("monitor.status")
     assert code == 1 and "Whether it has a backup of its own is unknown: backup1 is away." in out
 
 
+def known(*backups: probe.Backup, trouble: str = "") -> list[str]:
+    return [one.measured for one in judge.findings(probe.Monitoring(trouble, backups, 172_800.0))]
+
+
 def test_a_backup_older_than_what_spools_keep_or_damaged_is_none() -> None:
-    known = {"taken_at": NOON, "proven": True}
-    assert own.judged([known], NOON + 3600).safe
-    assert not own.judged([known], NOON + 49 * 3600).safe
-    assert not own.judged([known, {**known, "proven": False}], NOON + 3600).safe
-    assert own.judged([known, {**known, "proven": None}], NOON + 3600).safe
+    good = probe.Backup("good", 3600.0, True)
+    assert known(good) == [] and known(good, probe.Backup("new", 60.0, None)) == []
+    assert known(probe.Backup("old", 176_400.0, True)) == [
+        "the newest is 49.0 h old, and spools keep what they shipped for 48.0 h"
+    ]
+    assert known(good, probe.Backup("bad", 60.0, False)) == ["the newest, bad, was found damaged"]
+    assert known(probe.Backup("new", 60.0, None)) == ["none was ever proven by a restore"]
+    assert known(good, trouble="It refuses connections.") == ["It refuses connections"]
 
 
 def test_a_source_that_cannot_be_read_keeps_no_other_back(
@@ -273,7 +285,7 @@ def test_a_lost_database_is_restored_and_told_the_rest(
 ) -> None:
     ran(kept.files.runs / "20261128T110000Z-switchover", "switchover")
     typed("monitor.ship")
-    Shelf(f"host=127.0.0.1 port={far.db.server.port} user=postgres", Path(where.BACKUPS)).take()
+    Shelf(f"host=127.0.0.1 port={far.db.server.port} user=postgres", Path(probe.BACKUPS)).take()
     ran(kept.files.runs / "20261128T120000Z-failover", "failover")
     typed("monitor.ship")
     before = json.loads(typed("history", "--json")[1])["entries"]
