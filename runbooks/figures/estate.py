@@ -12,6 +12,7 @@ from runbooks.judge.tdengine import taken_at
 from runbooks.look.status import Status
 from runbooks.probes.app import Outbox
 from runbooks.probes.jobs import Jobs
+from runbooks.probes.monitoring import Monitoring
 from runbooks.probes.postgresql.server import Node
 from runbooks.probes.validations import Outcome
 
@@ -41,6 +42,8 @@ def _samples(status: Status, limits: Limits) -> Iterator[Sample]:
     yield from _archives(status)
     yield from _backups(status)
     yield from _sqlite(status)
+    if status.monitoring is not None:
+        yield from _monitoring(status.monitoring, status.at)
     if status.jobs is not None:
         yield from _jobs(status.jobs)
     for store, box in (("postgresql", status.outbox), ("tdengine", status.tdengine_outbox)):
@@ -120,6 +123,14 @@ def _backups(status: Status) -> Iterator[Sample]:
         yield Sample("backups", len(status.tdengine_backups), labels)
         if status.tdengine_backups:
             yield Sample("backup_newest_timestamp_seconds", taken_at(status.tdengine_backups[-1]), labels)
+
+
+def _monitoring(monitoring: Monitoring, at: float) -> Iterator[Sample]:
+    yield Sample("monitoring_up", not monitoring.trouble)
+    labels = {"store": "monitoring"}
+    yield Sample("backups", len(monitoring.backups), labels)
+    if monitoring.backups:
+        yield Sample("backup_newest_timestamp_seconds", at - monitoring.backups[-1].age_s, labels)
 
 
 def _sqlite(status: Status) -> Iterator[Sample]:

@@ -46,6 +46,7 @@ _STATUS = (
     Figure("validation_sound_timestamp_seconds", "When a scheduled validation last found the store whole", ("store",)),
     Figure("validation_failed", "1 when the newest of them did not find it whole, or could not look", ("store",)),
     Figure("validation_seconds", "How long the newest of them took", ("store",)),
+    Figure("monitoring_up", "1 when the monitoring database answers"),
     Figure("watch_up", "1 when a watch looks at the primary", ("host",)),
 )  # fmt: skip
 _DRILLS = (

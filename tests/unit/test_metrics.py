@@ -16,6 +16,7 @@ from runbooks.figures import exposition, textfile
 from runbooks.figures.kinds import Reading, Sample, together
 from runbooks.figures.names import EXPORTED, FIGURES
 from runbooks.look.status import Status
+from runbooks.probes.monitoring import Backup, Monitoring
 from tests.unit import promtool_kit
 from tests.unit.test_alarm_rules import FIRES, SOUND, drilled, of, unproved
 from tests.unit.test_bad_input import Machine, assert_told, machine
@@ -108,6 +109,15 @@ def test_what_nobody_knows_is_absent_and_never_0(
         assert [line for line in found if line.startswith(f"mystocks_{name}")] == []
     for name, value in there.items():
         assert [found[line] for line in found if line.startswith(f"mystocks_{name}")] == [value], name
+
+
+def test_the_monitoring_database_is_told_with_its_own_backups() -> None:
+    kept = (Backup("old", 90_000.0, True), Backup("new", 3600.0, None))
+    found = told(of(replace(SOUND, monitoring=Monitoring("it refuses connections", kept, 172_800.0))))
+    assert found['mystocks_monitoring_up{estate="lab-lab"}'] == 0
+    assert found['mystocks_backups{estate="lab-lab",store="monitoring"}'] == 2
+    assert found['mystocks_backup_newest_timestamp_seconds{estate="lab-lab",store="monitoring"}'] == NOW - 3600
+    assert not [line for line in told(of(SOUND)) if "monitoring" in line and "read" not in line and "part=" not in line]
 
 
 def test_whether_absence_says_anything_is_told_too() -> None:
