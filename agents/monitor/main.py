@@ -1,7 +1,7 @@
 """A host's part: gather what its own files tell, and ship what waits in its spools. A timer runs it as root.
 
-    python3 -m agents.monitor.main ship [--config /etc/mystocks-dr/monitor.json]
-    python3 -m agents.monitor.main status
+    python3 -m agents.monitor.main ship --config FILE
+    python3 -m agents.monitor.main status --config FILE
 
     {"estate": "mystocks", "host": "backup1", "dsn": "host=backup1 port=5434 dbname=monitoring user=recorder ...",
      "spools": ["/var/spool/mystocks-dr/mystocks"], "max_bytes": 268435456, "keep_s": 172800,
@@ -30,8 +30,7 @@ from agents.monitor.shipping import KEEP_S, ship
 from agents.monitor.spool import MAX_BYTES, Spool
 from agents.monitor.take import take
 
-PATH = Path("/etc/mystocks-dr/monitor.json")
-_HINT = "./dr deploy writes it."
+_HINT = "The docstring of agents/monitor/main.py has one."
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def depths(settings: Settings) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="agents.monitor.main", description="Gather and ship what monitoring keeps.")
     parser.add_argument("what", choices=("ship", "status"))
-    parser.add_argument("--config", type=Path, default=PATH)
+    parser.add_argument("--config", type=Path, required=True)
     given = parser.parse_args(arguments)
     settings = load(given.config)
     told = shipped(settings) if given.what == "ship" else depths(settings)
