@@ -43,6 +43,10 @@ __all__ = ["machine"]
         (("drill", "--by", "nobody"), ("'nobody'",)),
         (("drill", "--by", "watch", "--scenario", "primary-partition"), ("no watch acts on primary-partition",)),
         (("drill", "--by", "watch", "--twin", "phantom-row"), ("no watch acts on", "phantom-row")),
+        (
+            ("drill", "--by", "watch", "--rounds", "3", "--scenario", "primary-partition,planned-switchover"),
+            ("no watch acts on primary-partition or planned-switchover",),
+        ),
     ],
 )
 def test_bad_input(machine: Machine, typed: tuple[str, ...], words: tuple[str, ...]) -> None:
@@ -91,6 +95,13 @@ def settings(tmp_path: Path, **watch: float) -> Path:
         ({"patience_s": 0}, "watch.patience_s is 0"),
         ({"patience_s": 1}, "proves nothing"),
         ({"every_s": 0}, "watch.every_s is 0"),
+        ({"every_s": 1e-9, "look_s": 1e-9, "patience_s": 1e-8}, "watch.every_s is 1e-09"),
+        ({"look_s": 0.01}, "taken for silent"),
+        ({"restart_s": 0.001}, "watch.restart_s is 0.001"),
+        ({"patience_s": 1e9}, "never acts before a person"),
+        ({"blind_s": 0.5}, "watch.blind_s is 0.5"),
+        ({"stall_s": 0.1}, "watch.stall_s is 0.1"),
+        ({"stall_s": 1e9}, "watch.stall_s is 1000000000.0"),
         ({"hurry": 1}, "watch.hurry"),
     ],
 )
