@@ -12,13 +12,16 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from doors.support import INVENTORY_HELP, LAB_HELP, door
-from inventories.errors import BadInput, DrError, Refused
+from inventories.errors import BadInput, DrError, Refused, TargetFailed, TimedOut
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from runbooks.hosts import Estate
     from runbooks.watch.service import Service
 
 SAYS_S = 30.0  # a watch writes what it sees every two seconds, whatever it does
+LOOKS_S = 30.0  # by then it has looked at its own rights, and has begun
 
 
 @task(
@@ -147,13 +150,35 @@ def start(c: Context, inventory: str = "", lab: str = "") -> None:
     from runbooks import hosts
     from runbooks.watch import service
 
-    started = service.start(hosts.load(inventory or None))
+    estate = hosts.load(inventory or None)
+    try:
+        started = service.start(estate)
+    except TargetFailed as error:
+        hint = "./dr deploy lays it there" if "does not exist" in str(error) else error.hint
+        raise TargetFailed(str(error), hint) from error
     if not started:
         raise BadInput(
             "the inventory has no host in group watch, so there is no service",
             "./dr watch looks from this machine; for a service name the backup host in `watch`, and deploy",
         )
+    _require_looking(lambda: service.services(estate))
     print(f"The watch runs on {' and '.join(started)}.")
+
+
+def _require_looking(services: Callable[[], Sequence[Service]]) -> None:
+    """To systemd one runs that refuses a moment later, for its key or its settings. Raises TargetFailed."""
+    from runbooks.engine.wait import until
+
+    def idle() -> list[Service]:
+        return [one for one in services() if one.known is None]
+
+    try:
+        until(idle, LOOKS_S, what="the watch to look", accept=lambda left: not left, every=0.5)
+    except TimedOut as error:
+        told = " and ".join(f"the one on {one.host} is {one.why or one.active}" for one in idle())
+        raise TargetFailed(
+            f"the watch was started and does not look: {told or error}", "journalctl -u mystocks-watch there says why"
+        ) from error
 
 
 @task(help={"json": "print JSON", "inventory": INVENTORY_HELP, "lab": LAB_HELP})

@@ -13,7 +13,7 @@ from invoke.exceptions import Exit
 
 from agents.guard import notes
 from doors import watch
-from inventories.errors import Unreachable
+from inventories.errors import TargetFailed, Unreachable
 from inventories.inventory import HostEntry
 from runbooks import hosts
 from runbooks.actions import fencing
@@ -90,6 +90,35 @@ def test_watch_of_this_machine_is_said_to_have_ended_before_a_service_that_is_aw
     monkeypatch.setattr(service, "stop", away)
     assert told(watch.stop)[0] == 1
     assert "(process 17) has ended" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("active", "known"), [("failed", None), ("activating", None)])
+def test_watch_that_refuses_after_it_was_started_does_not_run(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch, active: str, known: dict[str, Any] | None
+) -> None:
+    """`status` says that watch.start starts it, and watch.start said that it runs: nobody learnt why it does not."""
+    monkeypatch.setattr(watch, "LOOKS_S", 0.1)
+    monkeypatch.setattr(service, "start", lambda _: ("backup1",))
+    services(monkeypatch, estate, active, known)
+    code, sentence = told(watch.start)
+    assert code == 1 and f"the one on backup1 is {active}" in sentence and "journalctl" in sentence
+
+
+def test_watch_that_looks_runs(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(service, "start", lambda _: ("backup1",))
+    services(monkeypatch, estate, "active", {"pid": 1})
+    watch.start(Context())
+    assert "The watch runs on backup1" in capsys.readouterr().out
+
+
+def test_service_that_was_never_deployed_leads_on_to_a_deploy(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: Estate) -> None:
+        raise TargetFailed("backup1: `systemctl enable` ended with 1: Unit file mystocks-watch.service does not exist.")
+
+    monkeypatch.setattr(service, "start", missing)
+    assert "HINT: ./dr deploy" in told(watch.start)[1]
 
 
 def test_maintenance_of_somebody_else_is_not_cut_short(
