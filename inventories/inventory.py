@@ -280,7 +280,7 @@ def _said_of_some(
     path: Path, data: Mapping[str, Any], each: Mapping[str, Mapping[str, Any]], groups: Mapping[str, tuple[str, ...]]
 ) -> None:  # fmt: skip
     """Raises BadInput for a value of the whole estate that is another one at some of its hosts."""
-    members = [name for group in (*POSTGRES, "backup", "app") for name in groups.get(group, ())]
+    members = [name for group in (*POSTGRES, "backup", "app", "watch") for name in groups.get(group, ())]
     for key in _ONCE:
         for name in members:
             if each[name].get(key) != data.get(key):

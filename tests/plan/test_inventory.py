@@ -154,6 +154,10 @@ def test_private_names_are_no_groups(tmp_path: Path) -> None:
             'pg_primary = ["192.0.2.1"]\napp = ([("app1", {"ssh_hostname": "192.0.2.4", "database": "b"})], {})\n',
             "database is 'quant_research', and 'b' at app1",
         ),
+        (
+            'backup = (["192.0.2.1"], {"estate": "mine"})\nwatch = [("c1", {"ssh_hostname": "192.0.2.2"})]\n',
+            "estate is 'mine', and 'mystocks' at c1",
+        ),
         ('backup = [("b1", {"ssh_hostname": "192.0.2.1", "watch_act": "reboot"})]\n', "watch_act is 'reboot'"),
         ('backup = ([("b1", {"ssh_hostname": "192.0.2.1"})], {"watch_act": None})\n', "watch_act is None"),
         (
