@@ -227,7 +227,7 @@ def _told(known: dict[str, Any] | None, where: str) -> str:
     eyes = ", ".join(f"{eye}: {sight}" for eye, sight in (known.get("eyes") or {}).items())
     says = known.get("says", "it begins")
     told = f"The watch on {where} (process {known.get('pid', 'unknown')}) {may}; {says} ({eyes or 'no eyes yet'})"
-    silent_s = time.time() - float(known.get("at") or 0.0)
+    silent_s = time.time() - float(known.get("at") or time.time())
     return f"{told}; by its clock that is {silent_s / 60:.0f} min old." if silent_s > SAYS_S else f"{told}."
 
 
