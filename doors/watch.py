@@ -190,7 +190,9 @@ def status(c: Context, json: bool = False, inventory: str = "", lab: str = "") -
     from runbooks.watch.desk import call
 
     estate = hosts.load(inventory or None)
-    here, services, notes, why = kept.read(estate.name), service.services(estate), None, None
+    here, services = kept.read(estate.name), service.services(estate)
+    notes: dict[str, Any] | None = None
+    why: DrError | None = None
     try:
         notes = call(estate.backup, "show", {})
     except DrError as error:  # a watch is looked for where nothing else answers

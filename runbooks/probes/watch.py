@@ -39,7 +39,7 @@ def judged(said: str) -> str:
     told: dict[str, list[str]] = {"said": [], "lacks": []}
     for line in more:
         kind, _, value = line.partition(" ")
-        told[kind].append(value)
+        told.get(kind, []).append(value)
     if active.strip() != ACTIVE:
         return active.strip()
     silent_s = min(map(int, told["said"]), default=0)
