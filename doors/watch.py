@@ -45,6 +45,7 @@ def on(
     most, and never while maintenance is declared or somebody else acts.
     """
     from inventories.catalog.load import load_recovery
+    from inventories.quorum import DECLARED_ASYNCHRONOUS
     from runbooks import hosts
     from runbooks.actions import fencing
     from runbooks.watch import rights
@@ -62,6 +63,8 @@ def on(
         rights.require_key(estate)
         if away := rights.require(estate):
             _warn(f"nobody knows what this watch's key may do on {' and '.join(away)}, which cannot be asked now")
+    if act and not estate.least:
+        _warn(f"{DECLARED_ASYNCHRONOUS}: of a loss this watch tells, and it never fails over by itself")
     for unfit in fencing.unfit(estate.postgres) if act else ():
         _warn(f"{unfit}: where nothing of that host is heard, this watch could not fail over")
     settings = Settings(**load_recovery().watch.model_dump())

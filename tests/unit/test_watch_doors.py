@@ -166,7 +166,7 @@ def test_watch_says_what_it_could_not_do_before_it_begins(
 ) -> None:
     """A host whose rights nobody could look at is no host where they are as they should be."""
     became = []
-    estate.data["watch_key"] = True  # type: ignore[index]
+    estate.data.update(watch_key=True, synchronous_standbys="none")  # type: ignore[attr-defined]
     monkeypatch.setattr(rights, "require_key", lambda _: None)
     monkeypatch.setattr(rights, "require", lambda _: ("pg1",))
     monkeypatch.setattr("runbooks.watch.watching.require_eyes", lambda _: None)
@@ -175,4 +175,5 @@ def test_watch_says_what_it_could_not_do_before_it_begins(
     warned = capsys.readouterr().err
     assert "WARNING: nobody knows what this watch's key may do on pg1" in warned
     assert "WARNING: pg1 has no fence_command" in warned
+    assert "WARNING: commits wait for no standby" in warned and "never fails over by itself" in warned
     assert became
