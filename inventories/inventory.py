@@ -142,10 +142,10 @@ def read_inventory(inventory: str | None = None) -> Inventory:
     _contradictions(path, tuple(entries.values()), groups)
     _side_host(path, str(data.get("side_host") or ""), groups)
     _watch(path, values, said, groups)
-    _said_of_some(path, data, {name: {**values, **own} for name, own in said.items()}, groups)
     delay.check(path, {entry.name: entry.apply_delay for entry in entries.values() if entry.apply_delay}, groups)
     asynchronous = [entry.name for entry in entries.values() if not entry.synchronous]
     quorum.check(path, asynchronous, groups, data.get("synchronous_standbys"))
+    _said_of_some(path, data, {name: {**values, **own} for name, own in said.items()}, groups)
     if groups.get("pg_standby") and not groups.get("pg_primary"):
         raise BadInput(
             f"{path}: {', '.join(groups['pg_standby'])} in pg_standby, and no host in pg_primary to follow",
