@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import runpy
 from collections.abc import Mapping
-from difflib import get_close_matches
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 

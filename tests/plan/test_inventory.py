@@ -179,7 +179,8 @@ def test_mistake_is_one_sentence_with_file_and_value(tmp_path: Path, text: str, 
 
 
 ODD = (
-    "", "pg 2", "pg2\n", "-pg2", "../pg2", "pg2'", 'pg"2', "pg2,pg1", "*", "%s", "@local", "börse", "x" * 64, "fe80::1%;",
+    "", "pg 2", "pg2\n", "-pg2", "../pg2", "pg2'", 'pg"2', "pg2,pg1", "*", "%s", "@local", "börse", "x" * 64,
+    "fe80::1%;",
 )  # fmt: skip
 
 
