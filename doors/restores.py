@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from invoke.context import Context
@@ -59,6 +60,8 @@ def restore_pitr(
     )  # fmt: skip
     options = to_the_mark(options, "" if plan else to_mark, inventory, resume)
     run_procedure("restore-pitr", options, plan, resume, json, inventory)
+    if swap and not plan:
+        _name_migrations(json, inventory)
 
 
 @task(
@@ -83,6 +86,8 @@ def restore_cluster(
         yes=yes, replace=replace, backup_set=set, from_offsite=from_offsite, accept_loss=accept_loss
     )
     run_procedure("restore-cluster", options, plan, resume, json, inventory)
+    if not plan:
+        _name_migrations(json, inventory)
 
 
 @task(
@@ -144,6 +149,16 @@ def reconcile(
 
     options = ReconcileOptions(yes=yes, store=store, since=since, tables=names(tables))
     run_procedure("reconcile", options, plan, resume, json, inventory)
+
+
+def _name_migrations(json: bool, inventory: str) -> None:
+    """A restore may bring an older revision of the stock tracker's database; `status` tells it too."""
+    from runbooks import hosts
+    from runbooks.look import migrations
+
+    said = migrations.way_on(hosts.load(inventory or None))
+    if said:
+        print(said, file=sys.stderr if json else sys.stdout)
 
 
 def _said(**words: Any) -> dict[str, Any]:

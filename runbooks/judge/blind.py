@@ -36,6 +36,8 @@ def _parts(status: Status) -> Iterator[str]:
         yield "tdengine"
     if any(part.startswith("SQLite on ") for part in status.unknown):
         yield "sqlite"
+    if status.tracker and (status.primary is None or status.primary.name not in status.tracker):
+        yield "tracker"
     if servers - set(status.locks):
         yield "locks"
     # Which hosts there are the look does not say; where one that has a server is silent, another may be, too.

@@ -19,6 +19,7 @@ from runbooks.judge import (
     shadow,
     sqlite,
     tdengine,
+    tracker,
     validation,
     watch,
 )  # fmt: skip
@@ -69,6 +70,7 @@ def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
         "shadows": _shadows(status),
         "tdengine-backups": tdengine.backups(labels, status.jobs, status.at, limits.max_backup_age_h),
         "sqlite": sqlite.findings(status.sqlite, limits.max_sqlite_snapshot_age_h),
+        "tracker": tracker.findings(status.primary.name if status.primary else "", status.tracker),
         "disks": _disks(status, limits),
         "locks": locks.findings(status.locks, limits.max_locks_used_percent),
         "certificates": certificates.findings(status.certificates, status.at, limits.min_certificate_days),

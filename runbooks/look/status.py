@@ -30,6 +30,8 @@ from runbooks.probes.sqlite import databases as sqlite
 from runbooks.probes.tdengine import backups
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Server
+from runbooks.probes.tracker import has_it
+from runbooks.probes.tracker import schema as tracker
 from runbooks.probes.validations import Kept
 from runbooks.record.read import Pages, pages
 from runbooks.record.types import Copy, Unknown
@@ -67,6 +69,7 @@ class Status:
     mark_timers: Mapping[str, float] = field(default_factory=dict)  # since when, by the host that takes them
     validations: tuple[Kept, ...] | None = None  # the newest scheduled one of each store; None where nobody can tell
     sqlite: Mapping[str, tuple[sqlite.Glance, ...]] = field(default_factory=dict)  # by application host that answered
+    tracker: Mapping[str, str] = field(default_factory=dict)  # revision by PostgreSQL host, "" without one
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -165,9 +168,13 @@ def _look(estate: Estate, patience: float) -> Status:
         trading = {
             h: _ask(pool, h, lambda h: sqlite.glance(h, patience)) for h in estate.group("app") if sqlite.names(estate)
         }
+        tracked = {
+            h: _ask(pool, h, lambda h: tracker.revision(h, patience) or "")
+            for h in (estate.postgres if has_it(estate) else ())
+        }
         everything: list[Future[Any]] = [
-            *bound.values(), *timers.values(), *trading.values(), *watching.values(), *shown.values(),
-            *working.values(),
+            *bound.values(), *timers.values(), *trading.values(), *tracked.values(), *watching.values(),
+            *shown.values(), *working.values(),
             *nodes.values(), *archivers.values(), *outlooks.values(), *rooms.values(), *full.values(), repository,
             noted, scheduled, waiting, *servers.values(), ticks, labels, validated,
         ]  # fmt: skip
@@ -205,6 +212,8 @@ def _look(estate: Estate, patience: float) -> Status:
             sqlite={
                 h.name: ones for h, answer in trading.items() if (ones := _answer(answer, f"SQLite on {h}", unknown))
             },
+            # A server that is down has told so already.
+            tracker={h.name: at for h, answer in tracked.items() if (at := _answer(answer, "", {})) is not None},
             unknown=unknown,
             seconds=time.monotonic() - started,
         )
