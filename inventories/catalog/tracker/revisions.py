@@ -20,8 +20,7 @@ LOCK = 4_0044  # what one migration holds against another
 _SAYS = 'revision, down_revision = "0002", "0001"'
 _NAMES = ("(revision, down_revision)", "revision, down_revision")
 _ONE_LINE = "each file names the one before it as down_revision, and the first names None"
-_GUARD = """BEGIN;
--- Writers queue behind a lock that is waited for; their outbox takes rows meanwhile.
+_GUARD = """-- Writers queue behind a lock that is waited for; their outbox takes rows meanwhile.
 SET LOCAL lock_timeout = '5s';
 DO $$
 DECLARE found text := 'base';
@@ -131,10 +130,13 @@ def way(at: str, to: str = "", folder: Path = MIGRATIONS) -> Way:
 
 
 def script(way: Way, folder: Path = MIGRATIONS) -> str:
-    """The statements of a way, in one transaction that ends at once where the database is not where it begins.
+    """The statements of a way in one transaction; empty where there is nothing to run."""
+    found = statements(way, folder)
+    return f"BEGIN;\n{found}COMMIT;\n" if found else ""
 
-    Empty where there is nothing to run.
-    """
+
+def statements(way: Way, folder: Path = MIGRATIONS) -> str:
+    """The same for a transaction that has begun; the first fails where the database is not where the way begins."""
     from alembic import command
 
     if not way.steps:
@@ -143,7 +145,9 @@ def script(way: Way, folder: Path = MIGRATIONS) -> str:
     config = _config(folder)
     config.output_buffer = written
     (command.downgrade if way.down else command.upgrade)(config, f"{way.at}:{way.to}", sql=True)
-    return f"{_GUARD.format(lock=LOCK, at=way.at)}{written.getvalue()}COMMIT;\n"
+    # Alembic makes its table on every way from the base, and leaves it behind on the way there.
+    gone = "DROP TABLE IF EXISTS alembic_version;\n" if way.to == BASE else ""
+    return f"{_GUARD.format(lock=LOCK, at=way.at)}{written.getvalue()}{gone}"
 
 
 def dropped(way: Way, tables: Sequence[str], folder: Path = MIGRATIONS) -> tuple[str, ...]:
