@@ -20,6 +20,7 @@ from runbooks.probes.certificates import Certificate
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Jobs
 from runbooks.probes.marks import Marks
+from runbooks.probes.outbox import SETTINGS, TRACKER
 from runbooks.probes.postgresql import locks, pgbackrest, promotion
 from runbooks.probes.postgresql import server as postgres
 from runbooks.probes.postgresql.locks import LockRoom
@@ -70,6 +71,7 @@ class Status:
     validations: tuple[Kept, ...] | None = None  # the newest scheduled one of each store; None where nobody can tell
     sqlite: Mapping[str, tuple[sqlite.Glance, ...]] = field(default_factory=dict)  # by application host that answered
     tracker: Mapping[str, str] = field(default_factory=dict)  # revision by PostgreSQL host, "" without one
+    tracker_outbox: Outbox | None = None  # None also where the estate has no stock tracker
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -172,9 +174,13 @@ def _look(estate: Estate, patience: float) -> Status:
             h: _ask(pool, h, lambda h: tracker.revision(h, patience) or "")
             for h in (estate.postgres if has_it(estate) else ())
         }
+        unsent = {
+            h: _ask(pool, h, lambda h: app.outbox(h, timeout=patience, settings=SETTINGS[TRACKER])) for h in
+            ([estate.app] if has_it(estate) else ())
+        }  # fmt: skip
         everything: list[Future[Any]] = [
-            *bound.values(), *timers.values(), *trading.values(), *tracked.values(), *watching.values(),
-            *shown.values(), *working.values(),
+            *bound.values(), *timers.values(), *trading.values(), *tracked.values(), *unsent.values(),
+            *watching.values(), *shown.values(), *working.values(),
             *nodes.values(), *archivers.values(), *outlooks.values(), *rooms.values(), *full.values(), repository,
             noted, scheduled, waiting, *servers.values(), ticks, labels, validated,
         ]  # fmt: skip
@@ -214,6 +220,7 @@ def _look(estate: Estate, patience: float) -> Status:
             },
             # A server that is down has told so already.
             tracker={h.name: at for h, answer in tracked.items() if (at := _answer(answer, "", {})) is not None},
+            tracker_outbox=next((_answer(answer, "tracker's outbox", unknown) for answer in unsent.values()), None),
             unknown=unknown,
             seconds=time.monotonic() - started,
         )

@@ -209,6 +209,10 @@ def test_every_part_is_judged_and_whole() -> None:
             {"sqlite", "disks", "clocks", "certificates", "watch", "marks", "standbys"},
         ),
         (replace(SOUND, tracker={"pg2": "0001"}), {"tracker"}),
+        (
+            replace(SOUND, unknown={"tracker's outbox": "did not answer in time"}),
+            {"tracker", "disks", "clocks", "certificates", "watch", "marks", "standbys"},
+        ),
         (replace(SOUND, tdengine=(TAOSD,)), {"tdengine", "tdengine-outbox", "tdengine-backups", "shadows"}),
     ],
 )

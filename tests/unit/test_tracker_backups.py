@@ -19,10 +19,12 @@ from inventories.catalog import load_tables
 from inventories.catalog.export import tables_json
 from inventories.catalog.load import load_tracker
 from inventories.catalog.tracker import DATABASE
-from runbooks.judge import tracker
+from runbooks.judge import objectives, outbox, tracker
 from runbooks.look import migrations
+from runbooks.probes import outbox as probe
 from tests.unit.postgres_server import Server, fresh_server
 from tests.unit.test_backup_list import known
+from tests.unit.test_objectives import LIMITS, OUTBOX, WHOLE
 from tests.unit.tracker_kit import here, make_database
 
 
@@ -41,8 +43,9 @@ def database(server: Server) -> Iterator[Server]:
 
 
 @pytest.fixture
-def settings(server: Server, tmp_path: Path) -> Any:
+def settings(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Of the jobs, on a backup host that has the tracker's tables declared."""
+    monkeypatch.setattr(manifest, "_pgbackrest_version", lambda: "2.55")
     (tmp_path / "tables.json").write_text(tables_json(load_tables()))
     (tmp_path / rows.TRACKER).write_text(tables_json(load_tracker()))
     hosts = (Host("pg1", "127.0.0.1", server.port),)
@@ -105,6 +108,22 @@ def test_an_older_revision_is_a_finding_that_names_the_migrations_to_run() -> No
     assert "makes it" in none.hint
     (newer,) = tracker.findings("pg1", {"pg1": "0099"})
     assert "does not have" in newer.hint
+
+
+def test_rows_that_wait_in_its_outbox_are_a_finding() -> None:
+    (found,) = outbox.findings(replace(OUTBOX, dead_rows=3), LIMITS, outbox.TRACKER)
+    assert found.objective == "dead letters in the stock tracker's outbox" and "--store tracker" in found.hint
+    part = objectives.by_part(replace(WHOLE, tracker_outbox=replace(OUTBOX, dead_rows=3)), LIMITS)["tracker"]
+    assert part == (found,)
+
+
+def test_its_outbox_is_one_of_the_estates_where_the_inventory_has_the_tracker() -> None:
+    app = SimpleNamespace(name="app1")
+    estate = SimpleNamespace(data={"tracker": True}, group=lambda name: (app,), groups={}, hosts=())
+    boxes = probe.boxes(estate)  # type: ignore[arg-type]
+    assert [one.config for one in boxes] == ["/etc/mystocks-dr/agent.json", "/etc/mystocks-dr/agent-tracker.json"]
+    estate.data = {}
+    assert [one.store for one in probe.boxes(estate)] == ["postgresql"]  # type: ignore[arg-type]
 
 
 def test_after_a_restore_the_migrations_to_run_are_told(database: Server, monkeypatch: pytest.MonkeyPatch) -> None:

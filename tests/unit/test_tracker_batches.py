@@ -255,9 +255,11 @@ def test_the_feed_of_a_drill_tells_every_acknowledgement_as_ranges_without_holes
         sys.executable, "-m", "agents.tracker.feed", "--config", str(settings(tmp_path, empty)), "--rate", "400",
         "--seconds", "2", "--every", "0.2", "--batch", "300",
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.PIPE, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
+    pipe = subprocess.PIPE  # its standard input stays open: closed, it ends the feed
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as feed:
+        assert feed.stdout is not None
+        told = [json.loads(line) for line in feed.stdout]
+    assert feed.returncode == 0
     assert told[0]["kind"] == "start" and told[-1]["kind"] == "stop" and told[-1]["outbox_pending"] == 0
     acks = [one for one in told if one["kind"] == "ack"]
     rows = sum(one["n"] for one in acks)

@@ -121,7 +121,7 @@ LIES: dict[str, tuple[Callable[..., Any], str]] = {
         "gives 101 rows on page 1, asked for 100",
     ),
     "another total": (_page(2, lambda p: p.update(totalRecord=180)), "says 261 rows on page 1 and 180 on page 2"),
-    "no total": (_page(1, lambda p: p.pop("totalRecord")), "that there are None rows"),
+    "no total": (_page(1, lambda p: p.update(totalRecord=None)), "that there are None rows"),
     "an endless total": (_page(1, lambda p: p.update(totalRecord=10**9)), "says 1000000000 rows, more than there are"),
     "a total below nothing": (_page(1, lambda p: p.update(totalRecord=-1)), "that there are -1 rows"),
     "the first page again": (
