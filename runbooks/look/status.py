@@ -219,7 +219,9 @@ def _look(estate: Estate, patience: float) -> Status:
                 h.name: ones for h, answer in trading.items() if (ones := _answer(answer, f"SQLite on {h}", unknown))
             },
             # A server that is down has told so already.
-            tracker={h.name: at for h, answer in tracked.items() if (at := _answer(answer, "", {})) is not None},
+            tracker={
+                h.name: revision for h, answer in tracked.items() if (revision := _answer(answer, "", {})) is not None
+            },
             tracker_outbox=next((_answer(answer, "tracker's outbox", unknown) for answer in unsent.values()), None),
             unknown=unknown,
             seconds=time.monotonic() - started,

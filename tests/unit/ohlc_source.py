@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,10 +86,18 @@ def _day(text: str) -> date:
     return datetime.strptime(text, "%d/%m/%Y").date()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has heard enough hangs up."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def source() -> Iterator[Says]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _Handler)
     says = Says()
     server.says = says  # type: ignore[attr-defined]
     says.url = f"http://127.0.0.1:{server.server_address[1]}/api/v2/Market/DailyOhlc"

@@ -59,7 +59,7 @@ class Web:
                         return self._json(answer)
                     why, asked_to_wait = f"it answers {answer.status}", _seconds(answer.headers.get("Retry-After", ""))
                 finally:
-                    answer.release_conn()
+                    answer.close()  # one that was read whole has given its connection back; another is of no more use
             except urllib3.exceptions.HTTPError as error:
                 why = _first_line(error)
             if number < TRIES and self._stop.wait(min(max(pause, asked_to_wait), LONGEST_S)):

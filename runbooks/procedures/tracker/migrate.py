@@ -145,7 +145,7 @@ TRACKER_MIGRATE: Procedure[TrackerMigrate] = Procedure(
             says="Make the database where there is none, and run the migrations in one transaction.",
             evidence=Evidence("primary and streaming standbys are at the wanted revision, its tables as declared",
                               everywhere),
-            commands=(f"./dr tracker.sql --at REVISION >migrate.sql; {_PSQL} -v ON_ERROR_STOP=1 -f migrate.sql",),
+            commands=("./dr tracker.sql --at REVISION", f"{_PSQL} -v ON_ERROR_STOP=1 <migrate.sql"),
         ),
     ),
 )  # fmt: skip
