@@ -10,7 +10,8 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 from rich.table import Column, Table
 
-from doors.support import LAB_HELP, door, progress, screen
+from doors.drill_screen import drilling
+from doors.support import LAB_HELP, door, screen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,9 +70,9 @@ def drill(
     plan = Plan(rate=rate, seed=seed or None, by=_who(by, chosen, twin))
     if chosen.skipped:
         raise Exit(f"{chosen.skipped}\nHINT: {_PACKAGE_HINT}", code=3)
-    with progress() as say:
-        prepare.estate(lab, say, chosen.stores)
-        result, folder = run_drill(chosen, lab, say, plan, made_to_fail)
+    with drilling() as shown:
+        prepare.estate(lab, shown.say, chosen.stores)
+        result, folder = run_drill(chosen, lab, shown.say, plan, made_to_fail, begun=shown.begun)
     if json:
         print(result.model_dump_json(indent=2))
     else:
@@ -101,9 +102,9 @@ def _rounds(
     from drills.rounds import course as trips
 
     plan = trips.plan(rounds, scenario, twin, rate, seed or None, kill=kill, by=by)
-    with progress() as say:
-        prepare.estate(lab, say)
-        result, folder = trips.run(plan, lab, say)
+    with drilling() as shown:
+        prepare.estate(lab, shown.say)
+        result, folder = trips.run(plan, lab, shown.say, shown.begun)
     if json:
         print(result.model_dump_json(indent=2))
     else:

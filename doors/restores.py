@@ -71,6 +71,7 @@ def restore_pitr(
         "set": "restore this backup (default: the newest sound one)",
         "from_offsite": "take the off-site copy although the backup host has a repository",
         "accept_loss": "promote before a gap in the archive, although more WAL lies behind it",
+        "to_mark": "then bring the new primary to a mark of ./dr mark, as restore-pitr --swap does: a run of its own",
     }
 )
 @door
@@ -78,14 +79,25 @@ def restore_cluster(
     c: Context, plan: bool = False, resume: bool = False, yes: bool = False, replace: bool = False,
     set: str = "",
     from_offsite: bool = False, accept_loss: bool = False, json: bool = False, inventory: str = "", lab: str = "",
+    to_mark: str = "",
 ) -> None:  # fmt: skip
-    """Restore the lost cluster onto blank hosts."""
-    from runbooks.procedures.postgresql.restore_cluster import RestoreClusterOptions
+    """Restore the lost cluster onto blank hosts.
 
+    With all that the archive has; with --to-mark it is taken back to the mark after that, in a second run.
+    """
+    from runbooks.procedures.postgresql.restore_cluster import RestoreClusterOptions
+    from runbooks.procedures.postgresql.restore_pitr import RestorePitrOptions
+
+    second = RestorePitrOptions(yes=yes, swap=True)
+    if not (plan or resume):  # a mark that nothing leads to is refused before anything is touched
+        to_the_mark(second, to_mark, inventory, resume)
     options = RestoreClusterOptions(
         yes=yes, replace=replace, backup_set=set, from_offsite=from_offsite, accept_loss=accept_loss
     )
     run_procedure("restore-cluster", options, plan, resume, json, inventory)
+    if to_mark:  # the first run has begun a timeline, along which the mark is looked for anew
+        second = to_the_mark(second, "" if plan else to_mark, inventory, False)
+        run_procedure("restore-pitr", second, plan, False, json, inventory)
     if not plan:
         _name_migrations(json, inventory)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from invoke.context import Context
@@ -34,6 +35,8 @@ class Found(Protocol):
     def sound(self) -> bool: ...
     @property
     def brief(self) -> str: ...
+    @property
+    def warns(self) -> str: ...
     def as_json(self) -> dict[str, Any]: ...
     def render(self) -> str: ...
 
@@ -50,9 +53,10 @@ _Look = Callable[["Estate", Say], Found]
         "against": "PostgreSQL: standby, restored (a side cluster) or baseline, row by row where hashes differ; or, of "
         "both stores, a mark's name: what was acknowledged by then is there",
         "since": "only what is of that moment's day or later, with its zone; of a mark, acknowledged since",
+        "file": "PostgreSQL: hold tables against rows of this SQLite database or Parquet file (of one of --tables)",
         "side": "PostgreSQL: which side cluster, if there are several",
-        "baseline": "PostgreSQL: the file of the baseline (default: the estate's own)",
-        "save-baseline": "PostgreSQL: keep the hashes of every table, for --against baseline",
+        "baseline": "the file of the baseline (default: the estate's own)",
+        "save-baseline": "keep what sample queries take, of PostgreSQL also the hashes for --against baseline",
         **{name: f"TDengine: {SELECTION_HELP[name]}" for name in _OF_TDENGINE},
         "scheduled": "for cron: of the whole store, PostgreSQL at level full; what it came to is kept on the backup "
         "host, for ./dr status and its alarms, also where it could not look",
@@ -64,24 +68,24 @@ def validate(
     c: Context, store: str = "tdengine", tables: str = "", level: str = "", label: str = "", into: str = "",
     symbols: str = "", from_: str = "", to: str = "", against: str = "", side: str = "", baseline: str = "",
     save_baseline: bool = False, since: str = "", scheduled: bool = False, json: bool = False, inventory: str = "",
-    lab: str = "",
+    lab: str = "", file: str = "",
 ) -> None:  # fmt: skip
     """Hold a store against the catalogue, or a backup.
 
     TDengine against its newest backup: rows by hour, where hours differ row by row; events that are there twice, values
-    that must not be missing. PostgreSQL against the catalogue. Reads only; ends with 1 when something is not as it
-    should be, or when a check went over nothing.
+    that must not be missing; what the trading system's queries take. PostgreSQL against the catalogue. Reads only; ends
+    with 1 when something is not as it should be, or when a check went over nothing.
     """
-    of_postgresql = {"level": level, "side": side, "baseline": baseline}
+    of_postgresql = {"level": level, "side": side, "file": file}
     of_tdengine = dict(zip(_OF_TDENGINE, (label, into, symbols, from_, to), strict=True))
     if against in _OTHERS.get(store, ()):
         raise BadInput(f"nothing of {store} is compared with {against!r}", "./dr help validate tells what is")
-    of_both = {"tables": tables, "against": against, "since": since}
+    of_both = {"tables": tables, "against": against, "since": since, "baseline": baseline}
     if scheduled:
-        _refuse("the whole store", of_tdengine | of_both | {"against": "", "side": side})
+        _refuse("the whole store", of_tdengine | of_both | {"against": "", "baseline": "", "side": side, "file": file})
     if store == "tdengine":
-        _refuse(store, of_postgresql | {"save-baseline": "yes" if save_baseline else ""})
-        look: _Look = _tdengine(of_both | of_tdengine)
+        _refuse(store, of_postgresql)
+        look: _Look = _tdengine(of_both | of_tdengine, save_baseline)
     elif store == "postgresql":
         _refuse(store, of_tdengine)
         of_postgresql["level"] = level or ("full" if scheduled else "")
@@ -110,7 +114,7 @@ def _looked(look: _Look, scheduled: Mapping[str, str] | None, inventory: str) ->
         return kept(estate.backup, scheduled, partial(look, estate, say)) if scheduled else look(estate, say)
 
 
-def _tdengine(given: Mapping[str, str]) -> _Look:
+def _tdengine(given: Mapping[str, str], save: bool) -> _Look:
     from runbooks.backups import tdengine_validation
     from runbooks.tdengine.selection import TdSelection
 
@@ -123,11 +127,13 @@ def _tdengine(given: Mapping[str, str]) -> _Look:
         since=given["from"] or given["since"], until=given["to"],
     )  # fmt: skip
 
+    kept = _file(given)
+
     def look(estate: Estate, say: Say) -> Found:
         say("Holding TDengine's tables against the backup")
         if given["against"]:
-            return tdengine_validation.against_mark(estate, selection, given["against"])
-        return tdengine_validation.validate(estate, selection)
+            return tdengine_validation.against_mark(estate, selection, given["against"], kept, save)
+        return tdengine_validation.validate(estate, selection, kept, save)
 
     return look
 
@@ -140,15 +146,23 @@ def _postgresql(given: Mapping[str, str], save: bool) -> _Look:
     level = given["level"] or ("full" if against in list(run.Against) else "quick")
     if level not in list(run.Level):
         raise BadInput(f"there is no level {level!r}", f"--level {', '.join(run.Level)}")
+    if against and given["file"]:
+        raise BadInput("--against and --file were given, and content is held against one thing", "leave one out")
     if given["since"] and not against:
         raise BadInput("--since narrows a comparison, and nothing is compared", f"--against {', '.join(run.Against)}")
     options = run.Options(
         run.Level(level), names(given["tables"]), run.Against(against) if against in list(run.Against) else None,
-        given["side"], caller_path(given["baseline"]) if given["baseline"] else None, save,
+        given["side"], _file(given), save,
         "" if against in list(run.Against) else against,
         targets.moment(given["since"]) if given["since"] else None,
+        caller_path(given["file"]) if given["file"] else None,
     )  # fmt: skip
     return lambda estate, say: run.validate(estate, options, say)
+
+
+def _file(given: Mapping[str, str]) -> Path | None:
+    """The baseline's, if one was named."""
+    return caller_path(given["baseline"]) if given["baseline"] else None
 
 
 TOP_LEVEL = (validate,)

@@ -123,6 +123,7 @@ class Course:
     def _by_watch(self, watcher: by_watch.Watcher, fault: float) -> tuple[float, Result]:
         acts = by_watch.saw(watcher, self.stage, fault)
         self.stage.marks.append(Mark("detected", acts.at))
+        self.stage.marked("detected", acts.at)
         self.result = self.result.model_copy(update={"alarm": f"the watch: {acts.says.partition(': ')[2]}"})
         return acts.at, by_watch.recovered(watcher, self.stage, fault)
 

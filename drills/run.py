@@ -16,6 +16,7 @@ from drills.gate import clean_up, gate
 from drills.judging import verdict
 from drills.judging.junit import write_junit
 from drills.judging.result import DrillResult, NegativeTwin, Objectives, Outcome, write_result
+from drills.live.course import Writer
 from drills.measuring import pressure
 from drills.measuring.measure import phases
 from drills.page.report import write_report
@@ -29,12 +30,19 @@ from runbooks.engine.rundir import new_run_dir
 from runbooks.engine.signals import held_back, interruptible
 from runbooks.probes.tdengine import servers
 
+Begun = Callable[[Stage, Writer], object]
+
+
+def nobody(_stage: Stage, _writer: Writer) -> None:
+    """Nobody looks on."""
+
 
 def drill(
     scenario: Scenario, lab: str, say: Callable[[str], None], plan: Plan, twin: Twin | None = None,
-    runs: Path | None = None,
+    runs: Path | None = None, begun: Begun = nobody,
 ) -> tuple[DrillResult, Path]:  # fmt: skip
     """Run it and leave its evidence in a folder of its own below `runs`. Returns the judged result and that folder.
+    `begun` is given what it goes on with, for whoever shows how it does.
 
     Raises Refused before anything was broken, when the estate is not whole.
     """
@@ -43,8 +51,10 @@ def drill(
     primary, standby = gate(estate, scenario.stores)
     run_dir = new_run_dir(f"drill-{scenario.name}{f'-{twin.name}' if twin else ''}", runs)
     seed = plan.seed if plan.seed is not None else random.SystemRandom().randrange(2**31)
-    heard, gateway = even_unheard(say), lab_state.load(lab).gateway
-    stage = Stage(lab, estate, primary, standby, gateway, run_dir, heard, reclone=plan.reclone)
+    live = Writer(run_dir, scenario.name, scenario.summary, twin.name if twin else "")
+    heard, gateway = live.hearing(even_unheard(say)), lab_state.load(lab).gateway
+    stage = Stage(lab, estate, primary, standby, gateway, run_dir, heard, reclone=plan.reclone, marked=live.mark)
+    begun(stage, live)
     code = basis.before()
     if plan.kill:
         stage.killed = random.Random(seed)  # noqa: S311 - moments, no secret
@@ -76,6 +86,7 @@ def drill(
                 write_junit(result, run_dir)
                 write_report(result, run_dir)
                 results.kept(lambda: results.record_drill(result, run_dir, code, plan.by), heard)
+                live.close()
     if came and result.outcome is not Outcome.INTERRUPTED:
         raise KeyboardInterrupt(came[0])
     return result, run_dir
@@ -151,4 +162,4 @@ def with_twin(result: DrillResult, twin: Twin | None) -> DrillResult:
     return result.model_copy(update={"negative_twin": NegativeTwin(name=twin.name, held=held, reason=told)})
 
 
-__all__ = ["Plan", "drill", "even_unheard"]
+__all__ = ["Begun", "Plan", "drill", "even_unheard", "nobody"]

@@ -66,6 +66,7 @@ class Stage:
     killed: random.Random | None = None
     gone: int = 0
     watch: Watch = field(default_factory=Watch)
+    marked: Callable[[str, float], None] = lambda name, at: None  # hears of each phase as it begins
     trader: object = None  # who trades into the SQLite database, in drills of that
 
     @property
@@ -124,6 +125,7 @@ class Stage:
         """A phase begins now."""
         now = time.monotonic()
         self.marks.append(Mark(name, now))
+        self.marked(name, now)
         return now
 
     def run(self, procedure: Procedure[S], options: Options, estate: Estate | None = None) -> RunResult[S]:

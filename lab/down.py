@@ -2,11 +2,12 @@
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from inventories.errors import DrError
 from lab import containers, network, ssh, state
-from lab.engine import Engine, find_engine
+from lab.engine import Engine, EngineFailed, find_engine
 from lab.machine import Say
 from lab.spec import lab_name
 
@@ -33,6 +34,7 @@ def down(name: str, say: Say) -> Removed:
         if ours:
             say(f"Removing {', '.join(ours)}")
         _hang_up(name)
+        _without_power(engine, name, ours)
         _remove(engine, ours)
         had_network = network.remove_network(engine, name)
         directory = state.files(name).root
@@ -49,6 +51,15 @@ def _hang_up(name: str) -> None:
         return  # never recorded, or damaged: that is no reason to leave the containers
     for host in hosts:
         ssh.hang_up(name, host)
+
+
+def _without_power(engine: Engine, name: str, ours: tuple[str, ...]) -> None:
+    """A site that lost its power: podman lets a bridge and its rules of translation go with the last host that stops,
+    and could not while the bridge was held. Left behind, they are in the way of the next lab of that name.
+    """
+    if ours and network.inspect(engine, name) and network.let_bridge_go(engine, name):
+        with suppress(EngineFailed):
+            engine.run("start", ours[0])
 
 
 def _remove(engine: Engine, ours: tuple[str, ...]) -> None:

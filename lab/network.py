@@ -72,11 +72,13 @@ def hold_bridge(engine: Engine, lab: str) -> None:
         _ip(engine, "link", "set", port, "up")
 
 
-def let_bridge_go(engine: Engine, lab: str) -> None:
-    """Undo `hold_bridge`; harmless where nothing holds it."""
+def let_bridge_go(engine: Engine, lab: str) -> bool:
+    """Undo `hold_bridge`; harmless where nothing holds it. Whether something did."""
     interface = _bridge(engine, lab) if engine.kind is Kind.PODMAN else ""
-    if interface:
+    held = bool(interface) and Path("/sys/class/net", f"{interface}k").exists()
+    if held:
         _ip(engine, "link", "del", f"{interface}k")
+    return held
 
 
 def _bridge(engine: Engine, lab: str) -> str:

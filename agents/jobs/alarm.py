@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.base.clock import has_been
-from agents.jobs import in_step, proofs, proving, state
+from agents.jobs import in_step, proofs, proving, state, untold
 from agents.jobs.config import Settings
 from agents.jobs.state import State
 
 _COMMAND_S = 30.0
+_TELLING_S = 20.0  # the watch, which has an alarm raised here, waits for a minute
 
 
 @dataclass(frozen=True)
@@ -102,17 +103,18 @@ def _overdue(
 
 
 def raise_alarm(settings: Settings, sentences: Sequence[str]) -> str:
-    """One line each in the journal, at priority err, and all of them on the alarm command's standard input.
+    """One line each in the journal, at priority err, and on the alarm command's standard input, after those that it
+    has not taken yet; without any sentence those alone.
 
     Returns why that could not be told; empty where it was, and where there is no such command.
     """
-    if not sentences:
-        return ""
     lines = [f"{sentence.rstrip('.')}." for sentence in sentences]
     syslog.openlog("mystocks-dr", facility=syslog.LOG_CRON)
     for line in lines:
         syslog.syslog(syslog.LOG_ERR, f"ALARM: {line}")
-    return _tell(settings.alarm_command, "\n".join(lines) + "\n") if settings.alarm_command else ""
+    if not settings.alarm_command:
+        return ""
+    return untold.tell(settings.states, lines, lambda text: _tell(settings.alarm_command, text), _TELLING_S)
 
 
 def _tell(command: Sequence[str], text: str) -> str:

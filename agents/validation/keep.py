@@ -1,11 +1,12 @@
 """What scheduled validations came to, on the backup host: a file for each store, which `./dr status` reads.
 
-    python3 -m agents.validation.keep < {"store", "outcome", "says", "level", "against", "seconds", "by"}
+    python3 -m agents.validation.keep < {"store", "outcome", "says", "level", "against", "seconds", "by", "warns"}
 
     <folder>/STORE.json     the same in one line, with `at`, `looked_at`, `sound_at`: unix seconds by this host's clock
 
-`outcome` is whole, differs, or failed: nobody could look. `looked_at` is when somebody last could, `sound_at` when the
-store was last found whole; null before that. Exit codes: 0 kept, 2 what came is no such thing.
+`warns` is what will be wrong before long. `outcome` is whole, differs, or failed: nobody could look. `looked_at` is
+when somebody last could, `sound_at` when the store was last found whole; null before that. Exit codes: 0 kept, 2 what
+came is no such thing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from agents.base.errors import AgentError, run
 FOLDER = Path("/var/lib/mystocks-dr/validations")
 OUTCOMES = ("whole", "differs", "failed")
 _STORE = re.compile(r"[a-z][a-z0-9]{0,30}")
-_TEXTS = ("says", "level", "against", "by")
+_TEXTS = ("says", "level", "against", "by", "warns")
 _LONGEST = 500  # of a text
 Json = dict[str, Any]
 

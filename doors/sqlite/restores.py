@@ -48,7 +48,7 @@ def sqlite_restore(
     history: bool = False, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False,
     inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
-    """Restore a SQLite database, or a table of it, to any moment.
+    """Restore a SQLite database, or a table, to any moment.
 
     Without --yes it builds and checks what would come, and changes nothing.
     """

@@ -76,14 +76,17 @@ def write(facts: Facts, folder: Path) -> Path:
     return write_whole(folder / FILE, render(facts))
 
 
-def render(facts: Facts) -> str:
-    """The page as text. Everything in it is escaped, and nothing in it is fetched from anywhere."""
+def render(facts: Facts, live: bool = False) -> str:
+    """The page as text. Everything in it is escaped, and nothing in it is fetched from anywhere; `live`: but from the
+    server that it is from, to follow a running drill.
+    """
     safe, line, places = answer(facts), timeline(facts), _places(facts.due)
     promises = [row for row in facts.due.rows if not row.wanted.twin]
     made = [row for row in facts.due.rows if row.wanted.twin]
     return page(
         "board.html.j2",
         facts=facts,
+        live=live,
         title=f"Estate {facts.estate}" if facts.estate else "No estate: there is no lab, and no inventory was named",
         made=facts.at,
         stale=facts.at + timedelta(seconds=facts.stale_s),

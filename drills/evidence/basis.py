@@ -29,6 +29,7 @@ _BESIDES = ("agents/client/*", "agents/feed/*", "agents/watch/*", "templates/wat
 _OF_STORE: Mapping[str, tuple[str, ...]] = {
     "postgresql": ("postgresql", "postgres", "pgbackrest"),
     "tdengine": ("tdengine",),
+    "sqlite": ("sqlite",),
 }
 CHANGED_MEANWHILE = ""  # the digest of statements where the file was altered while the drill ran
 
@@ -85,9 +86,10 @@ def before(root: Path = ROOT) -> Mapping[str, str]:
 def take(procedures: Collection[str], promise: str, stores: Collection[str], began: Mapping[str, str]) -> Basis:
     """Of a drill that ran these runbooks on these stores; `began` is what `before` told."""
     here = Here()
-    modules = (*_modules(procedures), *_runner(here.root))
-    paths = {path.relative_to(here.root).as_posix() for path in closure(modules, _PACKAGES, here.root)}
-    names = sorted(_of_stores({RUN, *paths, *_on_hosts(here.root)}, stores))
+    ran = _modules(procedures)
+    read = closure((*ran, *_runner(here.root)), _PACKAGES, here.root)
+    paths = {path.relative_to(here.root).as_posix() for path in read}
+    names = sorted(_of_stores({RUN, *paths, *_on_hosts(here.root)}, {*stores, *_restored_by(ran)}))
     return Basis(
         files={name: _digests(name, began, here) for name in names},
         catalogue={name: value for name, value in here.catalogue.items() if _concerns(name, promise, stores)},
@@ -150,6 +152,12 @@ def _on_hosts(root: Path) -> Iterator[str]:
             name = path.relative_to(root).as_posix()
             if path.suffix in _KINDS and not any(fnmatch(name, pattern) for pattern in _BESIDES):
                 yield name
+
+
+def _restored_by(modules: Collection[str]) -> Iterator[str]:
+    """Stores in whose rooms these runbooks lie: no feed writes to SQLite, so no drill names it as its store."""
+    rooms = {room for name in modules for room in name.split(".")}
+    return (store for store, words in _OF_STORE.items() if rooms.intersection(words))
 
 
 def _of_stores(names: Collection[str], stores: Collection[str]) -> Iterator[str]:

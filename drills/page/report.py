@@ -21,6 +21,7 @@ _SIBLINGS = (
     ("result.json", "the numbers of this page"),
     ("junit.xml", "every check, for a CI"),
     ("journal.jsonl", "each step, before and after"),
+    ("course.jsonl", "each phase and sentence, as it came"),
     ("ledger.jsonl", "every acknowledgement, with its time"),
     ("ledger-tdengine.jsonl", "every acknowledgement of TDengine's rows, with its time"),
     ("logs", "what the hosts logged"),

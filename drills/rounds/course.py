@@ -20,7 +20,7 @@ from drills.judging.result import DrillResult, NegativeTwin, Outcome
 from drills.rounds import report, second_primary, witness
 from drills.rounds import rows as rounds_rows
 from drills.rounds.result import Round, RoundsResult, besides_slowness, judge, round_of, write_rounds
-from drills.run import Plan, drill, even_unheard
+from drills.run import Begun, Plan, drill, even_unheard, nobody
 from drills.scenarios.catalogue import REJOINED, ROUND_TWINS, SCENARIOS, SECOND_PRIMARY, TWINS, VANISHED_ROW
 from drills.scenarios.parts import nothing
 from inventories.errors import BadInput, DrError, Refused
@@ -156,6 +156,7 @@ class _Going:
     folder: Path
     result: RoundsResult
     began: float
+    begun: Begun = nobody
     taken_out: rounds_rows.TakenOut | None = None
 
     def go(self) -> None:
@@ -187,7 +188,7 @@ class _Going:
         how = Plan(self.plan.rate, _CALM_S, _AFTER_S, drawn.seed, drawn.reclone, drawn.kill, drawn.by)
         with (self.folder / "said.log").open("a", encoding="utf-8") as log:
             result, folder = drill(
-                SCENARIOS[drawn.scenario], self.lab, self._hearing(log.write), how, runs=self.folder
+                SCENARIOS[drawn.scenario], self.lab, self._hearing(log.write), how, runs=self.folder, begun=self.begun
             )
         how_back, darkens = _rejoin(drawn, result), SCENARIOS[drawn.scenario].darkens
         one = round_of(drawn.nr, result, folder.name, *how_back, killed=drawn.kill, darkens=darkens)
@@ -294,8 +295,11 @@ def _forget_kept(round_folder: Path) -> None:
             act.forget_kept(host, f"{KEPT}/{name}")
 
 
-def run(plan: RoundsPlan, lab: str, say: Callable[[str], None]) -> tuple[RoundsResult, Path]:
+def run(
+    plan: RoundsPlan, lab: str, say: Callable[[str], None], begun: Begun = nobody
+) -> tuple[RoundsResult, Path]:  # fmt: skip
     """Run them and leave their evidence. The estate must be whole: nothing is deployed here.
+    `begun`: of each round, as of `drill`.
 
     Raises Refused before anything was broken, when it is not.
     """
@@ -305,7 +309,7 @@ def run(plan: RoundsPlan, lab: str, say: Callable[[str], None]) -> tuple[RoundsR
         name=folder.name, run_id=str(plan.seed), lab=lab, host=primary.name, started_at=datetime.now(UTC),
         wanted=plan.count, pool=plan.scenarios,
     )  # fmt: skip
-    going = _Going(plan, lab, even_unheard(say), folder, result, time.monotonic())
+    going = _Going(plan, lab, even_unheard(say), folder, result, time.monotonic(), begun)
     going.say(f"{plan.count} rounds of {', '.join(plan.scenarios)}; --seed {plan.seed} repeats them")
     going.write()
     interrupted = False

@@ -47,26 +47,30 @@ def deliver(channel: Channel, text: Text, within_s: float) -> str:
         return _without_secret(channel, f"{type(error).__name__}: {error}")
 
 
-def require_usable(channel: Channel) -> None:
-    """Raises BadInput for a URL that apprise cannot make anything of; its secrets are not told."""
+def require_usable(channel: Channel, within_s: float = _SLACK_S) -> Any:
+    """What apprise sends with; None for a channel that needs no apprise.
+
+    Raises BadInput for a URL that apprise cannot make anything of; its secrets are not told.
+    """
     if channel.kind in (Kind.COMMAND, Kind.LOG):
-        return
+        return None
     import apprise
 
-    if apprise.Apprise.instantiate(channel.url.get_secret_value(), suppress_exceptions=True) is None:
+    way = apprise.Apprise.instantiate(_bounded(channel, within_s), suppress_exceptions=True)
+    if way is None:
         scheme = channel.url.get_secret_value().partition("://")[0]
         raise BadInput(
             f"alarm_channels.{channel.name} is a URL {scheme}://... of which apprise can make nothing",
             "its pages say how each kind is written: https://github.com/caronc/apprise/wiki",
         )
+    return way
 
 
 def _apprise(channel: Channel, text: Text, within_s: float) -> str:
     import apprise
 
-    require_usable(channel)
     sender = apprise.Apprise()
-    sender.add(_bounded(channel, within_s))
+    sender.add(require_usable(channel, within_s))
     kind = "success" if text.over else _TYPES[text.severity]
     # Version 2 has threads of its own, and keeps what they say; the one of Debian 13 says it in this one.
     known = inspect.signature(sender.notify).parameters

@@ -20,6 +20,9 @@ def findings(found: Sequence[Kept] | None, now: float) -> Iterator[Finding]:
         elif one.outcome is Outcome.FAILED:
             measured = f"could not look {ago} ago: {one.says}"
             yield Finding(f"validation of {one.store}", measured, "whole", f"{again} --scheduled looks again")
+        if one.warns:
+            hint = "fill the calendar, or bring its package up to date; the next validation on schedule looks again"
+            yield Finding(f"warning of the validation of {one.store}", f"{ago} ago: {one.warns}", "none", hint)
 
 
 def late(found: Sequence[Kept] | None, most_s: float, now: float) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from inventories.catalog.load import load_recovery
 from inventories.errors import DrError, TimedOut, Unreachable
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
+from runbooks.knock import Door
 from runbooks.long_work.seen import Begun
 from runbooks.long_work.work import at_work
 from runbooks.probes import app, certificates, disk, jobs, marks, validations, watch
@@ -120,8 +121,8 @@ def _node_json(node: Node) -> dict[str, Any]:
 def look(estate: Estate) -> Status:
     """Everything `./dr status` shows. Takes at most the budget `status.host` and what reaching a host may take.
 
-    Where something that can be reached was too slow for that, everything is asked once more within `status.again`: a
-    busy host is no lost one, and the answers of one moment belong together.
+    Where something that can be reached was too slow for that, or let nobody in, everything is asked once more within
+    `status.again`: a busy host is no lost one, and the answers of one moment belong together.
     """
     seen = _look(estate, budget("status.host"))
     if not _was_slow(seen):
@@ -133,9 +134,14 @@ def look(estate: Estate) -> Status:
 def _was_slow(seen: Status) -> bool:
     return (
         SLOW in seen.unknown.values()
-        or any(node.slow or node.hangs for node in seen.nodes)
+        or any(node.slow or node.hangs or _lets_nobody_in(node) for node in seen.nodes)
         or any(server.slow for server in seen.tdengine)
     )
+
+
+def _lets_nobody_in(node: Node) -> bool:
+    """Its door was open, and a login failed all the same: that of a busy host takes longer than SSH may wait for it."""
+    return not node.ssh and not node.why.startswith(node.host.no_answer(Door.SILENT))
 
 
 def _look(estate: Estate, patience: float) -> Status:

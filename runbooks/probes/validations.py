@@ -38,6 +38,7 @@ class Kept:
     at: float
     looked_at: float | None
     sound_at: float | None
+    warns: str = ""  # what will be wrong before long
 
 
 def look(backup: Host, timeout: float) -> tuple[Kept, ...]:
@@ -51,7 +52,8 @@ def _kept(line: str) -> Kept:
         store, says, level, against, by = (str(said[name]) for name in ("store", "says", "level", "against", "by"))
         looked, sound = (None if said[name] is None else float(said[name]) for name in ("looked_at", "sound_at"))
         seconds, at = float(said["seconds"]), float(said["at"])
-        return Kept(store, Outcome(said["outcome"]), says, level, against, by, seconds, at, looked, sound)
+        warns = str(said.get("warns") or "")  # an older program kept none
+        return Kept(store, Outcome(said["outcome"]), says, level, against, by, seconds, at, looked, sound, warns)
     except (ValueError, KeyError, TypeError) as error:
         raise TargetFailed(
             f"a record of validations in {FOLDER} cannot be read: {error!r}",

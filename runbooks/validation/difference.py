@@ -15,6 +15,8 @@ class Check(StrEnum):
     FRESHNESS = "freshness"
     CONTENT = "content"
     RULE = "rule"
+    CALENDAR = "calendar"
+    AGREEMENT = "agreement"
     SAMPLE = "sample"
 
 
@@ -34,22 +36,28 @@ class Difference:
 
 @dataclass(frozen=True)
 class Looked:
-    """How far a check went: over so many things of one kind, and what of them it could not judge."""
+    """How far a check went: over so many things of one kind, and what of them it could not judge.
+
+    `required`: over nothing it has failed. `unknown` is what nobody can tell, and no good news; `warns`: what will be
+    wrong before long.
+    """
 
     check: Check
     over: str
     number: int
     undecided: str = ""
     differences: tuple[Difference, ...] = ()
+    required: bool = True
+    unknown: str = ""
+    warns: str = ""
 
     @property
     def sound(self) -> bool:
-        """Over nothing a check has failed."""
-        return bool(self.number) and not self.differences
+        """Over nothing a check has failed, where it is required."""
+        return bool(self.number or not self.required) and not self.differences
 
     def __str__(self) -> str:
         said = f"{len(self.differences):,} differences" if self.differences else "no difference"
         nothing = "" if self.number else ", which proves nothing"
-        return f"{self.check.value}: {self.number:,} {self.over}, {said}{nothing}" + (
-            f"; {self.undecided}" if self.undecided else ""
-        )
+        more = [self.undecided, f"unknown: {self.unknown}" if self.unknown else ""]
+        return "; ".join([f"{self.check.value}: {self.number:,} {self.over}, {said}{nothing}", *filter(None, more)])

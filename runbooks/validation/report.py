@@ -32,6 +32,11 @@ class Report:
         return bool(self.checks) and all(check.sound for check in self.checks)
 
     @property
+    def warns(self) -> str:
+        """What will be wrong before long; empty where nothing will."""
+        return "; ".join(check.warns for check in self.checks if check.warns)
+
+    @property
     def brief(self) -> str:
         """One sentence; of differences the first."""
         more = f", the first: {self.differences[0]}" if self.differences else ""
@@ -46,10 +51,13 @@ class Report:
     def lines(self) -> Iterator[str]:
         yield from map(str, self.differences)
         yield from map(str, self.checks)
+        yield from (f"WARNING: {check.warns}." for check in self.checks if check.warns)
         held = f" against {self.against}" if self.against else ""
         where = f"{self.tables} tables of {self.store} on {self.host}"
         if self.sound:
-            yield f"Whole: {where}, level {self.level}{held}, in {self.seconds:.1f} s."
+            unknown = ", ".join(check.check.value for check in self.checks if check.unknown)
+            whole = f"Whole as far as anybody can tell ({unknown}: unknown)" if unknown else "Whole"
+            yield f"{whole}: {where}, level {self.level}{held}, in {self.seconds:.1f} s."
         else:
             number = f"{len(self.differences):,} differences" if self.differences else "a check went over nothing"
             yield f"NOT whole: {number} in {where}, level {self.level}{held}, in {self.seconds:.1f} s."

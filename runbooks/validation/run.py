@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,13 +21,26 @@ from runbooks.hosts import Estate
 from runbooks.marks import holding
 from runbooks.probes.outbox import POSTGRESQL
 from runbooks.probes.postgresql import schema, structure
-from runbooks.probes.postgresql.server import survey, the_primary
+from runbooks.probes.postgresql.server import Node, survey, the_primary
 from runbooks.probes.postgresql.tables import Server
-from runbooks.validation import baseline, copies, rules, samples, yielding
+from runbooks.probes.tdengine import agreement as ticks
+from runbooks.probes.tdengine import backups as tdengine
+from runbooks.validation import (
+    agreement,
+    baseline,
+    beside_file,
+    copies,
+    exchange,
+    rules,
+    samples,
+    trading_days,
+    yielding,
+)
 from runbooks.validation import structure as judging
 from runbooks.validation.baseline import Baseline
 from runbooks.validation.content import Copies, compare
 from runbooks.validation.difference import Check, Difference, Looked
+from runbooks.validation.known_days import Package
 from runbooks.validation.narrowed import kept_from, narrowed
 from runbooks.validation.report import Report
 
@@ -58,7 +72,7 @@ class Options:
     """`tables` are those to look at, all without any; the structure is that of all. `side` names a side cluster.
 
     `mark`: content is held against what it bound. `since`: of tables with a time column only days from that moment's on
-    are compared; of a mark what was acknowledged from then on.
+    are compared; of a mark what was acknowledged from then on. `file`: content is held against a file's rows.
     """
 
     level: Level = Level.QUICK
@@ -69,6 +83,21 @@ class Options:
     save_baseline: bool = False
     mark: str = ""
     since: datetime | None = None
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What a validation is of: `names` are the tables, `kept` the baseline's file."""
+
+    estate: Estate
+    nodes: tuple[Node, ...]
+    primary: Node
+    server: Server
+    known: Tables
+    quality: Quality
+    names: tuple[str, ...]
+    kept: Path
 
 
 def validate(estate: Estate, options: Options, say: Say) -> Report:
@@ -79,39 +108,69 @@ def validate(estate: Estate, options: Options, say: Say) -> Report:
     names = chosen(known, options.tables)
     nodes = survey(estate)
     primary = the_primary(nodes)
-    database = str(estate.data["database"])
-    server = Server(primary.host, database)
-    against, content = "", None
+    server = Server(primary.host, str(estate.data["database"]))
     kept = options.baseline or state_dir() / "baselines" / f"{quote(estate.name, safe='')}.json"
-    if options.against is Against.BASELINE:
-        held = baseline.read(kept)
-        content = since(server, held, known, names, options.since)
-        against = f"the baseline of {_utc(held.moment.at)}"
-    elif options.against is Against.STANDBY:
-        pair = copies.standby(nodes, primary, database)
-        content, against = _with_copy(pair, known, names, options, say), str(pair.other.host)
-    elif options.against is Against.RESTORED:
-        pair, name = copies.restored(estate, primary.host, database, options.side)
-        content, against = _with_copy(pair, known, names, options, say), f"side cluster {name}"
-    elif options.mark:
-        found = holding.find(estate, options.mark, POSTGRESQL)
-        say("Looking for every row that was acknowledged by the time of the mark")
-        moment = options.since.timestamp() if options.since else 0.0
-        content = holding.acknowledged(found, moment, names if options.tables else ())
-        against = f"mark {options.mark} of {found.mark.moment}"
-    if against and options.since:
-        against += f" since {options.since:%Y-%m-%d %H:%M UTC}"
+    compared, against = _compared(
+        _Ground(estate, nodes, primary, server, known, quality, names, kept), options, say
+    )
     checks = look(server, known, quality, names, options.level, say)
     sampled, ms = _sampled(server, known, names, checks, baseline.took(kept, estate.name))
     report = Report(
-        POSTGRESQL, primary.name, options.level.value, against, len(names),
-        (*checks, *sampled, *([content] if content else [])), time.monotonic() - started, ms,
+        POSTGRESQL, primary.name, options.level.value, against, len(names), (*checks, *sampled, *compared),
+        time.monotonic() - started, ms,
     )  # fmt: skip
     if options.save_baseline:
         say("Saving a baseline")
         tables, _ = copies.hashed(known, names, server)
         baseline.write(baseline.take(server, estate.name, tables, budget("validate.look"), ms), kept)
     return report
+
+
+def _compared(ground: _Ground, options: Options, say: Say) -> tuple[tuple[Looked, ...], str]:
+    """What content came to, and what it was held against; nothing where it was not."""
+    database, known, names = ground.server.database, ground.known, ground.names
+    from_then = f" since {options.since:%Y-%m-%d %H:%M UTC}" if options.since else ""
+    if options.against is Against.BASELINE:
+        held = baseline.read(ground.kept)
+        found = since(ground.server, held, known, names, options.since)
+        return (found,), f"the baseline of {_utc(held.moment.at)}{from_then}"
+    if options.against is Against.STANDBY:
+        pair = copies.standby(ground.nodes, ground.primary, database)
+        return (_with_copy(pair, known, names, options, say),), f"{pair.other.host}{from_then}"
+    if options.against is Against.RESTORED:
+        pair, name = copies.restored(ground.estate, ground.primary.host, database, options.side)
+        return (_with_copy(pair, known, names, options, say),), f"side cluster {name}{from_then}"
+    if options.mark:
+        mark, found_at = _at_the_mark(ground, options, say)
+        return found_at, f"mark {options.mark} of {mark}{from_then}"
+    if options.file:
+        say(f"Holding rows against those of {options.file.name}")
+        tables = beside_file.tables(options.file, known, names, bool(options.tables))
+        found = beside_file.compare(ground.server, options.file, known, tables, budget("validate.look"))
+        return (found,), f"{options.file.name}, {len(tables)} of these tables"
+    return (), ""
+
+
+def _at_the_mark(ground: _Ground, options: Options, say: Say) -> tuple[str, tuple[Looked, ...]]:
+    """The mark's moment; what had been acknowledged by then, and where the stores do not agree of the time before."""
+    held = holding.find(ground.estate, options.mark, POSTGRESQL)
+    say("Looking for every row that was acknowledged by the time of the mark")
+    moment = options.since.timestamp() if options.since else 0.0
+    content = holding.acknowledged(held, moment, ground.names if options.tables else ())
+    if options.tables:
+        return held.mark.moment, (content,)
+    say("Holding orders, fills, ticks and bars of before the mark against one another")
+    span = agreement.Span(moment or held.mark.at - agreement.DAY_S, held.mark.at)
+    return held.mark.moment, (content, agreed(ground.estate, ground.server, ground.known, ground.quality, span))
+
+
+def agreed(estate: Estate, server: Server, known: Tables, quality: Quality, span: agreement.Span) -> Looked:
+    """Which rows of that time lack what belongs to them in another store."""
+    limit, declared = budget("validate.look"), quality.agreement
+    asked = agreement.questions(declared, span)
+    said = yielding.ask(server, asked, limit) if asked else {}
+    look = partial(ticks.look, estate.backup, timeout=limit) if tdengine.is_there(estate) else None
+    return agreement.judge(declared, known, span, said, look)
 
 
 def _sampled(
@@ -150,8 +209,9 @@ def since(
 
 
 def look(
-    server: Server, known: Tables, quality: Quality, names: tuple[str, ...], level: Level, say: Say
-) -> tuple[Looked, ...]:
+    server: Server, known: Tables, quality: Quality, names: tuple[str, ...], level: Level, say: Say,
+    package: Package = exchange.days,
+) -> tuple[Looked, ...]:  # fmt: skip
     """The checks that need no second copy of the rows."""
     limit = budget("validate.look")
     say("Holding the structure against the catalogue")
@@ -159,9 +219,11 @@ def look(
     found = judging.judge(known, live, more)
     say("Looking whether rows are there, complete, fresh" + ("" if level is Level.QUICK else ", and as the rules say"))
     asked = rules.questions(known, quality, names, level is not Level.QUICK)
-    said = yielding.ask(server, asked, limit)
+    days = {} if level is Level.QUICK else trading_days.questions(known, quality, names)
+    said = yielding.ask(server, {**asked, **days}, limit)
     return (
-        Looked(Check.STRUCTURE, "tables", len(more.tables), "", found), *rules.judge(known, quality, asked, said)
+        Looked(Check.STRUCTURE, "tables", len(more.tables), "", found), *rules.judge(known, quality, asked, said),
+        *trading_days.judge(quality, said, package),
     )  # fmt: skip
 
 

@@ -59,11 +59,14 @@ SAMPLES: Mapping[str, Sample] = {
 
 @dataclass(frozen=True)
 class Asked:
-    """What was answered: milliseconds by name; `refused`: why not. `rows` is of the answers together."""
+    """What was answered: milliseconds by name; `refused`: why not; `nothing`: those for which there was no row to ask
+    of. `rows` is of the answers together.
+    """
 
     ms: Mapping[str, float]
     refused: Mapping[str, str] = field(default_factory=dict)
     rows: int = 0
+    nothing: tuple[str, ...] = ()
 
 
 def fitting(known: Tables, chosen: Collection[str]) -> tuple[str, ...]:
@@ -112,19 +115,22 @@ def _upsert(server: Server, known: Tables, timeout: float) -> Answer:
     return Answer([{"n": 0, "ms": float(lines[-1]) - float(lines[0])}])
 
 
-def judge(asked: Asked, before: Mapping[str, float], spoilt: Collection[str]) -> Looked:
+def judge(
+    asked: Asked, before: Mapping[str, float], spoilt: Collection[str], of: Mapping[str, Sample] = SAMPLES
+) -> Looked:
     """`before`: what they took at the baseline, in milliseconds. `spoilt`: tables that are not as declared, which is
     told already: what is refused because of them is no difference of its own.
     """
     told = [name + _took(ms, before.get(name)) for name, ms in asked.ms.items()]
+    told += [f"{name} found nothing to ask of" for name in asked.nothing]
     found = []
     for name, why in asked.refused.items():
-        tables = SAMPLES[name].tables if name in SAMPLES else (BARS,)
+        tables = of[name].tables if name in of else (BARS,)
         if set(tables) & set(spoilt):
             told.append(f"{name} refused, as a table of it is not as declared")
         else:
             found.append(Difference(Check.SAMPLE, tables[0], name, "an answer", why))
-    number = len(asked.ms) + len(asked.refused)
+    number = len(asked.ms) + len(asked.refused) + len(asked.nothing)
     return Looked(Check.SAMPLE, f"queries with {asked.rows:,} rows", number, ", ".join(told), tuple(found))
 
 

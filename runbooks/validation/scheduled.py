@@ -17,12 +17,14 @@ from runbooks.probes.validations import Outcome
 
 
 class Found(Protocol):
-    """What a validation found; `brief` is one sentence of it."""
+    """What a validation found; `brief` is one sentence of it, `warns` what will be wrong before long."""
 
     @property
     def sound(self) -> bool: ...
     @property
     def brief(self) -> str: ...
+    @property
+    def warns(self) -> str: ...
 
 
 F = TypeVar("F", bound=Found)
@@ -39,10 +41,11 @@ def kept(backup: Host, what: Mapping[str, str], look: Callable[[], F]) -> F:
         with suppress(DrError):  # what kept it from looking is told, whether it can be written down or not
             _keep(backup, what, Outcome.FAILED, str(error), began)
         raise
-    _keep(backup, what, Outcome.WHOLE if found.sound else Outcome.DIFFERS, found.brief, began)
+    _keep(backup, what, Outcome.WHOLE if found.sound else Outcome.DIFFERS, found.brief, began, found.warns)
     return found
 
 
-def _keep(backup: Host, what: Mapping[str, str], outcome: Outcome, says: str, began: float) -> None:
-    told = {**what, "outcome": outcome, "says": says, "seconds": time.monotonic() - began, "by": user_at_machine()}
+def _keep(backup: Host, what: Mapping[str, str], outcome: Outcome, says: str, began: float, warns: str = "") -> None:
+    took = time.monotonic() - began
+    told = {**what, "outcome": outcome, "says": says, "seconds": took, "by": user_at_machine(), "warns": warns}
     ask(backup, "validation.keep", user="root", timeout=budget("validate.keep"), stdin=json.dumps(told))

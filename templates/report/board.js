@@ -1,6 +1,7 @@
 (function () {
-  var root = document.documentElement, madeAt = Date.parse(root.dataset.made), staleAt = Date.parse(root.dataset.stale);
+  var root = document.documentElement;
   function look() {
+    var madeAt = Date.parse(root.dataset.made), staleAt = Date.parse(root.dataset.stale);
     var now = Date.now(), old = now > staleAt, ahead = now < madeAt - 300000;
     root.classList.toggle("stale", old || ahead);
     var minutes = Math.round(Math.abs(now - madeAt) / 60000);
@@ -10,6 +11,7 @@
       : "It is " + ago + " old and counts no more: what it says may have changed. Make it anew, and find out why nothing did.";
     if (old || ahead) document.title = "Out of date: " + root.dataset.title;
   }
+  window.look = look;
   look();
   setInterval(look, 15000);
 })();

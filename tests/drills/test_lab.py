@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inventories.errors import BadInput, Refused
-from lab import containers, faults, ssh, state
+from lab import containers, faults, network, ssh, state
 from lab.containers import ContainerState
 from lab.down import down
 from lab.engine import Engine, Kind, find_engine
@@ -232,3 +232,20 @@ def test_the_state_of_a_lab_whose_record_is_damaged_does_not_keep_it_alive(engin
     Path(state.files(LAB).lab_json).write_text("{")
     assert down(LAB, quiet).containers == (f"{LAB}-app1",)
     assert containers.of_lab(engine, LAB) == {}
+
+
+def test_a_lab_whose_site_lost_its_power_leaves_nothing_of_its_network_behind(engine: Engine) -> None:
+    if engine.kind is not Kind.PODMAN or engine.elevation:
+        pytest.skip("bridges and rules of this engine are not ours to see")
+    made = up(LAB, quiet, host_specs("app1"))
+    bridge = Path("/sys/class/net", network._bridge(engine, LAB))
+    faults.site_off(LAB, ["app1"])
+    assert bridge.exists() and _rules(str(made.subnet)), "held, or this shows nothing"
+    down(LAB, quiet)
+    assert not bridge.exists() and not _rules(str(made.subnet))
+
+
+def _rules(subnet: str) -> list[str]:
+    """Of the machine's firewall, those that name the subnet."""
+    save = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
+    return [line for line in save.splitlines() if subnet in line]

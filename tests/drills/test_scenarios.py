@@ -61,6 +61,8 @@ RUNBOOKS = {
     "sqlite-host-loss": ("sqlite-restore",),
     "backup-deleted": ("sqlite-restore",),
 }
+# Their runbook verifies what it has restored, and nothing of PostgreSQL.
+OF_SQLITE = {"sqlite-corruption", "sqlite-host-loss", "backup-deleted"}
 # Left to ./dr test --all and to the weekly drills, which run every one: their likes are tried each time. What rounds
 # are made of is tried in those.
 LONG = {
@@ -162,7 +164,7 @@ def assert_proven(name: str, result: DrillResult, folder: Path) -> None:
     assert bool(result.rolled_back) is (name == "bad-update")
     assert result.acked is not None and result.acked > 0
     assert result.acked_by_store is not None and result.acked_by_store > 0
-    assert result.verify.passed > 100
+    assert result.verify.passed > (10 if name in OF_SQLITE else 100)
     assert [store.store for store in result.stores] == [store.name for store in SCENARIOS[name].stores]
     assert result.verify.failed == 0
     assert result.timeline_changed is SCENARIOS[name].new_timeline

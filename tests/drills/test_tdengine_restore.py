@@ -140,7 +140,8 @@ class TestMistakes:
         ended = scene.restore("--yes")
         assert ended.code == 0, ended.err
         assert scene.count() == before
-        assert dr("validate", "--label", scene.label).code == 0
+        whole = dr("validate", "--label", scene.label)
+        assert whole.code == 0 and "sample: 3 queries" in whole.out, whole.out
 
     def test_a_dropped_supertable_comes_back_with_its_odd_tags(self, scene: Scene) -> None:
         before, depth = scene.count(), scene.count(table="depth_data")

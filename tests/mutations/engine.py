@@ -22,15 +22,14 @@ from runbooks.validation.difference import Difference
 from tests.mutations import in_pages
 from tests.mutations.kinds import At, By, Kind
 from tests.unit.postgres_server import DATABASE, Server, folder_for_server
-from tests.unit.validation_kit import COLUMNS, Validated
+from tests.unit.validation_kit import CALENDAR, COLUMNS, Validated
 
 THEN, NOW = "mutations_then", "mutations_now"
 LOOK_S = 60
 ORDERS = 1000
 # Rows for the rules that the kit's rows say nothing to, every one of them sound.
 MORE = (
-    "INSERT INTO trade_calendar (event_id, exchange, calendar_date, is_open) SELECT 1, 'SH', d, true "
-    "FROM generate_series(current_date - 5, current_date, interval '1 day') d",
+    CALENDAR,
     f"INSERT INTO daily_kline {COLUMNS['daily_kline']} SELECT 4000000 + i, '600000.SH', current_date - 9 + i, 11, 12, "
     "9, 11, 1, 1, 0, 1 FROM generate_series(1, 9) i",
     f"INSERT INTO position_records {COLUMNS['position_records']} SELECT 777001, account_id, symbol, current_date, "

@@ -52,7 +52,7 @@ KINDS = (
         sql="SELECT pg_wal_replay_pause()", undo_sql="SELECT pg_wal_replay_resume()",
     ),
     EstateKind(
-        "commits-wait-for-nobody", _PRIMARY, "status", 1, "synchronous",
+        "commits-wait-for-nobody", _PRIMARY, "status", 1, "Replication is asynchronous",
         find="echo /var/lib/postgresql/17/main/postgresql.auto.conf",
         sql="ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_reload_conf()",
         undo_sql="SELECT pg_reload_conf()",

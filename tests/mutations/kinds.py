@@ -22,6 +22,7 @@ class By(StrEnum):
     COMPLETENESS = "completeness"
     FRESHNESS = "freshness"
     RULE = "rule"
+    CALENDAR = "calendar"
     STANDBY = "standby"
     RESTORED = "restored"
     BASELINE = "baseline"

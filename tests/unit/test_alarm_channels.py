@@ -241,6 +241,21 @@ def test_a_url_that_apprise_does_not_know_is_told_without_its_secrets(monkeypatc
     assert "hush" not in str(error.value)
 
 
+def test_a_message_has_its_channel_made_once(desk: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    import apprise
+
+    made: list[str] = []
+    make = apprise.Apprise.instantiate
+
+    def counted(url: str, *rest: object, **more: object) -> object:
+        made.append(url)
+        return make(url, *rest, **more)
+
+    monkeypatch.setattr(apprise.Apprise, "instantiate", staticmethod(counted))
+    assert channels.deliver(desk.desk.routes.channels["hook"], TEXT, 6.0) == ""
+    assert len(made) == 1 and "cto=3&rto=3" in made[0]
+
+
 def test_a_sign_of_life_is_a_file_and_a_request_and_one_that_nobody_takes_is_said_once(
     tmp_path: Path, desk: Ground
 ) -> None:

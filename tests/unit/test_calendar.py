@@ -273,9 +273,17 @@ def test_it_rests_on_what_ran_and_on_nothing_else(rests_on: basis.Basis) -> None
 
 
 def test_each_store_is_known_by_its_words() -> None:
-    assert set(basis._OF_STORE) == {store.value for store in Store}
+    assert set(basis._OF_STORE) == {"sqlite", *(store.value for store in Store)}
     ticks = basis.take({"tdengine-restart"}, "tdengine-crash", {"tdengine"}, basis.before())
     assert "agents/tdengine/store.py" in ticks.files and "agents/postgresql/store.py" not in ticks.files
+    assert "agents/sqlite/restore.py" not in ticks.files
+
+
+def test_a_restore_of_sqlite_rests_on_its_programs_though_the_feed_wrote_elsewhere(rests_on: basis.Basis) -> None:
+    trading = basis.take({"sqlite-restore"}, "sqlite-host-loss", {"postgresql"}, basis.before())
+    theirs = {"agents/sqlite/restore.py", "deploys/sqlite/hosts.py", "templates/sqlite/protector.service.j2"}
+    assert theirs < set(trading.files) and "agents/postgresql/store.py" in trading.files
+    assert not theirs.intersection(rests_on.files)
 
 
 def test_nothing_has_changed_where_nothing_was(code: Path, rests_on: basis.Basis) -> None:

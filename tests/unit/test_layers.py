@@ -28,6 +28,8 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.marks": ("agents.base", "agents.marks", "agents.writing", _TDENGINE),
     "agents.marks.keep": ("agents.base",),
     "agents.validation": ("agents.base", "agents.validation"),
+    "agents.validation.questions": ("agents.base", _TDENGINE),
+    "agents.validation.agreement": ("agents.base", _TDENGINE),
     "agents.reconcile": ("agents.base", "agents.reconcile", "agents.writing", _POSTGRESQL),
     "agents.offsite": ("agents.base", "agents.jobs", "agents.offsite", _POSTGRESQL, _TDENGINE),
     "agents.jobs": ("agents.base", "agents.jobs"),

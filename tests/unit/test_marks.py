@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agents.marks import keep
+from doors import restores
 from doors.main import DrProgram, arguments
 from doors.mark import to_the_mark
 from inventories.errors import BadInput, ExitCode, Refused
@@ -304,3 +305,54 @@ def test_first_watch_takes_them(here: Estate) -> None:
     both = replace(here, groups={**here.groups, "watch": ("backup1", "app1")})
     taker = probe.taker(both)
     assert taker is not None and taker.name == "app1", "by name, as a deploy chooses"
+
+
+def ended(*words: str) -> None:
+    """A restore-cluster that ends well."""
+    DrProgram(name="dr", binary="./dr").run(arguments(["restore-cluster", *words]))
+
+
+class TestRestoreCluster:
+    """`restore-cluster --to-mark`: the mark is looked for first and last, and two runs come between."""
+
+    @pytest.fixture
+    def done(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        done: list[str] = []
+
+        def to_the_mark(options: Any, name: str, inventory: str, resume: bool) -> Any:
+            if name == "gone":
+                raise Refused("mark gone cannot be reached")
+            done.extend([f"look for {name}"] if name else [])
+            return options.model_copy(update={"to_lsn": "0/3000060", "timeline": len(done)}) if name else options
+
+        def run_procedure(name: str, options: Any, plan: bool, resume: bool, json: bool, inventory: str) -> None:
+            words = [word for word, said in (("plan", plan), ("resume", resume), ("yes", options.yes)) if said]
+            if name == "restore-pitr":
+                words.append(f"to {options.to_lsn} along {options.timeline}, swap {options.swap}")
+            done.append(" ".join([name, *words]))
+
+        monkeypatch.setattr(restores, "to_the_mark", to_the_mark)
+        monkeypatch.setattr(restores, "run_procedure", run_procedure)
+        return done
+
+    def test_two_runs_with_the_mark_looked_for_before_and_between(self, done: list[str]) -> None:
+        ended("--to-mark", "etl", "--yes")
+        assert done == [
+            "look for etl", "restore-cluster yes", "look for etl",
+            "restore-pitr yes to 0/3000060 along 3, swap True",
+        ]  # fmt: skip
+
+    def test_a_mark_that_nothing_leads_to_is_refused_before_anything(
+        self, done: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        code, _, err = run(capsys, "restore-cluster", "--to-mark", "gone", "--yes")
+        assert (code, done) == (3, []) and "cannot be reached" in err
+
+    def test_a_first_run_that_is_resumed_goes_on_to_the_mark(self, done: list[str]) -> None:
+        ended("--to-mark", "etl", "--yes", "--resume")
+        assert done[0] == "restore-cluster resume yes" and done[-1].startswith("restore-pitr yes to ")
+
+    def test_without_a_mark_and_as_a_plan_nobody_looks(self, done: list[str]) -> None:
+        ended("--yes")
+        ended("--to-mark", "etl", "--plan")
+        assert done == ["restore-cluster yes", "restore-cluster plan", "restore-pitr plan to  along 0, swap True"]

@@ -137,9 +137,10 @@ class Lab:
         return SimpleNamespace(name="pg1"), SimpleNamespace(name="pg2")
 
     def drill(
-        self, scenario: Any, lab: str, say: Callable[[str], None], how: Plan, runs: Path
+        self, scenario: Any, lab: str, say: Callable[[str], None], how: Plan, runs: Path, begun: Any
     ) -> tuple[DrillResult, Path]:
         self.drilled.append(how)
+        begun(self, how)
         nr = len(self.drilled)
         say("a sentence of the drill")
         say("WARNING: something is odd")
@@ -220,6 +221,12 @@ def test_a_round_that_fails_on_an_estate_that_is_whole_again_lets_the_others_go_
     assert result.worst_first()[0].nr == 2
     assert [one.nr for one in result.missed] == [2]
     assert len(ElementTree.parse(folder / "junit.xml").findall(".//failure")) == 2, "the round, and the verdict"
+
+
+def test_whoever_looks_on_hears_of_every_round(lab: Lab) -> None:
+    heard: list[object] = []
+    rounds.run(RoundsPlan(3, 5), "lab", lab.said.append, lambda _, how: heard.append(how))
+    assert heard == lab.drilled and len(heard) == 3
 
 
 def test_rounds_stop_at_an_estate_that_is_not_whole_and_count_none_that_was_not_run(lab: Lab) -> None:

@@ -177,7 +177,8 @@ def test_who_else_has_it_open_is_named_and_what_was_stopped_goes_on(estate: Host
     finally:
         open_here.kill()
         open_here.wait()
-    assert found.outcome is Outcome.FAILED and f"(pid {open_here.pid})" in found.error
+    assert found.outcome is Outcome.FAILED and found.steps[-1].name == "stop"
+    assert f"(pid {open_here.pid})" in found.error
     assert "sqlite_writers" in found.hint
     assert {"writer", "protector"} <= set(kit.running)
     assert not list(kit.path.parent.glob("pre_restore/*"))

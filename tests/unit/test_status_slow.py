@@ -50,3 +50,18 @@ def test_a_host_that_is_away_is_not_waited_for_twice(asked: list[float], monkeyp
     monkeypatch.setattr(Host, "reachable", lambda _: False)
     assert not any(node.slow for node in status.look(ESTATE).nodes)
     assert asked == []
+
+
+def test_a_host_whose_door_is_open_and_that_lets_nobody_in_is_asked_once_more(
+    asked: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSH gives a login a few seconds, whatever time a look has: its end is no loss of the host."""
+
+    def refuse(host: Host, *_: Any, timeout: float = 60, **__: Any) -> Any:
+        if host.name == "pg1":
+            asked.append(timeout)
+        raise Unreachable(f"{host} cannot be reached over SSH: Connection timed out during banner exchange")
+
+    monkeypatch.setattr(Host, "run", refuse)
+    assert not any(node.ssh for node in status.look(ESTATE).nodes)
+    assert {budget("status.host"), budget("status.again")} <= set(asked)

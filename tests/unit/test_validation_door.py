@@ -23,10 +23,12 @@ from tests.unit.test_tasks_support import run
         (("--against", "etl", "--label", "x"), "--against and --label were given: a mark names a backup itself"),
         (("--store", "postgresql", "--symbols", "600000"), "--symbols means nothing to a validation of postgresql"),
         (("--level", "full"), "--level means nothing to a validation of tdengine"),
-        (("--save-baseline",), "--save-baseline means nothing to a validation of tdengine"),
         (("--store", "postgresql", "--scheduled", "--tables", "order_records"), "--tables means nothing to a "
          "validation of the whole store"),
         (("--scheduled", "--symbols", "600000"), "--symbols means nothing to a validation of the whole store"),
+        (("--store", "postgresql", "--against", "standby", "--file", "x.db"), "--against and --file were given, and "
+         "content is held against one thing"),
+        (("--file", "x.db"), "--file means nothing to a validation of tdengine"),
         (("--against", "standby"), "nothing of tdengine is compared with 'standby'"),
     ],
 )

@@ -12,10 +12,16 @@ from runbooks.hosts import Host
 from runbooks.probes.postgresql.tables import Server as Asked
 from runbooks.validation import run
 from runbooks.validation.difference import Difference, Looked
+from runbooks.validation.exchange import Absent, Days
 from tests.unit.copying_kit import Local
 from tests.unit.postgres_server import DATABASE, Server
 
 LIVE = "validated"
+# The days of ROWS are open ones; the exchange's day may be one ahead of the server's.
+CALENDAR = (
+    "INSERT INTO trade_calendar (event_id, exchange, calendar_date, is_open) SELECT 1, 'SH', d, true "
+    "FROM generate_series(current_date - 6, current_date + 1, interval '1 day') d"
+)
 COLUMNS = {
     "order_records": "(event_id, order_id, order_time, account_id, strategy_id, symbol, side, order_type, price, "
     "quantity, status)",
@@ -25,9 +31,10 @@ COLUMNS = {
     "market_price, market_value, unrealized_pnl)",
     "daily_kline": "(event_id, symbol, trade_date, open, high, low, close, volume, amount, pct_chg, adj_factor)",
 }
-# Orders of five days, the newest of today; of three in four a fill.
+# Orders of five days of the exchange, all at ten o'clock, the newest of today; of three in four a fill.
 ROWS = (
-    f"INSERT INTO order_records {COLUMNS['order_records']} SELECT i, 'O' || i, now() - i % 5 * interval '1 day', "
+    f"INSERT INTO order_records {COLUMNS['order_records']} SELECT i, 'O' || i, "
+    "((now() AT TIME ZONE 'Asia/Shanghai')::date - i % 5 + time '10:00') AT TIME ZONE 'Asia/Shanghai', "
     "'A' || i % 7, 's1', '60000' || i % 10 || '.SH', CASE i % 2 WHEN 0 THEN 'BUY' ELSE 'SELL' END, 'LIMIT', "
     "10 + i % 100 * 0.01, 100 * (1 + i % 9), 'FILLED' FROM generate_series(1, {n}) i",
     f"INSERT INTO transaction_records {COLUMNS['transaction_records']} SELECT 1000000 + event_id, 'T' || event_id, "
@@ -38,6 +45,11 @@ ROWS = (
     f"INSERT INTO daily_kline {COLUMNS['daily_kline']} SELECT 3000000 + i, 'G' || i % 20 || '.SIM', "
     "current_date - i / 20, 10, 12, 9, 11, 1000, 11000, 1, 1 FROM generate_series(1, {n} / 10) i",
 )
+
+
+def no_package(name: str) -> Days:
+    """What tests hold rows to is the table's days, whatever is installed here."""
+    raise Absent("no package is asked here")
 
 
 @dataclass
@@ -61,7 +73,7 @@ class Validated:
     def looked(self, level: run.Level = run.Level.FULL, *tables: str) -> tuple[Looked, ...]:
         known = load_tables()
         names = run.chosen(known, tables)
-        return run.look(self.asked, known, load_quality().fits(known), names, level, lambda _: None)
+        return run.look(self.asked, known, load_quality().fits(known), names, level, lambda _: None, no_package)
 
     def found(self, level: run.Level = run.Level.FULL, *tables: str) -> list[Difference]:
         looked = self.looked(level, *tables)
