@@ -1,4 +1,4 @@
-"""Backups of both stores: take, list, check, run any of the scheduled jobs, see what retention would let go."""
+"""Backups of the stores: take, list, check, run any of the scheduled jobs, see what retention would let go."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from runbooks.hosts import Estate
     from runbooks.probes.jobs import Fate, Retention
 
-POSTGRESQL, TDENGINE = "postgresql", "tdengine"
+POSTGRESQL, TDENGINE, SQLITE = "postgresql", "tdengine", "sqlite"
 STORE_HELP = f"{POSTGRESQL} or {TDENGINE}"
 EVERY_STORE_HELP = f"{STORE_HELP} (default: every one that is deployed)"
+LISTED_HELP = f"{POSTGRESQL}, {TDENGINE} or {SQLITE} (default: every one that is deployed)"
 ENGINES = {POSTGRESQL: ("pgbackrest", "native"), TDENGINE: ("raw-blocks", "taosdump")}
 TD_JOBS = {"full": "full", "incr": "incremental", "verify": "verify", "prove": "prove", "expire": "expire"}
 JOBS = {
@@ -86,7 +87,12 @@ def run(
 
 
 def _store(name: str) -> str:
-    """Raises BadInput for a store that is none."""
+    """Raises BadInput for a store that is none, or that no job backs up."""
+    if name == SQLITE:
+        raise BadInput(
+            "SQLite databases are backed up as they are written, and no job does it",
+            "./dr sqlite-restore --status, --list and --verify look; ./dr backup.list --store sqlite lists",
+        )
     if name not in ENGINES:
         raise BadInput(f"there is no store {name!r}", f"the stores are {' and '.join(ENGINES)}")
     return name
@@ -109,6 +115,18 @@ def _stores(estate: Estate, wanted: str) -> tuple[str, ...]:
             _require_tdengine(estate)
         return (wanted,)
     return (POSTGRESQL, TDENGINE) if td_backups.is_there(estate) else (POSTGRESQL,)
+
+
+def _listed(estate: Estate, wanted: str) -> tuple[str, ...]:
+    """The stores to list. Raises BadInput for one that is not deployed."""
+    from runbooks.probes.sqlite import databases
+
+    there = bool(databases.names(estate))
+    if wanted != SQLITE:
+        return (*_stores(estate, wanted), *((SQLITE,) if there and not wanted else ()))
+    if not there:
+        raise BadInput(f"estate {estate.name} has no SQLite databases", "sqlite_databases names them; then ./dr deploy")
+    return (SQLITE,)
 
 
 def _require_kind(kinds: object, kind: str) -> None:
@@ -186,7 +204,7 @@ def _expire_offsite(estate: Estate, only_look: bool, json: bool) -> None:
 @task(
     name="list",
     help={
-        "store": EVERY_STORE_HELP, "json": "print JSON instead of a table", "inventory": INVENTORY_HELP,
+        "store": LISTED_HELP, "json": "print JSON instead of a table", "inventory": INVENTORY_HELP,
         "lab": LAB_HELP,
     },
 )  # fmt: skip
@@ -194,26 +212,31 @@ def _expire_offsite(estate: Estate, only_look: bool, json: bool) -> None:
 def list_(c: Context, store: str = "", json: bool = False, inventory: str = "", lab: str = "") -> None:
     """List every backup, what it covers, when it was proven.
 
-    Ends with 1 when the archive has a gap or a backup may not be used.
+    Ends with 1 when the archive has a gap, a backup may not be used, or nothing is kept of a SQLite database.
     """
     from doors import backup_screen, screens
+    from doors.sqlite import backups as backup_sqlite
     from doors.tdengine import backups as backup_tdengine
     from runbooks import hosts
-    from runbooks.backups import postgresql, tdengine
+    from runbooks.backups import postgresql, sqlite, tdengine
 
     estate = hosts.load(inventory or None)
-    wanted = _stores(estate, store)
+    wanted = _listed(estate, store)
     seen = postgresql.look(estate) if POSTGRESQL in wanted else None
     ticks = tdengine.look(estate) if TDENGINE in wanted else None
+    files = sqlite.look(estate) if SQLITE in wanted else None
     if json:
-        said = (seen.as_json() if seen else {}) | ({TDENGINE: ticks.as_json()} if ticks else {})
+        said = seen.as_json() if seen else {}
+        said |= {name: one.as_json() for name, one in ((TDENGINE, ticks), (SQLITE, files)) if one}
         print(jsonlib.dumps(said, indent=2))
     else:
         if seen:
             screens.show(*backup_screen.listing(seen, screens.width()))
         if ticks:
             screens.show(*backup_tdengine.listing(ticks))
-    if not all(one.sound for one in (seen, ticks) if one):
+        if files:
+            screens.show(*backup_sqlite.listing(files))
+    if not all(one.sound for one in (seen, ticks, files) if one):
         raise Exit(code=int(ExitCode.FAILED))
 
 

@@ -93,9 +93,14 @@ def _check(path: Path, passphrase_file: str, second_file: str, inventory: str) -
     print(f"The key {bundle.key_ids['pgbackrest_cipher']} opens the repository, {checked.backups} backups.")
     if checked.unknown:
         print(f"{len(checked.unknown)} of them do not record their key's id.")
+    if checked.snapshots is not None:
+        print(f"The key made of it opens {checked.snapshots} snapshots of SQLite databases.")
     if checked.missing:
         told = ", ".join(f"{label} needs {key}" for label, key in checked.missing.items())
         raise VerificationFailed(f"the bundle lacks keys: {told}", "keep the older bundle that has them")
+    if checked.spoilt:
+        told = f"{', '.join(checked.spoilt[:5])}{' and more' if len(checked.spoilt) > 5 else ''}"
+        raise VerificationFailed(f"no key opens {told}", "./dr backup.list --store sqlite names those that are sound")
     if changed:
         raise VerificationFailed(
             f"the bundle is older than {', '.join(changed[:5])}{' and more' if len(changed) > 5 else ''}",

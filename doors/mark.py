@@ -18,7 +18,7 @@ from runbooks.engine.context import Options
 
 if TYPE_CHECKING:
     from runbooks.marks.reaching import Reach
-    from runbooks.marks.types import Kept, Mark
+    from runbooks.marks.types import Kept, Mark, Transaction
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - a type variable, not a number
 _OTHER_TARGETS = {
@@ -79,7 +79,8 @@ def _bound(found: Mark) -> list[str]:
     """A line for each store; what is absent is said."""
     held = found.tdengine
     backup = f"backup {held.label}, {held.rows:,} rows in {len(held.tables)} tables" if held else "none"
-    return [*(f"  {one}" for one in found.positions), f"  TDengine: {backup}", "  SQLite snapshot: none"]
+    files = [f"  {one}" for one in found.databases] or ["  SQLite databases: none"]
+    return [*(f"  {one}" for one in found.positions), f"  TDengine: {backup}", *files]
 
 
 @task(help={"json": "print JSON", "inventory": INVENTORY_HELP, "lab": LAB_HELP})
@@ -185,6 +186,22 @@ def backup_at_the_mark(name: str, label: str, inventory: str, resume: bool) -> s
             "shadow of the application hosts: ./dr reconcile --store tdengine names it, and with --yes sends it again"
         )
     return label
+
+
+def transaction_at_the_mark(name: str, database: str, host: str, inventory: str, kept_there: bool) -> Transaction:
+    """Of a SQLite database what a mark bound. Raises BadInput; Refused where it has to be `kept_there` and is not."""
+    from runbooks import hosts
+    from runbooks.marks import holding, keeping, names, resolving
+
+    names.check(name)
+    estate = hosts.load(inventory or None)
+    with progress() as say:
+        found = resolving.one(name, keeping.look(estate.backup))
+        if found.estate != estate.name:
+            raise BadInput(f"mark {name} is of estate {found.estate}, and this one is {estate.name}", "./dr marks")
+        bound = holding.transaction_of(estate, found, database, host, kept_there=kept_there)
+        say(f"mark {name} of {found.moment}: {bound}")
+    return bound
 
 
 TOP_LEVEL = (mark, marks)

@@ -7,6 +7,7 @@ consumer calls `.get_secret_value()`.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import re
 import secrets
@@ -21,6 +22,7 @@ NAMES = (
     "replicator", "rewind", "backup", "writer", "reader", "monitor", "pgbackrest_cipher", "restic",
     "td_root", "td_writer", "td_backup", "td_cipher",
 )  # fmt: skip
+SQLITE_PURPOSE = "mystocks-dr sqlite"
 
 
 def load(path: str | Path) -> dict[str, SecretStr]:
@@ -52,6 +54,14 @@ def stored(path: Path) -> dict[str, object]:
 def key_id(secret: SecretStr) -> str:
     """The id under which a backup names the key that it was encrypted with: tells keys apart, and none of them."""
     return hashlib.sha256(secret.get_secret_value().encode()).hexdigest()[:12]
+
+
+def sqlite_key(pgbackrest_cipher: SecretStr) -> SecretStr:
+    """What locks all that is kept of SQLite databases, as deploys/sqlite/hosts.py makes it of the repository's key: it
+    changes with that and with nothing else, and whoever has escrowed that has both.
+    """
+    made = hmac.new(pgbackrest_cipher.get_secret_value().encode(), SQLITE_PURPOSE.encode(), hashlib.sha256)
+    return SecretStr(made.hexdigest())
 
 
 def _new() -> str:

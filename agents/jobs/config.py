@@ -133,6 +133,11 @@ class Settings:
         return self.records / "tdengine", self.records / "td-dumps"
 
     @property
+    def sqlite(self) -> Path:
+        """What agents/sqlite/receiver.py keeps: a shelf for each database of each application host."""
+        return self.records / "sqlite"
+
+    @property
     def repository_lock(self) -> Path:
         return self.repository / ".backup.lock"
 

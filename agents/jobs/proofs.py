@@ -132,6 +132,7 @@ def _proof(line: str) -> Proof | None:
         damaged = tuple(str(one) for one in said.get("damaged") or ())
         kind, sentence = str(said.get("kind", "")), str(said.get("sentence", ""))
         passed, repo = said["outcome"] == "passed", int(said.get("repo", 1))
-        return Proof(str(said["label"]), float(said["proven_at"]), passed, damaged, kind, repo, sentence=sentence)
+        at, seconds = float(said["proven_at"]), float(said.get("seconds") or 0)
+        return Proof(str(said["label"]), at, passed, damaged, kind, repo, seconds, sentence=sentence)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

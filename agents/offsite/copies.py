@@ -1,4 +1,4 @@
-"""The off-site copy of the backups of both stores and their records, kept by restic on a host that offers only that.
+"""The off-site copy of the backups of all stores and their records, kept by restic on a host that offers only that.
 
     python3 -m agents.offsite.copies copy                   run by agents.jobs.runner, which holds the repository's lock
     python3 -m agents.offsite.copies list                               the snapshots, as JSON
@@ -7,6 +7,9 @@
                                          into a host whose repository is empty; with --target beside everything else
     python3 -m agents.offsite.copies restore --only /var/lib/mystocks-dr/tdengine[/LABEL]
                                          brings TDengine's backups back, or one of them, where they are lost
+    python3 -m agents.offsite.copies restore --only /var/lib/mystocks-dr/sqlite[/HOST-DATABASE]
+                                         brings of SQLite's what is not there, beside what is
+    python3 -m agents.offsite.copies shelves                 which SQLite databases the newest snapshot holds
 
 Prints one JSON object. No job writes the repository during a copy; WAL that arrives meanwhile is in the next.
 """
@@ -30,17 +33,20 @@ from agents.base.clock import has_been
 from agents.base.errors import AgentError, run
 from agents.jobs import state as jobs_state
 from agents.jobs.config import PATH, Offsite, Settings, load
-from agents.offsite import law, restic
+from agents.offsite import law, restic, shelves
 from agents.postgresql.expire import backups
 
 TAG = "mystocks-dr"
-# The last two are TDengine backups that are being made or removed.
-_NOT_COPIED = (".backup.lock", "*.pgbackrest.tmp", "*.lock", ".partial-*", ".gone-*")
+# The last three are backups and files that are being made or removed.
+_NOT_COPIED = (".backup.lock", "*.pgbackrest.tmp", "*.lock", ".partial-*", ".gone-*", ".*.new")
 
 
 def copied(settings: Settings) -> list[str]:
-    """What a snapshot holds: the backups of both stores, the state of the jobs, the proofs."""
-    every = (settings.repository, settings.states, settings.proofs, settings.td_proofs, *settings.td_folders)
+    """What a snapshot holds: the backups of all stores, the state of the jobs, the proofs."""
+    every = (
+        settings.repository, settings.states, settings.proofs, settings.td_proofs, *settings.td_folders,
+        settings.sqlite,
+    )  # fmt: skip
     return [str(path) for path in every if path.exists()]
 
 
@@ -50,9 +56,10 @@ def copy(settings: Settings) -> dict[str, Any]:
     _worth_copying(settings)
     first = _ready(offsite)
     excluded = [word for pattern in _NOT_COPIED for word in ("--exclude", pattern)]
-    told = restic.summary(
-        restic.run(offsite, "backup", "--host", settings.stanza, "--tag", TAG, *excluded, *copied(settings))
-    )
+    with shelves.still(settings):
+        told = restic.summary(
+            restic.run(offsite, "backup", "--host", settings.stanza, "--tag", TAG, *excluded, *copied(settings))
+        )
     snapshot, added = str(told.get("snapshot_id", "")), told.get("data_added_packed", told.get("data_added", 0))
     if not snapshot:
         raise AgentError("restic ended well and named no snapshot.", "`restic snapshots` shows what is there.")
@@ -78,6 +85,7 @@ def _worth_copying(settings: Settings) -> None:
     if any(state and state.last_success_at for state in taken) and not _td_backups(settings):
         gone = f"{settings.td_folders[0]} holds none of the TDengine backups that were taken"
         raise AgentError(f"{gone}, so nothing is copied.", f"Bring them back: {_WAY_BACK}.")
+    shelves.worth_copying(settings)
 
 
 def _td_backups(settings: Settings) -> list[str]:
@@ -130,11 +138,27 @@ def snapshots(settings: Settings) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: str(one["at"]))
 
 
+def known_shelves(settings: Settings) -> dict[str, Any]:
+    """{"host", "shelves": {HOST-DATABASE: its snapshots}} of the newest that there is; none where there is no copy."""
+    if settings.offsite is None:
+        return {"host": "", "shelves": {}}
+    found: dict[str, int] = {}
+    try:
+        newest = _newest(snapshots(settings))
+    except restic.NoRepository:
+        newest = []
+    if newest and str(settings.sqlite) in newest[0]["paths"]:
+        nodes = restic.run(settings.offsite, "ls", str(newest[0]["id"]), str(settings.sqlite), "--recursive")
+        found = shelves.listed(settings, nodes)
+    return {"host": settings.offsite.host, "shelves": found}
+
+
 def restore(settings: Settings, snapshot: str, target: Path | None, only: str) -> dict[str, Any]:
     """Bring a snapshot back. Raises AgentError when it would go over backups that are there."""
     offsite, started = _offsite(settings), time.monotonic()
     there = Path(only) if only else settings.repository
-    if target is None and _holds_something(there if only else there / "backup"):
+    merged = target is None and bool(only) and there.is_relative_to(settings.sqlite)
+    if target is None and not merged and _holds_something(there if only else there / "backup"):
         hint = f"Move {there} aside, or give --target to restore beside it."
         raise AgentError(f"{there} holds backups, and nothing is restored over them.", hint)
     if target is None and only and not there.exists() and not os.access(there.parent, os.W_OK):
@@ -147,9 +171,12 @@ def restore(settings: Settings, snapshot: str, target: Path | None, only: str) -
     files = size = 0
     paths = [only] if only else [path for path in chosen[0]["paths"] if target or not _in_the_way(settings, path)]
     for path in paths:
-        told = _bring(offsite, str(chosen[0]["id"]), path, target or Path("/"))
+        if target is None and Path(path).is_relative_to(settings.sqlite):
+            told = _beside(settings, offsite, str(chosen[0]["id"]), path)
+        else:
+            told = _bring(offsite, str(chosen[0]["id"]), path, target or Path("/"))
         files, size = files + int(told.get("files_restored", 0)), size + int(told.get("bytes_restored", 0))
-    if not files:
+    if not files and not merged:
         raise AgentError(f"Nothing was restored from snapshot {chosen[0]['id'][:8]}.", "`list` shows what it holds.")
     seconds = time.monotonic() - started
     sentence = f"snapshot {chosen[0]['id'][:8]} of {chosen[0]['at']}: {files} files, {size / 2**20:.1f} MiB"
@@ -175,13 +202,28 @@ def _holds_something(path: Path) -> bool:
 
 
 def _in_the_way(settings: Settings, path: str) -> bool:
-    """Backups of TDengine that are here stay as they are; a host that never had any has no place for them."""
+    """Backups of TDengine that are here stay as they are; a host that never had any has no place for them. SQLite's
+    are laid beside those that are here.
+    """
     place = Path(path)
+    if place == settings.sqlite:
+        return not os.access(place if place.exists() else place.parent, os.W_OK)
     if place not in (*settings.td_folders, settings.td_proofs):
         return False
     if not place.exists():
         return not os.access(place.parent, os.W_OK)
     return place.is_dir() and any(place.glob("[0-9]*"))
+
+
+def _beside(settings: Settings, offsite: Offsite, snapshot: str, path: str) -> Mapping[str, Any]:
+    """SQLite's: elsewhere on its file system first, then what is not there into its place."""
+    settings.sqlite.mkdir(mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=settings.sqlite) as scratch:
+        told = _bring(offsite, snapshot, path, Path(scratch))
+        found = Path(scratch) / str(settings.sqlite).lstrip("/")
+        with shelves.still(settings):
+            new = shelves.merge(found, settings.sqlite) if found.is_dir() else 0
+    return told if new else {}
 
 
 def _bring(offsite: Offsite, snapshot: str, path: str, target: Path) -> Mapping[str, Any]:
@@ -233,6 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("copy", help="take a snapshot")
     commands.add_parser("list", help="the snapshots")
     commands.add_parser("holds", help="why no snapshot may go, and which stay")
+    commands.add_parser("shelves", help="which SQLite databases the newest holds")
     bringing = commands.add_parser("restore", help="bring a snapshot back")
     bringing.add_argument("--snapshot", default="latest")
     bringing.add_argument("--target", type=Path, default=None)
@@ -245,6 +288,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer = {"snapshots": snapshots(settings)}
     elif options.command == "holds":
         answer = {"holds": holds(settings), "rules": ["--group-by=", "--tag", TAG, *rules(_offsite(settings))]}
+    elif options.command == "shelves":
+        answer = known_shelves(settings)
     else:
         answer = restore(settings, options.snapshot, options.target, options.only)
     print(json.dumps(answer), flush=True)

@@ -10,7 +10,7 @@ from agents.base import files
 from agents.base.clock import has_been
 from agents.jobs import in_step, leases, proofs, verification
 from agents.jobs.config import Offsite, Settings
-from agents.offsite import restic
+from agents.offsite import restic, shelves
 
 READ = "offsite.read"  # beside the states: {"part", "of", "at", "round_at"}, see `read_back`
 _DAY_S = 86400.0
@@ -24,6 +24,8 @@ def holds(settings: Settings, postgresql: Sequence[str], tdengine: Sequence[str]
     found += _store(settings, postgresql, settings.proofs, "verify", "", now)
     if tdengine:
         found += _store(settings, tdengine, settings.td_proofs, "td-verify", " of TDengine", now)
+    for one in shelves.every(settings):
+        found += _proven(settings, shelves.labels(one), one / shelves.PROOFS, f" of {one.name}", now)
     return found
 
 
@@ -31,12 +33,15 @@ def _store(
     settings: Settings, labels: Sequence[str], path: Path, verify: str, store: str, now: float
 ) -> Iterator[str]:
     """A verification that failed may have named less than is spoilt: older snapshots are then what is left."""
-    records = proofs.read(path)
-    known = proofs.verdicts(records)
     yield from verification.holds(settings, verify, path, now)
-    newest = proofs.newest_verification(records)
+    newest = proofs.newest_verification(proofs.read(path))
     if newest is not None and not newest.passed:
         yield f"the last verification{store} failed: {newest.sentence}"
+    yield from _proven(settings, labels, path, store, now)
+
+
+def _proven(settings: Settings, labels: Sequence[str], path: Path, store: str, now: float) -> Iterator[str]:
+    known = proofs.verdicts(proofs.read(path))
     damaged = [label for label in labels if label in known and not known[label].passed]
     if damaged:
         yield f"{damaged[0]} is damaged here, and an older snapshot may have it whole"

@@ -155,7 +155,7 @@ class TradingDatabase:
     def cleanup_old_backups(self, days: int = 30) -> int:
         """Remove copies older than `days`, how many: none unless a newer one is there and was found whole just now."""
         known = self.get_backup_history(limit=-1)
-        newest = next((one for one in known if one["verified"] and _is_whole(Path(one["backup_path"]))), None)
+        newest = next((one for one in known if one["verified"] and is_whole(Path(one["backup_path"]))), None)
         if newest is None:
             return 0
         border = datetime.fromtimestamp(time.time() - days * 86400, timezone.utc).isoformat()
@@ -207,7 +207,8 @@ def _unused(folder: Path, stem: str) -> Path:
     return next(path for name in names if not (path := folder / f"{name}.db").exists())
 
 
-def _is_whole(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
+    """Whether it is a SQLite database without damage."""
     try:
         with closing(session.connect(path, readonly=True)) as connection:
             checks.sound(connection, path)

@@ -257,7 +257,7 @@ def _opened(settings: Settings, one: Database, ended: Sequence[int]) -> None:
             return TradingDatabase(one.name, settings).close()
         except AgentError as error:
             if said != str(error):
-                _log(str(error))
+                _log(f"{error} {error.hint}".rstrip())
             said = str(error)
         ends = time.monotonic() + pause
         pause = min(2 * pause, _MOST_S)

@@ -23,6 +23,7 @@ from typing import Any
 
 from agents.base.errors import AgentError, BadConfig, run
 from agents.sqlite import wire
+from agents.sqlite.elsewhere import Elsewhere
 from agents.sqlite.expire import Law
 from agents.sqlite.shelf import Shelf
 from agents.writing.copy_server import Server as CopyServer
@@ -57,7 +58,11 @@ class _Client(socketserver.BaseRequestHandler):
 
     def _answer(self, name: str, said: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         try:
-            return self.server.shelf(name, str(said.get("database", ""))).answer(said, data)
+            database = str(said.get("database", ""))
+            shelf = self.server.shelf(name, database)
+            if said.get("do") == "offsite":
+                return self.server.elsewhere.has(f"{name}-{database}"), b""
+            return shelf.answer(said, data)
         except (AgentError, OSError, KeyError, TypeError, ValueError) as error:
             _log(f"{name}: {said.get('do')}: {error!r}")
             return {"error": str(error).rstrip(".") if isinstance(error, AgentError | OSError) else repr(error)}, b""
@@ -69,6 +74,7 @@ class Server(CopyServer):
     def __init__(self, settings: ServerSettings, law: Law | None = None) -> None:
         self._law = law
         self._shelves: dict[str, Shelf] = {}
+        self.elsewhere = Elsewhere()
         self._lock = Lock()
         super().__init__(settings)
         self.RequestHandlerClass = _Client

@@ -49,7 +49,11 @@ def restore(settings: Settings, name: str, target: Target, table: str = "", *, p
         placing.room(one.path, max((known.bytes for known in there.snapshots), default=0))
         reached = rebuild(line, seal, there, target, partial)
         found = checks.rows_of_sound(partial)
-        said = {**_told(reached), "rows": found, "seconds": 0.0, "warnings": list(there.broken)}
+        base = next(known for known in there.snapshots if known.label == reached.snapshot)
+        said = {
+            **_told(reached), "changes": reached.tx - base.tx, "rows": found, "seconds": 0.0,
+            "warnings": list(there.broken),
+        }  # fmt: skip
         if not plan:
             said |= placing.put(one, partial, table, snapshot=reached.snapshot, to=stamp(reached.at), tx=reached.tx)
     return {**said, "seconds": round(time.monotonic() - began, 3)}
@@ -163,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         what.add_argument(flag, action="store_true")
     what.add_argument("--time")
     what.add_argument("--tx", type=int)
+    parser.add_argument("--stream", default="", help="with --tx: along these changes alone")
     what.add_argument("--backup", metavar="LABEL")
     what.add_argument("--file", type=Path)
     what.add_argument("--verify", nargs="?", const="", metavar="LABEL")
@@ -191,7 +196,7 @@ def _answered(options: argparse.Namespace, settings: Settings) -> dict[str, Any]
             raise NoDatabase(f"{options.file} is the database itself.", "Name a copy of it.")
         return placing.from_file(one, options.file, options.table, plan=options.plan)
     at = moment(options.time) if options.time else None
-    target = Target(options.backup or "", at, options.tx)
+    target = Target(options.backup or "", at, options.tx, options.stream)
     return restore(settings, one.name, target, options.table, plan=options.plan)
 
 

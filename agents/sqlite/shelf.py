@@ -22,6 +22,7 @@ from typing import Any
 
 from agents.base import clock, files
 from agents.base.errors import AgentError
+from agents.base.locks import FileLock
 from agents.jobs import proofs
 from agents.sqlite import copying, expire, records
 from agents.sqlite.expire import Law
@@ -31,6 +32,7 @@ from agents.sqlite.records import Header
 STREAMS, SNAPSHOTS, PROOFS, PARTIAL, GONE = "streams", "snapshots", "proofs.jsonl", ".partial-", ".gone-"
 MANIFEST, DATA = "manifest.json", "data"
 MOST = 8 << 20  # bytes in one answer
+LOCK = "expire.lock"  # beside the shelves: held while one expires, and while they are copied off-site, or come back
 READING_S = 900.0  # so long after a read somebody may still be restoring
 
 
@@ -46,19 +48,28 @@ class Shelf:
                 shutil.rmtree(torn)
         files.sync_folder(folder)
         self._lock = Lock()
-        self._stream = max(_names(folder / STREAMS), default="")
         self._tx = 0  # how far transactions are counted
-        self._last = self._trimmed()
+        self._read_anew()
 
     def answer(self, said: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         """Raises AgentError, KeyError, TypeError, ValueError, OSError."""
         with self._lock:
+            if (self.folder / STREAMS).stat().st_mtime_ns != self._streams_at:
+                self._read_anew()  # streams came back from the off-site copy
             done = {
                 "state": self._state, "begin": self._begin, "keep": self._keep, "start": self._start, "put": self._put,
                 "publish": self._publish, "proven": self._proven, "list": self._list, "epochs": self._epochs,
                 "read": self._read,
             }[str(said["do"])](said, data)  # fmt: skip
         return done if isinstance(done, tuple) else (done, b"")
+
+    def _read_anew(self) -> None:
+        """Which streams there are, and how far the newest one goes."""
+        self._streams_at = (self.folder / STREAMS).stat().st_mtime_ns
+        newest = max(_names(self.folder / STREAMS), default="")
+        if newest != self._stream:
+            self._stream = newest
+            self._last = self._trimmed()
 
     def _state(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
         return {
@@ -78,12 +89,15 @@ class Shelf:
         return any(one.get("stream") == self._stream for one in self._manifests())
 
     def _begin(self, said: Mapping[str, Any], data: bytes) -> dict[str, Any]:
-        """A new stream; transactions are counted on."""
-        tx = self._last.tx if self._last else self._tx
+        """A new stream; transactions are counted on. What is there as it begins counts as one: a restore may have put
+        it there, and the number of the last transaction before stays that one's alone.
+        """
+        tx = (self._last.tx if self._last else self._tx) + (1 if self._stream else 0)
         name = clock.label(_names(self.folder / STREAMS)) + "S"
         (self.folder / STREAMS / name).mkdir(mode=0o700)
         files.sync_folder(self.folder / STREAMS)
         self._stream, self._last = name, None
+        self._streams_at = (self.folder / STREAMS).stat().st_mtime_ns
         files.replace(self.folder / STREAMS / name / "begin.json", json.dumps({"tx": tx, "at": time.time()}))
         return {"stream": name, "tx": tx}
 
@@ -112,6 +126,9 @@ class Shelf:
         self._last, self._tx = one, one.tx
         return {"no": one.no}
 
+    _stream = ""
+    _last: Header | None = None
+    _streams_at = 0
     _size: tuple[float, int] | None = None
 
     def _bytes(self) -> int:
@@ -163,7 +180,14 @@ class Shelf:
         one = proofs.Proof(label, time.time(), ok, damaged, "full", 1, seconds, sentence=sentence)
         proofs.append(one, self.folder / PROOFS)
         if ok and self._law is not None:
-            self._expire(self._law)
+            lock = FileLock(self.folder.parent / LOCK)
+            try:
+                if lock.take():
+                    self._expire(self._law)
+                else:
+                    self._why = "nothing expires: a copy of it goes off-site, or comes from there"
+            finally:
+                lock.release()
         return {}
 
     def _expire(self, law: Law) -> None:

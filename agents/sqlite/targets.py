@@ -20,11 +20,14 @@ class NotReached(AgentError):  # noqa: N818 - named after what is wrong, as in t
 
 @dataclass(frozen=True)
 class Target:
-    """At most one of them; none: the newest there is. `at` in unix seconds, `tx` a transaction's number."""
+    """At most one of them; none: the newest there is. `at` in unix seconds, `tx` a transaction's number; `stream`: only
+    along this one, where numbers may stand twice, since streams came back from elsewhere.
+    """
 
     label: str = ""
     at: float | None = None
     tx: int | None = None
+    stream: str = ""
 
     def __post_init__(self) -> None:
         if sum((bool(self.label), self.at is not None, self.tx is not None)) > 1:
@@ -69,12 +72,15 @@ def choose(there: Kept, target: Target) -> Manifest:
     """The snapshot that a restore begins with. Raises NotReached."""
     if target.label:
         return _named(there, target.label)
-    fitting = [one for one in there.snapshots if there.sound(one) and target.includes(one.at, one.tx)]
+    along = [one for one in there.snapshots if target.stream in ("", one.stream)]
+    fitting = [one for one in along if there.sound(one) and target.includes(one.at, one.tx)]
     if fitting:
         return fitting[-1]
     if not there.snapshots:
         raise NotReached("No snapshot was ever kept.", "Does mystocks-sqlite@ run, and the receiver?")
-    first = there.snapshots[0]
+    if not along:
+        raise NotReached(f"No snapshot of the changes {target.stream} is kept.", "sqlite-restore --list")
+    first = along[0]
     raise NotReached(f"No sound snapshot is so old: the first is {first.label}.", "sqlite-restore --list")
 
 

@@ -11,6 +11,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from doors.mark import transaction_at_the_mark
 from doors.runbooks import HELP, run_procedure
 from doors.support import door, utc
 from inventories.errors import BadInput
@@ -32,8 +33,10 @@ _LOOKS = ("list", "status", "verify", "history")
         "latest": "to the newest transaction that is kept (the default)",
         "to": "to this moment, with its zone: 2026-11-28T10:00:00+08:00",
         "tx": "to this transaction",
+        "to_mark": "to the transaction that was the last one at a mark that ./dr mark has taken",
         "backup": "to a snapshot as it is, by its label",
         "file": "from a file on that host, such as what an earlier restore kept in pre_restore",
+        "offsite": "first fetch what the backup host has lost of it from the off-site copy",
         "table": "bring back this table alone; the others stay, and others go on writing",
         "list": "show what there is to restore; touch nothing",
         "status": "show whether it is whole, and all of it protected; ends with 1 where not",
@@ -45,8 +48,8 @@ _LOOKS = ("list", "status", "verify", "history")
 def sqlite_restore(
     c: Context, database: str = "trading", host: str = "", latest: bool = False, to: str = "", tx: int = 0,
     backup: str = "", file: str = "", table: str = "", list_: bool = False, status: bool = False, verify: bool = False,
-    history: bool = False, plan: bool = False, resume: bool = False, yes: bool = False, json: bool = False,
-    inventory: str = "", lab: str = "",
+    history: bool = False, offsite: bool = False, to_mark: str = "", plan: bool = False, resume: bool = False,
+    yes: bool = False, json: bool = False, inventory: str = "", lab: str = "",
 ) -> None:  # fmt: skip
     """Restore a SQLite database, or a table, to any moment.
 
@@ -55,15 +58,22 @@ def sqlite_restore(
     from runbooks.procedures.sqlite.restore import SqliteRestoreOptions
 
     asked = [name for name, said in zip(_LOOKS, (list_, status, verify, history), strict=True) if said]
-    if len(asked) > 1 or (asked and (yes or plan or resume)):
+    if len(asked) > 1 or (asked and (yes or plan or resume or offsite)):
         raise BadInput(f"--{asked[0]} only looks", "leave the other switches out")
-    if latest and (to or tx or backup or file):
-        raise BadInput("--latest and another target were given", "one target at a time")
+    if (latest or to_mark) and (to or tx or backup or file or (latest and to_mark)):
+        said = "--to-mark" if to_mark else "--latest"
+        raise BadInput(f"{said} and another target were given", "one target at a time")
     if asked:
         _look(asked[0], database, host, backup, json, inventory)
         return
+    stream = ""
+    if to_mark:
+        # A run that is resumed was begun with one that was kept, and what is fetched first is not here yet.
+        found = transaction_at_the_mark(to_mark, database, host, inventory, kept_there=not (resume or offsite))
+        host, tx, stream = found.host, found.tx, found.stream
     options = SqliteRestoreOptions(
-        yes=yes, database=database, host=host, to=to, tx=tx, backup=backup, file=file, table=table
+        yes=yes, database=database, host=host, to=to, tx=tx, backup=backup, file=file, table=table, offsite=offsite,
+        stream=stream,
     )
     run_procedure("sqlite-restore", options, plan, resume, json, inventory)
 

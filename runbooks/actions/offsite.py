@@ -1,4 +1,4 @@
-"""Fetch the backup repository, or TDengine's backups, back from the off-site copy."""
+"""Fetch the backup repository, or another store's backups, back from the off-site copy."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from runbooks.long_work.work import Asker
 
 _REPOSITORY = "/var/lib/pgbackrest"
 _TDENGINE = "/var/lib/mystocks-dr/tdengine"
+SQLITE = "/var/lib/mystocks-dr/sqlite"
 _PROGRAM = "offsite.copies"
 _ASIDE = """
 set -eu
@@ -47,6 +48,13 @@ def restore_tdengine(backup: Host, asker: Asker) -> Copy:
     """Bring TDengine's backups of the newest copy into their empty or lost folder. Raises DrError when one is there."""
     backup.run("install -d -o postgres -g postgres -m 0700 %s", _TDENGINE)
     wanted = agent.work(_PROGRAM, "restore", "--only", _TDENGINE, on="td-backups", kind="fetch")
+    return _told(backup, agent.run_work(backup, wanted, asker).json())
+
+
+def restore_sqlite(backup: Host, shelf: str, asker: Asker) -> Copy:
+    """Bring of a SQLite database's backups (HOST-DATABASE) what is in the newest copy and not there. Raises DrError."""
+    backup.run("install -d -o postgres -g postgres -m 0700 %s", SQLITE)
+    wanted = agent.work(_PROGRAM, "restore", "--only", f"{SQLITE}/{shelf}", on="sqlite-backups", kind="fetch")
     return _told(backup, agent.run_work(backup, wanted, asker).json())
 
 

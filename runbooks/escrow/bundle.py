@@ -25,6 +25,7 @@ from runbooks.escrow.page import page
 TOP = "mystocks-dr-escrow"
 MANIFEST = "MANIFEST.sha256"
 KEYS = ("pgbackrest_cipher", "restic", "td_cipher")  # secrets without which a backup cannot be opened
+SQLITE = "sqlite"
 SECRETS, KEY_IDS, PAGE = "secrets.yaml", "key-ids.json", "README.txt"
 _GZIP = b"\x1f\x8b"
 
@@ -56,7 +57,7 @@ def collect(inventory: Inventory) -> Bundle:
     hosts = [host.model_dump(mode="json", by_alias=True, exclude={"ssh_key"}) for host in inventory.hosts]
     files = {
         SECRETS: yaml.safe_dump(plain).encode(),
-        KEY_IDS: _json({name: secrets.key_id(stored[name]) for name in KEYS}),
+        KEY_IDS: _json({name: secrets.key_id(key) for name, key in _keys(stored).items()}),
         "inventory/hosts.json": _json({"hosts": hosts, "groups": inventory.groups}),
         f"inventory/{inventory.path.name}": inventory.path.read_bytes(),
         PAGE: page(inventory, sorted(keys)).encode(),
@@ -64,6 +65,11 @@ def collect(inventory: Inventory) -> Bundle:
     }
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
     return Bundle({**files, MANIFEST: sums.encode()})
+
+
+def _keys(stored: Mapping[str, SecretStr]) -> dict[str, SecretStr]:
+    """Name -> key, of all that backups are locked with; that of SQLite databases is made of another."""
+    return {name: stored[name] for name in KEYS} | {SQLITE: secrets.sqlite_key(stored["pgbackrest_cipher"])}
 
 
 def write(bundle: Bundle, path: Path, passphrases: Sequence[SecretStr]) -> None:

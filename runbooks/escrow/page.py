@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from inventories import secrets
 from inventories.inventory import Inventory
 from runbooks.escrow import sealed
 
@@ -57,12 +58,17 @@ WITHOUT THE TOOL
         zstd -d | tar -x -C plain
       taos -s "create database market_data precision 'ns' wal_level 2 wal_fsync_period 0"; taosdump -i plain
 
+ 9. SQLite databases, where the estate has them: snapshots and every change are in {sqlite}, also after
+    step 3, and need this tool's agents/ (Python, python3-cryptography, zstd): ./dr deploy --limit APP, where the backup
+    host is left, then ./dr sqlite-restore --yes. Their key is made of the repository's:
+      printf '%s' '{purpose}' | openssl dgst -sha256 -hmac "$(sed -n 's/^pgbackrest_cipher: //p' secrets.yaml)"
+
 HOSTS
 {hosts}
 FILES
   secrets.yaml      passwords of the roles, pgbackrest_cipher (the repository's key), restic (the off-site copy's key),
                     td_cipher (the key of TDengine's backups)
-  key-ids.json      the ids by which backups name their key: the first 12 hex digits of its SHA-256
+  key-ids.json      the ids by which backups name their key: the first 12 hex digits of its SHA-256 (sqlite: of step 9)
   inventory/        the inventory as it was, and hosts.json with each host's values
 {keys}"""
 
@@ -74,6 +80,7 @@ def page(inventory: Inventory, keys: Sequence[str]) -> str:
     return _PAGE.format(
         estate=inventory.estate, inventory=inventory.path.name, name=inventory.name, open=sealed.OPEN,
         version=data["postgres_version"], repository="/var/lib/pgbackrest", stanza=data["stanza"],
+        sqlite="/var/lib/mystocks-dr/sqlite", purpose=secrets.SQLITE_PURPOSE,
         max_connections=data["max_connections"], database=data["database"],
         offsite=offsite[0].ssh_hostname if offsite else "NONE", port=offsite[0].ssh_port if offsite else 22,
         hosts="".join(

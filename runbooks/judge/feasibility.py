@@ -32,6 +32,7 @@ class Way(StrEnum):
     OFFSITE = "fetch the repository, restore both hosts"
     ROWS = "restore TDengine's rows"
     BLANK = "a blank TDengine host, then its rows"
+    FILE = "a blank application host, then its SQLite databases"
 
 
 WAYS: Mapping[str, Way] = {
@@ -44,6 +45,7 @@ WAYS: Mapping[str, Way] = {
     "tdengine-dropped-supertable": Way.ROWS,
     "tdengine-late-rows": Way.ROWS,
     "tdengine-host-loss": Way.BLANK,
+    "sqlite-host-loss": Way.FILE,
 }
 RUNBOOKS: Mapping[str, str] = {
     "dropped-table": "restore-table",
@@ -55,6 +57,7 @@ RUNBOOKS: Mapping[str, str] = {
     "tdengine-dropped-supertable": "tdengine-restore",
     "tdengine-late-rows": "tdengine-restore",
     "tdengine-host-loss": "tdengine-rebuild",
+    "sqlite-host-loss": "sqlite-restore",
 }
 
 
@@ -75,7 +78,8 @@ class Sample:
 class Sizes:
     """Today's amounts in bytes. `wal`: the most WAL that lay between two backups, or lies behind the newest one now;
     `wal_every_s`: the seconds in which that was written. `ticks`: rows of TDengine's newest backup. `behind_s`: by how
-    much the delayed standby is behind, 0 without one.
+    much the delayed standby is behind, 0 without one. `files`: bytes of SQLite databases, `changes`: the most
+    transactions of them that lay between two snapshots; None where nobody knows.
     """
 
     restore: int
@@ -84,6 +88,8 @@ class Sizes:
     repository: int
     ticks: int = 0
     behind_s: int = 0
+    files: int | None = 0
+    changes: int | None = 0
 
     @property
     def behind(self) -> int:
@@ -93,8 +99,9 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Measured:
-    """Samples of each kind, newest first; those of `ticks`, TDengine's restores, in rows. `fixed`: runbook -> seconds
-    of what does not grow with the data, of each run; `drills`: scenario -> RTO of each drill that passed.
+    """Samples of each kind, newest first; those of `ticks`, TDengine's restores, in rows, those of `changes`, SQLite's,
+    in transactions. `fixed`: runbook -> seconds of what does not grow with the data, of each run; `drills`: scenario ->
+    RTO of each drill that passed.
     """
 
     restore: Sequence[Sample] = ()
@@ -102,6 +109,8 @@ class Measured:
     fetch: Sequence[Sample] = ()
     provision: Sequence[float] = ()
     ticks: Sequence[Sample] = ()
+    files: Sequence[Sample] = ()
+    changes: Sequence[Sample] = ()
     fixed: Mapping[str, Sequence[float]] = field(default_factory=dict)
     drills: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
@@ -142,12 +151,17 @@ def _answer(scenario: str, rto: float, sizes: Sizes, measured: Measured) -> Answ
     parts = _parts(scenario, way, sizes, measured)
     unknown = [part for part in parts if part.seconds is None]
     if unknown:
-        how = f"./dr drill --scenario {scenario} measures it"
+        how = _measured_by(scenario, way)
         return Answer(scenario, rto, way, parts, Verdict.UNKNOWN, f"{unknown[0].name}: {unknown[0].says}; {how}")
     total = sum(part.seconds or 0.0 for part in parts)
     if total <= rto:
         return Answer(scenario, rto, way, parts, Verdict.FITS, "")
     return Answer(scenario, rto, way, parts, Verdict.TOO_SLOW, _lever(parts, total - rto, sizes))
+
+
+def _measured_by(scenario: str, way: Way) -> str:
+    besides = " or, of what grows, ./dr sqlite-restore without --yes," if way is Way.FILE else ""
+    return f"./dr drill --scenario {scenario}{besides} measures it"
 
 
 def _parts(scenario: str, way: Way, sizes: Sizes, measured: Measured) -> tuple[Part, ...]:
@@ -159,6 +173,13 @@ def _parts(scenario: str, way: Way, sizes: Sizes, measured: Measured) -> tuple[P
     if way is Way.DELAYED:
         fixed = _worst("fixed", measured.fixed.get(RUNBOOKS[scenario], ()), f"runs of {RUNBOOKS[scenario]}")
         return (_moving("catching up", sizes.behind, measured.replay, ", all that the delay holds back"), fixed)
+    if way is Way.FILE:
+        # The drills' own databases are small: what today's take besides is added to what those drills took.
+        return (
+            _worst("recovery", measured.drills.get(scenario, ()), "drills"),
+            _moving("restore", sizes.files, measured.files, " of SQLite databases"),
+            _moving("changes", sizes.changes, measured.changes, ", the most since a snapshot", (1, "transactions")),
+        )
     moved = (
         _moving("restore", sizes.restore, measured.restore),
         _moving("replay", sizes.wal, measured.replay, ", the most between two backups"),
@@ -173,10 +194,12 @@ def _parts(scenario: str, way: Way, sizes: Sizes, measured: Measured) -> tuple[P
 
 
 def _moving(
-    name: str, amount: int, samples: Sequence[Sample], of_what: str = "", unit: tuple[int, str] = (MIB, "MiB")
+    name: str, amount: int | None, samples: Sequence[Sample], of_what: str = "", unit: tuple[int, str] = (MIB, "MiB")
 ) -> Part:
     """By the slowest rate among samples that were large enough to tell."""
     size, said = unit
+    if amount is None:
+        return Part(name, None, "how much there is of it is unknown")
     if not samples:
         return Part(name, None, "never measured here")
     telling = [sample for sample in samples if sample.bytes >= ENOUGH * amount]
@@ -212,6 +235,7 @@ def _lever(parts: Sequence[Part], over: float, sizes: Sizes) -> str:
         "rows": f"{allowed}: more --jobs, faster disks, a shorter KEEP, or three nodes",
         "catching up": f"{allowed}: a shorter apply_delay of the delayed standby",
         "restore": f"{allowed}: more processes, a faster line to the repository, faster disks",
+        "changes": f"{allowed}: snapshots more often than by the hour, or faster disks",
         "fetch": f"{allowed}: a faster line off-site, or a second backup host",
         "provision": "keep spare hosts provisioned (./dr deploy with them in the inventory)",
         "fixed": "look at the steps of the last run: ./dr runs and its journal tell which was slow",

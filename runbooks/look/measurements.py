@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from inventories.errors import BadInput, Refused
+from inventories.errors import BadInput, DrError, Refused
 from runbooks.engine import journal
 from runbooks.engine.history import History, read_history
 from runbooks.engine.outcome import StepOutcome
@@ -18,6 +18,8 @@ from runbooks.probes.postgresql import pgbackrest, proofs
 from runbooks.probes.postgresql.pgbackrest import Repository
 from runbooks.probes.postgresql.proofs import Proof
 from runbooks.probes.postgresql.server import SEGMENT_BYTES, begins
+from runbooks.probes.sqlite import kept
+from runbooks.probes.sqlite.kept import Shelf
 from runbooks.probes.tdengine import backups
 
 _READ = 30  # journals of a runbook: those of other estates and those that came to nothing count, too
@@ -33,6 +35,8 @@ def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) ->
     copied, replayed = _proofs(proofs.every(estate.backup))
     clusters = [run for run in past if run.procedure == "restore-cluster"]
     rows = [run for run in past if run.procedure.startswith("tdengine-")]
+    files = [run for run in past if run.procedure == "sqlite-restore"]
+    shelves = _shelves(estate)
     own_copies = list(_samples(clusters, "restore", "bytes"))
     own_replays = list(_samples(clusters, "replay", "wal_bytes"))
     return Measured(
@@ -41,6 +45,8 @@ def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) ->
         fetch=list(_samples(clusters, "fetch-repository", "repository_bytes"))[:LATEST],
         provision=[s for run in clusters if (s := _seconds(run).get("provision"))][:LATEST],
         ticks=[*_samples(rows, "restore", "rows_written"), *_ticks(backups.proofs(estate.backup))][:LATEST],
+        files=_unpacked(shelves or ())[:LATEST],
+        changes=[*_samples(files, "restore", "transactions"), *_samples(files, "build", "transactions")][:LATEST],
         fixed={name: _fixed([run for run in past if run.procedure == name]) for name in set(RUNBOOKS.values())},
         drills=drills,
     )
@@ -56,7 +62,39 @@ def sizes(estate: Estate) -> Sizes:
     end = pgbackrest.archive_end(estate.backup, stanza, repository)
     wal, seconds = most_wal(repository, end.at if end else newest.stopped_at)
     used = estate.backup.run("du -sb %s | cut -f1", disk.REPOSITORY, timeout=60).text
-    return Sizes(newest.size_bytes, wal, seconds, int(used), _ticks_there(estate), _behind(estate))
+    files, changes = files_there(_shelves(estate))
+    return Sizes(
+        newest.size_bytes, wal, seconds, int(used), _ticks_there(estate), _behind(estate), files, changes
+    )
+
+
+def _shelves(estate: Estate) -> tuple[Shelf, ...] | None:
+    """What is kept of SQLite databases that are streamed, empty where the estate has none; None where nobody knows."""
+    streamed = {(host, name) for host, name, streamed in kept.declared(estate) if streamed}
+    if not streamed:
+        return ()
+    try:
+        found = {(one.host, one.database): one for one in kept.look(estate)}
+    except DrError:
+        return None
+    there = tuple(found[one] for one in streamed if one in found and found[one].newest)
+    return there if len(there) == len(streamed) else None
+
+
+def files_there(shelves: Sequence[Shelf] | None) -> tuple[int | None, int | None]:
+    """Bytes of the databases, and transactions to lay on their snapshots; None where nobody knows."""
+    if shelves is None:
+        return None, None
+    return sum(one.snapshots[-1].bytes for one in shelves), sum(one.most_changes for one in shelves)
+
+
+def _unpacked(shelves: Sequence[Shelf]) -> list[Sample]:
+    """Restores of snapshots alone, newest first, from proofs that passed."""
+    proven = [(one, shelf) for shelf in shelves for one in shelf.snapshots if one.proven and one.proof_s]
+    return [
+        Sample(one.bytes, one.proof_s or 1.0, f"proof of {one.label} of {shelf.name}")
+        for one, shelf in sorted(proven, key=lambda each: each[0].proven_at or 0.0, reverse=True)
+    ]
 
 
 def _behind(estate: Estate) -> int:

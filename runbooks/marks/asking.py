@@ -9,7 +9,8 @@ from runbooks import agent
 from runbooks.agent import ask
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate, Host
-from runbooks.marks.types import Position, Windows
+from runbooks.layout import SQLITE_USER
+from runbooks.marks.types import Position, Transaction, Windows
 from runbooks.probes import outbox
 from runbooks.probes.outbox import Box
 
@@ -22,6 +23,14 @@ def position(box: Box) -> Position:
     words = ("--config", box.config)
     said = ask(box.host, "marks.positions", *words, user=outbox.USER, timeout=budget("mark.ask"))
     return Position(host=box.host.name, store=box.store, outbox=said["outbox"], shadow=said["shadow"])
+
+
+def transactions(host: Host) -> tuple[tuple[Transaction, ...], tuple[str, ...]]:
+    """Of each SQLite database of an application host, and why one is not bound: it is not protected. Raises DrError."""
+    host.must_answer()
+    said = ask(host, "marks.databases", user=SQLITE_USER, timeout=budget("mark.ask"))
+    bound = tuple(Transaction(host=host.name, **one) for one in said if not one["why"])
+    return bound, tuple(f"SQLite database {one['database']} on {host.name}: {one['why']}" for one in said if one["why"])
 
 
 # One transaction: its commit takes the restore point to the disk, and to the standby where commits wait for one.

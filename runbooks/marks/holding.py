@@ -14,11 +14,12 @@ from inventories.errors import BadInput, Refused
 from runbooks.engine.budgets import budget
 from runbooks.hosts import Estate
 from runbooks.marks import asking, keeping, names, reaching, resolving
-from runbooks.marks.types import Mark, Numbers, Position
+from runbooks.marks.types import Mark, Numbers, Position, Transaction
 from runbooks.probes import reconcile
 from runbooks.probes.durations import utc
 from runbooks.probes.outbox import NAMES, Box, boxes
 from runbooks.probes.reconcile import Lacking
+from runbooks.probes.sqlite import kept
 from runbooks.validation.difference import Check, Difference, Looked
 
 NAMED = 5  # rows of one table
@@ -39,9 +40,9 @@ class Held:
 def find(estate: Estate, name: str, store: str) -> Held:
     """Raises BadInput for a name of no mark, Refused for one that is no past of this cluster or binds nothing."""
     names.check(name)
-    kept = keeping.look(estate.backup)
-    mark = resolving.one(name, kept)
-    reaching.require_past(mark, reaching.ground(estate, kept.now))
+    known = keeping.look(estate.backup)
+    mark = resolving.one(name, known)
+    reaching.require_past(mark, reaching.ground(estate, known.now))
     ours = {box.host.name: box for box in boxes(estate, store)}
     bound = [one for one in mark.positions if one.store == store]
     gone = [one.host for one in bound if one.host not in ours]
@@ -140,3 +141,31 @@ def backup_of(estate: Estate, mark: Mark, otherwise: str = "./dr validate compar
             "./dr backup.run --store tdengine --type verify tells what is wrong with it",
         )
     return now.label
+
+
+def transaction_of(
+    estate: Estate, mark: Mark, database: str, host: str = "", *, kept_there: bool = True
+) -> Transaction:
+    """What it bound of a SQLite database; `host`: "" for the first that has it.
+
+    Raises BadInput where it bound none; with `kept_there` Refused where what leads there is not kept any more, DrError.
+    """
+    bound = [one for one in mark.databases if one.database == database and host in ("", one.host)]
+    if not bound:
+        why = f": {'; '.join(mark.lacks)}" if mark.lacks else ", as there was none"
+        raise BadInput(
+            f"mark {mark.name} binds no transaction of SQLite database {database}{why}",
+            f"./dr sqlite-restore --to {mark.moment.replace(' ', 'T')} goes by the clock",
+        )
+    found = bound[0]
+    if not kept_there:
+        return found
+    shelf = next((one for one in kept.look(estate) if (one.host, one.database) == (found.host, database)), None)
+    leads = [one for one in shelf.snapshots if one.stream == found.stream and one.tx <= found.tx] if shelf else []
+    if not any(not one.trouble for one in leads):
+        raise Refused(
+            f"mark {mark.name} binds transaction {found.tx:,} of {found.database} on {found.host}, and no sound "
+            "snapshot is kept that leads there",
+            "./dr backup.list --store sqlite names those that are; the off-site copy may have older ones",
+        )
+    return found

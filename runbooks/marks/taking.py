@@ -1,7 +1,8 @@
 """`./dr mark`: bind the stores' positions to one name, in the order that makes them agree.
 
-First the outboxes and shadows, then the restore point, TDengine last: whatever an application host had acknowledged by
-then is at or below its numbers, and what the store had taken of it is before the restore point.
+First the outboxes, the shadows and the SQLite databases, then the restore point, TDengine last: whatever an application
+host had acknowledged by then is at or below its numbers, and what the store had taken of it is before the restore
+point.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from typing import TypeVar
 
 from inventories.errors import DrError, Refused
 from runbooks import begun
-from runbooks.hosts import Estate
+from runbooks.hosts import Estate, Host
 from runbooks.marks import asking, keeping
 from runbooks.marks.names import check
-from runbooks.marks.types import Kept, Mark
+from runbooks.marks.types import Kept, Mark, Transaction
 from runbooks.probes import outbox
 from runbooks.probes.postgresql import server
+from runbooks.probes.sqlite import databases
 
 T = TypeVar("T")
+Told = tuple[tuple[Transaction, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,15 @@ def _taken(estate: Estate, name: str, scheduled: bool) -> Taken:
     began = time.monotonic()
     # The stock tracker keeps no shadow that a mark could bind.
     boxes = [box for box in outbox.boxes(estate) if box.store != outbox.TRACKER]
-    with ThreadPoolExecutor(len(boxes) + 4) as pool:
+    apps = estate.group("app") if databases.names(estate) else ()
+    with ThreadPoolExecutor(len(boxes) + len(apps) + 4) as pool:
         primary = pool.submit(lambda: server.the_primary(server.survey(estate)))
         there = pool.submit(keeping.look, estate.backup)
         ready = [pool.submit(keeping.begin, estate.backup), pool.submit(asking.begin, estate)]
         told = [(box, pool.submit(_lacking, partial(asking.position, box))) for box in boxes]
+        trading = [(app, pool.submit(_lacking, partial(asking.transactions, app))) for app in apps]
         answers = [(box, *future.result()) for box, future in told]
+        bound = [_bound(app, *future.result()) for app, future in trading]
         node, known = primary.result(), there.result()
         wait(ready)
     _free(name, known)
@@ -69,15 +75,22 @@ def _taken(estate: Estate, name: str, scheduled: bool) -> Taken:
     point_s = time.monotonic() - before
     windows, trouble = _lacking(partial(asking.windows, estate))
     lacks = [f"{box}: {why}" for box, _, why in answers if why]
+    lacks += [why for _, whys in bound for why in whys]
     mark = Mark(
         name=name, at=float(point["at"]), estate=estate.name, system=point["system"], primary=node.name,
         timeline=point["timeline"], lsn=point["lsn"], tdengine=windows,
         positions=tuple(found for _, found, _ in answers if found is not None),
+        databases=tuple(one for found, _ in bound for one in found),
         lacks=(*lacks, *([f"TDengine's backup: {trouble}"] if trouble else [])), scheduled=scheduled,
         took_ms=round((time.monotonic() - began) * 1000), point_ms=round(point_s * 1000),
     )  # fmt: skip
     kept = keeping.keep(estate.backup, mark)
     return Taken(kept, time.monotonic() - began, known.model_copy(update={"marks": (*known.marks, kept)}))
+
+
+def _bound(app: Host, said: Told | None, why: str) -> Told:
+    """SQLite databases of a host that are bound, and what the mark lacks of them."""
+    return said if said is not None else ((), (f"SQLite databases on {app}: {why}",))
 
 
 def _lacking(ask: Callable[[], T]) -> tuple[T | None, str]:

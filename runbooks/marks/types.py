@@ -62,12 +62,27 @@ class Windows(_Part):
     tables: Mapping[str, tuple[int, str, int, int, int]]
 
 
+class Transaction(_Part):
+    """A SQLite database: all that was committed before the mark is at or below number `tx` of `stream`, which is of
+    `at` (unix seconds by the clock of `host`), and can be restored to.
+    """
+
+    host: str
+    database: str
+    stream: str
+    tx: int
+    at: float
+
+    def __str__(self) -> str:
+        return f"SQLite database {self.database} on {self.host}: transaction {self.tx:,} of {moment(self.at)}"
+
+
 class Mark(_Part):
     """`at`: unix seconds by the clock of `primary`; `lsn`: where the restore point of this name ends: whatever begins
-    there or later is not in a restore to it. `tdengine` is None where there is none, or no backup of it; `sqlite` until
-    the estate takes snapshots of one. `lacks`: why something that is there is not bound. `scheduled`: nobody has named
-    it. What it cost, in milliseconds: `took_ms` until it was handed over to be kept, `point_ms` of these for the
-    restore point with its commit; None of one that an earlier version took.
+    there or later is not in a restore to it. `tdengine` is None where there is none, or no backup of it; `databases`:
+    SQLite's, empty where no changes of one are streamed. `lacks`: why something that is there is not bound.
+    `scheduled`: nobody has named it. What it cost, in milliseconds: `took_ms` until it was handed over to be kept,
+    `point_ms` of these for the restore point with its commit; None of one that an earlier version took.
     """
 
     name: str
@@ -79,7 +94,7 @@ class Mark(_Part):
     lsn: str
     positions: tuple[Position, ...] = ()
     tdengine: Windows | None = None
-    sqlite: None = None
+    databases: tuple[Transaction, ...] = ()
     lacks: tuple[str, ...] = ()
     scheduled: bool = False
     took_ms: int | None = None
@@ -101,7 +116,9 @@ class Mark(_Part):
         """What it binds, by name: absent is what there was none of."""
         outboxes = {f"outbox of {one.store}" for one in self.positions if one.outbox}
         shadows = {f"shadow of {one.store}" for one in self.positions if one.shadow}
-        return ("postgresql", *(["tdengine"] if self.tdengine else []), *sorted(outboxes), *sorted(shadows))
+        files = sorted({f"sqlite {one.database}" for one in self.databases})
+        tdengine = ["tdengine"] if self.tdengine else []
+        return ("postgresql", *tdengine, *files, *sorted(outboxes), *sorted(shadows))
 
 
 class Damaged(_Part):

@@ -40,6 +40,7 @@
     say("live-elapsed", seconds(drill.elapsed_s));
     say("live-step", drill.step || "none now");
     rows(drill);
+    of("live-before").hidden = drill.outcome !== "";
     say("live-says", drill.outcome ? "Its report: " + drill.report : drill.says);
   }
   function within(selector) { return Array.from(of("board").querySelectorAll(selector)); }

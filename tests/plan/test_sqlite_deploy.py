@@ -96,6 +96,8 @@ def test_what_goes_wrong_in_a_service_costs_its_neighbours_no_memory(
     assert len(units) == 2
     for unit in units:
         assert "MemoryMax=512M" in unit and "OOMScoreAdjust=500" in unit
+    [receiver] = [unit for unit in units if "sqlite.receiver" in unit]
+    assert "OOMPolicy=continue" in receiver, "restic, which it asks, is no reason to end it"
 
 
 def test_where_none_is_named_nothing_is_laid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class Estate:
             "certificate": str(theirs.certificate), "key": str(theirs.key),
         }  # fmt: skip
         self.config = written(self.folder, receiver=there, **self.changes)
-        self.kept = self.folder / "kept"
+        self.kept = self.folder / "sqlite"
         self._receiver = self.folder / "receiver.json"
         self._receiver.write_text(
             json.dumps({

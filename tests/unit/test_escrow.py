@@ -48,7 +48,8 @@ def test_a_bundle_holds_what_a_blank_machine_needs(inventory: Inventory) -> None
     assert set(bundle.secrets) == set(secrets.NAMES)
     cipher = bundle.secrets["pgbackrest_cipher"]
     assert bundle.key_ids["pgbackrest_cipher"] == secrets.key_id(cipher)
-    assert set(bundle.key_ids) == {"pgbackrest_cipher", "restic", "td_cipher"}
+    assert set(bundle.key_ids) == {"pgbackrest_cipher", "restic", "td_cipher", "sqlite"}
+    assert bundle.key_ids["sqlite"] == secrets.key_id(secrets.sqlite_key(cipher))
     assert cipher.get_secret_value() not in bundle.files["README.txt"].decode()
     assert sealed.OPEN in bundle.files["README.txt"].decode()
 

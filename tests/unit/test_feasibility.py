@@ -83,6 +83,35 @@ def test_rows_of_tdengine_are_counted_in_rows() -> None:
     assert "or three nodes" in slow.lever
 
 
+FILES = replace(SIZES, files=2 * GIB, changes=400_000)
+TRADING = replace(
+    MEASURED, drills={"sqlite-host-loss": [40.0, 30.0]}, files=[Sample(1 * GIB, 10, "a proof")],
+    changes=[Sample(100_000, 5, "a run")],
+)  # fmt: skip
+
+
+def test_a_lost_application_host_takes_what_its_databases_of_today_take_besides() -> None:
+    found = only("sqlite-host-loss", 80, TRADING, FILES)
+    assert (found.total_s, found.verdict) == (pytest.approx(40 + 20 + 20), Verdict.FITS)
+    assert found.parts[2].says == "400000 transactions, the most since a snapshot at 20000 transactions/s (a run)"
+    few, grown = replace(TRADING, changes=[Sample(500_000, 25, "a run")]), replace(FILES, changes=2_000_000)
+    slow = only("sqlite-host-loss", 70, few, grown)
+    assert "snapshots more often" in slow.lever
+
+
+@pytest.mark.parametrize("changes", [{"files": None}, {"changes": None}])
+def test_what_nobody_knows_to_be_kept_of_sqlite_is_unknown(changes: dict[str, None]) -> None:
+    found = only("sqlite-host-loss", 1e6, TRADING, replace(FILES, **changes))
+    assert (found.verdict, found.total_s) == (Verdict.UNKNOWN, None)
+    assert "how much there is of it is unknown" in found.lever
+
+
+def test_a_database_that_grew_beyond_what_was_restored_is_measured_without_a_restore() -> None:
+    found = only("sqlite-host-loss", 1e6, replace(TRADING, changes=[Sample(50, 1, "a drill")]), FILES)
+    assert found.verdict is Verdict.UNKNOWN
+    assert "./dr sqlite-restore without --yes" in found.lever
+
+
 def test_a_slow_replay_asks_for_more_frequent_incrementals_and_says_how_frequent() -> None:
     found = only("bad-update", 20 + 7 + 15)  # half of the WAL would fit
     assert "at most 512 MiB of WAL" in found.lever

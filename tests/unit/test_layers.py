@@ -17,7 +17,7 @@ _HOSTS = (
     "runbooks.hosts", "runbooks.begun", "runbooks.knock", "runbooks.layout", "runbooks.agent", "runbooks.table_copy",
     "runbooks.tdengine", "runbooks.long_work", "runbooks.engine", "inventories",
 )  # fmt: skip
-_TDENGINE, _POSTGRESQL = "agents.tdengine", "agents.postgresql"
+_TDENGINE, _POSTGRESQL, _SQLITE = "agents.tdengine", "agents.postgresql", "agents.sqlite"
 _RULES: dict[str, tuple[str, ...]] = {
     # Rooms of the hosts' own programs: what a store's room needs of another store is nothing.
     "agents.base": ("agents.base",),
@@ -25,7 +25,7 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.watch": ("agents.base", "agents.watch"),
     "agents.alarms": ("agents.base", "agents.alarms"),
     # Each program of theirs asks one store's room; what keeps them asks none.
-    "agents.marks": ("agents.base", "agents.marks", "agents.writing", _TDENGINE),
+    "agents.marks": ("agents.base", "agents.marks", "agents.writing", _SQLITE, _TDENGINE),
     "agents.marks.keep": ("agents.base",),
     "agents.validation": ("agents.base", "agents.validation"),
     "agents.validation.questions": ("agents.base", _TDENGINE),
@@ -41,7 +41,7 @@ _RULES: dict[str, tuple[str, ...]] = {
     "agents.feed.yardstick": ("agents.base", "agents.feed", "agents.writing", "agents.postgresql"),
     "agents.feed.client_rates": ("agents.base", "agents.client", "agents.feed", "agents.writing", "agents.postgresql"),
     _POSTGRESQL: ("agents.base", "agents.jobs", "agents.writing", _POSTGRESQL),
-    "agents.sqlite": ("agents.base", "agents.jobs", "agents.writing", "agents.sqlite"),
+    _SQLITE: ("agents.base", "agents.jobs", "agents.writing", _SQLITE),
     _TDENGINE: ("agents.base", "agents.jobs", "agents.writing", _TDENGINE),
     # Writes as the trading system does; its feed for drills tells what the other feed tells.
     "agents.tracker": ("agents.base", "agents.client", "agents.tracker", "agents.writing"),

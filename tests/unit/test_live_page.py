@@ -273,7 +273,8 @@ def test_a_browser_follows_a_drill_from_its_first_phase_to_its_end(
         assert tab.text("drill") == "", "no drill runs"
         drill = live_kit.running(runs)
         tab.until("!document.getElementById('drill').hidden")
-        assert tab.text("live-phase") == "the feed writes" and tab.text("live-fault") == "not yet"
+        tab.until("document.getElementById('live-phase').textContent == 'the feed writes'")
+        assert tab.text("live-fault") == "not yet"
         assert tab.text("live-left").startswith("About ")
         calm, out = live_kit.ledger()
         drill.rows(calm + out)
@@ -284,12 +285,14 @@ def test_a_browser_follows_a_drill_from_its_first_phase_to_its_end(
         rows = tab.text("live-rows").split("\t")
         assert rows[0] == "PostgreSQL" and rows[2] == rows[3] != "0" and rows[4] == "outbox"
         assert tab.text("live-says") == "fault: <b>the plug</b>", "whatever a drill says is text"
+        assert "not of now" in tab.text("live-before"), "a page that says safe is older than the fault"
         first = tab.text("live-fault")
         tab.until(f"document.getElementById('live-fault').textContent > {first!r}")
         assert 0 < tab.js("document.getElementById('live-bar').value") < 1
         pictured(tab, "running")
         drill.end()
         tab.until("document.getElementById('live-phase').textContent == '✓ passed'")
+        assert tab.text("live-before") == ""
         assert tab.text("live") == "The drill is over" and live_kit.RUN in tab.text("live-says")
         pictured(tab, "over")
 

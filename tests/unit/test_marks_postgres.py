@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from runbooks.probes.postgresql import pgbackrest
 from runbooks.probes.postgresql import server as nodes
 from runbooks.probes.postgresql.pgbackrest import Backup, Repository
 from runbooks.probes.postgresql.server import Node
-from tests.unit import td_kit
+from tests.unit import sqlite_kit, td_kit
 from tests.unit.agent_fixtures import config_file, orders, tables
 from tests.unit.marks_kit import estate, host
 from tests.unit.postgres_server import Server, folder_for_server
@@ -202,7 +203,7 @@ def test_a_mark_binds_the_outboxs_numbers_and_says_what_is_absent(here: Estate, 
     mark = taking.take(here, "used").mark
     [one] = mark.positions
     assert one.outbox and (one.outbox.newest, one.outbox.pending_rows) == (last, 5)
-    assert (mark.tdengine, mark.sqlite, mark.lacks) == (None, None, ())
+    assert (mark.tdengine, mark.databases, mark.lacks) == (None, (), ())
     assert mark.stores == ("postgresql", "outbox of postgresql")
     kept = keeping.look(here.backup)
     assert [one.name for one in kept.marks] == ["unused", "used"]
@@ -231,6 +232,30 @@ def test_with_tdengine_its_outbox_and_its_newest_backups_hashes_are_bound_too(
     assert edited.tdengine is None
     [lack] = edited.lacks
     assert "was edited, or sealed with another key" in lack
+
+
+def test_with_sqlite_databases_the_transaction_that_is_protected_is_bound_too(
+    here: Estate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit = sqlite_kit.Estate(tmp_path, tmp_path / "pki")
+    monkeypatch.setenv("MYSTOCKS_SQLITE", str(kit.config))
+    both = replace(here, data={**here.data, "sqlite_databases": ["trading"]})
+    try:
+        with closing(kit.database()) as database:
+            kit.start()
+            sqlite_kit.trade(database, 1)
+            known = sqlite_kit.protected(kit.asking())
+        mark = taking.take(both, "with-sqlite").mark
+        [bound] = mark.databases
+        assert (bound.host, bound.database, bound.stream, bound.tx) == ("app1", "trading", known.stream, known.tx)
+        assert mark.lacks == () and "sqlite trading" in mark.stores
+        assert keeping.look(both.backup).marks[-1] == mark
+        kit.kill("protector")
+        unprotected = taking.take(both, "unprotected").mark
+    finally:
+        kit.end()
+    assert unprotected.databases == ()
+    assert unprotected.lacks[0].startswith("SQLite database trading on app1: The protector at")
 
 
 def test_an_application_host_that_is_away_is_what_the_mark_lacks(here: Estate, tmp_path: Path) -> None:
@@ -282,7 +307,7 @@ def test_the_task_keeps_a_mark_and_lets_go_of_what_no_backup_leads_to(
     monkeypatch.setattr(pgbackrest, "info", lambda *_: repository)
     DrProgram(name="dr", binary="./dr").run(arguments(["mark", "new", "--json"]))
     told = json.loads(capsys.readouterr().out)
-    assert (told["name"], told["expired"], told["tdengine"], told["sqlite"]) == ("new", ["old"], None, None)
+    assert (told["name"], told["expired"], told["tdengine"], told["databases"]) == ("new", ["old"], None, [])
     assert [one.name for one in keeping.look(here.backup).marks] == ["new"]
 
 
@@ -295,7 +320,7 @@ def test_a_mark_that_lacks_something_is_kept_and_the_task_ends_with_1(
     code, out, err = run(capsys, "mark", "lacking")
     assert code == ExitCode.FAILED
     assert out.startswith("mark lacking: ")
-    assert "SQLite snapshot: none" in out
+    assert "SQLite databases: none" in out
     assert "WARNING: PostgreSQL's outbox on app1: " in err
     [kept] = keeping.look(here.backup).marks
     assert len(kept.lacks) == 1

@@ -52,6 +52,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "agents/postgresql/side/release.py": ({"rmtree()"}, "the same folder"),
     "agents/sqlite/copying.py": ({"rename()"}, "a copy of an SQLite file"),
     "agents/sqlite/placing.py": ({"rename()"}, "small files of ours"),
+    "agents/sqlite/scripts.py": ({"pgbackrest restore"}, "the verb of its own command"),
     "agents/sqlite/shelf.py": ({"rename()", "rmtree()"}, "what was received of an SQLite database, on the backup host"),
     "agents/sqlite/swap.py": ({"rename()", "rmtree()"}, "an SQLite file, its sidecars, and our own folder beside it"),
     "deploys/outliving.py": ({"rm -r"}, "what a unit left"),

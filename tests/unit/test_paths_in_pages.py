@@ -71,13 +71,14 @@ def test_a_path_that_is_gone_is_missed(tracked: frozenset[str]) -> None:
     assert NAMED.findall(hint) == ["catalog/ddl.py"]
 
 
-def test_the_page_on_stores_names_every_folder_of_a_store() -> None:
-    """Wherever TDengine has a folder of its own a third store needs one too."""
+@pytest.mark.parametrize("store", ["tdengine", "sqlite"])
+def test_the_page_on_stores_names_every_folder_of_a_store(store: str) -> None:
+    """Wherever one has a folder of its own the next store of its kind needs one too."""
     page = (ROOT / "docs/adding-a-store.md").read_text()
     folders = {
-        path.parent.relative_to(ROOT).as_posix() + "/tdengine"
+        path.relative_to(ROOT).as_posix()
         for top in ("agents", "deploys", "doors", "drills", "inventories", "runbooks", "templates")
-        for path in (ROOT / top).rglob("tdengine")
+        for path in (ROOT / top).rglob(store)
         if path.is_dir() and any(path.iterdir())
     }
     assert len(folders) > 7

@@ -6,9 +6,11 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,7 @@ class Here:
         self.asked.append(" ".join([command.split()[0], *command.split()[1:2], *map(str, words)]))
         if command.startswith("systemctl"):
             return self._systemctl(command.split()[1].strip(), [str(word) for word in words])
-        if command.startswith("test -e"):
+        if command.startswith(("test -e", "install -d")):
             return Ran(0, "", "", 0.0)
         text = command % tuple(shlex.quote(str(word)) for word in words)
         text = text.replace(agent.ROOT, str(ROOT)).replace("python3", sys.executable)
@@ -116,10 +118,12 @@ def estate(kit: Estate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host
     return Hosts(Here(kit))
 
 
-def ran(estate: Any, *, yes: bool = True, **said: Any) -> RunResult[SqliteRestore]:
-    folder = estate.host_.kit.folder / f"run-{len(list(estate.host_.kit.folder.glob('run-*')))}"
-    folder.mkdir()
-    return runner.run(SQLITE_RESTORE, Context(estate, SqliteRestoreOptions(yes=yes, **said), folder))
+def ran(estate: Any, *, yes: bool = True, resume: bool = False, **said: Any) -> RunResult[SqliteRestore]:
+    """A new run, or the last one gone on with."""
+    there = len(list(estate.host_.kit.folder.glob("run-*")))
+    folder = estate.host_.kit.folder / f"run-{there - resume}"
+    folder.mkdir(exist_ok=resume)
+    return runner.run(SQLITE_RESTORE, Context(estate, SqliteRestoreOptions(yes=yes, **said), folder), resume=resume)
 
 
 def ids(numbers: range) -> list[str]:
@@ -160,6 +164,79 @@ def test_the_newest_has_what_was_committed_a_moment_before_the_writer_was_stoppe
     found = ran(estate)
     assert found.outcome is Outcome.PASSED, found.error
     assert set(trades(Path(found.state.safety) / "trading.db")) <= set(live(kit))
+
+
+def test_to_a_moment_brings_what_was_committed_by_then_in_whichever_zone_it_is_said(estate: Hosts, kit: Estate) -> None:
+    moment = datetime.fromtimestamp(protected(kit.asking()).at + 0.001, timezone(timedelta(hours=8)))
+    time.sleep(0.05)
+    kit.start("writer")
+    until(lambda: len(kit.noted()) > 20)
+    kit.kill("writer", signal.SIGTERM)
+    found = ran(estate, to=moment.isoformat())
+    assert found.outcome is Outcome.PASSED, found.error
+    assert live(kit) == ids(range(10))
+    assert len(trades(Path(found.state.safety) / "trading.db")) > 30
+
+
+def test_a_table_of_a_moment_comes_back_and_the_others_stay_as_they_are_now(estate: Hosts, kit: Estate) -> None:
+    moment = datetime.fromtimestamp(protected(kit.asking()).at + 0.001, timezone.utc)
+    time.sleep(0.05)
+    with closing(kit.database()) as database, database._transaction() as connection:
+        connection.execute("UPDATE trades SET price = 0")
+        connection.execute("INSERT INTO signals (asset, signal_type, strength, timestamp) VALUES ('BTC', 'x', 1, '1')")
+    found = ran(estate, to=moment.isoformat(), table="trades")
+    assert found.outcome is Outcome.PASSED, found.error
+    with closing(kit.database()) as database:
+        assert database.get_database_stats()["signals_count"] == 1
+        [(least,)] = database._get_connection().execute("SELECT min(price) FROM trades")
+    assert least == 100.25
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["before the swap", "after the swap"])
+def test_a_run_that_was_cut_off_in_its_restore_is_resumed_to_the_end(
+    estate: Hosts, kit: Estate, monkeypatch: pytest.MonkeyPatch, swapped: bool
+) -> None:
+    """Whoever ran it was killed; the writers stand still until somebody goes on."""
+    tx = kit.asking().protected().tx
+    kit.start("writer")
+    until(lambda: len(kit.noted()) > 20)
+    real = act.restore
+
+    def cut_off(*words: Any) -> Any:
+        if swapped:
+            real(*words)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(act, "restore", cut_off)
+        assert ran(estate, tx=tx).outcome is Outcome.INTERRUPTED
+    assert kit.running.keys() == {"receiver"}
+    found = ran(estate, tx=tx, resume=True)
+    assert found.outcome is Outcome.PASSED, found.error
+    assert live(kit)[:10] == ids(range(10)) and {"writer", "protector"} <= set(kit.running)
+    kept = [path for path in kit.path.parent.glob("pre_restore/*/trading.db") if len(trades(path)) > 30]
+    assert kept, "what was there before the first try is kept"
+
+
+def test_a_run_is_not_resumed_beside_somebody_who_has_begun_to_write(
+    estate: Hosts, kit: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.start("writer")
+    until(lambda: len(kit.noted()) > 5)
+
+    def cut_off(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(act, "restore", cut_off)
+        assert ran(estate).outcome is Outcome.INTERRUPTED
+    before = len(live(kit))
+    kit.first = 1000
+    kit.start("writer")
+    until(lambda: len(live(kit)) > before)
+    found = ran(estate, resume=True)
+    assert found.outcome is not Outcome.PASSED and "trading is in use" in found.error
+    assert "writer" in kit.running
 
 
 def test_who_else_has_it_open_is_named_and_what_was_stopped_goes_on(estate: Hosts, kit: Estate) -> None:

@@ -79,7 +79,8 @@ class Kept:
 class Built:
     """What a restore would bring, built and checked beside, or has brought: up to transaction `tx`, which is of `to`.
 
-    `source`: the snapshot, or the file. `safety`: the folder with what was there before, empty where nothing was.
+    `source`: the snapshot, or the file. `changes`: transactions that were laid on the snapshot. `safety`: the folder
+    with what was there before, empty where nothing was.
     """
 
     source: str
@@ -91,6 +92,7 @@ class Built:
     safety: str = ""
     before: int | None = None  # rows of the one table before
     restored: int | None = None  # and after
+    changes: int = 0
 
 
 def names(estate: Estate) -> tuple[str, ...]:
@@ -166,5 +168,5 @@ def built(said: Mapping[str, Any]) -> Built:
     return Built(
         str(said.get("snapshot") or said.get("file") or ""), said.get("tx"), str(said.get("to") or ""), said["rows"],
         float(said["seconds"]), tuple(said.get("warnings", ())), str(said.get("safety") or ""), said.get("before"),
-        said.get("restored"),
+        said.get("restored"), int(said.get("changes") or 0),
     )  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from inventories.errors import BadInput, DrError, Refused, TargetFailed, TimedOut, VerificationFailed
+from runbooks.actions import offsite
 from runbooks.actions.sqlite import restore as act
 from runbooks.engine.context import Options
 from runbooks.engine.procedure import Procedure
@@ -26,10 +27,12 @@ _QUIET_S = 5.0  # for what was committed last to be protected, before its protec
 
 class SqliteRestoreOptions(Options):
     """At most one of `to` (a moment with its zone), `tx` (a transaction), `backup` (a snapshot's label) and `file`
-    (a copy on that host); none of them: the newest transaction. `host`: the application host, "" for the first.
+    (a copy on that host); none of them: the newest transaction. `stream`: beside `tx`, along these changes alone.
+    `host`: the application host, "" for the first. `offsite`: what the backup host lost comes back from the off-site
+    copy first.
     """
 
-    added_later: ClassVar[frozenset[str]] = frozenset()
+    added_later: ClassVar[frozenset[str]] = frozenset({"offsite", "stream"})
     database: str = "trading"
     host: str = ""
     to: str = ""
@@ -37,6 +40,8 @@ class SqliteRestoreOptions(Options):
     backup: str = ""
     file: str = ""
     table: str = ""
+    offsite: bool = False
+    stream: str = ""
 
 
 class SqliteRestore(BaseModel):
@@ -48,6 +53,8 @@ class SqliteRestore(BaseModel):
     host: str = ""
     words: tuple[str, ...] = ()
     table: str = ""
+    offsite: bool = False
+    transactions: int = 0  # laid on the snapshot: how long that takes is what ./dr plan reckons with
     writers: tuple[str, ...] = ()
     started: bool = False
     safety: str = ""
@@ -67,7 +74,7 @@ def wanted(context: Run) -> SqliteRestore:
     words = target(said)
     return SqliteRestore(
         database=said.database, host=chosen(context.estate, said.database, said.host).name, table=said.table,
-        words=(*words, *(("--table", said.table) if said.table else ())),
+        offsite=said.offsite, words=(*words, *(("--table", said.table) if said.table else ())),
     )  # fmt: skip
 
 
@@ -96,7 +103,7 @@ def target(said: SqliteRestoreOptions) -> tuple[str, ...]:
     if said.to:
         return ("--time", moment(said.to).isoformat())
     if said.tx:
-        return ("--tx", str(said.tx))
+        return ("--tx", str(said.tx), *(("--stream", said.stream) if said.stream else ()))
     if said.backup:
         return ("--backup", said.backup)
     return ("--file", said.file) if said.file else ("--latest",)
@@ -129,6 +136,22 @@ def where(context: Run, state: SqliteRestore) -> Host:
 def units(state: SqliteRestore) -> tuple[str, ...]:
     """Writers first: they are stopped before, and started after, what protects."""
     return (*state.writers, sqlite.service(state.database))
+
+
+def fetch(context: Run, state: SqliteRestore) -> SqliteRestore:
+    """Raises BadInput where the estate has no off-site copy."""
+    if not context.estate.groups.get("offsite"):
+        raise BadInput(f"estate {context.estate.name} has no off-site host", "leave --offsite out")
+    shelf = f"{state.host}-{state.database}"
+    copy = offsite.restore_sqlite(context.estate.backup, shelf, Asker.of(context))
+    made = f"{datetime.fromtimestamp(copy.made_at, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    return tell(context, state, f"what the copy of {made} has of it and the backup host had not is back")
+
+
+def fetched(context: Run, state: SqliteRestore) -> None:
+    """Raises VerificationFailed."""
+    if not sqlite.listed(where(context, state), state.database).snapshots:
+        raise VerificationFailed(f"no snapshot of {state.database} is kept, there or off-site")
 
 
 def assess(context: Run, state: SqliteRestore) -> SqliteRestore:
@@ -169,7 +192,7 @@ def build(context: Run, state: SqliteRestore) -> SqliteRestore:
     more = [_brings(found), *found.warnings]
     if not context.options.yes:
         more.append("nothing was changed: repeat with --yes")
-    return tell(context, state, *more)
+    return tell(context, state.model_copy(update={"transactions": found.changes}), *more)
 
 
 def _brings(found: Built) -> str:
@@ -298,11 +321,22 @@ SQLITE_RESTORE: Procedure[SqliteRestore] = Procedure(
         "and tells what it holds; with --yes it stops the writers that the inventory names, keeps the old file in "
         "pre_restore, and one rename puts the new one in its place. Whatever fails, the old one is back and the "
         "writers run. Refuses while anybody else has the file open, naming them. One table (--table) comes back in one "
-        "transaction, while others go on writing. Ends when the new database is protected again."
+        "transaction, while others go on writing. Ends when the new database is protected again. Where the backup host "
+        "was lost too, --offsite first brings back what the off-site copy has and the backup host has not."
     ),
     gate=(Gate("application", "The application host answers and has SQLite's programs and key.", answers),),
     initial=wanted,
     steps=(
+        Step(
+            name="fetch", role="backup", budget="restore.fetch", action=fetch, observes=True, grows=Grows.FETCH,
+            when=lambda context, state: state.offsite, when_says="the backup host lost what it kept (--offsite)",
+            says="Fetch what the off-site copy has of the database, beside what is there.",
+            evidence=Evidence("a snapshot of it is kept", fetched),
+            commands=(
+                "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.offsite.copies restore "
+                "--only /var/lib/mystocks-dr/sqlite/app1-trading",
+            ),
+        ),
         Step(
             name="assess", role="app", budget="restore.cover", action=assess, observes=True,
             says="Look whether the database is whole and protected, who writes to it, and what is kept.",
