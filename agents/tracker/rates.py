@@ -36,6 +36,7 @@ from agents.writing.writer import Ack, By
 
 LEAST = 100  # of anything: fewer have no slowest of a hundred
 TURN_S = 0.02
+PATIENCE = 10  # times as long as the batches ought to take
 
 
 @dataclass
@@ -65,8 +66,9 @@ def batches(config: Config, n: int, rate: float, every_s: float) -> Heard:
         writer.flush()  # finds the store, which is paid once
         heard.ms.clear()
         writer.start()
-        ends, due = time.monotonic() + n * every_s + every_s / 2, time.monotonic()
-        while time.monotonic() < ends:
+        due = time.monotonic()
+        ends = due + PATIENCE * n * every_s
+        while len(heard.ms) + heard.outbox < n and time.monotonic() < ends:
             for row in itertools.islice(session, turn):
                 writer.enqueue(*row)
             due += turn / rate
