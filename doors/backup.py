@@ -118,9 +118,11 @@ def _stores(estate: Estate, wanted: str) -> tuple[str, ...]:
 
 
 def _listed(estate: Estate, wanted: str) -> tuple[str, ...]:
-    """The stores to list. Raises BadInput for one that is not deployed."""
+    """The stores to list. Raises BadInput for one that is none, or not deployed."""
     from runbooks.probes.sqlite import databases
 
+    if wanted and wanted not in (*ENGINES, SQLITE):
+        raise BadInput(f"there is no store {wanted!r}", f"the stores are {', '.join((*ENGINES, SQLITE))}")
     there = bool(databases.names(estate))
     if wanted != SQLITE:
         return (*_stores(estate, wanted), *((SQLITE,) if there and not wanted else ()))

@@ -170,14 +170,12 @@ def backup_at_the_mark(name: str, label: str, inventory: str, resume: bool) -> s
             f"two targets were given: --to-mark {name} and --label {label}", "leave --label or --to-mark out"
         )
     from runbooks import hosts
-    from runbooks.marks import holding, keeping, names, resolving
+    from runbooks.marks import holding, names, resolving
 
     names.check(name)
     estate = hosts.load(inventory or None)
     with progress() as say:
-        found = resolving.one(name, keeping.look(estate.backup))
-        if found.estate != estate.name:
-            raise BadInput(f"mark {name} is of estate {found.estate}, and this one is {estate.name}", "./dr marks")
+        found = resolving.of_this_estate(estate, name)
         if resume and found.tdengine:
             return found.tdengine.label
         label = holding.backup_of(estate, found, "./dr tdengine-restore without --to-mark takes the newest backup")
@@ -191,14 +189,12 @@ def backup_at_the_mark(name: str, label: str, inventory: str, resume: bool) -> s
 def transaction_at_the_mark(name: str, database: str, host: str, inventory: str, kept_there: bool) -> Transaction:
     """Of a SQLite database what a mark bound. Raises BadInput; Refused where it has to be `kept_there` and is not."""
     from runbooks import hosts
-    from runbooks.marks import holding, keeping, names, resolving
+    from runbooks.marks import holding, names, resolving
 
     names.check(name)
     estate = hosts.load(inventory or None)
     with progress() as say:
-        found = resolving.one(name, keeping.look(estate.backup))
-        if found.estate != estate.name:
-            raise BadInput(f"mark {name} is of estate {found.estate}, and this one is {estate.name}", "./dr marks")
+        found = resolving.of_this_estate(estate, name)
         bound = holding.transaction_of(estate, found, database, host, kept_there=kept_there)
         say(f"mark {name} of {found.moment}: {bound}")
     return bound

@@ -18,6 +18,13 @@ from inventories.errors import BadInput, ExitCode
 
 if TYPE_CHECKING:
     from runbooks.hosts import Estate
+    from runbooks.validation import scheduled
+
+    class Found(scheduled.Found, Protocol):
+        """What a validation of either store found."""
+
+        def as_json(self) -> dict[str, Any]: ...
+        def render(self) -> str: ...
 
 STORES = ("tdengine", "postgresql")
 # Words that are no mark's name, and mean nothing to a store.
@@ -28,20 +35,7 @@ _OF_TDENGINE = ("label", "into", "symbols", "from", "to")
 Say = Callable[[str], object]
 
 
-class Found(Protocol):
-    """What a validation of either store found; `brief` is one sentence of it."""
-
-    @property
-    def sound(self) -> bool: ...
-    @property
-    def brief(self) -> str: ...
-    @property
-    def warns(self) -> str: ...
-    def as_json(self) -> dict[str, Any]: ...
-    def render(self) -> str: ...
-
-
-_Look = Callable[["Estate", Say], Found]
+_Look = Callable[["Estate", Say], "Found"]
 
 
 @task(

@@ -10,35 +10,20 @@ minute], ...]}, "bars": the same}. Exit codes: 0 it was looked, 1 nobody answers
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from agents.base.errors import AgentError, run
-from agents.tdengine.session import DEFAULT, Session, load_settings
+from agents.base.errors import run
+from agents.validation.asked import Asked, BadRequest, answer
 
 HOUR_S, MINUTE_NS, S_NS = 3600, 60 * 10**9, 10**9
 NAMED = 1000  # of those that lack a tick
 Minute = tuple[str, int]  # a symbol, and minutes since 1970
 Json = dict[str, Any]
-
-
-class BadRequest(AgentError):  # noqa: N818
-    """What came on standard input is no request."""
-
-    exit_code = 2
-
-
-class Asked(Protocol):
-    """As much of a session as is used."""
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]: ...
 
 
 @dataclass
@@ -101,16 +86,7 @@ def _span(start: int, end: int) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="agents.validation.agreement", description="Find what has no tick.")
-    parser.add_argument("--config", type=Path, default=DEFAULT)
-    options = parser.parse_args(arguments)
-    try:
-        request = json.loads(sys.stdin.read())
-    except ValueError as error:
-        raise BadRequest(f"The request is no JSON: {error}.") from error
-    with Session(load_settings(options.config)) as session:
-        print(json.dumps(look(session, request)))
-    return 0
+    return answer("agents.validation.agreement", "Find what has no tick.", look, arguments)
 
 
 if __name__ == "__main__":

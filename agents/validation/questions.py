@@ -11,25 +11,17 @@ came is no such thing.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from agents.base.errors import AgentError, run
-from agents.tdengine.session import DEFAULT, Session, TdengineError, load_settings
+from agents.base.errors import run
+from agents.tdengine.session import TdengineError
 from agents.tdengine.sql import quoted
+from agents.validation.asked import Asked, BadRequest, answer
 
 Json = dict[str, Any]
-
-
-class BadRequest(AgentError):  # noqa: N818
-    """What came on standard input are no questions."""
-
-    exit_code = 2
 
 
 class _Number(int):
@@ -37,12 +29,6 @@ class _Number(int):
 
     def __format__(self, more: str) -> str:
         return str(int(self) + int(more or 0))
-
-
-class Asked(Protocol):
-    """As much of a session as is used."""
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]: ...
 
 
 def answers(session: Asked, questions: Any, clock: Callable[[], float] = time.monotonic) -> dict[str, Json]:
@@ -81,16 +67,7 @@ def _literal(value: Any) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="agents.validation.questions", description="Ask TDengine questions.")
-    parser.add_argument("--config", type=Path, default=DEFAULT)
-    options = parser.parse_args(arguments)
-    try:
-        questions = json.loads(sys.stdin.read())
-    except ValueError as error:
-        raise BadRequest(f"The questions are no JSON: {error}.") from error
-    with Session(load_settings(options.config)) as session:
-        print(json.dumps(answers(session, questions), default=str))
-    return 0
+    return answer("agents.validation.questions", "Ask TDengine questions.", answers, arguments)
 
 
 if __name__ == "__main__":

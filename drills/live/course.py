@@ -16,6 +16,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from runbooks.engine.process import started_at
+
 FILE = "course.jsonl"
 _CLOSES_S = 1.0
 
@@ -39,7 +41,7 @@ class Writer:
     """
 
     def __init__(self, folder: Path, scenario: str, summary: str, twin: str = "") -> None:
-        self.head = Header(time.monotonic(), folder.name, scenario, summary, twin, os.getpid(), born(os.getpid()))
+        self.head = Header(time.monotonic(), folder.name, scenario, summary, twin, os.getpid(), started_at(os.getpid()))
         self.marks: list[tuple[str, float]] = []
         self.over = False
         self._path = folder / FILE
@@ -73,14 +75,6 @@ class Writer:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def born(pid: int) -> str:
-    """When a process began, in the kernel's ticks since this boot; empty for one that is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
 def alive(header: Header) -> bool:
     """Whether the very process that wrote it still runs."""
-    return header.born != "" and born(header.pid) == header.born
+    return header.born != "" and started_at(header.pid) == header.born

@@ -36,7 +36,7 @@ def late(found: Sequence[Kept] | None, most_s: float, now: float) -> Iterator[Fi
 
 def sentence(found: Sequence[Kept], now: float) -> str:
     """For people: a store after the other."""
-    return "; ".join(_sentence(one, now) for one in found) or "none on a schedule (README, step 10)"
+    return "; ".join(_sentence(one, now) for one in found) or "none on a schedule (README, step 11)"
 
 
 def _sentence(one: Kept, now: float) -> str:

@@ -29,14 +29,16 @@ GROWING = frozenset({"provision", "fetch-repository", "restore", "replay", "side
 LAST = ("write-path", "drain-outbox")  # with the first write, or with the last that waited, a store is back
 
 
-def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) -> Measured:
+Shelves = tuple[Shelf, ...] | None  # empty where the estate has no SQLite database; None where nobody knows
+
+
+def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]], there: Shelves) -> Measured:
     """From proofs on the backup host and from the journals of runs; `drills`: scenario -> RTOs. Raises DrError."""
     past = ran(estate.name, runs)
     copied, replayed = _proofs(proofs.every(estate.backup))
     clusters = [run for run in past if run.procedure == "restore-cluster"]
     rows = [run for run in past if run.procedure.startswith("tdengine-")]
     files = [run for run in past if run.procedure == "sqlite-restore"]
-    shelves = _shelves(estate)
     own_copies = list(_samples(clusters, "restore", "bytes"))
     own_replays = list(_samples(clusters, "replay", "wal_bytes"))
     return Measured(
@@ -45,14 +47,14 @@ def gather(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) ->
         fetch=list(_samples(clusters, "fetch-repository", "repository_bytes"))[:LATEST],
         provision=[s for run in clusters if (s := _seconds(run).get("provision"))][:LATEST],
         ticks=[*_samples(rows, "restore", "rows_written"), *_ticks(backups.proofs(estate.backup))][:LATEST],
-        files=_unpacked(shelves or ())[:LATEST],
+        files=_unpacked(there or ())[:LATEST],
         changes=[*_samples(files, "restore", "transactions"), *_samples(files, "build", "transactions")][:LATEST],
         fixed={name: _fixed([run for run in past if run.procedure == name]) for name in set(RUNBOOKS.values())},
         drills=drills,
     )
 
 
-def sizes(estate: Estate) -> Sizes:
+def sizes(estate: Estate, there: Shelves) -> Sizes:
     """Today's amounts, from the repository alone: also when the database hosts are lost. Raises DrError."""
     stanza = str(estate.data["stanza"])
     repository = pgbackrest.info(estate.backup, stanza)
@@ -62,14 +64,14 @@ def sizes(estate: Estate) -> Sizes:
     end = pgbackrest.archive_end(estate.backup, stanza, repository)
     wal, seconds = most_wal(repository, end.at if end else newest.stopped_at)
     used = estate.backup.run("du -sb %s | cut -f1", disk.REPOSITORY, timeout=60).text
-    files, changes = files_there(_shelves(estate))
+    files, changes = files_there(there)
     return Sizes(
         newest.size_bytes, wal, seconds, int(used), _ticks_there(estate), _behind(estate), files, changes
     )
 
 
-def _shelves(estate: Estate) -> tuple[Shelf, ...] | None:
-    """What is kept of SQLite databases that are streamed, empty where the estate has none; None where nobody knows."""
+def shelves(estate: Estate) -> Shelves:
+    """What is kept of SQLite databases that are streamed."""
     streamed = {(host, name) for host, name, streamed in kept.declared(estate) if streamed}
     if not streamed:
         return ()
@@ -81,16 +83,16 @@ def _shelves(estate: Estate) -> tuple[Shelf, ...] | None:
     return there if len(there) == len(streamed) else None
 
 
-def files_there(shelves: Sequence[Shelf] | None) -> tuple[int | None, int | None]:
+def files_there(there: Shelves) -> tuple[int | None, int | None]:
     """Bytes of the databases, and transactions to lay on their snapshots; None where nobody knows."""
-    if shelves is None:
+    if there is None:
         return None, None
-    return sum(one.snapshots[-1].bytes for one in shelves), sum(one.most_changes for one in shelves)
+    return sum(one.snapshots[-1].bytes for one in there), sum(one.most_changes for one in there)
 
 
-def _unpacked(shelves: Sequence[Shelf]) -> list[Sample]:
+def _unpacked(there: Sequence[Shelf]) -> list[Sample]:
     """Restores of snapshots alone, newest first, from proofs that passed."""
-    proven = [(one, shelf) for shelf in shelves for one in shelf.snapshots if one.proven and one.proof_s]
+    proven = [(one, shelf) for shelf in there for one in shelf.snapshots if one.proven and one.proof_s]
     return [
         Sample(one.bytes, one.proof_s or 1.0, f"proof of {one.label} of {shelf.name}")
         for one, shelf in sorted(proven, key=lambda each: each[0].proven_at or 0.0, reverse=True)

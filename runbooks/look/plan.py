@@ -26,4 +26,6 @@ def answers(estate: Estate, runs: Path, drills: Mapping[str, Sequence[float]]) -
         promised = {name: rto for name, rto in promised.items() if not name.startswith(_SQLITE)}
     if not estate.delayed:
         promised = {name: rto for name, rto in promised.items() if feasibility.WAYS.get(name) is not Way.DELAYED}
-    return feasibility.answers(promised, measurements.sizes(estate), measurements.gather(estate, runs, drills))
+    shelves = measurements.shelves(estate)
+    today, measured = measurements.sizes(estate, shelves), measurements.gather(estate, runs, drills, shelves)
+    return feasibility.answers(promised, today, measured)

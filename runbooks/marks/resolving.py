@@ -39,6 +39,14 @@ def resolve(estate: Estate, name: str, *, resumed: bool = False) -> Goal:
     return Goal(mark, mark.lsn, seen.timeline)
 
 
+def of_this_estate(estate: Estate, name: str) -> Mark:
+    """The mark, for what no primary has to be asked. Raises as `one` does, and BadInput for another estate's."""
+    mark = one(name, keeping.look(estate.backup))
+    if mark.estate != estate.name:
+        raise BadInput(f"mark {name} is of estate {mark.estate}, and this one is {estate.name}", "./dr marks")
+    return mark
+
+
 def one(name: str, found: Kept) -> Mark:
     """Raises BadInput where there is none, or two; Refused where its file is damaged."""
     marks = [mark for mark in found.marks if mark.name == name]

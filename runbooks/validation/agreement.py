@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from inventories.catalog.agreement import Agreement, Fills, Orders
 from inventories.catalog.tables import Tables
 from inventories.errors import DrError
+from runbooks.probes.durations import utc
 from runbooks.probes.tdengine.agreement import Lacking, Minute, Wanted
 from runbooks.table_copy.names import literal, qualified, quoted
 from runbooks.validation.difference import Check, Difference, Looked
@@ -79,7 +79,7 @@ def judge(
         return Looked(Check.AGREEMENT, over, 0, "quality.yaml declares no agreement: not judged", required=False)
     number, found, notes = _of_orders(agreement, answers)
     more, others, said = _of_ticks(agreement, known, span, answers, look)
-    between = f"from {_moment(span.first)} to {_moment(span.last)}"
+    between = f"from {utc(span.first)} to {utc(span.last)}"
     return Looked(
         Check.AGREEMENT, over, number + more, "; ".join([between, *notes, *said]), (*found, *others), required=False
     )  # fmt: skip
@@ -98,7 +98,7 @@ def _of_orders(agreement: Agreement, answers: Mapping[str, Answer]) -> _Part:
     [row] = answer.rows
     wanted = f"a fill in {fills.table}"
     found = [
-        Difference(Check.AGREEMENT, orders.table, f"order {one['key']} of {_moment(one['at'])}", wanted, "none")
+        Difference(Check.AGREEMENT, orders.table, f"order {one['key']} of {utc(one['at'])}", wanted, "none")
         for one in row["some"] or ()
     ]
     found += _further(orders.table, "orders", wanted, int(row["lacks"]) - len(found))
@@ -155,7 +155,7 @@ def _listed(table: str, names: Mapping[Minute, str], lacking: Lacking, wanted: s
     some = lacking.some[:NAMED]
     for one in some:
         symbol, minute = one
-        what = f"{names.get(one, 'bar')} of {symbol} at {_moment(minute * 60)}"
+        what = f"{names.get(one, 'bar')} of {symbol} at {utc(minute * 60)}"
         yield Difference(Check.AGREEMENT, table, what, wanted, "none")
     yield from _further(table, "minutes", wanted, lacking.lacks - len(some))
 
@@ -163,7 +163,3 @@ def _listed(table: str, names: Mapping[Minute, str], lacking: Lacking, wanted: s
 def _further(table: str, what: str, wanted: str, number: int) -> Iterator[Difference]:
     if number > 0:
         yield Difference(Check.AGREEMENT, table, f"further {what}", wanted, f"none for {number:,}")
-
-
-def _moment(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"

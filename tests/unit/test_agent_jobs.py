@@ -121,10 +121,11 @@ def test_a_job_is_given_the_time_that_its_limit_grew_to(host: BackupHost) -> Non
 
 
 def test_two_jobs_never_have_the_repository_at_once(host: BackupHost) -> None:
-    host.pgbackrest(f'touch "{host.folder}/runs"; sleep 2')
+    host.pgbackrest(f'touch "{host.folder}/runs"; until [ -e "{host.folder}/enough" ]; do sleep 0.05; done')
     first = host.start("run", "full")
     eventually((host.folder / "runs").exists)
     _, err = host.run("run", "incr", code=3)
+    (host.folder / "enough").touch()
     assert "incr cannot run: full runs since 2" in err
     assert f"(process {first.pid})" in err
     assert not (host.settings.states / "incr.json").exists() or host.state("incr").outcome is None

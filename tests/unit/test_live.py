@@ -20,6 +20,7 @@ from drills.live.follow import Follower
 from drills.live.snapshot import snapshot
 from inventories.errors import BadInput
 from runbooks.engine.journal import Event, Journal
+from runbooks.engine.process import started_at
 from tests.unit import live_kit as kit
 
 # ---- the writer
@@ -123,7 +124,7 @@ def test_a_running_drill_is_found_alone_and_among_rounds(tmp_path: Path) -> None
 
 def test_a_drill_whose_process_is_gone_does_not_run(tmp_path: Path) -> None:
     gone = subprocess.Popen(["sleep", "60"])
-    born = course.born(gone.pid)
+    born = started_at(gone.pid)
     gone.kill()
     gone.wait()
     drill = kit.running(tmp_path)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from pydantic import SecretStr
 from agents.sqlite import records, restore
 from agents.sqlite.targets import Target
 from deploys.sqlite import hosts
+from doors import backup
 from doors.sqlite import backups as screen
 from inventories import secrets
 from inventories.errors import BadInput, Refused
@@ -153,7 +155,7 @@ def test_changes_that_are_damaged_before_others_lead_nobody_knows_where(kit: Est
     assert found.databases[0].newest is None and not found.sound
     assert any("what a restore reaches is unknown" in line for line in lines(found))
     assert any("lead is unknown" in line for line in found.databases[0].troubles)
-    assert measurements.files_there(measurements._shelves(there(kit))) == (None, None)
+    assert measurements.files_there(measurements.shelves(there(kit))) == (None, None)
 
 
 def test_what_is_off_site_is_told_by_snapshot_and_is_unknown_where_nobody_answers(kit: Estate) -> None:
@@ -277,13 +279,20 @@ def test_a_mark_whose_changes_are_kept_no_more_is_refused(kit: Estate) -> None:
 
 def test_plan_reckons_with_the_bytes_and_transactions_that_are_kept(kit: Estate) -> None:
     one = shelf(kit)
-    assert measurements.files_there(measurements._shelves(there(kit))) == (one.snapshots[-1].bytes, one.most_changes)
+    assert measurements.files_there(measurements.shelves(there(kit))) == (one.snapshots[-1].bytes, one.most_changes)
     assert one.newest and one.most_changes == one.newest[0] - one.snapshots[-1].tx
     [sample] = measurements._unpacked([one])[:1]
     assert sample.bytes == one.snapshots[-1].bytes and sample.seconds > 0
-    assert measurements._shelves(there(kit, sqlite_databases=[])) == ()
+    assert measurements.shelves(there(kit, sqlite_databases=[])) == ()
 
 
 def test_jobs_that_sqlite_has_none_of_are_told_with_what_looks_instead(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = dr_fails(capsys, "backup.run", "--store", "sqlite")
     assert code == BadInput.exit_code and "no job does it" in err and "./dr sqlite-restore" in err
+
+
+def test_a_store_that_is_none_is_answered_with_all_that_are_listed() -> None:
+    nothing: Any = SimpleNamespace(data={"sqlite_databases": []})
+    with pytest.raises(BadInput, match="there is no store 'redis'") as told:
+        backup._listed(nothing, "redis")
+    assert told.value.hint == "the stores are postgresql, tdengine, sqlite"

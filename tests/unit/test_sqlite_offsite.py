@@ -81,11 +81,8 @@ def shelf(folder: Path, snapshots: tuple[str, ...] = (SNAPSHOT,), epochs: tuple[
     return folder
 
 
-@needs_restic
-def test_both_hosts_lost_come_back_from_the_off_site_copy_to_the_last_transaction_in_it(
-    estate: Estate, host: BackupHost
-) -> None:
-    """No empty database is begun on the blank hosts meanwhile."""
+def lost_with_both_hosts(estate: Estate, host: BackupHost) -> None:
+    """Twenty trades, protected and copied off-site; then both hosts are blank, and nothing runs."""
     with closing(estate.database()) as database:
         estate.start()
         for number in range(20):
@@ -95,6 +92,14 @@ def test_both_hosts_lost_come_back_from_the_off_site_copy_to_the_last_transactio
     estate.end()
     shutil.rmtree(estate.kept)
     shutil.rmtree(estate.path.parent)
+
+
+@needs_restic
+def test_both_hosts_lost_come_back_from_the_off_site_copy_to_the_last_transaction_in_it(
+    estate: Estate, host: BackupHost
+) -> None:
+    """No empty database is begun on the blank hosts meanwhile."""
+    lost_with_both_hosts(estate, host)
 
     estate.start()
     until(lambda: "--offsite" in estate.log("protector"), 60)
@@ -121,15 +126,7 @@ def test_the_runbook_fetches_first_what_the_backup_host_has_lost(
     estate: Estate, host: BackupHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Both hosts are blank; one command brings the database back, protected."""
-    with closing(estate.database()) as database:
-        estate.start()
-        for number in range(20):
-            trade(database, number)
-        protected(estate.asking())
-    copies.copy(host.settings)
-    estate.end()
-    shutil.rmtree(estate.kept)
-    shutil.rmtree(estate.path.parent)
+    lost_with_both_hosts(estate, host)
     estate.start()
 
     def work(where: runbook.Here, wanted: Work, *_: object, **__: object) -> Ran:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from agents.validation import agreement as agent
+from agents.validation.asked import BadRequest
 from inventories.catalog import load_quality, load_tables
 from inventories.catalog.agreement import Agreement
 from inventories.catalog.quality import Quality
@@ -213,7 +214,7 @@ class TestTdengine:
 
     @pytest.mark.parametrize("wrong", [[], {}, {"from": 1, "to": "x"}])
     def test_what_is_no_request_is_refused(self, wrong: Any) -> None:
-        with pytest.raises(agent.BadRequest):
+        with pytest.raises(BadRequest):
             agent.look(Ticks(set(), set()), wrong)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from agents.tdengine.session import TdengineError
 from agents.validation import questions as agent
+from agents.validation.asked import BadRequest
 from inventories.catalog import load_tables
 from inventories.errors import BadInput, TargetFailed
 from runbooks.backups import tdengine_validation
@@ -99,7 +100,7 @@ def test_an_empty_store_has_nothing_to_ask_of_which_is_said(newest: tuple[Any, .
                                    {"a": {"sql": "SELECT 1", "pick": "DELETE FROM x"}}])  # fmt: skip
 def test_nothing_but_queries_is_asked(wrong: Any) -> None:
     server = Server()
-    with pytest.raises(agent.BadRequest):
+    with pytest.raises(BadRequest):
         agent.answers(server, wrong)
     assert server.asked == []
 

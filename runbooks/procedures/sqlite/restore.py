@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -17,6 +17,7 @@ from runbooks.engine.step import Evidence, Gate, Grows, Step
 from runbooks.engine.wait import until
 from runbooks.hosts import Estate, Host, Run
 from runbooks.long_work.work import Asker
+from runbooks.probes.durations import utc
 from runbooks.probes.sqlite import databases as sqlite
 from runbooks.probes.sqlite.databases import Built, Status
 from runbooks.procedures import checks
@@ -144,8 +145,7 @@ def fetch(context: Run, state: SqliteRestore) -> SqliteRestore:
         raise BadInput(f"estate {context.estate.name} has no off-site host", "leave --offsite out")
     shelf = f"{state.host}-{state.database}"
     copy = offsite.restore_sqlite(context.estate.backup, shelf, Asker.of(context))
-    made = f"{datetime.fromtimestamp(copy.made_at, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
-    return tell(context, state, f"what the copy of {made} has of it and the backup host had not is back")
+    return tell(context, state, f"what the copy of {utc(copy.made_at)} has of it and the backup host had not is back")
 
 
 def fetched(context: Run, state: SqliteRestore) -> None:
@@ -311,6 +311,7 @@ def warn(context: Run, state: SqliteRestore, sentence: str) -> SqliteRestore:
 
 
 _WHOLE = "the whole database is restored"
+_KEPT = Evidence("a snapshot of it is kept", fetched)
 
 SQLITE_RESTORE: Procedure[SqliteRestore] = Procedure(
     name="sqlite-restore",
@@ -331,7 +332,7 @@ SQLITE_RESTORE: Procedure[SqliteRestore] = Procedure(
             name="fetch", role="backup", budget="restore.fetch", action=fetch, observes=True, grows=Grows.FETCH,
             when=lambda context, state: state.offsite, when_says="the backup host lost what it kept (--offsite)",
             says="Fetch what the off-site copy has of the database, beside what is there.",
-            evidence=Evidence("a snapshot of it is kept", fetched),
+            evidence=_KEPT, still=_KEPT,
             commands=(
                 "cd /opt/mystocks-dr && sudo -u postgres python3 -m agents.offsite.copies restore "
                 "--only /var/lib/mystocks-dr/sqlite/app1-trading",
