@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -21,6 +19,7 @@ from agents.base.config import load_config
 from agents.base.errors import OutboxFull, run
 from agents.feed.feeder import Follower, Ledger, Pace, new_run
 from agents.tracker.batches import DEFAULT, EVERY_S, BatchWriter
+from agents.tracker.ending import when_told
 from agents.tracker.market import Row, Session
 from agents.tracker.rows import FED
 from agents.writing.batch import RUN_SHIFT, Batch
@@ -95,18 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.rate <= 0 or options.every <= 0:
         parser.error("--rate and --every must be positive")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
-    _feed(options, stop)
+    _feed(options, when_told())
     return 0
-
-
-def _stop_at_end_of_input(stop: threading.Event) -> None:
-    while os.read(0, 4096):
-        continue
-    stop.set()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,6 +181,17 @@ def test_its_sessions_cannot_write_whatever_they_are_asked(server: Server, tmp_p
     finally:
         readers.close()
         server.sql("REVOKE INSERT ON alerts FROM reader", database=DATABASE)
+
+
+def test_a_question_that_the_server_refuses_leaves_no_session_behind(server: Server, tmp_path: Path) -> None:
+    readers = Readers(load_config(settings(tmp_path, server)))
+    with pytest.raises(psycopg2.Error) as kept:  # and with it all that was at hand there
+        readers.ask("SELECT no_column LIMIT %s", (1,), 1)
+    left = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader' AND query LIKE '%no_column%'"
+    deadline = time.monotonic() + 5
+    while server.sql(left)[0][0] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert server.sql(left) == [(0,)] and kept.value
 
 
 def test_head_gives_no_body(port: int) -> None:

@@ -203,6 +203,9 @@ def test_an_import_that_was_broken_off_goes_on_and_is_the_same_when_repeated(
     )
     list(from_source(client, of(says), wanted, Progress(path), TODAY, again=True))
     assert stored(server) == rows
+    noted = json.loads(path.read_text())
+    before_this_year = [row for row in rows if str(row[1]) < "2026"]
+    assert len(noted) == 4 and sum(noted.values()) == len(before_this_year), "each year is noted with its own rows"
 
 
 def test_a_bar_that_was_corrected_takes_the_place_of_the_first(

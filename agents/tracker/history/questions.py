@@ -94,12 +94,17 @@ def _day(said: Mapping[str, str], word: str, default: date) -> date:
     text = said.get(word, "")
     if not text:
         return default
-    try:
-        if _DAY.fullmatch(text):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass
+    if found := a_day(text):
+        return found
     raise Wrong(f"{word} is {text!r}.", "A day is written as 2026-11-27.")
+
+
+def a_day(text: str) -> date | None:
+    """None for a text that is none."""
+    try:
+        return date.fromisoformat(text) if _DAY.fullmatch(text) else None
+    except ValueError:
+        return None
 
 
 def _days(said: Mapping[str, str], today: date, back: timedelta) -> tuple[date, date]:

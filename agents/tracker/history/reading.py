@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from agents.base.errors import BadConfig, run
+from agents.tracker.ending import when_told
 from agents.tracker.history.service import PORT
 
 PATIENCE_S = 5.0
@@ -47,19 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.url.startswith("http://"):
         raise BadConfig(f"{options.url} is no address of the history.", "It begins with http://.")
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
+    stop = when_told()
     while not stop.is_set():
         print(json.dumps(asked(options.url)), flush=True)
         stop.wait(options.every)
     return 0
-
-
-def _stop_at_end_of_input(stop: threading.Event) -> None:
-    while os.read(0, 4096):
-        continue
-    stop.set()
 
 
 if __name__ == "__main__":

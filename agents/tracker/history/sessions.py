@@ -94,6 +94,9 @@ class Readers:
                 self.forget(session.source)
                 why = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 continue
+            except psycopg2.Error:
+                session.close()
+                raise
             assert row is not None
             self._give(session)
             return Answer(row[0], row[1], session.source)

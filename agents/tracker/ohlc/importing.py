@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import signal
 import sys
 import threading
@@ -25,7 +24,7 @@ from typing import Any
 from agents.base.errors import AgentError, BadConfig, run
 from agents.client import Client
 from agents.tracker.batches import DEFAULT
-from agents.tracker.history.questions import ZONE
+from agents.tracker.history.questions import ZONE, a_day
 from agents.tracker.market import VN30
 from agents.tracker.ohlc import files, progress
 from agents.tracker.ohlc.bars import SYMBOL, Bar
@@ -34,7 +33,6 @@ from agents.tracker.ohlc.source import PAGE_SIZE, Range, Source
 from agents.tracker.ohlc.web import Web
 from agents.tracker.rows import DAILY
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 @dataclass
@@ -67,10 +65,11 @@ def from_source(
         if noted.has(source.url, one) and not again:
             done.skipped += 1
             continue
-        done.rows += save(client, source.bars(one))
+        rows = save(client, source.bars(one))
+        done.rows += rows
         done.ranges += 1
         if one.last < today:  # of today the bar is not the last word
-            noted.note(source.url, one, done.rows)
+            noted.note(source.url, one, rows)
         yield done
     yield done
 
@@ -100,11 +99,8 @@ def symbols_of(text: str) -> tuple[str, ...]:
 
 def day(text: str, word: str) -> date:
     """Raises BadConfig."""
-    try:
-        if _DAY.fullmatch(text):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass
+    if found := a_day(text):
+        return found
     raise BadConfig(f"{word} {text!r} is no day.", "Write it as 2026-11-27.")
 
 

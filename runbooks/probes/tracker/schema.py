@@ -11,7 +11,7 @@ from runbooks.hosts import Host
 
 _THERE = f"select 1 as there from pg_database where datname = '{DATABASE}'"
 _NOTED = "select to_regclass('public.alembic_version') is not null as noted"
-_REVISION = f"select coalesce(max(version_num), '{BASE}') as revision, count(*) as heads from public.alembic_version"
+_REVISION = f"select coalesce(max(version_num), '{BASE}') as revision from public.alembic_version"
 _COLUMNS = (
     "select c.relname as name, a.attname as column, format_type(a.atttypid, a.atttypmod) as type,"
     " a.attnotnull as needed"
@@ -31,7 +31,7 @@ def revision(host: Host, timeout: float | None = None) -> str | None:
 
 
 def rows(host: Host, tables: Sequence[str], timeout: float | None = None) -> dict[str, int]:
-    """How many each of these tables holds; those that are there. Raises DrError."""
+    """How many each of these tables holds. Raises DrError, also where one of them is missing."""
     if not tables:
         return {}
     counts = ", ".join(f"'{name}', (select count(*) from public.\"{name}\")" for name in tables)
