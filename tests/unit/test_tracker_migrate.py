@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 
 from inventories.catalog.tracker import DATABASE
-from inventories.errors import TargetFailed
+from inventories.errors import Refused, TargetFailed
 from runbooks.engine import runner
 from runbooks.engine.context import Context
 from runbooks.engine.outcome import Outcome
 from runbooks.engine.result import RunResult
+from runbooks.probes import outbox
+from runbooks.probes.outbox import TRACKER, Box
 from runbooks.probes.tracker import schema
+from runbooks.procedures import replay_outbox
+from runbooks.procedures.replay_outbox import ReplayOutboxOptions
 from runbooks.procedures.tracker import migrate as procedure
 from runbooks.procedures.tracker.migrate import TRACKER_MIGRATE, TrackerMigrate, TrackerMigrateOptions
 from tests.unit.postgres_server import Server, folder_for_server, fresh_server
@@ -142,3 +146,16 @@ def test_a_run_that_is_repeated_after_it_was_killed_goes_on_where_the_database_i
     monkeypatch.setattr(procedure.act, "run", whole)
     assert ran(estate, yes=True).outcome is Outcome.PASSED
     assert schema.revision(estate.primary) == "0004"
+
+
+def test_rows_wait_where_a_migration_is_to_make_their_table(
+    estate: Hosts, servers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_database(servers[0], "0003")
+    monkeypatch.setattr(outbox, "boxes", lambda estate, store="": (Box(estate.primary, TRACKER),))
+    context: Context[Any, Any] = Context(estate, ReplayOutboxOptions(store=TRACKER), estate.folder)
+    with pytest.raises(Refused, match="alerts") as refused:
+        replay_outbox.shapes_fit(context)
+    assert "./dr tracker-migrate" in refused.value.hint
+    ran(estate, yes=True)
+    replay_outbox.shapes_fit(context)
