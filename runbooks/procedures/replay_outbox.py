@@ -97,8 +97,8 @@ def shapes_fit(context: Run) -> None:
     if wrong and not context.options.accept_held:
         raise Refused(
             f"{wrong[0]}{f' (and {len(wrong) - 1} more)' if len(wrong) > 1 else ''}",
-            "./dr deploy makes what is missing, ./dr tracker-migrate what the stock tracker lacks; --accept-held replays "
-            "the others, and those rows wait",
+            "./dr deploy makes what is missing, ./dr tracker-migrate what the stock tracker lacks; --accept-held "
+            "replays the others, and those rows wait",
         )
 
 
