@@ -43,10 +43,8 @@ def _samples(status: Status, limits: Limits) -> Iterator[Sample]:
     yield from _sqlite(status)
     if status.jobs is not None:
         yield from _jobs(status.jobs)
-    boxes = {"postgresql": status.outbox, "tdengine": status.tdengine_outbox, "tracker": status.tracker_outbox}
-    for store, box in boxes.items():
-        if box is not None:
-            yield from _outbox(store, box, status.at)
+    for store, box in status.outboxes.items():
+        yield from _outbox(store, box, status.at)
     yield from _surroundings(status)
 
 

@@ -21,7 +21,7 @@ from runbooks.probes.certificates import Certificate
 from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Jobs
 from runbooks.probes.marks import Marks
-from runbooks.probes.outbox import SETTINGS, TRACKER
+from runbooks.probes.outbox import POSTGRESQL, SETTINGS, TDENGINE, TRACKER
 from runbooks.probes.postgresql import locks, pgbackrest, promotion
 from runbooks.probes.postgresql import server as postgres
 from runbooks.probes.postgresql.locks import LockRoom
@@ -83,6 +83,12 @@ class Status:
     def primary(self) -> Node | None:
         """The one that takes writes; None when there is none, or more than one."""
         return self.primaries[0] if len(self.primaries) == 1 else None
+
+    @property
+    def outboxes(self) -> Mapping[str, Outbox]:
+        """By store, those that answered."""
+        found = {POSTGRESQL: self.outbox, TDENGINE: self.tdengine_outbox, TRACKER: self.tracker_outbox}
+        return {store: box for store, box in found.items() if box is not None}
 
 
 def as_json(status: Status) -> dict[str, Any]:
