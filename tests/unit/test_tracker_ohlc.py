@@ -256,7 +256,7 @@ def _ran(*words: str) -> subprocess.CompletedProcess[str]:
     "words",
     [
         ("--url", "ftp://x/y", "--from", "2025-01-01"),
-        ("--url", "https://user:word@x/y", "--from", "2025-01-01"),
+        ("--url", "https://user@x/y", "--from", "2025-01-01"),
         ("--url", "http://127.0.0.1:9/", "--from", "2025-02-30"),
         ("--url", "http://127.0.0.1:9/", "--from", "2025-02-03", "--to", "2025-02-01"),
         ("--url", "http://127.0.0.1:9/", "--from", "2025-01-01", "--symbols", "V CB"),
