@@ -165,10 +165,9 @@ def reconcile(
 
 def _name_migrations(json: bool, inventory: str) -> None:
     """A restore may bring an older revision of the stock tracker's database; `status` tells it too."""
-    from runbooks import hosts
     from runbooks.look import migrations
 
-    said = migrations.way_on(hosts.load(inventory or None))
+    said = migrations.way_on(inventory)
     if said:
         print(said, file=sys.stderr if json else sys.stdout)
 

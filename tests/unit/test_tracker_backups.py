@@ -130,6 +130,12 @@ def test_after_a_restore_the_migrations_to_run_are_told(database: Server, monkey
     primary = here(database)
     monkeypatch.setattr(migrations.server, "survey", lambda estate: ())
     monkeypatch.setattr(migrations.server, "the_primary", lambda nodes: SimpleNamespace(host=primary))
-    told = migrations.way_on(SimpleNamespace(data={"tracker": True}))  # type: ignore[arg-type]
+    monkeypatch.setattr(migrations.hosts, "load", lambda _: SimpleNamespace(data={"tracker": True}))
+    told = migrations.way_on("mine")
     assert told.startswith(f"revision of {DATABASE} is 0002, this release goes by 0004: ./dr tracker-migrate --yes")
-    assert migrations.way_on(SimpleNamespace(data={})) == ""  # type: ignore[arg-type]
+    monkeypatch.setattr(migrations.hosts, "load", lambda _: SimpleNamespace(data={}))
+    assert migrations.way_on("mine") == ""
+
+
+def test_a_restore_that_succeeded_does_not_fail_where_nobody_can_tell() -> None:
+    assert "revision of the stock tracker's database is not known" in migrations.way_on("no-such-inventory")

@@ -34,7 +34,6 @@ from agents.tracker.ohlc.web import Web
 from agents.tracker.rows import DAILY
 
 
-
 @dataclass
 class Done:
     """Rows that were acknowledged, ranges they came in, and ranges that were there already."""
