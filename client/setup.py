@@ -15,7 +15,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent.parent
 # What the package itself imports, and the program that holds a session with TDengine.
-ENTRANCES = ("agents.client", "agents.client.takeover", "agents.tdengine.worker")
+ENTRANCES = ("agents.client", "agents.client.takeover", "agents.tdengine.worker", "agents.tracker.batches")
 # An import, or the dotted name of a program in a string; a path has a slash, and an attribute a name before it.
 NAMED = re.compile(r"(?<![\w./])agents(?=\.[a-z_]| import)")
 

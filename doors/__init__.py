@@ -37,11 +37,12 @@ from doors import (
 from doors.sqlite import restores as sqlite_restores
 from doors.tdengine import restores as tdengine_restores
 from doors.tdengine import runbooks as tdengine
+from doors.tracker import runbooks as tracker
 
 ns = Collection()
 for _doors in (
     drills, history, page, demo, estate, runbooks, restores, mark, tdengine, tdengine_restores, sqlite_restores,
-    validation, prove, plan, bench, checks, alarms,
+    tracker, validation, prove, plan, bench, checks, alarms,
 ):  # fmt: skip
     for _task in _doors.TOP_LEVEL:
         ns.add_task(cast("Task[Any]", _task))  # @door keeps the signature and hides that it is a task
@@ -56,5 +57,6 @@ ns.add_collection(evidence.collection)
 ns.add_collection(catalogue.collection)
 ns.add_collection(runbooks.collection)
 ns.add_collection(record.collection)
+ns.add_collection(tracker.collection)
 ns.add_collection(record.lock_collection)
 ns.add_collection(watch.collection)

@@ -33,14 +33,16 @@ def listing(seen: Listing, width: int) -> Iterator[Table | Text]:
 
 
 def _wide(seen: Listing) -> Table:
+    tracked = any(one.revision for one in seen.backups)
     table = Table(
         Column("backup", no_wrap=True), "store", "kind", "age", *(Column(name, justify="right") for name in _SIZES),
-        "covers", "proven", "copies", "key", "trouble", box=None, padding=(0, 2, 0, 0),
+        "covers", "proven", "copies", "key", *(["tracker"] if tracked else []), "trouble", box=None,
+        padding=(0, 2, 0, 0),
     )  # fmt: skip
     for one in seen.backups:
         table.add_row(
             one.label, one.store, one.kind, duration(one.age_s), *_sizes(one), _covers(one), _proven(one),
-            " + ".join(one.copies), one.key_id or "?", one.trouble,
+            " + ".join(one.copies), one.key_id or "?", *([one.revision] if tracked else []), one.trouble,
         )  # fmt: skip
     return table
 
@@ -52,7 +54,7 @@ def _narrow(seen: Listing) -> Iterator[Text]:
         yield Text.assemble((one.label, "bold"), f"  {one.kind}, {duration(one.age_s)} old, proven {_proven(one)}")
         yield Text(f"  {one.store}: {cluster} cluster, {stored} stored, ratio {ratio}; key {one.key_id or '?'}")
         yield Text(f"  covers {_covers(one)}")
-        yield Text(f"  on {' + '.join(one.copies)}")
+        yield Text(f"  on {' + '.join(one.copies)}{f'; tracker at {one.revision}' if one.revision else ''}")
         if one.trouble:
             yield Text(f"  {one.trouble}", style="red")
 

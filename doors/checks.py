@@ -23,7 +23,8 @@ SHELL_SCRIPTS = ("dr", ".ci/run", "lab/recipe/customise.sh")
 HOSTS_PYTHON = "3.10"  # of the oldest distribution that hosts may have
 ON_HOSTS = (
     "agents.alarms", "agents.client", "agents.feed", "agents.guard", "agents.jobs", "agents.monitor",
-    "agents.offsite", "agents.postgresql", "agents.sqlite", "agents.watch", "agents.writing", "mystocks_dr",
+    "agents.offsite", "agents.postgresql", "agents.sqlite", "agents.tracker", "agents.watch", "agents.writing",
+    "mystocks_dr",
 )  # fmt: skip
 SUITES = ("tests/unit", "tests/plan", "tests/drills")  # tests/verify needs an estate: ./dr verify
 NO_LAB = "not lab"

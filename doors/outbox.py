@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runbooks.probes.app import Outbox
     from runbooks.probes.outbox import Box
 
-STORE_HELP = "postgresql or tdengine (default: postgresql, for a status both)"
+STORE_HELP = "postgresql, tdengine or tracker (default: postgresql, for a status every one)"
 MOST = 50
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from invoke.context import Context
@@ -59,6 +60,8 @@ def restore_pitr(
     )  # fmt: skip
     options = to_the_mark(options, "" if plan else to_mark, inventory, resume)
     run_procedure("restore-pitr", options, plan, resume, json, inventory)
+    if swap and not plan:
+        _name_migrations(json, inventory)
 
 
 @task(
@@ -95,6 +98,8 @@ def restore_cluster(
     if to_mark:  # the first run has begun a timeline, along which the mark is looked for anew
         second = to_the_mark(second, "" if plan else to_mark, inventory, False)
         run_procedure("restore-pitr", second, plan, False, json, inventory)
+    if not plan:
+        _name_migrations(json, inventory)
 
 
 @task(
@@ -156,6 +161,15 @@ def reconcile(
 
     options = ReconcileOptions(yes=yes, store=store, since=since, tables=names(tables))
     run_procedure("reconcile", options, plan, resume, json, inventory)
+
+
+def _name_migrations(json: bool, inventory: str) -> None:
+    """A restore may bring an older revision of the stock tracker's database; `status` tells it too."""
+    from runbooks.look import migrations
+
+    said = migrations.way_on(inventory)
+    if said:
+        print(said, file=sys.stderr if json else sys.stdout)
 
 
 def _said(**words: Any) -> dict[str, Any]:

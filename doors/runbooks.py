@@ -171,7 +171,7 @@ def abandon(
 @task(
     help={
         **HELP,
-        "store": "postgresql or tdengine (default: both)",
+        "store": "postgresql, tdengine or tracker (default: every one)",
         "rate": "rows a second at most, of each outbox (default: no limit)",
         "at_full_speed": "do not yield to others that use the store",
         "accept_held": "go on although a table is missing or other than declared: its rows wait",

@@ -105,6 +105,11 @@ def _facts(status: Status) -> Table:
     for host, ones in status.sqlite.items():
         for one in ones:
             table.add_row("SQLite", f"{one.name} on {host}: {_sqlite(one)}")
+    if status.tracker_outbox is not None:
+        table.add_row("tracker's outbox", _outbox(status.tracker_outbox, ""))
+    if status.tracker:
+        said = ", ".join(f"{at or 'no database'} on {name}" for name, at in status.tracker.items())
+        table.add_row("tracker's revision", said)
     if said := servers.abilities(status.tdengine):
         table.add_row("edition", said)
     return table

@@ -27,6 +27,7 @@ from runbooks.procedures.tdengine.rebuild import TDENGINE_REBUILD, TdengineRebui
 from runbooks.procedures.tdengine.rejoin import TDENGINE_REJOIN, TdengineRejoinOptions
 from runbooks.procedures.tdengine.restart import TDENGINE_RESTART, TdengineRestartOptions
 from runbooks.procedures.tdengine.restore import TDENGINE_RESTORE, TdengineRestoreOptions
+from runbooks.procedures.tracker.migrate import TRACKER_MIGRATE, TrackerMigrateOptions
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ PROCEDURES: Mapping[str, Known] = {
         Known(TDENGINE_REJOIN, TdengineRejoinOptions),
         Known(TDENGINE_RESTORE, TdengineRestoreOptions),
         Known(TDENGINE_REBUILD, TdengineRebuildOptions),
+        Known(TRACKER_MIGRATE, TrackerMigrateOptions),
     )
 }
 

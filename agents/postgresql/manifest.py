@@ -3,6 +3,7 @@
     key-id                  first 12 hex digits of the SHA-256 of the repository's key: which key it takes, not the key
     rows-before, rows-after table -> [rows, least time, greatest time], counted on the primary around the backup
     versions                postgresql, timescaledb, pgbackrest: a restore needs that very TimescaleDB
+    revisions               database -> its newest migration, of those that have any; of when the backup ended
 
 A backup is worth more than its annotations: what cannot be learnt is left out, and said.
 
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg2
@@ -36,6 +37,8 @@ CONFIG = Path("/etc/pgbackrest.conf")
 ROLE = "reader"
 LIMIT_S = 300.0  # of all counts together: production's primary has other work
 _FIND_S = 10.0
+_HAS_MIGRATIONS = "select to_regclass('public.alembic_version') is not null"
+_REVISION = "select coalesce(max(version_num), 'base') from public.alembic_version"
 
 
 @dataclass(frozen=True)
@@ -56,20 +59,21 @@ def before(settings: Settings, config: Path = CONFIG) -> Facts:
     identity = key_id(config)
     if identity:
         known["key-id"] = identity
-    counted, versions, left_out = _ask(settings)
-    versions["pgbackrest"] = _pgbackrest_version()
-    known["versions"] = json.dumps(versions, separators=(",", ":"))
-    if counted:
-        known["rows-before"] = rows.compact(counted)
-    return Facts(known, left_out if identity else (*left_out, f"{config} has no key"))
+    seen = _ask(settings)
+    seen.versions["pgbackrest"] = _pgbackrest_version()
+    known["versions"] = json.dumps(seen.versions, separators=(",", ":"))
+    known |= seen.revised()
+    if seen.counted:
+        known["rows-before"] = rows.compact(seen.counted)
+    return Facts(known, tuple(seen.wrong) if identity else (*seen.wrong, f"{config} has no key"))
 
 
 def after(settings: Settings, label: str) -> Facts:
     """Count again and add it to the backup. Raises AgentError when pgBackRest does not take it."""
-    counted, _, left_out = _ask(settings)
-    if not counted:
-        return Facts({}, left_out)
-    facts = Facts({"rows-after": rows.compact(counted)}, left_out)
+    seen = _ask(settings)
+    if not seen.counted:
+        return Facts({}, tuple(seen.wrong))
+    facts = Facts({"rows-after": rows.compact(seen.counted), **seen.revised()}, tuple(seen.wrong))
     command = ["pgbackrest", f"--stanza={settings.stanza}", f"--set={label}", *facts.options(), "annotate"]
     done = subprocess.run(
         command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, errors="replace", stdin=subprocess.DEVNULL,
@@ -89,37 +93,43 @@ def key_id(config: Path = CONFIG) -> str:
     return hashlib.sha256(found.group(1).strip().encode()).hexdigest()[:12] if found else ""
 
 
-def _ask(settings: Settings) -> tuple[dict[str, Counted], dict[str, str], tuple[str, ...]]:
-    """Counts by table, versions, and what could not be learnt, from the primary as a role that may only read."""
-    counted: dict[str, Counted] = {}
-    versions: dict[str, str] = {}
-    wrong: list[str] = []
+@dataclass
+class _Seen:
+    """Counts by table, versions, migrations by database, and what could not be learnt."""
+
+    counted: dict[str, Counted] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    revisions: dict[str, str] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+    def revised(self) -> dict[str, str]:
+        """As an annotation; none where no database has migrations."""
+        return {"revisions": json.dumps(self.revisions, separators=(",", ":"))} if self.revisions else {}
+
+
+def _ask(settings: Settings) -> _Seen:
+    """The primary, as a role that may only read."""
+    seen = _Seen()
     deadline = time.monotonic() + LIMIT_S
     try:
-        tables = rows.asked(settings.database.tables)
+        declared = settings.database.tables
+        tables = (*rows.asked(declared), *rows.of_tracker(declared))
     except AgentError as error:
-        return {}, {}, (str(error),)
+        return _Seen(wrong=[str(error)])
     for database in dict.fromkeys(table.database for table in tables):
+        mine = [table for table in tables if table.database == database]
         try:
-            _count(_as_reader(settings.database, database), [t for t in tables if t.database == database], deadline,
-                   counted, versions, wrong)  # fmt: skip
+            _count(_as_reader(settings.database, database), mine, deadline, seen)
         except (AgentError, psycopg2.Error, OSError) as error:
-            wrong.append(f"{database}: {' '.join(str(error).split())[:200]}")
-    return counted, versions, tuple(wrong)
+            seen.wrong.append(f"{database}: {' '.join(str(error).split())[:200]}")
+    return seen
 
 
 def _as_reader(config: Config, database: str) -> Config:
     return replace(config, dbname=database, user=ROLE)
 
 
-def _count(
-    config: Config,
-    tables: Sequence[rows.Asked],
-    deadline: float,
-    counted: dict[str, Counted],
-    versions: dict[str, str],
-    wrong: list[str],
-) -> None:
+def _count(config: Config, tables: Sequence[rows.Asked], deadline: float, seen: _Seen) -> None:
     found = find_primary(config, _FIND_S, "mystocks-manifest")
     found.connection.close()
     host = next(one for one in config.hosts if one.name == found.name)
@@ -132,24 +142,28 @@ def _count(
                 "(select extversion from pg_extension where extname = 'timescaledb')"
             )
             version, timescaledb = cursor.fetchone() or ("", None)
-            versions["postgresql"] = str(version).partition(" ")[0]
+            seen.versions["postgresql"] = str(version).partition(" ")[0]
             if timescaledb:
-                versions["timescaledb"] = str(timescaledb)
+                seen.versions["timescaledb"] = str(timescaledb)
+            cursor.execute(_HAS_MIGRATIONS)
+            if cursor.fetchone() == (True,):
+                cursor.execute(_REVISION)
+                seen.revisions[config.dbname] = str((cursor.fetchone() or ("",))[0])
             for table in tables:
                 left_ms = int((deadline - time.monotonic()) * 1000)
                 if left_ms <= 0:
-                    wrong.append(f"{table.name} was not counted: {LIMIT_S:g} s were over")
+                    seen.wrong.append(f"{table.name} was not counted: {LIMIT_S:g} s were over")
                     continue
                 try:
                     cursor.execute(f"set statement_timeout = {left_ms}")
                     cursor.execute(rows.query(table))
                     row = cursor.fetchone()
                     assert row is not None
-                    counted[table.name] = Counted(int(row[0]), row[1], row[2])
+                    seen.counted[table.name] = Counted(int(row[0]), row[1], row[2])
                 except psycopg2.Error as error:
                     if connection.closed:
                         raise
-                    wrong.append(f"{table.name} was not counted: {' '.join(str(error).split())[:120]}")
+                    seen.wrong.append(f"{table.name} was not counted: {' '.join(str(error).split())[:120]}")
     finally:
         connection.close()
 

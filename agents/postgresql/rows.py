@@ -11,6 +11,7 @@ from typing import Any
 from agents.base.errors import BadConfig
 
 TABLES = Path("/etc/mystocks-dr/tables.json")
+TRACKER = "tables-tracker.json"  # beside it, where the estate has the stock tracker
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ def asked(path: Path = TABLES) -> tuple[Asked, ...]:
     if not found:
         raise BadConfig(f"{path} names no table.", "Deploy this host again.")
     return found
+
+
+def of_tracker(path: Path = TABLES) -> tuple[Asked, ...]:
+    """The tables of the stock tracker's own database, declared beside; none where there is none. Raises BadConfig."""
+    beside = path.with_name(TRACKER)
+    return asked(beside) if beside.exists() else ()
 
 
 def query(table: Asked) -> str:

@@ -20,6 +20,7 @@ from runbooks.judge import record, roles
 from runbooks.judge.feasibility import Answer
 from runbooks.judge.objectives import duration, size
 from runbooks.probes.app import Outbox
+from runbooks.probes.outbox import NAMES
 
 FILE = "index.html"
 _FIRST = 12  # causes that are named first; the others are below, each in its place
@@ -165,10 +166,8 @@ def _hosts(facts: Facts) -> list[tuple[str, ...]]:
 
 def _outboxes(facts: Facts) -> Iterator[Box]:
     status = facts.now.status if facts.now else None
-    if status and status.outbox:
-        yield Box("PostgreSQL", tuple(_box("PostgreSQL", status.outbox)))
-    if status and status.tdengine_outbox:
-        yield Box("TDengine", tuple(_box("TDengine", status.tdengine_outbox)))
+    for store, box in status.outboxes.items() if status else ():
+        yield Box(NAMES[store], tuple(_box(NAMES[store], box)))
 
 
 def _box(store: str, box: Outbox) -> Iterator[tuple[str, str]]:

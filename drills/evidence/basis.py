@@ -30,6 +30,7 @@ _OF_STORE: Mapping[str, tuple[str, ...]] = {
     "postgresql": ("postgresql", "postgres", "pgbackrest"),
     "tdengine": ("tdengine",),
     "sqlite": ("sqlite",),
+    "tracker": ("tracker",),
 }
 CHANGED_MEANWHILE = ""  # the digest of statements where the file was altered while the drill ran
 

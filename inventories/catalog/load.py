@@ -16,7 +16,8 @@ from inventories.catalog.base import Entry
 from inventories.catalog.quality import Quality
 from inventories.catalog.recovery import Recovery
 from inventories.catalog.sqlite.databases import Databases
-from inventories.catalog.tables import Tables
+from inventories.catalog.tables import Store, Tables
+from inventories.catalog.tracker import DATABASE
 from inventories.errors import BadInput
 
 HERE = Path(__file__).resolve().parent
@@ -26,6 +27,7 @@ RECOVERY = HERE / "recovery.yaml"
 QUALITY = HERE / "quality.yaml"
 ALARMS = HERE / "alarms.yaml"
 DATABASES = HERE / "databases.yaml"
+TRACKER = HERE / "tracker.yaml"
 
 Model = TypeVar("Model", bound=Entry)
 
@@ -57,6 +59,19 @@ def load_alarms(path: Path = ALARMS) -> Alarms:
 def load_databases(path: Path = DATABASES) -> Databases:
     """The SQLite databases of the application host. Raises BadInput."""
     return load_model(path, Databases)
+
+
+@functools.lru_cache(maxsize=8)
+def load_tracker(path: Path = TRACKER) -> Tables:
+    """The tables of the stock tracker's own database. Raises BadInput."""
+    tables = load_model(path, Tables)
+    for table in tables.tables.values():
+        if (table.store, table.database) != (Store.POSTGRESQL, DATABASE):
+            where = f"{table.database} in {table.store.value}"
+            raise BadInput(
+                f"{shown(path)}: tables.{table.name} is of {where}.", f"The tracker's tables are {DATABASE}'s."
+            )
+    return tables
 
 
 class _Strict(yaml.SafeLoader):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from inventories.catalog.tracker import DATABASE
 from inventories.errors import DrError
 from runbooks import agent
 from runbooks.engine.budgets import budget
@@ -53,6 +54,7 @@ class Listed:
     copies: tuple[str, ...]
     key_id: str
     trouble: str
+    revision: str = ""  # of the stock tracker's database, as it was when the backup ended; empty where it had none
 
     @property
     def ratio(self) -> float | None:
@@ -133,6 +135,7 @@ def _listed(
         age_s=at - one.stopped_at, timeline=one.timeline, size_bytes=one.size_bytes, taken_bytes=one.taken_bytes,
         stored_bytes=one.repository_bytes, span=_span(covered, timeline), proven_at=proven.get(one.label),
         copies=tuple(copies), key_id=one.annotations.get("key-id", ""), trouble=trouble,
+        revision=one.revisions.get(DATABASE, ""),
     )  # fmt: skip
 
 

@@ -46,9 +46,8 @@ def _samples(status: Status, limits: Limits) -> Iterator[Sample]:
         yield from _monitoring(status.monitoring, status.at)
     if status.jobs is not None:
         yield from _jobs(status.jobs)
-    for store, box in (("postgresql", status.outbox), ("tdengine", status.tdengine_outbox)):
-        if box is not None:
-            yield from _outbox(store, box, status.at)
+    for store, box in status.outboxes.items():
+        yield from _outbox(store, box, status.at)
     yield from _surroundings(status)
 
 

@@ -38,6 +38,10 @@ def _parts(status: Status) -> Iterator[str]:
         yield "tdengine"
     if any(part.startswith("SQLite on ") for part in status.unknown):
         yield "sqlite"
+    if "tracker's outbox" in status.unknown:
+        yield "tracker"
+    if status.tracker and (status.primary is None or status.primary.name not in status.tracker):
+        yield "tracker"
     if servers - set(status.locks):
         yield "locks"
     # Which hosts there are the look does not say; where one that has a server is silent, another may be, too.

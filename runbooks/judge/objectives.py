@@ -20,6 +20,7 @@ from runbooks.judge import (
     shadow,
     sqlite,
     tdengine,
+    tracker,
     untold,
     validation,
     watch,
@@ -72,6 +73,7 @@ def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
         "shadows": _shadows(status),
         "tdengine-backups": tdengine.backups(labels, status.jobs, status.at, limits.max_backup_age_h),
         "sqlite": sqlite.findings(status.sqlite, limits.max_sqlite_snapshot_age_h),
+        "tracker": _tracker(status, limits),
         "disks": _disks(status, limits),
         "locks": locks.findings(status.locks, limits.max_locks_used_percent),
         "certificates": certificates.findings(status.certificates, status.at, limits.min_certificate_days),
@@ -82,6 +84,12 @@ def by_part(status: Status, limits: Limits) -> dict[str, tuple[Finding, ...]]:
         "validation-age": validation.late(status.validations, most_s, status.at),
     }
     return {part: tuple(some) for part, some in found.items()}
+
+
+def _tracker(status: Status, limits: Limits) -> Iterator[Finding]:
+    yield from tracker.findings(status.primary.name if status.primary else "", status.tracker)
+    if status.tracker_outbox is not None:
+        yield from outbox.findings(status.tracker_outbox, limits, outbox.TRACKER)
 
 
 def possible_loss(status: Status) -> Loss:

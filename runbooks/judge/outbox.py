@@ -23,6 +23,7 @@ class Named:
 
 POSTGRESQL = Named("the outbox", "replayer")
 TDENGINE = Named("TDengine's outbox", "TDengine's replayer", " --store tdengine")
+TRACKER = Named("the stock tracker's outbox", "the stock tracker's replayer", " --store tracker")
 
 
 def findings(box: Outbox, limits: Limits, named: Named) -> Iterator[Finding]:

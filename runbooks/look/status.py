@@ -22,6 +22,7 @@ from runbooks.probes.disk import Disk
 from runbooks.probes.jobs import Jobs
 from runbooks.probes.marks import Marks
 from runbooks.probes.monitoring import Monitoring
+from runbooks.probes.outbox import POSTGRESQL, SETTINGS, TDENGINE, TRACKER
 from runbooks.probes.postgresql import locks, pgbackrest, promotion
 from runbooks.probes.postgresql import server as postgres
 from runbooks.probes.postgresql.locks import LockRoom
@@ -32,6 +33,8 @@ from runbooks.probes.sqlite import databases as sqlite
 from runbooks.probes.tdengine import backups
 from runbooks.probes.tdengine import servers as tdengine
 from runbooks.probes.tdengine.servers import Server
+from runbooks.probes.tracker import has_it
+from runbooks.probes.tracker import schema as tracker
 from runbooks.probes.validations import Kept
 from runbooks.record.read import Pages, pages
 from runbooks.record.types import Copy, Unknown
@@ -70,6 +73,8 @@ class Status:
     monitoring: Monitoring | None = None  # None also where no such database is declared
     validations: tuple[Kept, ...] | None = None  # the newest scheduled one of each store; None where nobody can tell
     sqlite: Mapping[str, tuple[sqlite.Glance, ...]] = field(default_factory=dict)  # by application host that answered
+    tracker: Mapping[str, str] = field(default_factory=dict)  # revision by PostgreSQL host, "" without one
+    tracker_outbox: Outbox | None = None  # None also where the estate has no stock tracker
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -80,6 +85,12 @@ class Status:
     def primary(self) -> Node | None:
         """The one that takes writes; None when there is none, or more than one."""
         return self.primaries[0] if len(self.primaries) == 1 else None
+
+    @property
+    def outboxes(self) -> Mapping[str, Outbox]:
+        """By store, those that answered."""
+        found = {POSTGRESQL: self.outbox, TDENGINE: self.tdengine_outbox, TRACKER: self.tracker_outbox}
+        return {store: box for store, box in found.items() if box is not None}
 
 
 def as_json(status: Status) -> dict[str, Any]:
@@ -177,9 +188,17 @@ def _look(estate: Estate, patience: float) -> Status:
             h: _ask(pool, h, lambda h: monitoring.look(h, estate, patience))
             for h in (estate.backup,) if monitoring.is_there(estate)
         }  # fmt: skip
+        tracked = {
+            h: _ask(pool, h, lambda h: tracker.revision(h, patience) or "")
+            for h in (estate.postgres if has_it(estate) else ())
+        }
+        unsent = {
+            h: _ask(pool, h, lambda h: app.outbox(h, timeout=patience, settings=SETTINGS[TRACKER])) for h in
+            ([estate.app] if has_it(estate) else ())
+        }  # fmt: skip
         everything: list[Future[Any]] = [
-            *bound.values(), *timers.values(), *trading.values(), *watching.values(), *shown.values(),
-            *working.values(), *history.values(),
+            *bound.values(), *timers.values(), *trading.values(), *tracked.values(), *unsent.values(),
+            *watching.values(), *shown.values(), *working.values(), *history.values(),
             *nodes.values(), *archivers.values(), *outlooks.values(), *rooms.values(), *full.values(), repository,
             noted, scheduled, waiting, *servers.values(), ticks, labels, validated,
         ]  # fmt: skip
@@ -218,6 +237,11 @@ def _look(estate: Estate, patience: float) -> Status:
             sqlite={
                 h.name: ones for h, answer in trading.items() if (ones := _answer(answer, f"SQLite on {h}", unknown))
             },
+            # A server that is down has told so already.
+            tracker={
+                h.name: revision for h, answer in tracked.items() if (revision := _answer(answer, "", {})) is not None
+            },
+            tracker_outbox=next((_answer(answer, "tracker's outbox", unknown) for answer in unsent.values()), None),
             unknown=unknown,
             seconds=time.monotonic() - started,
         )

@@ -56,7 +56,8 @@ def take(estate: Estate, name: str, *, scheduled: bool = False) -> Taken:
 
 def _taken(estate: Estate, name: str, scheduled: bool) -> Taken:
     began = time.monotonic()
-    boxes = outbox.boxes(estate)
+    # The stock tracker keeps no shadow that a mark could bind.
+    boxes = [box for box in outbox.boxes(estate) if box.store != outbox.TRACKER]
     apps = estate.group("app") if databases.names(estate) else ()
     with ThreadPoolExecutor(len(boxes) + len(apps) + 4) as pool:
         primary = pool.submit(lambda: server.the_primary(server.survey(estate)))

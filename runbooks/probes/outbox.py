@@ -10,12 +10,15 @@ from runbooks.hosts import Estate, Host
 from runbooks.probes import app
 from runbooks.probes.app import Outbox
 from runbooks.probes.tdengine import servers
+from runbooks.probes.tracker import has_it
 
 USER = "mystocks"
 CLI = "writing.outbox_cli"
-POSTGRESQL, TDENGINE = "postgresql", "tdengine"
-SETTINGS: Mapping[str, str] = {POSTGRESQL: "agent.json", TDENGINE: "agent-tdengine.json"}
-NAMES: Mapping[str, str] = {POSTGRESQL: "PostgreSQL", TDENGINE: "TDengine"}
+POSTGRESQL, TDENGINE, TRACKER = "postgresql", "tdengine", "tracker"
+SETTINGS: Mapping[str, str] = {
+    POSTGRESQL: "agent.json", TDENGINE: "agent-tdengine.json", TRACKER: "agent-tracker.json",
+}  # fmt: skip
+NAMES: Mapping[str, str] = {POSTGRESQL: "PostgreSQL", TDENGINE: "TDengine", TRACKER: "the stock tracker"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Proof:
 def boxes(estate: Estate, store: str = "") -> tuple[Box, ...]:
     """Every outbox of the estate, or those of one store. A watch's inventory has no TDengine host, and says of one."""
     stores = [POSTGRESQL, *([TDENGINE] if servers.hosts(estate) or estate.data.get("tdengine_beside") else [])]
+    stores += [TRACKER] if has_it(estate) else []
     return tuple(Box(host, one) for host in estate.group("app") for one in stores if store in ("", one))
 
 

@@ -20,7 +20,7 @@ from runbooks.engine.step import Evidence, Gate, Grows, Step
 from runbooks.hosts import Run
 from runbooks.probes import reconcile as probe
 from runbooks.probes.durations import utc
-from runbooks.probes.outbox import Box
+from runbooks.probes.outbox import TRACKER, Box
 from runbooks.probes.reconcile import Lacking
 from runbooks.procedures.postgresql import targets
 from runbooks.procedures.replay_outbox import (
@@ -60,10 +60,19 @@ def since_of(context: Run) -> float:
     return targets.moment(context.options.since).timestamp() if context.options.since else 0.0
 
 
+def shadowed(context: Run) -> tuple[Box, ...]:
+    """Of the boxes those whose store has a shadow beside it. Raises BadInput where that is none."""
+    found = tuple(box for box in boxes(context) if box.store != TRACKER)
+    if not found:
+        hint = "its rows are in the store or in its outbox: ./dr replay-outbox --store tracker"
+        raise BadInput("the stock tracker keeps no shadow to reconcile with", hint)
+    return found
+
+
 def begins(context: Run) -> Reconcile:
     """Raises BadInput for a time, a table or a store that is none."""
     since_of(context)
-    stores = {box.store for box in boxes(context)}
+    stores = {box.store for box in shadowed(context)}
     known = {table.name for store in Store if store.value in stores for table in load_tables().of(store)}
     for name in context.options.tables:
         if name not in known:
@@ -84,7 +93,7 @@ def _of_box(context: Run, box: Box) -> tuple[str, ...]:
 
 def _boxes(context: Run) -> Iterator[tuple[Box, tuple[str, ...]]]:
     """Those that hold a table which was asked for, each with these."""
-    for box in boxes(context):
+    for box in shadowed(context):
         only = _of_box(context, box)
         if only or not context.options.tables:
             yield box, only

@@ -12,6 +12,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from inventories.catalog import load_tables
+from inventories.catalog.load import load_tracker
 from inventories.catalog.tables import Store, Table
 from inventories.errors import BadInput, DrError, Refused, VerificationFailed
 from runbooks.actions import outbox as act
@@ -22,9 +23,10 @@ from runbooks.engine.step import Evidence, Gate, Grows, Step
 from runbooks.hosts import Run
 from runbooks.probes import outbox
 from runbooks.probes.app import Outbox
-from runbooks.probes.outbox import POSTGRESQL, TDENGINE, Accounts, Box
+from runbooks.probes.outbox import POSTGRESQL, TDENGINE, TRACKER, Accounts, Box
 from runbooks.probes.postgresql import schema, server
 from runbooks.probes.tdengine import ground, servers
+from runbooks.probes.tracker import schema as tracker
 
 SAY_EVERY_S, LOOK_EVERY_S = 5.0, 1.0
 COUNT_S = 600.0  # of what waits record by record, however much it is
@@ -81,7 +83,7 @@ def apps_answer(context: Run) -> None:
 
 def takes_rows(context: Run) -> None:
     """One primary, or every TDengine server. Raises Refused."""
-    if POSTGRESQL in stores(context):
+    if stores(context) & {POSTGRESQL, TRACKER}:
         server.the_primary(server.survey(context.estate))
     if TDENGINE in stores(context):
         away = [one.name for one in servers.survey(context.estate) if not one.online]
@@ -95,7 +97,8 @@ def shapes_fit(context: Run) -> None:
     if wrong and not context.options.accept_held:
         raise Refused(
             f"{wrong[0]}{f' (and {len(wrong) - 1} more)' if len(wrong) > 1 else ''}",
-            "./dr deploy makes what is missing; --accept-held replays the others, and those rows wait",
+            "./dr deploy makes what is missing, ./dr tracker-migrate what the stock tracker lacks; --accept-held "
+            "replays the others, and those rows wait",
         )
 
 
@@ -107,6 +110,8 @@ def _misfits(context: Run) -> Iterator[str]:
             live = schema.look(primary, database)
             for table in (one for one in tables.of(Store.POSTGRESQL) if one.database == database):
                 yield from schema.of_table(table, live.get(table.name))
+    if TRACKER in stores(context):
+        yield from tracker.differences(server.the_primary(server.survey(context.estate)).host, load_tracker())
     if TDENGINE in stores(context):
         declared = tables.of(Store.TDENGINE)
         there = _supertables(context, declared)

@@ -120,6 +120,7 @@ def bad(root: Path) -> Facts:
     kept.add(told("bad-update", 0.5, outcome=Outcome.FAILED, reason=LOST))
     kept.add(told("primary-crash", 0.5, rto_s=4.4, basis=keep(kept.files, NOTHING)))
     lone = replace(status(WHOLE), nodes=(ALONE, OFF), outbox=replace(OUTBOX, pending_rows=1234, oldest_age_s=90.0))
+    lone = replace(lone, tracker_outbox=replace(OUTBOX, pending_rows=77))
     return facts(
         kept, lone, backups=backups(missing=(3, 4, 5)), plan=(*plan(Verdict.TOO_SLOW, ["cluster-loss"]), *plan()),
     )  # fmt: skip

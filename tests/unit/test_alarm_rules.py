@@ -14,6 +14,7 @@ from drills.board import figures as of_drills
 from drills.judging.result import Outcome as Drilled
 from inventories.catalog.alarms import Alarms, Severity
 from inventories.catalog.load import load_alarms, load_model, load_recovery
+from inventories.catalog.tracker.revisions import head
 from inventories.errors import BadInput, Unreachable
 from runbooks.alarms import alarming, quiet
 from runbooks.alarms.evaluating import evaluate, require_known
@@ -62,6 +63,7 @@ SOUND = replace(
     locks={name: LockRoom(1000, "t", 10, 10) for name in ("pg1", "pg2")},
     certificates={"pg1": (Certificate("PostgreSQL", NOW + 90 * 86400, NOW + 90 * 86400),)},
     watches={"backup1": "active"}, validations=(), sqlite={"app1": (TRADING,)},
+    tracker={"pg1": head(), "pg2": head()},
 )  # fmt: skip
 SHADOWED = replace(OUTBOX, shadow_bytes=2_040 << 20, shadow_since=NOW - 10)
 TAOSD = Server(host("tsdb1"), ssh=True, installed=True, online=False, why="taosd is down")
@@ -85,6 +87,7 @@ STATUSES: dict[str, Status] = {
     "tdengine-outbox": replace(SOUND, tdengine_outbox=replace(OUTBOX, dead_rows=3)),
     "tdengine-backups": replace(SOUND, tdengine_backups=(), jobs=replace(JOBS, jobs=(*JOBS.jobs, TD_FULL))),
     "sqlite": replace(SOUND, sqlite={"app1": (replace(TRADING, protected=False, why="it is away"),)}),
+    "tracker": replace(SOUND, tracker={"pg1": "0001", "pg2": "0001"}),
     "shadows": replace(SOUND, outbox=SHADOWED),
     "disks": replace(SOUND, disks={"pg1": (Disk("/", 100, 1),)}),
     "locks": replace(SOUND, locks={"pg1": LockRoom(1000, "t", 900, 900)}),
@@ -211,6 +214,11 @@ def test_every_part_is_judged_and_whole() -> None:
         (
             replace(SOUND, sqlite={}, unknown={"SQLite on app1": "did not answer in time"}),
             {"sqlite", "disks", "clocks", "certificates", "watch", "marks", "standbys"},
+        ),
+        (replace(SOUND, tracker={"pg2": "0001"}), {"tracker"}),
+        (
+            replace(SOUND, unknown={"tracker's outbox": "did not answer in time"}),
+            {"tracker", "disks", "clocks", "certificates", "watch", "marks", "standbys"},
         ),
         (replace(SOUND, tdengine=(TAOSD,)), {"tdengine", "tdengine-outbox", "tdengine-backups", "shadows"}),
     ],

@@ -261,8 +261,8 @@ def test_it_rests_on_what_ran_and_on_nothing_else(rests_on: basis.Basis) -> None
         "deploys/postgresql/server.py", "templates/postgres/pg_hba.conf.j2", "inventories/group_data/all.py",
     } < names  # fmt: skip
     others = (
-        "tdengine", "switchover", "validation/content", "validation/baseline", "agents/client", "agents/feed",
-        "templates/report", "drills", "lab/",
+        "tdengine", "tracker", "switchover", "validation/content", "validation/baseline", "agents/client",
+        "agents/feed", "templates/report", "drills", "lab/",
     )  # fmt: skip
     assert [name for name in names if any(word in name for word in others)] == []
     assert rests_on.catalogue["recovery.yaml scenarios.primary-power-loss.rto_s"] == "5.0"
@@ -273,7 +273,7 @@ def test_it_rests_on_what_ran_and_on_nothing_else(rests_on: basis.Basis) -> None
 
 
 def test_each_store_is_known_by_its_words() -> None:
-    assert set(basis._OF_STORE) == {"sqlite", *(store.value for store in Store)}
+    assert set(basis._OF_STORE) == {"sqlite", "tracker", *(store.value for store in Store)}
     ticks = basis.take({"tdengine-restart"}, "tdengine-crash", {"tdengine"}, basis.before())
     assert "agents/tdengine/store.py" in ticks.files and "agents/postgresql/store.py" not in ticks.files
     assert "agents/sqlite/restore.py" not in ticks.files

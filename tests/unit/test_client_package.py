@@ -15,6 +15,7 @@ import pytest
 from agents import client as library
 from tests.unit.agent_fixtures import config_file
 from tests.unit.client_kit import NODE, lines
+from tests.unit.tracker_kit import settings as tracker_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,6 +48,19 @@ def test_it_saves_where_nothing_else_of_ours_is(package: Path, tmp_path: Path) -
     done = ran(package, tmp_path, "-c", program, config_file(tmp_path, node=NODE))
     assert (done.stdout, done.returncode) == ("outbox (0,) False\n", 0), done.stderr
     assert lines(tmp_path)[0]["config_key"] == "k"
+
+
+def test_the_trackers_writer_is_in_it_and_drops_nothing(package: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; from types import SimpleNamespace as Alert; from mystocks_dr.tracker import BatchWriter\n"
+        "writer = BatchWriter.open(sys.argv[1], limit=2)\n"
+        "for number in range(5):\n"
+        "    writer.enqueue_alert(Alert(symbol='VCB', alert_type='x', message=None, severity=None))\n"
+        "writer.stop()\n"
+        "print(writer.counts.outbox, 'agents' in sys.modules)\n"
+    )
+    done = ran(package, tmp_path, "-c", program, tracker_settings(tmp_path, None, writer={"deadline_s": 0.1}))
+    assert (done.stdout, done.returncode) == ("5 False\n", 0), done.stderr
 
 
 # What Python 3.10 has not: it runs on Ubuntu 22.04, and its sqlite3 neither names SQLite's numbers nor tells them.

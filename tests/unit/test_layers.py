@@ -45,6 +45,10 @@ _RULES: dict[str, tuple[str, ...]] = {
     _POSTGRESQL: ("agents.base", "agents.jobs", "agents.writing", _POSTGRESQL),
     _SQLITE: ("agents.base", "agents.jobs", "agents.writing", _SQLITE),
     _TDENGINE: ("agents.base", "agents.jobs", "agents.writing", _TDENGINE),
+    # Writes as the trading system does; its feed for drills tells what the other feed tells.
+    "agents.tracker": ("agents.base", "agents.client", "agents.tracker", "agents.writing"),
+    "agents.tracker.feed": ("agents.base", "agents.feed", "agents.tracker", "agents.writing"),
+    "agents.tracker.history": ("agents.base", _POSTGRESQL, "agents.tracker"),
     "agents": (),
     "inventories": ("inventories",),
     "inventories.lab": ("inventories", "lab"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,6 +52,15 @@ class Backup:
     @property
     def timeline(self) -> int:
         return int(self.wal_stop[:8], 16)
+
+    @property
+    def revisions(self) -> Mapping[str, str]:
+        """The newest migration of each database that had any when it was taken; nothing where nobody noted it."""
+        try:
+            said = json.loads(self.annotations.get("revisions", "{}"))
+        except ValueError:
+            return {}
+        return {str(name): str(number) for name, number in said.items()} if isinstance(said, dict) else {}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What changes the stock tracker's database."""

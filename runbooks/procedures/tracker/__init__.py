@@ -1,0 +1,1 @@
+"""The order of what is done to the stock tracker's database."""
