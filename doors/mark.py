@@ -147,8 +147,12 @@ def to_the_mark(options: O, name: str, inventory: str, resume: bool) -> O:
     """
     if not name:
         return options
+    from runbooks.procedures.postgresql.delayed import DELAYED, REPOSITORY
+
     for field, option in _OTHER_TARGETS.items():
-        if getattr(options, field, None):
+        said = getattr(options, field, None)
+        # Whence a target is restored is no target; a side cluster that is open has one of its own.
+        if said and not (field == "source" and said in (DELAYED, REPOSITORY)):
             raise BadInput(f"two targets were given: --to-mark {name} and {option}", f"leave {option} or --to-mark out")
     from runbooks import hosts
     from runbooks.marks.resolving import resolve

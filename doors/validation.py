@@ -44,12 +44,13 @@ _Look = Callable[["Estate", Say], "Found"]
     help={
         "store": "tdengine (the default) or postgresql",
         "tables": SELECTION_HELP["tables"],
-        "level": "PostgreSQL: quick (structure, completeness, freshness) or full (also what the rules say of rows)",
+        "level": "PostgreSQL: quick (structure, completeness, freshness), full (also what the rules say of rows) or "
+        "deep (full, and against standby or restored every row, whatever hashes say)",
         "against": "PostgreSQL: standby, restored (a side cluster) or baseline, row by row where hashes differ; or, of "
         "both stores, a mark's name: what was acknowledged by then is there",
         "since": "only what is of that moment's day or later, with its zone; of a mark, acknowledged since",
         "file": "PostgreSQL: hold tables against rows of this SQLite database or Parquet file (of one of --tables)",
-        "side": "PostgreSQL: which side cluster, if there are several",
+        "side": "PostgreSQL: which side cluster or, against standby, which standby, if there are several",
         "baseline": "the file of the baseline (default: the estate's own)",
         "save-baseline": "keep what sample queries take, of PostgreSQL also the hashes for --against baseline",
         **{name: f"TDengine: {SELECTION_HELP[name]}" for name in _OF_TDENGINE},
@@ -126,7 +127,7 @@ def _tdengine(given: Mapping[str, str], save: bool) -> _Look:
         since=given["from"] or given["since"], until=given["to"],
     )  # fmt: skip
 
-    kept = _file(given)
+    kept = _file(given, save)
 
     def look(estate: Estate, say: Say) -> Found:
         say("Holding TDengine's tables against the backup")
@@ -145,13 +146,10 @@ def _postgresql(given: Mapping[str, str], save: bool) -> _Look:
     level = given["level"] or ("full" if against in list(run.Against) else "quick")
     if level not in list(run.Level):
         raise BadInput(f"there is no level {level!r}", f"--level {', '.join(run.Level)}")
-    if against and given["file"]:
-        raise BadInput("--against and --file were given, and content is held against one thing", "leave one out")
-    if given["since"] and not against:
-        raise BadInput("--since narrows a comparison, and nothing is compared", f"--against {', '.join(run.Against)}")
+    _refuse_idle(given, level, save)
     options = run.Options(
         run.Level(level), names(given["tables"]), run.Against(against) if against in list(run.Against) else None,
-        given["side"], _file(given), save,
+        given["side"], _file(given, save), save,
         "" if against in list(run.Against) else against,
         targets.moment(given["since"]) if given["since"] else None,
         caller_path(given["file"]) if given["file"] else None,
@@ -159,9 +157,38 @@ def _postgresql(given: Mapping[str, str], save: bool) -> _Look:
     return lambda estate, say: run.validate(estate, options, say)
 
 
-def _file(given: Mapping[str, str]) -> Path | None:
-    """The baseline's, if one was named."""
-    return caller_path(given["baseline"]) if given["baseline"] else None
+def _refuse_idle(given: Mapping[str, str], level: str, save: bool) -> None:
+    """What was asked for and would not be done is no good news."""
+    from runbooks.validation import run
+
+    against, copies = given["against"], (run.Against.STANDBY, run.Against.RESTORED)
+    if against and given["file"]:
+        raise BadInput("--against and --file were given, and content is held against one thing", "leave one out")
+    if given["since"] and not against:
+        what = "a file is compared whole" if given["file"] else "nothing is compared"
+        raise BadInput(f"--since narrows a comparison, and {what}", f"--against {', '.join(run.Against)}")
+    if given["side"] and against not in copies:
+        raise BadInput("--side chooses a copy, and none is compared", f"--against {' or '.join(copies)}")
+    if level == run.Level.DEEP and against not in copies:
+        raise BadInput(
+            "level deep compares every row with a copy, and none is compared",
+            f"--against {' or '.join(copies)}; --level full looks at everything else",
+        )
+    if save and given["tables"] and not given["baseline"]:
+        raise BadInput(
+            "a baseline of some tables would take the place of the estate's own, which is of all",
+            "--baseline FILE keeps it elsewhere",
+        )
+
+
+def _file(given: Mapping[str, str], save: bool) -> Path | None:
+    """The baseline's, if one was named. Raises BadInput for a folder, and for one to read that is not there."""
+    if not given["baseline"]:
+        return None
+    path = caller_path(given["baseline"])
+    if path.is_dir() or not (save or path.exists()):
+        raise BadInput(f"there is no baseline at {path}", "--save-baseline keeps one there")
+    return path
 
 
 TOP_LEVEL = (validate,)

@@ -18,7 +18,8 @@ from typing import Any, cast
 from agents.base.config import Config
 from agents.base.errors import BadConfig
 from agents.writing import shadow
-from agents.writing.records import parts_of
+from agents.writing.batch import Part
+from agents.writing.records import Newer, parts_of
 from agents.writing.shadow_replay import Timed
 from agents.writing.sqlite_errors import told
 
@@ -49,16 +50,21 @@ def read(text: str) -> Bounds:
 def acknowledged(config: Config, bounds: Bounds, since: float, damaged: Callable[[], None]) -> Iterator[Timed]:
     """Batches and their times (unix seconds): what went past the outbox, then what it applied.
 
-    `damaged` is called for each segment of the shadow whose end cannot be read.
+    `damaged` is called for each segment of the shadow whose end cannot be read, or that has less than the mark bound of
+    it, and for each of the outbox's records that cannot be read.
     """
     assert config.shadow is not None
-    newest = max(bounds.shadow, default="")
-    for file in shadow.segments(config.shadow.path):
+    newest, files = max(bounds.shadow, default=""), shadow.segments(config.shadow.path)
+    names = {file.name for file in files}
+    for name in bounds.shadow:
+        if names and name not in names and name > min(names):  # the oldest go first
+            damaged()
+    for file in files:
         if file.name <= newest:  # their names are in the order in which they were begun
             frames = _frames(file, bounds.shadow.get(file.name), damaged)
             yield from (timed for timed in frames if timed[0] >= since)
     if config.outbox.path.exists():
-        yield from (timed for timed in _applied(config.outbox.path, bounds.applied_no) if timed[0] >= since)
+        yield from (timed for timed in _applied(config.outbox.path, bounds.applied_no, damaged) if timed[0] >= since)
 
 
 def _frames(file: Path, size: int | None, damaged: Callable[[], None]) -> Iterator[Timed]:
@@ -69,6 +75,9 @@ def _frames(file: Path, size: int | None, damaged: Callable[[], None]) -> Iterat
     with suppress(FileNotFoundError):  # too old, or covered by a backup meanwhile
         if size is None:
             yield from shadow.frames(file, damaged)
+        elif file.stat().st_size < size:
+            damaged()
+            yield from shadow.frames(file)
         else:
             yield from shadow.frames(cast(Path, _Beginning(file, size)), cut)
 
@@ -85,10 +94,20 @@ class _Beginning:
             return io.BytesIO(opened.read(self.size))
 
 
-def _applied(path: Path, last: int) -> Iterator[Timed]:
+def _applied(path: Path, last: int, damaged: Callable[[], None]) -> Iterator[Timed]:
     with told(path), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_S)) as opened:
         no = 0
         while rows := opened.execute(_APPLIED, (no, last)).fetchall():
             no = int(rows[-1][0])
-            found = [(float(at), parts_of(data, checksum)) for _, at, data, checksum in rows]
-            yield from ((at, parts) for at, parts in found if parts is not None)
+            for _, at, data, checksum in rows:
+                if (parts := _parts(data, checksum)) is None:
+                    damaged()
+                else:
+                    yield float(at), parts
+
+
+def _parts(data: bytes, checksum: str) -> tuple[Part, ...] | None:
+    try:
+        return parts_of(data, checksum)
+    except Newer:
+        return None

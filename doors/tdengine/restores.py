@@ -8,6 +8,7 @@ from invoke.tasks import task
 from doors.mark import backup_at_the_mark
 from doors.runbooks import HELP, run_procedure
 from doors.support import door
+from inventories.errors import BadInput
 
 SELECTION_HELP = {
     "label": "the backup (default: the newest sound one)",
@@ -20,8 +21,11 @@ SELECTION_HELP = {
 
 
 def names(text: str) -> tuple[str, ...]:
-    """A list with commas, each name once."""
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    """A list with commas, each name once. Raises BadInput for one that names nothing: without any it would be all."""
+    found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if text and not found:
+        raise BadInput(f"{text!r} names nothing", "leave the option out where all are meant")
+    return found
 
 
 @task(

@@ -40,10 +40,13 @@ class Fills(Entry):
 
 
 class Series(Entry):
-    """A supertable of TDengine. `volume`: only rows with more than 0 of it are looked at."""
+    """A supertable of TDengine. `volume`: only rows with more than 0 of it are looked at; `only`: those for which this
+    condition of TDengine's holds.
+    """
 
     table: Identifier
     volume: Identifier | None = None
+    only: str = ""
 
 
 class Agreement(Entry):

@@ -8,6 +8,8 @@ from runbooks.judge.finding import Finding
 from runbooks.probes.durations import span
 from runbooks.probes.validations import Kept, Outcome
 
+AHEAD_S = 600.0  # by which clocks may differ here; what judges clocks is stricter
+
 
 def findings(found: Sequence[Kept] | None, now: float) -> Iterator[Finding]:
     """Of the newest one of each store; a backup host that does not answer has a finding of its own."""
@@ -26,10 +28,16 @@ def findings(found: Sequence[Kept] | None, now: float) -> Iterator[Finding]:
 
 
 def late(found: Sequence[Kept] | None, most_s: float, now: float) -> Iterator[Finding]:
-    """Once somebody has validated a store on a schedule, an answer is missed where none came."""
+    """Once somebody has validated a store on a schedule, an answer is missed where none came; how old one is of which
+    the moment is yet to come nobody can tell.
+    """
     for one in found or ():
         since = one.looked_at
-        if since is not None and now - since > most_s:
+        if one.at - now > AHEAD_S:
+            hint = f"a clock was wrong: ./dr status; ./dr validate --store {one.store} --scheduled keeps one of now"
+            ahead = f"{span(one.at - now)} in the time to come"
+            yield Finding(f"age of the newest validation of {one.store}", ahead, span(most_s), hint)
+        elif since is not None and now - since > most_s:
             hint = f"cron on the machine that runs it ({one.by}); ./dr validate --store {one.store} --scheduled runs it"
             yield Finding(f"age of the newest validation of {one.store}", span(now - since), span(most_s), hint)
 

@@ -17,7 +17,7 @@ from runbooks.marks import asking, keeping, names, reaching, resolving
 from runbooks.marks.types import Mark, Numbers, Position, Transaction
 from runbooks.probes import reconcile
 from runbooks.probes.durations import utc
-from runbooks.probes.outbox import NAMES, Box, boxes
+from runbooks.probes.outbox import NAMES, POSTGRESQL, Box, boxes
 from runbooks.probes.reconcile import Lacking
 from runbooks.probes.sqlite import kept
 from runbooks.validation.difference import Check, Difference, Looked
@@ -29,12 +29,22 @@ CANNOT = (
 )
 
 
+_OVER = "rows acknowledged by the mark"
+
+
+class NothingKept(Refused):
+    """No application host keeps anything of before the mark."""
+
+
 @dataclass(frozen=True)
 class Held:
-    """A mark that is a past of this cluster, and the outboxes of one store that it bound."""
+    """A mark that is a past of this cluster, and the outboxes of one store that it bound; `away`: those that it did not
+    bind, and why, if it says so.
+    """
 
     mark: Mark
     there: tuple[tuple[Box, Position], ...]
+    away: tuple[str, ...] = ()
 
 
 def find(estate: Estate, name: str, store: str) -> Held:
@@ -51,16 +61,27 @@ def find(estate: Estate, name: str, store: str) -> Held:
     if not bound:
         why = f": {'; '.join(mark.lacks)}" if mark.lacks else ""
         raise Refused(f"mark {name} binds no outbox and no shadow of {NAMES[store]}{why}", "./dr mark takes another")
-    return Held(mark, tuple((ours[one.host], one) for one in bound))
+    away = ours.keys() - {one.host for one in bound}
+    why_away = tuple(_why(ours[name], mark) for name in sorted(away))
+    return Held(mark, tuple((ours[one.host], one) for one in bound), why_away)
+
+
+def _why(box: Box, mark: Mark) -> str:
+    return next((one for one in mark.lacks if one.startswith(f"{box}: ")), f"{box}: the mark does not bind it")
 
 
 def acknowledged(held: Held, since: float, tables: Sequence[str]) -> Looked:
     """Rows that the store had acknowledged by the mark (and at `since`, unix seconds, or later) are there.
 
-    Raises Refused where nothing of before the mark is kept any more: that nobody can tell.
+    Raises NothingKept where that nobody can tell, BadInput for a moment behind the mark.
     """
+    if since > held.mark.at:
+        said = f"{utc(since)} is behind mark {held.mark.name} of {held.mark.moment}"
+        raise BadInput(said, "--since names a moment before it")
     differences: list[Difference] = []
     notes: list[str] = []
+    of_postgresql = any(box.store == POSTGRESQL for box, _ in held.there)
+    unknown = [*held.away, *([CANNOT.format(name=held.mark.name)] if of_postgresql else [])]
     looked = 0
     for box, then in held.there:
         now = asking.position(box)
@@ -71,18 +92,33 @@ def acknowledged(held: Held, since: float, tables: Sequence[str]) -> Looked:
         looked += rows.looked
         differences += _lacking(rows)
         if rows.damaged_segments:  # nobody can tell whether what was acknowledged there is in the store
-            what = f"{rows.damaged_segments} files whose end cannot be read"
+            what = f"{rows.damaged_segments} files that are gone or cannot be read to their end"
             differences.append(Difference(Check.CONTENT, f"shadow on {box.host}", "its files", "whole", what))
-        if rows.since is not None:
+        if rows.unknown:
+            unknown.append(f"{rows.unknown:,} rows on {box.host} are of tables that the catalogue does not have")
+        if not rows.looked:
+            unknown.append(f"{box.host} keeps nothing of before the mark")
+        elif rows.since is not None:
             notes.append(f"{box.host} keeps what was acknowledged from {utc(rows.since)} on")
-    if not looked:
-        raise Refused(
-            f"of what was acknowledged before mark {held.mark.name} of {held.mark.moment} no application host keeps "
-            "anything any more, so nobody can tell whether it is there",
-            f"./dr restore-pitr --to-mark {held.mark.name}, then ./dr validate --store postgresql --against restored",
-        )
-    notes.append(CANNOT.format(name=held.mark.name))
-    return Looked(Check.CONTENT, "rows acknowledged by the mark", looked, "; ".join(notes), tuple(differences))
+    if not (looked or differences):
+        which = f" in {', '.join(tables)}" if tables else ""
+        raise NothingKept(
+            f"of what was acknowledged{which} before mark {held.mark.name} of {held.mark.moment} no application host "
+            "keeps anything any more, so nobody can tell whether it is there",
+            f"./dr restore-pitr --to-mark {held.mark.name}, then ./dr validate --store postgresql --against restored"
+            if of_postgresql else "the rows of the backup that it bound are compared all the same",
+        )  # fmt: skip
+    return Looked(Check.CONTENT, _OVER, looked, "; ".join(notes), tuple(differences), unknown="; ".join(unknown))
+
+
+def looked(held: Held, since: float, tables: Sequence[str]) -> Looked:
+    """The same beside another check, which is worth as much where nothing of before the mark is kept: this one went
+    over nothing then. Raises BadInput.
+    """
+    try:
+        return acknowledged(held, since, tables)
+    except NothingKept as error:
+        return Looked(Check.CONTENT, _OVER, 0, unknown=f"{error} ({error.hint})")
 
 
 def _numbers(box: Box, then: Numbers | None, now: Numbers | None) -> tuple[list[str], list[Difference]]:

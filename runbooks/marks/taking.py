@@ -18,7 +18,7 @@ from inventories.errors import DrError, Refused
 from runbooks import begun
 from runbooks.hosts import Estate, Host
 from runbooks.marks import asking, keeping
-from runbooks.marks.names import check
+from runbooks.marks.names import check_new
 from runbooks.marks.types import Kept, Mark, Transaction
 from runbooks.probes import outbox
 from runbooks.probes.postgresql import server
@@ -47,7 +47,7 @@ def take(estate: Estate, name: str, *, scheduled: bool = False) -> Taken:
 
     Of an application host, or a backup of TDengine, that does not answer the mark says that it lacks it.
     """
-    check(name)
+    check_new(name)
     try:
         return _taken(estate, name, scheduled)
     finally:

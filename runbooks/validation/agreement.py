@@ -128,7 +128,11 @@ def _of_ticks(
     if agreement.bars:
         found += _listed(agreement.bars.table, {}, bars, tick)
     notes = [f"of the fills only the newest {MOST:,} minutes"] if len(answer.rows) > MOST else []
-    notes += [f"{what} are not declared: not judged" for what in ("fills", "bars") if getattr(agreement, what) is None]
+    for what, looked in (("fills", fills.looked), ("bars", bars.looked)):
+        if getattr(agreement, what) is None:
+            notes.append(f"{what} are not declared: not judged")
+        elif not looked:
+            notes.append(f"no {what} of that time")
     return fills.looked + bars.looked, found, notes
 
 
@@ -147,7 +151,8 @@ def _wanted(agreement: Agreement, known: Tables, span: Span, fills: list[Minute]
     return Wanted(
         int(span.first), int(span.last), placed(ticks.table), agreement.within_min, f"`{agreement.symbol}`",
         agreement.symbols, fills, placed(bars.table) if bars else "",
-        f"`{bars.volume}` > 0" if bars and bars.volume else "",
+        " AND ".join([*([f"`{bars.volume}` > 0"] if bars.volume else []), *([f"({bars.only})"] if bars.only else [])])
+        if bars else "",
     )  # fmt: skip
 
 

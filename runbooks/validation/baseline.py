@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inventories.catalog.tables import OnConflict, Tables
-from inventories.errors import BadInput, Refused
+from inventories.errors import BadInput, Refused, VerificationFailed
 from runbooks import files
 from runbooks.probes.postgresql.tables import Server
 from runbooks.table_copy.rowhash import EPOCH
@@ -62,10 +62,18 @@ class Baseline(BaseModel):
 def take(
     server: Server, estate: str, tables: Mapping[str, Hashed], timeout: float, samples: Mapping[str, float] = _NONE
 ) -> Baseline:
-    """Every table in one snapshot. Raises BadInput where they have no row, DrError."""
+    """Every table in one snapshot. Raises BadInput where they have no row, VerificationFailed where one of them cannot
+    be read: a baseline would say that it had none. DrError.
+    """
     asked = {NAME: QUESTION, **{name: one.buckets() for name, one in tables.items()}}
     said = yielding.ask(server, asked, timeout)
     moment = snapshot_of(said)
+    for name in tables:
+        if (refused := said.get(name, Answer(None, "no answer"))).rows is None:
+            raise VerificationFailed(
+                f"no baseline is saved: {name} cannot be hashed: {refused.why}",
+                "./dr validate --store postgresql tells more; --tables and --baseline FILE keep one of the others",
+            )
     kept = {
         name: Kept(columns=_columns(one), nullable=_nullable(one), days=_days(said, name))
         for name, one in tables.items()
@@ -130,8 +138,10 @@ def compare(
         lost, moved = _of_table(there[name], table.days, _days(said, name), later, grows)
         found += lost
         changed += [f"{moved} days of {name}"] if moved else []
-    waits = f"rewritten since in part, and not comparable: {', '.join(changed)}" if changed else ""
-    return Looked(Check.CONTENT, "rows of the baseline", rows, waits, tuple(found))
+    unknown = [f"rewritten since in part, and not comparable: {', '.join(changed)}"] if changed else []
+    if lacks := [name for name in tables if name not in kept.tables]:
+        unknown.append(f"not in the baseline: {', '.join(lacks)}")
+    return Looked(Check.CONTENT, "rows of the baseline", rows, "", tuple(found), unknown="; ".join(unknown))
 
 
 def _of_table(
@@ -147,7 +157,7 @@ def _of_table(
             moved += 1
             continue
         written = f", {newer:,} written since" if newer else ""
-        what = f"rows of {_date(day)}" if one.time_column else "rows"
+        what = f"rows of {date_of(day)}" if one.time_column else "rows"
         if had[0] == has[0]:
             found.append(Difference(Check.CONTENT, name, what, f"{had[0]:,} as they were", f"others{written}"))
         else:
@@ -189,7 +199,8 @@ def _days(said: Mapping[str, Answer], name: str) -> dict[int, Sum]:
     return {int(row["bucket"]): (int(row["n"]), row["one"], row["other"]) for row in rows}
 
 
-def _date(day: int) -> str:
+def date_of(day: int) -> str:
+    """Of a day since 2000."""
     try:
         return str(date.fromisoformat(EPOCH.split("'")[1]) + timedelta(days=day))
     except OverflowError:

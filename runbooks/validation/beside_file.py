@@ -193,6 +193,13 @@ def _of_key(table: Table, key: Key, file: Sequence[Texts], live: Sequence[Texts]
             if expected != there:
                 shown = (_shown(table, column.name, said) for said in (expected, there))
                 yield Difference(Check.CONTENT, table.name, f"{what}: {column.name}", *shown)
+    elif _alike(file) != _alike(live):
+        yield Difference(Check.CONTENT, table.name, what, f"{len(file)} rows as in the file", "others")
+
+
+def _alike(rows: Iterable[Texts]) -> list[str]:
+    """Of rows of one key, whatever their order."""
+    return sorted(canonical.row(texts) for texts in rows)
 
 
 def _shown(table: Table, name: str, said: str | None) -> str:

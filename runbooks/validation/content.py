@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from inventories.errors import Refused
 from runbooks.probes.postgresql.tables import Server
 from runbooks.validation import yielding
+from runbooks.validation.baseline import date_of
 from runbooks.validation.difference import Check, Difference, Looked
 from runbooks.validation.hashing import Hashed, parts_for
 from runbooks.validation.judge import Judged, Key, Kind, Rows, Version, judge
@@ -24,6 +26,7 @@ LOOKS = 6  # at what differs, before it is said that it changed during each of t
 RANGES_AT_ONCE = 64
 MOST_WRONG = 100  # rows of one table that are told by their keys; there are more in it then
 SHOWN = 20  # of them by their values
+MOST_MEANWHILE = 1 << 28  # transactions, far more than one look lasts
 
 Ranges = tuple[tuple[int, int], ...]
 _Values = list[list[Any]]  # of every row of one key: one, unless its index is broken
@@ -33,7 +36,7 @@ _Values = list[list[Any]]  # of every row of one key: one, unless its index is b
 class Copies:
     """Both sides. `follows`: the other one is a standby of the base, and goes on as the base does; else the base stands
     still and the other side has gone on from it. Seconds for one look, and for the standby to come so far. With
-    `every_row` no bucket is passed over because its hashes are the same.
+    `every_row` no bucket is passed over because its hashes are the same. Of `growing` tables no row is written again.
     """
 
     base: Server
@@ -42,6 +45,7 @@ class Copies:
     look_s: float
     wait_s: float = 60
     every_row: bool = False
+    growing: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -55,6 +59,8 @@ class _Of:
     ranges: Ranges = ()
     wrong: dict[Key, Kind] = field(default_factory=dict)
     moving: frozenset[Key] = frozenset()
+    rewritten: frozenset[Key] = frozenset()
+    hidden: frozenset[int] = frozenset()  # days that differ as a whole, and in no key range
     more: int = 0  # key ranges that differ and were not looked at, as enough was found
     refused: str = ""
 
@@ -127,7 +133,7 @@ def _by_day(copies: Copies, found: Mapping[str, _Of]) -> None:
 
 
 def _by_range(copies: Copies, found: Mapping[str, _Of]) -> None:
-    """Days that differ no more have moved while they were read; of others it is known which key ranges differ."""
+    """Of days that differ it is known then which key ranges do; others have moved while they were read."""
     for one in found.values():
         one.parts = parts_for(max(one.days.values()))
     _, base, other = _both(
@@ -140,8 +146,10 @@ def _by_range(copies: Copies, found: Mapping[str, _Of]) -> None:
         off = _open(copies, ours, theirs)
         few = copies.every_row or len(off) <= RANGES_AT_ONCE or len(off) >= len(one.ranges) > 0
         one.ranges = tuple((bucket, part) for bucket, part in off)
+        if not copies.follows:  # nothing moves there: they were read by an index that lacks some
+            one.hidden |= one.days.keys() - {bucket for bucket, _ in off}
         # Few are looked at row by row; of many some may have moved, and another look tells fewer.
-        one.days = {} if few else {bucket: one.days[bucket] for bucket, _ in off}
+        one.days = {} if few else {bucket: one.days.get(bucket, 0) for bucket, _ in off}
 
 
 def _by_row(copies: Copies, one: _Of) -> None:
@@ -155,7 +163,7 @@ def _by_row(copies: Copies, one: _Of) -> None:
 def _look(copies: Copies, one: _Of, ranges: Ranges) -> None:
     """Row by row, again as long as rows move."""
     asked = {"rows": one.hashed.rows(ranges, one.parts)}
-    judged = Judged({}, frozenset())
+    judged, grows = Judged({}, frozenset()), one.hashed.shape.name in copies.growing
     before = _ask(copies.base, asked, copies)
     for _ in range(LOOKS):
         snapshot = snapshot_of(before)
@@ -163,12 +171,22 @@ def _look(copies: Copies, one: _Of, ranges: Ranges) -> None:
         after = _ask(copies.base, asked, copies) if copies.follows else before
         if not _answered(one, "rows", before, other, after):
             return
-        judged = judge(_rows(before), _rows(other), _rows(after), snapshot.settled, copies.follows)
+        settled = partial(snapshot.settled, unknown=_unknown(copies, snapshot, snapshot_of(other)))
+        judged = judge(_rows(before), _rows(other), _rows(after), settled, copies.follows, grows)
         one.wrong |= judged.wrong
         before = after
         if not judged.moving - one.wrong.keys():
             break
     one.moving |= judged.moving - one.wrong.keys()
+    one.rewritten |= judged.rewritten
+
+
+def _unknown(copies: Copies, base: Snapshot, other: Snapshot) -> int:
+    """The number of a transaction that nobody could have begun when the other side was read.
+
+    A standby is read in statements that each see what there is by then: of those nobody knows the last one.
+    """
+    return base.xmin + MOST_MEANWHILE if copies.follows else other.xmax
 
 
 def _rows(answers: Mapping[str, Answer]) -> Rows:
@@ -210,16 +228,28 @@ def _size(ours: Mapping[Any, tuple[int, str, str]], theirs: Mapping[Any, tuple[i
 
 def _told(copies: Copies, found: Mapping[str, _Of]) -> Looked:
     differences = [one for of in found.values() for one in _of_table(copies, of)]
-    moving = {name: len(one.moving) for name, one in found.items() if one.moving}
-    undecided = ", ".join(f"{number:,} rows of {name}" for name, number in moving.items())
-    waits = f"not compared, as they changed during every look: {undecided}" if undecided else ""
-    return Looked(Check.CONTENT, "rows", sum(one.rows for one in found.values()), waits, tuple(differences))
+    told = [
+        ("changed during every look", {name: len(one.moving) for name, one in found.items()}),
+        ("were written again since, with other values", {name: len(one.rewritten) for name, one in found.items()}),
+    ]
+    unknown = [
+        f"{', '.join(f'{number:,} rows of {name}' for name, number in some.items() if number)} {why}"
+        for why, some in told if any(some.values())
+    ]  # fmt: skip
+    return Looked(
+        Check.CONTENT, "rows", sum(one.rows for one in found.values()), "", tuple(differences),
+        unknown="; ".join(unknown),
+    )  # fmt: skip
 
 
 def _of_table(copies: Copies, one: _Of) -> Iterable[Difference]:
     name = one.hashed.shape.name
     if one.refused:
         yield Difference(Check.CONTENT, name, "rows", "an answer", one.refused)
+    for day in sorted(one.hidden):
+        what = f"rows of {date_of(day)}" if one.hashed.time_column else "rows"
+        found = "others, which no key range shows: an index may lack rows (pg_amcheck --heapallindexed)"
+        yield Difference(Check.CONTENT, name, what, "the same", found)
     keys = sorted(one.wrong, key=lambda key: tuple(map(_text, key)))
     values = _values(copies, one.hashed, keys[:SHOWN])
     for key in keys[:MOST_WRONG]:

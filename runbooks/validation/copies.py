@@ -17,9 +17,16 @@ from runbooks.validation.difference import Check, Difference
 from runbooks.validation.hashing import Hashed
 
 
-def standby(nodes: Sequence[Node], primary: Node, database: str) -> Copies:
-    """The primary and the standby that follows it. Raises Refused where none does."""
-    standbys = [node for node in nodes if node.is_standby and not node.host.entry.delay_s]
+def standby(nodes: Sequence[Node], primary: Node, database: str, name: str = "") -> tuple[Copies, str]:
+    """The primary and a standby that follows it, and what is to be said of other ones, which nobody looks at.
+
+    Raises BadInput for a name of none, Refused where none follows.
+    """
+    every = [node for node in nodes if node.is_standby and not node.host.entry.delay_s]
+    standbys = [node for node in every if not name or node.name == name]
+    if name and not standbys:
+        known = ", ".join(node.name for node in every) or "none"
+        raise BadInput(f"{name} is no standby that answers, without a delay ({known})", "./dr status shows each host")
     if not standbys:
         raise Refused("no standby answers", "./dr status shows what each host is")
     node = next((one for one in standbys if one.streams), standbys[0])
@@ -32,7 +39,9 @@ def standby(nodes: Sequence[Node], primary: Node, database: str) -> Copies:
     if node.replay_paused:
         raise Refused(f"replay is paused on {node.name}", f"SELECT pg_wal_replay_resume() on {node.name}")
     here, there = Server(primary.host, database), Server(node.host, database)
-    return Copies(here, there, True, budget("validate.look"), budget("validate.replay"))
+    others = [one.name for one in every if one is not node]
+    beside = f"not compared: {', '.join(others)} (--side {others[0]})" if others else ""
+    return Copies(here, there, True, budget("validate.look"), budget("validate.replay")), beside
 
 
 def restored(estate: Estate, primary: Host, database: str, name: str) -> tuple[Copies, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +28,7 @@ def tables(path: Path) -> frozenset[str] | None:
     with path.open("rb") as opened:
         head = opened.read(len(_SQLITE))
     if head == _SQLITE:
-        with closing(_opened(path)) as database:
+        with _read(path), closing(_opened(path)) as database:
             found = database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
             return frozenset(name for (name,) in found)
     if path.suffix in PARQUET and head[:4] == b"PAR1":
@@ -45,16 +45,21 @@ def _opened(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{percent(str(path.resolve()))}?mode=ro", uri=True)
 
 
+@contextmanager
+def _read(path: Path) -> Iterator[None]:
+    """Raises BadInput for a database that is damaged, locked or nobody's to read."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise BadInput(f"{path} cannot be read: {error}", "sqlite3 FILE 'PRAGMA integrity_check' tells more") from error
+
+
 def _of_sqlite(path: Path, table: str) -> Iterator[Row]:
-    with closing(_opened(path)) as database:
-        try:
-            found = database.execute(f"SELECT * FROM {quoted(table)}")
-            names = [one[0] for one in found.description]
-            for values in found:
-                yield dict(zip(names, values, strict=True))
-        except sqlite3.Error as error:
-            hint = "sqlite3 FILE 'PRAGMA integrity_check' tells more"
-            raise BadInput(f"{path} cannot be read: {error}", hint) from error
+    with _read(path), closing(_opened(path)) as database:
+        found = database.execute(f"SELECT * FROM {quoted(table)}")
+        names = [one[0] for one in found.description]
+        for values in found:
+            yield dict(zip(names, values, strict=True))
 
 
 def _of_parquet(path: Path) -> Iterator[Row]:

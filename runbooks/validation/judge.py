@@ -30,13 +30,18 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Judged:
-    """`wrong` by key; `moving` are rows that nobody can judge, as they changed between the looks."""
+    """`wrong` by key; `moving` are rows that nobody can judge, as they changed between the looks, `rewritten` such that
+    were written again since the base was made: whether what they have now is right no copy of before can tell.
+    """
 
     wrong: Mapping[Key, Kind]
     moving: frozenset[Key]
+    rewritten: frozenset[Key] = frozenset()
 
 
-def judge(before: Rows, other: Rows, after: Rows, settled: Callable[[int], bool], moves: bool) -> Judged:
+def judge(
+    before: Rows, other: Rows, after: Rows, settled: Callable[[int], bool], moves: bool, grows: bool = False
+) -> Judged:
     """Hold the other side's rows against a base that was read before it and after it.
 
     The other side has everything that the base had when it was read first. A row of the base that is the same version
@@ -44,10 +49,10 @@ def judge(before: Rows, other: Rows, after: Rows, settled: Callable[[int], bool]
     must have been written by a transaction that was not `settled` at the first look. Everything else has moved.
 
     With `moves` False the base stands still (a restored copy) and the other side has gone on from there: a version
-    that was written later supersedes the base's.
+    that was written later supersedes the base's, unless the table only `grows`: nobody writes a row of it again.
     """
     wrong: dict[Key, Kind] = {}
-    moving = set()
+    moving, rewritten = set(), set()
     for key in before.keys() | other.keys() | after.keys():
         first, has, last = before.get(key), other.get(key), after.get(key)
         if has is not None and has in (first, last):
@@ -62,6 +67,8 @@ def judge(before: Rows, other: Rows, after: Rows, settled: Callable[[int], bool]
                 moving.add(key)
         elif has is None:
             wrong[key] = Kind.MISSING
-        elif has.hash != first.hash and (moves or settled(has.xid)):
+        elif has.hash != first.hash and (moves or grows or settled(has.xid)):
             wrong[key] = Kind.ALTERED
-    return Judged(wrong, frozenset(moving))
+        elif has.hash != first.hash:
+            rewritten.add(key)
+    return Judged(wrong, frozenset(moving), frozenset(rewritten))

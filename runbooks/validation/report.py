@@ -11,7 +11,10 @@ from runbooks.validation.difference import Difference, Looked
 
 @dataclass(frozen=True)
 class Report:
-    """`against` is what content was held against, empty without any; `samples`: milliseconds of each sample query."""
+    """`against` is what content was held against, empty without any; `samples`: milliseconds of each sample query.
+
+    `note`: what was not done, and why.
+    """
 
     store: str
     host: str
@@ -21,6 +24,7 @@ class Report:
     checks: tuple[Looked, ...]
     seconds: float
     samples: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -52,6 +56,8 @@ class Report:
         yield from map(str, self.differences)
         yield from map(str, self.checks)
         yield from (f"WARNING: {check.warns}." for check in self.checks if check.warns)
+        if self.note:
+            yield f"{self.note}."
         held = f" against {self.against}" if self.against else ""
         where = f"{self.tables} tables of {self.store} on {self.host}"
         if self.sound:

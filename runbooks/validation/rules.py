@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
+from inventories.catalog.market import Calendar
 from inventories.catalog.quality import Quality, Rule
 from inventories.catalog.tables import Store, Table, Tables
 from runbooks.table_copy.names import listed, literal, qualified, quoted
+from runbooks.validation import declared
 from runbooks.validation.difference import Check, Difference, Looked
 from runbooks.validation.questions import Answer
 
 NAMED = 5  # of the rows that break a rule
 _WEEKS = "14 days"  # most newest rows are found in so many, without a look at the rest
+_AHEAD_H = 24  # of the server's clock: a date is a day of somewhere, what is newer was written by a clock that is wrong
 
 
 def questions(tables: Tables, quality: Quality, only: Iterable[str], rules: bool) -> dict[str, str]:
@@ -23,7 +26,8 @@ def questions(tables: Tables, quality: Quality, only: Iterable[str], rules: bool
             continue
         asked[f"rows {table.name}"] = _rows(table, quality, rules)
         if fresh := quality.of(table.name).fresh:
-            asked[f"age {table.name}"] = _age(table, fresh.column, tables.naive_times or "UTC")
+            opened = _opened(tables, quality.calendar)
+            asked[f"age {table.name}"] = _age(table, fresh.column, tables.naive_times or "UTC", opened)
     for label, rule in quality.rules.items() if rules else ():
         if rule.table in chosen:
             asked |= _of_rule(label, rule, tables[rule.table])
@@ -46,7 +50,9 @@ def judge_glance(tables: Tables, quality: Quality, answers: Mapping[str, Answer]
 
 
 def _rows(table: Table, quality: Quality, rules: bool) -> str:
-    filled = [f"count({quoted(name)}) AS {quoted('filled ' + name)}" for name in quality.of(table.name).complete]
+    complete = quality.of(table.name).complete
+    filled = [f"{declared.filled(table, name)} AS {quoted('filled ' + name)}" for name in complete]
+    filled += declared.counts(table) if rules else []
     broken = [
         f"count(*) FILTER (WHERE NOT ({rule.every})) AS {quoted('broken ' + label)}"
         for label, rule in quality.rules.items() if rules and rule.table == table.name and rule.every
@@ -54,13 +60,26 @@ def _rows(table: Table, quality: Quality, rules: bool) -> str:
     return f"SELECT {', '.join(['count(*) AS n', *filled, *broken])} FROM {qualified(table.name)}"
 
 
-def _age(table: Table, column: str, zone: str) -> str:
-    """Hours since the newest row, and how many of its days since then were closed: by the calendar, else weekends."""
+def _opened(tables: Tables, calendar: Calendar | None) -> str:
+    """Whether some exchange is open on day d; NULL where no table has such days."""
+    if calendar is None or calendar.table not in tables.tables:
+        return "NULL::boolean"
+    exchanges = ", ".join(map(literal, calendar.exchanges))
+    return (
+        f"(SELECT bool_or(is_open) FROM {qualified(calendar.table)} WHERE calendar_date = d::date "
+        f"AND exchange IN ({exchanges}))"
+    )
+
+
+def _age(table: Table, column: str, zone: str, opened: str) -> str:
+    """Hours since the newest row, and how many of its days since then were closed: by the calendar, else weekends.
+
+    What has no end is no moment at which a row was written, and the newest of all the same.
+    """
     at, name = quoted(column), qualified(table.name)
-    ever = f"SELECT max({at}) FROM {name}"
-    newest = f"coalesce(({ever} WHERE {at} > now() - interval '{_WEEKS}'), ({ever}))"
+    ever = f"SELECT max({at}) FROM {name} WHERE isfinite({at})"
+    newest = f"coalesce(({ever} AND {at} > now() - interval '{_WEEKS}'), ({ever}))"
     today, then = f"(now() AT TIME ZONE '{zone}')::date", f"(newest AT TIME ZONE '{zone}')::date"
-    opened = "(SELECT bool_or(is_open) FROM trade_calendar WHERE calendar_date = d::date)"
     closed = (
         f"SELECT count(*) FROM generate_series({then} + 1, {today}, interval '1 day') d "
         f"WHERE NOT coalesce({opened}, extract(isodow FROM d) < 6)"
@@ -96,9 +115,10 @@ def judge(
     asked = frozenset(asked)
     chosen = [table for table in tables.of(Store.POSTGRESQL) if f"rows {table.name}" in asked]
     rules = {label: rule for label, rule in quality.rules.items() if asked & {f"some {label}", f"broken {label}"}}
+    ruled_out = [one for table in chosen for one in _ruled_out(table, answers)]
     looked = [
         _empty(chosen, quality, answers), _complete(chosen, quality, answers), _fresh(chosen, quality, answers),
-        *([_rules(rules, quality, answers)] if rules else []),
+        *([_rules(rules, quality, answers, ruled_out)] if rules or ruled_out else []),
     ]  # fmt: skip
     return tuple(one for one in looked if one is not None)
 
@@ -146,22 +166,39 @@ def _complete(chosen: Iterable[Table], quality: Quality, answers: Mapping[str, A
 def _fresh(chosen: Iterable[Table], quality: Quality, answers: Mapping[str, Answer]) -> Looked | None:
     found, over = [], 0
     for table in chosen:
-        fresh = quality.of(table.name).fresh
-        age = _number(answers, f"age {table.name}", "age_h") if fresh else None
-        if fresh is None or age is None:
-            continue
+        fresh, rows = quality.of(table.name).fresh, _number(answers, f"rows {table.name}", "n")
+        if fresh is None or not rows:
+            continue  # no row has no age, and a table that cannot be read is told already
         over += 1
-        closed = _number(answers, f"age {table.name}", "closed") or 0.0
-        most = fresh.max_age_h or quality.max_age_h
-        if age - 24 * closed > most:
-            newest = (answers[f"age {table.name}"].rows or [{}])[0].get("newest")
-            said = f"{newest}, {age:,.1f} h ago" + (f", {closed:g} days of them closed" if closed else "")
-            found.append(Difference(Check.FRESHNESS, table.name, f"newest {fresh.column}", f"{most:g} h old", said))
+        answer = answers.get(f"age {table.name}", Answer(None, "no answer"))
+        if off := _aged(fresh.max_age_h or quality.max_age_h, answer):
+            found.append(Difference(Check.FRESHNESS, table.name, f"newest {fresh.column}", *off))
     return Looked(Check.FRESHNESS, "tables", over, "", tuple(found)) if over else None
 
 
-def _rules(rules: Mapping[str, Rule], quality: Quality, answers: Mapping[str, Answer]) -> Looked:
-    found, over, nothing = [], 0, []
+def _aged(most: float, answer: Answer) -> tuple[str, str] | None:
+    """What was expected of the newest row and what it is, hours; None where it is so."""
+    row = (answer.rows or [{}])[0]
+    newest = row.get("newest")
+    if newest is None:
+        return "a moment", answer.why if answer.rows is None else "none in any row"
+    age, closed = float(row["age_h"]), float(row["closed"] or 0)
+    if age < -_AHEAD_H:  # rows of before may be of any age
+        return "no later than now", f"{newest}, {-age:,.1f} h ahead of the server's clock"
+    if age - 24 * closed <= most:
+        return None
+    return f"{most:g} h old", f"{newest}, {age:,.1f} h ago" + (f", {closed:g} days of them closed" if closed else "")
+
+
+def _ruled_out(table: Table, answers: Mapping[str, Answer]) -> Iterable[Difference]:
+    for row in (answers.get(f"rows {table.name}") or Answer(None)).rows or ():
+        yield from declared.judge(table, row)
+
+
+def _rules(
+    rules: Mapping[str, Rule], quality: Quality, answers: Mapping[str, Answer], ruled_out: Iterable[Difference]
+) -> Looked:
+    found, over, nothing = [*ruled_out], 0, []
     for label, rule in rules.items():
         question = f"rows {rule.table}" if rule.every else f"broken {label}"
         rows = _number(answers, question, "n")

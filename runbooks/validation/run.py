@@ -13,14 +13,14 @@ from urllib.parse import quote
 
 from inventories.catalog import load_quality, load_tables
 from inventories.catalog.quality import Quality
-from inventories.catalog.tables import Store, Tables
+from inventories.catalog.tables import OnConflict, Store, Tables
 from inventories.errors import BadInput
 from runbooks.engine.budgets import budget
 from runbooks.engine.lock import state_dir
 from runbooks.hosts import Estate
 from runbooks.marks import holding
 from runbooks.probes.outbox import POSTGRESQL
-from runbooks.probes.postgresql import schema, structure
+from runbooks.probes.postgresql import access, chunks, schema, structure
 from runbooks.probes.postgresql.server import Node, survey, the_primary
 from runbooks.probes.postgresql.tables import Server
 from runbooks.probes.tdengine import agreement as ticks
@@ -45,6 +45,10 @@ from runbooks.validation.narrowed import kept_from, narrowed
 from runbooks.validation.report import Report
 
 Say = Callable[[str], object]
+NOT_SAVED = (
+    "The baseline is still the one of before: what differs from it would be taken for good. Without --against baseline "
+    "--save-baseline saves what is there"
+)
 
 
 class Level(StrEnum):
@@ -69,7 +73,7 @@ class Against(StrEnum):
 
 @dataclass(frozen=True)
 class Options:
-    """`tables` are those to look at, all without any; the structure is that of all. `side` names a side cluster.
+    """`tables` are those to look at, all without any; the structure is that of all. `side`: a side cluster or standby.
 
     `mark`: content is held against what it bound. `since`: of tables with a time column only days from that moment's on
     are compared; of a mark what was acknowledged from then on. `file`: content is held against a file's rows.
@@ -119,6 +123,8 @@ def validate(estate: Estate, options: Options, say: Say) -> Report:
         POSTGRESQL, primary.name, options.level.value, against, len(names), (*checks, *sampled, *compared),
         time.monotonic() - started, ms,
     )  # fmt: skip
+    if options.save_baseline and options.against is Against.BASELINE and any(one.differences for one in compared):
+        return replace(report, note=NOT_SAVED)
     if options.save_baseline:
         say("Saving a baseline")
         tables, _ = copies.hashed(known, names, server)
@@ -135,8 +141,9 @@ def _compared(ground: _Ground, options: Options, say: Say) -> tuple[tuple[Looked
         found = since(ground.server, held, known, names, options.since)
         return (found,), f"the baseline of {_utc(held.moment.at)}{from_then}"
     if options.against is Against.STANDBY:
-        pair = copies.standby(ground.nodes, ground.primary, database)
-        return (_with_copy(pair, known, names, options, say),), f"{pair.other.host}{from_then}"
+        pair, beside = copies.standby(ground.nodes, ground.primary, database, options.side)
+        found = replace(_with_copy(pair, known, names, options, say), undecided=beside)
+        return (found,), f"{pair.other.host}{from_then}"
     if options.against is Against.RESTORED:
         pair, name = copies.restored(ground.estate, ground.primary.host, database, options.side)
         return (_with_copy(pair, known, names, options, say),), f"side cluster {name}{from_then}"
@@ -156,9 +163,9 @@ def _at_the_mark(ground: _Ground, options: Options, say: Say) -> tuple[str, tupl
     held = holding.find(ground.estate, options.mark, POSTGRESQL)
     say("Looking for every row that was acknowledged by the time of the mark")
     moment = options.since.timestamp() if options.since else 0.0
-    content = holding.acknowledged(held, moment, ground.names if options.tables else ())
     if options.tables:
-        return held.mark.moment, (content,)
+        return held.mark.moment, (holding.acknowledged(held, moment, ground.names),)
+    content = holding.looked(held, moment, ())
     say("Holding orders, fills, ticks and bars of before the mark against one another")
     span = agreement.Span(moment or held.mark.at - agreement.DAY_S, held.mark.at)
     return held.mark.moment, (content, agreed(ground.estate, ground.server, ground.known, ground.quality, span))
@@ -190,7 +197,8 @@ def _utc(at: float) -> str:
 
 
 def _with_copy(pair: Copies, known: Tables, names: tuple[str, ...], options: Options, say: Say) -> Looked:
-    pair = replace(pair, every_row=options.level is Level.DEEP)
+    growing = frozenset(name for name in names if known[name].on_conflict is OnConflict.IGNORE)
+    pair = replace(pair, every_row=options.level is Level.DEEP, growing=growing)
     tables, lacks = copies.hashed(known, names, pair.base, pair.other)
     found = compare(pair, narrowed(tables, options.since).values(), say)
     return replace(found, differences=(*lacks, *found.differences))
@@ -216,7 +224,10 @@ def look(
     limit = budget("validate.look")
     say("Holding the structure against the catalogue")
     live, more = schema.read(server.query), structure.read(server.query)
-    found = judging.judge(known, live, more)
+    found = (
+        *judging.judge(known, live, more), *judging.of_roles(access.read(server.query)),
+        *judging.of_chunks(chunks.read(server.query)),
+    )  # fmt: skip
     say("Looking whether rows are there, complete, fresh" + ("" if level is Level.QUICK else ", and as the rules say"))
     asked = rules.questions(known, quality, names, level is not Level.QUICK)
     days = {} if level is Level.QUICK else trading_days.questions(known, quality, names)

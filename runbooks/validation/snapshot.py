@@ -50,16 +50,21 @@ class Snapshot:
     def seen(self, xid: str) -> str:
         """The condition that this snapshot sees what a transaction has written, for an xid column.
 
-        One transaction with another number for a savepoint counts as seen while it runs: a bucket differs by it, and a
-        look at its rows tells. Numbers go round, and `age` counts accordingly.
+        Of a row that was frozen more than two billion transactions ago the number seems to be one that is yet to come:
+        whoever reads the row knows of none. One transaction with another number for a savepoint counts as seen while
+        it runs: a bucket differs by it, and a look at its rows tells. Numbers go round, and `age` counts accordingly.
         """
         running = ", ".join(f"'{_half(one)}'" for one in self.running)
-        seen = f"age({xid}) > age('{_half(self.xmax)}'::xid)"
+        seen = f"(age({xid}) > age('{_half(self.xmax)}'::xid) OR age({xid}) < 1)"
         return f"{seen} AND {xid} <> ALL (ARRAY[{running}]::xid[])" if running else seen
 
-    def settled(self, xid: int) -> bool:
-        """Whether a transaction of this number (the lower half of it) had surely ended, savepoints and all."""
-        return xid < _FIRST or (xid - self.xmin) % 2**32 >= 2**31
+    def settled(self, xid: int, unknown: int | None = None) -> bool:
+        """Whether a transaction of this number (the lower half of it) had surely ended, savepoints and all.
+
+        `unknown`: a whole number that no transaction had when the row was read: what seems to be as young is as old.
+        """
+        since = (xid - self.xmin) % 2**32
+        return xid < _FIRST or since >= 2**31 or (unknown is not None and unknown - self.xmin <= since)
 
 
 def _half(xid: int) -> int:

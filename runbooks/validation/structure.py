@@ -8,6 +8,8 @@ from inventories.catalog.postgresql.ddl import PROBE
 from inventories.catalog.postgresql.policies import policies_of
 from inventories.catalog.tables import Store, Table, Tables
 from runbooks.probes.postgresql import schema
+from runbooks.probes.postgresql.access import KNOWN_ROLES, Access
+from runbooks.probes.postgresql.chunks import Lack
 from runbooks.probes.postgresql.schema import LiveTable
 from runbooks.probes.postgresql.structure import LiveIndex, Structure, Structures
 from runbooks.validation.difference import Check, Difference
@@ -16,7 +18,7 @@ _DAY = 86400
 # As the server counts intervals of months.
 _SECONDS = {"hour": 3600, "day": _DAY, "week": 7 * _DAY, "month": 30 * _DAY, "year": 360 * _DAY}
 _POLICY_DAYS = {"policy_retention": "retention_days", "policy_compression": "compress_after_days"}
-_KNOWN_ROLES = frozenset({"writer", "reader"})
+_KNOWN_ROLES = frozenset(KNOWN_ROLES)
 NONE = "none"
 DATABASE = "(database)"  # what is of no table
 
@@ -35,6 +37,27 @@ def judge(tables: Tables, live: Mapping[str, LiveTable], more: Structures) -> tu
     return tuple(found)
 
 
+def of_roles(found: Iterable[Access]) -> Iterable[Difference]:
+    """What writer and reader may do beside their tables: as deployed, nothing but to log in and to find them."""
+    there = {one.name: one for one in found}
+    for name in KNOWN_ROLES:
+        if (one := there.get(name)) is None:
+            yield _off(DATABASE, f"role {name}", "there", "missing")
+            continue
+        for may, what in ((one.may_log_in, "log in"), (one.connects, "connect"), (one.uses, "use schema public")):
+            if not may:
+                yield _off(DATABASE, f"role {name}", f"may {what}", "may not")
+        beside = {"powers": one.powers, "membership": one.member_of, "settings": ", ".join(one.settings)}
+        for what, has in beside.items():
+            if has:
+                yield _off(DATABASE, f"{what} of role {name}", NONE, has)
+
+
+def of_chunks(found: Iterable[Lack]) -> Iterable[Difference]:
+    for one in found:
+        yield _off(one.table, one.what, one.expected, f"none in {one.chunks:,}, {one.example} for one")
+
+
 def _off(table: str, what: str, expected: object, found: object) -> Difference:
     return Difference(Check.STRUCTURE, table, what, str(expected), str(found))
 
@@ -45,6 +68,8 @@ def _of_table(table: Table, live: LiveTable | None, more: Structures) -> Iterabl
         yield _off(off.table, off.what, off.expected, off.found)
     structure = more.tables.get(table.name)
     if structure is None:
+        if live is not None:  # pg_dump leaves out an extension's, and a partition's rows are another table's
+            yield _off(table.name, "table", "one of its own", "an extension's, or a partition of another")
         return
     yield from _defaults(structure)
     yield from _indexes(table, structure)

@@ -69,7 +69,7 @@ def test_restore_table_brings_back_exactly_the_rows_of_the_mark_although_others_
         taken = dr("mark", NAME, "--json")
         assert taken.code == 0, taken.err
         mark = json.loads(taken.out)
-        assert (mark["estate"], mark["timeline"], mark["sqlite"]) == (whole.name, seen.timeline(whole), None)
+        assert (mark["estate"], mark["timeline"], mark["databases"]) == (whole.name, seen.timeline(whole), [])
         assert mark["positions"][0]["shadow"]
         primary_of(whole).execute(DAMAGE, DATABASE)
         assert one(whole, HELD) != was

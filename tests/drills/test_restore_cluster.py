@@ -142,6 +142,30 @@ def test_both_hosts_lost_while_rows_are_written_and_no_acknowledged_row_is_missi
 
 
 @pytest.mark.long
+def test_the_cluster_comes_back_as_it_was_at_a_mark_and_a_validation_tells_so(whole: Estate, tmp_path: Path) -> None:
+    """What was altered after the mark is as it was; what had been acknowledged by then is there."""
+    name, timeline = f"before-loss-{time.time_ns()}", seen.timeline(whole)
+    primary = server.the_primary(server.survey(whole)).host
+    with load(whole, tmp_path, rate=500) as writing:
+        writing.goes_to_store()
+        writing.writes_on()
+        assert dr("mark", name).code == 0
+    spoilt = "UPDATE order_records SET remark = 'spoilt' WHERE event_id % 7 = 0"
+    primary.execute(f"{spoilt}; DELETE FROM transaction_records WHERE event_id % 5 = 0", "quant_research")
+    told = dr("validate", "--store", "postgresql", "--against", name)
+    assert told.code == 1 and "content: transaction_records: row event_id=" in told.out, told.out
+    assert dr("backup.check").code == 0  # what came after the mark is archived, too
+    lose(whole, "pg1", "pg2")
+    ended = dr("restore-cluster", "--to-mark", name, "--yes", timeout=800)
+    assert ended.code == 0, ended.err
+    assert_back(whole, timeline)
+    left = "SELECT count(*) AS n FROM order_records WHERE remark = 'spoilt'"
+    assert server.the_primary(server.survey(whole)).host.query(left, "quant_research")[0]["n"] == 0
+    told = dr("validate", "--store", "postgresql", "--against", name)
+    assert "content: transaction_records" not in told.out and "no difference" in told.out, told.out
+
+
+@pytest.mark.long
 def test_a_deploy_begins_no_empty_primary_beside_the_backups(whole: Estate) -> None:
     timeline = seen.timeline(whole)
     lose(whole, "pg1", "pg2")

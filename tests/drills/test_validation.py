@@ -147,6 +147,24 @@ def test_structure_altered_by_hand_is_named(whole: Estate, damage: str, undo: st
     assert validate().code == 0
 
 
+def test_what_a_chunk_alone_lacks_and_sessions_that_do_not_wait_are_named(whole: Estate) -> None:
+    primary = primary_of(whole)
+    index = (
+        "(SELECT indexrelid FROM pg_index WHERE indrelid = (SELECT c FROM show_chunks('order_records') c LIMIT 1) "
+        "AND pg_get_indexdef(indexrelid) LIKE '%(strategy_id)')"
+    )
+    made = "UPDATE pg_index SET indisvalid = {} WHERE indexrelid = " + index
+    with damaged(primary, made.format("false"), made.format("true")):
+        [line] = lines(validate())
+        assert line.startswith("structure: order_records: index of chunks on (strategy_id): expected one, found none")
+    setting = "synchronous_commit"
+    with damaged(primary, f"ALTER ROLE writer SET {setting} = off", f"ALTER ROLE writer RESET {setting}"):
+        assert lines(validate()) == [
+            "structure: (database): settings of role writer: expected none, found synchronous_commit=off"
+        ]
+    assert validate().code == 0
+
+
 def test_a_standby_under_load_differs_in_nothing_and_damage_of_its_own_is_named(whole: Estate, tmp_path: Path) -> None:
     primary, standby = (whole.host(name) for name in seen.roles(whole))
     primary.execute(FILL, DATABASE)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from inventories.catalog import load_tables
-from inventories.catalog.tables import Store
+from inventories.catalog.tables import OnConflict, Store
 from runbooks.engine.wait import until
 from runbooks.validation import baseline, run
 from runbooks.validation import copies as choosing
@@ -43,6 +43,7 @@ MORE = (
     "now() FROM generate_series(101, 400) i",
     "INSERT INTO dr_probe (run) SELECT 'r' FROM generate_series(1, 9)",
 )
+GROWING = frozenset(one.name for one in load_tables().of(Store.POSTGRESQL) if one.on_conflict is OnConflict.IGNORE)
 Found = Mapping[By, tuple[tuple[str, str], ...]]
 
 
@@ -77,7 +78,8 @@ class Engine:
         try:
             live.sql(*kind.do)
             found = self._looked(live)
-            found[By.RESTORED] = self._compared(Copies(Validated(self.standby, NOW).asked, live.asked, False, LOOK_S))
+            then = Validated(self.standby, NOW).asked
+            found[By.RESTORED] = self._compared(Copies(then, live.asked, False, LOOK_S, growing=GROWING))
             found[By.BASELINE] = self._since(live, held)
         finally:
             self.standby.sql("SELECT pg_wal_replay_resume()", database="postgres")

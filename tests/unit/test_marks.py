@@ -124,6 +124,10 @@ def test_a_mark_becomes_the_lsn_and_the_timeline_that_a_restore_knows(here: Esta
     assert (table.to_lsn, table.timeline, table.tables) == ("0/14000110", 1, ("symbols",))
     none = RestorePitrOptions(to_lsn="0/1")
     assert to_the_mark(none, "", "", False) is none
+    for source in ("delayed", "repository"):  # where it is restored from is no other target
+        assert to_the_mark(RestorePitrOptions(source=source), "etl", "", False).to_lsn == "0/14000110"
+    with pytest.raises(BadInput, match="two targets were given: --to-mark etl and --from"):
+        to_the_mark(RestoreTableOptions(tables=("symbols",), source="pitr"), "etl", "", False)
 
 
 def test_a_run_that_is_resumed_asks_for_the_same_although_nobody_is_primary(

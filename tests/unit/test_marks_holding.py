@@ -20,7 +20,7 @@ from runbooks import hosts
 from runbooks.hosts import Estate, Host
 from runbooks.marks import asking, holding, keeping, reaching, resolving, taking
 from runbooks.marks.types import Kept, Mark, Numbers, Windows
-from runbooks.probes.outbox import NAMES, POSTGRESQL, TDENGINE, Box
+from runbooks.probes.outbox import NAMES, POSTGRESQL, TDENGINE, Box, boxes
 from runbooks.probes.postgresql import server as nodes
 from runbooks.probes.postgresql.server import Node
 from runbooks.validation.difference import Looked
@@ -81,7 +81,7 @@ def test_what_was_acknowledged_by_the_mark_is_there_and_later_rows_are_none_of_i
     server.sql("DELETE FROM order_records WHERE event_id > 20")
     found = held(here, "etl")
     assert (told(found), found.number, found.sound) == ([], 20, True)
-    assert "whether a value was altered since is told by ./dr restore-pitr --to-mark etl" in found.undecided
+    assert "whether a value was altered since is told by ./dr restore-pitr --to-mark etl" in found.unknown
 
 
 def test_rows_that_are_gone_are_named(here: Estate, server: Server, tmp_path: Path) -> None:
@@ -103,14 +103,20 @@ def test_shadow_that_cannot_be_read_to_its_end_is_no_good_news(here: Estate, tmp
     data[-1] ^= 1
     segment.write_bytes(data)
     found = held(here, "etl")
-    assert told(found) == ["content: shadow on app1: its files: expected whole, found 1 files whose end cannot be read"]
+    assert told(found) == ["content: shadow on app1: its files: expected whole, found 1 files that are gone or "
+                           "cannot be read to their end"]
     assert not found.sound
 
 
 def test_mark_in_the_middle_of_a_frame_is_no_damage(here: Estate, tmp_path: Path) -> None:
-    write(tmp_path, 1, 10)
+    config, known = load_config(tmp_path / "agent.json"), tables(tmp_path)
+    outbox = Outbox(config.outbox.path)
+    writer = Writer(config, known, outbox, 7)  # whoever writes on does so in the same segment
+    assert writer.write(orders(known, 1, 10)).by is By.STORE
     taking.take(here, "etl")
-    write(tmp_path, 11, 20)
+    assert writer.write(orders(known, 11, 20)).by is By.STORE
+    writer.close()
+    outbox.close()
     mark = holding.find(here, "etl", POSTGRESQL)
     ((box, then),) = mark.there
     cut = {name: size + 9 for name, size in (then.shadow or {}).items()}
@@ -140,6 +146,16 @@ def test_where_nothing_of_before_the_mark_is_kept_nobody_can_tell(here: Estate, 
     with pytest.raises(Refused, match=r"before mark old of .* no application host keeps anything any more") as refused:
         held(here, "old")
     assert refused.value.hint.startswith("./dr restore-pitr --to-mark old")
+    beside = holding.looked(holding.find(here, "old", POSTGRESQL), 0.0, ())
+    assert not beside.sound and not beside.differences, "other checks of the mark are made all the same"
+    assert "no application host keeps anything any more" in beside.unknown and "--against restored" in beside.unknown
+
+
+def test_a_moment_behind_the_mark_is_bad_input(here: Estate, tmp_path: Path) -> None:
+    write(tmp_path, 1, 2)
+    taking.take(here, "etl")
+    with pytest.raises(BadInput, match="is behind mark etl of "):
+        held(here, "etl", since=time.time() + 60)
 
 
 def test_an_outbox_that_went_back_is_told(here: Estate, tmp_path: Path) -> None:
@@ -241,3 +257,31 @@ def test_tdengine_restore_takes_the_backup_that_the_mark_bound(
     assert "tdengine-restore without --to-mark" in told.value.hint
     assert backup_at_the_mark("etl", "", "", True) == BOUND.label, "a run that is resumed goes on with what it has"
     assert TDENGINE in NAMES
+
+
+def test_an_application_host_that_the_mark_does_not_bind_is_unknown(
+    here: Estate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, 1, 5)
+    taking.take(here, "etl")
+    second = Box(cast(Host, host("app2", tmp_path)), POSTGRESQL)
+    monkeypatch.setattr(holding, "boxes", lambda estate, store: (*boxes(estate, store), second))
+    assert "PostgreSQL's outbox on app2: the mark does not bind it" in held(here, "etl").unknown
+    why = "PostgreSQL's outbox on app2: it cannot be reached"
+    one = resolving.one
+    monkeypatch.setattr(
+        resolving, "one", lambda name, kept: one(name, kept).model_copy(update={"lacks": (why,)})
+    )
+    assert why in held(here, "etl").unknown
+
+
+def test_an_application_host_that_keeps_nothing_any_more_is_unknown(here: Estate, tmp_path: Path) -> None:
+    write(tmp_path, 1, 5)
+    taking.take(here, "etl")
+    mark = holding.find(here, "etl", POSTGRESQL)
+    ((box, then),) = mark.there
+    nothing = then.model_copy(update={"shadow": {}})
+    both = replace(mark, there=((box, then), (box, nothing)))
+    found = holding.acknowledged(both, 0.0, ())
+    assert (found.number, told(found)) == (5, [])
+    assert "app1 keeps nothing of before the mark" in found.unknown

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from agents.base.errors import AgentError, BadConfig
 from agents.marks import positions
 from agents.reconcile import lacking, marked
 from agents.reconcile.marked import Bounds
+from agents.writing import shadow
 from agents.writing.batch import Batch, encode
 from agents.writing.outbox import Outbox
 from agents.writing.replayer import Replayer, drain_once
@@ -208,6 +211,28 @@ def test_only_what_was_acknowledged_by_the_time_of_a_mark_is_looked_for(
     found = lacking.search(config, known, 0.0, bounds=bounds)
     assert (found.looked, found.tables["order_records"].events) == (20, [5, 15])
     assert lacking.search(config, known, 0.0).lacking == 5
+
+
+def test_what_a_mark_bound_and_nobody_can_read_any_more_is_no_good_news(
+    config: Config, known: dict[str, Table], outbox: Outbox, tmp_path: Path
+) -> None:
+    """A segment that is shorter than it was, one that is gone from between others, a record of the outbox."""
+    assert config.shadow is not None
+    written(config, known, outbox, orders(known, 1, 10))
+    outbox.enqueue(orders(known, 11, 20), known, 7)
+    drained(config, known, outbox)
+    bounds, [segment] = bounds_now(config), shadow.segments(config.shadow.path)
+    more = Bounds(bounds.applied_no, {name: size + 1 for name, size in bounds.shadow.items()})
+    assert lacking.search(config, known, 0.0, bounds=bounds).damaged_segments == 0
+    assert lacking.search(config, known, 0.0, bounds=more).damaged_segments == 1
+    later = segment.with_name("9" * 30 + segment.suffix)
+    between = Bounds(bounds.applied_no, {**bounds.shadow, later.name: 1})
+    assert lacking.search(config, known, 0.0, bounds=between).damaged_segments == 1
+    with closing(sqlite3.connect(config.outbox.path)) as opened:
+        opened.execute("UPDATE outbox_queue SET checksum = 'x'")
+        opened.commit()
+    found = lacking.search(config, known, 0.0, bounds=bounds)
+    assert (found.looked, found.damaged_segments) == (10, 1)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"applied_no": "x", "shadow": {}}', '{"applied_no": 1}'])

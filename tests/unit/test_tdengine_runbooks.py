@@ -264,5 +264,24 @@ def test_a_validation_tells_each_table_and_what_to_run() -> None:
     assert "tick_data: 10 rows in 20261121-100000F, 4 missing, 1 with other content, 6 live" in text
     assert "3 rows wait, 1 dead letters" in text
     assert "HINT: ./dr tdengine-restore" in text
-    assert Validation(td_restore.parse({**SAID, "tables": {}}), 0, 0).sound
-    assert not Validation(td_restore.parse({**SAID, "tables": {}}), 0, 1).sound, "a dead letter is a row that is lost"
+    whole = td_restore.parse({**SAID, "tables": {"tick_data": {"rows": 10, "missing": 0, "other": 0, "live": 10}}})
+    assert Validation(whole, 0, 0).sound
+    assert not Validation(whole, 0, 1).sound, "a dead letter is a row that is lost"
+
+
+def test_a_validation_over_no_row_proves_nothing() -> None:
+    empty = td_restore.parse({**SAID, "tables": {"tick_data": {"rows": 0, "missing": 0, "other": 0, "live": 0}}})
+    for found in (empty, td_restore.parse({**SAID, "tables": {}})):
+        validation = Validation(found, 0, 0)
+        assert not validation.sound
+        assert "no row was compared, which proves nothing" in validation.render()
+
+
+def test_a_tick_that_is_not_what_it_was_is_no_correction() -> None:
+    tables = {name: {"rows": 10, "missing": 0, "other": 3, "live": 10} for name in ("tick_data", "minute_kline")}
+    found = Validation(td_restore.parse({**SAID, "tables": tables}), 0, 0, growing=frozenset({"tick_data"}))
+    assert not found.sound and len(found.wrong) == 1
+    assert "3 rows of tick_data are not what they were" in found.brief
+    assert "HINT: ./dr tdengine-restore --mode overwrite" in found.render()
+    bars = td_restore.parse({**SAID, "tables": {"minute_kline": tables["minute_kline"]}})
+    assert Validation(bars, 0, 0, growing=frozenset({"tick_data"})).sound, "a bar that was corrected"

@@ -12,7 +12,7 @@ import pytest
 from agents.validation import agreement as agent
 from agents.validation.asked import BadRequest
 from inventories.catalog import load_quality, load_tables
-from inventories.catalog.agreement import Agreement
+from inventories.catalog.agreement import Agreement, Series
 from inventories.catalog.quality import Quality
 from inventories.errors import BadInput, TargetFailed
 from runbooks.hosts import Host, Ran
@@ -108,7 +108,18 @@ class TestPostgresql:
         found = looked(database, lambda wanted: (asked.append(wanted), nothing_lacks(wanted))[1])
         assert sorted(asked[0].fills) == [(SYMBOL, MINUTE - 4), (SYMBOL, MINUTE - 2), (SYMBOL, MINUTE - 1)]
         assert (asked[0].ticks, asked[0].bars) == ("`market_data`.`tick_data`", "`market_data`.`minute_kline`")
-        assert asked[0].traded == "`volume` > 0" and found.sound
+        assert asked[0].traded == "`volume` > 0 AND (frequency = '1m')" and found.sound
+
+    def test_bars_of_a_longer_span_are_not_asked_for_a_tick_beside_them(self, database: Validated) -> None:
+        asked: list[Wanted] = []
+        every = declared().model_copy(update={"bars": Series(table="minute_kline")})
+        looked(database, lambda wanted: (asked.append(wanted), nothing_lacks(wanted))[1], every)
+        assert asked[0].traded == ""
+
+    def test_where_nothing_was_there_to_be_looked_at_it_is_said(self, database: Validated) -> None:
+        database.sql("DELETE FROM transaction_records")
+        nothing = Lacking(0, 0, ()), Lacking(0, 0, ())
+        assert "no fills of that time; no bars of that time" in looked(database, lambda _: nothing).undecided
 
     def test_fills_and_bars_without_ticks_are_listed(self, database: Validated) -> None:
         database.sql("UPDATE transaction_records SET trade_time = date_trunc('hour', trade_time)")

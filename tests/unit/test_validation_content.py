@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from inventories.catalog import load_tables
+from runbooks.validation import content, hashing, yielding
 from runbooks.validation import copies as choosing
-from runbooks.validation import hashing
 from runbooks.validation.content import Copies, compare
 from runbooks.validation.difference import Looked
+from runbooks.validation.snapshot import NAME, QUESTION, snapshot_of
 from tests.unit.postgres_server import DATABASE, Server
 from tests.unit.validation_kit import LIVE, Validated
 
@@ -183,3 +185,49 @@ def test_production_may_have_gone_on_from_a_restored_copy_but_lost_nothing(fille
     snapshot = live.sql("SELECT txid_current()")  # what production writes now was begun after the copy
     assert snapshot
     assert compared(copy, live, follows=False).differences == ()
+
+
+def test_a_value_that_was_altered_since_a_restored_copy_is_no_good_news(
+    filled: Validated, copy: Validated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a table that only grows it is wrong; where rows are corrected nobody can tell by a copy of before."""
+    then = snapshot_of(yielding.ask(filled.asked, {NAME: QUESTION}, 60))
+    # Both are databases of one server here: what the base knew of its transactions is what it knew then.
+    bases = itertools.cycle((True, False))
+    monkeypatch.setattr(content, "snapshot_of", lambda said: then if next(bases) else snapshot_of(said))
+    copy.sql(
+        "UPDATE transaction_records SET commission = commission + 1 WHERE order_id = 'O17'",
+        "UPDATE position_records SET quantity = quantity + 1 WHERE event_id < 2000004",
+        "UPDATE position_records SET quantity = quantity WHERE event_id = 2000009",
+    )
+    pair = Copies(filled.asked, copy.asked, False, 60, growing=frozenset({"order_records", "transaction_records"}))
+    tables, _ = choosing.hashed(load_tables(), NAMES, pair.base, pair.other)
+    found = compare(pair, tables.values(), lambda _: None)
+    [one] = found.differences
+    assert (one.table, short(one.what), one.expected, one.found) == (
+        "transaction_records", "row event_id=1000017: commission", "5.0000", "6.0000",
+    )  # fmt: skip
+    assert found.unknown == "3 rows of position_records were written again since, with other values"
+
+
+def test_a_row_that_an_index_does_not_have_is_no_row_that_moved(filled: Validated, copy: Validated) -> None:
+    """Days are hashed by reading the table, and a few of them by an index: it may lack what is gone."""
+    ready = "UPDATE pg_index SET indisready = {} WHERE indexrelid = 'ix_daily_kline_trade_date'::regclass"
+    base = replace(copy, database=f"{COPY}_of_then")
+    copy.sql(
+        ready.format("false"),
+        "INSERT INTO daily_kline (event_id, symbol, trade_date, open, high, low, close, volume, amount, pct_chg, "
+        "adj_factor) SELECT 777, 'HIDDEN', trade_date, open, high, low, close, volume, amount, pct_chg, adj_factor "
+        "FROM daily_kline WHERE event_id = 3000017",
+        ready.format("true"),
+    )
+    try:
+        copy.server.sql(f"CREATE DATABASE {base.database} TEMPLATE {COPY}", database="postgres")
+        copy.sql("DELETE FROM daily_kline WHERE event_id = 777")
+        for one in (base, copy):  # a page costs nothing, so that all rows are read in order, and few by the index
+            one.sql(*(f"ALTER DATABASE {one.database} SET {kind}_page_cost = 0.01" for kind in ("seq", "random")))
+        [found] = compared(base, copy, follows=False).differences
+    finally:
+        copy.server.sql(f"DROP DATABASE IF EXISTS {base.database} WITH (FORCE)", database="postgres")
+    assert (found.table, found.what[:10]) == ("daily_kline", "rows of 20")
+    assert "an index may lack rows" in found.found

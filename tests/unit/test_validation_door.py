@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from inventories.errors import ExitCode
+from doors import validation
+from inventories.errors import BadInput, ExitCode
+from runbooks.marks import names
+from runbooks.validation.run import Against
 from tests.unit.test_tasks_support import run
 
 
@@ -29,6 +32,19 @@ from tests.unit.test_tasks_support import run
         (("--store", "postgresql", "--against", "standby", "--file", "x.db"), "--against and --file were given, and "
          "content is held against one thing"),
         (("--file", "x.db"), "--file means nothing to a validation of tdengine"),
+        (("--store", "postgresql", "--tables", ","), "',' names nothing"),
+        (("--store", "postgresql", "--baseline", "/nowhere/kept"), "there is no baseline at /nowhere/kept"),
+        (("--save-baseline", "--baseline", "/"), "there is no baseline at /"),
+        (("--symbols", " , "), "' , ' names nothing"),
+        (("--store", "postgresql", "--level", "deep"), "level deep compares every row with a copy, and none is "
+         "compared"),
+        (("--store", "postgresql", "--level", "deep", "--against", "baseline"), "level deep compares every row with a "
+         "copy, and none is compared"),
+        (("--store", "postgresql", "--side", "a"), "--side chooses a copy, and none is compared"),
+        (("--store", "postgresql", "--since", "2026-11-28 10:00:00Z", "--file", "x.db"), "--since narrows a "
+         "comparison, and a file is compared whole"),
+        (("--store", "postgresql", "--save-baseline", "--tables", "order_records"), "a baseline of some tables would "
+         "take the place of the estate's own, which is of all"),
         (("--against", "standby"), "nothing of tdengine is compared with 'standby'"),
     ],
 )
@@ -39,3 +55,12 @@ def test_what_means_nothing_is_bad_input(
     assert code == ExitCode.BAD_INPUT
     assert err.splitlines()[0] == sentence
     assert err.splitlines()[-1].startswith("HINT: ")
+
+
+def test_no_mark_takes_a_word_that_means_something_else() -> None:
+    """Whatever --against may be told beside a mark's name, of either store."""
+    assert set(names.TAKEN) == {*Against, *(word for words in validation._OTHERS.values() for word in words)}
+    for word in names.TAKEN:
+        names.check(word)  # one that stands is restored to as ever
+        with pytest.raises(BadInput, match=f"./dr validate --against {word} means something else"):
+            names.check_new(word)

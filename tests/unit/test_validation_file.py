@@ -213,6 +213,22 @@ class TestSqlite:
             made.execute("INSERT INTO strategy_parameters SELECT * FROM strategy_parameters LIMIT 1")
         assert told(looked(database, file, "strategy_parameters"))[0].endswith(": 2 rows: a row")
 
+    def test_rows_of_one_key_that_are_others_are_told_beside_a_row_that_differs(
+        self, database: Validated, file: Path
+    ) -> None:
+        database.sql(
+            "ALTER TABLE strategy_parameters DROP CONSTRAINT strategy_parameters_pkey",
+            "INSERT INTO strategy_parameters SELECT * FROM strategy_parameters WHERE strategy_id = 's3'",
+            "UPDATE strategy_parameters SET is_active = NOT is_active WHERE strategy_id = 's4'",
+        )
+        with closing(sqlite3.connect(file)) as made, made:
+            made.execute("CREATE TABLE more AS SELECT * FROM strategy_parameters WHERE strategy_id = 's3'")
+            made.execute("UPDATE more SET event_id = 999")
+            made.execute("INSERT INTO strategy_parameters SELECT * FROM more")
+        assert [one.partition(", ")[0] for one in told(looked(database, file, "strategy_parameters"))] == [
+            "strategy_parameters: row strategy_id=s3", "strategy_parameters: row strategy_id=s4",
+        ]  # fmt: skip
+
     def test_days_with_too_many_rows_are_told_as_days(
         self, database: Validated, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -287,3 +303,14 @@ def test_what_is_neither_is_bad_input(tmp_path: Path) -> None:
     for name, why in (("x.csv", "neither a SQLite database nor a Parquet file"), ("none.db", "there is no file")):
         with pytest.raises(BadInput, match=why):
             file_rows.tables(tmp_path / name)
+
+
+def test_a_database_whose_schema_is_damaged_is_bad_input(tmp_path: Path) -> None:
+    path = tmp_path / "kept.db"
+    with closing(sqlite3.connect(path)) as made, made:
+        made.execute("CREATE TABLE daily_kline (a)")
+    data = bytearray(path.read_bytes())
+    data[100:] = bytes(len(data) - 100)  # all that follows the file's header
+    path.write_bytes(data)
+    with pytest.raises(BadInput, match=r"kept\.db cannot be read: "):
+        beside_file.tables(path, KNOWN, ("daily_kline",), False)

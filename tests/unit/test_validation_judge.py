@@ -8,7 +8,7 @@ import pytest
 
 from runbooks.table_copy import rowhash
 from runbooks.validation import yielding
-from runbooks.validation.judge import Kind, Version, judge
+from runbooks.validation.judge import Judged, Kind, Version, judge
 from runbooks.validation.questions import Answer
 from runbooks.validation.snapshot import NAME, Snapshot, snapshot_of
 from tests.unit.postgres_server import Server
@@ -74,7 +74,16 @@ def test_numbers_of_transactions_go_round() -> None:
     wrapped = snapshot(f"{2**32 + 5}:{2**32 + 9}:{2**32 + 5},{2**32 + 7}")
     assert wrapped.running == (2**32 + 5, 2**32 + 7)
     assert [xid for xid in (2, 3, 4, 5, 6, 2**32 - 1) if wrapped.settled(xid)] == [2, 3, 4, 2**32 - 1]
-    assert wrapped.seen("t.xmin") == "age(t.xmin) > age('9'::xid) AND t.xmin <> ALL (ARRAY['5', '7']::xid[])"
+    seen = "(age(t.xmin) > age('9'::xid) OR age(t.xmin) < 1) AND t.xmin <> ALL (ARRAY['5', '7']::xid[])"
+    assert wrapped.seen("t.xmin") == seen
+
+
+def test_what_seems_to_be_yet_to_come_is_old() -> None:
+    """A frozen row keeps its number for good."""
+    base = snapshot(f"{3 * 10**9}:{3 * 10**9}:")
+    late = 3 * 10**9 + 500
+    assert [base.settled(xid, late) for xid in (700, 3 * 10**9 - 1, late - 1, late)] == [True, True, False, True]
+    assert [base.settled(xid) for xid in (700, late)] == [False, False]
 
 
 @pytest.mark.parametrize(("behind", "kept"), [(24, 0), (40, 0), (48, 48)])
@@ -122,3 +131,11 @@ def test_nothing_is_written(database: Validated) -> None:
         found = yielding.ask(database.asked, {"w": "SELECT nextval('dr_probe_probe_id_seq') AS n"}, 60, whole)
         assert found["w"].rows is None
         assert "read-only transaction" in found["w"].why
+
+
+def test_a_row_that_was_written_again_is_unknown_and_in_a_table_that_grows_it_is_wrong() -> None:
+    def found(grows: bool) -> Judged:
+        return judge({K: OLD}, {K: NEW}, {K: OLD}, settled, moves=False, grows=grows)
+
+    assert (found(False).wrong, found(False).rewritten) == ({}, {K})
+    assert (found(True).wrong, found(True).rewritten) == ({K: Kind.ALTERED}, set())

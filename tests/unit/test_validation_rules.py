@@ -8,7 +8,9 @@ import pytest
 
 from inventories.catalog import load_quality, load_tables
 from inventories.catalog.quality import Quality
+from inventories.catalog.tables import Nan
 from inventories.errors import BadInput
+from runbooks.validation import rules, yielding
 from runbooks.validation.difference import Check
 from runbooks.validation.run import Level, chosen
 from tests.unit.postgres_server import Server
@@ -149,3 +151,76 @@ def test_a_catalogue_that_names_what_is_not_there_is_bad_input(wrong: dict[str, 
     quality = Quality.model_validate({"version": 1, **wrong})
     with pytest.raises(BadInput, match=r"quality.yaml: .* names .*, but "):
         quality.fits(load_tables())
+
+
+class TestWhatNobodyKnows:
+    """An age that cannot be told, a clock that is wrong, a value that is none: each is a difference."""
+
+    def test_an_age_that_the_server_does_not_tell_is_no_fresh_row(self, database: Validated) -> None:
+        database.sql("ALTER TABLE trade_calendar RENAME TO days_of_trade")
+        found = [line for line in told(database, Level.QUICK) if line.startswith("freshness")]
+        database.sql("ALTER TABLE days_of_trade RENAME TO trade_calendar")
+        assert len(found) == 2
+        assert all("expected a moment, found" in line and "trade_calendar" in line for line in found)
+
+    def test_a_catalogue_without_a_calendar_asks_for_no_table_of_it(self, database: Validated) -> None:
+        quality = load_quality().model_copy(update={"calendar": None})
+        asked = rules.questions(load_tables(), quality, ["order_records"], False)
+        said = yielding.ask(database.asked, asked, 60)
+        assert all(one.differences == () for one in rules.judge(load_tables(), quality, asked, said))
+        assert "trade_calendar" not in asked["age order_records"]
+
+    def test_a_row_that_a_clock_ahead_has_written_hides_no_stale_ones(self, database: Validated) -> None:
+        database.sql(
+            "DELETE FROM order_records WHERE order_time > now() - interval '60 hours'",
+            "UPDATE order_records SET order_time = now() + interval '30 days' WHERE event_id = (SELECT min(event_id) "
+            "FROM order_records)",
+        )
+        [line] = [line for line in told(database, Level.QUICK) if line.startswith("freshness")]
+        assert "newest order_time: expected no later than now" in line
+        assert line.endswith("720.0 h ahead of the server's clock")
+
+    def test_a_moment_without_end_is_no_newest_row_and_no_moment(self, database: Validated) -> None:
+        database.sql(
+            "DELETE FROM order_records WHERE order_time > now() - interval '60 hours'",
+            "UPDATE trade_calendar SET is_open = true",
+            "UPDATE order_records SET order_time = 'infinity' "
+            "WHERE event_id = (SELECT min(event_id) FROM order_records)",
+        )
+        found = told(database)
+        assert any(line.startswith("freshness: order_records: newest order_time: expected 24 h old") for line in found)
+        assert "rule: order_records: order_time: expected a moment that ends, found 1 rows with something else" in found
+
+    @pytest.mark.parametrize(
+        ("damage", "wanted"),
+        [
+            ("UPDATE order_records SET price = 'NaN' WHERE event_id = 17", "rule: order_records: NaN in price"),
+            ("UPDATE transaction_records SET commission = 'NaN' WHERE event_id = 1000017", "rule: transaction_records: "
+             "NaN in price, amount, commission, stamp_duty"),
+            ("UPDATE position_records SET unrealized_pnl = 'NaN'", "completeness: position_records: unrealized_pnl"),
+        ],
+    )
+    def test_nan_is_no_value(self, database: Validated, damage: str, wanted: str) -> None:
+        database.sql(damage)
+        assert [line for line in told(database) if line.startswith(wanted)], told(database)
+
+    def test_a_column_that_keeps_nan_may_have_it_and_one_with_values_no_other(self, database: Validated) -> None:
+        known = load_tables()
+        table = known["technical_indicators"]
+        changes = {"indicator_value": {"nan": Nan.KEEP}, "indicator_name": {"values": ("MA5", "MA10")}}
+        columns = tuple(one.model_copy(update=changes.get(one.name, {})) for one in table.columns)
+        mine = known.model_copy(update={"tables": {
+            **known.tables, table.name: table.model_copy(update={"columns": columns}),
+        }})  # fmt: skip
+        database.sql(
+            "INSERT INTO technical_indicators (event_id, symbol, calc_date, indicator_name, indicator_value) "
+            "VALUES (1, 'X', current_date, 'MA5', 'NaN'), (2, 'X', current_date, 'MA7', 1)"
+        )
+        asked = rules.questions(mine, load_quality(), [table.name], True)
+        said = yielding.ask(database.asked, asked, 60)
+        found = [str(one) for check in rules.judge(mine, load_quality(), asked, said) for one in check.differences]
+        assert found == [
+            "rule: technical_indicators: indicator_name: expected one of MA5, MA10, found 1 rows with something else"
+        ]
+        found = [line for line in told(database) if "technical_indicators" in line]
+        assert any("completeness: technical_indicators: indicator_value" in line for line in found)

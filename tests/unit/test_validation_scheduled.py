@@ -131,6 +131,8 @@ def test_what_is_no_outcome_is_bad_input(tmp_path: Path, told: Any) -> None:
         (validated(Outcome.DIFFERS, NOW - 7200), "validation of postgresql", "not whole 2.0 h ago: 1 difference"),
         (validated(Outcome.FAILED, NOW - 120, None), "validation of postgresql", "could not look 2 min ago"),
         (validated(Outcome.WHOLE, NOW - 27 * 3600), "age of the newest validation of postgresql", "27.0 h"),
+        (validated(Outcome.WHOLE, NOW + 86400), "age of the newest validation of postgresql", "24.0 h in the time to "
+         "come"),
         (validated(Outcome.FAILED, NOW - 60, NOW - 27 * 3600), "age of the newest validation of postgresql", "27.0 h"),
     ],
 )

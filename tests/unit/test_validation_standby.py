@@ -9,17 +9,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
 
 from inventories.catalog import load_tables
-from inventories.errors import TimedOut
+from inventories.errors import BadInput, TimedOut
+from runbooks.probes.postgresql.server import Node
 from runbooks.validation import copies as choosing
 from runbooks.validation.content import Copies, compare
 from runbooks.validation.difference import Looked
 from tests.unit import heap_damage
 from tests.unit.postgres_server import DATABASE, Server, folder_for_server
+from tests.unit.record_kit import SYSTEM
+from tests.unit.test_objectives import host
 from tests.unit.test_validation_content import NAMES, short
 from tests.unit.validation_kit import COLUMNS, Validated
 
@@ -176,3 +180,18 @@ def test_damage_on_the_standby_that_no_wal_tells_of_is_found_while_rows_are_writ
     assert {short(one.what) for one in found.differences} == {
         "row config_key=key107: config_value", "row config_key=key113"
     }  # fmt: skip
+
+
+def test_one_of_several_standbys_is_chosen_and_the_others_are_said_to_be_left_out() -> None:
+    def node(name: str, **facts: Any) -> Node:
+        return Node(host(name), ssh=True, online=True, system=SYSTEM, timeline=1, **facts)
+
+    primary, others = node("pg1", in_recovery=False), [node(name, in_recovery=True) for name in ("pg2", "pg3")]
+    nodes = (primary, *others)
+    pair, beside = choosing.standby(nodes, primary, DATABASE)
+    assert (pair.other.host.name, beside) == ("pg2", "not compared: pg3 (--side pg3)")
+    pair, beside = choosing.standby(nodes, primary, DATABASE, "pg3")
+    assert (pair.other.host.name, beside) == ("pg3", "not compared: pg2 (--side pg2)")
+    assert choosing.standby(nodes[:2], primary, DATABASE)[1] == ""
+    with pytest.raises(BadInput, match="pg9 is no standby that answers"):
+        choosing.standby(nodes, primary, DATABASE, "pg9")

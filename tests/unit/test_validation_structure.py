@@ -8,6 +8,7 @@ import pytest
 
 from inventories.catalog import load_tables
 from inventories.catalog.tables import Store
+from runbooks.probes.postgresql import access, chunks
 from runbooks.probes.postgresql.schema import LiveTable
 from runbooks.probes.postgresql.structure import Job, Structure, Structures
 from runbooks.validation import structure
@@ -77,6 +78,20 @@ def test_what_is_as_declared_differs_in_nothing(database: Validated) -> None:
             "fund_flow: trigger tr: expected none, found CREATE TRIGGER tr BEFORE UPDATE ON public.fund_flow FOR EACH "
             "ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         ),
+        (
+            "ALTER TABLE fund_flow DROP CONSTRAINT fund_flow_pkey; "
+            "CREATE TABLE whole (LIKE fund_flow) PARTITION BY LIST (flow_id); "
+            "ALTER TABLE whole ATTACH PARTITION fund_flow DEFAULT",
+            "fund_flow: table: expected one of its own, found an extension's, or a partition of another",
+        ),
+        (
+            "REVOKE USAGE ON SCHEMA public FROM writer, PUBLIC",
+            "(database): role writer: expected may use schema public, found may not",
+        ),
+        (
+            "GRANT CREATE ON SCHEMA public TO reader",
+            "(database): powers of role reader: expected none, found creates in public",
+        ),
         ("ALTER TABLE fund_flow SET UNLOGGED", "fund_flow: persistence: expected logged, found unlogged: no standby"),
         ("ALTER TABLE fund_flow ENABLE ROW LEVEL SECURITY", "fund_flow: row security: expected off, found on"),
         (
@@ -95,8 +110,10 @@ def test_what_is_as_declared_differs_in_nothing(database: Validated) -> None:
 def test_each_alteration_is_told_with_what_was_expected_and_found(
     database: Validated, damage: str, told: str
 ) -> None:
-    database.sql(damage)
+    database.sql(*damage.split("; "))
     found = [line for line in database.told(Level.QUICK) if line.startswith("structure: ")]
+    if "PARTITION" in damage:
+        found = [line for line in found if ": whole: " not in line and "primary key" not in line]
     assert any(line.startswith(f"structure: {told}") for line in found), found
     assert {line.split(": ")[1] for line in found} == {told.partition(":")[0]}, "another table was blamed"
 
@@ -151,4 +168,58 @@ def test_hypertables_are_held_against_their_chunks_and_policies() -> None:
     late = Job(procedure="policy_compression", scheduled=True, after_s=180 * 86400)
     assert of_community(jobs=(early, late)) == [
         f"{name}: policy retention: expected after 3650 days, found after 1 days, not scheduled"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("damage", "undo", "told"),
+    [
+        (
+            "ALTER ROLE writer SET synchronous_commit = off", "ALTER ROLE writer RESET synchronous_commit",
+            "settings of role writer: expected none, found synchronous_commit=off",
+        ),
+        (
+            "GRANT writer TO reader", "REVOKE writer FROM reader",
+            "membership of role reader: expected none, found writer",
+        ),
+        ("ALTER ROLE reader NOLOGIN", "ALTER ROLE reader LOGIN", "role reader: expected may log in, found may not"),
+        (
+            "ALTER ROLE reader BYPASSRLS CREATEDB", "ALTER ROLE reader NOBYPASSRLS NOCREATEDB",
+            "powers of role reader: expected none, found bypasses row security, creates databases",
+        ),
+        ("ALTER ROLE reader RENAME TO nobody", "ALTER ROLE nobody RENAME TO reader", "role reader: expected there"),
+    ],
+)
+def test_what_a_role_may_beside_its_tables_is_told(database: Validated, damage: str, undo: str, told: str) -> None:
+    database.sql(damage)
+    try:
+        found = [str(one) for one in structure.of_roles(access.read(database.asked.query))]
+    finally:
+        database.sql(undo)
+    assert len(found) == 1 and found[0].startswith(f"structure: (database): {told}")
+
+
+def test_what_a_chunk_lacks_of_its_hypertable_is_told(database: Validated) -> None:
+    """Chunks are tables of their own: heirs of the hypertable, whose indexes each has again."""
+    database.sql(
+        "CREATE TABLE hyper (a int, b int, at timestamptz NOT NULL, PRIMARY KEY (a, at))", "CREATE INDEX ON hyper (b)",
+        *(f"CREATE TABLE chunk_{i} (LIKE hyper INCLUDING INDEXES, CONSTRAINT constraint_{i} CHECK (a < {i})) "
+          "INHERITS (hyper)" for i in (1, 2, 3)),
+    )  # fmt: skip
+
+    def found() -> list[str]:
+        hyper = "SELECT 'hyper'::regclass"
+        return [str(one) for one in structure.of_chunks(chunks.read(database.asked.query, hyper))]
+
+    assert found() == [] and chunks.read(database.asked.query) == ()
+    database.sql(
+        "ALTER TABLE chunk_1 DROP CONSTRAINT chunk_1_pkey", "ALTER TABLE chunk_3 DROP CONSTRAINT chunk_3_pkey",
+        "CREATE INDEX ON chunk_3 (a, at)", "DROP INDEX chunk_2_b_idx", "ALTER TABLE chunk_2 SET UNLOGGED",
+        "ALTER TABLE chunk_3 DROP CONSTRAINT constraint_3",
+    )  # fmt: skip
+    assert found() == [
+        "structure: hyper: index of chunks on (b): expected one, found none in 1, chunk_2 for one",
+        "structure: hyper: persistence of chunks: expected logged, found none in 1, chunk_2 for one",
+        "structure: hyper: range of chunks: expected a constraint, found none in 1, chunk_3 for one",
+        "structure: hyper: unique index of chunks on (a, at): expected one, found none in 2, chunk_1 for one",
     ]

@@ -17,15 +17,15 @@ from inventories.errors import BadInput, TargetFailed
 from runbooks.backups import tdengine_validation
 from runbooks.backups.tdengine_validation import Validation
 from runbooks.hosts import Estate, Host, Ran
-from runbooks.probes.outbox import Box
 from runbooks.probes.tdengine import restore as td_restore
 from runbooks.tdengine.selection import TdSelection
 from runbooks.validation import td_samples, times
-from runbooks.validation.difference import Check
+from runbooks.validation.difference import Check, Looked
 from runbooks.validation.td_samples import SAMPLES
 from tests.unit.test_tdengine_runbooks import SAID
 
 NEWEST = 1_795_000_000_000_000_000
+AS_DECLARED = Looked(Check.STRUCTURE, "supertables", 5)
 ROWS = [(NEWEST - 1, 10.5, 100, None), (NEWEST, 10.6, 200, 2120.0)]
 
 
@@ -127,12 +127,19 @@ class TestValidate:
 
     @pytest.fixture
     def validated(self, monkeypatch: pytest.MonkeyPatch) -> Any:
-        empty = td_restore.parse({**SAID, "tables": {}, "missing": []})
+        tables = {"tick_data": {"rows": 10, "missing": 0, "other": 0, "live": 10}}
+        whole = td_restore.parse({**SAID, "tables": tables, "missing": []})
         monkeypatch.setattr(tdengine_validation.servers, "hosts", lambda estate: ("tsdb1",))
         monkeypatch.setattr(tdengine_validation.backups, "is_there", lambda estate: True)
-        monkeypatch.setattr(tdengine_validation.restore, "compare", lambda *_: empty)
-        nothing = cast(Box, type("Box", (), {"pending_rows": 0, "dead_rows": 0})())
-        monkeypatch.setattr(tdengine_validation.app, "outbox", lambda *_, **__: nothing)
+        monkeypatch.setattr(tdengine_validation.restore, "compare", lambda *_: whole)
+        self.dead = {"app1": 0, "app2": 0}
+        monkeypatch.setattr(tdengine_validation.outbox, "boxes", lambda *_: tuple(self.dead))
+        monkeypatch.setattr(
+            tdengine_validation.outbox, "status",
+            lambda box: type("Outbox", (), {"pending_rows": 0, "dead_rows": self.dead[box]})(),
+        )  # fmt: skip
+
+        monkeypatch.setattr(tdengine_validation.td_structure, "look", lambda *_: AS_DECLARED)
 
         def look(server: Any, **more: Any) -> Validation:
             estate = type("E", (), {"name": "here", "backup": Backup(server), "app": None})()
@@ -146,6 +153,11 @@ class TestValidate:
         assert first.sound and "baseline" not in first.render()
         text = validated(Server(), kept=kept).render()
         assert "sample: 3 queries with 6 rows, no difference; time range 1.0 ms (baseline 1.0 ms), " in text
+
+    def test_a_dead_letter_of_any_application_host_counts(self, validated: Any, tmp_path: Path) -> None:
+        self.dead["app2"] = 3
+        found: Validation = validated(Server(), kept=tmp_path / "none")
+        assert not found.sound and "3 dead letters" in found.brief
 
     def test_a_refused_one_is_a_difference(self, validated: Any, tmp_path: Path) -> None:
         found: Validation = validated(Server(refuses="INTERVAL"), kept=tmp_path / "none")
