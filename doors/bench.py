@@ -54,7 +54,7 @@ _OF_THE_GATE = "./dr bench --gate --record; ./dr help bench explains each option
 @door
 def bench(
     c: Context, runs: int = 5, image: bool = False, rate: float = 50000.0, targets: int = 20, restore: bool = False,
-    gib: float = 5.0, tdengine: bool = False, client: bool = False, watch: bool = False, noise: int = 0,
+    gib: float = 5.0, tdengine: bool = False, client: bool = False, watch: bool = False, noise: str = "",
     hasty: bool = False, patroni: bool = False, nodes: bool = False, validation: bool = False, page: bool = False,
     rows: int = 0, readme: bool = False, gate: bool = False, figures: str = "", delayed: bool = False,
     tolerance: float = 1 / 3, tries: int = 1, record: bool = False, reason: str = "", lab: str = "bench",
@@ -93,13 +93,15 @@ def bench(
     _bench(runs, image, rate, targets, restore, gib, tdengine, client, rows, readme, lab)
 
 
-def _watch(runs: int, noise: int, hasty: bool, readme: bool, lab: str) -> None:
+def _watch(runs: int, noise: str, hasty: bool, readme: bool, lab: str) -> None:
     from drills.benches import watching
 
+    if noise and not (noise.isdecimal() and int(noise)):
+        raise BadInput(f"{noise!r} is no number of episodes that would prove anything", "./dr bench --watch --noise 20")
     if readme and (noise or hasty):
         raise BadInput("README has the table of the watch's drills", "./dr bench --watch --runs 20 --readme")
     with progress() as say:
-        found = watching.noisy(lab, noise or 20, hasty, say) if noise or hasty else watching.bench(lab, runs, say)
+        found = watching.noisy(lab, int(noise or 20), hasty, say) if noise or hasty else watching.bench(lab, runs, say)
     _kept(found, "watch" if readme else "", f"{runs} crashes of the primary's host with nobody awake, the watch acting")
 
 

@@ -8,7 +8,9 @@ from contextlib import suppress
 from deploys import run as deploys
 from drills.gate import gate
 from drills.stores import Store
-from inventories.errors import DrError, TimedOut
+from inventories.errors import BadInput, DrError, TimedOut
+from lab import spec
+from lab import state as lab_state
 from lab.up import up
 from runbooks import hosts
 from runbooks.acting import acting
@@ -33,6 +35,14 @@ def estate(lab: str, say: Callable[[str], None], stores: Collection[Store] = ())
         say("Provisioning the estate")
         provision(hosts.load("lab"), say)
         settled(hosts.load("lab"), stores)
+
+
+def databases(lab: str) -> int:
+    """How many database hosts it has, or would have: known before one is made. Raises BadInput."""
+    names = {host.name for host in spec.hosts_of_this_lab()}
+    with suppress(BadInput):  # there is none yet
+        names |= set(lab_state.load(lab).hosts)
+    return sum(name.startswith("pg") for name in names)
 
 
 def provision(loaded: Estate, say: Callable[[str], None]) -> None:

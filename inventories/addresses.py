@@ -1,8 +1,12 @@
-"""IP addresses in one spelling, so that two of them are compared as what they are and not as texts."""
+"""IP addresses in one spelling, so that two of them are compared as what they are and not as texts; names of hosts."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
+
+# PostgreSQL cuts a longer one off, and replaces what is not ASCII: commits would wait for a standby that never comes.
+_NAME = re.compile(r"(?=.{1,63}\Z)[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*")
 
 
 def canonical(text: str) -> str:
@@ -28,4 +32,9 @@ def same(one: str | None, other: str | None) -> bool:
         return False
 
 
-__all__ = ["canonical", "is_address", "same"]
+def is_host_name(text: str) -> bool:
+    """Whether a host can have this name everywhere: an address is one, too."""
+    return _NAME.fullmatch(text) is not None or (is_address(text) and "%" not in text)
+
+
+__all__ = ["canonical", "is_address", "is_host_name", "same"]

@@ -6,18 +6,19 @@ import os
 import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator
 
 from inventories import delay, quorum
-from inventories.addresses import canonical, is_address
+from inventories.addresses import canonical, is_address, is_host_name
 from inventories.errors import BadInput, DrError
 
 HERE = Path(__file__).resolve().parent
-
-
+GROUPS = ("pg_primary", "pg_standby", "backup", "offsite", "app", "watch", "tdengine")
+POSTGRES = ("pg_primary", "pg_standby")
 _HOP = r"(?:[\w.-]+@)?[\w.-]+(?::\d+)?"
 
 
@@ -41,6 +42,7 @@ class HostEntry(BaseModel):
     ssh_proxy_jump: str | None = Field(default=None, pattern=rf"^{_HOP}(,{_HOP})*$")
     db_address: str | None = Field(default=None, alias="address")
     fence_command: tuple[str, ...] | None = None
+    watch_fence_command: tuple[str, ...] | None = None
     synchronous: StrictBool = True  # 0 or "no" would be False here only
     apply_delay: str = ""
 
@@ -48,6 +50,14 @@ class HostEntry(BaseModel):
     @classmethod
     def _one_spelling(cls, text: str | None) -> str | None:
         return canonical(text) if text and is_address(text) else text
+
+    @field_validator("fence_command", "watch_fence_command")
+    @classmethod
+    def _names_a_program(cls, words: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """No words are no command, as None is; one that begins with nothing would be found out in the night."""
+        if words and not words[0].strip():
+            raise ValueError("its first word is the program that is run, and it is empty")
+        return words
 
     @property
     def address(self) -> str:
@@ -114,11 +124,12 @@ def read_inventory(inventory: str | None = None) -> Inventory:
             f"{path} cannot be read: {type(error).__name__}: {error}",
             "compare it with inventories/production.example.py",
         ) from error
-    data = dict(_public(runpy.run_path(str(HERE / "group_data" / "all.py"))))
+    values = _public(runpy.run_path(str(HERE / "group_data" / "all.py")))
+    data = dict(values)
     said: dict[str, dict[str, Any]] = {}
     groups: dict[str, tuple[str, ...]] = {}
     for group, value in _public(names).items():
-        members, shared = _group(value)
+        members, shared = _group(path, group, value)
         if members is None:
             continue
         groups[group] = tuple(name for name, _ in members)
@@ -130,23 +141,36 @@ def read_inventory(inventory: str | None = None) -> Inventory:
         raise BadInput(f"{path} declares no host", "see inventories/production.example.py")
     _contradictions(path, tuple(entries.values()), groups)
     _side_host(path, str(data.get("side_host") or ""), groups)
-    _watch(path, str(data.get("watch_act") or ""), groups)
+    _watch(path, values, said, groups)
     delay.check(path, {entry.name: entry.apply_delay for entry in entries.values() if entry.apply_delay}, groups)
     asynchronous = [entry.name for entry in entries.values() if not entry.synchronous]
     quorum.check(path, asynchronous, groups, data.get("synchronous_standbys"))
+    _said_of_some(path, data, {name: {**values, **own} for name, own in said.items()}, groups)
+    if groups.get("pg_standby") and not groups.get("pg_primary"):
+        raise BadInput(
+            f"{path}: {', '.join(groups['pg_standby'])} in pg_standby, and no host in pg_primary to follow",
+            "name the one that is to be primary at first; from then on roles are read from the hosts",
+        )
     return Inventory(path.stem, path, str(data.get("estate", path.stem)), tuple(entries.values()), groups, data)
+
+
+# Of several a deploy would take the first by name, and a runbook the first that is written.
+_ALONE = {
+    "pg_primary": ("can be the first primary", "move the others to pg_standby"),
+    "backup": ("keeps the repository and the estate record", "take the others out; a second copy is off-site"),
+    "offsite": ("keeps the second copy", "take the others out"),
+}
 
 
 def _contradictions(path: Path, entries: tuple[HostEntry, ...], groups: Mapping[str, tuple[str, ...]]) -> None:
     """Raises BadInput for what each host alone does not show: each of these would one day fence the wrong host."""
     _names_twice(path, tuple(entry.name for entry in entries), groups)
-    first = groups.get("pg_primary", ())
-    if len(first) > 1:
-        raise BadInput(
-            f"{path}: pg_primary is {', '.join(first)}, but one host alone can be the first primary",
-            "move the others to pg_standby",
-        )
-    both = [name for name in first if name in groups.get("pg_standby", ())]
+    _lost_together(path, groups)
+    for group, (why, hint) in _ALONE.items():
+        members = groups.get(group, ())
+        if len(members) > 1:
+            raise BadInput(f"{path}: {group} is {', '.join(members)}, but one host alone {why}", hint)
+    both = [name for name in groups.get("pg_primary", ()) if name in groups.get("pg_standby", ())]
     if both:
         raise BadInput(
             f"{path}: {both[0]} is in pg_primary and in pg_standby", "name it once; roles move by themselves later"
@@ -208,11 +232,16 @@ def _side_host(path: Path, name: str, groups: Mapping[str, tuple[str, ...]]) -> 
 
 
 # A watch is lost with what is beside it; and where application and watch are one, two pairs of eyes are one.
-_NO_PLACE_TO_WATCH_FROM = ("pg_primary", "pg_standby", "tdengine", "app", "offsite")
+_NO_PLACE_TO_WATCH_FROM = (*POSTGRES, "tdengine", "app", "offsite")
 
 
-def _watch(path: Path, act: str, groups: Mapping[str, tuple[str, ...]]) -> None:
-    """Raises BadInput for a watch that could be lost with what it watches, or that sees no more than others do."""
+def _watch(
+    path: Path, values: Mapping[str, Any], said: Mapping[str, dict[str, Any]], groups: Mapping[str, tuple[str, ...]]
+) -> None:  # fmt: skip
+    """Raises BadInput for a watch that could be lost with what it watches, or that sees no more than others do.
+
+    What it may do is said by whichever host is one, and by no other.
+    """
     for name in groups.get("watch", ()):
         for group in _NO_PLACE_TO_WATCH_FROM:
             if name in groups.get(group, ()):
@@ -220,8 +249,45 @@ def _watch(path: Path, act: str, groups: Mapping[str, tuple[str, ...]]) -> None:
                     f"{path}: {name} is in watch and in {group}, and a watch there would not see its own host's loss",
                     "put the backup host, or a host of no other group, into watch",
                 )
-    if act not in ("", "failover"):
-        raise BadInput(f"{path}: watch_act is {act!r}, and a watch can act by failover alone", "'failover', or ''")
+    for own in said.values():
+        act = own.get("watch_act", values.get("watch_act"))
+        if act not in ("", "failover"):
+            raise BadInput(f"{path}: watch_act is {act!r}, and a watch can act by failover alone", "'failover', or ''")
+
+
+# What one host would be lost with, so that neither could be had back from the other: group, groups, why.
+_APART = (
+    ("app", POSTGRES, "what its outbox keeps while the database is away would be lost with the database"),
+    ("backup", POSTGRES, "the backups and the estate record would be lost with the database"),
+    ("offsite", ("backup", *POSTGRES), "the second copy would be lost with what it is a copy of"),
+)
+
+
+def _lost_together(path: Path, groups: Mapping[str, tuple[str, ...]]) -> None:
+    """Raises BadInput for a host that is what it has to outlive."""
+    for group, others, why in _APART:
+        for other in others:
+            both = [name for name in groups.get(group, ()) if name in groups.get(other, ())]
+            if both:
+                raise BadInput(f"{path}: {both[0]} is in {group} and in {other}: {why}", f"give {group} its own host")
+
+
+# A deploy reads them at each host, a runbook once for all.
+_ONCE = ("estate", "postgres_version", "database", "stanza", "synchronous_standbys")
+
+
+def _said_of_some(
+    path: Path, data: Mapping[str, Any], each: Mapping[str, Mapping[str, Any]], groups: Mapping[str, tuple[str, ...]]
+) -> None:  # fmt: skip
+    """Raises BadInput for a value of the whole estate that is another one at some of its hosts."""
+    members = [name for group in (*POSTGRES, "backup", "app", "watch") for name in groups.get(group, ())]
+    for key in _ONCE:
+        for name in members:
+            if each[name].get(key) != data.get(key):
+                raise BadInput(
+                    f"{path}: {key} is {data.get(key)!r}, and {each[name].get(key)!r} at {name}: the estate has one",
+                    f"say it with what every group shares, as `_SSH` of inventories/production.example.py; {name} too",
+                )
 
 
 def _what_no_runbook_could_do(path: Path, entry: HostEntry) -> None:
@@ -256,12 +322,39 @@ def _entry(path: Path, name: str, data: dict[str, Any]) -> HostEntry:
         ) from error
 
 
-def _group(value: Any) -> tuple[list[tuple[str, dict[str, Any]]] | None, dict[str, Any]]:
-    """pyinfra's two forms: a list of hosts, or (list, data shared by them)."""
+def _group(path: Path, group: str, value: Any) -> tuple[list[tuple[str, dict[str, Any]]] | None, dict[str, Any]]:
+    """pyinfra's two forms: a list of hosts, or (list, data shared by them). None for what is no group.
+
+    Raises BadInput for a group of ours in another form, or in another spelling: nobody would find its hosts.
+    """
     members, shared = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
     if not isinstance(members, list) or not isinstance(shared, dict):
+        if group in GROUPS:
+            raise BadInput(
+                f"{path}: {group} is {value!r}, and a group is a list of hosts, or a list and the values they share",
+                f'{group} = ["NAME"], or [] for none',
+            )
         return None, {}
-    return [host if isinstance(host, tuple) else (host, {}) for host in members], shared
+    near = [] if group in GROUPS else get_close_matches(group, GROUPS, 1, 0.8)
+    if near:
+        raise BadInput(f"{path}: nothing is deployed to a group {group}", f"is it {near[0]}?")
+    return [_member(path, group, host) for host in members], shared
+
+
+def _member(path: Path, group: str, host: Any) -> tuple[str, dict[str, Any]]:
+    """A name, or (name, data). Raises BadInput."""
+    name, own = host if isinstance(host, tuple) and len(host) == 2 else (host, {})
+    if not isinstance(name, str) or not isinstance(own, dict):
+        raise BadInput(
+            f"{path}: {group} has {host!r}, and a host is its name, or its name and what is said of it",
+            '("pg1", {"ssh_hostname": "192.0.2.21"})',
+        )
+    if not is_host_name(name):
+        raise BadInput(
+            f"{path}: {group} has a host {name!r}, and PostgreSQL, SSH or a file could not be given that name",
+            "ASCII letters and digits, with . - _ between them, 63 at most",
+        )
+    return name, own
 
 
 def _public(names: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from inventories.catalog.load import load_recovery
 from inventories.errors import Interrupted
 from runbooks.engine import lock
 from runbooks.engine.journal import Event, Journal
@@ -35,8 +36,9 @@ def acting(
 ) -> Iterator[Keeper]:
     """Hold the estate's lock; the journal of `run_dir` says when it began and how it ended.
 
-    Raises Refused while another acts.
+    Raises BadInput for a recovery.yaml that nobody could be asked by, Refused while another acts.
     """
+    load_recovery()  # whoever takes the lock beside this could only say that it was not taken
     owner = lock.this_process(procedure, run_dir, resumes=False)
     remote = RecordLock(FileOn(estate.backup), say, anew=anew)
     with interruptible(), lock.held(estate.name, owner, say, remote) as locks, Journal(run_dir, Mask()) as journal:

@@ -18,6 +18,7 @@ from drills import gather, prepare
 from drills.benches import filling, moments
 from drills.benches.headline import Bench, Figure
 from drills.benches.own_lab import own_lab
+from inventories import delay
 from inventories.errors import BadInput
 from lab.engine import find_engine
 from runbooks import hosts
@@ -53,8 +54,10 @@ def bench(lab: str, gib: float, targets: int, say: Say) -> Bench:
         raise BadInput(f"{gib:g} GiB would measure nothing", "--gib 5 is the default")
     if targets < 1:
         raise BadInput(f"{targets} points in time would measure nothing", "--targets 20 is the default")
-    if not os.environ.get("DR_LAB_DELAY"):
-        raise BadInput("the lab would have no delayed standby, and nothing to measure", _COMMAND)
+    behind, there = os.environ.get("DR_LAB_DELAY"), prepare.databases(lab)
+    if not behind or there < 3:
+        raise BadInput(f"a lab of {there} would have no delayed standby, and nothing to measure", _COMMAND)
+    delay.declared(Path("DR_LAB_DELAY"), "the last standby", {"apply_delay": behind})
     with own_lab(find_engine(), lab, say):
         prepare.estate(lab, say)
         estate = hosts.load("lab")

@@ -26,18 +26,21 @@ from runbooks.probes.postgresql import server
 Say = Callable[[str], None]
 LASTS_S = 10.0
 MAY_COST = 10  # per cent
+_COMMAND = "DR_LAB_POSTGRES=3 ./dr bench --nodes, on a new lab or after ./dr deploy with the same words"
 
 
 def bench(lab: str, rounds: int, say: Say) -> Bench:
     """So many rounds on a lab that stays. Raises BadInput, and Refused where there are only two nodes."""
     if rounds < 1:
         raise BadInput(f"{rounds} rounds would measure nothing", "./dr bench --nodes --runs 5")
+    if (there := prepare.databases(lab)) < 3:  # before one of two is made, which would stay
+        raise Refused(f"lab {lab} has {there} PostgreSQL hosts: no comparison with two", _COMMAND)
     prepare.estate(lab, say)
     estate = hosts.load("lab")
     if len(estate.candidates) < 3 or estate.least > 1:
         raise Refused(
             f"{len(estate.candidates)} PostgreSQL hosts, commits waiting for {estate.least}: no comparison with two",
-            "DR_LAB_POSTGRES=3 ./dr bench --nodes, on a new lab or after ./dr deploy with the same words",
+            _COMMAND,
         )
     folder, pairs = new_run_dir("bench-nodes"), []
     for nr in range(1, rounds + 1):

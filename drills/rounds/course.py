@@ -94,6 +94,12 @@ class RoundsPlan:
             raise BadInput(f"{self.count} rounds are more than {MOST} in one run", "--rounds 50 takes under an hour")
         if self.twin and self.twin not in ROUND_TWINS:
             raise BadInput(*_no_twin_of_rounds(self.twin))
+        if self.by == WATCH and not any(SCENARIOS[name].by_itself for name in self.scenarios):
+            acts_on = ",".join(name for name in pool() if SCENARIOS[name].by_itself)
+            raise BadInput(
+                f"no watch acts on {' or '.join(self.scenarios)}: an operator would run every round",
+                f"leave --by out, or --scenario {acts_on}",
+            )
 
     def drawn(self) -> tuple[Drawn, ...]:
         """What each round is. Every scenario comes once before one comes again, so that few rounds leave none out."""

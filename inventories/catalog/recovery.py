@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Annotated, Literal, Self
 
@@ -231,25 +231,34 @@ class Watch(Entry):
 
     @model_validator(mode="after")
     def _has_patience(self) -> Self:
-        if self.cooldown_s < LEAST_COOLDOWN_S:
-            raise contradiction(
-                "cooldown_s",
-                self.cooldown_s,
-                f"less than {LEAST_COOLDOWN_S:g} s would let one trouble move the role to and fro",
-                "3600 is one failover an hour; for less, a person decides.",
-            )
-        needed = 2 * (self.every_s + self.look_s)
-        if self.patience_s < needed:
-            raise contradiction(
-                "patience_s",
-                self.patience_s,
-                f"two looks in a row take {needed:g} s, and one that met with silence proves nothing",
-                f"Give it {needed:g} s or more.",
-            )
+        for name, why, hint in self._wrong():
+            raise contradiction(name, getattr(self, name), why, hint)
         return self
+
+    def _wrong(self) -> Iterator[tuple[str, str, str]]:
+        """What would make it hasty or blind: the setting, why, and what helps."""
+        if self.cooldown_s < LEAST_COOLDOWN_S:
+            why = f"less than {LEAST_COOLDOWN_S:g} s would let one trouble move the role to and fro"
+            yield "cooldown_s", why, "3600 is one failover an hour; for less, a person decides."
+        for name in ("every_s", "look_s"):
+            if getattr(self, name) < LEAST_LOOK_S:
+                why = f"a server that serves takes {LEAST_LOOK_S:g} s to answer, and would be taken for silent"
+                yield name, why, f"Give it {LEAST_LOOK_S:g} s or more."
+        needed = 2 * (self.every_s + self.look_s)
+        for name in ("patience_s", "restart_s", "blind_s"):
+            if getattr(self, name) < needed:
+                why = f"two looks in a row take {needed:g} s, and one of them alone proves nothing"
+                yield name, why, f"Give it {needed:g} s or more."
+            if getattr(self, name) > MOST_PATIENCE_S:
+                why = f"a watch that waits for more than {MOST_PATIENCE_S:g} s never acts before a person"
+                yield name, why, 'For a watch that only looks the inventory says watch_act = "".'
+        if not 2 * self.every_s <= self.stall_s <= self.blind_s:
+            why = "a watch that goes on would seem to stand still, or one that stood still to have looked"
+            yield "stall_s", why, f"Give it {2 * self.every_s:g} to {self.blind_s:g} s."
 
 
 LEAST_COOLDOWN_S = 600.0
+LEAST_LOOK_S, MOST_PATIENCE_S = 0.05, 3600.0
 
 
 class Page(Entry):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+from collections.abc import Iterator, Sequence
 
 from inventories.errors import TargetFailed, TimedOut
 from runbooks.hosts import Host
@@ -27,6 +29,16 @@ def power_off(host: Host, timeout: float) -> None:
         raise TargetFailed(
             f"the fencing hook of {host.name} ended with {done.returncode}: {said[-1] if said else 'silent'}", _HINT
         )
+
+
+def unfit(hosts: Sequence[Host]) -> Iterator[str]:
+    """A sentence without its end for each that could not be cut off from this machine."""
+    for host in hosts:
+        command = host.entry.fence_command
+        if not command:
+            yield f"{host.name} has no fence_command"
+        elif shutil.which(command[0]) is None:
+            yield f"{command[0]}, which fences {host.name}, cannot be run on this machine"
 
 
 _HINT = "cut its power by hand, or leave the primary as it is; promoting beside a living primary loses rows"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
 
 from runbooks.judge.finding import Finding
 from runbooks.look.status import Status
+from runbooks.probes.durations import span
 from runbooks.probes.postgresql.server import Node
 from runbooks.record.read import of_system
 from runbooks.record.types import SETTLE, Answer, Copy, Record, Unknown
 
 _WHAT = "estate record"
 _DEPLOY = "./dr deploy records what is so"
+GONE_S = 300.0  # a run that lives leaves a sign of life every few seconds
 
 
 def answer(status: Status) -> Answer:
@@ -45,6 +49,7 @@ def sentence(status: Status) -> str:
 
 def findings(status: Status) -> Iterator[Finding]:
     """Nothing is said twice: an arbiter that is away is a finding of its host's already."""
+    yield from _held_by_nobody(status)
     found = answer(status)
     if isinstance(found, Unknown):
         if status.repository is not None or (status.record and not status.record.arbiter.away):
@@ -61,6 +66,20 @@ def findings(status: Status) -> Iterator[Finding]:
         stale = [page.host for page in status.record.copies if not page.away and page.record != found.record]
         if stale and not found.carry:
             yield Finding(f"{_WHAT}'s copy", f"not the newest on {' and '.join(stale)}", "the newest", _DEPLOY)
+
+
+def _held_by_nobody(status: Status) -> Iterator[Finding]:
+    """A lock whose holder is gone ends by a person's word alone, and until then no watch fails over."""
+    arbiter = status.record.arbiter if status.record else None
+    if arbiter is None or not arbiter.acting:
+        return
+    with suppress(ValueError):  # what is no moment is judged where the record is
+        beaten = datetime.fromisoformat(str(arbiter.acting.get("heartbeat"))).timestamp()
+        silent_s = status.at + status.clocks.get(arbiter.host, 0.0) - beaten
+        if silent_s > GONE_S:
+            who = f"{arbiter.acting.get('owner')}, running {arbiter.acting.get('procedure')}"
+            hint = "./dr lock.break once that machine is gone; until then nobody else acts, and no watch fails over"
+            yield Finding("estate's lock", f"held by {who}: no sign of life for {span(silent_s)}", "a run", hint)
 
 
 def _under_way(status: Status, known: Record) -> Iterator[Finding]:

@@ -174,7 +174,7 @@ def _look(estate: Estate, patience: float) -> Status:
             h: _ask(pool, h, lambda h: certificates.look(h, patience)) for h in (*estate.postgres, estate.backup)
         }
         working = {h: _ask(pool, h, lambda h: at_work(h, patience)) for h in (*estate.postgres, estate.backup)}
-        watching = {h: _ask(pool, h, lambda h: watch.word(h, patience)) for h in watch.hosts(estate)}
+        watching = {h: _ask(pool, h, lambda h: watch.word(estate, h, patience)) for h in watch.hosts(estate)}
         validated = _ask(pool, estate.backup, lambda h: validations.look(h, patience))
         taker = marks.taker(estate)
         bound = {estate.backup: _ask(pool, estate.backup, lambda h: marks.look(h, patience))} if taker else {}

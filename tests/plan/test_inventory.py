@@ -130,6 +130,44 @@ def test_private_names_are_no_groups(tmp_path: Path) -> None:
             'pg = [("pg1", {"ssh_hostname": "192.0.2.1", "ssh_proxy_jump": "a b"})]\n',
             "pg1.ssh_proxy_jump is 'a b'",
         ),
+        ('pg_primary = ["192.0.2.1"]\npg_standby = ("pg2", "pg3")\n', "pg_standby is ('pg2', 'pg3'), and a group is"),
+        ('pg_primary = ["192.0.2.1"]\nwatch = "backup1"\n', "watch is 'backup1', and a group is a list"),
+        ('pg_primary = ["192.0.2.1"]\npg_standbys = ["192.0.2.2"]\n', "nothing is deployed to a group pg_standbys"),
+        ('pg = [("pg1",)]\n', "pg has ('pg1',), and a host is its name"),
+        ('pg = [("pg1", "192.0.2.1")]\n', "pg has ('pg1', '192.0.2.1'), and a host is its name"),
+        ("pg = [5]\n", "pg has 5, and a host is its name"),
+        ('pg_standby = ["192.0.2.2"]\n', "192.0.2.2 in pg_standby, and no host in pg_primary"),
+        (
+            'backup = [("b", {"ssh_hostname": "192.0.2.3"}), ("a", {"ssh_hostname": "192.0.2.4"})]\n',
+            "backup is b, a, but one host alone keeps the repository",
+        ),
+        ('offsite = ["192.0.2.3", "192.0.2.4"]\n', "offsite is 192.0.2.3, 192.0.2.4, but one host alone"),
+        ('pg_primary = ["192.0.2.1"]\napp = ["192.0.2.1"]\n', "192.0.2.1 is in app and in pg_primary"),
+        ('pg_primary = ["192.0.2.1"]\nbackup = ["192.0.2.1"]\n', "192.0.2.1 is in backup and in pg_primary"),
+        ('backup = ["192.0.2.1"]\noffsite = ["192.0.2.1"]\n', "192.0.2.1 is in offsite and in backup"),
+        (
+            'pg_primary = ([("pg1", {"ssh_hostname": "192.0.2.1"})], {"synchronous_standbys": 2})\n'
+            'pg_standby = ["192.0.2.2", "192.0.2.3"]\n',
+            "synchronous_standbys is 2, and 1 at 192.0.2.2",
+        ),
+        (
+            'pg_primary = ["192.0.2.1"]\napp = ([("app1", {"ssh_hostname": "192.0.2.4", "database": "b"})], {})\n',
+            "database is 'quant_research', and 'b' at app1",
+        ),
+        (
+            'backup = (["192.0.2.1"], {"estate": "mine"})\nwatch = [("c1", {"ssh_hostname": "192.0.2.2"})]\n',
+            "estate is 'mine', and 'mystocks' at c1",
+        ),
+        ('backup = [("b1", {"ssh_hostname": "192.0.2.1", "watch_act": "reboot"})]\n', "watch_act is 'reboot'"),
+        ('backup = ([("b1", {"ssh_hostname": "192.0.2.1"})], {"watch_act": None})\n', "watch_act is None"),
+        (
+            'pg = [("pg1", {"ssh_hostname": "192.0.2.1", "watch_fence_command": "fence off"})]\n',
+            "pg1.watch_fence_command is 'fence off'",
+        ),
+        (
+            'pg = [("pg1", {"ssh_hostname": "192.0.2.1", "fence_command": [""]})]\n',
+            "its first word is the program",
+        ),
     ],
 )
 def test_mistake_is_one_sentence_with_file_and_value(tmp_path: Path, text: str, named: str) -> None:
@@ -138,6 +176,36 @@ def test_mistake_is_one_sentence_with_file_and_value(tmp_path: Path, text: str, 
     assert named in str(refused.value)
     assert "estate.py" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+ODD = (
+    "", "pg 2", "pg2\n", "-pg2", "../pg2", "pg2'", 'pg"2', "pg2,pg1", "*", "%s", "@local", "börse", "x" * 64,
+    "fe80::1%;",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_name_that_commits_could_not_wait_for_is_refused(tmp_path: Path, name: str) -> None:
+    """PostgreSQL cuts a longer one off and replaces what is no ASCII; a quote would end its line of settings."""
+    text = f'pg_primary = ["192.0.2.1"]\npg_standby = [({name!r}, {{"ssh_hostname": "192.0.2.2"}})]\n'
+    with pytest.raises(BadInput, match="pg_standby has a host") as refused:
+        read_inventory(written(tmp_path, text))
+    assert refused.value.hint and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["PG2", "pg-2", "pg_2", "pg2.example.com", "x" * 63, "2001:db8::1"])
+def test_name_that_real_hosts_have_is_one(tmp_path: Path, name: str) -> None:
+    text = f'pg_primary = ["192.0.2.1"]\npg_standby = [({name!r}, {{"ssh_hostname": "192.0.2.2"}})]\n'
+    assert read_inventory(written(tmp_path, text)).groups["pg_standby"] == (name,)
+
+
+def test_two_watches_may_differ_in_what_they_do(tmp_path: Path) -> None:
+    """One that acts, and one that only looks."""
+    text = (
+        'backup = [("b1", {"ssh_hostname": "192.0.2.1"})]\n'
+        'watch = ["b1", ("c1", {"ssh_hostname": "192.0.2.2", "watch_act": ""})]\n'
+    )
+    assert read_inventory(written(tmp_path, text)).groups["watch"] == ("b1", "c1")
 
 
 def test_unknown_inventory_names_those_there_are() -> None:

@@ -43,13 +43,23 @@ def test_one_late_opening_and_one_wrong_moment_miss_their_targets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gib", "targets", "delay", "hint"),
-    [(0.0, 20, "1h", "--gib 5"), (5.0, 0, "1h", "--targets 20"), (5.0, 20, "", "DR_LAB_DELAY=1h ./dr bench --delayed")],
+    ("gib", "targets", "delay", "nodes", "hint"),
+    [
+        (0.0, 20, "1h", "3", "--gib 5"),
+        (5.0, 0, "1h", "3", "--targets 20"),
+        (5.0, 20, "", "3", "DR_LAB_DELAY=1h ./dr bench --delayed"),
+        (5.0, 20, "1h", "2", "DR_LAB_POSTGRES=3 DR_LAB_DELAY=1h"),
+        (5.0, 20, "1h", "6", "It is 2 to 5"),
+        (5.0, 20, "an hour", "3", '"apply_delay": "1h"'),
+        (5.0, 20, "0h", "3", '"apply_delay": "1h"'),
+    ],
 )
 def test_what_would_measure_nothing_is_refused_before_a_lab_is_made(
-    monkeypatch: pytest.MonkeyPatch, gib: float, targets: int, delay: str, hint: str
+    monkeypatch: pytest.MonkeyPatch, gib: float, targets: int, delay: str, nodes: str, hint: str
 ) -> None:
+    monkeypatch.setattr(delayed, "own_lab", lambda *_: pytest.fail("a lab is made"))
     monkeypatch.setenv("DR_LAB_DELAY", delay)
+    monkeypatch.setenv("DR_LAB_POSTGRES", nodes)
     with pytest.raises(BadInput) as told:
         delayed.bench("toy", gib, targets, lambda _: None)
     assert hint in told.value.hint

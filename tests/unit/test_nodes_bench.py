@@ -17,6 +17,7 @@ class Toy:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, count: int = 3) -> None:
         names = [f"pg{nr}" for nr in range(1, count + 1)]
+        monkeypatch.setenv("DR_LAB_POSTGRES", str(count))
         self.estate: Any = SimpleNamespace(candidates=names, least=1, data={"postgres_version": 17})
         self.down: set[str] = set()
         self.measured: list[tuple[str, ...]] = []
@@ -83,6 +84,16 @@ def test_two_nodes_are_not_compared_with_themselves(monkeypatch: pytest.MonkeyPa
     with pytest.raises(Refused, match="2 PostgreSQL hosts") as refused:
         nodes.bench("toy", 1, lambda _: None)
     assert "DR_LAB_POSTGRES=3" in refused.value.hint
+
+
+def test_no_lab_of_two_is_made_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would stay, and be of no use."""
+    Toy(monkeypatch, 2)
+    made: list[object] = []
+    monkeypatch.setattr(nodes.prepare, "estate", lambda *words: made.append(words))
+    with pytest.raises(Refused, match="lab toy has 2 PostgreSQL hosts"):
+        nodes.bench("toy", 1, lambda _: None)
+    assert made == []
 
 
 def test_commits_that_wait_for_both_would_hang_without_one(monkeypatch: pytest.MonkeyPatch) -> None:

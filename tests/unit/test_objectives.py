@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,26 @@ def test_copy_that_is_not_the_newest_is_a_finding_and_one_on_a_host_that_is_away
     assert named(replace(WHOLE, record=stale))["estate record's copy"].measured == "not the newest on pg2"
     away = Pages(known.arbiter, (known.copies[0], Page("pg2", why="no answer", away=True)))
     assert "estate record's copy" not in named(replace(WHOLE, record=away))
+
+
+def held(beaten: float, **clocks: float) -> Status:
+    moment = datetime.fromtimestamp(beaten, UTC).isoformat()
+    acting = {"owner": "eve@laptop", "procedure": "deploy", "heartbeat": moment, "run_dir": "/r"}
+    return replace(WHOLE, record=replace(NOTED, arbiter=replace(NOTED.arbiter, acting=acting)), clocks=clocks)
+
+
+def test_lock_of_a_machine_that_is_gone_is_told_before_a_watch_is_held_up_by_it() -> None:
+    finding = named(held(NOW - 3 * 86400))["estate's lock"]
+    assert "eve@laptop, running deploy: no sign of life for 72.0 h" in finding.measured
+    assert finding.hint.startswith("./dr lock.break")
+    assert "estate's lock" not in named(held(NOW - 20))
+    assert "estate's lock" not in named(held(NOW + 3600)), "a clock ahead is told by itself"
+
+
+def test_lock_is_judged_by_the_clock_that_wrote_it() -> None:
+    """The backup host's is an hour late, and its holder lives."""
+    assert "estate's lock" not in named(held(NOW - 3600, backup1=-3600.0))
+    assert "estate's lock" in named(held(NOW - 10, backup1=3600.0))
 
 
 def test_a_table_that_no_backup_of_tdengine_has_is_named_as_protected_less() -> None:

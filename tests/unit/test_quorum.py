@@ -54,10 +54,10 @@ def estate(tmp_path: Path, standbys: int, *, asynchronous: tuple[str, ...] = (),
         own = {"synchronous": False} if name in asynchronous else {}
         return name, {"ssh_hostname": f"192.0.2.{number}", **own}
 
-    path = tmp_path / "estate.py"
+    path, shared = tmp_path / "estate.py", {"synchronous_standbys": least}
     path.write_text(
-        f"pg_primary = ({[host(1)]!r}, {{'synchronous_standbys': {least!r}}})\n"
-        f"pg_standby = {[host(number) for number in range(2, standbys + 2)]!r}\n"
+        f"pg_primary = ({[host(1)]!r}, {shared!r})\n"
+        f"pg_standby = ({[host(number) for number in range(2, standbys + 2)]!r}, {shared!r})\n"
     )
     return str(path)
 

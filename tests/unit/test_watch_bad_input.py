@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from inventories.catalog.load import RECOVERY, load_recovery
 from inventories.errors import BadInput, Refused
 from runbooks.watch import kept, maintenance
 from tests.unit.record_kit import ESTATE
-from tests.unit.test_bad_input import INVENTORY, Machine, assert_told, machine
+from tests.unit.test_bad_input import INVENTORY, ROOT, Machine, assert_told, machine
 
 __all__ = ["machine"]
 
@@ -35,10 +36,17 @@ __all__ = ["machine"]
         (("bench", "--patroni", "--watch"), ("ten benchmarks",)),
         (("bench", "--noise", "5"), ("belong to the watch",)),
         (("bench", "--watch", "--client"), ("ten benchmarks",)),
+        (("bench", "--watch", "--noise", "0"), ("'0' is no number of episodes",)),
+        (("bench", "--watch", "--noise", "-1"), ("'-1' is no number of episodes",)),
+        (("bench", "--watch", "--noise", "abc"), ("'abc' is no number of episodes",)),
         (("bench", "--watch", "--noise", "5", "--readme"), ("README",)),
         (("drill", "--by", "nobody"), ("'nobody'",)),
         (("drill", "--by", "watch", "--scenario", "primary-partition"), ("no watch acts on primary-partition",)),
         (("drill", "--by", "watch", "--twin", "phantom-row"), ("no watch acts on", "phantom-row")),
+        (
+            ("drill", "--by", "watch", "--rounds", "3", "--scenario", "primary-partition,planned-switchover"),
+            ("no watch acts on primary-partition or planned-switchover",),
+        ),
     ],
 )
 def test_bad_input(machine: Machine, typed: tuple[str, ...], words: tuple[str, ...]) -> None:
@@ -87,6 +95,13 @@ def settings(tmp_path: Path, **watch: float) -> Path:
         ({"patience_s": 0}, "watch.patience_s is 0"),
         ({"patience_s": 1}, "proves nothing"),
         ({"every_s": 0}, "watch.every_s is 0"),
+        ({"every_s": 1e-9, "look_s": 1e-9, "patience_s": 1e-8}, "watch.every_s is 1e-09"),
+        ({"look_s": 0.01}, "taken for silent"),
+        ({"restart_s": 0.001}, "watch.restart_s is 0.001"),
+        ({"patience_s": 1e9}, "never acts before a person"),
+        ({"blind_s": 0.5}, "watch.blind_s is 0.5"),
+        ({"stall_s": 0.1}, "watch.stall_s is 0.1"),
+        ({"stall_s": 1e9}, "watch.stall_s is 1000000000.0"),
         ({"hurry": 1}, "watch.hurry"),
     ],
 )
@@ -94,6 +109,21 @@ def test_settings_of_a_hasty_watch_are_refused(tmp_path: Path, watch: dict[str, 
     with pytest.raises(BadInput, match=words) as told:
         load_recovery(settings(tmp_path, **watch))
     assert told.value.hint
+
+
+def test_broken_settings_are_told_once(machine: Machine, tmp_path: Path) -> None:
+    """Whoever takes the lock reads the same file, and could only warn that it was not taken."""
+    root = tmp_path / "copy"
+    shutil.copytree(
+        ROOT, root, ignore=shutil.ignore_patterns(".git", ".venv", "tests", "runs", "bench", "docs", "__pycache__")
+    )
+    said = yaml.safe_load(RECOVERY.read_text())
+    said["watch"]["cooldown_s"] = 0
+    (root / RECOVERY.relative_to(ROOT)).write_text(yaml.safe_dump(said))
+    for task in ("deploy", "record.settle"):
+        done = machine.dr(task, "--inventory", machine.inventory, root=root)
+        assert_told(done, 2, "watch.cooldown_s is 0")
+        assert done.stderr.count("cooldown_s") == 1, done.stderr
 
 
 def test_settings_may_be_left_out(tmp_path: Path) -> None:
