@@ -45,6 +45,11 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "agents/base/files.py": ({"rename()", "replace()"}, "files, and folders of ours that were just made"),
     "agents/guard/record.py": ({"replace()"}, "the estate record"),
     "agents/guard/start_guard.py": ({"replace()"}, "the claim to an unfinished restore"),
+    "agents/monitor/backup.py": (
+        {"pgbackrest restore", "rmtree()"}, "the verb of its own command; dumps of the monitoring database",
+    ),
+    "agents/monitor/shipping.py": ({"replace()"}, "segments of its own spool"),
+    "agents/monitor/spool.py": ({"rename()"}, "a segment of its own spool"),
     "agents/postgresql/engines.py": ({"pgbackrest restore"}, "into the new, empty directory of a side cluster"),
     "agents/postgresql/native.py": ({"pg_basebackup", "rmtree()"}, "native backups on the backup host"),
     "agents/postgresql/side/cluster.py": ({"pgbackrest restore"}, "the verb of its own command"),
@@ -78,6 +83,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "runbooks/judge/feasibility.py": ({"pgbackrest restore"}, "the name of a rate"),
     "runbooks/look/measurements.py": ({"pgbackrest restore"}, "the name of a step in a journal"),
     "runbooks/long_work/scripts.py": ({"mv", "rm -r"}, "what a unit left: its words and its outcome"),
+    "runbooks/monitoring/shipping.py": ({"pgbackrest restore"}, "the verb of the monitoring database's own backup"),
     "runbooks/procedures/postgresql/rejoin.py": ({"pg_rewind"}, "what the journal calls it"),
     "runbooks/record/breaking.py": ({"rmdir()"}, "an empty run directory of the operator's"),
 }
