@@ -80,10 +80,10 @@ def validate(
     if scheduled:
         _refuse("the whole store", of_tdengine | of_both | {"against": "", "baseline": "", "side": side, "file": file})
     if store == "tdengine":
-        _refuse(store, of_postgresql)
+        _refuse(store, of_postgresql, "--store postgresql takes it; ./dr help validate tells which do")
         look: _Look = _tdengine(of_both | of_tdengine, save_baseline)
     elif store == "postgresql":
-        _refuse(store, of_tdengine)
+        _refuse(store, of_tdengine, "--store tdengine takes it; ./dr help validate tells which do")
         of_postgresql["level"] = level or ("full" if scheduled else "")
         look = _postgresql(of_both | of_postgresql, save_baseline)
     else:
@@ -95,10 +95,10 @@ def validate(
         raise Exit(code=int(ExitCode.FAILED))
 
 
-def _refuse(store: str, given: Mapping[str, str]) -> None:
+def _refuse(store: str, given: Mapping[str, str], hint: str = "./dr help validate tells which do") -> None:
     for name, value in given.items():
         if value:
-            raise BadInput(f"--{name} means nothing to a validation of {store}", "./dr help validate tells which do")
+            raise BadInput(f"--{name} means nothing to a validation of {store}", hint)
 
 
 def _looked(look: _Look, store: str, scheduled: Mapping[str, str] | None, inventory: str) -> Found:

@@ -64,3 +64,9 @@ def test_no_mark_takes_a_word_that_means_something_else() -> None:
         names.check(word)  # one that stands is restored to as ever
         with pytest.raises(BadInput, match=f"./dr validate --against {word} means something else"):
             names.check_new(word)
+
+
+def test_the_hint_names_the_store_that_takes_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who names no store has TDengine's validation."""
+    assert "--store postgresql" in run(capsys, "validate", "--level", "deep")[2].splitlines()[-1]
+    assert "--store tdengine" in run(capsys, "validate", "--store", "postgresql", "--label", "x")[2].splitlines()[-1]
